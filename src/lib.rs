@@ -1,0 +1,13 @@
+//! The relay: carries messages between Meshtastic mesh radios and Matrix rooms.
+#![recursion_limit = "256"]
+
+pub mod bridge;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod matrix;
+pub mod model;
+pub mod radio;
+pub mod simulator;
+pub mod store;
+pub mod tools;

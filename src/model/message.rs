@@ -1,0 +1,272 @@
+//! What is sent, and how a packet and an event are tied together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::RelayFields;
+use super::ids::{
+    ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId, ParseIdError,
+};
+use super::time::Timestamp;
+
+/// A device on the mesh, as far as it told of itself. Names are untrusted, may be empty, and are not unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its number.
+    pub num: NodeNum,
+    /// Its long name, if it told one.
+    pub long_name: Option<String>,
+    /// Its short name (at most 4 bytes, can be one emoji), if it told one.
+    pub short_name: Option<String>,
+    /// A licensed (ham) operator: sends in the clear.
+    pub is_licensed: bool,
+    /// The radio's owner told the radio to ignore it.
+    pub is_ignored: bool,
+    /// When the radio last heard it, if known.
+    pub last_heard: Option<Timestamp>,
+}
+
+impl Node {
+    /// Returns a node of which nothing but its number is known.
+    #[must_use]
+    pub fn unknown(num: NodeNum) -> Self {
+        Self {
+            num,
+            long_name: None,
+            short_name: None,
+            is_licensed: false,
+            is_ignored: false,
+            last_heard: None,
+        }
+    }
+
+    /// Returns the long name, or the firmware's own fallback, `Meshtastic c3d4`.
+    #[must_use]
+    pub fn long(&self) -> String {
+        match &self.long_name {
+            Some(name) if !name.trim().is_empty() => name.clone(),
+            Some(_) | None => format!("Meshtastic {}", self.last_digits()),
+        }
+    }
+
+    /// Returns the short name, or the firmware's own fallback, the last four hex digits.
+    #[must_use]
+    pub fn short(&self) -> String {
+        match &self.short_name {
+            Some(name) if !name.trim().is_empty() => name.clone(),
+            Some(_) | None => self.last_digits(),
+        }
+    }
+
+    fn last_digits(&self) -> String {
+        format!("{:04x}", self.num.0 & 0xFFFF)
+    }
+}
+
+/// What a channel slot is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelRole {
+    /// Not in use.
+    Disabled,
+    /// The radio's main channel; there is exactly one.
+    Primary,
+    /// Any other channel.
+    Secondary,
+}
+
+/// One of the radio's channels, as it is set up now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Channel {
+    /// Its slot.
+    pub index: ChannelIndex,
+    /// Its name as people see it: an empty one is replaced by the modem preset's (`LongFast`).
+    pub name: String,
+    /// What it is used for.
+    pub role: ChannelRole,
+}
+
+/// To whom a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// Everyone on a channel.
+    Channel(ChannelIndex),
+    /// One node.
+    Direct(NodeNum),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(index) => write!(f, "channel {index}"),
+            Self::Direct(node) => write!(f, "{node}"),
+        }
+    }
+}
+
+/// How urgent a message to the mesh is; lower lanes wait for higher ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Begins with 🚨, or answers an alert.
+    Urgent,
+    /// What people write.
+    Message,
+    /// Tapbacks.
+    Reaction,
+}
+
+impl Lane {
+    /// Returns the number under which the tables keep it: 0 is the most urgent.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Urgent => 0,
+            Self::Message => 1,
+            Self::Reaction => 2,
+        }
+    }
+}
+
+impl TryFrom<u8> for Lane {
+    type Error = ParseIdError;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::Urgent),
+            1 => Ok(Self::Message),
+            2 => Ok(Self::Reaction),
+            other => Err(ParseIdError::Lane(other)),
+        }
+    }
+}
+
+/// What one packet to the mesh carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RadioPayload {
+    /// A text, perhaps in answer to a packet.
+    Text {
+        /// The text, prefix included; at most 232 bytes, 227 as a reply.
+        text: String,
+        /// The packet that it answers.
+        reply_to: Option<PacketId>,
+    },
+    /// A tapback: one emoji on a packet.
+    Tapback {
+        /// The emoji.
+        emoji: String,
+        /// The packet that it is put on.
+        target: PacketId,
+    },
+}
+
+impl RadioPayload {
+    /// Returns the bytes that go into the packet.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text { text, .. } => text.as_bytes(),
+            Self::Tapback { emoji, .. } => emoji.as_bytes(),
+        }
+    }
+}
+
+/// One packet for the mesh, before the radio adapter adds what the radio wants (own number, hop limit).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RadioMessage {
+    /// To whom.
+    pub destination: Destination,
+    /// How urgent.
+    pub lane: Lane,
+    /// What.
+    pub payload: RadioPayload,
+}
+
+/// One event for a room.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomMessage {
+    /// The room; an alias only as long as no server has told us its room.
+    pub room: OwnedRoomOrAliasId,
+    /// What.
+    pub content: RoomContent,
+}
+
+/// What an event for a room holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RoomContent {
+    /// `m.room.message`, never with a `formatted_body`.
+    Text {
+        /// `m.notice` instead of `m.text`.
+        notice: bool,
+        /// Goes before the text; a mark of lateness is put between them.
+        prefix: String,
+        /// The text.
+        text: String,
+        /// When the mesh said it: more than 5 minutes before it is sent, the body says so. `None`: never late.
+        heard_at: Option<Timestamp>,
+        /// The event that it answers.
+        reply_to: Option<OwnedEventId>,
+        /// The thread that it belongs to.
+        thread: Option<OwnedEventId>,
+        /// Who is mentioned (`m.mentions.user_ids`).
+        mentions: Vec<OwnedUserId>,
+        /// Mentions everyone (`m.mentions.room`).
+        mentions_room: bool,
+        /// MMRelay's fields, for a message of the mesh.
+        fields: Option<Box<RelayFields>>,
+        /// `mmrelay_suppress`: no relay carries it on.
+        suppress: bool,
+    },
+    /// `m.reaction` with nothing in it but its relation and `mmrelay_suppress`.
+    Reaction {
+        /// The event that it is put on.
+        target: OwnedEventId,
+        /// The key, normally an emoji.
+        key: String,
+    },
+    /// Takes an event of ours away.
+    Redaction {
+        /// That event.
+        target: OwnedEventId,
+    },
+}
+
+/// On which side a message was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By a node.
+    Mesh,
+    /// By a Matrix user.
+    Matrix,
+}
+
+/// A packet and the event that stand for the same message.
+///
+/// A message has several pairs when it was split into several packets, was sent again under another id,
+/// or went to several rooms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePair {
+    /// Where it was written.
+    pub origin: Origin,
+    /// The packet's sender: our own node for what came from Matrix.
+    pub sender: NodeNum,
+    /// The packet's id.
+    pub packet: PacketId,
+    /// Where the packet was sent.
+    pub destination: Destination,
+    /// The event's room.
+    pub room: OwnedRoomOrAliasId,
+    /// The event; `None` while it waits in our outbox.
+    pub event: Option<OwnedEventId>,
+    /// The thread of the event.
+    pub thread: Option<OwnedEventId>,
+    /// Who wrote the event, if it was written in Matrix.
+    pub author: Option<OwnedUserId>,
+    /// The text as its writer wrote it, without prefix.
+    pub text: String,
+    /// It was an alert (`ALERT_APP`, or began with 🚨).
+    pub alert: bool,
+    /// Which part of a split message, from 0; replies from Matrix go to part 0.
+    pub part: u8,
+    /// When it was accepted.
+    pub at: Timestamp,
+}

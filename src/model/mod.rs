@@ -1,0 +1,24 @@
+//! The shared words: what the adapters, the bridge and the store say to each other.
+//!
+//! Nothing here does anything. A type that holds a range or a unit checks it when it is made, so that
+//! the rest of the program need not.
+
+mod event;
+mod ids;
+mod message;
+mod time;
+
+pub use event::{
+    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioOutcome, RadioProfile, RadioText, Refusal,
+    RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
+    SendReport, TextPort,
+};
+pub use ids::{
+    ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, UserId,
+};
+pub use message::{
+    Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
+    RoomContent, RoomMessage,
+};
+pub use time::Timestamp;

@@ -1,0 +1,3 @@
+//! The radio's side: one link, its session and its pace.
+
+pub mod proto;

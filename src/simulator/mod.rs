@@ -1,0 +1,1 @@
+//! A radio without a radio.

@@ -1,0 +1,1 @@
+//! What commands do beside the daemon.
