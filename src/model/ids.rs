@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use matrix_sdk::ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    RoomId, RoomOrAliasId, UserId,
+    RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 
 /// Why a text is not an identifier.

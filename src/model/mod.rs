@@ -15,7 +15,7 @@ pub use event::{
 };
 pub use ids::{
     ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, UserId,
+    OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
