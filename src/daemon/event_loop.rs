@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::error;
 
 use crate::matrix::Batch;
 use crate::model::{Event, RadioEvent, Timestamp};
 use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
-use super::input::Input;
 use super::ledger::{Ledger, Outcome};
 use super::queues::Queues;
+use super::reports::Report;
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;
@@ -28,8 +28,10 @@ pub struct EventLoop {
     pub database: Database,
     /// Decides, and writes down what was decided.
     pub ledger: Arc<Mutex<Ledger>>,
-    /// What the radio and the workers tell.
-    pub inputs: mpsc::Receiver<Input>,
+    /// What the radio tells.
+    pub radio: mpsc::Receiver<Event>,
+    /// What the rooms' workers tell.
+    pub reports: mpsc::Receiver<Report>,
     /// What the Matrix side tells.
     pub batches: mpsc::Receiver<Batch>,
     /// The workers.
@@ -48,7 +50,8 @@ impl EventLoop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
             let mut work = tokio::select! {
-                Some(input) = self.inputs.recv() => Work::inputs(input),
+                Some(event) = self.radio.recv() => Work::event(event),
+                Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
                 _ = housekeeping.tick() => Work { housekeeping: true, ..Work::default() },
                 () = finish.cancelled() => {
@@ -57,9 +60,12 @@ impl EventLoop {
                 }
             };
             while work.events.len() < LARGEST_BATCH {
-                match self.inputs.try_recv() {
-                    Ok(input) => work.add(input),
-                    Err(_empty_or_closed) => break,
+                if let Ok(event) = self.radio.try_recv() {
+                    work.events.push(event);
+                } else if let Ok(report) = self.reports.try_recv() {
+                    work.add(report);
+                } else {
+                    break;
                 }
             }
             if !work.is_empty() {
@@ -152,7 +158,11 @@ struct Work {
 }
 
 impl Work {
-    fn inputs(first: Input) -> Self {
+    fn event(first: Event) -> Self {
+        Self { events: vec![first], ..Self::default() }
+    }
+
+    fn report(first: Report) -> Self {
         let mut work = Self::default();
         work.add(first);
         work
@@ -171,8 +181,8 @@ impl Work {
         self.events.is_empty() && self.position.is_none() && !self.housekeeping
     }
 
-    fn add(&mut self, input: Input) {
-        self.events.push(input.event);
-        self.committed.extend(input.committed);
+    fn add(&mut self, report: Report) {
+        self.events.push(Event::Report(report.report));
+        self.committed.push(report.committed);
     }
 }

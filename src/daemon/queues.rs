@@ -10,7 +10,7 @@ use crate::model::{Destination, Lane, OwnedRoomOrAliasId};
 use crate::radio::Submission;
 use crate::store::Database;
 
-use super::input::Reports;
+use super::reports::Reports;
 use super::ledger::Outcome;
 use super::mesh_worker::{InFlight, MeshWorker};
 use super::room_worker::{RoomWorker, SendToRoom};
