@@ -6,6 +6,7 @@
 mod event;
 mod ids;
 mod message;
+mod retry;
 mod time;
 
 pub use event::{
@@ -21,4 +22,5 @@ pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
     RoomContent, RoomMessage,
 };
+pub use retry::Retry;
 pub use time::Timestamp;
