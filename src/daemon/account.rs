@@ -2,6 +2,7 @@
 //! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -10,9 +11,10 @@ use tracing::{error, info, warn};
 
 use crate::home::Lock;
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
-use crate::store::Database;
+use crate::store::{Database, meta, parked};
 
 use super::backoff::Backoff;
+use super::ledger::Ledger;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -27,6 +29,8 @@ pub struct Account {
     pub lock: Lock,
     /// Where the sync position is kept.
     pub database: Database,
+    /// Told which account the rooms are seen with.
+    pub ledger: Arc<Mutex<Ledger>>,
     /// Where what happens in the rooms goes.
     pub batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while a session is open.
@@ -39,12 +43,18 @@ impl Account {
     pub async fn open(&self) -> Option<Matrix> {
         // Taken before the store is opened: a login that comes in between sees it.
         if let Err(error) = self.lock.hold_store() {
-            warn!(error = &error as &dyn std::error::Error, "cannot write relay.lock");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot write relay.lock"
+            );
         }
         match Matrix::restore(self.files.clone(), self.options.clone()).await {
             Ok(matrix) => Some(matrix),
             Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "Matrix cannot be used yet; what the mesh says is kept");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "Matrix cannot be used yet; what the mesh says is kept"
+                );
                 self.release();
                 None
             }
@@ -72,7 +82,9 @@ impl Account {
             match self.serve(matrix, &stop).await {
                 Ok(()) => {}
                 Err(MatrixError::SessionDead) => {
-                    error!("the homeserver does not accept the session any more: run `relay auth login --force`; what the mesh says is kept");
+                    error!(
+                        "the homeserver does not accept the session any more: run `relay auth login --force`; what the mesh says is kept"
+                    );
                     self.release();
                     continue;
                 }
@@ -105,8 +117,20 @@ impl Account {
         };
         info!(account = user, device = %matrix.own_device(), verification = trust, "Matrix session open");
         let position = loop {
-            let account = user.clone();
-            match self.database.run(move |store| store.sync_position(&account)).await {
+            let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
+            let position = self.database.run(move |store| {
+                let position = store.transaction(|tx| {
+                    // What was refused to the session before may be granted to this one.
+                    parked::unpark_all(tx)?;
+                    meta::sync_position(tx, &account)
+                })?;
+                ledger
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .use_account(account);
+                Ok(position)
+            });
+            match position.await {
                 Ok(position) => break position,
                 Err(error) => {
                     error!(%error, "cannot read the sync position, trying again");
@@ -118,7 +142,9 @@ impl Account {
             }
         };
         self.sender.send_replace(Some(matrix.sender()));
-        let result = matrix.run(position, self.batches.clone(), stop.clone()).await;
+        let result = matrix
+            .run(position, self.batches.clone(), stop.clone())
+            .await;
         if !stop.is_cancelled() {
             self.sender.send_replace(None);
         }
@@ -127,7 +153,10 @@ impl Account {
 
     fn release(&self) {
         if let Err(error) = self.lock.release_store() {
-            warn!(error = &error as &dyn std::error::Error, "cannot write relay.lock");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot write relay.lock"
+            );
         }
     }
 

@@ -19,7 +19,9 @@ impl Backoff {
     pub fn next(&mut self) -> Duration {
         let doublings = self.failures.min(10);
         self.failures = self.failures.saturating_add(1);
-        let delay = Self::FIRST.saturating_mul(1 << doublings).min(Self::LONGEST);
+        let delay = Self::FIRST
+            .saturating_mul(1 << doublings)
+            .min(Self::LONGEST);
         delay.mul_f64(rand::rng().random_range(1.0..1.25))
     }
 

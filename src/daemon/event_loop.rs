@@ -79,11 +79,19 @@ impl EventLoop {
     /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
     /// the queues fill and the adapters wait.
     async fn settle(&mut self, work: Work, finish: &CancellationToken) {
-        let Work { events, position, committed, housekeeping } = work;
+        let Work {
+            events,
+            position,
+            committed,
+            housekeeping,
+        } = work;
         let events = Arc::new(events);
         let mut backoff = Backoff::default();
         let outcome = loop {
-            match self.commit(Arc::clone(&events), position.clone(), housekeeping).await {
+            match self
+                .commit(Arc::clone(&events), position.clone(), housekeeping)
+                .await
+            {
                 Ok(outcome) => break outcome,
                 Err(error) => {
                     let delay = backoff.next();
@@ -159,7 +167,10 @@ struct Work {
 
 impl Work {
     fn event(first: Event) -> Self {
-        Self { events: vec![first], ..Self::default() }
+        Self {
+            events: vec![first],
+            ..Self::default()
+        }
     }
 
     fn report(first: Report) -> Self {

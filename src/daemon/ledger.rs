@@ -1,7 +1,7 @@
 //! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -15,7 +15,10 @@ use crate::model::{
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
+use crate::store::{
+    MeshState, StoreError, Tx, direct, mesh_facts, mesh_waiting, meta, nodes, parked, retention,
+    seen, told,
+};
 
 use super::facts;
 
@@ -30,7 +33,9 @@ pub struct Outcome {
     /// Rooms for which something may be due.
     pub rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
-    pub mesh: BTreeSet<(Destination, Lane)>,
+    pub mesh: HashSet<(Destination, Lane)>,
+    /// Rows that the radio's pacer may still hold and that are not wanted any more.
+    pub withdrawn: Vec<OutboxId>,
 }
 
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
@@ -40,9 +45,9 @@ pub struct Ledger {
     radio: NodeNum,
     account: Option<OwnedUserId>,
     keep_days: u32,
-    keep_pairs: u64,
+    keep_pairs: u32,
     unparked_at: Timestamp,
-    first_seen: BTreeSet<(Destination, Origin)>,
+    first_seen: HashSet<(Destination, Origin)>,
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -53,7 +58,7 @@ impl Ledger {
         tx: &Tx<'_>,
         mut bridge: Bridge,
         keep_days: u32,
-        keep_pairs: u64,
+        keep_pairs: u32,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
@@ -63,9 +68,12 @@ impl Ledger {
         bridge.remember_channels(meta::channels(tx, radio)?);
         let again = mesh_report::recover(tx)?;
         if again > 0 {
-            info!(packets = again, "the radio may or may not have taken these, trying again under the same ids");
+            info!(
+                packets = again,
+                "the radio may or may not have taken these, trying again under the same ids"
+            );
         }
-        outbox_room::unpark_all(tx)?;
+        parked::unpark_all(tx)?;
         Ok(Self {
             bridge,
             radio,
@@ -73,7 +81,7 @@ impl Ledger {
             keep_days,
             keep_pairs,
             unparked_at: now,
-            first_seen: BTreeSet::new(),
+            first_seen: HashSet::new(),
             dropped: BTreeMap::new(),
         })
     }
@@ -92,8 +100,12 @@ impl Ledger {
     /// Returns everything for which a worker is due after a start.
     pub fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
         Ok(Outcome {
-            rooms: outbox_room::waiting(tx)?.into_iter().map(|it| it.room).collect(),
+            rooms: outbox_room::waiting(tx)?
+                .into_iter()
+                .map(|it| it.room)
+                .collect(),
             mesh: outbox_mesh::queues(tx)?.into_iter().collect(),
+            withdrawn: Vec::new(),
         })
     }
 
@@ -119,7 +131,9 @@ impl Ledger {
         if let Some(reported) = &facts.reported {
             facts.told = told::told(
                 tx,
-                Bridge::notices_about(&reported.source).iter().map(String::as_str),
+                Bridge::notices_about(&reported.source)
+                    .iter()
+                    .map(String::as_str),
                 now,
             )?;
         }
@@ -146,9 +160,12 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_report::expire(tx, now)?;
+        let expired = mesh_waiting::expire(tx, now)?;
         if !expired.is_empty() {
-            warn!(packets = expired.len(), "messages for the mesh are too old now and are not transmitted");
+            warn!(
+                packets = expired.len(),
+                "messages for the mesh are too old now and are not transmitted"
+            );
         }
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
@@ -156,10 +173,12 @@ impl Ledger {
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;
-            for parked in outbox_room::parked(tx)? {
-                outbox_room::unpark(tx, parked.room.as_deref())?;
+            for entry in parked::all(tx)? {
+                parked::unpark(tx, entry.room.as_deref())?;
             }
-            outcome.rooms.extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
+            outcome
+                .rooms
+                .extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
         }
         Ok(())
     }
@@ -177,7 +196,7 @@ impl Ledger {
                 self.radio = profile.own.num;
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
-                mesh_report::adopt_radio(tx, self.radio)?;
+                mesh_waiting::adopt_radio(tx, self.radio)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -188,7 +207,11 @@ impl Ledger {
             }
             Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_)) => Ok(()),
             Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
-            Event::Matrix(MatrixEvent::Own { event, transaction: Some(transaction), .. }) => {
+            Event::Matrix(MatrixEvent::Own {
+                event,
+                transaction: Some(transaction),
+                ..
+            }) => {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
                     outbox_room::sent(tx, row, Some(event))?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
@@ -202,16 +225,24 @@ impl Ledger {
                 | MatrixEvent::Reaction(_)
                 | MatrixEvent::Redaction(_),
             ) => Ok(()),
-            Event::Matrix(MatrixEvent::Undecryptable { room, event, sender, .. }) => {
+            Event::Matrix(MatrixEvent::Undecryptable {
+                room,
+                event,
+                sender,
+                ..
+            }) => {
                 warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
                 Ok(())
             }
-            Event::Report(SendReport::Room { outbox, outcome: report }) => {
-                Self::room_report(tx, *outbox, report, now)
-            }
-            Event::Report(SendReport::Radio { outbox, packet, outcome: report }) => {
-                self.radio_report(tx, *outbox, *packet, report, now, outcome)
-            }
+            Event::Report(SendReport::Room {
+                outbox,
+                outcome: report,
+            }) => Self::room_report(tx, *outbox, report, now),
+            Event::Report(SendReport::Radio {
+                outbox,
+                packet,
+                outcome: report,
+            }) => self.radio_report(tx, *outbox, *packet, report, now, outcome),
         }
     }
 
@@ -220,7 +251,7 @@ impl Ledger {
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
-        outbox_room::unpark(tx, Some(&id))?;
+        parked::unpark(tx, Some(&id))?;
         outcome.rooms.insert(id);
         Ok(())
     }
@@ -242,7 +273,7 @@ impl Ledger {
             RoomOutcome::Parked { account, error } => {
                 error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
                 let id = outbox_room::room_of(tx, outbox)?;
-                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
+                parked::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
             }
             RoomOutcome::Refused { error } => {
                 error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
@@ -275,21 +306,23 @@ impl Ledger {
             RadioOutcome::Delivered => {
                 mesh_report::outcome(tx, outbox, MeshState::Delivered)?;
             }
-            RadioOutcome::Retry { after, new_id, reason } => {
-                match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
-                    Retried::Waits(next) => {
-                        info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
-                    }
-                    Retried::Withdrawn | Retried::Late => {}
+            RadioOutcome::Retry {
+                after,
+                new_id,
+                reason,
+            } => match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
+                Retried::Waits(next) => {
+                    info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
                 }
-            }
+                Retried::Withdrawn | Retried::Late => {}
+            },
             RadioOutcome::Refused(refusal) => {
                 let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
                 warn!(%outbox, %packet, ?refusal, parts = ended.len(), "the radio refused a packet");
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
+        outcome.mesh.extend(mesh_facts::queue_of(tx, outbox)?);
         Ok(())
     }
 
@@ -302,7 +335,11 @@ impl Ledger {
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         match action {
-            Action::ToRoom { message, pair, target_packet } => {
+            Action::ToRoom {
+                message,
+                pair,
+                target_packet,
+            } => {
                 let pair = pair.map(|new| pair_of(*new, &message.room, now));
                 if let Some(pair) = &pair {
                     self.say_first(pair.destination, Origin::Mesh);
@@ -317,7 +354,14 @@ impl Ledger {
                 debug!(outbox = %id, room = %message.room, "accepted for a room");
                 outcome.rooms.insert(message.room);
             }
-            Action::ToMesh { destination, lane, parts, source, not_before, expires } => {
+            Action::ToMesh {
+                destination,
+                lane,
+                parts,
+                source,
+                not_before,
+                expires,
+            } => {
                 let source = source.map(|source| source_of(*source));
                 if source.is_some() {
                     self.say_first(destination, Origin::Matrix);
@@ -341,13 +385,16 @@ impl Ledger {
                 direct::keep(tx, self.radio, &message)?;
             }
             Action::Withdraw { event } => {
-                let rows = mesh_report::withdraw(tx, &event)?;
+                outcome
+                    .withdrawn
+                    .extend(mesh_facts::submitted_of(tx, &event)?);
+                let rows = mesh_waiting::withdraw(tx, &event)?;
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
             }
             Action::Rewrite { outbox, payload } => {
-                mesh_report::rewrite(tx, outbox, &payload, None)?;
+                mesh_waiting::rewrite(tx, outbox, &payload, None)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
@@ -407,8 +454,24 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
 }
 
 fn source_of(source: MeshSource) -> Source {
-    let MeshSource { room, event, thread, sender, sent_at, text, alert } = source;
-    Source { room, event, thread, sender, sent_at, text, alert }
+    let MeshSource {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    } = source;
+    Source {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    }
 }
 
 /// Names an event for the log, without its text.

@@ -11,10 +11,13 @@ use tracing::error;
 
 use crate::model::{Destination, Lane, OutboxId, RadioOutcome, SendReport, Timestamp};
 use crate::radio::Submission;
-use crate::store::{Database, NextMesh, StoreError};
+use crate::store::{Database, StoreError, mesh_report, outbox_mesh};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
+
+/// A row that is due but cannot go yet is not looked at more often.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Rows that the pacer holds, and who waits for their verdict.
 #[derive(Debug, Clone, Default)]
@@ -25,21 +28,32 @@ pub struct InFlight {
 impl InFlight {
     fn add(&self, row: OutboxId) -> oneshot::Receiver<()> {
         let (told, verdict) = oneshot::channel();
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(row, told);
+        self.rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(row, told);
         verdict
     }
 
     /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
     pub fn settle(&self, report: &SendReport) {
-        let SendReport::Radio { outbox, outcome, .. } = report else { return };
+        let SendReport::Radio {
+            outbox, outcome, ..
+        } = report
+        else {
+            return;
+        };
         match outcome {
             // Comes after the radio took the packet: nobody waits any more.
             RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {}
             RadioOutcome::Accepted { .. }
             | RadioOutcome::Retry { .. }
             | RadioOutcome::Refused(_) => {
-                let waiting =
-                    self.rows.lock().unwrap_or_else(PoisonError::into_inner).remove(outbox);
+                let waiting = self
+                    .rows
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(outbox);
                 if let Some(told) = waiting {
                     // The worker may have been stopped.
                     drop(told.send(()));
@@ -107,15 +121,26 @@ impl MeshWorker {
         }
         let (destination, lane) = (self.destination, self.lane);
         let now = Timestamp::now();
-        let next = self.database.run(move |store| store.next_for_mesh(destination, lane, now));
+        let next = self.database.run(move |store| {
+            store.transaction(|tx| match outbox_mesh::next(tx, destination, lane, now)? {
+                Some(row) => {
+                    mesh_report::submitted(tx, row.id, now)?;
+                    Ok(Ok(row))
+                }
+                None => Ok(Err(outbox_mesh::next_due(tx, destination, lane, now)?)),
+            })
+        });
         let row = match next.await? {
-            NextMesh::Due(row) => row,
-            NextMesh::Later(when) => return Ok(Step::Wait(when.since(now))),
-            NextMesh::Nothing => return Ok(Step::Nothing),
+            Ok(row) => row,
+            Err(Some(due)) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
+            Err(None) => return Ok(Step::Nothing),
         };
         let verdict = self.in_flight.add(row.id);
-        let submission =
-            Submission { outbox: row.id, packet: row.packet, message: row.message };
+        let submission = Submission {
+            outbox: row.id,
+            packet: row.packet,
+            message: row.message,
+        };
         if self.submissions.send(submission).await.is_err() {
             return Ok(Step::RadioGone);
         }

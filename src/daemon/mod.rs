@@ -65,7 +65,12 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
             let pairs = config.database.msg_map.msgs_to_keep;
             let ledger = Ledger::open(tx, bridge, days, pairs, start)?;
             let known = nodes::all(tx, ledger.radio())?;
-            Ok((ledger, Ledger::waiting(tx)?, known, meta::last_acceptance(tx)?))
+            Ok((
+                ledger,
+                Ledger::waiting(tx)?,
+                known,
+                meta::last_acceptance(tx)?,
+            ))
         })
         .context("the database cannot be read")?;
     let (database, database_end) = Database::start(store)?;
@@ -88,6 +93,7 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
         database: database.clone(),
         sender: take_sender,
         submissions,
+        withdrawals: radio.withdrawals(),
         radio_ready: is_radio_ready,
         reports: Reports::new(reports),
         workers: supervisor.workers(),
@@ -116,7 +122,6 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
     let account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config),
-        login: config.matrix.clone(),
         lock,
         database,
         ledger,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Destination, Lane, OwnedRoomOrAliasId};
+use crate::model::{Destination, Lane, OutboxId, OwnedRoomOrAliasId};
 use crate::radio::Submission;
 use crate::store::Database;
 
-use super::reports::Reports;
 use super::ledger::Outcome;
 use super::mesh_worker::{InFlight, MeshWorker};
+use super::reports::Reports;
 use super::room_worker::{RoomWorker, SendToRoom};
 use super::supervisor::Workers;
 
@@ -23,6 +23,7 @@ pub struct Queues {
     rooms: HashMap<OwnedRoomOrAliasId, Arc<Notify>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     in_flight: InFlight,
+    withdrawals: mpsc::Sender<OutboxId>,
 }
 
 /// What every worker shares.
@@ -39,6 +40,8 @@ pub struct Shared<S> {
     pub reports: Reports,
     /// Starts the workers' tasks.
     pub workers: Workers,
+    /// Takes rows back from the pacer.
+    pub withdrawals: mpsc::Sender<OutboxId>,
     /// Ends them.
     pub stop: CancellationToken,
 }
@@ -48,6 +51,7 @@ impl Queues {
     pub fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
         let shared = Arc::new(shared);
         let in_flight = InFlight::default();
+        let withdrawals = shared.withdrawals.clone();
         let start_room = {
             let shared = Arc::clone(&shared);
             Box::new(move |room, wake| {
@@ -58,7 +62,9 @@ impl Queues {
                     wake,
                     reports: shared.reports.clone(),
                 };
-                shared.workers.start("room worker", worker.run(shared.stop.clone()));
+                shared
+                    .workers
+                    .start("room worker", worker.run(shared.stop.clone()));
             })
         };
         let start_mesh = {
@@ -73,10 +79,19 @@ impl Queues {
                     wake,
                     in_flight: in_flight.clone(),
                 };
-                shared.workers.start("mesh worker", worker.run(shared.stop.clone()));
+                shared
+                    .workers
+                    .start("mesh worker", worker.run(shared.stop.clone()));
             })
         };
-        Self { start_room, start_mesh, rooms: HashMap::new(), mesh: HashMap::new(), in_flight }
+        Self {
+            start_room,
+            start_mesh,
+            rooms: HashMap::new(),
+            mesh: HashMap::new(),
+            in_flight,
+            withdrawals,
+        }
     }
 
     /// Returns the rows that the radio's pacer holds.
@@ -86,6 +101,10 @@ impl Queues {
 
     /// Wakes the workers of everything that a batch touched.
     pub fn wake(&mut self, outcome: &Outcome) {
+        for row in &outcome.withdrawn {
+            // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
+            drop(self.withdrawals.try_send(*row));
+        }
         for room in &outcome.rooms {
             let start = &self.start_room;
             self.rooms

@@ -29,7 +29,15 @@ impl Reports {
     /// at the next start as if it had not been tried, under the same identifier.
     pub async fn committed(&self, report: SendReport) {
         let (told, committed) = oneshot::channel();
-        if self.queue.send(Report { report, committed: told }).await.is_ok() {
+        if self
+            .queue
+            .send(Report {
+                report,
+                committed: told,
+            })
+            .await
+            .is_ok()
+        {
             // An error says that the event loop ended without committing.
             drop(committed.await);
         }

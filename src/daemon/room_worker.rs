@@ -15,11 +15,13 @@ use crate::model::{
     OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
     TransactionId,
 };
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, outbox_room};
 
 use super::backoff::Backoff;
 use super::reports::Reports;
 
+/// A row that is due but cannot go yet is not looked at more often.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
@@ -89,11 +91,32 @@ impl<S: SendToRoom> RoomWorker<S> {
             },
         };
         let room = self.room.clone();
-        let Some(row) = self.database.run(move |store| store.next_for_room(&room)).await? else {
-            return Ok(Step::Nothing);
+        let now = Timestamp::now();
+        let next = self.database.run(move |store| {
+            store.transaction(|tx| {
+                let found = outbox_room::next(tx, &room, None, 1, now)?;
+                let due = outbox_room::next_due(tx, &room, now)?;
+                Ok((found, due))
+            })
+        });
+        let (mut found, due) = next.await?;
+        for (row, error) in &found.refused {
+            error!(room = %self.room, outbox = %row, error, "a message cannot be sent and is given up");
+        }
+        let Some(row) = found.rows.pop() else {
+            return Ok(match due {
+                Some(due) => Step::Wait(due.since(now).max(SHORTEST_WAIT)),
+                None => Step::Nothing,
+            });
         };
-        let outcome =
-            sender.send(&self.room, &row.transaction, &row.message.content, Timestamp::now()).await;
+        let outcome = sender
+            .send(
+                &self.room,
+                &row.transaction,
+                &row.message.content,
+                Timestamp::now(),
+            )
+            .await;
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
         let step = match &outcome {
             RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
@@ -112,7 +135,12 @@ impl<S: SendToRoom> RoomWorker<S> {
                 Step::Wait(Backoff::LONGEST)
             }
         };
-        self.reports.committed(SendReport::Room { outbox: row.id, outcome }).await;
+        self.reports
+            .committed(SendReport::Room {
+                outbox: row.id,
+                outcome,
+            })
+            .await;
         Ok(step)
     }
 }
@@ -128,5 +156,9 @@ enum Step {
 
 /// Waits until there is a sender; `None` when there will never be one again.
 async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
-    sender.wait_for(Option::is_some).await.ok().and_then(|sender| sender.clone())
+    sender
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|sender| sender.clone())
 }

@@ -63,7 +63,10 @@ impl Supervisor {
             finish: CancellationToken::new(),
             tasks: JoinSet::new(),
             last: JoinSet::new(),
-            workers: Workers { tracker: TaskTracker::new(), failed: CancellationToken::new() },
+            workers: Workers {
+                tracker: TaskTracker::new(),
+                failed: CancellationToken::new(),
+            },
         }
     }
 
@@ -113,7 +116,9 @@ impl Supervisor {
             self.workers.tracker.wait().await;
         };
         if tokio::time::timeout(STOP_WITHIN, ending).await.is_err() {
-            warn!("not everything ended in time; what was accepted is stored and goes on at the next start");
+            warn!(
+                "not everything ended in time; what was accepted is stored and goes on at the next start"
+            );
         }
         self.finish.cancel();
         let finishing = async {
@@ -121,8 +126,13 @@ impl Supervisor {
                 note(ended);
             }
         };
-        if tokio::time::timeout(FINISH_WITHIN, finishing).await.is_err() {
-            warn!("the last reports could not be stored; what they are about is tried again at the next start");
+        if tokio::time::timeout(FINISH_WITHIN, finishing)
+            .await
+            .is_err()
+        {
+            warn!(
+                "the last reports could not be stored; what they are about is tried again at the next start"
+            );
         }
         end
     }
@@ -184,7 +194,9 @@ mod tests {
         assert_eq!(supervisor.run().await, End::Failed);
 
         let supervisor = Supervisor::new(CancellationToken::new());
-        supervisor.workers().start("broken worker", async { panic!("on purpose") });
+        supervisor
+            .workers()
+            .start("broken worker", async { panic!("on purpose") });
         assert_eq!(supervisor.run().await, End::Failed);
     }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, target};
+use super::columns::{destination, event, identifier, target};
+use super::outbox_mesh::Source;
 use super::{StoreError, Tx};
-use crate::model::{Destination, OutboxId, PacketId, RoomId, Timestamp, UserId};
+use crate::model::{Destination, EventId, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
 
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
@@ -111,26 +112,81 @@ pub fn tapbacks(tx: &Tx<'_>, to: Destination, packet: PacketId) -> Result<Vec<St
     )
 }
 
-/// Returns the newest text of a person that waits untried for a destination, with its payload: the row that a further
-/// picture of theirs may join.
+/// Returns the newest text of a person in a room that waits untried and whose time is still to come, with its payload:
+/// the row that a further picture of theirs may join.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn newest_waiting_of(
     tx: &Tx<'_>,
-    to: Destination,
     room: &RoomId,
     sender: &UserId,
     now: Timestamp,
 ) -> Result<Option<(OutboxId, String)>, StoreError> {
-    let (kind, target) = target(to);
     tx.first(
         "SELECT id, text FROM mesh_outbox
-         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND target_kind = ?3 AND target = ?4
-             AND tapback = 0 AND tried = 0 AND expires > ?5
+         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND tapback = 0 AND tried = 0 AND not_before > ?3
          ORDER BY id DESC LIMIT 1",
-        (room.as_str(), sender.as_str(), kind, target, now),
+        (room.as_str(), sender.as_str(), now),
         |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the destination and lane of a row.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>, StoreError> {
+    tx.first(
+        "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
+        [id],
+        |row| Ok((destination(row)?, row.get("lane")?)),
+    )
+}
+
+/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
+    tx.first(
+        "SELECT row.room, row.event, row.sender, row.sent_at, row.lane, row.text,
+             pair.thread, pair.text AS plain, pair.alert
+         FROM mesh_outbox AS row
+         LEFT JOIN message_pair AS pair ON pair.mesh_outbox = row.id AND pair.packet = row.packet
+         WHERE row.id = ?1 AND row.room IS NOT NULL",
+        [id],
+        |row| {
+            let plain: Option<String> = row.get("plain")?;
+            let source = Source {
+                room: identifier(row, "room")?,
+                event: identifier(row, "event")?,
+                thread: event(row, "thread")?,
+                sender: identifier(row, "sender")?,
+                sent_at: row.get("sent_at")?,
+                text: match plain {
+                    Some(plain) => plain,
+                    None => row.get("text")?,
+                },
+                alert: row.get::<_, Option<bool>>("alert")?.unwrap_or(false),
+            };
+            Ok((source, row.get("lane")?))
+        },
+    )
+}
+
+/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted_of(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE event = ?1 AND state = 1",
+        [event.as_str()],
+        |row| row.get(0),
     )
 }
