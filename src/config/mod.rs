@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod finding;
 mod matrix;
 mod meshtastic;
 mod operation;
@@ -10,7 +11,9 @@ mod pattern;
 mod rooms;
 mod secret;
 mod template;
+mod yaml;
 
+pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Homeserver, Invites, LoginUser, Matrix, Recipients, SenderLimit};
 pub use meshtastic::{
     Backlog, ChannelUse, Connection, Edits, EncryptedAction, Feedback, LongMessages, Media,
