@@ -165,6 +165,15 @@ impl Report {
         }
     }
 
+    /// Ends the report with the one thing that stands in the way of all others.
+    pub(super) fn fatal(mut self, error: YamlError) -> Problems {
+        self.problem(&Origin::Nowhere, "", Wrong::from(error));
+        Problems {
+            problems: self.problems,
+            warnings: self.warnings,
+        }
+    }
+
     /// Ends the report: the warnings if nothing is wrong, in the order of the file.
     pub(super) fn finish(mut self) -> Result<Vec<Finding>, Problems> {
         let position = |finding: &Finding| finding.position.unwrap_or((usize::MAX, 0));
@@ -194,17 +203,27 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
-/// Returns the beginning of a text that we did not expect, fit to be quoted in a sentence.
+/// Returns the beginning of a text that we did not expect, in quotes, fit for a sentence.
 pub(super) fn quoted(text: &str) -> String {
+    format!("`{}`", printable(text))
+}
+
+/// Returns the beginning of a text without what a terminal would act on.
+pub(super) fn printable(text: &str) -> String {
     let mut short: String = text
         .chars()
-        .filter(|character| !character.is_control())
+        .filter(|character| !character.is_control() && !is_direction_mark(*character))
         .take(60)
         .collect();
     if short.len() < text.len() {
         short.push('…');
     }
-    format!("`{short}`")
+    short
+}
+
+/// Returns whether a character turns the direction of what follows it.
+fn is_direction_mark(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                 let plain = style == ScalarStyle::Plain;
                 let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value = if null {
-                    let comment = text.is_empty() && self.comment_follows(at);
+                    let comment = self.is_comment_instead(at);
                     Value::Null { comment }
                 } else {
                     let text = text.into_owned();
@@ -231,14 +231,18 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         Ok(Value::Map(entries))
     }
 
-    /// Returns whether the line goes on with a comment that has no space after its `#`.
-    fn comment_follows(&self, at: Place) -> bool {
+    /// Returns whether a comment without a space after its `#` stands where the value should. The parser puts an
+    /// empty value after its key's colon, and an empty item of a list at the end of its line.
+    fn is_comment_instead(&self, at: Place) -> bool {
         let line = self.text.lines().nth(at.line - 1).unwrap_or_default();
-        let rest: String = line.chars().skip(at.column - 1).collect();
-        rest.trim_start_matches([':', '-'])
-            .trim_start()
-            .strip_prefix('#')
-            .is_some_and(|comment| comment.starts_with(|first: char| !first.is_whitespace()))
+        let after_key: String = line.chars().skip(at.column - 1).collect();
+        let is_comment = |text: &str| {
+            text.trim_start()
+                .strip_prefix('#')
+                .is_some_and(|comment| comment.starts_with(|first: char| !first.is_whitespace()))
+        };
+        let item = line.trim_start().strip_prefix('-');
+        is_comment(after_key.trim_start_matches(':')) || item.is_some_and(is_comment)
     }
 
     fn count(&mut self, more: usize, at: Place) -> Result<(), YamlError> {
@@ -269,7 +273,7 @@ fn merged(value: Node) -> Result<Vec<Entry>, YamlError> {
             let all: Result<Vec<_>, _> = items.into_iter().map(merged).collect();
             Ok(all?.into_iter().flatten().collect())
         }
-        Value::Null | Value::Scalar { .. } => Err(error(
+        Value::Null { .. } | Value::Scalar { .. } => Err(error(
             value.place,
             "`<<` takes a mapping, or a list of them",
         )),
@@ -437,12 +441,14 @@ mod tests {
 
     #[test]
     fn a_bomb_of_aliases_is_refused() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let before = format!("*a{}", level - 1);
-            let all = vec![before; 9].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{all}]\n"));
-        }
+        let level = |level: usize| match level.checked_sub(1) {
+            None => "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(),
+            Some(below) => {
+                let all = vec![format!("*a{below}"); 9].join(", ");
+                format!("a{level}: &a{level} [{all}]\n")
+            }
+        };
+        let text: String = (0..12).map(level).collect();
         assert_eq!(
             parse(&text).unwrap_err().message,
             "too many values for a configuration"
