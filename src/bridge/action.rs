@@ -39,6 +39,8 @@ pub enum Action {
     KeepDirect(Box<RadioText>),
     /// Take back what waits for the mesh of this event (message, parts, tapback).
     Withdraw {
+        /// The room in which it was taken away: an event of another room stays.
+        room: OwnedRoomId,
         /// The event.
         event: OwnedEventId,
     },

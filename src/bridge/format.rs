@@ -169,11 +169,12 @@ fn user_prefix(
     mut name: &str,
     limit: usize,
 ) -> String {
+    let (id, localpart) = (clean_name(user.as_str()), clean_name(user.localpart()));
     loop {
         let prefix = render(template, |it| match it {
             MeshVariable::Display => name,
-            MeshVariable::User => user.as_str(),
-            MeshVariable::Username => user.localpart(),
+            MeshVariable::User => &id,
+            MeshVariable::Username => &localpart,
             MeshVariable::Server => user.server_name().as_str(),
         });
         if prefix.len() <= limit {

@@ -231,3 +231,6 @@ impl Bridge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

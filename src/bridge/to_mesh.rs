@@ -379,3 +379,6 @@ fn payloads(packets: Vec<String>, target: Option<&PacketTarget<'_>>) -> Vec<Radi
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
