@@ -5,7 +5,7 @@ use crate::model::{
     RadioPayload, RadioText, RoomMessage, Timestamp,
 };
 
-use super::policy::DropReason;
+use super::dropped::DropReason;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]

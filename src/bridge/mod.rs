@@ -4,6 +4,7 @@
 //! keeps in memory it is told again after a restart: the radio as it is set up, and the rooms that are joined.
 
 mod action;
+mod dropped;
 mod facts;
 mod format;
 mod notice;
@@ -19,9 +20,10 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, MeshSource, NewPair};
+pub use dropped::DropReason;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
 pub use notice::Refused;
-pub use policy::DropReason;
+
 pub use route::RouteProblem;
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 

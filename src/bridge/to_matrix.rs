@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::action::{Action, NewPair};
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
-use super::policy::{self, DropReason};
+use super::policy;
 use super::relation::{RoomTarget, reply_pairs, room_target};
 use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
