@@ -3,14 +3,26 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod environment;
+mod file;
+mod finding;
 mod matrix;
 mod meshtastic;
+mod mmrelay;
 mod operation;
 mod pattern;
+mod read;
 mod rooms;
 mod secret;
+mod section;
 mod template;
+mod unbuilt;
+mod values;
+mod yaml;
 
+pub use environment::Environment;
+pub use file::{LoadError, Loaded};
+pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Homeserver, Invites, LoginUser, Matrix, Recipients, SenderLimit};
 pub use meshtastic::{
     Backlog, ChannelUse, Connection, Edits, EncryptedAction, Feedback, LongMessages, Media,
@@ -21,7 +33,9 @@ pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgM
 pub use pattern::{UserPattern, UserPatternError};
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
-pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
+pub use template::{
+    MeshVariable, Piece, ReactionVariable, RoomVariable, Template, TemplateError, Variable,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]

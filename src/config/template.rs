@@ -1,6 +1,9 @@
 //! Prefixes and reaction keys: text with variables in braces, parsed so far that filling them in cannot fail.
 
 use std::fmt;
+use std::str::FromStr;
+
+use super::finding::printable;
 
 /// A text with variables, as in `[{long}/{mesh}]: `; `{{` and `}}` stand for braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +109,89 @@ impl<V: Variable> fmt::Display for Template<V> {
         }
         Ok(())
     }
+}
+
+/// Why a text is not a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A brace has no partner.
+    #[error("a `{0}` stands alone: a brace of its own is written twice")]
+    Brace(char),
+    /// A variable that nobody knows.
+    #[error("unknown variable `{{{name}}}`: there are {known}")]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A number after a variable that is never cut.
+    #[error("`{{{0}}}` cannot be cut to a number of characters")]
+    Uncuttable(&'static str),
+    /// A number that makes no sense.
+    #[error("`{{{0}}}` has a number that is not 1 to 99")]
+    Limit(String),
+}
+
+impl<V: Variable> FromStr for Template<V> {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(index) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(index);
+            plain.push_str(before);
+            if let Some(after) = from.strip_prefix("{{") {
+                plain.push('{');
+                rest = after;
+            } else if let Some(after) = from.strip_prefix("}}") {
+                plain.push('}');
+                rest = after;
+            } else if let Some((name, after)) =
+                from.strip_prefix('{').and_then(|from| from.split_once('}'))
+            {
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(parse_value(name)?);
+                rest = after;
+            } else {
+                let brace = if from.starts_with('{') { '{' } else { '}' };
+                return Err(TemplateError::Brace(brace));
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self { pieces })
+    }
+}
+
+fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, TemplateError> {
+    let name = written.trim_end_matches(|character: char| character.is_ascii_digit());
+    let number = written.get(name.len()..).unwrap_or_default();
+    let Some(variable) = V::from_name(name) else {
+        let known: Vec<String> = V::NAMES
+            .iter()
+            .map(|name| format!("`{{{name}}}`"))
+            .collect();
+        return Err(TemplateError::Unknown {
+            name: printable(written),
+            known: known.join(" "),
+        });
+    };
+    let limit = match number.parse::<usize>() {
+        Ok(limit @ 1..=99) => Some(limit),
+        Err(_) if number.is_empty() => None,
+        Ok(_) | Err(_) => return Err(TemplateError::Limit(printable(written))),
+    };
+    if limit.is_some() && !variable.may_be_cut() {
+        return Err(TemplateError::Uncuttable(variable.name()));
+    }
+    Ok(Piece::Value { variable, limit })
 }
 
 fn text<V>(text: &str) -> Piece<V> {
@@ -261,6 +347,65 @@ impl Variable for MeshVariable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_parses_to_the_same() {
+        for text in [
+            "[{long}/{mesh}]: ",
+            "",
+            "{long4}{{x}}{mesh}",
+            "}}{{",
+            "🚨 {short}",
+        ] {
+            let template: Template<RoomVariable> = text.parse().unwrap();
+            assert_eq!(template.to_string(), text);
+        }
+        assert_eq!(
+            "{display5}[M]: ".parse(),
+            Ok(Template::<MeshVariable>::standard())
+        );
+        assert_eq!(
+            "{emoji} {short}".parse(),
+            Ok(Template::<ReactionVariable>::standard())
+        );
+        assert_eq!(
+            "[{long}/{mesh}]: ".parse(),
+            Ok(Template::<RoomVariable>::standard())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_filled_in_is_refused() {
+        let error = |text: &str| {
+            text.parse::<Template<RoomVariable>>()
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error("{long"),
+            "a `{` stands alone: a brace of its own is written twice"
+        );
+        assert_eq!(
+            error("a}"),
+            "a `}` stands alone: a brace of its own is written twice"
+        );
+        assert!(
+            error("{lnog}").starts_with("unknown variable `{lnog}`: there are `{long}` `{short}`")
+        );
+        assert!(error("{emoji}").starts_with("unknown variable"));
+        assert_eq!(
+            error("{short2}"),
+            "`{short}` cannot be cut to a number of characters"
+        );
+        assert_eq!(
+            error("{long0}"),
+            "`{long0}` has a number that is not 1 to 99"
+        );
+        assert_eq!(
+            error("{long99999999999999999999}"),
+            "`{long99999999999999999999}` has a number that is not 1 to 99"
+        );
+    }
 
     #[test]
     fn the_standard_templates_print_as_they_are_documented() {
