@@ -55,7 +55,9 @@ pub enum DropReason {
     OffAir,
     /// Another relay's message, and that relay is not in `trusted_relays`.
     UntrustedRelay,
-    /// A trusted relay's message that was on our own mesh.
+    /// A trusted relay's message under the name of our own mesh.
+    SameMeshnet,
+    /// A trusted relay's message that our own radio heard or sent.
     RelayOnOurMesh,
     /// `broadcast_enabled` is off.
     BroadcastOff,
@@ -110,6 +112,7 @@ impl DropReason {
             Self::Command => "command",
             Self::OffAir => "off_air",
             Self::UntrustedRelay => "untrusted_relay",
+            Self::SameMeshnet => "same_meshnet",
             Self::RelayOnOurMesh => "relay_on_our_mesh",
             Self::BroadcastOff => "broadcast_off",
             Self::IgnoredUser => "ignored_user",
@@ -122,6 +125,48 @@ impl DropReason {
             Self::Edit => "edit",
             Self::Undecryptable => "undecryptable",
             Self::Refused(refused) => refused.name(),
+        }
+    }
+
+    /// Returns whether the operator should hear of it, once for each sender: another relay is about, and something may have to
+    /// be set.
+    #[must_use]
+    pub fn concerns_operator(self) -> bool {
+        match self {
+            Self::Echo | Self::UntrustedRelay | Self::SameMeshnet | Self::RelayOnOurMesh => true,
+            Self::Duplicate
+            | Self::OwnPacket
+            | Self::ForAnotherNode
+            | Self::AdminChannel
+            | Self::IgnoredNode
+            | Self::DisabledPort
+            | Self::OtherPort
+            | Self::SensorsOff
+            | Self::MqttOff
+            | Self::NoConsent
+            | Self::UnmappedChannel
+            | Self::Empty
+            | Self::ReactionsOff
+            | Self::OwnEvent
+            | Self::Suppressed
+            | Self::UnmappedRoom
+            | Self::OneWayRoom
+            | Self::Notice
+            | Self::NotText
+            | Self::MediaOff
+            | Self::Command
+            | Self::OffAir
+            | Self::BroadcastOff
+            | Self::IgnoredUser
+            | Self::Denied
+            | Self::UnknownTarget
+            | Self::NotEmoji
+            | Self::FeedbackSign
+            | Self::RepeatedEmoji
+            | Self::TooManyEmoji
+            | Self::Edit
+            | Self::Undecryptable
+            | Self::Refused(_) => false,
         }
     }
 }
@@ -154,6 +199,9 @@ impl fmt::Display for DropReason {
             Self::OffAir => "meant to stay off the air",
             Self::UntrustedRelay => {
                 "from another relay; to carry it on, list its user in matrix.trusted_relays"
+            }
+            Self::SameMeshnet => {
+                "from another relay whose mesh has the name of ours; if it is another mesh, change meshtastic.meshnet_name"
             }
             Self::RelayOnOurMesh => {
                 "from another relay on our own mesh; two relays on one mesh and one room are not supported"

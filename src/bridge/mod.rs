@@ -391,7 +391,7 @@ mod tests {
             );
             prop_assert_eq!(
                 said(&mut bridge, &posted, &Facts::default()),
-                [Action::Drop(DropReason::RelayOnOurMesh)]
+                [Action::Drop(DropReason::SameMeshnet)]
             );
         }
 

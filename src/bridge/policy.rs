@@ -146,10 +146,13 @@ pub(super) fn check_relay(
         return Err(DropReason::UntrustedRelay);
     }
     let same_name = our_meshnet.is_some_and(|ours| ours.trim() == fields.meshnet.trim());
-    if same_name || facts.heard_by_our_radio {
-        return Err(DropReason::RelayOnOurMesh);
+    if same_name {
+        Err(DropReason::SameMeshnet)
+    } else if facts.heard_by_our_radio {
+        Err(DropReason::RelayOnOurMesh)
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns why a user may not transmit.

@@ -727,7 +727,7 @@ fn a_trusted_relays_reaction_in_words_is_carried_on() {
 #[test]
 fn a_message_of_our_own_mesh_is_never_carried_on() {
     let actions = said(&mut trusting(), &of_relay("LongFast"), &Facts::default());
-    assert_eq!(actions, dropped(DropReason::RelayOnOurMesh));
+    assert_eq!(actions, dropped(DropReason::SameMeshnet));
     let heard = Facts {
         heard_by_our_radio: true,
         ..Facts::default()
