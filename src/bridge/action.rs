@@ -5,7 +5,7 @@ use crate::model::{
     RadioPayload, RadioText, RoomMessage, Timestamp,
 };
 
-use super::policy::DropReason;
+use super::dropped::DropReason;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +39,8 @@ pub enum Action {
     KeepDirect(Box<RadioText>),
     /// Take back what waits for the mesh of this event (message, parts, tapback).
     Withdraw {
+        /// The room in which it was taken away: an event of another room stays.
+        room: OwnedRoomId,
         /// The event.
         event: OwnedEventId,
     },

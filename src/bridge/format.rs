@@ -169,11 +169,12 @@ fn user_prefix(
     mut name: &str,
     limit: usize,
 ) -> String {
+    let (id, localpart) = (clean_name(user.as_str()), clean_name(user.localpart()));
     loop {
         let prefix = render(template, |it| match it {
             MeshVariable::Display => name,
-            MeshVariable::User => user.as_str(),
-            MeshVariable::Username => user.localpart(),
+            MeshVariable::User => &id,
+            MeshVariable::Username => &localpart,
             MeshVariable::Server => user.server_name().as_str(),
         });
         if prefix.len() <= limit {
@@ -195,7 +196,7 @@ fn longest_prefix(meshtastic: &Meshtastic) -> usize {
 pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
     let short = match clean_name(&fields.shortname).as_str() {
         "" => first_graphemes(&clean_name(&fields.longname), 4).to_owned(),
-        name => first_graphemes(name, 4).to_owned(),
+        name => first_graphemes(name, 4).trim_end().to_owned(),
     };
     let short = if short.is_empty() {
         "???".to_owned()
@@ -343,4 +344,116 @@ fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> &'a str)
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_prefix_for_a_room_may_hold_all_that_is_known_of_a_packet() {
+        let mut config = config();
+        config.matrix.prefix_format = "{long} {short} {mesh} {channel} {hops} {snr} {rssi} {mqtt}"
+            .parse()
+            .unwrap();
+        let mut packet = packet("x");
+        packet.via_mqtt = true;
+        let speaker = Speaker::of(&packet, "Valley");
+        assert_eq!(
+            speaker.prefix(&config),
+            "Bob BOB1 Valley LongFast 2 6.25 -90 MQTT"
+        );
+        packet.via_mqtt = false;
+        (packet.hops, packet.snr, packet.rssi) = (None, Some(f32::NAN), None);
+        let speaker = Speaker::of(&packet, "Valley");
+        assert_eq!(speaker.prefix(&config), "Bob BOB1 Valley LongFast ? ? ? ");
+        config.matrix.prefix_enabled = false;
+        assert_eq!(speaker.prefix(&config), "");
+    }
+    #[test]
+    fn a_cut_value_counts_grapheme_clusters() {
+        let mut config = config();
+        config.matrix.prefix_format = "[{long2}/{mesh3}] ".parse().unwrap();
+        let mut packet = packet("x");
+        packet.sender.long_name = Some("👨‍👩‍👧e\u{301}x".into());
+        assert_eq!(
+            Speaker::of(&packet, "Valley").prefix(&config),
+            "[👨‍👩‍👧e\u{301}/Val] "
+        );
+    }
+
+    #[test]
+    fn a_prefix_for_the_mesh_may_name_the_user_in_every_way() {
+        let mut config = config();
+        config.meshtastic.prefix_format = "{display} {display3} {user} {username} {server}> "
+            .parse()
+            .unwrap();
+        let heading = user_heading(&config, &alice(), "Alice B");
+        assert_eq!(
+            heading.prefix,
+            "Alice B Ali @alice:example.org alice example.org> "
+        );
+        assert_eq!(heading.label, "Alice");
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_text() {
+        let mut config = config();
+        config.meshtastic.prefix_format = "{display}[M]: ".parse().unwrap();
+        let heading = user_heading(&config, &alice(), &"ö".repeat(500));
+        assert_eq!(heading.prefix, format!("{}[M]: ", "ö".repeat(30)));
+        config.meshtastic.prefix_format = "{user}: ".parse().unwrap();
+        config.meshtastic.long_messages.part_bytes = 40;
+        let heading = user_heading(&config, &alice(), "Alice");
+        assert_eq!(heading.prefix, "@alice:exam: ");
+    }
+
+    #[test]
+    fn a_reactions_key_follows_its_format_and_is_read_back_as_its_emoji() {
+        for (format, key) in [
+            ("{emoji} {short}", "👍 BOB1"),
+            ("{short}: {emoji}", "BOB1: 👍"),
+            ("{emoji}", "👍"),
+            ("({long}/{mesh}) {emoji}!", "(Bob/Valley) 👍!"),
+        ] {
+            let mut config = config();
+            config.matrix.reaction_format = format.parse().unwrap();
+            let speaker = Speaker::of(&packet("👍"), "Valley");
+            assert_eq!(speaker.reaction_key(&config, "👍", false), key);
+            assert_eq!(speaker.reaction_key(&config, "👍", true), "👍");
+            let format = &config.matrix.reaction_format;
+            assert_eq!(emoji_of_key(format, key).as_deref(), Some("👍"));
+            assert_eq!(emoji_of_key(format, &format!("x{key}x")), None);
+        }
+    }
+
+    #[test]
+    fn another_relays_prefix_is_short_whatever_its_fields_hold() {
+        let of = |short: &str, long: &str, mesh: &str| {
+            let fields = RelayFields {
+                shortname: short.into(),
+                longname: long.into(),
+                meshnet: mesh.into(),
+                ..RelayFields::default()
+            };
+            relay_heading(&config(), &fields).prefix
+        };
+        assert_eq!(of("CRL7", "Carol", "Mountains"), "CRL7/Moun: ");
+        assert_eq!(of("", "Carol", "Hi"), "Caro/Hi: ");
+        assert_eq!(of("\u{202e}", "", ""), "???: ");
+        assert_eq!(of("far too long", "", "\0"), "far: ");
+        assert!(of(&"👨‍👩‍👧".repeat(9), "", "x").len() <= 66);
+    }
+
+    #[test]
+    fn the_names_of_reasons_differ() {
+        let mut names: Vec<_> = super::super::Refused::ALL
+            .iter()
+            .map(|it| it.name())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), super::super::Refused::ALL.len());
+    }
 }

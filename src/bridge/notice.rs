@@ -1,5 +1,6 @@
 //! What the bot says about itself in a room: why something did not go on the air. Each reason at most once in a room and hour.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -63,7 +64,7 @@ impl Refused {
 
     /// Returns its short name, as used in counters and in the names of notices.
     #[must_use]
-    pub fn slug(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
             Self::Cut => "cut",
@@ -135,6 +136,27 @@ impl Refused {
     }
 }
 
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is too long (meshtastic.long_messages)",
+            Self::Cut => "it is too long and went without its end (meshtastic.long_messages)",
+            Self::NoChannel => "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
+            Self::AdminChannel => "the channel `admin` is never relayed; map another one in matrix_rooms",
+            Self::ChannelsUnknown => "no radio has told its channels yet",
+            Self::Licensed => {
+                "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users"
+            }
+            Self::NoRegion => "the radio has no region; set lora.region on it",
+            Self::TransmitOff => "the radio's transmitter is switched off; set lora.tx_enabled on it",
+            Self::QueueFull => "too many messages of its room are waiting",
+            Self::SenderLimit => "its sender was on the air too often (matrix.sender_limit)",
+            Self::TooOld => "it is too old (meshtastic.max_message_age)",
+            Self::Radio => "the radio refused it",
+        })
+    }
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -180,7 +202,7 @@ pub(super) fn alert_name(node: NodeNum) -> String {
 }
 
 fn refused_name(refused: Refused, room: &RoomId) -> String {
-    format!("refused {} {room}", refused.slug())
+    format!("refused {} {room}", refused.name())
 }
 
 /// Tells the sender why a message did not go on the air, unless the room was told that within the hour.

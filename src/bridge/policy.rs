@@ -1,12 +1,11 @@
 //! What is not bridged, and why: loops, duplicates, ports, consent, and who may transmit.
 
-use std::fmt;
-
 use crate::config::{Config, PortNum};
 use crate::model::{
     JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
 };
 
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::notice::Refused;
 
@@ -18,130 +17,6 @@ const ADMIN_CHANNEL: &str = "admin";
 
 /// A text of the mesh shorter than so many characters is never taken for an echo.
 const SHORTEST_ECHO: usize = 8;
-
-/// Why nothing is relayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropReason {
-    /// Decided on before.
-    Duplicate,
-    /// A packet of the mesh that we sent ourselves.
-    OwnPacket,
-    /// A direct message between other nodes.
-    ForAnotherNode,
-    /// The channel named `admin`.
-    AdminChannel,
-    /// The radio or `ignore_nodes` ignores its sender.
-    IgnoredNode,
-    /// Its port is in `disabled_portnums`, or is never relayed.
-    DisabledPort,
-    /// Its port carries no chat.
-    OtherPort,
-    /// `detection_sensor` is off.
-    SensorsOff,
-    /// It came by MQTT, and `relay_mqtt` is off.
-    MqttOff,
-    /// Its author did not consent (`respect_ok_to_mqtt`).
-    NoConsent,
-    /// Another relay repeats on the mesh what we relayed.
-    Echo,
-    /// No room is mapped to its channel, or none in this direction.
-    UnmappedChannel,
-    /// Nothing to read in it.
-    Empty,
-    /// `message_interactions.reactions` is off.
-    ReactionsOff,
-    /// An event of our own.
-    OwnEvent,
-    /// It carries `mmrelay_suppress`.
-    Suppressed,
-    /// Its room is not mapped.
-    UnmappedRoom,
-    /// Its room only listens (`direction: to_matrix`).
-    OneWayRoom,
-    /// A notice, and `relay_notices` is off.
-    Notice,
-    /// Neither text nor media: a request for verification, or an unknown kind.
-    NotText,
-    /// A picture or the like, and `media` is `ignore`.
-    MediaOff,
-    /// It begins with `command_prefix`.
-    Command,
-    /// It begins with `off_air_prefix`.
-    OffAir,
-    /// Another relay's message, and that relay is not in `trusted_relays`.
-    UntrustedRelay,
-    /// A trusted relay's message that was on our own mesh.
-    RelayOnOurMesh,
-    /// `broadcast_enabled` is off.
-    BroadcastOff,
-    /// Its sender is in `ignored_users`.
-    IgnoredUser,
-    /// Its sender is not in `allowed_users`, or lacks the power level.
-    Denied,
-    /// A reaction on something that is not on the mesh.
-    UnknownTarget,
-    /// A reaction that is no emoji.
-    NotEmoji,
-    /// A reaction with one of our own signs.
-    FeedbackSign,
-    /// That emoji is on that packet already.
-    RepeatedEmoji,
-    /// Three different emoji are on that packet already.
-    TooManyEmoji,
-    /// Edits are not carried to the mesh.
-    Edit,
-    /// It cannot be decrypted.
-    Undecryptable,
-    /// It cannot go on the air; its sender was told.
-    Refused(Refused),
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Duplicate => "decided on before",
-            Self::OwnPacket => "a packet of our own",
-            Self::ForAnotherNode => "a direct message for another node",
-            Self::AdminChannel => "on the channel `admin`",
-            Self::IgnoredNode => "its node is ignored",
-            Self::DisabledPort => "its port is disabled",
-            Self::OtherPort => "its port carries no chat",
-            Self::SensorsOff => "detection sensors are not relayed",
-            Self::MqttOff => "packets by MQTT are not relayed",
-            Self::NoConsent => "its author did not consent to publication",
-            Self::Echo => "another relay's echo of what we relayed",
-            Self::UnmappedChannel => "no room for its channel",
-            Self::Empty => "nothing to read in it",
-            Self::ReactionsOff => "reactions are not relayed",
-            Self::OwnEvent => "an event of our own",
-            Self::Suppressed => "marked `mmrelay_suppress`",
-            Self::UnmappedRoom => "its room is not mapped",
-            Self::OneWayRoom => "its room is one-way",
-            Self::Notice => "notices are not relayed",
-            Self::NotText => "not a text",
-            Self::MediaOff => "media are not relayed",
-            Self::Command => "a command",
-            Self::OffAir => "meant to stay off the air",
-            Self::UntrustedRelay => {
-                "from another relay; to carry it on, list its user in matrix.trusted_relays"
-            }
-            Self::RelayOnOurMesh => {
-                "from another relay on our own mesh; two relays on one mesh and one room are not supported"
-            }
-            Self::BroadcastOff => "nothing is transmitted (meshtastic.broadcast_enabled)",
-            Self::IgnoredUser => "its sender is ignored",
-            Self::Denied => "its sender may not transmit",
-            Self::UnknownTarget => "a reaction on something that is not on the mesh",
-            Self::NotEmoji => "a reaction that is no emoji",
-            Self::FeedbackSign => "a reaction with a sign of our own",
-            Self::RepeatedEmoji => "that emoji is on that message already",
-            Self::TooManyEmoji => "three emoji are on that message already",
-            Self::Edit => "edits are not relayed",
-            Self::Undecryptable => "cannot be decrypted",
-            Self::Refused(refused) => return write!(f, "refused: {}", refused.slug()),
-        })
-    }
-}
 
 /// Returns why a packet on a channel is not for any room, from what is known without its text.
 pub(super) fn check_packet(
@@ -271,10 +146,13 @@ pub(super) fn check_relay(
         return Err(DropReason::UntrustedRelay);
     }
     let same_name = our_meshnet.is_some_and(|ours| ours.trim() == fields.meshnet.trim());
-    if same_name || facts.heard_by_our_radio {
-        return Err(DropReason::RelayOnOurMesh);
+    if same_name {
+        Err(DropReason::SameMeshnet)
+    } else if facts.heard_by_our_radio {
+        Err(DropReason::RelayOnOurMesh)
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns why a user may not transmit.

@@ -9,7 +9,7 @@ use crate::model::{
     RoomOrAliasId,
 };
 
-use super::policy::DropReason;
+use super::dropped::DropReason;
 
 /// The signs by which the bot tells the sender of a message what became of it.
 const FEEDBACK_SIGNS: [&str; 7] = ["⏳", "📡", "📤", "✅", "❌", "🚫", "⌛"];

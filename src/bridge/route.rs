@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::dropped::DropReason;
 use super::notice::Refused;
-use super::policy::{DropReason, is_admin};
+use super::policy::is_admin;
 use crate::config::{ChannelRef, MappedRoom};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RadioText,

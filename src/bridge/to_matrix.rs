@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::action::{Action, NewPair};
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
-use super::policy::{self, DropReason};
+use super::policy;
 use super::relation::{RoomTarget, reply_pairs, room_target};
 use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
@@ -130,7 +131,7 @@ impl Bridge {
         facts: &Facts,
     ) -> Option<Vec<Action>> {
         let emoji = one_emoji(text)?;
-        let speaker = Speaker::of(packet, &self.meshnet());
+        let speaker = self.speaker(packet);
         let reactions: Vec<Action> = rooms
             .iter()
             .filter_map(|room| {
@@ -165,6 +166,7 @@ impl Bridge {
         let mentions_rooms = self.config.meshtastic.alert_mentions_room
             && packet.port == TextPort::Alert
             && !facts.told.contains(&what);
+        let speaker = self.speaker(packet);
         let mut mentioned = false;
         let mut actions: Vec<Action> = rooms
             .into_iter()
@@ -175,7 +177,7 @@ impl Bridge {
                     .is_some_and(|it| it.may_mention_room);
                 let mentions_room = mentions_rooms && may_mention;
                 mentioned |= mentions_room;
-                self.room_text(packet, text, room, mentions_room, facts)
+                self.room_text(packet, &speaker, text, room, mentions_room, facts)
             })
             .collect();
         if mentioned {
@@ -187,9 +189,14 @@ impl Bridge {
         actions
     }
 
+    fn speaker(&self, packet: &RadioText) -> Speaker {
+        Speaker::of(packet, &self.meshnet())
+    }
+
     fn room_text(
         &self,
         packet: &RadioText,
+        speaker: &Speaker,
         text: &str,
         room: OwnedRoomOrAliasId,
         mentions_room: bool,
@@ -198,7 +205,6 @@ impl Bridge {
         let meshtastic = &self.config.meshtastic;
         let pairs = reply_pairs(facts, meshtastic.message_interactions);
         let target: RoomTarget = room_target(pairs, &room, &self.routes).unwrap_or_default();
-        let speaker = Speaker::of(packet, &self.meshnet());
         let is_sensor = packet.port == TextPort::DetectionSensor;
         let pair = (packet.packet != PacketId::NONE).then(|| {
             Box::new(NewPair {
@@ -231,3 +237,6 @@ impl Bridge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::action::{Action, MeshSource};
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, noted_media, reaction_in_words,
     relay_heading, spoken_text, user_heading,
 };
 use super::notice::{About, Refused};
-use super::policy::{self, DropReason};
+use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::split::{Fitted, Heading, fit};
 use super::{Bridge, notice};
@@ -379,3 +380,6 @@ fn payloads(packets: Vec<String>, target: Option<&PacketTarget<'_>>) -> Vec<Radi
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
