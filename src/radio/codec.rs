@@ -392,6 +392,10 @@ mod tests {
             prop_assert_eq!(skipped, noise.len() as u64);
             prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_LIMIT));
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
         fn after_any_noise_a_frame_is_found_again_in_time(noise in bytes(0..600), payload in bytes(0..200)) {

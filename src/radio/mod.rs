@@ -5,6 +5,8 @@
 
 mod acks;
 mod answer;
+#[cfg(test)]
+mod captures;
 pub mod codec;
 mod connection;
 mod handshake;

@@ -431,3 +431,439 @@ fn encoded(variant: to_radio::PayloadVariant) -> Vec<u8> {
     }
     .encode_to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::captures::{Direction, from_radio, recording};
+    use super::*;
+    use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
+
+    const OWN: NodeNum = NodeNum(0xA11C_E001);
+    /// The nonce in `chat.a`.
+    const NONCE: u32 = 0x6102_62C5;
+
+    /// A session with its own clock.
+    struct Bench {
+        session: Session,
+        nodes: NodeDb,
+        now: Moment,
+    }
+
+    impl Bench {
+        fn new(options: SessionOptions) -> Self {
+            let now = Moment {
+                instant: Instant::now(),
+                wall: Timestamp(1_750_000_000_000),
+            };
+            let session = Session::new(options, NONCE, now.instant);
+            Self {
+                session,
+                nodes: NodeDb::default(),
+                now,
+            }
+        }
+
+        /// A session after the handshake of the recording.
+        fn ready(options: SessionOptions) -> Self {
+            let mut bench = Self::new(options);
+            bench.session.start(bench.now);
+            for frame in handshake() {
+                bench.frame(&frame);
+            }
+            assert!(bench.session.is_ready());
+            bench
+        }
+
+        fn frame(&mut self, bytes: &[u8]) -> Vec<Output> {
+            self.session.on_frame(bytes, &mut self.nodes, self.now)
+        }
+
+        fn variant(&mut self, variant: from_radio::PayloadVariant) -> Vec<Output> {
+            let frame = proto::FromRadio {
+                id: 0,
+                payload_variant: Some(variant),
+            };
+            self.frame(&frame.encode_to_vec())
+        }
+
+        fn wait(&mut self, span: Duration) -> Vec<Output> {
+            self.now = Moment {
+                instant: self.now.instant + span,
+                wall: self.now.wall + span,
+            };
+            self.session.on_time(self.now)
+        }
+    }
+
+    /// The radio's side of a handshake, its last frame included.
+    fn handshake() -> Vec<Vec<u8>> {
+        let frames = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
+        let mut frames: Vec<_> = frames.take_while(|bytes| bytes[0] != 0x38).collect();
+        frames.push(complete(NONCE));
+        frames
+    }
+
+    fn complete(nonce: u32) -> Vec<u8> {
+        let variant = Some(from_radio::PayloadVariant::ConfigCompleteId(nonce));
+        proto::FromRadio {
+            id: 0,
+            payload_variant: variant,
+        }
+        .encode_to_vec()
+    }
+
+    fn sent(output: &Output) -> to_radio::PayloadVariant {
+        match output {
+            Output::Frame(bytes) => {
+                let to_radio = proto::ToRadio::decode(bytes.as_slice()).expect("our own frame");
+                to_radio.payload_variant.expect("our frames say something")
+            }
+            other => panic!("not a frame: {other:?}"),
+        }
+    }
+
+    fn profile(outputs: &[Output]) -> &RadioProfile {
+        match outputs {
+            [Output::Event(RadioEvent::Ready(profile)), ..] => profile,
+            other => panic!("not ready: {other:?}"),
+        }
+    }
+
+    fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
+        let index = ChannelIndex::try_from(index).unwrap();
+        Channel {
+            index,
+            name: name.to_owned(),
+            role,
+        }
+    }
+
+    #[test]
+    fn the_wake_bytes_come_first_and_then_the_question() {
+        let mut bench = Bench::new(SessionOptions::default());
+        let outputs = bench.session.start(bench.now);
+        assert_eq!(outputs[0], Output::Wake);
+        assert_eq!(
+            sent(&outputs[1]),
+            to_radio::PayloadVariant::WantConfigId(NONCE)
+        );
+        let pause = Duration::from_millis(100);
+        let mut bench = Bench::new(SessionOptions {
+            wake_pause: pause,
+            ..Default::default()
+        });
+        assert_eq!(bench.session.start(bench.now), [Output::Wake]);
+        assert_eq!(bench.session.deadline(), bench.now.instant + pause);
+        assert_eq!(bench.wait(pause).len(), 1);
+    }
+
+    #[test]
+    fn special_nonces_are_avoided() {
+        for (random, nonce) in [(0, 1), (69420, 69422), (69421, 69422), (7, 7)] {
+            assert_eq!(plain_nonce(random), nonce);
+        }
+    }
+
+    #[test]
+    fn a_real_radios_handshake_tells_its_profile() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        let last = frames.pop().unwrap();
+        for frame in frames {
+            assert_eq!(bench.frame(&frame), []);
+        }
+        let outputs = bench.frame(&last);
+        let profile = profile(&outputs);
+        assert_eq!(profile.own.num, OWN);
+        assert_eq!(profile.own.long(), "Alice 2");
+        assert_eq!(profile.own.short(), "AL2");
+        assert_eq!(profile.firmware, "2.7.26.54e0d8d");
+        assert_eq!(profile.hop_limit, 3);
+        assert!(profile.region_set && profile.transmit_enabled);
+        let mut expected = vec![
+            channel(0, "LongFast", ChannelRole::Primary),
+            channel(1, "bridge", ChannelRole::Secondary),
+            channel(2, "third", ChannelRole::Secondary),
+        ];
+        expected.extend((3..8).map(|index| channel(index, "", ChannelRole::Disabled)));
+        assert_eq!(profile.channels, expected);
+        let batch = bench.nodes.take_batch(bench.now.instant);
+        let nodes: Vec<_> = batch.iter().map(|node| node.num.to_string()).collect();
+        assert_eq!(nodes, ["!a11ce001", "!b0b0b002", "!d0d0d004"]);
+    }
+
+    #[test]
+    fn the_end_of_an_older_handshake_is_ignored() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        frames.pop();
+        for frame in &frames {
+            bench.frame(frame);
+        }
+        assert_eq!(bench.frame(&complete(NONCE - 1)), []);
+        assert!(!bench.session.is_ready());
+        for frame in &frames {
+            bench.frame(frame);
+        }
+        assert_eq!(profile(&bench.frame(&complete(NONCE))).channels.len(), 8);
+        assert_eq!(bench.frame(&complete(NONCE)), [], "told twice");
+    }
+
+    #[test]
+    fn a_handshake_may_take_long_as_long_as_it_goes_on() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        for frame in handshake() {
+            assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+            bench.frame(&frame);
+        }
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn a_handshake_that_stops_is_given_up_even_if_the_radio_says_other_things() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        bench.frame(&handshake()[0]);
+        assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+        bench.variant(from_radio::PayloadVariant::QueueStatus(
+            proto::QueueStatus::default(),
+        ));
+        assert!(matches!(
+            bench.wait(HANDSHAKE_LIMIT / 2)[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_radio_without_a_number_is_of_no_use() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        assert!(matches!(
+            bench.frame(&complete(NONCE))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn heartbeats_are_30_seconds_apart_and_never_have_the_same_nonce_nor_1() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut nonces = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(bench.wait(HEARTBEAT_EVERY / 2), []);
+            let outputs = bench.wait(HEARTBEAT_EVERY / 2);
+            match sent(&outputs[0]) {
+                to_radio::PayloadVariant::Heartbeat(heartbeat) => nonces.push(heartbeat.nonce),
+                other => panic!("not a heartbeat: {other:?}"),
+            }
+            bench.variant(from_radio::PayloadVariant::QueueStatus(
+                proto::QueueStatus::default(),
+            ));
+        }
+        assert_eq!(nonces, [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_link_without_a_frame_for_75_seconds_is_lost() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut outputs = Vec::new();
+        for _ in 0..74 {
+            outputs.extend(bench.wait(Duration::from_secs(1)));
+        }
+        assert_eq!(outputs.len(), 2, "two heartbeats");
+        // What cannot be decoded is no sign of life.
+        bench.frame(&[0xFF; 20]);
+        assert!(matches!(
+            bench.wait(Duration::from_secs(1))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn the_radio_is_given_the_time_once_it_is_ready() {
+        let mut bench = Bench::new(SessionOptions {
+            set_time: true,
+            ..SessionOptions::default()
+        });
+        bench.session.start(bench.now);
+        let outputs = handshake()
+            .iter()
+            .flat_map(|frame| bench.frame(frame))
+            .collect::<Vec<_>>();
+        let to_radio::PayloadVariant::Packet(packet) = sent(&outputs[1]) else {
+            panic!("not a packet")
+        };
+        assert_eq!((packet.from, packet.to), (OWN.0, OWN.0));
+        let Some(proto::mesh_packet::PayloadVariant::Decoded(data)) = packet.payload_variant else {
+            panic!("not decoded")
+        };
+        // Field 43, fixed32: 1 750 000 000.
+        assert_eq!(data.payload, [0xDD, 0x02, 0x80, 0xE1, 0x4E, 0x68]);
+        assert_eq!(data.portnum, 6);
+    }
+
+    #[test]
+    fn a_relay_that_does_not_know_the_time_gives_none() {
+        let mut bench = Bench::new(SessionOptions {
+            set_time: true,
+            ..SessionOptions::default()
+        });
+        bench.now.wall = Timestamp(86_400_000);
+        bench.session.start(bench.now);
+        let outputs: usize = handshake()
+            .iter()
+            .map(|frame| bench.frame(frame).len())
+            .sum();
+        assert_eq!(outputs, 1);
+    }
+
+    #[test]
+    fn a_reboot_on_the_same_link_starts_afresh_with_another_nonce() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let outputs = bench.variant(from_radio::PayloadVariant::Rebooted(true));
+        assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+        assert!(!bench.session.is_ready());
+        assert_eq!(bench.frame(&complete(NONCE)), []);
+        let outputs = bench.wait(REBOOT_PAUSE);
+        assert_eq!(outputs[0], Output::Wake);
+        assert_eq!(
+            sent(&outputs[1]),
+            to_radio::PayloadVariant::WantConfigId(NONCE + 1)
+        );
+        let mut frames = handshake();
+        frames.pop();
+        frames.push(complete(NONCE + 1));
+        for frame in frames {
+            bench.frame(&frame);
+        }
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn packets_that_come_before_the_handshakes_end_are_held() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let reply = from_radio("chat.a").into_iter().rev().nth(1).unwrap().bytes;
+        let mut frames = handshake();
+        let last = frames.pop().unwrap();
+        for frame in frames {
+            bench.frame(&frame);
+        }
+        assert_eq!(bench.frame(&reply), []);
+        let outputs = bench.frame(&last);
+        assert!(matches!(
+            outputs[..],
+            [
+                Output::Event(RadioEvent::Ready(_)),
+                Output::Event(RadioEvent::Text(_))
+            ]
+        ));
+        let mut bench = Bench::new(SessionOptions::default());
+        let lost = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
+        assert!(lost > 900, "bounded");
+    }
+
+    #[test]
+    fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let status = |state| {
+            let lockdown_status = Some(wire::LockdownStatus { state });
+            wire::FromRadio {
+                lockdown_status,
+                ..Default::default()
+            }
+            .encode_to_vec()
+        };
+        let outputs = bench.frame(&status(LOCKED));
+        assert!(!profile(&outputs).transmit_enabled);
+        assert_eq!(bench.frame(&status(LOCKED)), []);
+        assert!(matches!(
+            bench.frame(&status(UNLOCKED))[..],
+            [Output::Restarted { .. }]
+        ));
+    }
+
+    #[test]
+    fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        frames.pop();
+        let user = wire::User {
+            long_name: b"Zo\xC3".to_vec(),
+            ..Default::default()
+        };
+        let info = wire::NodeInfo {
+            num: 7,
+            user: Some(user),
+            ..Default::default()
+        };
+        let settings = Some(wire::ChannelSettings {
+            name: b"caf\xC3".to_vec(),
+        });
+        let channel = wire::Channel {
+            index: 1,
+            settings,
+            role: 2,
+        };
+        let node_info = wire::FromRadio {
+            node_info: Some(info),
+            ..Default::default()
+        };
+        let channel = wire::FromRadio {
+            channel: Some(channel),
+            ..Default::default()
+        };
+        frames.extend([
+            node_info.encode_to_vec(),
+            channel.encode_to_vec(),
+            complete(NONCE),
+        ]);
+        let outputs: Vec<_> = frames.iter().flat_map(|frame| bench.frame(frame)).collect();
+        assert_eq!(profile(&outputs).channels[1].name, "caf\u{FFFD}");
+        assert_eq!(bench.nodes.node(NodeNum(7)).long(), "Zo\u{FFFD}");
+    }
+
+    #[test]
+    fn what_means_nothing_to_us_changes_nothing() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        for frame in [
+            // Empty, an unknown variant, an unknown module's configuration, a variant twice.
+            b"".as_slice(),
+            &[0xFA, 0x0F, 0x01, 0x00],
+            &[0x4A, 0x00],
+            &[0x4A, 0x00, 0x4A, 0x00],
+        ] {
+            assert_eq!(bench.frame(frame), [], "{frame:02x?}");
+        }
+        let undecodable = bench.frame(b"\x12\x05\x01");
+        assert!(matches!(
+            undecodable[..],
+            [Output::Event(RadioEvent::Ignored {
+                reason: "undecodable"
+            })]
+        ));
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn our_packet_is_the_one_that_a_real_client_sent() {
+        let bench = Bench::ready(SessionOptions::default());
+        let recorded = recording("chat.a");
+        let packet = recorded
+            .iter()
+            .rfind(|frame| frame.direction == Direction::Tx && frame.bytes[0] == 0x0A);
+        let message = RadioMessage {
+            destination: Destination::Channel(ChannelIndex::try_from(1).unwrap()),
+            lane: Lane::Message,
+            payload: RadioPayload::Text {
+                text: "hello from A".to_owned(),
+                reply_to: None,
+            },
+        };
+        let frame = bench.session.send(PacketId(0xC6BF_3F5F), &message);
+        assert_eq!(frame.as_ref(), packet.map(|packet| &packet.bytes));
+    }
+}
