@@ -265,17 +265,33 @@ impl Source {
         TokenStream::from_str(&self.text).map_err(|error| anyhow!("{}: {error}", self.name))
     }
 
-    /// Returns every path that it names outside its tests; `self` and `super` are resolved to `crate`.
+    /// Returns every path that it names outside its tests; modules of its own, `self` and `super` are resolved to `crate`.
     fn paths(&self) -> Result<Vec<Vec<String>>> {
+        let tokens = without_tests(self.tokens()?);
         let mut found = Vec::new();
-        collect(
-            &without_tests(self.tokens()?),
-            &self.module,
-            &[],
-            &mut found,
-        );
+        collect(&tokens, &self.module, &[], &mut found);
+        let children = children(&tokens);
+        for path in &mut found {
+            if path.first().is_some_and(|first| children.contains(first)) {
+                path.splice(
+                    0..0,
+                    ["crate".to_owned()]
+                        .into_iter()
+                        .chain(self.module.iter().cloned()),
+                );
+            }
+        }
         Ok(found)
     }
+}
+
+/// Returns the modules that a file declares: `mod name`.
+fn children(tokens: &[TokenTree]) -> Vec<String> {
+    let declared = tokens.windows(2).filter_map(|pair| match pair {
+        [TokenTree::Ident(word), TokenTree::Ident(name)] if word == "mod" => Some(name.to_string()),
+        _ => None,
+    });
+    declared.collect()
 }
 
 /// Returns all our sources but `lib.rs`, which names every module.

@@ -22,7 +22,7 @@ async fn the_relay_waits_for_a_radio_that_is_not_there_yet() {
         .send(&scene.room, "said before the radio came")
         .await;
 
-    scene.radio = Radio::start_on(&format!("127.0.0.1:{port}")).await;
+    scene.radio = Radio::start_on(port).await;
     scene
         .radio
         .transmits("Alice[M]: said before the radio came")
@@ -43,13 +43,13 @@ async fn a_radio_that_restarts_is_found_again() {
         .sees_text(&scene.room, "[Base Camp/LongFast]: before")
         .await;
 
-    let address = format!("127.0.0.1:{}", scene.radio.port());
+    let port = scene.radio.port();
     scene.radio.end().await;
     scene
         .alice
         .send(&scene.room, "said while it was away")
         .await;
-    scene.radio = Radio::start_on(&address).await;
+    scene.radio = Radio::start_on(port).await;
     scene
         .radio
         .transmits("Alice[M]: said while it was away")
@@ -101,12 +101,23 @@ async fn noise_on_the_wire_costs_no_message() {
             .radio
             .says(BASE, 0, &format!("through noise {round}"))
             .await;
-        scene.radio.fault(json!({"fault": "split"})).await;
+        scene
+            .radio
+            .fault(json!({"fault": "garbage", "hex": "94c394c30294c3"}))
+            .await;
+        scene
+            .radio
+            .fault(json!({"fault": "split", "on": true}))
+            .await;
         scene
             .radio
             .says(BASE, 0, &format!("in pieces {round}"))
             .await;
-        scene.radio.fault(json!({"fault": "join"})).await;
+        scene
+            .radio
+            .fault(json!({"fault": "split", "on": false}))
+            .await;
+        scene.radio.fault(json!({"fault": "join", "ms": 50})).await;
         scene.radio.says(BASE, 0, &format!("joined {round}")).await;
     }
     scene

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::radio::BASE;
+use crate::support::radio::{BASE, Radio};
 use crate::support::scene::Plan;
 use crate::support::user::Kind;
 
@@ -30,14 +30,27 @@ async fn sigint_ends_the_relay_with_exit_code_0() {
 
 #[tokio::test]
 async fn the_radio_is_told_that_its_client_leaves() {
-    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let mut stage = Plan::one_room(Kind::Plain).set_up().await;
+    let (port, recording) = (stage.radio.port(), stage.home.path("recording"));
+    stage.radio.end().await;
+    let (listen, file) = (format!("127.0.0.1:{port}"), recording.display().to_string());
+    stage.radio = Radio::start_with(&["--listen", &listen, "--record", &file]).await;
+    let mut scene = stage.raise_the_curtain().await;
     scene.radio.says(BASE, 0, "one message").await;
     scene
         .alice
         .sees_text(&scene.room, "[Base Camp/LongFast]: one message")
         .await;
     assert!(scene.relay.stop().await.success());
-    scene.radio.writes("disconnect").await;
+
+    scene.radio.writes("closed").await;
+    // In the recording's `to_radio` (field 3) stands a `ToRadio` with `disconnect` (field 4) and nothing else.
+    let disconnect = [0x1A, 2, 0x20, 1];
+    let recording = std::fs::read(recording).expect("the radio recorded");
+    assert!(
+        recording.windows(4).any(|bytes| bytes == disconnect),
+        "no disconnect was sent"
+    );
 }
 
 #[tokio::test]

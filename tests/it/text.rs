@@ -27,7 +27,7 @@ async fn crosses_both_ways(kind: Kind) {
     scene.alice.send(&scene.room, "hello from Matrix").await;
     let packet = scene.radio.transmits("Alice[M]: hello from Matrix").await;
     assert_eq!(packet["channel"], 0);
-    assert_eq!(packet["port"], "TEXT_MESSAGE_APP");
+    assert_eq!(packet["port"], 1);
     assert_eq!(packet["want_ack"], true);
     assert_ne!(packet["id"], 0);
 }

@@ -48,15 +48,24 @@ pub(crate) struct Radio {
 impl Radio {
     /// Starts one on a port of its own.
     pub(crate) async fn start() -> Self {
-        Self::start_on("127.0.0.1:0").await
+        Self::start_with(&[]).await
     }
 
-    /// Starts one on that address.
-    pub(crate) async fn start_on(address: &str) -> Self {
-        let mut program = Command::new(relay_program())
-            .args([
-                "simulate", "--listen", address, "--nodes", "3", "--seed", "7",
-            ])
+    /// Starts one on that port.
+    pub(crate) async fn start_on(port: u16) -> Self {
+        Self::start_with(&["--listen", &format!("127.0.0.1:{port}")]).await
+    }
+
+    /// Starts one with more arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        let mut command = Command::new(relay_program());
+        command
+            .args(["simulate", "--nodes", "3", "--seed", "7"])
+            .args(arguments);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut program = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -215,7 +224,8 @@ impl Radio {
 /// Returns the packet of a line that says that the radio took one from its client.
 fn transmitted(line: &str) -> Option<Value> {
     let mut line: Value = serde_json::from_str(line).ok()?;
-    let refused = ["refused", "rate_limited", "duplicate"].contains(&line["fate"].as_str()?);
+    let refused =
+        ["refused", "rate_limited", "duplicate", "lost", "local"].contains(&line["fate"].as_str()?);
     (!refused && line["transmitted"].is_object()).then(|| line["transmitted"].take())
 }
 
