@@ -183,10 +183,14 @@ pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, S
 /// # Errors
 ///
 /// When the database fails.
-pub fn submitted_of(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OutboxId>, StoreError> {
+pub fn submitted_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Vec<OutboxId>, StoreError> {
     tx.all(
-        "SELECT id FROM mesh_outbox WHERE event = ?1 AND state = 1",
-        [event.as_str()],
+        "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
+        (room.as_str(), event.as_str()),
         |row| row.get(0),
     )
 }

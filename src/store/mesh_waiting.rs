@@ -27,15 +27,20 @@ pub struct Ended {
 /// # Errors
 ///
 /// When the database fails.
-pub fn withdraw(tx: &Tx<'_>, event: &EventId) -> Result<Vec<Ended>, StoreError> {
+pub fn withdraw(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Vec<Ended>, StoreError> {
+    let names = (room.as_str(), event.as_str());
     tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1 WHERE event = ?1 AND state = 1",
-        [event.as_str()],
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE room = ?1 AND event = ?2 AND state = 1",
+        names,
     )?;
     let rows = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE event = ?1 AND state = 0",
-        [event.as_str()],
+        "SELECT * FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 0",
+        names,
     )?;
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Withdrawn)?;

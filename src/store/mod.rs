@@ -38,7 +38,7 @@ pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
 
 /// Marks the file as ours: `RLAY`.
-const APPLICATION_ID: u32 = 0x524C_4159;
+pub const APPLICATION_ID: u32 = 0x524C_4159;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
