@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::columns::{destination, target};
+use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
-use crate::model::{Destination, OutboxId, PacketId, RoomId, Timestamp, UserId};
+use crate::model::{Destination, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
 
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
@@ -74,7 +75,8 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
     Ok(counts.unwrap_or_default())
 }
 
-/// Returns what people in Matrix have said to a destination since then: (our text with its prefix, their text).
+/// Returns what people in Matrix have said to a destination since then, newest first: (our text with its prefix, their
+/// text).
 ///
 /// # Errors
 ///
@@ -86,10 +88,10 @@ pub fn recent_texts(
 ) -> Result<Vec<(String, String)>, StoreError> {
     let (kind, target) = target(to);
     tx.all(
-        "SELECT row.text, pair.text FROM mesh_outbox AS row
-         JOIN message_pair AS pair ON pair.mesh_outbox = row.id AND pair.packet = row.packet
-         WHERE row.target_kind = ?1 AND row.target = ?2 AND row.active_at >= ?3 AND row.tapback = 0
-         ORDER BY row.active_at DESC LIMIT ?4",
+        "SELECT text, source_text FROM mesh_outbox
+         WHERE target_kind = ?1 AND target = ?2 AND active_at >= ?3
+             AND tapback = 0 AND source_text IS NOT NULL
+         ORDER BY active_at DESC LIMIT ?4",
         (kind, target, since, MOST_RECENT),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
@@ -111,26 +113,49 @@ pub fn tapbacks(tx: &Tx<'_>, to: Destination, packet: PacketId) -> Result<Vec<St
     )
 }
 
-/// Returns the newest text of a person that waits untried for a destination, with its payload: the row that a further
-/// picture of theirs may join.
+/// Returns the newest text of a person in a room whose time is still to come, with what it will send: the row that a
+/// further picture of theirs may join.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn newest_waiting_of(
     tx: &Tx<'_>,
-    to: Destination,
     room: &RoomId,
     sender: &UserId,
     now: Timestamp,
 ) -> Result<Option<(OutboxId, String)>, StoreError> {
-    let (kind, target) = target(to);
     tx.first(
         "SELECT id, text FROM mesh_outbox
-         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND target_kind = ?3 AND target = ?4
-             AND tapback = 0 AND tried = 0 AND expires > ?5
+         WHERE state <= 1 AND room = ?1 AND sender = ?2
+             AND state = 0 AND tapback = 0 AND tried = 0 AND not_before > ?3
          ORDER BY id DESC LIMIT 1",
-        (room.as_str(), sender.as_str(), kind, target, now),
+        (room.as_str(), sender.as_str(), now),
         |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
+    let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
+        Ok((read_source(row)?, row.get("lane")?))
+    })?;
+    Ok(found.and_then(|(source, lane)| Some((source?, lane))))
+}
+
+/// Returns the destination and lane of a row.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>, StoreError> {
+    tx.first(
+        "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
+        [id],
+        |row| Ok((destination(row)?, row.get("lane")?)),
     )
 }
