@@ -8,21 +8,22 @@ mod columns;
 pub mod direct;
 mod error;
 mod file;
-pub mod mesh_facts;
+mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;
-pub mod mesh_waiting;
+mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
 pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
-pub mod parked;
+mod parked;
 pub mod retention;
 mod room_content;
 pub mod seen;
 mod thread;
 pub mod told;
+mod workers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +37,7 @@ use rusqlite::{
 pub use error::StoreError;
 pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
+pub use workers::NextMesh;
 
 /// Marks the file as ours: `RLAY`.
 pub const APPLICATION_ID: u32 = 0x524C_4159;
