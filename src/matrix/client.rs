@@ -9,13 +9,14 @@ use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
 use matrix_sdk::{Client, SessionChange, SqliteStoreConfig};
 use matrix_sdk_base::crypto::CollectStrategy;
 use tokio::sync::broadcast::error::RecvError;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::MatrixError;
 use super::session::{Files, Secret, Session};
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Builds a client on the store in `files`. The raw key spares the derivation of one from a passphrase, a third of a
 /// second a client.
@@ -69,6 +70,14 @@ pub(super) async fn restore(
             cause: Box::new(cause),
         })?;
     Ok((client, session))
+}
+
+/// Lets go of the store: whoever takes the session up next opens it.
+pub(super) async fn close(client: &Client) {
+    let closed = tokio::time::timeout(CLOSE_LIMIT, client.pause()).await;
+    if !matches!(closed, Ok(Ok(()))) {
+        warn!("the Matrix store did not close at once");
+    }
 }
 
 /// Writes each renewed token into the session file; never ends by itself.

@@ -1,6 +1,7 @@
 //! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
 //! takes what the relay says there. Nothing is decided here about what crosses.
 
+pub mod auth;
 mod backoff;
 mod catch_up;
 mod client;
@@ -8,6 +9,7 @@ mod content;
 mod errors;
 mod events;
 mod late;
+mod recovery;
 mod rooms;
 mod send;
 mod server;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
 
+pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{Files, FilesError, Made, Secret, Session};
@@ -177,10 +180,15 @@ impl Matrix {
             batches,
         );
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.
-        tokio::select! {
+        let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(rooms::keep_joined(&self.rooms)) => Ok(()),
             () = client::keep_tokens(&self.client, &self.files) => Ok(()),
+        };
+        if let Err(MatrixError::SessionDead) = result {
+            // A new login, perhaps by another process, needs the store.
+            client::close(&self.client).await;
         }
+        result
     }
 }

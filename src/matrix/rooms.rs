@@ -32,8 +32,8 @@ pub(super) struct Rooms {
     announced: Mutex<HashMap<OwnedRoomId, JoinedRoom>>,
     /// Sentences that were logged, so that each is said once.
     said: Mutex<HashSet<String>>,
-    /// Invites of listed people to rooms that are not mapped.
-    invited: Mutex<HashSet<OwnedRoomId>>,
+    /// Invites that nobody has looked at yet.
+    invites: Mutex<HashSet<OwnedRoomId>>,
     /// A room may be joinable now, or needs to be joined again.
     retry: Notify,
     /// The room of an alias is known now.
@@ -53,7 +53,7 @@ impl Rooms {
             resolved: RwLock::new(resolved),
             announced: Mutex::default(),
             said: Mutex::default(),
-            invited: Mutex::default(),
+            invites: Mutex::default(),
             retry: Notify::new(),
             changed: Notify::new(),
         }
@@ -164,34 +164,39 @@ impl Rooms {
     }
 
     /// Takes note of an invite that came in.
-    pub(super) async fn invited(&self, id: &RoomId) {
-        if self.is_mapped(id) {
-            self.retry.notify_one();
-            return;
-        }
-        let Some(room) = self.client.get_room(id) else {
+    pub(super) fn invited(&self, room: &RoomId) {
+        lock(&self.invites).insert(room.to_owned());
+        self.retry.notify_one();
+    }
+
+    /// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
+    async fn look_at_invite(&self, id: &RoomId) {
+        let room = self.client.get_room(id);
+        let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
             return;
         };
+        if self.is_mapped(id) {
+            return;
+        }
         let inviter = inviter(&room).await;
-        // An alias whose room is not known yet may stand for this one.
-        if self.has_unknown_alias() {
-            self.retry.notify_one();
-        }
-        if let (Invites::From(_), Some(inviter)) = (&self.options.invites, &inviter)
-            && self.accepts(Some(inviter))
-        {
-            lock(&self.invited).insert(id.to_owned());
-            self.retry.notify_one();
-        }
-        let inviter = inviter.map_or_else(String::new, |user| user.to_string());
+        let shown = inviter
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
         self.say_once(format!("invite {id}"), || {
             info!(
                 room = %id,
-                %inviter,
-                lines = %yaml_lines(id),
+                inviter = shown,
+                lines = yaml_lines(id),
                 "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
             );
         });
+        if !self.is_listed(inviter.as_deref()) {
+            return;
+        }
+        let servers = inviter.iter().map(|user| user.server_name().to_owned());
+        if let Err(problem) = self.join(id, servers.collect()).await {
+            warn!(room = %id, error = &problem as &dyn std::error::Error, "cannot accept the invite");
+        }
     }
 
     /// Takes note that a room was left, or we were put out of it.
@@ -203,15 +208,9 @@ impl Rooms {
         }
     }
 
-    fn has_unknown_alias(&self) -> bool {
-        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
-        resolved.len() < self.options.rooms.len()
-    }
-
-    fn accepts(&self, inviter: Option<&UserId>) -> bool {
+    fn is_listed(&self, inviter: Option<&UserId>) -> bool {
         match &self.options.invites {
-            Invites::Mapped => true,
-            Invites::None => false,
+            Invites::Mapped | Invites::None => false,
             Invites::From(people) => inviter.is_some_and(|inviter| {
                 people
                     .iter()
@@ -373,10 +372,9 @@ struct Attempt {
 pub(super) async fn keep_joined(rooms: &Rooms) {
     let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
     for room in rooms.client.invited_rooms() {
-        rooms.invited(room.room_id()).await;
+        rooms.invited(room.room_id());
     }
     loop {
-        join_invited(rooms).await;
         let mut wake = Instant::now() + LONGEST_PAUSE;
         for name in &rooms.options.rooms {
             let attempt = attempts.entry(name.clone()).or_default();
@@ -399,6 +397,11 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
                 }
             }
         }
+        // Only now all aliases are known that can be.
+        let invites: Vec<OwnedRoomId> = lock(&rooms.invites).drain().collect();
+        for room in invites {
+            rooms.look_at_invite(&room).await;
+        }
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
@@ -409,20 +412,6 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
                 // Whoever keeps putting us out must not keep us busy.
                 sleep_until(Instant::now() + Duration::from_millis(200)).await;
             }
-        }
-    }
-}
-
-async fn join_invited(rooms: &Rooms) {
-    let invited: Vec<OwnedRoomId> = lock(&rooms.invited).drain().collect();
-    for id in invited {
-        let host = match rooms.client.get_room(&id) {
-            Some(room) => inviter(&room).await,
-            None => None,
-        };
-        let servers = host.iter().map(|user| user.server_name().to_owned());
-        if let Err(problem) = rooms.join(&id, servers.collect()).await {
-            warn!(room = %id, error = &problem as &dyn std::error::Error, "cannot accept the invite");
         }
     }
 }

@@ -103,7 +103,7 @@ impl ServerError {
 
 /// A homeserver, by its address.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub(super) struct Server {
     http: reqwest::Client,
     base: Url,
 }
@@ -114,7 +114,7 @@ impl Server {
     /// # Errors
     ///
     /// Fails for plain HTTP beyond loopback, unless allowed.
-    pub fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
+    pub(super) fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(ServerError::BadAddress {
                 given: base.to_string(),
@@ -133,7 +133,7 @@ impl Server {
     /// # Errors
     ///
     /// Fails when nothing is there, or something else than a homeserver.
-    pub async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
+    pub(super) async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
         let bad = || ServerError::BadAddress {
             given: given.to_owned(),
         };
@@ -183,7 +183,7 @@ impl Server {
     }
 
     /// Returns the address.
-    pub fn base(&self) -> &Url {
+    pub(super) fn base(&self) -> &Url {
         &self.base
     }
 
@@ -192,7 +192,7 @@ impl Server {
     /// # Errors
     ///
     /// Fails as [`ServerError`] says.
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         method: Method,
         path: &[&str],

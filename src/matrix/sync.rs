@@ -12,7 +12,7 @@ use matrix_sdk::ruma::api::client::filter::{
     Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
 };
 use matrix_sdk::ruma::api::client::sync::sync_events;
-use matrix_sdk::sync::{State, SyncResponse};
+use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
 use matrix_sdk::{Client, Room};
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 use matrix_sdk_base::{StateStoreDataKey, StateStoreDataValue};
@@ -168,7 +168,7 @@ impl<'a> Sync<'a> {
     ) -> Result<Option<Box<matrix_sdk::Result<SyncResponse>>>, MatrixError> {
         let client = self.client;
         let rooms = self.rooms;
-        let mut request = Box::pin(client.sync_once(settings(wait)));
+        let mut request = Box::pin(client.sync_once(settings(wait, TIMELINE_LIMIT)));
         loop {
             let wake = tokio::select! {
                 () = stop.cancelled() => Wake::Stop,
@@ -210,16 +210,13 @@ impl<'a> Sync<'a> {
         let next = response.next_batch;
         let mut events = Vec::new();
         for room in response.rooms.invited.keys() {
-            self.rooms.invited(room).await;
+            self.rooms.invited(room);
         }
         for (id, update) in &response.rooms.joined {
             let Some(room) = self.mapped(id) else {
                 continue;
             };
-            let has_state = match &update.state {
-                State::Before(state) | State::After(state) => !state.is_empty(),
-            };
-            if has_state || !self.known.contains(id) {
+            if has_state(update) || !self.known.contains(id) {
                 events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
             }
             let gap = update.timeline.limited && !behind;
@@ -449,9 +446,20 @@ impl<'a> Sync<'a> {
     }
 }
 
-fn settings(wait: Duration) -> SyncSettings {
+/// Returns whether anything of the room's state is in there; servers differ in where they put it.
+fn has_state(update: &JoinedRoomUpdate) -> bool {
+    let (State::Before(state) | State::After(state)) = &update.state;
+    let in_timeline = |event: &TimelineEvent| {
+        let key = event.raw().get_field::<String>("state_key");
+        matches!(key, Ok(Some(_)))
+    };
+    !state.is_empty() || update.timeline.events.iter().any(in_timeline)
+}
+
+/// Returns what a request asks for: the timelines up to a limit, state of rooms and senders, nothing else.
+pub(super) fn settings(wait: Duration, timeline_limit: u32) -> SyncSettings {
     let mut room = RoomFilter::default();
-    room.timeline.limit = Some(TIMELINE_LIMIT.into());
+    room.timeline.limit = Some(timeline_limit.into());
     room.timeline.lazy_load_options = lazy();
     room.state.lazy_load_options = lazy();
     // Who types or has read what is nobody's concern here.
