@@ -1,7 +1,7 @@
 //! Keeps the Matrix side going: opens the session, runs the adapter, and when the session is missing or dead waits for
 //! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
 
-use std::path::PathBuf;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,22 @@ use super::ledger::Ledger;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What came of opening the session.
+pub enum Opened {
+    /// It is open.
+    Session(Box<Matrix>),
+    /// It is not.
+    Not(Wait),
+}
+
+/// What to wait for before the session is opened again.
+pub enum Wait {
+    /// A little.
+    Shortly,
+    /// Another session than the one whose file was changed then.
+    NewSession(Option<SystemTime>),
+}
 
 /// What the Matrix side needs.
 pub struct Account {
@@ -38,71 +54,70 @@ pub struct Account {
 }
 
 impl Account {
-    /// Opens the session for the first time, so that `relay is ready` is said with it. `None`: there is none yet that can be
-    /// used, and why is logged.
-    pub async fn open(&self) -> Option<Matrix> {
-        // Taken before the store is opened: a login that comes in between sees it.
+    /// Opens the session for the first time, so that `relay is ready` is said with it; why it cannot be used is logged.
+    pub async fn open(&self) -> Opened {
+        // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot write relay.lock"
-            );
+            warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+            return Opened::Not(Wait::Shortly);
         }
-        match Matrix::restore(self.files.clone(), self.options.clone()).await {
-            Ok(matrix) => Some(matrix),
-            Err(error) => {
-                error!(
-                    error = &error as &dyn std::error::Error,
-                    "Matrix cannot be used yet; what the mesh says is kept"
-                );
-                self.release();
-                None
+        let error = match Matrix::restore(self.files.clone(), self.options.clone()).await {
+            Ok(matrix) => return Opened::Session(Box::new(matrix)),
+            Err(error) => error,
+        };
+        error!(
+            error = &error as &dyn Error,
+            "Matrix cannot be used yet; what the mesh says is kept"
+        );
+        self.release();
+        match error {
+            MatrixError::NoSession | MatrixError::SessionDead => {
+                Opened::Not(Wait::NewSession(self.session_changed_at()))
+            }
+            MatrixError::Files(_) | MatrixError::Store { .. } | MatrixError::Closed => {
+                Opened::Not(Wait::Shortly)
             }
         }
     }
 
-    /// Runs until `stop`, beginning with the session that [`Account::open`] returned.
-    pub async fn run(self, first: Option<Matrix>, stop: CancellationToken) {
+    /// Runs until `stop`, beginning with what [`Account::open`] returned.
+    pub async fn run(self, first: Opened, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         let mut opened = first;
         loop {
-            let seen = self.session_changed_at();
-            let matrix = match opened.take() {
-                Some(matrix) => matrix,
-                None => {
-                    if !self.new_session(seen, &stop).await {
-                        return;
+            let wait = match opened {
+                Opened::Session(matrix) => match self.serve(*matrix, &stop).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        error!(
+                            error = &error as &dyn Error,
+                            "the Matrix side ended; what the mesh says is kept"
+                        );
+                        self.release();
+                        match error {
+                            MatrixError::SessionDead | MatrixError::NoSession => {
+                                Wait::NewSession(self.session_changed_at())
+                            }
+                            MatrixError::Files(_)
+                            | MatrixError::Store { .. }
+                            | MatrixError::Closed => Wait::Shortly,
+                        }
                     }
-                    match self.open().await {
-                        Some(matrix) => matrix,
-                        None => continue,
+                },
+                Opened::Not(wait) => wait,
+            };
+            let over = async {
+                match wait {
+                    Wait::Shortly => tokio::time::sleep(backoff.next()).await,
+                    Wait::NewSession(seen) => {
+                        self.new_session(seen).await;
+                        backoff.reset();
                     }
                 }
             };
-            match self.serve(matrix, &stop).await {
-                Ok(()) => {}
-                Err(MatrixError::SessionDead) => {
-                    error!(
-                        "the homeserver does not accept the session any more: run `relay auth login --force`; what the mesh says is kept"
-                    );
-                    self.release();
-                    continue;
-                }
-                Err(error) => {
-                    let delay = backoff.next();
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        delay_ms = delay.as_millis(),
-                        "the Matrix side ended, starting it again"
-                    );
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = tokio::time::sleep(delay) => {}
-                    }
-                }
-            }
-            if stop.is_cancelled() {
-                return;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = over => {}
             }
             opened = self.open().await;
         }
@@ -153,29 +168,24 @@ impl Account {
 
     fn release(&self) {
         if let Err(error) = self.lock.release_store() {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot write relay.lock"
-            );
+            warn!(error = &error as &dyn Error, "cannot write relay.lock");
         }
     }
 
-    /// Waits until the session's file is another than the one seen; false: asked to stop.
-    async fn new_session(&self, seen: Option<SystemTime>, stop: &CancellationToken) -> bool {
+    /// Waits until the session's file is another than the one seen.
+    async fn new_session(&self, seen: Option<SystemTime>) {
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
             let now = self.session_changed_at();
             if now.is_some() && now != seen {
-                return true;
+                return;
             }
         }
     }
 
     fn session_changed_at(&self) -> Option<SystemTime> {
-        let path: PathBuf = self.files.session();
-        std::fs::metadata(path).and_then(|it| it.modified()).ok()
+        std::fs::metadata(self.files.session())
+            .and_then(|it| it.modified())
+            .ok()
     }
 }

@@ -27,6 +27,9 @@ const UNKNOWN_AFTER: Duration = Duration::from_secs(180);
 /// A parked room gets one try after that, in case nothing told us of a change.
 const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
 
+/// Senders that the operator is told of: a hostile mesh or room can invent any number.
+const MOST_TOLD: usize = 1_000;
+
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -47,8 +50,9 @@ pub struct Ledger {
     keep_days: u32,
     keep_pairs: u32,
     unparked_at: Timestamp,
-    first_seen: HashSet<(Destination, Origin)>,
+    first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
+    operator_told: HashSet<(&'static str, String)>,
 }
 
 impl Ledger {
@@ -83,6 +87,7 @@ impl Ledger {
             unparked_at: now,
             first_seen: HashSet::new(),
             dropped: BTreeMap::new(),
+            operator_told: HashSet::new(),
         })
     }
 
@@ -342,7 +347,7 @@ impl Ledger {
             } => {
                 let pair = pair.map(|new| pair_of(*new, &message.room, now));
                 if let Some(pair) = &pair {
-                    self.say_first(pair.destination, Origin::Mesh);
+                    self.say_first(pair.destination, "to Matrix");
                 }
                 let row = NewRoomRow {
                     message: &message,
@@ -364,7 +369,7 @@ impl Ledger {
             } => {
                 let source = source.map(|source| source_of(*source));
                 if source.is_some() {
-                    self.say_first(destination, Origin::Matrix);
+                    self.say_first(destination, "to the mesh");
                 }
                 let message = NewMeshMessage {
                     radio: self.radio,
@@ -384,11 +389,11 @@ impl Ledger {
                 info!(node = %message.sender.num, "a direct message to our node is kept");
                 direct::keep(tx, self.radio, &message)?;
             }
-            Action::Withdraw { event } => {
+            Action::Withdraw { room, event } => {
                 outcome
                     .withdrawn
-                    .extend(mesh_facts::submitted_of(tx, &event)?);
-                let rows = mesh_waiting::withdraw(tx, &event)?;
+                    .extend(mesh_facts::submitted_of(tx, &room, &event)?);
+                let rows = mesh_waiting::withdraw(tx, &room, &event)?;
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
@@ -400,19 +405,25 @@ impl Ledger {
             Action::Drop(reason) => {
                 let name = reason.name();
                 *self.dropped.entry(name).or_default() += 1;
-                debug!(reason = name, event = describe(event), "not relayed");
+                // Once for each sender: a person has to act, and knows from one line.
+                if reason.concerns_operator() && self.tell_operator(name, event) {
+                    warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
+                } else {
+                    debug!(reason = %reason, event = describe(event), "not relayed");
+                }
             }
         }
         Ok(())
     }
 
+    /// Returns whether the operator has not been told of this sender yet.
+    fn tell_operator(&mut self, reason: &'static str, event: &Event) -> bool {
+        self.operator_told.len() < MOST_TOLD && self.operator_told.insert((reason, sender(event)))
+    }
+
     /// The first message each way per channel is worth a line: it says that the route works.
-    fn say_first(&mut self, destination: Destination, origin: Origin) {
-        if self.first_seen.insert((destination, origin)) {
-            let direction = match origin {
-                Origin::Mesh => "to Matrix",
-                Origin::Matrix => "to the mesh",
-            };
+    fn say_first(&mut self, destination: Destination, direction: &'static str) {
+        if self.first_seen.insert((destination, direction)) {
             info!(%destination, direction, "first message since the start");
         }
     }
@@ -489,5 +500,20 @@ fn describe(event: &Event) -> String {
             MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Undecryptable { .. },
         ) => "matrix".to_owned(),
         Event::Report(_) => "report".to_owned(),
+    }
+}
+
+/// Names who an event is from, for the log.
+fn sender(event: &Event) -> String {
+    match event {
+        Event::Radio(RadioEvent::Text(text)) => text.sender.num.to_string(),
+        Event::Matrix(MatrixEvent::Text(text)) => text.sender.to_string(),
+        Event::Matrix(MatrixEvent::Reaction(reaction)) => reaction.sender.to_string(),
+        Event::Matrix(MatrixEvent::Edit(edit)) => edit.new.sender.to_string(),
+        Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.sender.to_string(),
+        Event::Matrix(MatrixEvent::Undecryptable { sender, .. }) => sender.to_string(),
+        Event::Matrix(MatrixEvent::Joined(_) | MatrixEvent::Own { .. })
+        | Event::Radio(_)
+        | Event::Report(_) => String::new(),
     }
 }

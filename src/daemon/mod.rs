@@ -28,7 +28,7 @@ use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
 use crate::radio::{Radio, RadioOptions};
-use crate::store::{Database, Store, meta, nodes};
+use crate::store::{self, Database, Store, meta, nodes};
 
 use account::Account;
 use event_loop::EventLoop;
@@ -55,14 +55,17 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let path = home.path().join(&config.database.path);
-    let mut store = Store::open(&path).context("the database cannot be used")?;
+    let place = home.database(&config.database.path, store::APPLICATION_ID);
+    if let Some(warning) = place.warning {
+        warn!("{warning}");
+    }
+    let mut store = Store::open(&place.path)?;
     let start = Timestamp::now();
     let bridge = Bridge::new(config.clone(), None);
     let (ledger, waiting, known_nodes, last_accepted) = store
         .transaction(|tx| {
             let days = config.database.keep_days;
-            let pairs = config.database.msg_map.msgs_to_keep;
+            let pairs = u32::try_from(config.database.msg_map.msgs_to_keep).unwrap_or(u32::MAX);
             let ledger = Ledger::open(tx, bridge, days, pairs, start)?;
             let known = nodes::all(tx, ledger.radio())?;
             Ok((

@@ -18,8 +18,8 @@ use super::supervisor::Workers;
 
 /// Starts and wakes the workers.
 pub struct Queues {
-    start_room: Box<dyn Fn(OwnedRoomOrAliasId, Arc<Notify>) + Send>,
-    start_mesh: Box<dyn Fn((Destination, Lane), Arc<Notify>) + Send>,
+    start_room: Box<dyn Fn(OwnedRoomOrAliasId, Arc<Notify>) + Send + Sync>,
+    start_mesh: Box<dyn Fn((Destination, Lane), Arc<Notify>) + Send + Sync>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<Notify>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     in_flight: InFlight,

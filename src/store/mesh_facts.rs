@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, event, identifier, target};
-use super::outbox_mesh::Source;
+use super::columns::{destination, target};
+use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
 use crate::model::{Destination, EventId, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
 
@@ -75,7 +75,8 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
     Ok(counts.unwrap_or_default())
 }
 
-/// Returns what people in Matrix have said to a destination since then: (our text with its prefix, their text).
+/// Returns what people in Matrix have said to a destination since then, newest first: (our text with its prefix, their
+/// text).
 ///
 /// # Errors
 ///
@@ -87,10 +88,10 @@ pub fn recent_texts(
 ) -> Result<Vec<(String, String)>, StoreError> {
     let (kind, target) = target(to);
     tx.all(
-        "SELECT row.text, pair.text FROM mesh_outbox AS row
-         JOIN message_pair AS pair ON pair.mesh_outbox = row.id AND pair.packet = row.packet
-         WHERE row.target_kind = ?1 AND row.target = ?2 AND row.active_at >= ?3 AND row.tapback = 0
-         ORDER BY row.active_at DESC LIMIT ?4",
+        "SELECT text, source_text FROM mesh_outbox
+         WHERE target_kind = ?1 AND target = ?2 AND active_at >= ?3
+             AND tapback = 0 AND source_text IS NOT NULL
+         ORDER BY active_at DESC LIMIT ?4",
         (kind, target, since, MOST_RECENT),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
@@ -112,8 +113,8 @@ pub fn tapbacks(tx: &Tx<'_>, to: Destination, packet: PacketId) -> Result<Vec<St
     )
 }
 
-/// Returns the newest text of a person in a room that waits untried and whose time is still to come, with its payload:
-/// the row that a further picture of theirs may join.
+/// Returns the newest text of a person in a room whose time is still to come, with what it will send: the row that a
+/// further picture of theirs may join.
 ///
 /// # Errors
 ///
@@ -126,10 +127,40 @@ pub fn newest_waiting_of(
 ) -> Result<Option<(OutboxId, String)>, StoreError> {
     tx.first(
         "SELECT id, text FROM mesh_outbox
-         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND tapback = 0 AND tried = 0 AND not_before > ?3
+         WHERE state <= 1 AND room = ?1 AND sender = ?2
+             AND state = 0 AND tapback = 0 AND tried = 0 AND not_before > ?3
          ORDER BY id DESC LIMIT 1",
         (room.as_str(), sender.as_str(), now),
         |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
+    let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
+        Ok((read_source(row)?, row.get("lane")?))
+    })?;
+    Ok(found.and_then(|(source, lane)| Some((source?, lane))))
+}
+
+/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
+        (room.as_str(), event.as_str()),
+        |row| row.get(0),
     )
 }
 
@@ -143,50 +174,5 @@ pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>
         "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
         [id],
         |row| Ok((destination(row)?, row.get("lane")?)),
-    )
-}
-
-/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
-    tx.first(
-        "SELECT row.room, row.event, row.sender, row.sent_at, row.lane, row.text,
-             pair.thread, pair.text AS plain, pair.alert
-         FROM mesh_outbox AS row
-         LEFT JOIN message_pair AS pair ON pair.mesh_outbox = row.id AND pair.packet = row.packet
-         WHERE row.id = ?1 AND row.room IS NOT NULL",
-        [id],
-        |row| {
-            let plain: Option<String> = row.get("plain")?;
-            let source = Source {
-                room: identifier(row, "room")?,
-                event: identifier(row, "event")?,
-                thread: event(row, "thread")?,
-                sender: identifier(row, "sender")?,
-                sent_at: row.get("sent_at")?,
-                text: match plain {
-                    Some(plain) => plain,
-                    None => row.get("text")?,
-                },
-                alert: row.get::<_, Option<bool>>("alert")?.unwrap_or(false),
-            };
-            Ok((source, row.get("lane")?))
-        },
-    )
-}
-
-/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn submitted_of(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OutboxId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_outbox WHERE event = ?1 AND state = 1",
-        [event.as_str()],
-        |row| row.get(0),
     )
 }

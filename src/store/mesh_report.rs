@@ -1,9 +1,13 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
-use super::mesh_waiting::{Ended, end_waiting, ended_rows};
+use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
 use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
+
+pub use super::mesh_waiting::{
+    Ended, adopt_radio, expire, next_expiry, rewrite, withdraw, withdraw_sender,
+};
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
 ///

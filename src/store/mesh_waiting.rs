@@ -1,12 +1,8 @@
 //! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
 
-use super::columns::{identifier, unreadable};
-use super::outbox_mesh::payload_columns;
+use super::outbox_mesh::{Source, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
-use crate::model::{
-    EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId, RadioPayload, RoomId,
-    Timestamp, UserId,
-};
+use crate::model::{EventId, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,27 +11,26 @@ pub struct Ended {
     pub id: OutboxId,
     /// Which part, from 0.
     pub part: u8,
-    /// The Matrix message behind it: its room, event and sender.
-    pub source: Option<(OwnedRoomId, OwnedEventId, OwnedUserId)>,
-    /// When it was written, by the server's clock.
-    pub sent_at: Option<Timestamp>,
+    /// The Matrix message behind it; `None` for an answer of our own.
+    pub source: Option<Source>,
 }
 
-/// Takes back what still waits of an event: the message with its parts, or a tapback. What the radio was asked to take
+/// Takes back what still waits of an event in a room: the message with its parts, or a tapback. What the radio was asked to take
 /// just now is not tried again if it fails. Returns the rows taken back.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn withdraw(tx: &Tx<'_>, event: &EventId) -> Result<Vec<Ended>, StoreError> {
+pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended>, StoreError> {
+    let names = (event.as_str(), room.as_str());
     tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1 WHERE event = ?1 AND state = 1",
-        [event.as_str()],
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE event = ?1 AND room = ?2 AND state = 1",
+        names,
     )?;
     let rows = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE event = ?1 AND state = 0",
-        [event.as_str()],
+        "SELECT * FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND state = 0",
+        names,
     )?;
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Withdrawn)?;
@@ -89,6 +84,10 @@ pub fn rewrite(
         (id, tapback, sent_text, reference),
     )?;
     if let (1.., Some(text)) = (changed, text) {
+        tx.execute(
+            "UPDATE mesh_outbox SET source_text = ?2 WHERE id = ?1",
+            (id, text),
+        )?;
         tx.execute(
             "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
             (id, text),
@@ -175,20 +174,10 @@ pub(super) fn ended_rows(
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<Ended>, StoreError> {
     tx.all(sql, parameters, |row| {
-        let room: Option<String> = row.get("room")?;
-        let source = match room {
-            Some(room) => Some((
-                OwnedRoomId::try_from(room).map_err(unreadable)?,
-                identifier(row, "event")?,
-                identifier(row, "sender")?,
-            )),
-            None => None,
-        };
         Ok(Ended {
             id: row.get("id")?,
             part: row.get("part")?,
-            source,
-            sent_at: row.get("sent_at")?,
+            source: read_source(row)?,
         })
     })
 }

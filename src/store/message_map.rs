@@ -8,7 +8,9 @@ use rusqlite::Row;
 
 use super::columns::{destination, event as event_column, identifier, target, user};
 use super::{StoreError, Tx};
-use crate::model::{Destination, EventId, MessagePair, NodeNum, OutboxId, PacketId, RoomOrAliasId};
+use crate::model::{
+    Destination, EventId, MessagePair, NodeNum, OutboxId, OwnedEventId, PacketId, RoomOrAliasId,
+};
 
 /// A hostile mesh could use one id for many packets; more than these are of no use to a decision.
 const MOST_PAIRS: u8 = 64;
@@ -60,16 +62,12 @@ pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bo
 }
 
 /// Returns the event that stands for a packet in a room, once the server has it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub(super) fn event_of(
     tx: &Tx<'_>,
     room: &RoomOrAliasId,
     sender: NodeNum,
     packet: PacketId,
-) -> Result<Option<crate::model::OwnedEventId>, StoreError> {
+) -> Result<Option<OwnedEventId>, StoreError> {
     let found = tx.first(
         "SELECT event FROM message_pair
          WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND event IS NOT NULL
@@ -78,22 +76,6 @@ pub(super) fn event_of(
         |row| event_column(row, 0),
     )?;
     Ok(found.flatten())
-}
-
-/// Returns whether the event that will stand for a packet in a room still waits in the outbox, in a row before
-/// `before`.
-pub(super) fn is_waiting(
-    tx: &Tx<'_>,
-    room: &RoomOrAliasId,
-    sender: NodeNum,
-    packet: PacketId,
-    before: OutboxId,
-) -> Result<bool, StoreError> {
-    tx.exists(
-        "SELECT 1 FROM message_pair
-         WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND room_outbox < ?4",
-        (packet, sender, room.as_str(), before),
-    )
 }
 
 /// Which row of an outbox a pair waits for.

@@ -8,21 +8,22 @@ mod columns;
 pub mod direct;
 mod error;
 mod file;
-pub mod mesh_facts;
+mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;
-pub mod mesh_waiting;
+mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
 pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
-pub mod parked;
+mod parked;
 pub mod retention;
 mod room_content;
 pub mod seen;
 mod thread;
 pub mod told;
+mod workers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -36,9 +37,10 @@ use rusqlite::{
 pub use error::StoreError;
 pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
+pub use workers::NextMesh;
 
 /// Marks the file as ours: `RLAY`.
-const APPLICATION_ID: u32 = 0x524C_4159;
+pub const APPLICATION_ID: u32 = 0x524C_4159;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];

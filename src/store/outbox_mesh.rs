@@ -5,14 +5,20 @@
 //! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
 //! merely is not due yet does not. A part waits until the one before it was taken by the radio.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use super::columns::{LONGEST_WAIT, destination, event, identifier, is_due, target, user};
+use super::columns::{LONGEST_WAIT, destination, event, identifier, is_due, target};
 use super::message_map::{self, Link};
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
+    Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
     OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
+};
+
+pub use super::mesh_facts::{
+    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, tapbacks, waiting,
+    waiting_of_room,
 };
 
 /// A message for the mesh that is to be accepted.
@@ -34,7 +40,7 @@ pub struct NewMeshMessage<'a> {
     pub expires: Timestamp,
 }
 
-/// Stands for our own node until a radio has told its number; see `mesh_waiting::adopt_radio`.
+/// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
 pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
 
 /// The Matrix message behind packets for the mesh.
@@ -73,10 +79,8 @@ pub struct MeshRow {
     pub expires: Timestamp,
     /// How often it was handed to the radio.
     pub attempts: u32,
-    /// The Matrix message behind it: its room, event and sender.
-    pub source: Option<(OwnedRoomId, OwnedEventId, OwnedUserId)>,
-    /// When it was written, by the server's clock.
-    pub sent_at: Option<Timestamp>,
+    /// The Matrix message behind it.
+    pub source: Option<Source>,
     /// When the relay accepted it.
     pub accepted_at: Timestamp,
 }
@@ -138,9 +142,10 @@ fn insert_part(
     let source = new.source;
     let id = tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
-             text, reference, packet, not_before, expires, room, event, sender, sent_at,
-             accepted_at, active_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?18)",
+             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
+             source_text, alert, accepted_at, active_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?21)",
         params![
             first.unwrap_or(OutboxId(0)),
             part,
@@ -157,8 +162,13 @@ fn insert_part(
             new.expires,
             source.map(|source| source.room.as_str()),
             source.map(|source| source.event.as_str()),
+            source
+                .and_then(|source| source.thread.as_deref())
+                .map(EventId::as_str),
             source.map(|source| source.sender.as_str()),
             source.map(|source| source.sent_at),
+            source.map(|source| source.text.as_str()),
+            source.is_some_and(|source| source.alert),
             now,
         ],
     )?;
@@ -284,11 +294,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
         },
         reply_to => RadioPayload::Text { text, reply_to },
     };
-    let room: Option<String> = row.get("room")?;
-    let source = match (room, event(row, "event")?, user(row, "sender")?) {
-        (Some(_), Some(event), Some(sender)) => Some((identifier(row, "room")?, event, sender)),
-        _ => None,
-    };
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
@@ -301,8 +306,23 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
         not_before: row.get("not_before")?,
         expires: row.get("expires")?,
         attempts: row.get("attempts")?,
-        source,
-        sent_at: row.get("sent_at")?,
+        source: read_source(row)?,
         accepted_at: row.get("accepted_at")?,
     })
+}
+
+/// Reads the Matrix message behind a row, if there is one.
+pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+    if row.get_ref("room")? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Source {
+        room: identifier(row, "room")?,
+        event: identifier(row, "event")?,
+        thread: event(row, "thread")?,
+        sender: identifier(row, "sender")?,
+        sent_at: row.get("sent_at")?,
+        text: row.get("source_text")?,
+        alert: row.get("alert")?,
+    }))
 }

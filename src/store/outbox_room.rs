@@ -3,15 +3,21 @@
 //! A row gets its transaction id when it is accepted and keeps it for every try, so that a server drops a copy. A row
 //! that the server has, or that it will never take, is deleted; the message map keeps what is worth knowing.
 
-use rusqlite::{Row, params};
+use std::error::Error;
 
-use super::columns::{identifier, is_due, unreadable, user};
+use rusqlite::{Row, params};
+use tracing::error;
+
+use super::columns::{identifier, unreadable, user};
 use super::message_map::{self, Link};
+use super::room_content::ContentError;
 use super::{StoreError, Tx, parked, room_content};
 use crate::model::{
     EventId, MessagePair, NodeNum, OutboxId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
     PacketId, RoomContent, RoomMessage, RoomOrAliasId, Timestamp, UserId,
 };
+
+pub use super::parked::{Parked, park, parked, unpark, unpark_all};
 
 /// An event for a room that is to be accepted.
 #[derive(Debug, Clone, Copy)]
@@ -41,16 +47,6 @@ pub struct RoomRow {
     pub attempts: u32,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-}
-
-/// Rows of a room that may be sent now.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RoomRows {
-    /// The rows, in their order.
-    pub rows: Vec<RoomRow>,
-    /// Rows that were ended just now because they can never be sent, with the reason: a reaction whose target never
-    /// got to the room, or a row that this relay cannot read.
-    pub refused: Vec<(OutboxId, String)>,
 }
 
 /// How much waits for a room.
@@ -92,65 +88,31 @@ pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<Outbo
     Ok(id)
 }
 
-/// Returns the rows of a room that may be sent now, oldest first, beginning behind `after` (rows that the caller has in
-/// hand already). Nothing of a parked room; nothing behind a row whose time has not come, or whose target is a row
-/// that waits before it.
+/// Returns the oldest row of a room, with its target filled in; nothing of a parked room. What can never be sent is
+/// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn next(
-    tx: &Tx<'_>,
-    room: &RoomOrAliasId,
-    after: Option<OutboxId>,
-    limit: u32,
-    now: Timestamp,
-) -> Result<RoomRows, StoreError> {
-    let mut found = RoomRows::default();
-    if parked::is_parked(tx, room)? {
-        return Ok(found);
-    }
-    let loaded = tx.all(
-        "SELECT * FROM room_outbox WHERE room = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        (room.as_str(), after.unwrap_or(OutboxId(0)), limit),
-        read,
-    )?;
-    for row in loaded {
-        if !is_due(row.not_before, now) {
-            break;
-        }
-        match resolve(tx, row)? {
-            Resolved::Ready(row) => found.rows.push(row),
-            Resolved::TargetWaits => break,
-            Resolved::Never(id, error) => {
-                refuse(tx, id)?;
-                found.refused.push((id, error));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Returns when the oldest row of a room may be tried; a time in the past means now, `None` that nothing waits or the
-/// room is parked.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn next_due(
-    tx: &Tx<'_>,
-    room: &RoomOrAliasId,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
     if parked::is_parked(tx, room)? {
         return Ok(None);
     }
-    let not_before: Option<Timestamp> = tx.first(
-        "SELECT not_before FROM room_outbox WHERE room = ?1 ORDER BY id LIMIT 1",
+    while let Some(stored) = tx.first(
+        "SELECT * FROM room_outbox WHERE room = ?1 ORDER BY id LIMIT 1",
         [room.as_str()],
-        |row| row.get(0),
-    )?;
-    Ok(not_before.map(|time| if is_due(time, now) { now } else { time }))
+        read,
+    )? {
+        let id = stored.id;
+        match resolve(tx, stored)? {
+            Ok(row) => return Ok(Some(row)),
+            Err(error) => {
+                error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent");
+                refuse(tx, id)?;
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Ends a row that the server has: completes its pair and deletes it. Without an event (the server had an equal
@@ -167,20 +129,15 @@ pub fn sent(tx: &Tx<'_>, id: OutboxId, event: Option<&EventId>) -> Result<bool, 
     delete(tx, id)
 }
 
-/// Notes a failed try; the row, and what waits behind it, is not given out before `not_before`.
+/// Notes a failed try. How long to wait for the next one is up to the caller.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn retry(
-    tx: &Tx<'_>,
-    id: OutboxId,
-    not_before: Timestamp,
-    error: &str,
-) -> Result<(), StoreError> {
+pub fn retry(tx: &Tx<'_>, id: OutboxId, at: Timestamp, error: &str) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE room_outbox SET attempts = attempts + 1, not_before = ?2, error = ?3 WHERE id = ?1",
-        (id, not_before, error),
+        "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
+        (id, at, error),
     )?;
     Ok(())
 }
@@ -273,7 +230,6 @@ struct Stored {
     content: String,
     target: Option<(NodeNum, PacketId)>,
     attempts: u32,
-    not_before: Timestamp,
     accepted_at: Timestamp,
 }
 
@@ -288,28 +244,28 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
         content: row.get("content")?,
         target: target_sender.zip(target_packet),
         attempts: row.get("attempts")?,
-        not_before: row.get("not_before")?,
         accepted_at: row.get("accepted_at")?,
     })
 }
 
-enum Resolved {
-    Ready(RoomRow),
-    TargetWaits,
-    Never(OutboxId, String),
+/// Why a row can never be sent.
+#[derive(Debug, thiserror::Error)]
+enum Unsendable {
+    #[error("packet {packet} of {sender}, its target, never got to the room")]
+    NoTarget { sender: NodeNum, packet: PacketId },
+    #[error("its content cannot be read")]
+    Content(#[from] ContentError),
 }
 
-/// Reads the content and fills in its target.
-fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Resolved, StoreError> {
+/// Reads the content and fills in its target. What stood before the row has been sent, so the target has its event, or
+/// never will.
+fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, StoreError> {
     let mut content = match room_content::from_json(&row.content) {
         Ok(content) => content,
-        Err(error) => return Ok(Resolved::Never(row.id, error.to_string())),
+        Err(error) => return Ok(Err(error.into())),
     };
     if let Some((sender, packet)) = row.target {
         let event = message_map::event_of(tx, &row.room, sender, packet)?;
-        if event.is_none() && message_map::is_waiting(tx, &row.room, sender, packet, row.id)? {
-            return Ok(Resolved::TargetWaits);
-        }
         match (&mut content, event) {
             (RoomContent::Text { reply_to, .. }, event) => *reply_to = event,
             (
@@ -317,14 +273,11 @@ fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Resolved, StoreError> {
                 Some(event),
             ) => *target = event,
             (RoomContent::Reaction { .. } | RoomContent::Redaction { .. }, None) => {
-                return Ok(Resolved::Never(
-                    row.id,
-                    format!("packet {packet} of {sender}, its target, never got to the room"),
-                ));
+                return Ok(Err(Unsendable::NoTarget { sender, packet }));
             }
         }
     }
-    Ok(Resolved::Ready(RoomRow {
+    Ok(Ok(RoomRow {
         id: row.id,
         transaction: row.transaction,
         send_as: row.send_as,

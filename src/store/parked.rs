@@ -63,7 +63,7 @@ pub fn unpark_all(tx: &Tx<'_>) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// When the database fails.
-pub fn all(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
+pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
     tx.all(
         "SELECT room, error, since FROM parked ORDER BY room",
         (),

@@ -22,9 +22,10 @@ pub fn prune(
     tx: &Tx<'_>,
     now: Timestamp,
     keep_days: u32,
-    keep_pairs: u32,
+    keep_pairs: u64,
 ) -> Result<bool, StoreError> {
     let before = now - Duration::from_hours(u64::from(keep_days) * 24);
+    let keep_pairs = i64::try_from(keep_pairs).unwrap_or(i64::MAX);
     let kept = (before, keep_pairs, BATCH);
     let deleted = [
         tx.execute(

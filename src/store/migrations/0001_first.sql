@@ -30,7 +30,7 @@ CREATE TABLE room_outbox (
     target_sender  INTEGER,                     -- the target of the content is the event of this packet
     target_packet  INTEGER,
     attempts       INTEGER NOT NULL DEFAULT 0,
-    not_before     INTEGER NOT NULL DEFAULT 0,
+    tried_at       INTEGER,
     error          TEXT,                        -- of the last try
     accepted_at    INTEGER NOT NULL
 ) STRICT;
@@ -67,8 +67,11 @@ CREATE TABLE mesh_outbox (
     error          TEXT,
     room           TEXT,                        -- the Matrix message behind it; NULL for our own answers
     event          TEXT,
+    thread         TEXT,
     sender         TEXT,
     sent_at        INTEGER,
+    source_text    TEXT,                        -- without prefix; a tapback's emoji
+    alert          INTEGER NOT NULL,
     accepted_at    INTEGER NOT NULL,            -- by the relay
     taken_at       INTEGER,                     -- by the radio
     active_at      INTEGER NOT NULL             -- accepted, submitted or taken last
