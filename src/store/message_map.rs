@@ -175,7 +175,7 @@ mod tests {
             };
             assert_eq!(
                 by_packet(tx, RADIO, CHANNEL, PacketId(7))?,
-                [expected.clone()]
+                std::slice::from_ref(&expected)
             );
             assert_eq!(by_event(tx, &event("$one:example.org"))?, [expected]);
             Ok(())

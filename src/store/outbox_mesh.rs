@@ -573,15 +573,12 @@ mod tests {
                             continue;
                         };
                         assert!(submitted(tx, row.id, now)?);
-                        match failures.next() {
-                            Some((true, new_id)) => {
-                                let wait = now + Duration::from_secs(2);
-                                retry(tx, row.id, row.packet, wait, new_id, "busy")?;
-                            }
-                            Some((false, _)) | None => {
-                                accepted(tx, row.id, now)?;
-                                taken.push(text_of(&row).to_owned());
-                            }
+                        if let Some((true, new_id)) = failures.next() {
+                            let wait = now + Duration::from_secs(2);
+                            retry(tx, row.id, row.packet, wait, new_id, "busy")?;
+                        } else {
+                            accepted(tx, row.id, now)?;
+                            taken.push(text_of(&row).to_owned());
                         }
                     }
                     Ok((accepted_texts, taken))
