@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::columns::{destination, target};
 use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
-use crate::model::{Destination, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
+use crate::model::{Destination, EventId, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
 
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
@@ -145,6 +145,23 @@ pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, S
         Ok((read_source(row)?, row.get("lane")?))
     })?;
     Ok(found.and_then(|(source, lane)| Some((source?, lane))))
+}
+
+/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
+        (room.as_str(), event.as_str()),
+        |row| row.get(0),
+    )
 }
 
 /// Returns the destination and lane of a row.

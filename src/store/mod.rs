@@ -42,7 +42,7 @@ pub use thread::{Database, DatabaseEnd};
 pub use workers::NextMesh;
 
 /// Marks the file as ours: `RLAY`.
-const APPLICATION_ID: u32 = 0x524C_4159;
+pub const APPLICATION_ID: u32 = 0x524C_4159;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
