@@ -20,6 +20,8 @@ pub mod outbox_room;
 mod parked;
 pub mod retention;
 mod room_content;
+#[cfg(test)]
+mod samples;
 pub mod seen;
 mod thread;
 pub mod told;
