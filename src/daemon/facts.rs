@@ -8,10 +8,10 @@ use crate::store::outbox_mesh::Source;
 use crate::store::{StoreError, Tx, message_map, outbox_mesh, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
-const ECHO_WINDOW: Duration = Duration::from_secs(10 * 60);
+const ECHO_WINDOW: Duration = Duration::from_mins(10);
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
-pub fn look_up(
+pub(super) fn look_up(
     tx: &Tx<'_>,
     radio: NodeNum,
     questions: &Questions,

@@ -20,27 +20,27 @@ use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, se
 use super::facts;
 
 /// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
-const UNKNOWN_AFTER: Duration = Duration::from_secs(180);
+const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
 /// A parked room gets one try after that, in case nothing told us of a change.
-const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+const PARKED_RETRY: Duration = Duration::from_mins(5);
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
 
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Rooms for which something may be due.
-    pub rooms: BTreeSet<OwnedRoomOrAliasId>,
+    pub(super) rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
-    pub mesh: HashSet<(Destination, Lane)>,
+    pub(super) mesh: HashSet<(Destination, Lane)>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
-    pub withdrawn: Vec<OutboxId>,
+    pub(super) withdrawn: Vec<OutboxId>,
 }
 
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     bridge: Bridge,
     radio: NodeNum,
     account: Option<OwnedUserId>,
@@ -55,7 +55,7 @@ pub struct Ledger {
 impl Ledger {
     /// Makes one for a bridge that knows nothing yet, and tells it what the tables remember. What was handed to the
     /// radio when the relay stopped goes back into the queue.
-    pub fn open(
+    pub(super) fn open(
         tx: &Tx<'_>,
         mut bridge: Bridge,
         keep_days: u32,
@@ -89,18 +89,18 @@ impl Ledger {
     }
 
     /// Takes note of the account that the rooms are seen with.
-    pub fn use_account(&mut self, account: OwnedUserId) {
+    pub(super) fn use_account(&mut self, account: OwnedUserId) {
         self.bridge.remember_own_user(account.clone());
         self.account = Some(account);
     }
 
     /// Returns the radio that was attached last, or is now.
-    pub fn radio(&self) -> NodeNum {
+    pub(super) fn radio(&self) -> NodeNum {
         self.radio
     }
 
     /// Returns everything for which a worker is due after a start.
-    pub fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
+    pub(super) fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
         Ok(Outcome {
             rooms: outbox_room::waiting(tx)?
                 .into_iter()
@@ -112,7 +112,7 @@ impl Ledger {
     }
 
     /// Stores up to where the account's events are accepted.
-    pub fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
+    pub(super) fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
         match &self.account {
             Some(account) => meta::set_sync_position(tx, account, position),
             None => Ok(()),
@@ -120,7 +120,7 @@ impl Ledger {
     }
 
     /// Decides on an event and stores what follows.
-    pub fn event(
+    pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
         event: &Event,
@@ -156,7 +156,7 @@ impl Ledger {
     }
 
     /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
-    pub fn housekeeping(
+    pub(super) fn housekeeping(
         &mut self,
         tx: &Tx<'_>,
         now: Timestamp,
@@ -207,7 +207,6 @@ impl Ledger {
                 *self.dropped.entry(reason).or_default() += 1;
                 Ok(())
             }
-            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_)) => Ok(()),
             Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
             Event::Matrix(MatrixEvent::Own {
                 event,
@@ -220,7 +219,8 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Matrix(
+            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_))
+            | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
@@ -244,7 +244,7 @@ impl Ledger {
                 outbox,
                 packet,
                 outcome: report,
-            }) => self.radio_report(tx, *outbox, *packet, report, now, outcome),
+            }) => Self::radio_report(tx, *outbox, *packet, report, now, outcome),
         }
     }
 
@@ -286,7 +286,6 @@ impl Ledger {
     }
 
     fn radio_report(
-        &mut self,
         tx: &Tx<'_>,
         outbox: OutboxId,
         packet: PacketId,

@@ -1,15 +1,15 @@
 //! Builds the parts, runs them, stops them. The only place that knows all of them.
 
-pub mod account;
-pub mod backoff;
-pub mod event_loop;
-pub mod facts;
-pub mod ledger;
-pub mod mesh_worker;
-pub mod queues;
-pub mod reports;
-pub mod room_worker;
-pub mod supervisor;
+mod account;
+mod backoff;
+mod event_loop;
+mod facts;
+mod ledger;
+mod mesh_worker;
+mod queues;
+mod reports;
+mod room_worker;
+mod supervisor;
 
 use std::error::Error;
 use std::process::ExitCode;
