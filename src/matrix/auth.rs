@@ -123,6 +123,17 @@ pub enum AuthError {
     Store(#[from] MatrixError),
 }
 
+impl AuthError {
+    /// Returns the refusal of a second login beside this one.
+    pub fn already(session: Session) -> Self {
+        Self::AlreadyLoggedIn {
+            user: session.user_id,
+            device: session.device_id,
+            homeserver: session.homeserver,
+        }
+    }
+}
+
 /// Logs in as a new device, and writes the session as the last of all.
 ///
 /// The caller holds the store: no daemon has it open. Wrong answers leave an earlier login untouched.
@@ -134,11 +145,7 @@ pub enum AuthError {
 pub async fn login(files: &Files, options: &LoginOptions) -> Result<Login, AuthError> {
     let earlier = match files.load_session() {
         Ok(Some(session)) if !options.force => {
-            return Err(AuthError::AlreadyLoggedIn {
-                user: session.user_id,
-                device: session.device_id,
-                homeserver: session.homeserver,
-            });
+            return Err(AuthError::already(session));
         }
         Ok(session) => session,
         Err(FilesError::Damaged { .. }) if options.force => None,
@@ -408,11 +415,10 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
 }
 
 fn is_soft(error: &ServerError) -> bool {
-    match error {
-        ServerError::Refused { body, .. } => {
-            body.get("soft_logout").and_then(Value::as_bool) == Some(true)
-        }
-        _ => false,
+    if let ServerError::Refused { body, .. } = error {
+        body.get("soft_logout").and_then(Value::as_bool) == Some(true)
+    } else {
+        false
     }
 }
 
@@ -456,15 +462,20 @@ pub enum Proof {
     None,
 }
 
-/// Returns whether the account's keys are backed up; without a backup, a logout loses them.
+/// Returns whether the account's keys are backed up; without a backup, a logout loses them. `None`: the server does
+/// not know the session any more, and does not tell.
 ///
 /// # Errors
 ///
 /// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
-pub async fn key_backup(files: &Files) -> Result<bool, AuthError> {
+pub async fn key_backup(files: &Files) -> Result<Option<bool>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    has_backup(&server, &session).await
+    match has_backup(&server, &session).await {
+        Ok(backup) => Ok(Some(backup)),
+        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ends the session on the server. Nothing is deleted here yet: [`delete_local`] does that.
