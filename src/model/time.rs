@@ -39,6 +39,12 @@ impl Timestamp {
     }
 }
 
+impl From<Timestamp> for SystemTime {
+    fn from(moment: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0))
+    }
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 

@@ -1,0 +1,222 @@
+//! The reasons for which nothing is relayed, for counters, the log and `status`.
+
+use std::fmt;
+
+use super::notice::Refused;
+
+/// Why nothing is relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Decided on before.
+    Duplicate,
+    /// A packet of the mesh that we sent ourselves.
+    OwnPacket,
+    /// A direct message between other nodes.
+    ForAnotherNode,
+    /// The channel named `admin`.
+    AdminChannel,
+    /// The radio or `ignore_nodes` ignores its sender.
+    IgnoredNode,
+    /// Its port is in `disabled_portnums`, or is never relayed.
+    DisabledPort,
+    /// Its port carries no chat.
+    OtherPort,
+    /// `detection_sensor` is off.
+    SensorsOff,
+    /// It came by MQTT, and `relay_mqtt` is off.
+    MqttOff,
+    /// Its author did not consent (`respect_ok_to_mqtt`).
+    NoConsent,
+    /// Another relay repeats on the mesh what we relayed.
+    Echo,
+    /// No room is mapped to its channel, or none in this direction.
+    UnmappedChannel,
+    /// Nothing to read in it.
+    Empty,
+    /// `message_interactions.reactions` is off.
+    ReactionsOff,
+    /// An event of our own.
+    OwnEvent,
+    /// It carries `mmrelay_suppress`.
+    Suppressed,
+    /// Its room is not mapped.
+    UnmappedRoom,
+    /// Its room only listens (`direction: to_matrix`).
+    OneWayRoom,
+    /// A notice, and `relay_notices` is off.
+    Notice,
+    /// Neither text nor media: a request for verification, or an unknown kind.
+    NotText,
+    /// A picture or the like, and `media` is `ignore`.
+    MediaOff,
+    /// It begins with `command_prefix`.
+    Command,
+    /// It begins with `off_air_prefix`.
+    OffAir,
+    /// Another relay's message, and that relay is not in `trusted_relays`.
+    UntrustedRelay,
+    /// A trusted relay's message under the name of our own mesh.
+    SameMeshnet,
+    /// A trusted relay's message that our own radio heard or sent.
+    RelayOnOurMesh,
+    /// `broadcast_enabled` is off.
+    BroadcastOff,
+    /// Its sender is in `ignored_users`.
+    IgnoredUser,
+    /// Its sender is not in `allowed_users`, or lacks the power level.
+    Denied,
+    /// A reaction on something that is not on the mesh.
+    UnknownTarget,
+    /// A reaction that is no emoji.
+    NotEmoji,
+    /// A reaction with one of our own signs.
+    FeedbackSign,
+    /// That emoji is on that packet already.
+    RepeatedEmoji,
+    /// Three different emoji are on that packet already.
+    TooManyEmoji,
+    /// Edits are not carried to the mesh.
+    Edit,
+    /// It cannot be decrypted.
+    Undecryptable,
+    /// It cannot go on the air; its sender was told.
+    Refused(Refused),
+}
+
+impl DropReason {
+    /// Returns its short name, as used in counters; that of the refusal for a refused message.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::OwnPacket => "own_packet",
+            Self::ForAnotherNode => "for_another_node",
+            Self::AdminChannel => "admin_channel",
+            Self::IgnoredNode => "ignored_node",
+            Self::DisabledPort => "disabled_port",
+            Self::OtherPort => "other_port",
+            Self::SensorsOff => "sensors_off",
+            Self::MqttOff => "mqtt_off",
+            Self::NoConsent => "no_consent",
+            Self::Echo => "echo",
+            Self::UnmappedChannel => "unmapped_channel",
+            Self::Empty => "empty",
+            Self::ReactionsOff => "reactions_off",
+            Self::OwnEvent => "own_event",
+            Self::Suppressed => "suppressed",
+            Self::UnmappedRoom => "unmapped_room",
+            Self::OneWayRoom => "one_way_room",
+            Self::Notice => "notice",
+            Self::NotText => "not_text",
+            Self::MediaOff => "media_off",
+            Self::Command => "command",
+            Self::OffAir => "off_air",
+            Self::UntrustedRelay => "untrusted_relay",
+            Self::SameMeshnet => "same_meshnet",
+            Self::RelayOnOurMesh => "relay_on_our_mesh",
+            Self::BroadcastOff => "broadcast_off",
+            Self::IgnoredUser => "ignored_user",
+            Self::Denied => "denied",
+            Self::UnknownTarget => "unknown_target",
+            Self::NotEmoji => "not_emoji",
+            Self::FeedbackSign => "feedback_sign",
+            Self::RepeatedEmoji => "repeated_emoji",
+            Self::TooManyEmoji => "too_many_emoji",
+            Self::Edit => "edit",
+            Self::Undecryptable => "undecryptable",
+            Self::Refused(refused) => refused.name(),
+        }
+    }
+
+    /// Returns whether the operator should hear of it, once for each sender: another relay is about, and something may have to
+    /// be set.
+    #[must_use]
+    pub fn concerns_operator(self) -> bool {
+        match self {
+            Self::Echo | Self::UntrustedRelay | Self::SameMeshnet | Self::RelayOnOurMesh => true,
+            Self::Duplicate
+            | Self::OwnPacket
+            | Self::ForAnotherNode
+            | Self::AdminChannel
+            | Self::IgnoredNode
+            | Self::DisabledPort
+            | Self::OtherPort
+            | Self::SensorsOff
+            | Self::MqttOff
+            | Self::NoConsent
+            | Self::UnmappedChannel
+            | Self::Empty
+            | Self::ReactionsOff
+            | Self::OwnEvent
+            | Self::Suppressed
+            | Self::UnmappedRoom
+            | Self::OneWayRoom
+            | Self::Notice
+            | Self::NotText
+            | Self::MediaOff
+            | Self::Command
+            | Self::OffAir
+            | Self::BroadcastOff
+            | Self::IgnoredUser
+            | Self::Denied
+            | Self::UnknownTarget
+            | Self::NotEmoji
+            | Self::FeedbackSign
+            | Self::RepeatedEmoji
+            | Self::TooManyEmoji
+            | Self::Edit
+            | Self::Undecryptable
+            | Self::Refused(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duplicate => "decided on before",
+            Self::OwnPacket => "a packet of our own",
+            Self::ForAnotherNode => "a direct message for another node",
+            Self::AdminChannel => "on the channel `admin`",
+            Self::IgnoredNode => "its node is ignored",
+            Self::DisabledPort => "its port is disabled",
+            Self::OtherPort => "its port carries no chat",
+            Self::SensorsOff => "detection sensors are not relayed",
+            Self::MqttOff => "packets by MQTT are not relayed",
+            Self::NoConsent => "its author did not consent to publication",
+            Self::Echo => "another relay's echo of what we relayed",
+            Self::UnmappedChannel => "no room for its channel",
+            Self::Empty => "nothing to read in it",
+            Self::ReactionsOff => "reactions are not relayed",
+            Self::OwnEvent => "an event of our own",
+            Self::Suppressed => "marked `mmrelay_suppress`",
+            Self::UnmappedRoom => "its room is not mapped",
+            Self::OneWayRoom => "its room is one-way",
+            Self::Notice => "notices are not relayed",
+            Self::NotText => "not a text",
+            Self::MediaOff => "media are not relayed",
+            Self::Command => "a command",
+            Self::OffAir => "meant to stay off the air",
+            Self::UntrustedRelay => {
+                "from another relay; to carry it on, list its user in matrix.trusted_relays"
+            }
+            Self::SameMeshnet => {
+                "from another relay whose mesh has the name of ours; if it is another mesh, change meshtastic.meshnet_name"
+            }
+            Self::RelayOnOurMesh => {
+                "from another relay on our own mesh; two relays on one mesh and one room are not supported"
+            }
+            Self::BroadcastOff => "nothing is transmitted (meshtastic.broadcast_enabled)",
+            Self::IgnoredUser => "its sender is ignored",
+            Self::Denied => "its sender may not transmit",
+            Self::UnknownTarget => "a reaction on something that is not on the mesh",
+            Self::NotEmoji => "a reaction that is no emoji",
+            Self::FeedbackSign => "a reaction with a sign of our own",
+            Self::RepeatedEmoji => "that emoji is on that message already",
+            Self::TooManyEmoji => "three emoji are on that message already",
+            Self::Edit => "edits are not relayed",
+            Self::Undecryptable => "cannot be decrypted",
+            Self::Refused(refused) => return write!(f, "refused: {refused}"),
+        })
+    }
+}

@@ -1,0 +1,937 @@
+//! The rules for what of the rooms goes on the air.
+
+use proptest::prelude::*;
+
+use super::super::testing::*;
+use super::super::{Action, DropReason, Facts};
+use super::*;
+use crate::config::{ChannelRef, Direction, Media, Overflow};
+use crate::model::{ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RelayFields};
+
+fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
+    RadioPayload::Text {
+        text: text.into(),
+        reply_to: reply_to.map(PacketId),
+    }
+}
+
+fn tapback(emoji: &str, target: u32) -> RadioPayload {
+    RadioPayload::Tapback {
+        emoji: emoji.into(),
+        target: PacketId(target),
+    }
+}
+
+fn dropped(reason: DropReason) -> Vec<Action> {
+    vec![Action::Drop(reason)]
+}
+
+fn refused(actions: &[Action]) -> Option<Refused> {
+    match actions.first() {
+        Some(Action::Drop(DropReason::Refused(refused))) => Some(*refused),
+        _ => None,
+    }
+}
+
+fn reply(body: &str) -> RoomText {
+    RoomText {
+        reply_to: Some(event("$target")),
+        ..message(body)
+    }
+}
+
+fn of_kind(kind: RoomTextKind, body: &str) -> RoomText {
+    RoomText {
+        kind,
+        ..message(body)
+    }
+}
+
+fn of_relay(meshnet: &str) -> RoomText {
+    RoomText {
+        sender: user("@relay:example.org"),
+        relay: Some(Box::new(RelayFields {
+            id: Some(PacketId(99)),
+            longname: "Carol".into(),
+            shortname: "CRL7".into(),
+            meshnet: meshnet.into(),
+            text: Some("hello hill".into()),
+            ..RelayFields::default()
+        })),
+        ..message("[Carol/Mountains]: hello hill")
+    }
+}
+
+fn trusting() -> Bridge {
+    let mut config = config();
+    config.matrix.trusted_relays = vec![user("@relay:example.org")];
+    bridge_of(config)
+}
+
+#[test]
+fn a_text_goes_on_the_air_with_its_prefix() {
+    let actions = said(&mut bridge(), &message("hello"), &Facts::default());
+    assert_eq!(
+        actions,
+        [Action::ToMesh {
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            lane: Lane::Message,
+            parts: vec![air("Alice[M]: hello", None)],
+            source: Some(Box::new(MeshSource {
+                room: room(ROOM),
+                event: event("$message"),
+                thread: None,
+                sender: alice(),
+                sent_at: NOON,
+                text: "hello".into(),
+                alert: false,
+            })),
+            not_before: None,
+            expires: NOON + Duration::from_hours(1),
+        }]
+    );
+}
+
+#[test]
+fn without_prefix_the_text_stands_alone() {
+    let mut config = config();
+    config.meshtastic.prefix_enabled = false;
+    let mut bridge = bridge_of(config);
+    assert_eq!(
+        spoken(&said(&mut bridge, &message("hi"), &Facts::default())),
+        ["hi"]
+    );
+    let emote = of_kind(RoomTextKind::Emote, "waves");
+    assert_eq!(
+        spoken(&said(&mut bridge, &emote, &Facts::default())),
+        ["* waves"]
+    );
+}
+
+#[test]
+fn each_kind_of_message_has_its_form() {
+    let image = RoomTextKind::Media { word: "image" };
+    for (kind, body, form) in [
+        (RoomTextKind::Emote, "waves", "* Alice[M] waves"),
+        (image.clone(), "a view", "Alice[M]: [image] a view"),
+        (image, "", "Alice[M]: [image]"),
+        (
+            RoomTextKind::Location,
+            "47.1,11.2",
+            "Alice[M]: [location] 47.1,11.2",
+        ),
+        (RoomTextKind::Poll, "Where?", "Alice[M]: [poll] Where?"),
+    ] {
+        let actions = said(&mut bridge(), &of_kind(kind, body), &Facts::default());
+        assert_eq!(spoken(&actions), [form]);
+    }
+}
+
+#[test]
+fn hostile_names_and_texts_go_on_the_air_harmless() {
+    for (name, body, form) in [
+        ("\u{202e}Eve\nMallory", "a\u{2066}b\0", "Eve M[M]: ab"),
+        ("", "x", "alice[M]: x"),
+        ("\u{200b}", "x", "alice[M]: x"),
+        ("{user}", "{display}", "{user[M]: {display}"),
+        ("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", "x", "👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧[M]: x"),
+    ] {
+        let text = RoomText {
+            sender_name: name.into(),
+            ..message(body)
+        };
+        let actions = said(&mut bridge(), &text, &Facts::default());
+        assert_eq!(spoken(&actions), [form]);
+    }
+}
+
+#[test]
+fn what_is_not_meant_for_the_mesh_is_dropped_with_its_reason() {
+    let image = RoomTextKind::Media { word: "image" };
+    for (text, reason) in [
+        (
+            RoomText {
+                sender: bot(),
+                ..message("x")
+            },
+            DropReason::OwnEvent,
+        ),
+        (
+            RoomText {
+                suppress: true,
+                ..message("x")
+            },
+            DropReason::Suppressed,
+        ),
+        (
+            RoomText {
+                room: room("!far:example.org"),
+                ..message("x")
+            },
+            DropReason::UnmappedRoom,
+        ),
+        (
+            RoomText {
+                room: room("!deaf:example.org"),
+                ..message("x")
+            },
+            DropReason::OneWayRoom,
+        ),
+        (of_kind(RoomTextKind::Notice, "x"), DropReason::Notice),
+        (
+            of_kind(RoomTextKind::VerificationRequest, "x"),
+            DropReason::NotText,
+        ),
+        (of_kind(RoomTextKind::Other, "x"), DropReason::NotText),
+        (of_kind(image, "x"), DropReason::MediaOff),
+        (of_kind(RoomTextKind::Location, ""), DropReason::Empty),
+        (message("!ping"), DropReason::Command),
+        (reply(" !ping"), DropReason::Command),
+        (message("//between us"), DropReason::OffAir),
+        (message(" \u{202e}\n"), DropReason::Empty),
+    ] {
+        let mut config = config();
+        config
+            .matrix_rooms
+            .push(route("!deaf:example.org", 0, Direction::ToMatrix));
+        config.meshtastic.media = Media::Ignore;
+        let actions = said(&mut bridge_of(config), &text, &Facts::default());
+        assert_eq!(actions, dropped(reason), "{text:?}");
+    }
+}
+
+#[test]
+fn a_message_decided_on_before_is_dropped() {
+    let seen = Facts {
+        already_seen: true,
+        ..Facts::default()
+    };
+    assert_eq!(
+        said(&mut bridge(), &message("x"), &seen),
+        dropped(DropReason::Duplicate)
+    );
+    assert_eq!(
+        reacted(&mut bridge(), &reaction("👍"), &seen),
+        dropped(DropReason::Duplicate)
+    );
+}
+
+#[test]
+fn prefixes_of_commands_can_be_switched_off_and_notices_on() {
+    let mut config = config();
+    config.matrix.command_prefix = None;
+    config.matrix.off_air_prefix = Some(String::new());
+    config.matrix.relay_notices = true;
+    let mut bridge = bridge_of(config);
+    for text in [
+        message("!ping"),
+        message("//x"),
+        of_kind(RoomTextKind::Notice, "x"),
+    ] {
+        assert_eq!(
+            spoken(&said(&mut bridge, &text, &Facts::default())).len(),
+            1
+        );
+    }
+}
+
+#[test]
+fn with_broadcast_switched_off_nothing_goes_on_the_air() {
+    let mut config = config();
+    config.meshtastic.broadcast_enabled = false;
+    let mut bridge = bridge_of(config);
+    let off = dropped(DropReason::BroadcastOff);
+    assert_eq!(said(&mut bridge, &message("x"), &Facts::default()), off);
+    assert_eq!(
+        reacted(&mut bridge, &reaction("👍"), &knowing(vec![pair()])),
+        off
+    );
+}
+
+#[test]
+fn only_who_may_transmit_transmits_and_others_are_told_once_a_day() {
+    let mut config = config();
+    config.matrix.allowed_users = Some(vec!["@*:example.org".parse().unwrap()]);
+    config.matrix.ignored_users = vec!["@bob:example.org".parse().unwrap()];
+    config.matrix.min_power_level = 10;
+    let mut bridge = bridge_of(config);
+    let by = |id: &str, sender_power: i64| RoomText {
+        sender: user(id),
+        sender_power,
+        ..message("x")
+    };
+    let facts = Facts::default();
+    assert_eq!(
+        spoken(&said(&mut bridge, &by("@alice:example.org", 10), &facts)).len(),
+        1
+    );
+    let ignored = said(&mut bridge, &by("@bob:example.org", 100), &facts);
+    assert_eq!(ignored, dropped(DropReason::IgnoredUser));
+    for denied in [by("@alice:example.org", 9), by("@eve:example.net", 100)] {
+        let actions = said(&mut bridge, &denied, &facts);
+        assert_eq!(actions[0], Action::Drop(DropReason::Denied));
+        assert_eq!(notices(&actions).len(), 1);
+        let what = format!("denied {}", denied.sender);
+        let until = NOON + Duration::from_hours(24);
+        assert_eq!(
+            actions[2],
+            Action::Remember {
+                what: what.clone(),
+                until
+            }
+        );
+        let told = Facts {
+            told: vec![what],
+            ..Facts::default()
+        };
+        assert_eq!(
+            said(&mut bridge, &denied, &told),
+            dropped(DropReason::Denied)
+        );
+    }
+    let denied = RoomReaction {
+        sender_power: 0,
+        ..reaction("👍")
+    };
+    let actions = reacted(&mut bridge, &denied, &knowing(vec![pair()]));
+    assert_eq!(actions, dropped(DropReason::Denied));
+}
+
+#[test]
+fn with_an_empty_list_nobody_transmits() {
+    let mut config = config();
+    config.matrix.allowed_users = Some(Vec::new());
+    let actions = said(&mut bridge_of(config), &message("x"), &Facts::default());
+    assert_eq!(on_air(&actions), []);
+}
+
+#[test]
+fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
+    let long = message(&"x".repeat(700));
+    let actions = said(&mut bridge(), &long, &Facts::default());
+    assert_eq!(refused(&actions), Some(Refused::TooLong));
+    let Action::ToRoom {
+        message,
+        pair: None,
+        target_packet: None,
+    } = &actions[1]
+    else {
+        panic!("{actions:?}");
+    };
+    let crate::model::RoomContent::Text {
+        notice,
+        reply_to,
+        mentions,
+        suppress,
+        ..
+    } = &message.content
+    else {
+        panic!("{message:?}");
+    };
+    assert!(*notice && *suppress);
+    assert_eq!(*reply_to, Some(event("$message")));
+    assert_eq!(*mentions, [alice()]);
+    let what = format!("refused too_long {ROOM}");
+    let until = NOON + Duration::from_hours(1);
+    assert_eq!(
+        actions[2],
+        Action::Remember {
+            what: what.clone(),
+            until
+        }
+    );
+
+    let told = Facts {
+        told: vec![what],
+        ..Facts::default()
+    };
+    let actions = said(&mut bridge(), &long, &told);
+    assert_eq!(actions, dropped(DropReason::Refused(Refused::TooLong)));
+}
+
+#[test]
+fn each_obstacle_is_refused_with_its_reason() {
+    let silent = |change: fn(&mut crate::model::RadioProfile)| {
+        let mut bridge = bridge();
+        let mut profile = profile();
+        change(&mut profile);
+        ready(&mut bridge, profile);
+        bridge
+    };
+    let full = Facts {
+        waiting_for_mesh: 1000,
+        ..Facts::default()
+    };
+    let often = Facts {
+        sender_sent: (20, 20),
+        ..Facts::default()
+    };
+    let daily = Facts {
+        sender_sent: (0, 120),
+        ..Facts::default()
+    };
+    let old = RoomText {
+        sent_at: NOON - Duration::from_mins(61),
+        ..message("x")
+    };
+    let none = Facts::default;
+    for (mut bridge, text, facts, reason) in [
+        (bridge(), message("x"), full, Refused::QueueFull),
+        (bridge(), message("x"), often, Refused::SenderLimit),
+        (bridge(), message("x"), daily, Refused::SenderLimit),
+        (bridge(), old, none(), Refused::TooOld),
+        (
+            silent(|it| it.own.is_licensed = true),
+            message("x"),
+            none(),
+            Refused::Licensed,
+        ),
+        (
+            silent(|it| it.region_set = false),
+            message("x"),
+            none(),
+            Refused::NoRegion,
+        ),
+        (
+            silent(|it| it.transmit_enabled = false),
+            message("x"),
+            none(),
+            Refused::TransmitOff,
+        ),
+        (
+            silent(|it| it.channels[0].role = ChannelRole::Disabled),
+            message("x"),
+            none(),
+            Refused::NoChannel,
+        ),
+        (
+            silent(|it| it.channels[0].name = "admin".into()),
+            message("x"),
+            none(),
+            Refused::AdminChannel,
+        ),
+    ] {
+        let actions = said(&mut bridge, &text, &facts);
+        assert_eq!(refused(&actions), Some(reason));
+        assert_eq!(notices(&actions), [reason.explanation(&config())]);
+        assert_eq!(on_air(&actions), []);
+    }
+}
+
+#[test]
+fn a_licensed_station_transmits_for_those_who_are_named() {
+    let mut config = config();
+    config.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
+    let mut bridge = bridge_of(config);
+    let mut ham = profile();
+    ham.own.is_licensed = true;
+    ready(&mut bridge, ham);
+    assert_eq!(
+        spoken(&said(&mut bridge, &message("x"), &Facts::default())).len(),
+        1
+    );
+}
+
+#[test]
+fn before_the_radio_is_ready_a_numbered_channel_stands_for_itself() {
+    let mut bridge = bridge_alone(config());
+    assert_eq!(
+        spoken(&said(&mut bridge, &message("x"), &Facts::default())).len(),
+        1
+    );
+}
+
+#[test]
+fn before_the_radio_is_ready_a_named_channel_is_the_one_remembered() {
+    let mut config = config();
+    config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Search".into());
+    let mut bridge = bridge_alone(config);
+    let actions = said(&mut bridge, &message("x"), &Facts::default());
+    assert_eq!(refused(&actions), Some(Refused::ChannelsUnknown));
+    bridge.remember_channels(profile().channels);
+    let actions = said(&mut bridge, &message("x"), &Facts::default());
+    let Action::ToMesh { destination, .. } = &actions[0] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*destination, Destination::Channel(slot(1)));
+}
+
+#[test]
+fn a_missing_channel_is_reported_with_those_there_are() {
+    let mut config = config();
+    config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Nowhere".into());
+    config
+        .matrix_rooms
+        .push(route("!a:example.org", 2, Direction::Both));
+    config
+        .matrix_rooms
+        .push(route("!b:example.org", 3, Direction::Both));
+    let problems: Vec<_> = bridge_of(config)
+        .route_problems()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            "matrix_rooms[0]: the radio has no channel named `Nowhere`; it has 0 (LongFast), 1 (Search)",
+            "matrix_rooms[2]: channel 2 is not in use on the radio; it has 0 (LongFast), 1 (Search)",
+            "matrix_rooms[3]: channel 3 is named `admin` and is never relayed; map another channel",
+        ]
+    );
+}
+
+#[test]
+fn a_room_known_by_its_alias_speaks_once_it_is_joined() {
+    let mut bridge = bridge_alone(config_with(vec![route(
+        "#club:example.org",
+        1,
+        Direction::Both,
+    )]));
+    let actions = said(&mut bridge, &message("x"), &Facts::default());
+    assert_eq!(actions, dropped(DropReason::UnmappedRoom));
+    join(
+        &mut bridge,
+        JoinedRoom {
+            configured: vec![named("#club:example.org")],
+            ..joined(ROOM)
+        },
+    );
+    assert_eq!(
+        spoken(&said(&mut bridge, &message("x"), &Facts::default())).len(),
+        1
+    );
+}
+
+#[test]
+fn of_two_channels_in_a_room_a_reply_takes_its_targets_and_the_rest_the_first() {
+    let mut bridge = bridge_of(config_with(vec![
+        route(ROOM, 1, Direction::Both),
+        route(ROOM, 0, Direction::Both),
+    ]));
+    let destination = |actions: Vec<Action>| match &actions[0] {
+        Action::ToMesh {
+            destination, parts, ..
+        } => (*destination, parts.clone()),
+        other => panic!("{other:?}"),
+    };
+    let plain = destination(said(&mut bridge, &message("x"), &Facts::default()));
+    assert_eq!(plain.0, Destination::Channel(slot(1)));
+    let answer = destination(said(&mut bridge, &reply("x"), &knowing(vec![pair()])));
+    assert_eq!(
+        answer,
+        (
+            Destination::Channel(slot(0)),
+            vec![air("Alice[M]: x", Some(50))]
+        )
+    );
+    let emoji = destination(reacted(
+        &mut bridge,
+        &reaction("👍"),
+        &knowing(vec![pair()]),
+    ));
+    assert_eq!(
+        emoji,
+        (Destination::Channel(slot(0)), vec![tapback("👍", 50)])
+    );
+}
+
+#[test]
+fn a_reply_to_a_channel_that_the_room_does_not_have_is_a_plain_message() {
+    let elsewhere = MessagePair {
+        destination: Destination::Channel(slot(5)),
+        ..pair()
+    };
+    let actions = said(
+        &mut bridge(),
+        &reply("x"),
+        &knowing(vec![elsewhere.clone()]),
+    );
+    assert_eq!(on_air(&actions), [air("Alice[M]: x", None)]);
+    let actions = reacted(&mut bridge(), &reaction("👍"), &knowing(vec![elsewhere]));
+    assert_eq!(actions, dropped(DropReason::UnknownTarget));
+}
+
+#[test]
+fn a_reply_goes_to_the_first_part_and_of_its_tries_to_the_newest() {
+    let part = |part: u8, packet: u32| MessagePair {
+        part,
+        packet: PacketId(packet),
+        ..pair_of_alice()
+    };
+    let facts = knowing(vec![part(2, 65), part(0, 64), part(1, 62), part(0, 61)]);
+    let actions = said(&mut bridge(), &reply("x"), &facts);
+    assert_eq!(on_air(&actions), [air("Alice[M]: x", Some(64))]);
+}
+
+#[test]
+fn in_a_thread_the_reply_is_to_its_root() {
+    let threaded = RoomText {
+        thread: Some(event("$root")),
+        ..message("x")
+    };
+    let facts = Facts {
+        thread: vec![pair()],
+        ..Facts::default()
+    };
+    let actions = said(&mut bridge(), &threaded, &facts);
+    assert_eq!(on_air(&actions), [air("Alice[M]: x", Some(50))]);
+}
+
+#[test]
+fn a_reply_to_the_unknown_or_with_replies_switched_off_is_a_plain_message() {
+    let plain = [air("Alice[M]: x", None)];
+    assert_eq!(
+        on_air(&said(&mut bridge(), &reply("x"), &Facts::default())),
+        plain
+    );
+    let mut config = config();
+    config.meshtastic.message_interactions.replies = false;
+    let actions = said(&mut bridge_of(config), &reply("x"), &knowing(vec![pair()]));
+    assert_eq!(on_air(&actions), plain);
+}
+
+#[test]
+fn only_the_first_part_of_a_long_reply_carries_the_relation() {
+    let actions = said(
+        &mut bridge(),
+        &reply(&"word ".repeat(60)),
+        &knowing(vec![pair()]),
+    );
+    let relations: Vec<_> = on_air(&actions)
+        .into_iter()
+        .map(|it| match it {
+            RadioPayload::Text { reply_to, .. } => reply_to,
+            RadioPayload::Tapback { .. } => panic!("a tapback"),
+        })
+        .collect();
+    assert_eq!(relations, [Some(PacketId(50)), None]);
+}
+
+#[test]
+fn what_is_cut_is_sent_and_its_sender_told() {
+    let mut config = config();
+    config.meshtastic.long_messages.overflow = Overflow::Cut;
+    let actions = said(
+        &mut bridge_of(config.clone()),
+        &message(&"x".repeat(700)),
+        &Facts::default(),
+    );
+    assert_eq!(on_air(&actions).len(), 3);
+    assert_eq!(notices(&actions), [Refused::Cut.explanation(&config)]);
+}
+
+#[test]
+fn an_urgent_text_begins_with_a_siren_or_answers_an_alert() {
+    let lane = |actions: Vec<Action>| match &actions[0] {
+        Action::ToMesh { lane, source, .. } => (*lane, source.as_ref().unwrap().alert),
+        other => panic!("{other:?}"),
+    };
+    let siren = said(&mut bridge(), &message("🚨 help"), &Facts::default());
+    assert_eq!(lane(siren), (Lane::Urgent, true));
+    let alert = MessagePair {
+        alert: true,
+        ..pair()
+    };
+    let answer = said(&mut bridge(), &reply("coming"), &knowing(vec![alert]));
+    assert_eq!(lane(answer), (Lane::Urgent, false));
+    let plain = said(&mut bridge(), &message("no 🚨"), &Facts::default());
+    assert_eq!(lane(plain), (Lane::Message, false));
+}
+
+#[test]
+fn a_time_stamp_of_the_future_buys_no_time() {
+    let tomorrow = RoomText {
+        sent_at: NOON + Duration::from_hours(24),
+        ..message("x")
+    };
+    let actions = said(&mut bridge(), &tomorrow, &Facts::default());
+    let Action::ToMesh {
+        expires,
+        source: Some(source),
+        ..
+    } = &actions[0]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(
+        (*expires, source.sent_at),
+        (NOON + Duration::from_hours(1), NOON)
+    );
+}
+
+#[test]
+fn pictures_without_caption_are_told_as_one() {
+    let image = of_kind(RoomTextKind::Media { word: "image" }, "");
+    let actions = said(&mut bridge(), &image, &Facts::default());
+    let Action::ToMesh { not_before, .. } = &actions[0] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*not_before, Some(NOON + Duration::from_secs(10)));
+    for (waiting, note) in [
+        ("Alice[M]: [image]", "Alice[M]: [2 images]"),
+        ("Alice[M]: [2 images]", "Alice[M]: [3 images]"),
+    ] {
+        let facts = Facts {
+            waiting_media: Some((OutboxId(7), waiting.into())),
+            ..Facts::default()
+        };
+        let actions = said(&mut bridge(), &image, &facts);
+        assert_eq!(
+            actions,
+            [Action::Rewrite {
+                outbox: OutboxId(7),
+                payload: air(note, None)
+            }]
+        );
+    }
+    for other in [
+        "Alice[M]: [video]",
+        "Alice[M]: hi",
+        "Alice[M]: [x images]",
+        "",
+        "Alice[M]: [99999999999 images]",
+    ] {
+        let facts = Facts {
+            waiting_media: Some((OutboxId(7), other.into())),
+            ..Facts::default()
+        };
+        let actions = said(&mut bridge(), &image, &facts);
+        assert_eq!(spoken(&actions), ["Alice[M]: [image]"], "{other}");
+    }
+}
+
+#[test]
+fn another_relays_message_is_not_carried_on_unless_that_relay_is_trusted() {
+    let actions = said(&mut bridge(), &of_relay("Mountains"), &Facts::default());
+    assert_eq!(actions, dropped(DropReason::UntrustedRelay));
+    let actions = said(&mut trusting(), &of_relay("Mountains"), &Facts::default());
+    assert_eq!(spoken(&actions), ["CRL7/Moun: hello hill"]);
+}
+
+#[test]
+fn a_trusted_relays_reaction_in_words_is_carried_on() {
+    let mut told = of_relay("Mountains");
+    told.kind = RoomTextKind::Emote;
+    told.body = "\n [Carol/Mountains]: reacted 👍 to \"is anybody...\"".into();
+    if let Some(fields) = &mut told.relay {
+        fields.emoji = true;
+    }
+    let actions = said(&mut trusting(), &told, &Facts::default());
+    assert_eq!(
+        spoken(&actions),
+        ["CRL7/Moun: reacted 👍 to \"is anybody...\""]
+    );
+}
+
+#[test]
+fn a_message_of_our_own_mesh_is_never_carried_on() {
+    let actions = said(&mut trusting(), &of_relay("LongFast"), &Facts::default());
+    assert_eq!(actions, dropped(DropReason::SameMeshnet));
+    let heard = Facts {
+        heard_by_our_radio: true,
+        ..Facts::default()
+    };
+    let actions = said(&mut trusting(), &of_relay("Mountains"), &heard);
+    assert_eq!(actions, dropped(DropReason::RelayOnOurMesh));
+}
+
+#[test]
+fn a_reaction_becomes_a_tapback_after_five_seconds_in_the_lowest_lane() {
+    let actions = reacted(&mut bridge(), &reaction("👍"), &knowing(vec![pair()]));
+    let [
+        Action::ToMesh {
+            lane,
+            parts,
+            not_before,
+            expires,
+            source: Some(source),
+            ..
+        },
+    ] = actions.as_slice()
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*parts, [tapback("👍", 50)]);
+    assert_eq!(*lane, Lane::Reaction);
+    assert_eq!(*not_before, Some(NOON + Duration::from_secs(5)));
+    assert_eq!(*expires, NOON + Duration::from_mins(10));
+    assert_eq!(source.event, event("$reaction"));
+}
+
+#[test]
+fn a_reaction_on_what_we_transmitted_becomes_a_tapback() {
+    let actions = reacted(
+        &mut bridge(),
+        &reaction("👍"),
+        &knowing(vec![pair_of_alice()]),
+    );
+    assert_eq!(on_air(&actions), [tapback("👍", 60)]);
+}
+
+#[test]
+fn a_key_that_we_made_counts_as_its_emoji_and_other_words_are_ignored() {
+    for key in ["👍", "👍 BOB1", "👍 c3d4", "👍 🦊"] {
+        let actions = reacted(&mut bridge(), &reaction(key), &knowing(vec![pair()]));
+        assert_eq!(on_air(&actions), [tapback("👍", 50)], "{key}");
+    }
+    let long = format!("👍 {}", "x".repeat(60));
+    for key in [
+        "yes",
+        "",
+        "mxc://example.org/abc",
+        "BOB1 👍",
+        "👍👍",
+        "👍 ",
+        &long,
+    ] {
+        let actions = reacted(&mut bridge(), &reaction(key), &knowing(vec![pair()]));
+        let expected = usize::from(key.trim() == "👍");
+        assert_eq!(on_air(&actions).len(), expected, "{key}");
+    }
+}
+
+#[test]
+fn a_sign_of_our_own_is_ignored_where_we_put_it() {
+    for sign in ["⏳", "📡", "📤", "✅", "❌", "🚫", "⌛"] {
+        let actions = reacted(
+            &mut bridge(),
+            &reaction(sign),
+            &knowing(vec![pair_of_alice()]),
+        );
+        assert_eq!(actions, dropped(DropReason::FeedbackSign));
+        let actions = reacted(&mut bridge(), &reaction(sign), &knowing(vec![pair()]));
+        assert_eq!(on_air(&actions).len(), 1);
+    }
+}
+
+#[test]
+fn an_emoji_goes_once_on_a_packet_and_at_most_three_do() {
+    let there = |emoji: &[&str]| Facts {
+        tapbacks: emoji.iter().map(|it| (*it).to_owned()).collect(),
+        ..knowing(vec![pair()])
+    };
+    let actions = reacted(&mut bridge(), &reaction("❤\u{fe0f}"), &there(&["❤"]));
+    assert_eq!(actions, dropped(DropReason::RepeatedEmoji));
+    let actions = reacted(&mut bridge(), &reaction("😂"), &there(&["❤", "👍", "🔥"]));
+    assert_eq!(actions, dropped(DropReason::TooManyEmoji));
+    let actions = reacted(
+        &mut bridge(),
+        &reaction("😂"),
+        &there(&["❤", "❤\u{fe0f}", "👍"]),
+    );
+    assert_eq!(on_air(&actions), [tapback("😂", 50)]);
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_reaction_is_not_told() {
+    let full = Facts {
+        waiting_for_mesh: 1000,
+        ..knowing(vec![pair()])
+    };
+    let often = Facts {
+        sender_sent: (20, 20),
+        ..knowing(vec![pair()])
+    };
+    let old = RoomReaction {
+        sent_at: NOON - Duration::from_mins(11),
+        ..reaction("👍")
+    };
+    for (reaction, facts, reason) in [
+        (
+            reaction("👍"),
+            full,
+            DropReason::Refused(Refused::QueueFull),
+        ),
+        (
+            reaction("👍"),
+            often,
+            DropReason::Refused(Refused::SenderLimit),
+        ),
+        (
+            old,
+            knowing(vec![pair()]),
+            DropReason::Refused(Refused::TooOld),
+        ),
+        (reaction("👍"), Facts::default(), DropReason::UnknownTarget),
+        (
+            RoomReaction {
+                suppress: true,
+                ..reaction("👍")
+            },
+            knowing(vec![pair()]),
+            DropReason::Suppressed,
+        ),
+        (
+            RoomReaction {
+                sender: bot(),
+                ..reaction("👍")
+            },
+            knowing(vec![pair()]),
+            DropReason::OwnEvent,
+        ),
+    ] {
+        assert_eq!(reacted(&mut bridge(), &reaction, &facts), dropped(reason));
+    }
+    let mut config = config();
+    config.meshtastic.message_interactions.reactions = false;
+    let actions = reacted(
+        &mut bridge_of(config),
+        &reaction("👍"),
+        &knowing(vec![pair()]),
+    );
+    assert_eq!(actions, dropped(DropReason::ReactionsOff));
+}
+
+#[test]
+fn a_reaction_in_words_quotes_forty_characters() {
+    let mut config = config();
+    config.meshtastic.reaction_style = ReactionStyle::Text;
+    let target = MessagePair {
+        text: "a text\nof more than forty characters, certainly".into(),
+        ..pair()
+    };
+    let actions = reacted(
+        &mut bridge_of(config),
+        &reaction("👍"),
+        &knowing(vec![target]),
+    );
+    let words = "Alice[M]: reacted 👍 to \"a text of more than forty characters, ce…\"";
+    assert_eq!(on_air(&actions), [air(words, Some(50))]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_said_fits_into_packets_or_is_refused(
+        body in any::<String>(),
+        times in 1_usize..80,
+        name in any::<String>(),
+        template in prop_oneof![Just(false), Just(true)],
+        part_bytes in 40_usize..=232,
+        is_reply in any::<bool>(),
+    ) {
+        let mut config = config();
+        config.meshtastic.long_messages.part_bytes = part_bytes;
+        if template {
+            config.meshtastic.long_messages.overflow = Overflow::Cut;
+        }
+        let facts = if is_reply { knowing(vec![pair()]) } else { Facts::default() };
+        let text = RoomText { sender_name: name.repeat(9), ..reply(&body.repeat(times)) };
+        let actions = said(&mut bridge_of(config), &text, &facts);
+        prop_assert!(!actions.is_empty());
+        for (part, payload) in on_air(&actions).into_iter().enumerate() {
+            let limit = if is_reply && part == 0 { 227 } else { 232 };
+            prop_assert!(payload.bytes().len() <= limit);
+            let shown = String::from_utf8(payload.bytes().to_vec()).unwrap();
+            prop_assert!(!shown.chars().any(|it| it.is_control() && it != '\n'));
+        }
+    }
+
+    #[test]
+    fn whatever_the_key_a_tapback_is_one_emoji(key in any::<String>()) {
+        let actions = reacted(&mut bridge(), &reaction(&key), &knowing(vec![pair()]));
+        for payload in on_air(&actions) {
+            prop_assert!(payload.bytes().len() <= 40);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `relay run`: reads the configuration, takes the home, and runs the daemon.
+
+use std::process::ExitCode;
+
+use tracing::{info, warn};
+
+use super::Globals;
+use super::config::report_load_error;
+use crate::home::Lock;
+use crate::model::Timestamp;
+use crate::{daemon, telemetry};
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// What keeps it from starting, with the cure.
+pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
+    let home = globals.home()?;
+    let loaded = match globals.load_config(&home) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            report_load_error(globals, &home, &error)?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let warnings = home.prepare(globals.allow_network_home)?;
+    telemetry::start(&loaded.config.logging, &home)?;
+    let lock = Lock::acquire(&home, Timestamp::now().into())?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    if loaded.is_mmrelay {
+        for difference in &loaded.differences {
+            info!("differs from MMRelay: {difference}");
+        }
+    }
+    Box::pin(daemon::run(loaded.config, home, lock)).await
+}

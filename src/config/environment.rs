@@ -1,0 +1,267 @@
+//! Environment variables that override keys: `RELAY_` and the key's path in capitals; MMRelay's names as aliases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+use super::finding::nearest;
+
+const PREFIX: &str = "RELAY_";
+const ALIAS_PREFIX: &str = "MMRELAY_";
+
+/// What a `_FILE` variable's file may hold at most, in bytes.
+const LARGEST_FILE: u64 = 64 * 1024;
+
+/// Variables that mean something else than a key.
+const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
+
+/// MMRelay's variables, and the keys that they stand for.
+const ALIASES: &[(&str, &str)] = &[
+    ("MMRELAY_DATABASE_PATH", "database.path"),
+    ("MMRELAY_LOG_PATH", "logging.filename"),
+    ("MMRELAY_LOG_FILE", "logging.filename"),
+    ("MMRELAY_LOGGING_LEVEL", "logging.level"),
+    ("MMRELAY_MATRIX_HOMESERVER", "matrix.homeserver"),
+    ("MMRELAY_MATRIX_BOT_USER_ID", "matrix.bot_user_id"),
+    ("MMRELAY_MATRIX_PASSWORD", "matrix.password"),
+    ("MMRELAY_MATRIX_ACCESS_TOKEN", "matrix.access_token"),
+    (
+        "MMRELAY_MESHTASTIC_CONNECTION_TYPE",
+        "meshtastic.connection_type",
+    ),
+    ("MMRELAY_MESHTASTIC_HOST", "meshtastic.host"),
+    ("MMRELAY_MESHTASTIC_PORT", "meshtastic.port"),
+    ("MMRELAY_MESHTASTIC_SERIAL_PORT", "meshtastic.serial_port"),
+    ("MMRELAY_MESHTASTIC_BLE_ADDRESS", "meshtastic.ble_address"),
+    (
+        "MMRELAY_MESHTASTIC_BROADCAST_ENABLED",
+        "meshtastic.broadcast_enabled",
+    ),
+    ("MMRELAY_MESHTASTIC_MESHNET_NAME", "meshtastic.meshnet_name"),
+    (
+        "MMRELAY_MESHTASTIC_MESSAGE_DELAY",
+        "meshtastic.message_delay",
+    ),
+];
+
+/// MMRelay's variables that mean nothing here, and why.
+const MEANINGLESS: &[(&str, &str)] = &[
+    (
+        "MMRELAY_MESHTASTIC_NODEDB_REFRESH_INTERVAL",
+        "names are taken as they come, not asked for at intervals",
+    ),
+    (
+        "MMRELAY_CREDENTIALS_PATH",
+        "the relay logs in as a device of its own: `relay auth login`",
+    ),
+    (
+        "MMRELAY_READY_FILE",
+        "there is no ready file: `relay doctor --quick` tells whether all is well",
+    ),
+    (
+        "MMRELAY_READY_HEARTBEAT_SECONDS",
+        "there is no ready file: `relay doctor --quick` tells whether all is well",
+    ),
+    ("MMRELAY_DEBUG_NIO", "use `logging.debug.matrix_sdk`"),
+];
+
+/// The environment, as far as it concerns the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+/// A key's value from the environment.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The variable that gave it.
+    pub(super) variable: String,
+    /// Its text, or why it cannot be had.
+    pub(super) text: Result<String, String>,
+}
+
+impl Environment {
+    /// Takes what concerns us of the given variables.
+    pub fn from_vars(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(ALIAS_PREFIX);
+        Self {
+            variables: variables
+                .into_iter()
+                .filter(|(name, _)| ours(name))
+                .collect(),
+        }
+    }
+
+    /// Takes what concerns us of the process's own variables.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::from_vars(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// Returns whether any variable gives a key, so that a file may be missing.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.variables.keys().any(|name| {
+            let alias = ALIASES.iter().any(|(alias, _)| alias == name);
+            alias || (name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()))
+        })
+    }
+
+    /// Returns a variable's value, an empty one as none.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let value = self.variables.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// Returns whether a variable of MMRelay is set.
+    pub(super) fn has_mmrelay(&self) -> bool {
+        self.variables
+            .keys()
+            .any(|name| name.starts_with(ALIAS_PREFIX))
+    }
+
+    /// Returns the value that the environment gives a key.
+    pub(super) fn setting(&self, path: &str) -> Option<Setting> {
+        let name = variable_of(path);
+        if let Some(text) = self.variables.get(&name) {
+            return Some(Setting {
+                variable: name,
+                text: Ok(text.clone()),
+            });
+        }
+        let name = format!("{name}_FILE");
+        if let Some(file) = self.variable(&name) {
+            return Some(Setting {
+                variable: name,
+                text: read_value(Path::new(file)),
+            });
+        }
+        if path == "logging.log_to_file" && self.variable("MMRELAY_LOG_FILE").is_some() {
+            return Some(Setting {
+                variable: "MMRELAY_LOG_FILE".to_owned(),
+                text: Ok("true".to_owned()),
+            });
+        }
+        let aliases = ALIASES.iter().filter(|(_, key)| *key == path);
+        aliases.into_iter().find_map(|(alias, _)| {
+            let text = self.variable(alias)?.to_owned();
+            Some(Setting {
+                variable: (*alias).to_owned(),
+                text: Ok(text),
+            })
+        })
+    }
+
+    /// Returns the variables that give no key, each with what to say about it.
+    pub(super) fn unknown(
+        &self,
+        paths: &BTreeSet<String>,
+    ) -> Vec<(String, String, Option<String>)> {
+        let mut known: BTreeSet<String> = NO_KEYS.iter().map(|name| (*name).to_owned()).collect();
+        for path in paths {
+            let name = variable_of(path);
+            known.insert(format!("{name}_FILE"));
+            known.insert(name);
+        }
+        let mut unknown = Vec::new();
+        for name in self.variables.keys() {
+            if let Some((_, why)) = MEANINGLESS.iter().find(|(it, _)| it == name) {
+                unknown.push((name.clone(), format!("has no meaning here: {why}"), None));
+            } else if name.starts_with(PREFIX) && !known.contains(name) {
+                let hint = nearest(name, known.iter().map(String::as_str));
+                unknown.push((name.clone(), "names no key".to_owned(), hint));
+            }
+        }
+        unknown
+    }
+}
+
+/// Returns the name of the variable that overrides a key.
+pub(super) fn variable_of(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
+}
+
+/// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
+fn read_value(path: &Path) -> Result<String, String> {
+    let sentence =
+        |error: &dyn std::fmt::Display| format!("cannot read `{}`: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(|error| sentence(&error))?;
+    let mut text = String::new();
+    file.take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| sentence(&error))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST_FILE {
+        return Err(sentence(&"it is larger than 64 KiB"));
+    }
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Environment::from_vars(variables.iter().map(owned))
+    }
+
+    #[test]
+    fn our_own_name_beats_the_alias() {
+        let both = environment(&[
+            ("MMRELAY_MESHTASTIC_HOST", "old"),
+            ("RELAY_MESHTASTIC_HOST", "new"),
+        ]);
+        assert_eq!(
+            both.setting("meshtastic.host").unwrap().text.unwrap(),
+            "new"
+        );
+        let alias = environment(&[("MMRELAY_MESHTASTIC_HOST", "old")]);
+        assert_eq!(
+            alias.setting("meshtastic.host").unwrap().text.unwrap(),
+            "old"
+        );
+    }
+
+    #[test]
+    fn a_value_is_read_from_a_file_without_its_last_line_break() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        std::fs::write(&path, "s3cret \n").unwrap();
+        let name = "RELAY_MATRIX_PASSWORD_FILE";
+        let found = environment(&[(name, path.to_str().unwrap())]);
+        assert_eq!(
+            found.setting("matrix.password").unwrap().text.unwrap(),
+            "s3cret "
+        );
+        let missing = environment(&[(name, "/nonexistent/secret")]);
+        let error = missing
+            .setting("matrix.password")
+            .unwrap()
+            .text
+            .unwrap_err();
+        assert!(
+            error.starts_with("cannot read `/nonexistent/secret`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_names_no_key_is_told_with_the_nearest() {
+        let found = environment(&[
+            ("RELAY_MESHTASTIC_HOTS", "x"),
+            ("RELAY_HOME", "/x"),
+            ("PATH", "/bin"),
+        ]);
+        let paths = ["meshtastic.host".to_owned()].into();
+        let unknown = found.unknown(&paths);
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        assert_eq!(
+            unknown[0].2.as_deref(),
+            Some("did you mean `RELAY_MESHTASTIC_HOST`?")
+        );
+    }
+}

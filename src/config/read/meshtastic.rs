@@ -1,0 +1,263 @@
+//! Reads `meshtastic`.
+
+use std::path::PathBuf;
+
+use super::super::finding::{Wrong, quoted};
+use super::super::mmrelay;
+use super::super::section::Section;
+use super::super::values::{
+    Checked, boolean, choice, choice_or_old_word, duration, list_of, node_num, one_or_list_of,
+    port_num, secret, some_duration, some_text, text_or_none, whole,
+};
+use super::super::yaml::Node;
+use super::super::{
+    Connection, Edits, EncryptedAction, Feedback, Media, Meshtastic, OkToMqtt, Overflow,
+    ReactionStyle, SensorType,
+};
+use super::matrix::template;
+
+#[derive(Clone, Copy)]
+enum ConnectionType {
+    Tcp,
+    Serial,
+    Ble,
+}
+
+const CONNECTION_TYPES: &[(&str, ConnectionType)] = &[
+    ("tcp", ConnectionType::Tcp),
+    ("serial", ConnectionType::Serial),
+    ("ble", ConnectionType::Ble),
+];
+/// MMRelay's old word.
+const OLD_CONNECTION_TYPES: &[(&str, ConnectionType)] = &[("network", ConnectionType::Tcp)];
+const REACTION_STYLES: &[(&str, ReactionStyle)] = &[
+    ("tapback", ReactionStyle::Tapback),
+    ("text", ReactionStyle::Text),
+];
+const SENSOR_TYPES: &[(&str, SensorType)] =
+    &[("text", SensorType::Text), ("notice", SensorType::Notice)];
+const ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("drop", EncryptedAction::Drop)];
+/// MMRelay's word: there are no plugins to hand them to.
+const OLD_ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("plugin_only", EncryptedAction::Drop)];
+const OK_TO_MQTT: &[(&str, OkToMqtt)] = &[
+    ("false", OkToMqtt::Off),
+    ("public_rooms", OkToMqtt::PublicRooms),
+    ("true", OkToMqtt::Always),
+];
+const OVERFLOWS: &[(&str, Overflow)] = &[("refuse", Overflow::Refuse), ("cut", Overflow::Cut)];
+const EDITS: &[(&str, Edits)] = &[
+    ("resend", Edits::Resend),
+    ("queued", Edits::Queued),
+    ("ignore", Edits::Ignore),
+];
+const MEDIA: &[(&str, Media)] = &[("note", Media::Note), ("ignore", Media::Ignore)];
+const FEEDBACK: &[(&str, Feedback)] = &[
+    ("reactions", Feedback::Reactions),
+    ("failures", Feedback::Failures),
+    ("off", Feedback::Off),
+];
+
+/// Reads the section `meshtastic`.
+pub(in super::super) fn meshtastic(mut section: Section<'_, '_>) -> Meshtastic {
+    mmrelay::take_meshtastic(&mut section);
+    let mut meshtastic = Meshtastic::new(connection(&mut section));
+    let it = &mut meshtastic;
+    section.set("meshnet_name", &mut it.meshnet_name, |node| {
+        some_text(node).map(Some)
+    });
+    // MMRelay's old switch, for reactions alone.
+    if section.is_given("relay_reactions") {
+        section.reader().note_mmrelay();
+    }
+    section.set(
+        "relay_reactions",
+        &mut it.message_interactions.reactions,
+        boolean,
+    );
+    let mut interactions = section.section("message_interactions");
+    interactions.set("replies", &mut it.message_interactions.replies, boolean);
+    interactions.set("reactions", &mut it.message_interactions.reactions, boolean);
+    interactions.finish();
+    section.set(
+        "reaction_style",
+        &mut it.reaction_style,
+        choice(REACTION_STYLES),
+    );
+    section.set("broadcast_enabled", &mut it.broadcast_enabled, boolean);
+    section.set("detection_sensor", &mut it.detection_sensor, boolean);
+    section.set(
+        "detection_sensor_type",
+        &mut it.detection_sensor_type,
+        choice(SENSOR_TYPES),
+    );
+    section.set("alert_mentions_room", &mut it.alert_mentions_room, boolean);
+    from_the_mesh(&mut section, it);
+    to_the_mesh(&mut section, it);
+    section.set("set_time", &mut it.set_time, boolean);
+    section.finish();
+    meshtastic
+}
+
+/// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
+fn connection(section: &mut Section<'_, '_>) -> Connection {
+    let why = "is required: `tcp`, `serial` or `ble`";
+    let kind = section.required(
+        "connection_type",
+        why,
+        choice_or_old_word(CONNECTION_TYPES, OLD_CONNECTION_TYPES),
+    );
+    let mut port = Connection::TCP_PORT;
+    section.set("port", &mut port, whole(1..=65_535, ""));
+    let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
+    let ble_pin = section.value("ble_pin", secret);
+    match kind {
+        Some(ConnectionType::Serial) => {
+            section.value("host", some_text);
+            section.value("ble_address", some_text);
+            Connection::Serial { serial_port }
+        }
+        Some(ConnectionType::Ble) => {
+            section.value("host", some_text);
+            let why = "is required for `connection_type: ble`";
+            let ble_address = section.required("ble_address", why, some_text);
+            Connection::Ble {
+                ble_address: ble_address.unwrap_or_default(),
+                ble_pin,
+            }
+        }
+        Some(ConnectionType::Tcp) => {
+            section.value("ble_address", some_text);
+            let why = "is required for `connection_type: tcp`";
+            let host = section.required("host", why, host).unwrap_or_default();
+            Connection::Tcp { host, port }
+        }
+        None => {
+            section.value("ble_address", some_text);
+            let host = section.value("host", host).unwrap_or_default();
+            Connection::Tcp { host, port }
+        }
+    }
+}
+
+fn from_the_mesh(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
+    let mut routing = section.section("packet_routing");
+    let ports = one_or_list_of(port_num);
+    routing.set(
+        "chat_portnums",
+        &mut it.packet_routing.chat_portnums,
+        &ports,
+    );
+    routing.set(
+        "disabled_portnums",
+        &mut it.packet_routing.disabled_portnums,
+        &ports,
+    );
+    let actions = choice_or_old_word(ENCRYPTED_ACTIONS, OLD_ENCRYPTED_ACTIONS);
+    routing.set(
+        "encrypted_action",
+        &mut it.packet_routing.encrypted_action,
+        actions,
+    );
+    routing.finish();
+    section.set("ignore_nodes", &mut it.ignore_nodes, list_of(node_num));
+    section.set_restricting("relay_mqtt", &mut it.relay_mqtt, boolean);
+    let ok_to_mqtt = choice(OK_TO_MQTT);
+    section.set_restricting("respect_ok_to_mqtt", &mut it.respect_ok_to_mqtt, ok_to_mqtt);
+}
+
+fn to_the_mesh(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
+    section.set("message_delay", &mut it.message_delay, duration);
+    if it.message_delay < Meshtastic::SHORTEST_DELAY {
+        it.message_delay = Meshtastic::SHORTEST_DELAY;
+        let sentence = "is raised to 2.02 s: the radio refuses texts that follow faster";
+        section.warning("message_delay", Wrong::new(sentence));
+    }
+    section.set("prefix_enabled", &mut it.prefix_enabled, boolean);
+    section.set_text("prefix_format", &mut it.prefix_format, template);
+    let mut long = section.section("long_messages");
+    long.set("split", &mut it.long_messages.split, boolean);
+    long.set(
+        "part_bytes",
+        &mut it.long_messages.part_bytes,
+        whole(40..=232, " bytes"),
+    );
+    long.set(
+        "max_parts",
+        &mut it.long_messages.max_parts,
+        whole(1..=9, " parts"),
+    );
+    long.set(
+        "overflow",
+        &mut it.long_messages.overflow,
+        choice(OVERFLOWS),
+    );
+    long.finish();
+    section.set("max_message_age", &mut it.max_message_age, some_duration);
+    let mut backlog = section.section("backlog");
+    backlog.set(
+        "newest",
+        &mut it.backlog.newest,
+        whole(0..=1000, " messages"),
+    );
+    backlog.set("spacing", &mut it.backlog.spacing, duration);
+    backlog.finish();
+    channel_use(section, it);
+    section.set("edits", &mut it.edits, choice(EDITS));
+    section.set("media", &mut it.media, choice(MEDIA));
+    section.set(
+        "delivery_feedback",
+        &mut it.delivery_feedback,
+        choice(FEEDBACK),
+    );
+    section.set_text("dm_reply", &mut it.dm_reply, dm_reply);
+}
+
+fn channel_use(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
+    let mut channel_use = section.section("channel_use");
+    let percent = whole(1..=100, " percent");
+    channel_use.set("slow_above", &mut it.channel_use.slow_above, &percent);
+    channel_use.set("stop_above", &mut it.channel_use.stop_above, &percent);
+    if it.channel_use.slow_above > it.channel_use.stop_above {
+        let sentence = "is less than `slow_above`: traffic would stop before it is slowed";
+        channel_use.problem("stop_above", Wrong::new(sentence));
+    }
+    channel_use.finish();
+}
+
+/// Returns a host's name or address.
+fn host(node: &Node) -> Checked<String> {
+    let text = some_text(node)?.trim().to_owned();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    let wrong = Wrong::new(format!("{} is not a host's name or address", quoted(&text)));
+    if text.contains("://") || text.contains('/') {
+        return Err(vec![
+            wrong.hint("write the name or address alone, as in `192.168.1.20`"),
+        ]);
+    }
+    if text.contains(':') {
+        return Err(vec![
+            wrong.hint("the port has a key of its own: `meshtastic.port`"),
+        ]);
+    }
+    let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
+    if text.len() > 253 || !text.chars().all(fits) {
+        return Err(vec![wrong]);
+    }
+    Ok(text)
+}
+
+/// Returns the answer to a direct message, which must fit into one packet.
+fn dm_reply(node: &Node) -> Checked<Option<String>> {
+    const MOST: usize = 200;
+    let reply = text_or_none(node)?;
+    match &reply {
+        Some(text) if text.len() > MOST => {
+            let sentence = format!("has {} bytes, and a packet takes {MOST}", text.len());
+            Err(vec![Wrong::new(sentence)])
+        }
+        Some(_) | None => Ok(reply),
+    }
+}

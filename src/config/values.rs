@@ -1,0 +1,512 @@
+//! From a node to a checked value: numbers, words, times, identifiers, lists of them.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::finding::{Wrong, nearest, quoted};
+use super::meshtastic::PortNum;
+use super::secret::Secret;
+use super::yaml::{self, Node, Value};
+use crate::model::NodeNum;
+
+/// A value, or everything that is wrong with it.
+pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
+
+/// The longest time that a key takes.
+const LONGEST: Duration = Duration::from_hours(24 * 366);
+
+/// Returns a text; a number or a word without quotes is one too.
+pub(super) fn text(node: &Node) -> Checked<String> {
+    scalar(node, "a text").map(str::to_owned)
+}
+
+/// Returns a text that is not empty.
+pub(super) fn some_text(node: &Node) -> Checked<String> {
+    let text = text(node)?;
+    if text.trim().is_empty() {
+        return wrong("is empty");
+    }
+    Ok(text)
+}
+
+/// Returns a text, or none for the empty one.
+pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
+    let text = text(node)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Returns a text that is never shown, not even when it is wrong.
+pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
+    let text = text(node)?;
+    if text.is_empty() {
+        return wrong("is empty");
+    }
+    Ok(Secret::new(text))
+}
+
+/// Returns a single value's text as it stands.
+pub(super) fn one_word(node: &Node) -> Checked<&str> {
+    scalar(node, "a word")
+}
+
+/// Returns yes or no, in all the words that YAML has had for them.
+pub(super) fn boolean(node: &Node) -> Checked<bool> {
+    let text = scalar(node, "`true` or `false`")?;
+    truth(text).ok_or_else(|| {
+        vec![Wrong::new(format!(
+            "{} is not `true` or `false`",
+            quoted(text)
+        ))]
+    })
+}
+
+/// Returns a whole number of a range.
+pub(super) fn whole<T>(range: RangeInclusive<i64>, unit: &str) -> impl Fn(&Node) -> Checked<T>
+where
+    T: TryFrom<i64>,
+{
+    move |node| {
+        let text = scalar(node, "a whole number")?;
+        let (least, most) = (range.start(), range.end());
+        let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
+            return wrong(format!("{} is not a whole number", quoted(text)));
+        };
+        let fits = range.contains(&number).then(|| T::try_from(number).ok());
+        fits.flatten().ok_or_else(|| {
+            let sentence = format!("{number} is out of range: {least} to {most}{unit}");
+            vec![Wrong::new(sentence)]
+        })
+    }
+}
+
+/// Returns one of a few words. `off` and `false`, `true` and `on` are each other's spellings.
+pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Checked<T> {
+    choice_or_old_word(words, &[])
+}
+
+/// Likewise, with words that are understood but not recommended.
+pub(super) fn choice_or_old_word<T: Copy>(
+    words: &'static [(&'static str, T)],
+    old: &'static [(&'static str, T)],
+) -> impl Fn(&Node) -> Checked<T> {
+    move |node| {
+        let listed = || {
+            let names: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            names.join(", ")
+        };
+        let text = scalar(node, &format!("one of {}", listed()))?.trim();
+        let spellings: &[&str] = match truth(text) {
+            Some(true) => &["true", "on"],
+            Some(false) => &["false", "off"],
+            None => &[text],
+        };
+        let is_meant = |word: &str| spellings.iter().any(|it| it.eq_ignore_ascii_case(word));
+        let found = words.iter().chain(old).find(|(word, _)| is_meant(word));
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let wrong = Wrong::new(format!("{} is not one of {}", quoted(text), listed()));
+            let hint = nearest(text, words.iter().map(|(word, _)| *word));
+            vec![Wrong { hint, ..wrong }]
+        })
+    }
+}
+
+/// Returns a time: `90s`, `10m`, `1h30m`; a bare number is seconds.
+pub(super) fn duration(node: &Node) -> Checked<Duration> {
+    let text = scalar(node, "a time, as in `90s`, `10m`, `1h`")?;
+    let Some(duration) = parse_duration(text) else {
+        let sentence = format!("{} is not a time", quoted(text));
+        return Err(vec![
+            Wrong::new(sentence).hint("write it as `90s`, `10m`, `1h`; a bare number is seconds"),
+        ]);
+    };
+    if duration > LONGEST {
+        return wrong(format!("{} is longer than a year", quoted(text)));
+    }
+    Ok(duration)
+}
+
+/// Returns a time of more than nothing.
+pub(super) fn some_duration(node: &Node) -> Checked<Duration> {
+    let duration = duration(node)?;
+    if duration.is_zero() {
+        return wrong("must be more than no time at all");
+    }
+    Ok(duration)
+}
+
+/// Returns a time, or none for `off`.
+pub(super) fn duration_or_off(node: &Node) -> Checked<Option<Duration>> {
+    let text = scalar(node, "a time or `off`")?;
+    if truth(text) == Some(false) {
+        return Ok(None);
+    }
+    some_duration(node).map(Some).map_err(|all| {
+        let hint = "write it as `90s`, `10m`, `1h`, or `off`";
+        all.into_iter().map(|wrong| wrong.hint(hint)).collect()
+    })
+}
+
+/// Returns a number of bytes: `5242880`, `5 MiB`, `5MB`.
+pub(super) fn size(node: &Node) -> Checked<u64> {
+    let text = scalar(node, "a size, as in `5 MiB`")?;
+    let digits = text
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .count();
+    let (number, unit) = text.trim_start().split_at(digits);
+    let factor: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1000),
+        "k" | "kib" => Some(1 << 10),
+        "mb" => Some(1_000_000),
+        "m" | "mib" => Some(1 << 20),
+        "gb" => Some(1_000_000_000),
+        "g" | "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = number.parse::<u64>().ok().zip(factor);
+    bytes
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| {
+            let wrong = Wrong::new(format!("{} is not a size", quoted(text)));
+            vec![wrong.hint("write it in bytes, or as `5 MiB`")]
+        })
+}
+
+/// Returns a list; a single value is not one.
+pub(super) fn list_of<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -> Checked<Vec<T>> {
+    move |node| {
+        let node = structured(node).map_err(|wrong| vec![wrong])?;
+        let items = match &node.value {
+            Value::List(items) => items,
+            Value::Null { .. } | Value::Scalar { .. } | Value::Map(_) => {
+                let wrong = Wrong::new("expected a list");
+                return Err(vec![
+                    wrong.hint("write it as `[\"one\", \"two\"]`, or one `- item` a line"),
+                ]);
+            }
+        };
+        let mut values = Vec::new();
+        let mut wrongs = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            match item(node) {
+                Ok(value) => values.push(value),
+                Err(all) => {
+                    wrongs.extend(all.into_iter().map(|wrong| wrong.item(index, node.place)));
+                }
+            }
+        }
+        if wrongs.is_empty() {
+            Ok(values)
+        } else {
+            Err(wrongs)
+        }
+    }
+}
+
+/// Returns a list; a single value is a list of one.
+pub(super) fn one_or_list_of<T>(
+    item: impl Fn(&Node) -> Checked<T> + Copy,
+) -> impl Fn(&Node) -> Checked<Vec<T>> {
+    move |node| match structured(node).map_err(|wrong| vec![wrong])?.value {
+        Value::Scalar { .. } => Ok(vec![item(node)?]),
+        Value::List(_) | Value::Map(_) | Value::Null { .. } => list_of(item)(node),
+    }
+}
+
+/// Returns what its own type parses.
+pub(super) fn parsed<T>(node: &Node) -> Checked<T>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    let text = scalar(node, "a text")?.trim();
+    text.parse()
+        .map_err(|error: T::Err| vec![Wrong::new(error.to_string())])
+}
+
+/// Returns a user id.
+pub(super) fn user_id(node: &Node) -> Checked<crate::model::OwnedUserId> {
+    let text = scalar(node, "a user id")?.trim();
+    crate::model::OwnedUserId::try_from(text).map_err(|_| {
+        let sentence = format!("{} is not a user id: expected `@name:server`", quoted(text));
+        vec![Wrong::new(sentence)]
+    })
+}
+
+/// Returns a node: `!a1b2c3d4`, or its number.
+pub(super) fn node_num(node: &Node) -> Checked<NodeNum> {
+    let text = scalar(node, "a node id")?.trim();
+    if let Ok(number) = text.parse::<u32>() {
+        return Ok(NodeNum(number));
+    }
+    text.parse()
+        .map_err(|error: crate::model::ParseIdError| vec![Wrong::new(error.to_string())])
+}
+
+/// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
+const PORTS: &[(&str, u32)] = &[
+    ("TEXT_MESSAGE_APP", 1),
+    ("REMOTE_HARDWARE_APP", 2),
+    ("POSITION_APP", 3),
+    ("NODEINFO_APP", 4),
+    ("ROUTING_APP", 5),
+    ("ADMIN_APP", 6),
+    ("TEXT_MESSAGE_COMPRESSED_APP", 7),
+    ("WAYPOINT_APP", 8),
+    ("AUDIO_APP", 9),
+    ("DETECTION_SENSOR_APP", 10),
+    ("ALERT_APP", 11),
+    ("KEY_VERIFICATION_APP", 12),
+    ("REPLY_APP", 32),
+    ("IP_TUNNEL_APP", 33),
+    ("PAXCOUNTER_APP", 34),
+    ("STORE_FORWARD_PLUSPLUS_APP", 35),
+    ("NODE_STATUS_APP", 36),
+    ("SERIAL_APP", 64),
+    ("STORE_FORWARD_APP", 65),
+    ("RANGE_TEST_APP", 66),
+    ("TELEMETRY_APP", 67),
+    ("ZPS_APP", 68),
+    ("SIMULATOR_APP", 69),
+    ("TRACEROUTE_APP", 70),
+    ("NEIGHBORINFO_APP", 71),
+    ("ATAK_PLUGIN", 72),
+    ("MAP_REPORT_APP", 73),
+    ("POWERSTRESS_APP", 74),
+    ("LORAWAN_BRIDGE", 75),
+    ("RETICULUM_TUNNEL_APP", 76),
+    ("CAYENNE_APP", 77),
+    ("GROUPALARM_APP", 112),
+    ("PRIVATE_APP", 256),
+    ("ATAK_FORWARDER", 257),
+];
+
+/// Returns a port: its name, or its number.
+pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
+    let text = scalar(node, "a port's name or number")?.trim();
+    if let Ok(number) = text.parse::<u32>() {
+        if number <= 511 {
+            return Ok(PortNum(number));
+        }
+        return wrong(format!("{number} is out of range: ports are 0 to 511"));
+    }
+    let found = PORTS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
+        let hint = nearest(text, PORTS.iter().map(|(name, _)| *name));
+        let wrong = Wrong::new(format!("{} is no port's name", quoted(text)));
+        let hint = hint.or_else(|| Some("a port can also be given by its number".to_owned()));
+        vec![Wrong { hint, ..wrong }]
+    })
+}
+
+/// Returns a node as the list or mapping that it is meant to be: a plain text, as the environment gives it, is read
+/// as YAML. In a file no plain text begins like a list or mapping, so it stays what it is.
+pub(super) fn structured(node: &Node) -> Result<Node, Wrong> {
+    let Value::Scalar { text, plain: true } = &node.value else {
+        return Ok(node.clone());
+    };
+    let document = yaml::parse(text).map_err(Wrong::from)?;
+    Ok(Node {
+        place: node.place,
+        ..document.root
+    })
+}
+
+/// Returns the sentence for a value that YAML took for a tag.
+pub(super) fn tag_hint(tag: &str) -> Wrong {
+    let wrong = Wrong::new(format!(
+        "{} begins with `!`, which begins a tag in YAML",
+        quoted(tag)
+    ));
+    wrong.hint(format!(
+        "put it in quotes: \"{}\"",
+        super::finding::printable(tag)
+    ))
+}
+
+fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
+    if let Some(tag) = &node.tag {
+        return Err(vec![tag_hint(tag)]);
+    }
+    match &node.value {
+        Value::Scalar { text, .. } => Ok(text),
+        Value::Null { comment: true } => {
+            Err(vec![Wrong::new("is empty").hint(
+                "`#` begins a comment in YAML: put a value that begins with it in quotes",
+            )])
+        }
+        Value::Null { comment: false } => wrong("is empty"),
+        Value::List(_) => wrong(format!("expected {expected}, not a list")),
+        Value::Map(_) => wrong(format!("expected {expected}, not a mapping")),
+    }
+}
+
+fn wrong<T>(message: impl Into<String>) -> Checked<T> {
+    Err(vec![Wrong::new(message)])
+}
+
+/// Returns what a word for yes or no means.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" => Some(true),
+        "false" | "no" | "off" | "n" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits =
+            rest.find(|character: char| !(character.is_ascii_digit() || character == '.'))?;
+        let (number, after) = rest.split_at(digits);
+        let unit_end = after.find(|character: char| !character.is_ascii_alphabetic());
+        let (unit, after) = after.split_at(unit_end.unwrap_or(after.len()));
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(part)?;
+        rest = after.trim_start();
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(yaml: &str) -> Node {
+        yaml::parse(yaml).unwrap().root
+    }
+
+    fn message<T>(checked: Checked<T>) -> String {
+        match checked {
+            Ok(_) => panic!("nothing is wrong"),
+            Err(all) => all[0].message.clone(),
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_unless_they_say_otherwise() {
+        for (yaml, milliseconds) in [
+            ("90s", 90_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("2", 2_000),
+            ("2.05", 2_050),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("0", 0),
+        ] {
+            assert_eq!(
+                duration(&node(yaml)),
+                Ok(Duration::from_millis(milliseconds)),
+                "{yaml}"
+            );
+        }
+        for yaml in [
+            "-5",
+            "10 parsecs",
+            "m",
+            "1e400",
+            ".nan",
+            "5m x",
+            "1.2.3s",
+            "[]",
+            "''",
+        ] {
+            assert!(duration(&node(yaml)).is_err(), "{yaml}");
+        }
+        assert!(message(duration(&node("400d"))).contains("longer than a year"));
+    }
+
+    #[test]
+    fn off_is_false_and_false_is_off() {
+        const WORDS: &[(&str, u8)] = &[("reactions", 1), ("off", 2)];
+        for yaml in ["off", "false", "no", "\"off\"", "False"] {
+            assert_eq!(duration_or_off(&node(yaml)), Ok(None), "{yaml}");
+        }
+        assert_eq!(choice(WORDS)(&node("false")), Ok(2));
+        assert_eq!(
+            message(choice(WORDS)(&node("reaktions"))),
+            "`reaktions` is not one of `reactions`, `off`"
+        );
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_told_the_range() {
+        assert_eq!(whole::<u8>(0..=7, "")(&node("7")), Ok(7));
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("9"))),
+            "9 is out of range: 0 to 7"
+        );
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("many"))),
+            "`many` is not a whole number"
+        );
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("1.5"))),
+            "`1.5` is not a whole number"
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size(&node("5 MiB")), Ok(5 << 20));
+        assert_eq!(size(&node("5242880")), Ok(5 << 20));
+        assert_eq!(size(&node("5MB")), Ok(5_000_000));
+        for yaml in ["5 furlongs", "-1", "99999999999999 GiB", "é"] {
+            assert!(size(&node(yaml)).is_err(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn each_bad_item_of_a_list_is_reported_with_its_place() {
+        let wrongs = list_of(node_num)(&node("['!a1b2c3d4', x, 7, !a1b2c3d4 ]")).unwrap_err();
+        let places: Vec<_> = wrongs.iter().map(|wrong| wrong.within.as_str()).collect();
+        assert_eq!(places, ["[1]", "[3]"]);
+        assert!(
+            wrongs[1]
+                .hint
+                .as_deref()
+                .unwrap_or_default()
+                .contains("\"!a1b2c3d4\"")
+        );
+    }
+
+    #[test]
+    fn a_list_from_the_environment_is_read_as_yaml() {
+        let given = Node {
+            place: yaml::Place { line: 1, column: 1 },
+            value: Value::Scalar {
+                text: "[1, RANGE_TEST_APP]".to_owned(),
+                plain: true,
+            },
+            tag: None,
+        };
+        assert_eq!(list_of(port_num)(&given), Ok(vec![PortNum(1), PortNum(66)]));
+    }
+
+    #[test]
+    fn a_secret_is_not_told_when_it_is_wrong() {
+        let wrongs = secret(&node("[hunter2]")).unwrap_err();
+        assert!(!format!("{wrongs:?}").contains("hunter2"));
+    }
+}

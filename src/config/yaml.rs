@@ -1,0 +1,529 @@
+//! YAML as it was written: a tree in which every key and value knows its place, its spelling and its tag.
+//! What a value means is not decided here.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+
+/// Nodes of a document, aliases expanded; a configuration needs a few hundred.
+const MOST_NODES: usize = 20_000;
+/// Lists and mappings within each other.
+const DEEPEST: usize = 32;
+
+/// Where something stands in the text, both counted from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The line.
+    pub(super) line: usize,
+    /// The column.
+    pub(super) column: usize,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    /// Where it begins.
+    pub(super) place: Place,
+    /// What it is.
+    pub(super) value: Value,
+    /// A tag of its own (`!room:example.org`), as written.
+    pub(super) tag: Option<String>,
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    /// Nothing, `~` or `null`.
+    Null {
+        /// A comment stands where the value should: perhaps an alias without quotes (`#hiking:example.org`).
+        comment: bool,
+    },
+    /// A single value.
+    Scalar {
+        /// Its text.
+        text: String,
+        /// It stands without quotes, so that it may be meant as a number or a word.
+        plain: bool,
+    },
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the order in which it was written.
+    Map(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    /// The key.
+    pub(super) key: String,
+    /// Where the key stands.
+    pub(super) place: Place,
+    /// Its value.
+    pub(super) value: Node,
+}
+
+/// Why a text is not YAML, or not such as we take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct YamlError {
+    /// Where.
+    pub(super) place: Place,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to do, where we know it.
+    pub(super) hint: Option<String>,
+}
+
+/// A document, and the keys in it that are given twice.
+#[derive(Debug, PartialEq)]
+pub(super) struct Document {
+    /// The outermost value.
+    pub(super) root: Node,
+    /// Later mentions of a key, which win: where, and its path.
+    pub(super) repeated: Vec<(Place, String)>,
+}
+
+/// Reads one document; an empty text is [`Value::Null`].
+pub(super) fn parse(text: &str) -> Result<Document, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = DEEPEST;
+    options.block_nesting_limit = DEEPEST;
+    Builder {
+        parser: Parser::new_from_str_with_options(text, options),
+        text,
+        anchors: HashMap::new(),
+        nodes: 0,
+        path: Vec::new(),
+        repeated: Vec::new(),
+    }
+    .document()
+    .map_err(|error| with_hint(error, text))
+}
+
+struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> {
+    parser: P,
+    text: &'text str,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    /// The keys above the place that is being read.
+    path: Vec<String>,
+    repeated: Vec<(Place, String)>,
+}
+
+impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder<'text, P> {
+    fn document(mut self) -> Result<Document, YamlError> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                _ if root.is_some() => {
+                    return Err(YamlError {
+                        hint: Some("a configuration is one document: take `---` away".to_owned()),
+                        ..error(place(&span.start), "a second document begins here")
+                    });
+                }
+                other => root = Some(self.node(other, &span, 0)?),
+            }
+        }
+        let nothing = Node {
+            place: Place { line: 1, column: 1 },
+            value: Value::Null { comment: false },
+            tag: None,
+        };
+        Ok(Document {
+            root: root.unwrap_or(nothing),
+            repeated: self.repeated,
+        })
+    }
+
+    fn next(&mut self) -> Result<(Event<'text>, Span), YamlError> {
+        match self.parser.next() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(cause)) => Err(error(place(cause.marker()), &cause.info())),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn node(&mut self, event: Event<'text>, span: &Span, depth: usize) -> Result<Node, YamlError> {
+        let at = place(&span.tag_start.unwrap_or(span.start));
+        self.count(1, at)?;
+        if depth > DEEPEST {
+            return Err(error(at, "lists and mappings stand too deep in each other"));
+        }
+        let (value, anchor, tag) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, at),
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let value = if null {
+                    let comment = self.is_comment_instead(at);
+                    Value::Null { comment }
+                } else {
+                    let text = text.into_owned();
+                    Value::Scalar { text, plain }
+                };
+                (value, anchor, tag)
+            }
+            Event::SequenceStart(_, anchor, tag) => (self.list(depth)?, anchor, tag),
+            Event::MappingStart(_, anchor, tag) => (self.map(depth)?, anchor, tag),
+            _ => return Err(error(at, "a value is missing here")),
+        };
+        let node = Node {
+            place: at,
+            value,
+            tag: tag.and_then(|tag| own_tag(&tag)),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, YamlError> {
+        let Some(target) = self.anchors.get(&anchor) else {
+            return Err(error(at, "an alias within the value that it stands for"));
+        };
+        let mut node = target.clone();
+        node.place = at;
+        self.count(size(&node), at)?;
+        Ok(node)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, YamlError> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Value::List(items));
+            }
+            items.push(self.node(event, &span, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, YamlError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut inherited: Vec<Entry> = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let key = self.node(event, &span, depth + 1)?;
+            let text = key_text(&key)?;
+            self.path.push(text.clone());
+            let (event, span) = self.next()?;
+            let value = self.node(event, &span, depth + 1)?;
+            let path = self.path.join(".");
+            self.path.pop();
+            if text == "<<" {
+                inherited.extend(merged(value)?);
+                continue;
+            }
+            if let Some(index) = entries.iter().position(|entry| entry.key == text) {
+                self.repeated.push((key.place, path));
+                entries.remove(index);
+            }
+            entries.push(Entry {
+                key: text,
+                place: key.place,
+                value,
+            });
+        }
+        for entry in inherited {
+            if entries.iter().all(|own| own.key != entry.key) {
+                entries.push(entry);
+            }
+        }
+        Ok(Value::Map(entries))
+    }
+
+    /// Returns whether a comment without a space after its `#` stands where the value should. The parser puts an
+    /// empty value after its key's colon, and an empty item of a list at the end of its line.
+    fn is_comment_instead(&self, at: Place) -> bool {
+        let line = self.text.lines().nth(at.line - 1).unwrap_or_default();
+        let after_key: String = line.chars().skip(at.column - 1).collect();
+        let is_comment = |text: &str| {
+            text.trim_start()
+                .strip_prefix('#')
+                .is_some_and(|comment| comment.starts_with(|first: char| !first.is_whitespace()))
+        };
+        let item = line.trim_start().strip_prefix('-');
+        is_comment(after_key.trim_start_matches(':')) || item.is_some_and(is_comment)
+    }
+
+    fn count(&mut self, more: usize, at: Place) -> Result<(), YamlError> {
+        self.nodes = self.nodes.saturating_add(more);
+        if self.nodes > MOST_NODES {
+            return Err(error(at, "too many values for a configuration"));
+        }
+        Ok(())
+    }
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Null { .. } | Value::Scalar { .. } => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => {
+            let values = entries.iter().map(|entry| size(&entry.value));
+            1 + values.sum::<usize>()
+        }
+    }
+}
+
+/// Returns what a merge key (`<<`) brings: the entries of a mapping, or of several.
+fn merged(value: Node) -> Result<Vec<Entry>, YamlError> {
+    match value.value {
+        Value::Map(entries) => Ok(entries),
+        Value::List(items) => {
+            let all: Result<Vec<_>, _> = items.into_iter().map(merged).collect();
+            Ok(all?.into_iter().flatten().collect())
+        }
+        Value::Null { .. } | Value::Scalar { .. } => Err(error(
+            value.place,
+            "`<<` takes a mapping, or a list of them",
+        )),
+    }
+}
+
+fn key_text(key: &Node) -> Result<String, YamlError> {
+    match (&key.value, &key.tag) {
+        (Value::Scalar { text, .. }, None) => Ok(text.clone()),
+        (Value::Null { .. }, None) => Err(error(key.place, "a key is missing before `:`")),
+        (Value::Scalar { .. } | Value::Null { .. }, Some(_)) => Err(YamlError {
+            place: key.place,
+            message: "a key begins with `!`, which begins a tag in YAML".to_owned(),
+            hint: Some("put a room id in quotes: \"!abc:example.org\"".to_owned()),
+        }),
+        (Value::List(_) | Value::Map(_), _) => {
+            Err(error(key.place, "a key is a list or a mapping, not a word"))
+        }
+    }
+}
+
+/// Returns a tag that YAML itself does not define, as it was written.
+fn own_tag(tag: &Tag) -> Option<String> {
+    let known = tag.handle().starts_with("tag:yaml.org,2002:") || tag.suffix().is_empty();
+    (!known).then(|| format!("{}{}", tag.handle(), tag.suffix()))
+}
+
+fn place(marker: &Marker) -> Place {
+    Place {
+        line: marker.line().max(1),
+        column: marker.col() + 1,
+    }
+}
+
+fn error(place: Place, message: &str) -> YamlError {
+    YamlError {
+        place,
+        message: message.to_owned(),
+        hint: None,
+    }
+}
+
+/// Looks at the line of an error for the usual traps. Never quotes the line: it may hold a password.
+fn with_hint(error: YamlError, text: &str) -> YamlError {
+    if error.hint.is_some() {
+        return error;
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let at = error.place.line.saturating_sub(1);
+    let line = lines.get(at).copied().unwrap_or_default();
+    let before = at.checked_sub(1).and_then(|at| lines.get(at)).copied();
+    let near = [Some(line), before];
+    let near = || near.iter().flatten().copied();
+    let hint = if near().any(|line| indentation(line).contains('\t')) {
+        Some("YAML does not take tabs: indent with spaces")
+    } else if near().any(|line| scalar_begins(line, '@')) {
+        Some("`@` cannot begin a value in YAML: put user ids in quotes, \"@alice:example.org\"")
+    } else if near().any(|line| scalar_begins(line, '`') || scalar_begins(line, '%')) {
+        Some("this character cannot begin a value in YAML: put the value in quotes")
+    } else if near().any(|line| line.matches('"').count() % 2 == 1) {
+        Some("is a quote opened and not closed?")
+    } else if near().any(is_assignment) {
+        Some("write `key: value`, not `key = value`")
+    } else if near().any(|line| scalar_begins(line, '!')) {
+        Some("`!` begins a tag in YAML: put room ids in quotes, \"!abc:example.org\"")
+    } else if near().any(|line| scalar_begins(line, '[') || scalar_begins(line, '{')) {
+        Some("a text with `[`, `{` or `: ` in it needs quotes")
+    } else {
+        None
+    };
+    YamlError {
+        hint: hint.map(str::to_owned),
+        ..error
+    }
+}
+
+fn indentation(line: &str) -> &str {
+    let rest = line.trim_start_matches([' ', '\t', '-']);
+    line.get(..line.len() - rest.len()).unwrap_or_default()
+}
+
+/// Returns whether a value of this line, or an item of a list in it, begins with this character.
+fn scalar_begins(line: &str, character: char) -> bool {
+    let line = line.trim_start();
+    let starts = |part: &str| part.trim_start().starts_with(character);
+    starts(line.trim_start_matches("- "))
+        || line
+            .split_once(": ")
+            .is_some_and(|(_, value)| starts(value))
+        || line.split(['[', ',', '{']).skip(1).any(starts)
+}
+
+/// Returns whether a line looks like `key = value`.
+pub(super) fn is_assignment(line: &str) -> bool {
+    let Some((key, _)) = line.split_once('=') else {
+        return false;
+    };
+    let key = key.trim().trim_start_matches("- ");
+    !key.is_empty()
+        && key
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(node: &'a Node, key: &str) -> &'a Entry {
+        let Value::Map(entries) = &node.value else {
+            panic!("not a mapping: {node:?}")
+        };
+        entries.iter().find(|entry| entry.key == key).unwrap()
+    }
+
+    #[test]
+    fn keys_and_values_know_their_places() {
+        let root = parse("a:\n  bé: [x, 'y']\n").unwrap().root;
+        let inner = entry(&entry(&root, "a").value, "bé");
+        assert_eq!(inner.place, Place { line: 2, column: 3 });
+        let Value::List(items) = &inner.value.value else {
+            panic!("not a list")
+        };
+        assert_eq!(
+            items[1].place,
+            Place {
+                line: 2,
+                column: 11
+            }
+        );
+        assert_eq!(
+            items
+                .iter()
+                .map(|item| item.value.clone())
+                .collect::<Vec<_>>(),
+            [("x", true), ("y", false)].map(|(text, plain)| Value::Scalar {
+                text: text.to_owned(),
+                plain
+            })
+        );
+    }
+
+    #[test]
+    fn the_last_of_two_keys_wins_and_is_named() {
+        let document = parse("a: 1\nb: 2\na: 3\n").unwrap();
+        assert_eq!(
+            document.repeated,
+            [(Place { line: 3, column: 1 }, "a".to_owned())]
+        );
+        let Value::Scalar { text, .. } = &entry(&document.root, "a").value.value else {
+            panic!("not a scalar")
+        };
+        assert_eq!(text, "3");
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_expanded() {
+        let document = parse("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\n").unwrap();
+        let y = &entry(&document.root, "y").value;
+        assert_eq!(
+            entry(y, "a").value.value,
+            entry(&entry(&document.root, "x").value, "a").value.value
+        );
+        assert!(document.repeated.is_empty());
+        assert!(matches!(&entry(y, "b").value.value, Value::Scalar { text, .. } if text == "3"));
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let level = |level: usize| match level.checked_sub(1) {
+            None => "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(),
+            Some(below) => {
+                let all = vec![format!("*a{below}"); 9].join(", ");
+                format!("a{level}: &a{level} [{all}]\n")
+            }
+        };
+        let text: String = (0..12).map(level).collect();
+        assert_eq!(
+            parse(&text).unwrap_err().message,
+            "too many values for a configuration"
+        );
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_not_a_crash() {
+        for text in [
+            "[".repeat(100_000),
+            "- ".repeat(100_000),
+            "{a: ".repeat(100_000),
+        ] {
+            assert!(parse(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn an_alias_of_itself_is_an_error() {
+        assert!(parse("a: &a [*a]\n").is_err());
+    }
+
+    #[test]
+    fn an_unquoted_room_id_is_seen_as_a_tag() {
+        let root = parse("id: !abc:example.org\n").unwrap().root;
+        let id = entry(&root, "id");
+        assert_eq!(id.value.value, Value::Null { comment: false });
+        assert_eq!(id.value.tag.as_deref(), Some("!abc:example.org"));
+    }
+
+    #[test]
+    fn a_comment_in_place_of_a_value_is_seen() {
+        let root = parse("id: #hiking:example.org\nb: # nothing\nc:\n")
+            .unwrap()
+            .root;
+        let comment = |key: &str| entry(&root, key).value.value == Value::Null { comment: true };
+        assert!(comment("id"));
+        assert!(!comment("b"));
+        assert!(!comment("c"));
+        let Value::List(items) = parse("- #hiking:example.org\n- x\n").unwrap().root.value else {
+            panic!("not a list")
+        };
+        assert_eq!(items[0].value, Value::Null { comment: true });
+    }
+
+    #[test]
+    fn the_usual_traps_get_a_hint() {
+        for (text, hint) in [
+            ("a: @alice:example.org\n", "user ids in quotes"),
+            ("a:\n  - @alice:example.org\n", "user ids in quotes"),
+            ("a: [@alice:example.org]\n", "user ids in quotes"),
+            ("a:\n\tb: 1\n", "tabs"),
+            ("a:\n  b: 1\n  c = 2\n", "key = value"),
+            ("a: [{x}/y]: z\n", "needs quotes"),
+        ] {
+            let error = parse(text).unwrap_err();
+            let given = error.hint.clone().unwrap_or_default();
+            assert!(given.contains(hint), "{text:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_document_is_refused() {
+        assert_eq!(parse("a: 1\n---\nb: 2\n").unwrap_err().place.line, 3);
+        assert!(parse("--- {a: 1}\n...\n").is_ok());
+    }
+}

@@ -1,0 +1,191 @@
+//! Keeps the Matrix side going: opens the session, runs the adapter, and when the session is missing or dead waits for
+//! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::home::Lock;
+use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
+use crate::store::{Database, meta, outbox_room};
+
+use super::backoff::Backoff;
+use super::ledger::Ledger;
+
+/// How often the session's file is looked at while there is no usable session.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What came of opening the session.
+pub enum Opened {
+    /// It is open.
+    Session(Box<Matrix>),
+    /// It is not.
+    Not(Wait),
+}
+
+/// What to wait for before the session is opened again.
+pub enum Wait {
+    /// A little.
+    Shortly,
+    /// Another session than the one whose file was changed then.
+    NewSession(Option<SystemTime>),
+}
+
+/// What the Matrix side needs.
+pub struct Account {
+    /// The session's files.
+    pub files: Files,
+    /// What the adapter is told by the configuration.
+    pub options: matrix::Options,
+    /// Says in `relay.lock` whether we hold the SDK's store.
+    pub lock: Lock,
+    /// Where the sync position is kept.
+    pub database: Database,
+    /// Told which account the rooms are seen with.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// Where what happens in the rooms goes.
+    pub batches: mpsc::Sender<Batch>,
+    /// Who sends to rooms, while a session is open.
+    pub sender: watch::Sender<Option<matrix::Sender>>,
+}
+
+impl Account {
+    /// Opens the session for the first time, so that `relay is ready` is said with it; why it cannot be used is logged.
+    pub async fn open(&self) -> Opened {
+        // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
+        if let Err(error) = self.lock.hold_store() {
+            warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+            return Opened::Not(Wait::Shortly);
+        }
+        let error = match Matrix::restore(self.files.clone(), self.options.clone()).await {
+            Ok(matrix) => return Opened::Session(Box::new(matrix)),
+            Err(error) => error,
+        };
+        error!(
+            error = &error as &dyn Error,
+            "Matrix cannot be used yet; what the mesh says is kept"
+        );
+        self.release();
+        match error {
+            MatrixError::NoSession | MatrixError::SessionDead => {
+                Opened::Not(Wait::NewSession(self.session_changed_at()))
+            }
+            MatrixError::Files(_) | MatrixError::Store { .. } | MatrixError::Closed => {
+                Opened::Not(Wait::Shortly)
+            }
+        }
+    }
+
+    /// Runs until `stop`, beginning with what [`Account::open`] returned.
+    pub async fn run(self, first: Opened, stop: CancellationToken) {
+        let mut backoff = Backoff::default();
+        let mut opened = first;
+        loop {
+            let wait = match opened {
+                Opened::Session(matrix) => match self.serve(*matrix, &stop).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        error!(
+                            error = &error as &dyn Error,
+                            "the Matrix side ended; what the mesh says is kept"
+                        );
+                        self.release();
+                        match error {
+                            MatrixError::SessionDead | MatrixError::NoSession => {
+                                Wait::NewSession(self.session_changed_at())
+                            }
+                            MatrixError::Files(_)
+                            | MatrixError::Store { .. }
+                            | MatrixError::Closed => Wait::Shortly,
+                        }
+                    }
+                },
+                Opened::Not(wait) => wait,
+            };
+            let over = async {
+                match wait {
+                    Wait::Shortly => tokio::time::sleep(backoff.next()).await,
+                    Wait::NewSession(seen) => {
+                        self.new_session(seen).await;
+                        backoff.reset();
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = over => {}
+            }
+            opened = self.open().await;
+        }
+    }
+
+    async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
+        let user = matrix.own_user().to_string();
+        let trust = match matrix.device_trust().await {
+            DeviceTrust::Verified => "verified by its owner",
+            DeviceTrust::Unverified => "not verified: run `relay auth status`",
+            DeviceTrust::Unknown => "not known yet",
+        };
+        info!(account = user, device = %matrix.own_device(), verification = trust, "Matrix session open");
+        let position = loop {
+            let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
+            let position = self.database.run(move |store| {
+                let position = store.transaction(|tx| {
+                    // What was refused to the session before may be granted to this one.
+                    outbox_room::unpark_all(tx)?;
+                    meta::sync_position(tx, &account)
+                })?;
+                ledger
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .use_account(account);
+                Ok(position)
+            });
+            match position.await {
+                Ok(position) => break position,
+                Err(error) => {
+                    error!(%error, "cannot read the sync position, trying again");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    }
+                }
+            }
+        };
+        self.sender.send_replace(Some(matrix.sender()));
+        let result = matrix
+            .run(position, self.batches.clone(), stop.clone())
+            .await;
+        if !stop.is_cancelled() {
+            self.sender.send_replace(None);
+        }
+        result
+    }
+
+    fn release(&self) {
+        if let Err(error) = self.lock.release_store() {
+            warn!(error = &error as &dyn Error, "cannot write relay.lock");
+        }
+    }
+
+    /// Waits until the session's file is another than the one seen.
+    async fn new_session(&self, seen: Option<SystemTime>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.session_changed_at();
+            if now.is_some() && now != seen {
+                return;
+            }
+        }
+    }
+
+    fn session_changed_at(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.files.session())
+            .and_then(|it| it.modified())
+            .ok()
+    }
+}

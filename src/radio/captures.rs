@@ -1,0 +1,211 @@
+//! For tests: the recordings of real radios in `tests/fixtures/captures`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// One line of a recording.
+#[derive(Debug, Deserialize)]
+struct Line {
+    ms: u64,
+    dir: Direction,
+    hex: String,
+}
+
+/// Which way a frame went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Direction {
+    /// From the radio.
+    Rx,
+    /// To the radio.
+    Tx,
+    /// The radio closed the connection.
+    Eof,
+}
+
+/// A frame of a recording.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    /// Since the connection opened.
+    pub(super) at: Duration,
+    /// Which way.
+    pub(super) direction: Direction,
+    /// The protobuf.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Returns a recording, as `chat.a`.
+pub(super) fn recording(name: &str) -> Vec<Frame> {
+    let path = format!(
+        "{}/tests/fixtures/captures/{name}.jsonl",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let lines = std::fs::read_to_string(path).expect("the recording is there");
+    lines
+        .lines()
+        .map(|line| {
+            let line: Line = serde_json::from_str(line).expect("a line of a recording");
+            let bytes = (0..line.hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&line.hex[at..at + 2], 16).expect("hex digits"))
+                .collect();
+            Frame {
+                at: Duration::from_millis(line.ms),
+                direction: line.dir,
+                bytes,
+            }
+        })
+        .collect()
+}
+
+/// Returns what the radio said in a recording.
+pub(super) fn from_radio(name: &str) -> Vec<Frame> {
+    recording(name)
+        .into_iter()
+        .filter(|frame| frame.direction == Direction::Rx)
+        .collect()
+}
+
+mod tests {
+    use std::time::Instant;
+
+    use tokio_util::bytes::BytesMut;
+    use tokio_util::codec::{Decoder as _, Encoder as _};
+
+    use super::super::codec::{Codec, Item};
+    use super::super::proto::{self, Message as _, to_radio};
+    use super::super::{Answer, Moment, NodeDb, Output, Session, SessionOptions};
+    use super::*;
+    use crate::model::{
+        ChannelIndex, Destination, NodeNum, PacketId, RadioEvent, RadioText, Timestamp,
+    };
+
+    const OWN: NodeNum = NodeNum(0xA11C_E001);
+    const BOB: NodeNum = NodeNum(0xB0B0_B002);
+
+    /// Plays the radio's side of a recording, cut into pieces, through codec and session.
+    fn play(name: &str) -> Vec<Output> {
+        let frames = recording(name);
+        let question = proto::ToRadio::decode(frames[0].bytes.as_slice()).expect("a ToRadio");
+        let Some(to_radio::PayloadVariant::WantConfigId(nonce)) = question.payload_variant else {
+            panic!("not the question: {question:?}")
+        };
+        let start = Moment {
+            instant: Instant::now(),
+            wall: Timestamp(1_750_000_000_000),
+        };
+        let mut session = Session::new(SessionOptions::default(), nonce, start.instant);
+        let (mut codec, mut nodes) = (Codec::new(), NodeDb::default());
+        let (mut outputs, mut received) = (Vec::new(), BytesMut::new());
+        session.start(start);
+        for frame in frames
+            .iter()
+            .filter(|frame| frame.direction == Direction::Rx)
+        {
+            let mut bytes = BytesMut::new();
+            codec.encode(frame.bytes.as_slice(), &mut bytes).unwrap();
+            let now = Moment {
+                instant: start.instant + frame.at,
+                wall: start.wall + frame.at,
+            };
+            for piece in bytes.chunks(7) {
+                received.extend_from_slice(piece);
+                while let Some(item) = codec.decode(&mut received).unwrap() {
+                    match item {
+                        Item::Frame(frame) => {
+                            outputs.extend(session.on_frame(&frame, &mut nodes, now));
+                        }
+                        Item::Log(noise) => panic!("noise: {noise:?}"),
+                    }
+                }
+            }
+        }
+        assert!(session.is_ready());
+        outputs
+    }
+
+    fn texts(outputs: &[Output]) -> Vec<&RadioText> {
+        outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Event(RadioEvent::Text(text)) => Some(&**text),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn routings(outputs: &[Output]) -> Vec<(NodeNum, u32)> {
+        outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Answer(Answer::Routing { from, error, .. }) => Some((*from, *error)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_recorded_chat_comes_through() {
+        let outputs = play("chat.a");
+        let [reply, tapback] = texts(&outputs)[..] else {
+            panic!("two texts: {outputs:?}")
+        };
+        assert_eq!(reply.sender.num, BOB);
+        assert_eq!(reply.sender.short(), "b002");
+        assert_eq!(
+            reply.destination,
+            Destination::Channel(ChannelIndex::try_from(1).unwrap())
+        );
+        assert_eq!(reply.channel_name, "bridge");
+        assert_eq!(reply.text, "reply from B \u{2014} \u{e0} \u{414} \u{1F9D9}");
+        assert_eq!(reply.port_name, "TEXT_MESSAGE_APP");
+        assert!(!reply.is_reaction && !reply.ok_to_mqtt && !reply.via_mqtt && !reply.replayed);
+        assert_eq!(
+            (reply.hops, reply.snr, reply.rssi),
+            (Some(0), Some(6.25), Some(-60))
+        );
+        assert_eq!(tapback.text, "\u{1F44D}");
+        assert!(tapback.is_reaction);
+        assert_eq!(tapback.reply_to, Some(PacketId(0xC6BF_3F5F)));
+        assert_eq!(routings(&outputs), [(OWN, 0)]);
+    }
+
+    #[test]
+    fn a_recorded_direct_message_and_its_acknowledgement_come_through() {
+        let outputs = play("direct.a");
+        let [answer] = texts(&outputs)[..] else {
+            panic!("one text: {outputs:?}")
+        };
+        assert!(answer.is_direct_to(OWN));
+        assert_eq!(answer.text, "answer");
+        assert_eq!(answer.channel_name, "");
+        // The second answers a packet that is not ours: the pacer does not know it.
+        assert_eq!(routings(&outputs), [(BOB, 0), (BOB, 0)]);
+    }
+
+    #[test]
+    fn recorded_refusals_come_through() {
+        let outputs = play("refused.a");
+        let errors: Vec<_> = routings(&outputs).iter().map(|(_, error)| *error).collect();
+        assert_eq!(errors, [7, 38, 0, 6, 0, 39]);
+    }
+
+    #[test]
+    fn every_recording_plays_without_a_lost_link() {
+        for name in ["burst", "chat", "direct", "largest", "refused"] {
+            for side in ["a", "b"] {
+                for output in play(&format!("{name}.{side}")) {
+                    let undecodable = RadioEvent::Ignored {
+                        reason: "undecodable",
+                    };
+                    assert_ne!(output, Output::Event(undecodable), "{name}");
+                    assert!(!matches!(
+                        output,
+                        Output::Lost { .. } | Output::Restarted { .. }
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,869 @@
+//! One connection to a radio: handshake, heartbeat, liveness, and what each frame means. No I/O, no clock, no
+//! random numbers: all of that is handed in.
+//!
+//! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
+
+use super::answer::Answer;
+use super::handshake::{Handshake, plain_nonce};
+use super::moment::Moment;
+use super::nodedb::{News, NodeDb};
+use super::proto::{self, MeshPacket, Message as _, from_radio, to_radio, wire};
+use super::translate::{self, Context, Translated};
+
+/// How long the radio may be silent before its handshake is complete.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+/// How often the link is probed.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
+/// No frame for so long: the link is lost.
+const SILENCE_LIMIT: Duration = Duration::from_secs(75);
+/// What a radio does between telling that it rebooted and listening.
+const REBOOT_PAUSE: Duration = Duration::from_secs(1);
+/// For so long after the handshake the radio may hand over what it kept for us.
+const CATCH_UP: Duration = Duration::from_mins(1);
+/// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
+const FIRST_HEARTBEAT: u32 = 2;
+/// Before this year 2024 our own clock is not set either.
+const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
+
+/// `LockdownStatus.state`.
+const NEEDS_PROVISION: i32 = 1;
+const LOCKED: i32 = 2;
+const UNLOCKED: i32 = 3;
+
+/// `LogRecord.Level`.
+const WARNING: i32 = 30;
+
+/// How a session behaves.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// The radio is given the time.
+    pub set_time: bool,
+    /// Further ports that carry text.
+    pub chat_ports: Vec<u32>,
+    /// How long the link needs to come to its senses after the wake bytes.
+    pub wake_pause: Duration,
+}
+
+/// What a session wants done, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Write the wake bytes.
+    Wake,
+    /// Write a frame.
+    Frame(Vec<u8>),
+    /// Tell the daemon; [`RadioEvent::Ready`] also tells that packets may be sent.
+    Event(RadioEvent),
+    /// Tell the pacer.
+    Answer(Answer),
+    /// The radio starts afresh on the same link: packets on their way are unanswered for ever.
+    Restarted {
+        /// Why.
+        cause: &'static str,
+    },
+    /// Give the link up.
+    Lost {
+        /// Why.
+        cause: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The wake bytes are written; asks for the configuration then.
+    Waking(Instant),
+    /// Asked; the last frame came then.
+    Configuring(Instant),
+    /// Since then.
+    Ready(Instant),
+    /// Said that it rebooted; is woken then.
+    Rebooting(Instant),
+}
+
+/// One connection to a radio.
+#[derive(Debug)]
+pub struct Session {
+    options: SessionOptions,
+    nonce: u32,
+    phase: Phase,
+    handshake: Handshake,
+    profile: Option<RadioProfile>,
+    last_frame: Instant,
+    next_heartbeat: Instant,
+    heartbeat_nonce: u32,
+    channel_use: Option<f32>,
+}
+
+impl Session {
+    /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
+    #[must_use]
+    pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
+        Self {
+            phase: Phase::Waking(now + options.wake_pause),
+            options,
+            nonce: plain_nonce(random),
+            handshake: Handshake::default(),
+            profile: None,
+            last_frame: now,
+            next_heartbeat: now + HEARTBEAT_EVERY,
+            heartbeat_nonce: FIRST_HEARTBEAT,
+            channel_use: None,
+        }
+    }
+
+    /// Returns what is written first.
+    pub fn start(&mut self, now: Moment) -> Vec<Output> {
+        let mut outputs = vec![Output::Wake];
+        outputs.extend(self.on_time(now));
+        outputs
+    }
+
+    /// Returns whether packets may be sent.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready(_))
+    }
+
+    /// Returns how busy the channel is in percent, by the radio's own measure; `None` until it has told.
+    pub fn channel_use(&self) -> Option<f32> {
+        self.channel_use
+    }
+
+    /// Returns when [`Session::on_time`] wants to be called.
+    pub fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Waking(until) | Phase::Rebooting(until) => until,
+            Phase::Configuring(last) => last + HANDSHAKE_LIMIT,
+            Phase::Ready(_) => self.next_heartbeat.min(self.last_frame + SILENCE_LIMIT),
+        }
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
+        match self.phase {
+            Phase::Waking(until) if now.instant >= until => {
+                self.phase = Phase::Configuring(now.instant);
+                vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))]
+            }
+            Phase::Rebooting(until) if now.instant >= until => {
+                self.phase = Phase::Waking(now.instant + self.options.wake_pause);
+                self.start(now)
+            }
+            Phase::Configuring(last) if now.instant >= last + HANDSHAKE_LIMIT => {
+                vec![Output::Lost {
+                    cause: "the radio did not tell its configuration",
+                }]
+            }
+            Phase::Ready(_) if now.instant >= self.last_frame + SILENCE_LIMIT => {
+                vec![Output::Lost {
+                    cause: "the radio has been silent for 75 seconds",
+                }]
+            }
+            Phase::Ready(_) if now.instant >= self.next_heartbeat => {
+                self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
+                let nonce = self.heartbeat_nonce;
+                self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
+                vec![frame(to_radio::PayloadVariant::Heartbeat(
+                    proto::Heartbeat { nonce },
+                ))]
+            }
+            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring(_) | Phase::Ready(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes a frame that the radio sent.
+    pub fn on_frame(&mut self, bytes: &[u8], nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let special = wire::FromRadio::decode(bytes);
+        let ordinary = match special {
+            Ok(wire::FromRadio {
+                node_info: None,
+                channel: None,
+                lockdown_status: None,
+            }) => proto::FromRadio::decode(bytes),
+            Ok(special) => {
+                self.alive(now);
+                return self.on_special(special, nodes, now);
+            }
+            Err(error) => Err(error),
+        };
+        match ordinary {
+            Ok(ordinary) => {
+                self.alive(now);
+                ordinary
+                    .payload_variant
+                    .map_or_else(Vec::new, |variant| self.on_variant(variant, nodes, now))
+            }
+            Err(error) => {
+                debug!(size = bytes.len(), %error, "frame ignored, it cannot be decoded");
+                vec![ignored("undecodable")]
+            }
+        }
+    }
+
+    fn alive(&mut self, now: Moment) {
+        self.last_frame = now.instant;
+    }
+
+    fn on_special(
+        &mut self,
+        frame: wire::FromRadio,
+        nodes: &mut NodeDb,
+        now: Moment,
+    ) -> Vec<Output> {
+        self.handshake_goes_on(now);
+        if let Some(info) = frame.node_info {
+            nodes.learn(NodeNum(info.num), translate::news_of_node(&info, now.wall));
+        }
+        if let Some(channel) = frame.channel {
+            self.handshake.channel(channel);
+        }
+        match frame.lockdown_status {
+            Some(lockdown) => self.on_lockdown(lockdown.state, now),
+            None => Vec::new(),
+        }
+    }
+
+    fn on_variant(
+        &mut self,
+        variant: from_radio::PayloadVariant,
+        nodes: &mut NodeDb,
+        now: Moment,
+    ) -> Vec<Output> {
+        use from_radio::PayloadVariant as From;
+        match variant {
+            From::QueueStatus(status) => {
+                return vec![Output::Answer(Answer::Queue {
+                    packet: PacketId(status.mesh_packet_id),
+                    res: status.res,
+                    free: status.free,
+                    maxlen: status.maxlen,
+                })];
+            }
+            From::Packet(packet) => return self.on_packet(packet, nodes, now),
+            From::Rebooted(_) => return self.restart("the radio rebooted", now),
+            From::ConfigCompleteId(nonce) => {
+                self.handshake_goes_on(now);
+                return self.on_complete(nonce, nodes, now);
+            }
+            From::ClientNotification(notification) => {
+                let (packet, message) = (notification.reply_id, notification.message);
+                if notification.level >= WARNING {
+                    warn!(packet, ?message, "the radio warns");
+                } else {
+                    info!(packet, ?message, "the radio has something to say");
+                }
+            }
+            From::LogRecord(record) => {
+                debug!(source = ?record.source, message = ?record.message, "the radio's own log");
+            }
+            From::MyInfo(my_info) => {
+                self.handshake_goes_on(now);
+                self.handshake.my_info(&my_info);
+            }
+            From::Metadata(metadata) => {
+                self.handshake_goes_on(now);
+                self.handshake.metadata(metadata);
+            }
+            From::Config(config) => {
+                self.handshake_goes_on(now);
+                self.handshake.config(config);
+            }
+            // The rest of the handshake.
+            From::NodeInfo(_)
+            | From::Channel(_)
+            | From::ModuleConfig(_)
+            | From::FileInfo(_)
+            | From::DeviceuiConfig(_) => self.handshake_goes_on(now),
+            From::XmodemPacket(_) | From::MqttClientProxyMessage(_) => {}
+        }
+        Vec::new()
+    }
+
+    /// Only what belongs to a handshake keeps it from being given up.
+    fn handshake_goes_on(&mut self, now: Moment) {
+        if let Phase::Configuring(last) = &mut self.phase {
+            *last = now.instant;
+        }
+    }
+
+    fn on_complete(&mut self, nonce: u32, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let asked = matches!(self.phase, Phase::Configuring(_));
+        if !asked || nonce != self.nonce {
+            debug!("the end of an older handshake ignored");
+            return Vec::new();
+        }
+        let Some((profile, held)) = std::mem::take(&mut self.handshake).complete(nodes) else {
+            return vec![Output::Lost {
+                cause: "the radio did not tell its own number",
+            }];
+        };
+        self.phase = Phase::Ready(now.instant);
+        self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
+        tell_cures(&profile);
+        let own = profile.own.num;
+        self.profile = Some(profile.clone());
+        let mut outputs = vec![Output::Event(RadioEvent::Ready(Box::new(profile)))];
+        if self.options.set_time && now.wall >= PLAUSIBLE_TIME {
+            let id = PacketId(self.nonce);
+            outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
+        }
+        for packet in held {
+            outputs.extend(self.on_packet(packet, nodes, now));
+        }
+        outputs
+    }
+
+    fn on_packet(&mut self, packet: MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let (Phase::Ready(since), Some(profile)) = (self.phase, &self.profile) else {
+            let held = self.handshake.hold(packet);
+            return if held {
+                Vec::new()
+            } else {
+                vec![ignored("before the handshake's end")]
+            };
+        };
+        let from = NodeNum(packet.from);
+        let context = Context {
+            own: profile.own.num,
+            channels: &profile.channels,
+            nodes,
+            chat_ports: &self.options.chat_ports,
+            catching_up: now.instant < since + CATCH_UP,
+            now: now.wall,
+        };
+        let translated = translate::packet(&packet, &context);
+        let heard = News {
+            last_heard: Some(now.wall),
+            ..News::default()
+        };
+        nodes.learn(from, heard);
+        match translated {
+            Translated::Text(text) => vec![Output::Event(RadioEvent::Text(text))],
+            Translated::Answer(answer) => vec![Output::Answer(answer)],
+            Translated::News(num, news) => {
+                nodes.learn(num, news);
+                Vec::new()
+            }
+            Translated::ChannelUse(percent) => {
+                self.channel_use = Some(percent);
+                Vec::new()
+            }
+            Translated::Ignored(reason) => {
+                debug!(node = %from, packet = packet.id, reason, "packet ignored");
+                vec![ignored(reason)]
+            }
+        }
+    }
+
+    fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {
+        let ready = self.is_ready();
+        match (state, &mut self.profile) {
+            (NEEDS_PROVISION | LOCKED, Some(profile)) if profile.transmit_enabled => {
+                warn!("the radio is locked: unlock it with the app that locked it");
+                profile.transmit_enabled = false;
+                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
+            }
+            (UNLOCKED, Some(profile)) if ready && !profile.transmit_enabled => {
+                self.restart("the radio was unlocked", now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Everything that was told is told again: channels may have new places.
+    fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
+        info!(cause, "asking the radio for its configuration again");
+        self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
+        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
+        self.handshake = Handshake::default();
+        self.profile = None;
+        vec![Output::Restarted { cause }]
+    }
+
+    /// Returns the frame that carries a message; `None` before the handshake's end.
+    pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
+        let profile = self.profile.as_ref().filter(|_| self.is_ready())?;
+        let packet = translate::outgoing(profile.own.num, profile.hop_limit, packet, message);
+        Some(encoded(to_radio::PayloadVariant::Packet(packet)))
+    }
+}
+
+/// Returns the frame that ends a session: only then does the radio keep for us what comes meanwhile.
+pub fn disconnect() -> Vec<u8> {
+    encoded(to_radio::PayloadVariant::Disconnect(true))
+}
+
+fn tell_cures(profile: &RadioProfile) {
+    if !profile.region_set {
+        warn!(
+            "the radio has no region set and transmits nothing: \
+             set `lora.region` with the app or `meshtastic --set lora.region`"
+        );
+    } else if !profile.transmit_enabled {
+        warn!(
+            "the radio's transmitter is switched off: \
+             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`"
+        );
+    }
+}
+
+fn ignored(reason: &'static str) -> Output {
+    Output::Event(RadioEvent::Ignored { reason })
+}
+
+fn packet_frame(packet: MeshPacket) -> Output {
+    frame(to_radio::PayloadVariant::Packet(packet))
+}
+
+fn frame(variant: to_radio::PayloadVariant) -> Output {
+    Output::Frame(encoded(variant))
+}
+
+fn encoded(variant: to_radio::PayloadVariant) -> Vec<u8> {
+    proto::ToRadio {
+        payload_variant: Some(variant),
+    }
+    .encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::captures::{Direction, from_radio, recording};
+    use super::*;
+    use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
+
+    const OWN: NodeNum = NodeNum(0xA11C_E001);
+    /// The nonce in `chat.a`.
+    const NONCE: u32 = 0x6102_62C5;
+
+    /// A session with its own clock.
+    struct Bench {
+        session: Session,
+        nodes: NodeDb,
+        now: Moment,
+    }
+
+    impl Bench {
+        fn new(options: SessionOptions) -> Self {
+            let now = Moment {
+                instant: Instant::now(),
+                wall: Timestamp(1_750_000_000_000),
+            };
+            let session = Session::new(options, NONCE, now.instant);
+            Self {
+                session,
+                nodes: NodeDb::default(),
+                now,
+            }
+        }
+
+        /// A session after the handshake of the recording.
+        fn ready(options: SessionOptions) -> Self {
+            let mut bench = Self::new(options);
+            bench.session.start(bench.now);
+            for frame in handshake() {
+                bench.frame(&frame);
+            }
+            assert!(bench.session.is_ready());
+            bench
+        }
+
+        fn frame(&mut self, bytes: &[u8]) -> Vec<Output> {
+            self.session.on_frame(bytes, &mut self.nodes, self.now)
+        }
+
+        fn variant(&mut self, variant: from_radio::PayloadVariant) -> Vec<Output> {
+            let frame = proto::FromRadio {
+                id: 0,
+                payload_variant: Some(variant),
+            };
+            self.frame(&frame.encode_to_vec())
+        }
+
+        fn wait(&mut self, span: Duration) -> Vec<Output> {
+            self.now = Moment {
+                instant: self.now.instant + span,
+                wall: self.now.wall + span,
+            };
+            self.session.on_time(self.now)
+        }
+    }
+
+    /// The radio's side of a handshake, its last frame included.
+    fn handshake() -> Vec<Vec<u8>> {
+        let frames = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
+        let mut frames: Vec<_> = frames.take_while(|bytes| bytes[0] != 0x38).collect();
+        frames.push(complete(NONCE));
+        frames
+    }
+
+    fn complete(nonce: u32) -> Vec<u8> {
+        let variant = Some(from_radio::PayloadVariant::ConfigCompleteId(nonce));
+        proto::FromRadio {
+            id: 0,
+            payload_variant: variant,
+        }
+        .encode_to_vec()
+    }
+
+    fn sent(output: &Output) -> to_radio::PayloadVariant {
+        match output {
+            Output::Frame(bytes) => {
+                let to_radio = proto::ToRadio::decode(bytes.as_slice()).expect("our own frame");
+                to_radio.payload_variant.expect("our frames say something")
+            }
+            other => panic!("not a frame: {other:?}"),
+        }
+    }
+
+    fn profile(outputs: &[Output]) -> &RadioProfile {
+        match outputs {
+            [Output::Event(RadioEvent::Ready(profile)), ..] => profile,
+            other => panic!("not ready: {other:?}"),
+        }
+    }
+
+    fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
+        let index = ChannelIndex::try_from(index).unwrap();
+        Channel {
+            index,
+            name: name.to_owned(),
+            role,
+        }
+    }
+
+    #[test]
+    fn the_wake_bytes_come_first_and_then_the_question() {
+        let mut bench = Bench::new(SessionOptions::default());
+        let outputs = bench.session.start(bench.now);
+        assert_eq!(outputs[0], Output::Wake);
+        assert_eq!(
+            sent(&outputs[1]),
+            to_radio::PayloadVariant::WantConfigId(NONCE)
+        );
+        let pause = Duration::from_millis(100);
+        let mut bench = Bench::new(SessionOptions {
+            wake_pause: pause,
+            ..Default::default()
+        });
+        assert_eq!(bench.session.start(bench.now), [Output::Wake]);
+        assert_eq!(bench.session.deadline(), bench.now.instant + pause);
+        assert_eq!(bench.wait(pause).len(), 1);
+    }
+
+    #[test]
+    fn special_nonces_are_avoided() {
+        for (random, nonce) in [(0, 1), (69420, 69422), (69421, 69422), (7, 7)] {
+            assert_eq!(plain_nonce(random), nonce);
+        }
+    }
+
+    #[test]
+    fn a_real_radios_handshake_tells_its_profile() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        let last = frames.pop().unwrap();
+        for frame in frames {
+            assert_eq!(bench.frame(&frame), []);
+        }
+        let outputs = bench.frame(&last);
+        let profile = profile(&outputs);
+        assert_eq!(profile.own.num, OWN);
+        assert_eq!(profile.own.long(), "Alice 2");
+        assert_eq!(profile.own.short(), "AL2");
+        assert_eq!(profile.firmware, "2.7.26.54e0d8d");
+        assert_eq!(profile.hop_limit, 3);
+        assert!(profile.region_set && profile.transmit_enabled);
+        let mut expected = vec![
+            channel(0, "LongFast", ChannelRole::Primary),
+            channel(1, "bridge", ChannelRole::Secondary),
+            channel(2, "third", ChannelRole::Secondary),
+        ];
+        expected.extend((3..8).map(|index| channel(index, "", ChannelRole::Disabled)));
+        assert_eq!(profile.channels, expected);
+        let batch = bench.nodes.take_batch(bench.now.instant);
+        let nodes: Vec<_> = batch.iter().map(|node| node.num.to_string()).collect();
+        assert_eq!(nodes, ["!a11ce001", "!b0b0b002", "!d0d0d004"]);
+    }
+
+    #[test]
+    fn the_end_of_an_older_handshake_is_ignored() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        frames.pop();
+        for frame in &frames {
+            bench.frame(frame);
+        }
+        assert_eq!(bench.frame(&complete(NONCE - 1)), []);
+        assert!(!bench.session.is_ready());
+        for frame in &frames {
+            bench.frame(frame);
+        }
+        assert_eq!(profile(&bench.frame(&complete(NONCE))).channels.len(), 8);
+        assert_eq!(bench.frame(&complete(NONCE)), [], "told twice");
+    }
+
+    #[test]
+    fn a_handshake_may_take_long_as_long_as_it_goes_on() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        for frame in handshake() {
+            assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+            bench.frame(&frame);
+        }
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn a_handshake_that_stops_is_given_up_even_if_the_radio_says_other_things() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        bench.frame(&handshake()[0]);
+        assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+        bench.variant(from_radio::PayloadVariant::QueueStatus(
+            proto::QueueStatus::default(),
+        ));
+        assert!(matches!(
+            bench.wait(HANDSHAKE_LIMIT / 2)[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_radio_without_a_number_is_of_no_use() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        assert!(matches!(
+            bench.frame(&complete(NONCE))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn heartbeats_are_30_seconds_apart_and_never_have_the_same_nonce_nor_1() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut nonces = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(bench.wait(HEARTBEAT_EVERY / 2), []);
+            let outputs = bench.wait(HEARTBEAT_EVERY / 2);
+            match sent(&outputs[0]) {
+                to_radio::PayloadVariant::Heartbeat(heartbeat) => nonces.push(heartbeat.nonce),
+                other => panic!("not a heartbeat: {other:?}"),
+            }
+            bench.variant(from_radio::PayloadVariant::QueueStatus(
+                proto::QueueStatus::default(),
+            ));
+        }
+        assert_eq!(nonces, [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_link_without_a_frame_for_75_seconds_is_lost() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut outputs = Vec::new();
+        for _ in 0..74 {
+            outputs.extend(bench.wait(Duration::from_secs(1)));
+        }
+        assert_eq!(outputs.len(), 2, "two heartbeats");
+        // What cannot be decoded is no sign of life.
+        bench.frame(&[0xFF; 20]);
+        assert!(matches!(
+            bench.wait(Duration::from_secs(1))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn the_radio_is_given_the_time_once_it_is_ready() {
+        let mut bench = Bench::new(SessionOptions {
+            set_time: true,
+            ..SessionOptions::default()
+        });
+        bench.session.start(bench.now);
+        let outputs = handshake()
+            .iter()
+            .flat_map(|frame| bench.frame(frame))
+            .collect::<Vec<_>>();
+        let to_radio::PayloadVariant::Packet(packet) = sent(&outputs[1]) else {
+            panic!("not a packet")
+        };
+        assert_eq!((packet.from, packet.to), (OWN.0, OWN.0));
+        let Some(proto::mesh_packet::PayloadVariant::Decoded(data)) = packet.payload_variant else {
+            panic!("not decoded")
+        };
+        // Field 43, fixed32: 1 750 000 000.
+        assert_eq!(data.payload, [0xDD, 0x02, 0x80, 0xE1, 0x4E, 0x68]);
+        assert_eq!(data.portnum, 6);
+    }
+
+    #[test]
+    fn a_relay_that_does_not_know_the_time_gives_none() {
+        let mut bench = Bench::new(SessionOptions {
+            set_time: true,
+            ..SessionOptions::default()
+        });
+        bench.now.wall = Timestamp(86_400_000);
+        bench.session.start(bench.now);
+        let outputs: usize = handshake()
+            .iter()
+            .map(|frame| bench.frame(frame).len())
+            .sum();
+        assert_eq!(outputs, 1);
+    }
+
+    #[test]
+    fn a_reboot_on_the_same_link_starts_afresh_with_another_nonce() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let outputs = bench.variant(from_radio::PayloadVariant::Rebooted(true));
+        assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+        assert!(!bench.session.is_ready());
+        assert_eq!(bench.frame(&complete(NONCE)), []);
+        let outputs = bench.wait(REBOOT_PAUSE);
+        assert_eq!(outputs[0], Output::Wake);
+        assert_eq!(
+            sent(&outputs[1]),
+            to_radio::PayloadVariant::WantConfigId(NONCE + 1)
+        );
+        let mut frames = handshake();
+        frames.pop();
+        frames.push(complete(NONCE + 1));
+        for frame in frames {
+            bench.frame(&frame);
+        }
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn packets_that_come_before_the_handshakes_end_are_held() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let reply = from_radio("chat.a").into_iter().rev().nth(1).unwrap().bytes;
+        let mut frames = handshake();
+        let last = frames.pop().unwrap();
+        for frame in frames {
+            bench.frame(&frame);
+        }
+        assert_eq!(bench.frame(&reply), []);
+        let outputs = bench.frame(&last);
+        assert!(matches!(
+            outputs[..],
+            [
+                Output::Event(RadioEvent::Ready(_)),
+                Output::Event(RadioEvent::Text(_))
+            ]
+        ));
+        let mut bench = Bench::new(SessionOptions::default());
+        let ignored = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
+        assert!(ignored > 900, "bounded");
+    }
+
+    #[test]
+    fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let status = |state| {
+            let lockdown_status = Some(wire::LockdownStatus { state });
+            wire::FromRadio {
+                lockdown_status,
+                ..Default::default()
+            }
+            .encode_to_vec()
+        };
+        let outputs = bench.frame(&status(LOCKED));
+        assert!(!profile(&outputs).transmit_enabled);
+        assert_eq!(bench.frame(&status(LOCKED)), []);
+        assert!(matches!(
+            bench.frame(&status(UNLOCKED))[..],
+            [Output::Restarted { .. }]
+        ));
+    }
+
+    #[test]
+    fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut frames = handshake();
+        frames.pop();
+        let user = wire::User {
+            long_name: b"Zo\xC3".to_vec(),
+            ..Default::default()
+        };
+        let info = wire::NodeInfo {
+            num: 7,
+            user: Some(user),
+            ..Default::default()
+        };
+        let settings = Some(wire::ChannelSettings {
+            name: b"caf\xC3".to_vec(),
+        });
+        let channel = wire::Channel {
+            index: 1,
+            settings,
+            role: 2,
+        };
+        let node_info = wire::FromRadio {
+            node_info: Some(info),
+            ..Default::default()
+        };
+        let channel = wire::FromRadio {
+            channel: Some(channel),
+            ..Default::default()
+        };
+        frames.extend([
+            node_info.encode_to_vec(),
+            channel.encode_to_vec(),
+            complete(NONCE),
+        ]);
+        let outputs: Vec<_> = frames.iter().flat_map(|frame| bench.frame(frame)).collect();
+        assert_eq!(profile(&outputs).channels[1].name, "caf\u{FFFD}");
+        assert_eq!(bench.nodes.node(NodeNum(7)).long(), "Zo\u{FFFD}");
+    }
+
+    #[test]
+    fn what_means_nothing_to_us_changes_nothing() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        for frame in [
+            // Empty, an unknown variant, an unknown module's configuration, a variant twice.
+            b"".as_slice(),
+            &[0xFA, 0x0F, 0x01, 0x00],
+            &[0x4A, 0x00],
+            &[0x4A, 0x00, 0x4A, 0x00],
+        ] {
+            assert_eq!(bench.frame(frame), [], "{frame:02x?}");
+        }
+        let undecodable = bench.frame(b"\x12\x05\x01");
+        assert!(matches!(
+            undecodable[..],
+            [Output::Event(RadioEvent::Ignored {
+                reason: "undecodable"
+            })]
+        ));
+        assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn our_packet_is_the_one_that_a_real_client_sent() {
+        let bench = Bench::ready(SessionOptions::default());
+        let recorded = recording("chat.a");
+        let packet = recorded
+            .iter()
+            .rfind(|frame| frame.direction == Direction::Tx && frame.bytes[0] == 0x0A);
+        let message = RadioMessage {
+            destination: Destination::Channel(ChannelIndex::try_from(1).unwrap()),
+            lane: Lane::Message,
+            payload: RadioPayload::Text {
+                text: "hello from A".to_owned(),
+                reply_to: None,
+            },
+        };
+        let frame = bench.session.send(PacketId(0xC6BF_3F5F), &message);
+        assert_eq!(frame.as_ref(), packet.map(|packet| &packet.bytes));
+    }
+}

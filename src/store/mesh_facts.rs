@@ -1,0 +1,321 @@
+//! What the rows for the mesh, waiting and sent, tell a decision and `status`.
+
+use std::time::Duration;
+
+use super::columns::{destination, target};
+use super::outbox_mesh::{Source, read_source};
+use super::{StoreError, Tx};
+use crate::model::{Destination, EventId, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
+
+/// More texts than a radio can send in the time of interest.
+const MOST_RECENT: u16 = 400;
+
+/// Returns how many packets of a room wait for the mesh, the one that the radio is asked to take included.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId) -> Result<u64, StoreError> {
+    tx.count(
+        "SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1",
+        [room.as_str()],
+    )
+}
+
+/// How much waits for a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeshWaiting {
+    /// The destination.
+    pub destination: Destination,
+    /// How many packets.
+    pub count: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Timestamp,
+}
+
+/// Returns how much waits for each destination for which something waits.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
+    tx.all(
+        "SELECT target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
+         FROM mesh_outbox WHERE state = 0 GROUP BY target_kind, target",
+        (),
+        |row| {
+            let count: i64 = row.get("count")?;
+            Ok(MeshWaiting {
+                destination: destination(row)?,
+                count: u64::try_from(count).unwrap_or(0),
+                oldest: row.get("oldest")?,
+            })
+        },
+    )
+}
+
+/// Returns how many packets a person has put on the air, or is about to, in the minute and in the hour up to `at`,
+/// counted by the messages' own time stamps.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32), StoreError> {
+    let counts = tx.first(
+        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2), COUNT(*) FROM mesh_outbox
+         WHERE sender = ?1 AND sent_at > ?3 AND sent_at <= ?4 AND state NOT IN (7, 8, 9)",
+        (
+            sender.as_str(),
+            at - Duration::from_mins(1),
+            at - Duration::from_hours(1),
+            at,
+        ),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(counts.unwrap_or_default())
+}
+
+/// Returns what people in Matrix have said to a destination since then, newest first: (our text with its prefix, their
+/// text).
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn recent_texts(
+    tx: &Tx<'_>,
+    to: Destination,
+    since: Timestamp,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let (kind, target) = target(to);
+    tx.all(
+        "SELECT text, source_text FROM mesh_outbox
+         WHERE target_kind = ?1 AND target = ?2 AND active_at >= ?3
+             AND tapback = 0 AND source_text IS NOT NULL
+         ORDER BY active_at DESC LIMIT ?4",
+        (kind, target, since, MOST_RECENT),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the different emoji that we have put on a packet, waiting ones included.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn tapbacks(tx: &Tx<'_>, to: Destination, packet: PacketId) -> Result<Vec<String>, StoreError> {
+    let (kind, target) = target(to);
+    tx.all(
+        "SELECT DISTINCT text FROM mesh_outbox
+         WHERE tapback = 1 AND reference = ?1 AND target_kind = ?2 AND target = ?3
+             AND state NOT IN (7, 8, 9)",
+        (packet, kind, target),
+        |row| row.get(0),
+    )
+}
+
+/// Returns the newest text of a person in a room whose time is still to come, with what it will send: the row that a
+/// further picture of theirs may join.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn newest_waiting_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    sender: &UserId,
+    now: Timestamp,
+) -> Result<Option<(OutboxId, String)>, StoreError> {
+    tx.first(
+        "SELECT id, text FROM mesh_outbox
+         WHERE state <= 1 AND room = ?1 AND sender = ?2
+             AND state = 0 AND tapback = 0 AND tried = 0 AND not_before > ?3
+         ORDER BY id DESC LIMIT 1",
+        (room.as_str(), sender.as_str(), now),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
+    let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
+        Ok((read_source(row)?, row.get("lane")?))
+    })?;
+    Ok(found.and_then(|(source, lane)| Some((source?, lane))))
+}
+
+/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
+        (room.as_str(), event.as_str()),
+        |row| row.get(0),
+    )
+}
+
+/// Returns the destination and lane of a row.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>, StoreError> {
+    tx.first(
+        "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
+        [id],
+        |row| Ok((destination(row)?, row.get("lane")?)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeNum, RadioPayload};
+    use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
+    use crate::store::outbox_mesh::{NewMeshMessage, insert};
+    use crate::store::samples::*;
+
+    fn bob() -> crate::model::OwnedUserId {
+        source("$any:example.org", "").sender
+    }
+
+    fn room_id() -> crate::model::OwnedRoomId {
+        source("$any:example.org", "").room
+    }
+
+    #[test]
+    fn what_waits_is_counted_by_room_and_by_destination_until_the_radio_took_it() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            let expected = MeshWaiting {
+                destination: CHANNEL,
+                count: 2,
+                oldest: NOON,
+            };
+            assert_eq!(waiting(tx)?, [expected]);
+            submit_next(tx, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 1);
+            let other = RoomId::parse("!other:example.org").unwrap();
+            assert_eq!(waiting_of_room(tx, &other)?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_persons_packets_are_counted_by_the_messages_own_time() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(sent_by(tx, &bob(), NOON)?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), later(59))?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), later(60))?, (0, 2));
+            assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
+            let alice = UserId::parse("@alice:example.org").unwrap();
+            assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_never_goes_on_the_air_does_not_count_against_its_sender() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            withdraw(tx, &room_id(), &event("$one:example.org"))?;
+            assert_eq!(sent_by(tx, &bob(), NOON)?, (0, 0));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_echo_is_recognised_by_what_we_sent_and_by_what_was_written() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let expected = [("Bob[M]: hello".to_owned(), "hello".to_owned())];
+            assert_eq!(recent_texts(tx, CHANNEL, NOON)?, expected);
+            assert_eq!(recent_texts(tx, CHANNEL, later(1))?, []);
+            submitted(tx, rows[0].0, later(900))?;
+            accepted(tx, rows[0].0, later(901))?;
+            assert_eq!(recent_texts(tx, CHANNEL, later(901))?, expected);
+            assert_eq!(recent_texts(tx, Destination::Direct(NodeNum(1)), NOON)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_emoji_on_a_packet_are_known_unless_they_never_got_there() {
+        on_empty(|tx| {
+            let put = |emoji: &str, reaction: &str, expires| {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane: Lane::Reaction,
+                    parts: &[RadioPayload::Tapback {
+                        emoji: emoji.to_owned(),
+                        target: PacketId(7),
+                    }],
+                    source: Some(&source(reaction, emoji)),
+                    not_before: None,
+                    expires,
+                };
+                insert(tx, &message, NOON)
+            };
+            put("👍", "$a:example.org", later(600))?;
+            put("👍", "$b:example.org", later(600))?;
+            put("🎉", "$c:example.org", later(600))?;
+            put("😱", "$d:example.org", later(1))?;
+            let no_channel = put("🦊", "$e:example.org", later(600))?;
+            withdraw(tx, &room_id(), &event("$c:example.org"))?;
+            expire(tx, later(1))?;
+            submitted(tx, no_channel[0].0, NOON)?;
+            refused(tx, no_channel[0].0, no_channel[0].1, "no such channel")?;
+            assert_eq!(tapbacks(tx, CHANNEL, PacketId(7))?, ["👍"]);
+            assert_eq!(tapbacks(tx, CHANNEL, PacketId(8))?, Vec::<String>::new());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_further_picture_finds_the_newest_text_that_is_not_due_yet() {
+        on_empty(|tx| {
+            let find = |now| newest_waiting_of(tx, &room_id(), &bob(), now);
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            assert_eq!(find(NOON)?, None);
+            let when = When {
+                not_before: Some(later(10)),
+                ..NOW
+            };
+            let rows = accept_for_mesh(tx, "$two:example.org", &["[image]"], when)?;
+            assert_eq!(find(NOON)?, Some((rows[0].0, "[image]".to_owned())));
+            assert_eq!(find(later(10))?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_tells_its_message_and_its_queue_even_after_it_was_refused() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let (id, packet) = rows[0];
+            submitted(tx, id, NOON)?;
+            refused(tx, id, packet, "too long")?;
+            let message = (source("$one:example.org", "hello"), Lane::Message);
+            assert_eq!(message_of(tx, id)?, Some(message));
+            assert_eq!(queue_of(tx, id)?, Some((CHANNEL, Lane::Message)));
+            assert_eq!(message_of(tx, OutboxId(999))?, None);
+            assert_eq!(queue_of(tx, OutboxId(999))?, None);
+            Ok(())
+        });
+    }
+}

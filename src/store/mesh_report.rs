@@ -1,0 +1,361 @@
+//! What becomes of a packet for the mesh once it is handed to the radio.
+
+use super::mesh_waiting::{end_waiting, ended_rows};
+use super::outbox_mesh::{free_packet_id, own_packet};
+use super::{MeshState, StoreError, Tx, meta};
+use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
+
+pub use super::mesh_waiting::{
+    Ended, adopt_radio, expire, next_expiry, rewrite, withdraw, withdraw_sender,
+};
+
+/// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, StoreError> {
+    let changed = tx.execute(
+        "UPDATE mesh_outbox SET state = 1, tried = 1, attempts = attempts + 1, active_at = ?2
+         WHERE id = ?1 AND state = 0",
+        (id, now),
+    )?;
+    Ok(changed > 0)
+}
+
+/// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn accepted(tx: &Tx<'_>, id: OutboxId, at: Timestamp) -> Result<bool, StoreError> {
+    let changed = tx.execute(
+        "UPDATE mesh_outbox SET state = 2, taken_at = ?2, active_at = ?2, error = NULL
+         WHERE id = ?1 AND state <= 1",
+        (id, at),
+    )?;
+    meta::set_last_acceptance(tx, at)?;
+    Ok(changed > 0)
+}
+
+/// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
+/// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn outcome(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<bool, StoreError> {
+    change(tx, id, state, None)
+}
+
+/// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
+/// behind it that still wait are refused with it. Returns the rows that are refused now.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn refused(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    packet: PacketId,
+    error: &str,
+) -> Result<Vec<Ended>, StoreError> {
+    if !is_current(tx, id, packet)? || !change(tx, id, MeshState::Refused, Some(error))? {
+        return Ok(Vec::new());
+    }
+    // The radio never sent it, so nothing can answer it.
+    tx.execute(
+        "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
+        (id, packet),
+    )?;
+    let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
+    let rest = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE state = 0 AND id > ?1
+             AND message = (SELECT message FROM mesh_outbox WHERE id = ?1)",
+        [id],
+    )?;
+    for row in &rest {
+        end_waiting(tx, row.id, MeshState::Refused)?;
+    }
+    ended.extend(rest);
+    Ok(ended)
+}
+
+/// What became of a row by [`retry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// It waits again, and goes next time under this id.
+    Waits(PacketId),
+    /// It was taken back meanwhile.
+    Withdrawn,
+    /// The report was late: the row is over, or goes under another id already.
+    Late,
+}
+
+/// Puts a packet that the radio did not take back into the queue, not before then (at most two hours ahead). With
+/// `new_id` the next try has another id, which the message map knows too.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn retry(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    packet: PacketId,
+    not_before: Timestamp,
+    new_id: bool,
+    error: &str,
+) -> Result<Retried, StoreError> {
+    let row = tx.first(
+        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 1",
+        (id, packet),
+        |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
+    )?;
+    let Some((radio, withdraw)) = row else {
+        return Ok(Retried::Late);
+    };
+    if withdraw {
+        change(tx, id, MeshState::Withdrawn, None)?;
+        return Ok(Retried::Withdrawn);
+    }
+    tx.execute(
+        "UPDATE mesh_outbox SET state = 0, not_before = ?2, error = ?3 WHERE id = ?1",
+        (id, not_before, error),
+    )?;
+    if !new_id {
+        return Ok(Retried::Waits(packet));
+    }
+    let next = free_packet_id(tx, radio)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET packet = ?2, tried = 0 WHERE id = ?1",
+        (id, next),
+    )?;
+    own_packet(tx, radio, next, id, not_before)?;
+    tx.execute(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
+             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, ?3, target_kind, target, room, event,
+             thread, author, text, alert, part, at, room_outbox, mesh_outbox
+         FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
+        (id, packet, next),
+    )?;
+    Ok(Retried::Waits(next))
+}
+
+/// Returns the rows that the radio took before then and of which nothing was heard since.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE state = 2 AND taken_at <= ?1 ORDER BY taken_at",
+        [before],
+        |row| row.get(0),
+    )
+}
+
+/// Returns what became of a row so far.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn state(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshState>, StoreError> {
+    tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
+        row.get(0)
+    })
+}
+
+/// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
+/// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END WHERE state = 1",
+        (),
+    )
+}
+
+fn is_current(tx: &Tx<'_>, id: OutboxId, packet: PacketId) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
+        (id, packet),
+    )
+}
+
+fn change(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    next: MeshState,
+    error: Option<&str>,
+) -> Result<bool, StoreError> {
+    let allowed = state(tx, id)?.is_some_and(|state| state.may_become(next));
+    if allowed {
+        tx.execute(
+            "UPDATE mesh_outbox SET state = ?2, error = COALESCE(?3, error) WHERE id = ?1",
+            (id, next, error),
+        )?;
+    }
+    Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PacketId;
+    use crate::store::message_map;
+    use crate::store::samples::*;
+
+    #[test]
+    fn a_packet_goes_from_waiting_to_heard() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            assert!(submitted(tx, id, NOON)?);
+            assert!(!submitted(tx, id, NOON)?);
+            assert!(accepted(tx, id, later(1))?);
+            assert!(!accepted(tx, id, later(2))?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Accepted));
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            assert!(!outcome(tx, id, MeshState::Unheard)?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Heard));
+            assert_eq!(submit_next(tx, NOON)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_last_acceptance_is_kept_for_the_pace() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, later(3))?;
+            assert_eq!(meta::last_acceptance(tx)?, Some(later(3)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_retry_under_the_same_id_changes_nothing_else() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let retried = retry(tx, id, packet, later(5), false, "queue full")?;
+            assert_eq!(retried, Retried::Waits(packet));
+            let row = submit_next(tx, later(5))?.unwrap();
+            assert_eq!((row.packet, row.attempts), (packet, 1));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn every_id_that_was_tried_leads_to_the_message() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let Retried::Waits(second) = retry(tx, id, first, NOON, true, "too fast")? else {
+                panic!("it waits");
+            };
+            assert_ne!(first, second);
+            for packet in [first, second] {
+                assert!(message_map::is_own_packet(tx, RADIO, packet)?);
+                let pairs = message_map::by_packet(tx, RADIO, CHANNEL, packet)?;
+                assert_eq!(pairs[0].event, Some(event("$one:example.org")));
+            }
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].packet, second);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_late_report_under_an_old_id_sends_nothing_twice() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            retry(tx, id, first, NOON, true, "no answer")?;
+            assert_eq!(
+                retry(tx, id, first, NOON, true, "no answer")?,
+                Retried::Late
+            );
+            assert_eq!(refused(tx, id, first, "no channel")?, []);
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            // The first try had worked after all.
+            assert!(accepted(tx, id, NOON)?);
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(retry(tx, id, first, NOON, false, "late")?, Retried::Late);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_refused_part_takes_the_parts_behind_it_along_and_leaves_other_messages() {
+        on_empty(|tx| {
+            let parts = ["1/3", "2/3", "3/3"];
+            let rows = accept_for_mesh(tx, "$one:example.org", &parts, NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
+            submitted(tx, rows[0].0, NOON)?;
+            accepted(tx, rows[0].0, NOON)?;
+            submitted(tx, rows[1].0, NOON)?;
+            let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
+            let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
+            assert_eq!(parts, [1, 2]);
+            assert_eq!(ended[0].source, Some(source("$one:example.org", "hello")));
+            // Only the part that was sent can be answered.
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
+            assert_eq!(packets, [rows[0].1]);
+            assert_eq!(
+                submit_next(tx, NOON)?.unwrap().message.payload,
+                payload("next")
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_can_be_refused_after_it_was_taken() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(refused(tx, id, packet, "no channel")?.len(), 1);
+            assert_eq!(refused(tx, id, packet, "no channel")?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_in_flight_when_the_relay_died_goes_again_under_the_same_id() {
+        on_empty(|tx| {
+            let (_, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submit_next(tx, NOON)?;
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(recover(tx)?, 1);
+            assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_nobody_answered_is_found_after_its_time() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(
+                unanswered(tx, NOON - std::time::Duration::from_secs(1))?,
+                []
+            );
+            assert_eq!(unanswered(tx, NOON)?, [id]);
+            assert!(outcome(tx, id, MeshState::Unknown)?);
+            assert_eq!(unanswered(tx, NOON)?, []);
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            Ok(())
+        });
+    }
+}

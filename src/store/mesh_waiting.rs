@@ -1,0 +1,326 @@
+//! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
+
+use super::outbox_mesh::{Source, payload_columns, read_source};
+use super::{MeshState, StoreError, Tx};
+use crate::model::{EventId, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
+
+/// A row whose message is over, for the sign or the notice that its sender gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The row.
+    pub id: OutboxId,
+    /// Which part, from 0.
+    pub part: u8,
+    /// The Matrix message behind it; `None` for an answer of our own.
+    pub source: Option<Source>,
+}
+
+/// Takes back what still waits of an event in a room: the message with its parts, or a tapback. What the radio was asked to take
+/// just now is not tried again if it fails. Returns the rows taken back.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended>, StoreError> {
+    let names = (event.as_str(), room.as_str());
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE event = ?1 AND room = ?2 AND state = 1",
+        names,
+    )?;
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND state = 0",
+        names,
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Withdrawn)?;
+    }
+    Ok(rows)
+}
+
+/// Takes back what still waits of a person in a room, as [`withdraw`] does for one event.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn withdraw_sender(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    sender: &UserId,
+) -> Result<Vec<Ended>, StoreError> {
+    let names = (room.as_str(), sender.as_str());
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = 1
+         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 1",
+        names,
+    )?;
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 0",
+        names,
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Withdrawn)?;
+    }
+    Ok(rows)
+}
+
+/// Changes what a row carries, and its text in the message map (the text without prefix). Returns false, and changes
+/// nothing, if the radio may know the packet already.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn rewrite(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    payload: &RadioPayload,
+    text: Option<&str>,
+) -> Result<bool, StoreError> {
+    let (tapback, sent_text, reference) = payload_columns(payload);
+    let changed = tx.execute(
+        "UPDATE mesh_outbox SET tapback = ?2, text = ?3, reference = ?4
+         WHERE id = ?1 AND state = 0 AND tried = 0",
+        (id, tapback, sent_text, reference),
+    )?;
+    if let (1.., Some(text)) = (changed, text) {
+        tx.execute(
+            "UPDATE mesh_outbox SET source_text = ?2 WHERE id = ?1",
+            (id, text),
+        )?;
+        tx.execute(
+            "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
+            (id, text),
+        )?;
+    }
+    Ok(changed > 0)
+}
+
+/// Ends what waits and is worthless now. Returns it, oldest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1 ORDER BY id",
+        [now],
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Expired)?;
+    }
+    Ok(rows)
+}
+
+/// Returns when the next waiting row expires.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let expiry = tx.first(
+        "SELECT MIN(expires) FROM mesh_outbox WHERE state = 0",
+        (),
+        |row| row.get(0),
+    )?;
+    Ok(expiry.flatten())
+}
+
+/// Gives everything that waits for a radio to the one that is attached now: messages are accepted before a radio has
+/// told its number, and a radio can be replaced. What the old one has sent stays in its name.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
+    let rows: Vec<OutboxId> = tx.all(
+        "SELECT id FROM mesh_outbox WHERE state = 0 AND radio <> ?1",
+        [own],
+        |row| row.get(0),
+    )?;
+    for id in rows {
+        tx.execute(
+            "UPDATE OR REPLACE own_packet SET radio = ?2 WHERE outbox = ?1",
+            (id, own),
+        )?;
+        tx.execute(
+            "UPDATE message_pair SET radio = ?2, sender = ?2 WHERE mesh_outbox = ?1",
+            (id, own),
+        )?;
+        tx.execute("UPDATE mesh_outbox SET radio = ?2 WHERE id = ?1", (id, own))?;
+    }
+    Ok(())
+}
+
+/// Ends a row that waits. What was never tried leaves the message map: nobody on the mesh can have it.
+pub(super) fn end_waiting(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1",
+        (id, state),
+    )?;
+    tx.execute(
+        "DELETE FROM message_pair WHERE mesh_outbox = ?1
+             AND (SELECT attempts FROM mesh_outbox WHERE id = ?1) = 0",
+        [id],
+    )?;
+    Ok(())
+}
+
+/// Reads whole rows of the table.
+pub(super) fn ended_rows(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Ended>, StoreError> {
+    tx.all(sql, parameters, |row| {
+        Ok(Ended {
+            id: row.get("id")?,
+            part: row.get("part")?,
+            source: read_source(row)?,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Lane;
+    use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
+    use crate::store::outbox_mesh::UNKNOWN_RADIO;
+    use crate::store::samples::*;
+    use crate::store::{message_map, outbox_mesh};
+
+    fn here() -> crate::model::OwnedRoomId {
+        source("$any:example.org", "").room
+    }
+
+    #[test]
+    fn a_redaction_takes_back_all_parts_that_wait_and_their_pairs() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
+            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
+            assert_eq!(taken.len(), 2);
+            assert_eq!(message_map::by_event(tx, &event("$one:example.org"))?, []);
+            let next = submit_next(tx, NOON)?.unwrap();
+            assert_eq!(next.message.payload, payload("next"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn nobody_takes_back_what_was_written_in_another_room() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            let other = RoomId::parse("!other:example.org").unwrap();
+            assert_eq!(withdraw(tx, &other, &event("$one:example.org"))?, []);
+            assert!(submit_next(tx, NOON)?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_taken_back_while_the_radio_has_it_is_not_tried_again() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            let (id, packet) = rows[0];
+            submitted(tx, id, NOON)?;
+            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
+            assert_eq!(taken.len(), 1);
+            let retried = retry(tx, id, packet, NOON, true, "too fast")?;
+            assert_eq!(retried, Retried::Withdrawn);
+            assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
+
+            let (id, _) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            withdraw(tx, &here(), &event("$two:example.org"))?;
+            recover(tx)?;
+            assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_ban_takes_back_what_its_target_wrote_in_that_room() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            let alice = UserId::parse("@alice:example.org").unwrap();
+            assert_eq!(withdraw_sender(tx, &here(), &alice)?, []);
+            let bob = source("$one:example.org", "").sender;
+            assert_eq!(withdraw_sender(tx, &here(), &bob)?.len(), 1);
+            assert_eq!(submit_next(tx, NOON)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_text_can_be_changed_until_the_radio_may_know_it() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["helo"], NOW)?[0];
+            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].text, "hello!");
+            let row = submit_next(tx, NOON)?.unwrap();
+            assert_eq!(row.message.payload, payload("hello!"));
+            assert_eq!(
+                row.source.map(|source| source.text).as_deref(),
+                Some("hello!")
+            );
+
+            assert!(!rewrite(tx, id, &payload("late"), None)?);
+            // The radio may have sent this id: another text under it would be dropped as a copy.
+            retry(tx, id, packet, NOON, false, "link lost")?;
+            assert!(!rewrite(tx, id, &payload("late"), None)?);
+            submit_next(tx, NOON)?;
+            retry(tx, id, packet, NOON, true, "too fast")?;
+            assert!(rewrite(tx, id, &payload("in time"), None)?);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_too_old_expires_and_names_its_message() {
+        on_empty(|tx| {
+            let soon = When {
+                expires: later(10),
+                ..NOW
+            };
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["old"], soon)?[0];
+            accept_for_mesh(tx, "$two:example.org", &["new"], NOW)?;
+            assert_eq!(next_expiry(tx)?, Some(later(10)));
+            assert_eq!(expire(tx, later(9))?, []);
+            let expired = expire(tx, later(10))?;
+            assert_eq!(expired.len(), 1);
+            assert_eq!(expired[0].id, id);
+            assert_eq!(expired[0].source, Some(source("$one:example.org", "hello")));
+            assert_eq!(expire(tx, later(10))?, []);
+            assert_eq!(next_expiry(tx)?, Some(NOW.expires));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_accepted_without_a_radio_belongs_to_the_first_that_comes() {
+        on_empty(|tx| {
+            let message = outbox_mesh::NewMeshMessage {
+                radio: UNKNOWN_RADIO,
+                destination: CHANNEL,
+                lane: Lane::Message,
+                parts: &[payload("hello")],
+                source: Some(&source("$one:example.org", "hello")),
+                not_before: None,
+                expires: NOW.expires,
+            };
+            let (_, packet) = outbox_mesh::insert(tx, &message, NOON)?[0];
+            adopt_radio(tx, RADIO)?;
+            adopt_radio(tx, RADIO)?;
+            assert!(message_map::is_own_packet(tx, RADIO, packet)?);
+            assert!(!message_map::is_own_packet(tx, UNKNOWN_RADIO, packet)?);
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].sender, RADIO);
+            assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,267 @@
+//! The message map: which packet and which event stand for the same message. Replies, reactions, edits and
+//! redactions find their target here, also after a restart.
+//!
+//! A pair is made when a message is accepted, together with its outbox row (`outbox_room::insert`,
+//! `outbox_mesh::insert`), and completed when the row is sent.
+
+use rusqlite::Row;
+
+use super::columns::{destination, event as event_column, identifier, target, user};
+use super::{StoreError, Tx};
+use crate::model::{
+    Destination, EventId, MessagePair, NodeNum, OutboxId, OwnedEventId, PacketId, RoomOrAliasId,
+};
+
+/// A hostile mesh could use one id for many packets; more than these are of no use to a decision.
+const MOST_PAIRS: u8 = 64;
+
+/// Returns the pairs of an event, newest first. A split message has one for each part.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
+    tx.all(
+        "SELECT * FROM message_pair WHERE event = ?1 ORDER BY id DESC LIMIT ?2",
+        (event.as_str(), MOST_PAIRS),
+        read,
+    )
+}
+
+/// Returns the pairs of a packet that was sent there by anyone: those of this radio first, then newest first. A
+/// message that went to several rooms has one for each.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn by_packet(
+    tx: &Tx<'_>,
+    radio: NodeNum,
+    sent_to: Destination,
+    packet: PacketId,
+) -> Result<Vec<MessagePair>, StoreError> {
+    let (kind, target) = target(sent_to);
+    tx.all(
+        "SELECT * FROM message_pair WHERE packet = ?1 AND target_kind = ?2 AND target = ?3
+         ORDER BY radio = ?4 DESC, id DESC LIMIT ?5",
+        (packet, kind, target, radio, MOST_PAIRS),
+        read,
+    )
+}
+
+/// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM own_packet WHERE radio = ?1 AND packet = ?2",
+        (radio, packet),
+    )
+}
+
+/// Returns the event that stands for a packet in a room, once the server has it.
+pub(super) fn event_of(
+    tx: &Tx<'_>,
+    room: &RoomOrAliasId,
+    sender: NodeNum,
+    packet: PacketId,
+) -> Result<Option<OwnedEventId>, StoreError> {
+    let found = tx.first(
+        "SELECT event FROM message_pair
+         WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND event IS NOT NULL
+         ORDER BY id DESC LIMIT 1",
+        (packet, sender, room.as_str()),
+        |row| event_column(row, 0),
+    )?;
+    Ok(found.flatten())
+}
+
+/// Which row of an outbox a pair waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Link {
+    Room(OutboxId),
+    Mesh(OutboxId),
+}
+
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    radio: NodeNum,
+    pair: &MessagePair,
+    link: Link,
+) -> Result<(), StoreError> {
+    let (kind, target) = target(pair.destination);
+    let (room_outbox, mesh_outbox) = match link {
+        Link::Room(id) => (Some(id), None),
+        Link::Mesh(id) => (None, Some(id)),
+    };
+    tx.insert(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
+             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        rusqlite::params![
+            pair.origin,
+            radio,
+            pair.sender,
+            pair.packet,
+            kind,
+            target,
+            pair.room.as_str(),
+            pair.event.as_ref().map(|event| event.as_str()),
+            pair.thread.as_ref().map(|thread| thread.as_str()),
+            pair.author.as_ref().map(|author| author.as_str()),
+            pair.text,
+            pair.alert,
+            pair.part,
+            pair.at,
+            room_outbox,
+            mesh_outbox,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Completes the pair of a row of the room outbox.
+pub(super) fn set_event(tx: &Tx<'_>, outbox: OutboxId, event: &EventId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE message_pair SET event = ?2, room_outbox = NULL WHERE room_outbox = ?1",
+        (outbox, event.as_str()),
+    )?;
+    Ok(())
+}
+
+/// Forgets the pair of a row of the room outbox that will never be sent.
+pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
+    Ok(MessagePair {
+        origin: row.get("origin")?,
+        sender: row.get("sender")?,
+        packet: row.get("packet")?,
+        destination: destination(row)?,
+        room: identifier(row, "room")?,
+        event: event_column(row, "event")?,
+        thread: event_column(row, "thread")?,
+        author: user(row, "author")?,
+        text: row.get("text")?,
+        alert: row.get("alert")?,
+        part: row.get("part")?,
+        at: row.get("at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelIndex, Lane, RadioPayload};
+    use crate::store::outbox_mesh::{self, NewMeshMessage};
+    use crate::store::outbox_room;
+    use crate::store::samples::*;
+
+    #[test]
+    fn a_packet_finds_its_pair_at_once_and_its_event_once_it_is_sent() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 7, "hello")?;
+            let waiting = by_packet(tx, RADIO, CHANNEL, PacketId(7))?;
+            assert_eq!(waiting, [pair_of(ROOM, 7, "hello")]);
+            outbox_room::sent(tx, id, Some(&event("$one:example.org")))?;
+            let expected = MessagePair {
+                event: Some(event("$one:example.org")),
+                ..pair_of(ROOM, 7, "hello")
+            };
+            assert_eq!(
+                by_packet(tx, RADIO, CHANNEL, PacketId(7))?,
+                std::slice::from_ref(&expected)
+            );
+            assert_eq!(by_event(tx, &event("$one:example.org"))?, [expected]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_is_found_only_where_it_was_sent_but_whoever_sent_it() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 7, "hello")?;
+            let other = Destination::Channel(ChannelIndex::try_from(1).unwrap());
+            assert_eq!(by_packet(tx, RADIO, other, PacketId(7))?, []);
+            assert_eq!(
+                by_packet(tx, RADIO, Destination::Direct(ALICE), PacketId(7))?,
+                []
+            );
+            assert_eq!(by_packet(tx, NodeNum(99), CHANNEL, PacketId(7))?.len(), 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_newest_pair_comes_first_and_those_of_this_radio_before_others() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 7, "first")?;
+            accept_for_room(tx, "!other:example.org", 7, "second")?;
+            let elsewhere = pair_of(ROOM, 7, "another mesh");
+            insert(tx, NodeNum(99), &elsewhere, Link::Room(OutboxId(0)))?;
+            let texts: Vec<String> = by_packet(tx, RADIO, CHANNEL, PacketId(7))?
+                .into_iter()
+                .map(|pair| pair.text)
+                .collect();
+            assert_eq!(texts, ["second", "first", "another mesh"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_part_of_a_message_has_a_pair_with_its_event() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2 a", "2/2 b"], NOW)?;
+            let pairs = by_event(tx, &event("$one:example.org"))?;
+            let found: Vec<(PacketId, u8)> =
+                pairs.iter().map(|pair| (pair.packet, pair.part)).collect();
+            assert_eq!(found, [(rows[1].1, 1), (rows[0].1, 0)]);
+            for (_, packet) in rows {
+                assert!(is_own_packet(tx, RADIO, packet)?);
+                assert!(!is_own_packet(tx, NodeNum(99), packet)?);
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_answer_of_our_own_and_a_tapback_have_no_pair_but_their_ids_are_ours() {
+        on_empty(|tx| {
+            let tapback = [RadioPayload::Tapback {
+                emoji: "👍".to_owned(),
+                target: PacketId(7),
+            }];
+            let answer = [payload("This node is a bridge")];
+            let reaction = source("$reaction:example.org", "👍");
+            for (parts, source) in [(&tapback, Some(&reaction)), (&answer, None)] {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane: Lane::Reaction,
+                    parts,
+                    source,
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                for (_, packet) in outbox_mesh::insert(tx, &message, NOON)? {
+                    assert_eq!(by_packet(tx, RADIO, CHANNEL, packet)?, []);
+                    assert!(is_own_packet(tx, RADIO, packet)?);
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_event_without_a_pair_is_unknown() {
+        on_empty(|tx| {
+            assert_eq!(by_event(tx, &event("$none:example.org"))?, []);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,590 @@
+//! What goes to the mesh: accepting messages, and which packet is next. What becomes of a packet after it was handed
+//! out is in `mesh_report.rs`, what happens to it before in `mesh_waiting.rs`.
+//!
+//! A row is one packet. It gets its id when it is accepted and keeps it until the radio's answer calls for another.
+//! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
+//! merely is not due yet does not. A part waits until the one before it was taken by the radio.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Row, params};
+
+use super::columns::{LONGEST_WAIT, destination, event, identifier, is_due, target};
+use super::message_map::{self, Link};
+use super::{StoreError, Tx};
+use crate::model::{
+    Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
+    OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
+};
+
+pub use super::mesh_facts::{
+    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_of,
+    tapbacks, waiting, waiting_of_room,
+};
+
+/// A message for the mesh that is to be accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMeshMessage<'a> {
+    /// Our own node, [`UNKNOWN_RADIO`] as long as no radio has told it.
+    pub radio: NodeNum,
+    /// To whom.
+    pub destination: Destination,
+    /// How urgent.
+    pub lane: Lane,
+    /// What each packet carries, in order.
+    pub parts: &'a [RadioPayload],
+    /// The Matrix message behind it; `None` for an answer of our own.
+    pub source: Option<&'a Source>,
+    /// Not before.
+    pub not_before: Option<Timestamp>,
+    /// Worthless after that.
+    pub expires: Timestamp,
+}
+
+/// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
+pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
+
+/// The Matrix message behind packets for the mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The event.
+    pub event: OwnedEventId,
+    /// Its thread.
+    pub thread: Option<OwnedEventId>,
+    /// Who wrote it.
+    pub sender: OwnedUserId,
+    /// When, by the server's clock.
+    pub sent_at: Timestamp,
+    /// Its text, without prefix.
+    pub text: String,
+    /// It begins with 🚨.
+    pub alert: bool,
+}
+
+/// A packet that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshRow {
+    /// Its row.
+    pub id: OutboxId,
+    /// The id under which it goes now.
+    pub packet: PacketId,
+    /// What goes where. A reference to a packet of ours that was sent under another id names that id.
+    pub message: RadioMessage,
+    /// Which part of how many, from 0.
+    pub part: (u8, u8),
+    /// Not before.
+    pub not_before: Timestamp,
+    /// Worthless after that.
+    pub expires: Timestamp,
+    /// How often it was handed to the radio.
+    pub attempts: u32,
+    /// The Matrix message behind it.
+    pub source: Option<Source>,
+    /// When the relay accepted it.
+    pub accepted_at: Timestamp,
+}
+
+/// Accepts a message for the mesh: one row for each part, each under a new random packet id, and the pairs of its
+/// texts. A tapback has no pair: nothing can answer it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn insert(
+    tx: &Tx<'_>,
+    new: &NewMeshMessage<'_>,
+    now: Timestamp,
+) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
+    let mut rows = Vec::with_capacity(new.parts.len());
+    let mut first = None;
+    for (part, payload) in (0_u8..).zip(new.parts) {
+        let packet = free_packet_id(tx, new.radio)?;
+        let id = insert_part(tx, new, payload, first, part, packet, now)?;
+        let message = *first.get_or_insert(id);
+        if message == id {
+            tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
+        }
+        own_packet(tx, new.radio, packet, id, now)?;
+        if let (Some(source), RadioPayload::Text { .. }) = (new.source, payload) {
+            let pair = MessagePair {
+                origin: Origin::Matrix,
+                sender: new.radio,
+                packet,
+                destination: new.destination,
+                room: source.room.clone().into(),
+                event: Some(source.event.clone()),
+                thread: source.thread.clone(),
+                author: Some(source.sender.clone()),
+                text: source.text.clone(),
+                alert: source.alert,
+                part,
+                at: now,
+            };
+            message_map::insert(tx, new.radio, &pair, Link::Mesh(id))?;
+        }
+        rows.push((id, packet));
+    }
+    Ok(rows)
+}
+
+fn insert_part(
+    tx: &Tx<'_>,
+    new: &NewMeshMessage<'_>,
+    payload: &RadioPayload,
+    first: Option<OutboxId>,
+    part: u8,
+    packet: PacketId,
+    now: Timestamp,
+) -> Result<OutboxId, StoreError> {
+    let (target_kind, target) = target(new.destination);
+    let (tapback, text, reference) = payload_columns(payload);
+    let source = new.source;
+    let id = tx.insert(
+        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
+             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
+             source_text, alert, accepted_at, active_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?21)",
+        params![
+            first.unwrap_or(OutboxId(0)),
+            part,
+            u8::try_from(new.parts.len()).unwrap_or(u8::MAX),
+            new.radio,
+            target_kind,
+            target,
+            new.lane,
+            tapback,
+            text,
+            reference,
+            packet,
+            new.not_before.unwrap_or(now),
+            new.expires,
+            source.map(|source| source.room.as_str()),
+            source.map(|source| source.event.as_str()),
+            source
+                .and_then(|source| source.thread.as_deref())
+                .map(EventId::as_str),
+            source.map(|source| source.sender.as_str()),
+            source.map(|source| source.sent_at),
+            source.map(|source| source.text.as_str()),
+            source.is_some_and(|source| source.alert),
+            now,
+        ],
+    )?;
+    Ok(OutboxId(id))
+}
+
+/// Returns the columns (`tapback`, `text`, `reference`).
+pub(super) fn payload_columns(payload: &RadioPayload) -> (bool, &str, Option<PacketId>) {
+    match payload {
+        RadioPayload::Text { text, reply_to } => (false, text, *reply_to),
+        RadioPayload::Tapback { emoji, target } => (true, emoji, Some(*target)),
+    }
+}
+
+/// Returns a random packet id that this radio has not used as long as we remember.
+pub(super) fn free_packet_id(tx: &Tx<'_>, radio: NodeNum) -> Result<PacketId, StoreError> {
+    loop {
+        let packet = PacketId(rand::random());
+        if packet != PacketId::NONE && !message_map::is_own_packet(tx, radio, packet)? {
+            return Ok(packet);
+        }
+    }
+}
+
+/// Remembers an id as one of ours.
+pub(super) fn own_packet(
+    tx: &Tx<'_>,
+    radio: NodeNum,
+    packet: PacketId,
+    id: OutboxId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO own_packet (radio, packet, outbox, at) VALUES (?1, ?2, ?3, ?4)",
+        (radio, packet, id, now),
+    )?;
+    Ok(())
+}
+
+/// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come. It
+/// changes nothing: `mesh_report::submitted` does.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn next(
+    tx: &Tx<'_>,
+    to: Destination,
+    lane: Lane,
+    now: Timestamp,
+) -> Result<Option<MeshRow>, StoreError> {
+    let (kind, target) = target(to);
+    let row = tx.first(
+        "SELECT *, COALESCE(
+             (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
+              WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference),
+             reference) AS current_reference
+         FROM mesh_outbox AS row
+         WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
+             AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5)
+             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                 WHERE earlier.id >= row.message AND earlier.id < row.id AND earlier.state <= 1)
+         ORDER BY id LIMIT 1",
+        (kind, target, lane, now, now + LONGEST_WAIT),
+        read,
+    )?;
+    Ok(row.filter(|row| is_due(row.not_before, now)))
+}
+
+/// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
+/// nothing waits, or only what needs a report first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn next_due(
+    tx: &Tx<'_>,
+    to: Destination,
+    lane: Lane,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let (kind, target) = target(to);
+    // Nothing overtakes the oldest row that was tried.
+    let due: Option<Timestamp> = tx
+        .first(
+            "SELECT MIN(CASE WHEN not_before > ?5 THEN ?4 ELSE not_before END)
+             FROM mesh_outbox AS row
+             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
+                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                     WHERE earlier.id >= row.message AND earlier.id < row.id AND earlier.state <= 1)
+                 AND id <= COALESCE(
+                     (SELECT MIN(id) FROM mesh_outbox
+                      WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3
+                          AND expires > ?4 AND attempts > 0),
+                     id)",
+            (kind, target, lane, now, now + LONGEST_WAIT),
+            |row| row.get(0),
+        )?
+        .flatten();
+    Ok(due)
+}
+
+/// Returns the destinations and lanes for which something waits: each needs a worker.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>, StoreError> {
+    tx.all(
+        "SELECT DISTINCT target_kind, target, lane FROM mesh_outbox WHERE state = 0",
+        (),
+        |row| Ok((destination(row)?, row.get("lane")?)),
+    )
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
+    let reference: Option<PacketId> = row.get("current_reference")?;
+    let text: String = row.get("text")?;
+    let payload = match reference {
+        Some(target) if row.get("tapback")? => RadioPayload::Tapback {
+            emoji: text,
+            target,
+        },
+        reply_to => RadioPayload::Text { text, reply_to },
+    };
+    Ok(MeshRow {
+        id: row.get("id")?,
+        packet: row.get("packet")?,
+        message: RadioMessage {
+            destination: destination(row)?,
+            lane: row.get("lane")?,
+            payload,
+        },
+        part: (row.get("part")?, row.get("parts")?),
+        not_before: row.get("not_before")?,
+        expires: row.get("expires")?,
+        attempts: row.get("attempts")?,
+        source: read_source(row)?,
+        accepted_at: row.get("accepted_at")?,
+    })
+}
+
+/// Reads the Matrix message behind a row, if there is one.
+pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+    if row.get_ref("room")? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Source {
+        room: identifier(row, "room")?,
+        event: identifier(row, "event")?,
+        thread: event(row, "thread")?,
+        sender: identifier(row, "sender")?,
+        sent_at: row.get("sent_at")?,
+        text: row.get("source_text")?,
+        alert: row.get("alert")?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ChannelIndex;
+    use crate::store::mesh_report::{self, accepted, retry, submitted};
+    use crate::store::samples::*;
+    use crate::store::{MeshState, NextMesh, Store};
+
+    fn text_of(row: &MeshRow) -> &str {
+        match &row.message.payload {
+            RadioPayload::Text { text, .. } => text,
+            RadioPayload::Tapback { emoji, .. } => emoji,
+        }
+    }
+
+    fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+        Ok(next(tx, CHANNEL, Lane::Message, now)?.map(|row| text_of(&row).to_owned()))
+    }
+
+    #[test]
+    fn a_row_holds_everything_that_sending_needs() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let expected = MeshRow {
+                id: rows[0].0,
+                packet: rows[0].1,
+                message: RadioMessage {
+                    destination: CHANNEL,
+                    lane: Lane::Message,
+                    payload: payload("Bob[M]: hello"),
+                },
+                part: (0, 1),
+                not_before: NOON,
+                expires: NOW.expires,
+                attempts: 0,
+                source: Some(source("$one:example.org", "hello")),
+                accepted_at: NOON,
+            };
+            assert_eq!(next(tx, CHANNEL, Lane::Message, NOON)?, Some(expected));
+            assert_ne!(rows[0].1, PacketId::NONE);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_destination_and_lane_has_its_own_queue() {
+        on_empty(|tx| {
+            let second = Destination::Channel(ChannelIndex::try_from(1).unwrap());
+            let direct = Destination::Direct(NodeNum::BROADCAST);
+            let all = [
+                (CHANNEL, Lane::Message),
+                (CHANNEL, Lane::Urgent),
+                (second, Lane::Message),
+                (direct, Lane::Message),
+            ];
+            for (destination, lane) in all {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination,
+                    lane,
+                    parts: &[payload(&format!("{destination} {lane:?}"))],
+                    source: None,
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                insert(tx, &message, NOON)?;
+            }
+            for (destination, lane) in all {
+                let row = next(tx, destination, lane, NOON)?.unwrap();
+                assert_eq!(text_of(&row), format!("{destination} {lane:?}"));
+                assert_eq!(row.source, None);
+            }
+            let queues = queues(tx)?;
+            assert_eq!(queues.len(), all.len());
+            assert!(all.iter().all(|queue| queues.contains(queue)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_is_not_due_yet_holds_nobody_up() {
+        on_empty(|tx| {
+            let waits = When {
+                not_before: Some(later(10)),
+                ..NOW
+            };
+            accept_for_mesh(tx, "$one:example.org", &["later"], waits)?;
+            assert_eq!(next_text(tx, NOON)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(later(10)));
+            accept_for_mesh(tx, "$two:example.org", &["now"], NOW)?;
+            assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(NOON));
+            assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_failed_keeps_its_place() {
+        on_empty(|tx| {
+            let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["second"], NOW)?;
+            submit_next(tx, NOON)?;
+            retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
+            assert_eq!(next_text(tx, later(1))?, None);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, later(1))?,
+                Some(later(2))
+            );
+            assert_eq!(next_text(tx, later(2))?.as_deref(), Some("first"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_part_waits_until_the_one_before_it_was_taken() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            let first = submit_next(tx, NOON)?.unwrap();
+            assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
+            assert_eq!(next_text(tx, NOON)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, None);
+            accepted(tx, rows[0].0, NOON)?;
+            let second = submit_next(tx, NOON)?.unwrap();
+            assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_worthless_is_not_given_out() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?;
+            assert_eq!(next_text(tx, NOW.expires)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOW.expires)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_wrote_holds_nothing_up() {
+        on_empty(|tx| {
+            let next_year = NOON + Duration::from_hours(24 * 365);
+            let when = When {
+                not_before: Some(next_year),
+                expires: next_year + Duration::from_hours(1),
+            };
+            accept_for_mesh(tx, "$one:example.org", &["hello"], when)?;
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(NOON));
+            assert_eq!(next_text(tx, NOON)?.as_deref(), Some("hello"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reference_to_a_packet_of_ours_follows_it_to_its_new_id() {
+        on_empty(|tx| {
+            let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
+            let answer = NewMeshMessage {
+                radio: RADIO,
+                destination: CHANNEL,
+                lane: Lane::Message,
+                parts: &[RadioPayload::Text {
+                    text: "answer".to_owned(),
+                    reply_to: Some(first[0].1),
+                }],
+                source: None,
+                not_before: None,
+                expires: NOW.expires,
+            };
+            insert(tx, &answer, NOON)?;
+            submit_next(tx, NOON)?;
+            retry(tx, first[0].0, first[0].1, NOON, true, "too fast")?;
+            let again = submit_next(tx, NOON)?.unwrap();
+            assert_ne!(again.packet, first[0].1);
+            accepted(tx, again.id, NOON)?;
+            let row = next(tx, CHANNEL, Lane::Message, NOON)?.unwrap();
+            assert_eq!(
+                row.message.payload,
+                RadioPayload::Text {
+                    text: "answer".to_owned(),
+                    reply_to: Some(again.packet),
+                }
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
+        let mut store = Store::in_memory().unwrap();
+        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        assert_eq!(ask(NOON), NextMesh::Nothing);
+        let mut store = Store::in_memory().unwrap();
+        let when = When {
+            not_before: Some(later(5)),
+            ..NOW
+        };
+        let rows = store
+            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], when))
+            .unwrap();
+        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        assert_eq!(ask(NOON), NextMesh::Later(later(5)));
+        assert!(matches!(ask(later(5)), NextMesh::Due(row) if row.id == rows[0].0));
+        assert_eq!(ask(later(5)), NextMesh::Nothing);
+        let state = store
+            .transaction(|tx| mesh_report::state(tx, rows[0].0))
+            .unwrap();
+        assert_eq!(state, Some(MeshState::Submitted));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_part_goes_out_once_and_in_order_whatever_fails(
+            messages in prop::collection::vec(1..4_usize, 1..8),
+            failures in prop::collection::vec(any::<(bool, bool)>(), 0..40),
+        ) {
+            let mut store = Store::in_memory().unwrap();
+            let (accepted_texts, taken) = store
+                .transaction(|tx| {
+                    let mut accepted_texts = Vec::new();
+                    for (message, parts) in messages.iter().enumerate() {
+                        let parts: Vec<String> =
+                            (0..*parts).map(|part| format!("{message}.{part}")).collect();
+                        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                        accept_for_mesh(tx, &format!("${message}:example.org"), &parts, NOW)?;
+                        accepted_texts.extend(parts.into_iter().map(str::to_owned));
+                    }
+                    let mut taken = Vec::new();
+                    let mut failures = failures.into_iter();
+                    let mut now = NOON;
+                    loop {
+                        let Some(row) = next(tx, CHANNEL, Lane::Message, now)? else {
+                            match next_due(tx, CHANNEL, Lane::Message, now)? {
+                                Some(due) => now = due,
+                                None => break,
+                            }
+                            continue;
+                        };
+                        assert!(submitted(tx, row.id, now)?);
+                        if let Some((true, new_id)) = failures.next() {
+                            let wait = now + Duration::from_secs(2);
+                            retry(tx, row.id, row.packet, wait, new_id, "busy")?;
+                        } else {
+                            accepted(tx, row.id, now)?;
+                            taken.push(text_of(&row).to_owned());
+                        }
+                    }
+                    Ok((accepted_texts, taken))
+                })
+                .unwrap();
+            prop_assert_eq!(accepted_texts, taken);
+        }
+    }
+}

@@ -1,0 +1,629 @@
+//! What waits for a room: FIFO per room, rooms independent of each other.
+//!
+//! A row gets its transaction id when it is accepted and keeps it for every try, so that a server drops a copy. A row
+//! that the server has, or that it will never take, is deleted; the message map keeps what is worth knowing.
+
+use std::error::Error;
+
+use rusqlite::{Row, params};
+use tracing::error;
+
+use super::columns::{identifier, unreadable, user};
+use super::message_map::{self, Link};
+use super::room_content::ContentError;
+use super::{StoreError, Tx, parked, room_content};
+use crate::model::{
+    EventId, MessagePair, NodeNum, OutboxId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
+    PacketId, RoomContent, RoomMessage, RoomOrAliasId, Timestamp, UserId,
+};
+
+pub use super::parked::{Parked, park, parked, unpark, unpark_all};
+
+/// An event for a room that is to be accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRoomRow<'a> {
+    /// The room and what it gets.
+    pub message: &'a RoomMessage,
+    /// The Matrix user to send as; `None` is the bot.
+    pub send_as: Option<&'a UserId>,
+    /// The radio that heard the packet, and the pair that the event will complete; its `event` is `None`.
+    pub pair: Option<(NodeNum, &'a MessagePair)>,
+    /// The target of the content is the event of this packet in this room; it waits in this outbox still.
+    pub target_packet: Option<(NodeNum, PacketId)>,
+}
+
+/// A row that is to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomRow {
+    /// Its id.
+    pub id: OutboxId,
+    /// The transaction id of all its tries.
+    pub transaction: OwnedTransactionId,
+    /// The Matrix user to send as; `None` is the bot.
+    pub send_as: Option<OwnedUserId>,
+    /// The room and what it gets; its target is filled in.
+    pub message: RoomMessage,
+    /// How many tries have failed.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// How much waits for a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomWaiting {
+    /// The room.
+    pub room: OwnedRoomOrAliasId,
+    /// How many rows.
+    pub count: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Timestamp,
+}
+
+/// Accepts an event for a room, under a new random transaction id.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<OutboxId, StoreError> {
+    let content = room_content::to_json(&new.message.content).map_err(unreadable)?;
+    let (target_sender, target_packet) = new.target_packet.unzip();
+    let id = tx.insert(
+        "INSERT INTO room_outbox (room, send_as, txn, content, target_sender, target_packet, accepted_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            new.message.room.as_str(),
+            new.send_as.map(UserId::as_str),
+            format!("relay-{:032x}", rand::random::<u128>()),
+            content,
+            target_sender,
+            target_packet,
+            now,
+        ],
+    )?;
+    let id = OutboxId(id);
+    if let Some((radio, pair)) = new.pair {
+        message_map::insert(tx, radio, pair, Link::Room(id))?;
+    }
+    Ok(id)
+}
+
+/// Returns the oldest row of a room, with its target filled in; nothing of a parked room. What can never be sent is
+/// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
+    if parked::is_parked(tx, room)? {
+        return Ok(None);
+    }
+    while let Some(stored) = tx.first(
+        "SELECT * FROM room_outbox WHERE room = ?1 ORDER BY id LIMIT 1",
+        [room.as_str()],
+        read,
+    )? {
+        let id = stored.id;
+        match resolve(tx, stored)? {
+            Ok(row) => return Ok(Some(row)),
+            Err(error) => {
+                error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent");
+                refuse(tx, id)?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Ends a row that the server has: completes its pair and deletes it. Without an event (the server had an equal
+/// reaction already) the pair is forgotten. Returns false if the row was ended before.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn sent(tx: &Tx<'_>, id: OutboxId, event: Option<&EventId>) -> Result<bool, StoreError> {
+    match event {
+        Some(event) => message_map::set_event(tx, id, event)?,
+        None => message_map::forget_room_row(tx, id)?,
+    }
+    delete(tx, id)
+}
+
+/// Notes a failed try. How long to wait for the next one is up to the caller.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn retry(tx: &Tx<'_>, id: OutboxId, at: Timestamp, error: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
+        (id, at, error),
+    )?;
+    Ok(())
+}
+
+/// Ends a row that will never be sent, and forgets its pair. Returns false if the row was ended before.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn refuse(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
+    message_map::forget_room_row(tx, id)?;
+    delete(tx, id)
+}
+
+/// Returns the row and the room of a transaction id: an event of ours that came back in sync ends its row.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn by_transaction(
+    tx: &Tx<'_>,
+    transaction: &str,
+) -> Result<Option<(OutboxId, OwnedRoomOrAliasId)>, StoreError> {
+    tx.first(
+        "SELECT id, room FROM room_outbox WHERE txn = ?1",
+        [transaction],
+        |row| Ok((row.get(0)?, identifier(row, 1)?)),
+    )
+}
+
+/// Returns the room of a row that is not ended.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn room_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OwnedRoomOrAliasId>, StoreError> {
+    tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
+        identifier(row, 0)
+    })
+}
+
+/// Returns how much waits for each room that something waits for.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting(tx: &Tx<'_>) -> Result<Vec<RoomWaiting>, StoreError> {
+    tx.all(
+        "SELECT room, COUNT(*), MIN(accepted_at) FROM room_outbox GROUP BY room",
+        (),
+        |row| {
+            let count: i64 = row.get(1)?;
+            Ok(RoomWaiting {
+                room: identifier(row, 0)?,
+                count: u64::try_from(count).unwrap_or(0),
+                oldest: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// Moves everything that waits for an alias, and the message map, to the room that a server named for it. Their
+/// order with what waits for the room already is the order in which they were accepted.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn rename_room(
+    tx: &Tx<'_>,
+    alias: &RoomOrAliasId,
+    room: &RoomOrAliasId,
+) -> Result<(), StoreError> {
+    let names = (alias.as_str(), room.as_str());
+    tx.execute("UPDATE room_outbox SET room = ?2 WHERE room = ?1", names)?;
+    tx.execute("UPDATE message_pair SET room = ?2 WHERE room = ?1", names)?;
+    tx.execute("DELETE FROM parked WHERE room = ?1", [alias.as_str()])?;
+    Ok(())
+}
+
+fn delete(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
+    Ok(tx.execute("DELETE FROM room_outbox WHERE id = ?1", [id])? > 0)
+}
+
+/// A row as it stands in the table; its content is read later, so that one that cannot be read ends alone.
+struct Stored {
+    id: OutboxId,
+    room: OwnedRoomOrAliasId,
+    send_as: Option<OwnedUserId>,
+    transaction: OwnedTransactionId,
+    content: String,
+    target: Option<(NodeNum, PacketId)>,
+    attempts: u32,
+    accepted_at: Timestamp,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let target_sender: Option<NodeNum> = row.get("target_sender")?;
+    let target_packet: Option<PacketId> = row.get("target_packet")?;
+    Ok(Stored {
+        id: row.get("id")?,
+        room: identifier(row, "room")?,
+        send_as: user(row, "send_as")?,
+        transaction: row.get::<_, String>("txn")?.into(),
+        content: row.get("content")?,
+        target: target_sender.zip(target_packet),
+        attempts: row.get("attempts")?,
+        accepted_at: row.get("accepted_at")?,
+    })
+}
+
+/// Why a row can never be sent.
+#[derive(Debug, thiserror::Error)]
+enum Unsendable {
+    #[error("packet {packet} of {sender}, its target, never got to the room")]
+    NoTarget { sender: NodeNum, packet: PacketId },
+    #[error("its content cannot be read")]
+    Content(#[from] ContentError),
+}
+
+/// Reads the content and fills in its target. What stood before the row has been sent, so the target has its event, or
+/// never will.
+fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, StoreError> {
+    let mut content = match room_content::from_json(&row.content) {
+        Ok(content) => content,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    if let Some((sender, packet)) = row.target {
+        let event = message_map::event_of(tx, &row.room, sender, packet)?;
+        match (&mut content, event) {
+            (RoomContent::Text { reply_to, .. }, event) => *reply_to = event,
+            (
+                RoomContent::Reaction { target, .. } | RoomContent::Redaction { target },
+                Some(event),
+            ) => *target = event,
+            (RoomContent::Reaction { .. } | RoomContent::Redaction { .. }, None) => {
+                return Ok(Err(Unsendable::NoTarget { sender, packet }));
+            }
+        }
+    }
+    Ok(Ok(RoomRow {
+        id: row.id,
+        transaction: row.transaction,
+        send_as: row.send_as,
+        message: RoomMessage {
+            room: row.room,
+            content,
+        },
+        attempts: row.attempts,
+        accepted_at: row.accepted_at,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::samples::*;
+
+    const OTHER: &str = "!other:example.org";
+
+    fn text_of(row: &RoomRow) -> &str {
+        match &row.message.content {
+            RoomContent::Text { text, .. } => text,
+            RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => "",
+        }
+    }
+
+    fn reply(packet: u32) -> NewRoomRowOwned {
+        NewRoomRowOwned(text_for(ROOM, "reply"), (ALICE, PacketId(packet)))
+    }
+
+    struct NewRoomRowOwned(RoomMessage, (NodeNum, PacketId));
+
+    impl NewRoomRowOwned {
+        fn insert(&self, tx: &Tx<'_>) -> Result<OutboxId, StoreError> {
+            let row = NewRoomRow {
+                message: &self.0,
+                send_as: None,
+                pair: None,
+                target_packet: Some(self.1),
+            };
+            insert(tx, &row, NOON)
+        }
+    }
+
+    #[test]
+    fn a_row_keeps_its_transaction_id_for_every_try() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            let first = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!((first.id, first.attempts), (id, 0));
+            assert_eq!(first.message, text_for(ROOM, "hello"));
+            retry(tx, id, NOON, "502")?;
+            let second = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!(second.transaction, first.transaction);
+            assert_eq!(second.attempts, 1);
+            let other = accept_for_room(tx, OTHER, 1, "hello")?;
+            assert_ne!(
+                next(tx, &room(OTHER))?.unwrap().transaction,
+                first.transaction
+            );
+            assert!(id < other);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_was_sent_is_gone_and_a_second_report_changes_nothing() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            assert_eq!(room_of(tx, id)?, Some(room(ROOM)));
+            assert!(sent(tx, id, Some(&event("$one:example.org")))?);
+            assert!(!sent(tx, id, Some(&event("$two:example.org")))?);
+            assert!(!refuse(tx, id)?);
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            assert_eq!(room_of(tx, id)?, None);
+            assert_eq!(
+                message_map::by_event(tx, &event("$one:example.org"))?.len(),
+                1
+            );
+            assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_id_of_an_ended_row_is_never_given_again() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            refuse(tx, first)?;
+            assert!(accept_for_room(tx, ROOM, 2, "hello")? > first);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_event_of_ours_in_sync_finds_its_row_by_its_transaction_id() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            let transaction = next(tx, &room(ROOM))?.unwrap().transaction;
+            assert_eq!(
+                by_transaction(tx, transaction.as_str())?,
+                Some((id, room(ROOM)))
+            );
+            assert_eq!(by_transaction(tx, "another")?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_refused_row_lets_the_next_one_pass_and_leaves_no_pair() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "too large")?;
+            accept_for_room(tx, ROOM, 2, "next")?;
+            assert!(refuse(tx, first)?);
+            assert_eq!(text_of(&next(tx, &room(ROOM))?.unwrap()), "next");
+            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reply_to_a_message_that_waited_gets_its_event_just_before_sending() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            reply(1).insert(tx)?;
+            sent(tx, first, Some(&event("$one:example.org")))?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Text { reply_to: Some(target), .. } if target == "$one:example.org"
+            ));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reply_to_a_message_that_was_refused_becomes_a_plain_message() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            reply(1).insert(tx)?;
+            refuse(tx, first)?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Text { reply_to: None, .. }
+            ));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reaction_finds_its_target_or_ends() {
+        on_empty(|tx| {
+            let reaction = |packet| {
+                let content = RoomContent::Reaction {
+                    target: event("$waiting:example.org"),
+                    key: "👍".to_owned(),
+                };
+                let room = room(ROOM);
+                NewRoomRowOwned(RoomMessage { room, content }, (ALICE, PacketId(packet)))
+            };
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            let lost = reaction(99).insert(tx)?;
+            let found = reaction(1).insert(tx)?;
+            sent(tx, first, Some(&event("$one:example.org")))?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!(row.id, found);
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Reaction { target, .. } if target == "$one:example.org"
+            ));
+            assert_eq!(room_of(tx, lost)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_ends_alone() {
+        on_empty(|tx| {
+            let broken = accept_for_room(tx, ROOM, 1, "broken")?;
+            accept_for_room(tx, ROOM, 2, "next")?;
+            tx.execute(
+                "UPDATE room_outbox SET content = '{' WHERE id = ?1",
+                [broken],
+            )?;
+            assert_eq!(text_of(&next(tx, &room(ROOM))?.unwrap()), "next");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reaction_that_the_server_had_already_ends_without_an_event() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "👍")?;
+            assert!(sent(tx, id, None)?);
+            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_parked_room_holds_up_nobody_else_and_a_parked_account_everybody() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 1, "hello")?;
+            accept_for_room(tx, OTHER, 1, "hello")?;
+            park(tx, Some(&room(ROOM)), "403", NOON)?;
+            park(tx, Some(&room(ROOM)), "403 again", later(60))?;
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            assert!(next(tx, &room(OTHER))?.is_some());
+            let expected = Parked {
+                room: Some(room(ROOM)),
+                error: "403 again".to_owned(),
+                since: NOON,
+            };
+            assert_eq!(parked(tx)?, [expected]);
+
+            park(tx, None, "401", NOON)?;
+            assert_eq!(next(tx, &room(OTHER))?, None);
+            assert_eq!(parked(tx)?[0].room, None);
+
+            assert!(unpark(tx, None)?);
+            assert!(!unpark(tx, None)?);
+            assert!(next(tx, &room(OTHER))?.is_some());
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            unpark_all(tx)?;
+            assert!(next(tx, &room(ROOM))?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_for_an_alias_goes_to_its_room_in_the_order_of_acceptance() {
+        on_empty(|tx| {
+            let alias = room("#club:example.org");
+            accept_for_room(tx, alias.as_str(), 1, "one")?;
+            accept_for_room(tx, ROOM, 2, "two")?;
+            accept_for_room(tx, alias.as_str(), 3, "three")?;
+            park(tx, Some(&alias), "404", NOON)?;
+            rename_room(tx, &alias, &room(ROOM))?;
+            let mut texts = Vec::new();
+            while let Some(row) = next(tx, &room(ROOM))? {
+                texts.push(text_of(&row).to_owned());
+                sent(tx, row.id, Some(&event("$any:example.org")))?;
+            }
+            assert_eq!(texts, ["one", "two", "three"]);
+            assert_eq!(next(tx, &alias)?, None);
+            assert_eq!(parked(tx)?, []);
+            let pair = message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?;
+            assert_eq!(pair[0].room, room(ROOM));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_is_counted_by_room_with_its_oldest() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 1, "hello")?;
+            accept_for_room(tx, ROOM, 2, "hello")?;
+            let expected = RoomWaiting {
+                room: room(ROOM),
+                count: 2,
+                oldest: NOON,
+            };
+            assert_eq!(waiting(tx)?, [expected]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_can_name_another_user_to_send_as() {
+        on_empty(|tx| {
+            let user = UserId::parse("@_mesh_a11ce000:example.org").unwrap();
+            let row = NewRoomRow {
+                message: &text_for(ROOM, "hello"),
+                send_as: Some(&user),
+                pair: None,
+                target_packet: None,
+            };
+            insert(tx, &row, NOON)?;
+            assert_eq!(next(tx, &room(ROOM))?.unwrap().send_as, Some(user));
+            Ok(())
+        });
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Accept(u8),
+        Try { room: u8, fails: bool },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..3_u8).prop_map(Step::Accept),
+            (0..3_u8, any::<bool>()).prop_map(|(room, fails)| Step::Try { room, fails }),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn each_room_gets_everything_once_and_in_order_whatever_fails(steps in steps()) {
+            let names = ["!a:example.org", "!b:example.org", "!c:example.org"];
+            let mut store = Store::in_memory().unwrap();
+            let (accepted, got) = store
+                .transaction(|tx| {
+                    let mut accepted: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+                    let mut got: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+                    let mut attempt = |name: &'static str, fails: bool| {
+                        let Some(row) = next(tx, &room(name))? else {
+                            return Ok::<_, StoreError>(false);
+                        };
+                        if fails {
+                            retry(tx, row.id, NOON, "502")?;
+                        } else {
+                            got.entry(name).or_default().push(text_of(&row).to_owned());
+                            sent(tx, row.id, Some(&event("$any:example.org")))?;
+                        }
+                        Ok(true)
+                    };
+                    for (number, step) in (1_u32..).zip(steps) {
+                        match step {
+                            Step::Accept(index) => {
+                                let name = names[usize::from(index)];
+                                let text = format!("text {number}");
+                                accept_for_room(tx, name, number, &text)?;
+                                accepted.entry(name).or_default().push(text);
+                            }
+                            Step::Try { room, fails } => {
+                                attempt(names[usize::from(room)], fails)?;
+                            }
+                        }
+                    }
+                    for name in names {
+                        while attempt(name, false)? {}
+                    }
+                    Ok((accepted, got))
+                })
+                .unwrap();
+            prop_assert_eq!(accepted, got);
+        }
+    }
+}

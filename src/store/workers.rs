@@ -1,0 +1,59 @@
+//! The transactions of those who send: each takes what is next from its outbox.
+
+use super::outbox_mesh::{self, MeshRow};
+use super::outbox_room::{self, RoomRow};
+use super::{Store, StoreError, mesh_report, meta};
+use crate::model::{Destination, Lane, RoomOrAliasId, Timestamp, UserId};
+
+/// What a worker for the mesh finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextMesh {
+    /// This row is due; it is noted as submitted.
+    Due(Box<MeshRow>),
+    /// Nothing before then.
+    Later(Timestamp),
+    /// Nothing waits.
+    Nothing,
+}
+
+impl Store {
+    /// Returns the row that is to be sent to a room next. A room's worker asks again only after that row's outcome is
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
+        self.transaction(|tx| outbox_room::next(tx, room))
+    }
+
+    /// Returns the row that is to be handed to the radio next for a destination and lane, and notes that it is.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_for_mesh(
+        &mut self,
+        to: Destination,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Result<NextMesh, StoreError> {
+        self.transaction(|tx| {
+            if let Some(row) = outbox_mesh::next(tx, to, lane, now)? {
+                mesh_report::submitted(tx, row.id, now)?;
+                return Ok(NextMesh::Due(Box::new(row)));
+            }
+            let due = outbox_mesh::next_due(tx, to, lane, now)?;
+            Ok(due.map_or(NextMesh::Nothing, NextMesh::Later))
+        })
+    }
+
+    /// Returns up to where an account's events were accepted; `None` before the first sync.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn sync_position(&mut self, account: &UserId) -> Result<Option<String>, StoreError> {
+        self.transaction(|tx| meta::sync_position(tx, account))
+    }
+}

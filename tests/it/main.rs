@@ -1,0 +1,25 @@
+//! Tests on real parts: a real homeserver, a Matrix user, the built relay, and its simulated radio. One file a promise.
+#![recursion_limit = "256"]
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod direct;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod reactions;
+#[cfg(test)]
+mod reconnect;
+#[cfg(test)]
+mod replies;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod text;

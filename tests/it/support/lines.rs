@@ -1,0 +1,91 @@
+//! The lines that a program writes, kept and waited for.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::LIMIT;
+
+/// What a program wrote so far, line by line.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    whose: String,
+    so_far: watch::Receiver<Vec<String>>,
+    /// Reads until the program ends, or this is dropped.
+    _reading: JoinSet<()>,
+}
+
+impl Lines {
+    /// Begins to read.
+    pub(crate) fn of(whose: &str, pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (sender, so_far) = watch::channel(Vec::new());
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            let mut pipe = BufReader::new(pipe);
+            let mut bytes = Vec::new();
+            while matches!(pipe.read_until(b'\n', &mut bytes).await, Ok(1..)) {
+                let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                sender.send_modify(|lines| lines.push(line));
+                bytes.clear();
+            }
+        });
+        Self {
+            whose: whose.to_owned(),
+            so_far,
+            _reading: reading,
+        }
+    }
+
+    /// Returns what `pick` makes of the first line, at or after number `from`, that it takes.
+    pub(crate) async fn first<T>(
+        &self,
+        from: usize,
+        what: &str,
+        mut pick: impl FnMut(&str) -> Option<T>,
+    ) -> T {
+        let mut so_far = self.so_far.clone();
+        let mut next = from;
+        let mut found = None;
+        let wait = so_far.wait_for(|lines| {
+            while found.is_none() && next < lines.len() {
+                found = pick(&lines[next]);
+                next += 1;
+            }
+            found.is_some()
+        });
+        let waited = tokio::time::timeout(LIMIT, wait)
+            .await
+            .map(|result| result.is_ok());
+        match (waited, found) {
+            (Ok(true), Some(found)) => found,
+            (Ok(_), _) => panic!(
+                "{} ended before it wrote {what}; it wrote:\n{}",
+                self.whose,
+                self.text()
+            ),
+            (Err(_), _) => {
+                panic!(
+                    "in {} s {} did not write {what}; it wrote:\n{}",
+                    LIMIT.as_secs(),
+                    self.whose,
+                    self.text()
+                )
+            }
+        }
+    }
+
+    /// Returns how many lines there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.so_far.borrow().len()
+    }
+
+    /// Returns what was written so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.so_far.borrow().clone()
+    }
+
+    /// Returns what was written so far, as one text.
+    pub(crate) fn text(&self) -> String {
+        self.all().join("\n")
+    }
+}

@@ -1,0 +1,244 @@
+//! A radio without a radio: `relay simulate`, driven by JSON lines.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::lines::Lines;
+use super::process::relay_program;
+
+/// A node of the mesh that tests speak for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    /// Its identifier.
+    pub(crate) id: &'static str,
+    /// Its long name.
+    pub(crate) long: &'static str,
+    /// Its short name.
+    pub(crate) short: &'static str,
+}
+
+/// A node.
+pub(crate) const BASE: Node = Node {
+    id: "!0a0b0c01",
+    long: "Base Camp",
+    short: "BASE",
+};
+/// Another node.
+pub(crate) const SUMMIT: Node = Node {
+    id: "!0a0b0c02",
+    long: "Summit Hut",
+    short: "SUMM",
+};
+
+static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
+
+/// A simulated radio that listens on loopback.
+#[derive(Debug)]
+pub(crate) struct Radio {
+    port: u16,
+    input: ChildStdin,
+    output: Lines,
+    program: Child,
+}
+
+impl Radio {
+    /// Starts one on a port of its own.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one on that port.
+    pub(crate) async fn start_on(port: u16) -> Self {
+        Self::start_with(&["--listen", &format!("127.0.0.1:{port}")]).await
+    }
+
+    /// Starts one with more arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        let mut command = Command::new(relay_program());
+        command
+            .args(["simulate", "--nodes", "3", "--seed", "7"])
+            .args(arguments);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut program = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the simulated radio runs");
+        let input = program.stdin.take().expect("its input is a pipe");
+        let output = Lines::of(
+            "the radio",
+            program.stdout.take().expect("its output is a pipe"),
+        );
+        let port = output.first(0, "where it listens", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["listening"].as_str()?.rsplit(':').next()?.parse().ok()
+        });
+        let port = port.await;
+        Self {
+            port,
+            input,
+            output,
+            program,
+        }
+    }
+
+    /// Returns the port on which it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A node says something on a channel; returns the packet's id.
+    pub(crate) async fn says(&mut self, node: Node, channel: u8, text: &str) -> u32 {
+        self.sends(node, json!({"channel": channel, "text": text}))
+            .await
+    }
+
+    /// A node answers a packet.
+    pub(crate) async fn replies(&mut self, node: Node, channel: u8, to: u32, text: &str) -> u32 {
+        self.sends(
+            node,
+            json!({"channel": channel, "text": text, "reply_id": to}),
+        )
+        .await
+    }
+
+    /// A node puts an emoji on a packet.
+    pub(crate) async fn taps(&mut self, node: Node, channel: u8, on: u32, emoji: &str) -> u32 {
+        self.sends(
+            node,
+            json!({"channel": channel, "text": emoji, "reply_id": on, "emoji": 1}),
+        )
+        .await
+    }
+
+    /// A node sends a packet with these fields; returns its id.
+    pub(crate) async fn sends(&mut self, node: Node, mut packet: Value) -> u32 {
+        let defaults = json!({
+            "from": node.id, "name": node.long, "short": node.short,
+            "id": PACKETS.fetch_add(1, Ordering::Relaxed),
+        });
+        for (key, value) in defaults.as_object().into_iter().flatten() {
+            if packet.get(key).is_none() {
+                packet[key] = value.clone();
+            }
+        }
+        let from = self.output.count();
+        self.write(&packet).await;
+        let (id, what) = (packet["id"].clone(), format!("that it took {packet}"));
+        let taken = self.output.first(from, &what, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            assert!(
+                line["error"].is_null() || !line["transmitted"].is_null(),
+                "the radio says {line}"
+            );
+            (line["injected"]["id"] == id).then_some(())
+        });
+        taken.await;
+        id.as_u64()
+            .and_then(|id| u32::try_from(id).ok())
+            .expect("a packet's id is a number")
+    }
+
+    /// Makes something go wrong.
+    pub(crate) async fn fault(&mut self, fault: Value) {
+        self.write(&fault).await;
+    }
+
+    /// Waits until a packet with that text is taken, and returns the packet.
+    pub(crate) async fn transmits(&self, text: &str) -> Value {
+        self.transmits_where(&format!("{text:?}"), |packet| packet["text"] == text)
+            .await
+    }
+
+    /// Waits until a packet that is wanted is taken, and returns it.
+    pub(crate) async fn transmits_where(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let what = format!("a transmitted packet: {what}");
+        let packet = self.output.first(0, &what, |line| {
+            let packet = transmitted(line)?;
+            wanted(&packet).then_some(packet)
+        });
+        packet.await
+    }
+
+    /// Returns the texts that were taken so far, in order; a packet that was sent twice stands here once.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let text = |packet: Value| Some(packet["text"].as_str()?.to_owned());
+        self.packets().into_iter().filter_map(text).collect()
+    }
+
+    /// Returns the packets that were taken so far, in order; one that was sent twice stands here once.
+    pub(crate) fn packets(&self) -> Vec<Value> {
+        let mut packets: Vec<Value> = Vec::new();
+        for packet in self
+            .output
+            .all()
+            .iter()
+            .filter_map(|line| transmitted(line))
+        {
+            if packets.iter().all(|earlier| earlier["id"] != packet["id"]) {
+                packets.push(packet);
+            }
+        }
+        packets
+    }
+
+    /// Waits for a line that contains that text.
+    pub(crate) async fn writes(&self, text: &str) {
+        self.output
+            .first(0, text, |line| line.contains(text).then_some(()))
+            .await;
+    }
+
+    /// Ends it, as when its power goes.
+    pub(crate) async fn end(&mut self) {
+        self.program.kill().await.expect("the radio can be ended");
+    }
+
+    /// Returns everything that it wrote.
+    pub(crate) fn log(&self) -> String {
+        self.output.text()
+    }
+
+    async fn write(&mut self, line: &Value) {
+        let line = format!("{line}\n");
+        self.input
+            .write_all(line.as_bytes())
+            .await
+            .expect("the radio reads its input");
+        self.input.flush().await.expect("the radio reads its input");
+    }
+}
+
+/// Returns the packet of a line that says that the radio took one from its client.
+fn transmitted(line: &str) -> Option<Value> {
+    let mut line: Value = serde_json::from_str(line).ok()?;
+    let refused =
+        ["refused", "rate_limited", "duplicate", "lost", "local"].contains(&line["fate"].as_str()?);
+    (!refused && line["transmitted"].is_object()).then(|| line["transmitted"].take())
+}
+
+/// Returns a packet's id.
+pub(crate) fn id_of(packet: &Value) -> u32 {
+    let id = packet["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+    id.unwrap_or_else(|| panic!("a packet has an id: {packet}"))
+}
+
+impl Drop for Radio {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- the radio wrote:\n{}", self.log());
+        }
+    }
+}

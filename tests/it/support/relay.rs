@@ -1,0 +1,188 @@
+//! The relay as a user runs it: the built program, a home of its own, a configuration file.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
+
+use matrix_sdk::ruma::OwnedUserId;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::lines::Lines;
+use super::process::{relay_program, temporary_directory};
+use super::synapse::{PASSWORD, Synapse};
+use super::within;
+
+/// A home directory of a relay, removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    /// Makes an empty one.
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: temporary_directory("relay"),
+        }
+    }
+
+    /// Returns a path in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes its `config.yaml`.
+    pub(crate) fn configure(&self, yaml: &str) {
+        fs::write(self.path("config.yaml"), yaml).expect("the configuration can be written");
+    }
+
+    /// Makes an account, and logs the relay in to it as a person without a terminal does.
+    pub(crate) async fn log_in(&self, synapse: &Synapse) -> OwnedUserId {
+        let username = synapse.register("bot").await;
+        let output = self.log_in_as(synapse.url(), &username, PASSWORD).await;
+        assert!(
+            output.status.success(),
+            "cannot log in: {}",
+            text_of(&output)
+        );
+        format!("@{username}:localhost")
+            .parse()
+            .expect("a user has an identifier")
+    }
+
+    /// Runs `relay auth login`.
+    pub(crate) async fn log_in_as(&self, server: &str, username: &str, password: &str) -> Output {
+        let file = self.path("password");
+        fs::write(&file, password).expect("the password can be written");
+        let arguments = [
+            "auth",
+            "login",
+            "--homeserver",
+            server,
+            "--username",
+            username,
+        ];
+        let arguments = arguments.iter().map(OsStr::new);
+        self.run(arguments.chain([OsStr::new("--password-file"), file.as_os_str()]))
+            .await
+    }
+
+    /// Runs a command of the relay to its end, without a terminal.
+    pub(crate) async fn run<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Output {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        within("the end of the command", command.output())
+            .await
+            .expect("the relay runs")
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub(crate) async fn start(&self) -> Relay {
+        let relay = self.spawn();
+        relay.logs("relay is ready").await;
+        relay
+    }
+
+    /// Starts the daemon.
+    pub(crate) fn spawn(&self) -> Relay {
+        let mut program = self
+            .command()
+            .args(["--log-level", "debug"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the relay runs");
+        let log = Lines::of(
+            "the relay",
+            program.stderr.take().expect("its errors are a pipe"),
+        );
+        Relay { program, log }
+    }
+
+    /// Returns the relay's program with this home and an environment that says nothing else about relays.
+    fn command(&self) -> Command {
+        let mut command = Command::new(relay_program());
+        let ours = |name: &str| name.starts_with("RELAY_") || name.starts_with("MMRELAY_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(ours) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .arg("--home")
+            .arg(self.directory.path())
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// A running daemon; killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    program: Child,
+    log: Lines,
+}
+
+impl Relay {
+    /// Waits for a line in its log that contains that text, also among those that it has written.
+    pub(crate) async fn logs(&self, text: &str) -> String {
+        let pick = |line: &str| line.contains(text).then(|| line.to_owned());
+        self.log
+            .first(0, &format!("a line with {text:?}"), pick)
+            .await
+    }
+
+    /// Returns its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Ends it without warning, as a power cut does.
+    pub(crate) async fn kill(&mut self) {
+        self.program.kill().await.expect("the relay can be killed");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self
+            .program
+            .id()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.expect("the relay runs"), signal).expect("the relay takes signals");
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        within("the relay's end", self.program.wait())
+            .await
+            .expect("the relay can be waited for")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- the relay logged:\n{}", self.log());
+        }
+    }
+}
+
+/// Returns both outputs of a command, as text.
+pub(crate) fn text_of(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}

@@ -1,0 +1,169 @@
+//! What most tests begin with: Alice, a relay, a radio, and rooms tied to the radio's channels.
+
+use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId};
+
+use super::radio::Radio;
+use super::relay::{Home, Relay};
+use super::synapse::Synapse;
+use super::user::{Kind, User};
+
+/// What a scene is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    rooms: Vec<Kind>,
+    routes: Vec<(usize, u8, &'static str)>,
+    matrix: Vec<&'static str>,
+    meshtastic: Vec<&'static str>,
+}
+
+impl Plan {
+    /// A scene with one room on the primary channel.
+    pub(crate) fn one_room(kind: Kind) -> Self {
+        Self::default().room(kind).route(0, 0, "both")
+    }
+
+    /// Adds a room.
+    pub(crate) fn room(mut self, kind: Kind) -> Self {
+        self.rooms.push(kind);
+        self
+    }
+
+    /// Ties a room, by its place in the plan, to a channel.
+    pub(crate) fn route(mut self, room: usize, channel: u8, direction: &'static str) -> Self {
+        self.routes.push((room, channel, direction));
+        self
+    }
+
+    /// Adds a key to the configuration's section `matrix`.
+    pub(crate) fn matrix(mut self, key: &'static str) -> Self {
+        self.matrix.push(key);
+        self
+    }
+
+    /// Adds a key to the configuration's section `meshtastic`.
+    pub(crate) fn meshtastic(mut self, key: &'static str) -> Self {
+        self.meshtastic.push(key);
+        self
+    }
+
+    /// Makes all of it, and starts the relay.
+    pub(crate) async fn start(self) -> Scene {
+        let stage = self.set_up().await;
+        stage.raise_the_curtain().await
+    }
+
+    /// Makes all of it, but does not start the relay yet.
+    pub(crate) async fn set_up(self) -> Stage {
+        let synapse = Synapse::shared().await;
+        let home = Home::new();
+        let (alice, bot, radio) = tokio::join!(
+            User::new(synapse, "Alice"),
+            home.log_in(synapse),
+            Radio::start()
+        );
+        let mut rooms = Vec::new();
+        for kind in &self.rooms {
+            rooms.push(alice.create_room(*kind, std::slice::from_ref(&bot)).await);
+        }
+        home.configure(&self.configuration(&rooms, radio.port()));
+        Stage {
+            alice,
+            bot,
+            radio,
+            rooms,
+            home,
+        }
+    }
+
+    fn configuration(&self, rooms: &[OwnedRoomId], port: u16) -> String {
+        let routes = self.routes.iter().map(|(room, channel, direction)| {
+            let route = format!("meshtastic_channel: {channel}, direction: {direction}");
+            format!("- {{id: '{}', {route}}}", rooms[*room])
+        });
+        let mut meshtastic = vec![
+            "connection_type: tcp".to_owned(),
+            "host: 127.0.0.1".to_owned(),
+            format!("port: {port}"),
+            "message_delay: 2.02".to_owned(),
+        ];
+        meshtastic.extend(self.meshtastic.iter().map(|key| (*key).to_owned()));
+        [
+            section("matrix", self.matrix.iter().map(|key| (*key).to_owned())),
+            section("matrix_rooms", routes),
+            section("meshtastic", meshtastic),
+        ]
+        .concat()
+    }
+}
+
+fn section(name: &str, lines: impl IntoIterator<Item = String>) -> String {
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|line| format!("  {line}\n"))
+        .collect();
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("{name}:\n{}", lines.concat())
+    }
+}
+
+/// Everything but a running relay.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// A person in Matrix, who has made all the rooms.
+    pub(crate) alice: User,
+    /// The relay's account.
+    pub(crate) bot: OwnedUserId,
+    /// The radio.
+    pub(crate) radio: Radio,
+    /// The rooms, as planned.
+    pub(crate) rooms: Vec<OwnedRoomId>,
+    /// The relay's home.
+    pub(crate) home: Home,
+}
+
+impl Stage {
+    /// Starts the relay, and waits until it is in all the rooms.
+    pub(crate) async fn raise_the_curtain(self) -> Scene {
+        let Self {
+            alice,
+            bot,
+            radio,
+            rooms,
+            home,
+        } = self;
+        let relay = home.start().await;
+        for room in &rooms {
+            alice.sees_join(room, &bot).await;
+        }
+        Scene {
+            relay,
+            radio,
+            room: rooms[0].clone(),
+            rooms,
+            alice,
+            bot,
+            home,
+        }
+    }
+}
+
+/// Everything, running. Whatever ends the test ends all of it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// The relay.
+    pub(crate) relay: Relay,
+    /// The radio.
+    pub(crate) radio: Radio,
+    /// The first room.
+    pub(crate) room: OwnedRoomId,
+    /// All rooms, as planned.
+    pub(crate) rooms: Vec<OwnedRoomId>,
+    /// A person in Matrix, who has made all the rooms.
+    pub(crate) alice: User,
+    /// The relay's account.
+    pub(crate) bot: OwnedUserId,
+    /// The relay's home.
+    pub(crate) home: Home,
+}

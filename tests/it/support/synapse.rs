@@ -1,0 +1,161 @@
+//! A real homeserver: one for the whole run, with users of its own for every test.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use matrix_sdk::reqwest;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::LIMIT;
+use super::process::{temporary_directory, virtual_environment};
+
+/// The password of every account.
+pub(crate) const PASSWORD: &str = "a password for tests only";
+
+static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
+static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
+
+/// A homeserver on loopback. It is stopped when this process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Synapse {
+    url: String,
+    /// Its standard input is what keeps the homeserver alive.
+    _keeper: Child,
+}
+
+impl Synapse {
+    /// Returns the homeserver of this run; the first who asks starts it.
+    pub(crate) async fn shared() -> &'static Self {
+        SYNAPSE.get_or_init(Self::start).await
+    }
+
+    /// Returns where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Makes an account whose name begins with `name` and is used by nobody else; returns its localpart.
+    pub(crate) async fn register(&self, name: &str) -> String {
+        let username = format!("{name}{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+        let request = json!({
+            "username": username, "password": PASSWORD, "inhibit_login": true,
+            "auth": {"type": "m.login.dummy"},
+        });
+        let answer = reqwest::Client::new()
+            .post(format!("{}/_matrix/client/v3/register", self.url))
+            .body(request.to_string())
+            .send()
+            .await
+            .expect("the homeserver answers");
+        assert!(
+            answer.status().is_success(),
+            "cannot register: {:?}",
+            answer.text().await
+        );
+        username
+    }
+
+    /// Returns an event as the server keeps it, and so as everybody but its readers sees it.
+    pub(crate) async fn stored(&self, token: &str, room: &str, event: &str) -> Value {
+        let mut url = url::Url::parse(&self.url).expect("the homeserver has a URL");
+        url.path_segments_mut()
+            .expect("an HTTP URL has segments")
+            .extend(["_matrix", "client", "v3", "rooms", room, "event", event]);
+        let answer = reqwest::Client::new()
+            .get(url)
+            .bearer_auth(token)
+            .send()
+            .await;
+        let text = answer
+            .expect("the homeserver answers")
+            .text()
+            .await
+            .expect("an answer has text");
+        serde_json::from_str(&text).expect("an event is JSON")
+    }
+
+    async fn start() -> Self {
+        let environment = virtual_environment();
+        let directory = temporary_directory("synapse").keep();
+        let port = free_port();
+        write_configuration(&directory, port);
+
+        let python = environment.join("bin/python");
+        let command = |config: &[&str]| {
+            let mut command = Command::new(&python);
+            command.args(config).current_dir(&directory);
+            command
+        };
+        let mut keeper = command(&["-c", include_str!("synapse_keeper.py")]);
+        keeper.arg(&directory).arg(&python);
+        keeper.args([
+            "-m",
+            "synapse.app.homeserver",
+            "--config-path",
+            "homeserver.yaml",
+        ]);
+        let mut keeper = keeper
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("Python runs");
+
+        let url = format!("http://127.0.0.1:{port}");
+        let started = Instant::now();
+        while reqwest::get(format!("{url}/_matrix/client/versions"))
+            .await
+            .is_err()
+        {
+            if matches!(keeper.try_wait(), Ok(Some(_))) || started.elapsed() > LIMIT {
+                drop(keeper.stdin.take());
+                let mut output = String::new();
+                keeper
+                    .stderr
+                    .take()
+                    .map(|mut pipe| pipe.read_to_string(&mut output));
+                panic!("the homeserver did not start: {output}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Self {
+            url,
+            _keeper: keeper,
+        }
+    }
+}
+
+fn write_configuration(directory: &Path, port: u16) {
+    let config = include_str!("synapse.yaml")
+        .replace("DIRECTORY", &directory.display().to_string())
+        .replace("PORT", &port.to_string());
+    let log = format!(
+        "version: 1\nhandlers: {{file: {{class: logging.FileHandler, filename: '{}/homeserver.log'}}}}\n\
+         root: {{level: WARNING, handlers: [file]}}\n",
+        directory.display()
+    );
+    // A key is 32 random bytes in base64; this server talks to no other, so any will do.
+    let key = "ed25519 a_test AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
+    for (name, content) in [
+        ("homeserver.yaml", &*config),
+        ("log.yaml", &*log),
+        ("signing.key", key),
+    ] {
+        fs::write(directory.join(name), content).expect("a temporary file can be written");
+    }
+}
+
+/// Returns a port that nobody listens on. (Somebody could take it before we do: then the run fails, and says so.)
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener
+        .local_addr()
+        .expect("a listener has an address")
+        .port()
+}

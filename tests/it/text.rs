@@ -1,0 +1,272 @@
+//! Text crosses, both ways, in order, to the rooms and channels that the configuration ties together.
+
+use serde_json::json;
+
+use crate::support::radio::{BASE, SUMMIT};
+use crate::support::scene::{Plan, Scene};
+use crate::support::user::{BOTH_KINDS, Kind};
+
+async fn crosses_both_ways(kind: Kind) {
+    let mut scene = Plan::one_room(kind).start().await;
+
+    let packet = scene.radio.says(BASE, 0, "hello from the mesh").await;
+    let text = "[Base Camp/LongFast]: hello from the mesh";
+    let seen = scene.alice.sees_text(&scene.room, text).await;
+    assert_eq!(seen.event["sender"], scene.bot.as_str());
+    assert_eq!(seen.encrypted, kind == Kind::Encrypted);
+    assert_eq!(seen.content("/msgtype"), "m.text");
+    assert_eq!(seen.content("/formatted_body"), &json!(null));
+    assert_eq!(seen.content("/m.mentions"), &json!({}));
+    assert_eq!(seen.content("/meshtastic_id"), packet);
+    assert_eq!(seen.content("/meshtastic_longname"), "Base Camp");
+    assert_eq!(seen.content("/meshtastic_shortname"), "BASE");
+    assert_eq!(seen.content("/meshtastic_meshnet"), "LongFast");
+    assert_eq!(seen.content("/meshtastic_portnum"), "TEXT_MESSAGE_APP");
+    assert_eq!(seen.content("/meshtastic_text"), "hello from the mesh");
+
+    scene.alice.send(&scene.room, "hello from Matrix").await;
+    let packet = scene.radio.transmits("Alice[M]: hello from Matrix").await;
+    assert_eq!(packet["channel"], 0);
+    assert_eq!(packet["port"], 1);
+    assert_eq!(packet["want_ack"], true);
+    assert_ne!(packet["id"], 0);
+}
+
+#[tokio::test]
+async fn a_text_crosses_both_ways_in_a_plain_room() {
+    crosses_both_ways(Kind::Plain).await;
+}
+
+#[tokio::test]
+async fn a_text_crosses_both_ways_in_an_encrypted_room() {
+    crosses_both_ways(Kind::Encrypted).await;
+}
+
+#[tokio::test]
+async fn a_burst_of_500_arrives_in_order_and_once() {
+    for kind in BOTH_KINDS {
+        let mut scene = Plan::one_room(kind).start().await;
+        for number in 0..500 {
+            scene.radio.says(BASE, 0, &format!("number {number}")).await;
+        }
+        scene
+            .alice
+            .sees_text(&scene.room, "[Base Camp/LongFast]: number 499")
+            .await;
+        let texts: Vec<_> = scene.alice.history(&scene.room).await.into_iter().collect();
+        let texts: Vec<_> = texts.iter().map(|seen| seen.body().to_owned()).collect();
+        let wanted = (0..500).map(|number| format!("[Base Camp/LongFast]: number {number}"));
+        assert_eq!(texts, wanted.collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn what_alice_writes_is_transmitted_in_order_and_once() {
+    let scene = Plan::one_room(Kind::Encrypted).start().await;
+    for number in 0..5 {
+        scene
+            .alice
+            .send(&scene.room, &format!("number {number}"))
+            .await;
+    }
+    scene.radio.transmits("Alice[M]: number 4").await;
+    let wanted = (0..5).map(|number| format!("Alice[M]: number {number}"));
+    assert_eq!(scene.radio.texts(), wanted.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_packet_heard_twice_is_posted_once() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let packet = json!({"channel": 0, "text": "said once", "id": 0x0BAD_CAFE});
+    scene.radio.sends(BASE, packet.clone()).await;
+    scene.radio.sends(BASE, packet).await;
+    scene.radio.says(BASE, 0, "the last word").await;
+    scene
+        .alice
+        .sees_text(&scene.room, "[Base Camp/LongFast]: the last word")
+        .await;
+    assert_eq!(bodies(&scene, 0), ["said once", "the last word"]);
+}
+
+#[tokio::test]
+async fn two_rooms_on_one_channel_both_get_the_mesh_but_not_each_other() {
+    let plan = Plan::default().room(Kind::Plain).room(Kind::Encrypted);
+    let mut scene = plan.route(0, 0, "both").route(1, 0, "both").start().await;
+
+    scene.radio.says(BASE, 0, "to both").await;
+    for room in &scene.rooms {
+        scene
+            .alice
+            .sees_text(room, "[Base Camp/LongFast]: to both")
+            .await;
+    }
+
+    scene.alice.send(&scene.rooms[0], "from the first").await;
+    scene.alice.send(&scene.rooms[1], "from the second").await;
+    scene.radio.transmits("Alice[M]: from the first").await;
+    scene.radio.transmits("Alice[M]: from the second").await;
+
+    scene.radio.says(BASE, 0, "the last word").await;
+    for room in &scene.rooms {
+        scene
+            .alice
+            .sees_text(room, "[Base Camp/LongFast]: the last word")
+            .await;
+    }
+    assert_eq!(
+        bodies(&scene, 0),
+        ["to both", "from the first", "the last word"]
+    );
+    assert_eq!(
+        bodies(&scene, 1),
+        ["to both", "from the second", "the last word"]
+    );
+}
+
+#[tokio::test]
+async fn with_two_channels_in_one_room_a_reply_goes_where_its_target_came_from() {
+    let plan = Plan::default()
+        .room(Kind::Plain)
+        .route(0, 0, "both")
+        .route(0, 1, "both");
+    let mut scene = plan.start().await;
+
+    scene.radio.says(BASE, 0, "on the first").await;
+    let other = scene.radio.says(SUMMIT, 1, "on the second").await;
+    scene
+        .alice
+        .sees(&scene.room, "the first", |seen| {
+            seen.body().ends_with("on the first")
+        })
+        .await;
+    let second = |seen: &crate::support::user::Seen| seen.body().ends_with("on the second");
+    let second = scene.alice.sees(&scene.room, "the second", second).await;
+
+    scene.alice.send(&scene.room, "to the first listed").await;
+    assert_eq!(
+        scene.radio.transmits("Alice[M]: to the first listed").await["channel"],
+        0
+    );
+    scene
+        .alice
+        .reply(&scene.room, &second.id, "to the second")
+        .await;
+    let packet = scene.radio.transmits("Alice[M]: to the second").await;
+    assert_eq!(packet["channel"], 1);
+    assert_eq!(packet["reply_id"], other);
+}
+
+#[tokio::test]
+async fn a_one_way_room_carries_one_way() {
+    let plan = Plan::default().room(Kind::Plain).room(Kind::Plain);
+    let mut scene = plan
+        .route(0, 0, "to_matrix")
+        .route(1, 0, "to_mesh")
+        .start()
+        .await;
+
+    scene.alice.send(&scene.rooms[0], "stays in Matrix").await;
+    scene.alice.send(&scene.rooms[1], "goes to the mesh").await;
+    scene.radio.transmits("Alice[M]: goes to the mesh").await;
+    assert_eq!(scene.radio.texts(), ["Alice[M]: goes to the mesh"]);
+
+    scene.radio.says(BASE, 0, "to the first only").await;
+    scene
+        .alice
+        .sees_text(&scene.rooms[0], "[Base Camp/LongFast]: to the first only")
+        .await;
+    // Rooms are independent: that it is not in the second is only sure once a later message of its own has passed.
+    scene.alice.send(&scene.rooms[1], "the last word").await;
+    scene.radio.transmits("Alice[M]: the last word").await;
+    assert_eq!(bodies(&scene, 1), ["goes to the mesh", "the last word"]);
+}
+
+#[tokio::test]
+async fn what_is_typed_on_the_radio_itself_is_relayed() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    scene.alice.send(&scene.room, "who are you?").await;
+    let own = scene.radio.transmits("Alice[M]: who are you?").await["from"].clone();
+    scene
+        .radio
+        .sends(
+            BASE,
+            json!({"from": own, "channel": 0, "text": "typed on the radio"}),
+        )
+        .await;
+    let seen = scene
+        .alice
+        .sees(&scene.room, "what was typed on the radio", |seen| {
+            seen.content("/meshtastic_text") == "typed on the radio"
+        });
+    seen.await;
+}
+
+#[tokio::test]
+async fn what_is_not_for_the_air_stays_on_the_ground() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let room = &scene.room;
+    let notice = json!({"msgtype": "m.notice", "body": "from another bot"});
+    scene.alice.send_message(room, notice).await;
+    let suppressed = json!({"msgtype": "m.text", "body": "marked", "mmrelay_suppress": true});
+    scene.alice.send_message(room, suppressed).await;
+    scene.alice.send(room, "!help").await;
+    scene.alice.send(room, "// between us").await;
+    let relayed = json!({"msgtype": "m.text", "body": "from another relay", "meshtastic_id": 7,
+        "meshtastic_longname": "Far", "meshtastic_shortname": "FAR", "meshtastic_meshnet": "Far"});
+    scene.alice.send_message(room, relayed).await;
+    scene.alice.send(room, "the last word").await;
+    scene.radio.transmits("Alice[M]: the last word").await;
+    assert_eq!(scene.radio.texts(), ["Alice[M]: the last word"]);
+}
+
+#[tokio::test]
+async fn only_allowed_users_transmit() {
+    let plan = Plan::one_room(Kind::Plain).matrix("allowed_users: ['@nobody:example.org']");
+    let mut scene = plan.start().await;
+    scene.alice.send(&scene.room, "not allowed").await;
+    scene.radio.says(BASE, 0, "but she may read").await;
+    scene
+        .alice
+        .sees_text(&scene.room, "[Base Camp/LongFast]: but she may read")
+        .await;
+    scene.relay.stop().await;
+    assert_eq!(scene.radio.texts(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_emote_says_who_does_it() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let emote = json!({"msgtype": "m.emote", "body": "waves"});
+    scene.alice.send_message(&scene.room, emote).await;
+    scene.radio.transmits("* Alice[M] waves").await;
+}
+
+#[tokio::test]
+async fn a_long_text_is_sent_in_parts_that_fit() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let text = "word ".repeat(80);
+    let sent = scene.alice.send(&scene.room, text.trim()).await;
+    let parts = ["1/3", "2/3", "3/3"];
+    let mut joined = String::new();
+    for part in parts {
+        let packet = scene.radio.transmits_where(part, |packet| {
+            packet["text"]
+                .as_str()
+                .is_some_and(|text| text.contains(part))
+        });
+        let packet = packet.await;
+        let text = packet["text"].as_str().unwrap_or_default();
+        assert!(text.len() <= 200, "{text:?} has {} bytes", text.len());
+        joined += text
+            .split_once(part)
+            .map_or("", |(_, rest)| rest.trim_start_matches(':'));
+    }
+    assert_eq!(joined.split_whitespace().count(), 80, "{sent}: {joined}");
+}
+
+/// The bodies in a room, without the prefix of the mesh.
+fn bodies(scene: &Scene, room: usize) -> Vec<String> {
+    let messages = scene.alice.messages(&scene.rooms[room]);
+    let body = |body: &str| body.rsplit("]: ").next().unwrap_or(body).to_owned();
+    messages.iter().map(|seen| body(seen.body())).collect()
+}
