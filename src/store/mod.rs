@@ -385,6 +385,44 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&path_in(&directory)).unwrap();
+        let long = "x".repeat(100_000);
+        let batch = |tx: &Tx<'_>| {
+            told::remember(tx, "short", Timestamp(9))?;
+            told::remember(tx, &long, Timestamp(9))
+        };
+        store
+            .connection
+            .pragma_update(None, "max_page_count", 1)
+            .unwrap();
+        let error = store.transaction(batch).unwrap_err();
+        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        let is_told = store.transaction(|tx| told::is_told(tx, "short", Timestamp(1)));
+        assert!(!is_told.unwrap());
+        store
+            .connection
+            .pragma_update(None, "max_page_count", 10_000)
+            .unwrap();
+        store.transaction(batch).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_another_program_holds_is_an_error_that_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let mut store = Store::open(&path).unwrap();
+        store.connection.busy_timeout(Duration::ZERO).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mark = |tx: &Tx<'_>| told::remember(tx, "a", Timestamp(9));
+        assert!(matches!(store.transaction(mark), Err(StoreError::Busy(_))));
+        other.execute_batch("ROLLBACK").unwrap();
+        store.transaction(mark).unwrap();
+    }
+
+    #[test]
     fn a_database_of_another_program_is_refused_and_stays_as_it_is_to_the_byte() {
         let directory = tempfile::tempdir().unwrap();
         let path = path_in(&directory);
