@@ -33,8 +33,10 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    for difference in &loaded.differences {
-        info!("differs from MMRelay: {difference}");
+    if loaded.is_mmrelay {
+        for difference in &loaded.differences {
+            info!("differs from MMRelay: {difference}");
+        }
     }
     Box::pin(daemon::run(loaded.config, home, lock)).await
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Report, Wrong, printable};
 use super::section::{Field, Reader};
-use super::unbuilt::is_unbuilt;
+use super::unbuilt::unbuilt_sentence;
 use super::yaml::{self, Node};
 use super::{Config, mmrelay, read};
 
@@ -136,9 +136,8 @@ fn read_all(
     let read = reader.finish();
     let mut report = read.report;
     for field in &read.given {
-        if is_unbuilt(&field.path, &field.node.value) {
-            let wrong = Wrong::new("is not built yet, and does nothing so far");
-            report.warning(&field.origin, &field.path, wrong);
+        if let Some(sentence) = unbuilt_sentence(&field.path, &field.node.value) {
+            report.warning(&field.origin, &field.path, Wrong::new(sentence));
         }
     }
     let loaded = Loaded {
@@ -362,7 +361,7 @@ meshtastic:
         let text = SHORTEST.replace("host:", "port: 1, port: 4404, host:");
         assert_eq!(
             warnings(&text),
-            ["config.yaml:3:45: port: is given twice: the last one counts"]
+            ["config.yaml:3:45: meshtastic.port: is given twice: the last one counts"]
         );
     }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::home::Lock;
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
-use crate::store::{Database, meta, parked};
+use crate::store::{Database, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -136,7 +136,7 @@ impl Account {
             let position = self.database.run(move |store| {
                 let position = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
-                    parked::unpark_all(tx)?;
+                    outbox_room::unpark_all(tx)?;
                     meta::sync_position(tx, &account)
                 })?;
                 ledger

@@ -110,7 +110,7 @@ impl EventLoop {
         };
         for told in committed {
             // Who waited may have been stopped.
-            drop(told.send(()));
+            let _ = told.send(());
         }
         for event in events.iter() {
             match event {

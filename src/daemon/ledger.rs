@@ -15,10 +15,7 @@ use crate::model::{
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{
-    MeshState, StoreError, Tx, direct, mesh_facts, mesh_waiting, meta, nodes, parked, retention,
-    seen, told,
-};
+use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
 
 use super::facts;
 
@@ -48,7 +45,7 @@ pub struct Ledger {
     radio: NodeNum,
     account: Option<OwnedUserId>,
     keep_days: u32,
-    keep_pairs: u32,
+    keep_pairs: u64,
     unparked_at: Timestamp,
     first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
@@ -62,7 +59,7 @@ impl Ledger {
         tx: &Tx<'_>,
         mut bridge: Bridge,
         keep_days: u32,
-        keep_pairs: u32,
+        keep_pairs: u64,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
@@ -77,7 +74,7 @@ impl Ledger {
                 "the radio may or may not have taken these, trying again under the same ids"
             );
         }
-        parked::unpark_all(tx)?;
+        outbox_room::unpark_all(tx)?;
         Ok(Self {
             bridge,
             radio,
@@ -165,7 +162,7 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_waiting::expire(tx, now)?;
+        let expired = mesh_report::expire(tx, now)?;
         if !expired.is_empty() {
             warn!(
                 packets = expired.len(),
@@ -178,8 +175,8 @@ impl Ledger {
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;
-            for entry in parked::all(tx)? {
-                parked::unpark(tx, entry.room.as_deref())?;
+            for entry in outbox_room::parked(tx)? {
+                outbox_room::unpark(tx, entry.room.as_deref())?;
             }
             outcome
                 .rooms
@@ -201,7 +198,7 @@ impl Ledger {
                 self.radio = profile.own.num;
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
-                mesh_waiting::adopt_radio(tx, self.radio)?;
+                mesh_report::adopt_radio(tx, self.radio)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -256,7 +253,7 @@ impl Ledger {
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
-        parked::unpark(tx, Some(&id))?;
+        outbox_room::unpark(tx, Some(&id))?;
         outcome.rooms.insert(id);
         Ok(())
     }
@@ -278,7 +275,7 @@ impl Ledger {
             RoomOutcome::Parked { account, error } => {
                 error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
                 let id = outbox_room::room_of(tx, outbox)?;
-                parked::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
+                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
             }
             RoomOutcome::Refused { error } => {
                 error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
@@ -327,7 +324,7 @@ impl Ledger {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(mesh_facts::queue_of(tx, outbox)?);
+        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
         Ok(())
     }
 
@@ -392,14 +389,14 @@ impl Ledger {
             Action::Withdraw { room, event } => {
                 outcome
                     .withdrawn
-                    .extend(mesh_facts::submitted_of(tx, &room, &event)?);
-                let rows = mesh_waiting::withdraw(tx, &room, &event)?;
+                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
+                let rows = mesh_report::withdraw(tx, &room, &event)?;
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
             }
             Action::Rewrite { outbox, payload } => {
-                mesh_waiting::rewrite(tx, outbox, &payload, None)?;
+                mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {

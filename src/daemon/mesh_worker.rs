@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::model::{Destination, Lane, OutboxId, RadioOutcome, SendReport, Timestamp};
 use crate::radio::Submission;
-use crate::store::{Database, StoreError, mesh_report, outbox_mesh};
+use crate::store::{Database, NextMesh, StoreError};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl InFlight {
                     .remove(outbox);
                 if let Some(told) = waiting {
                     // The worker may have been stopped.
-                    drop(told.send(()));
+                    let _ = told.send(());
                 }
             }
         }
@@ -121,19 +121,13 @@ impl MeshWorker {
         }
         let (destination, lane) = (self.destination, self.lane);
         let now = Timestamp::now();
-        let next = self.database.run(move |store| {
-            store.transaction(|tx| match outbox_mesh::next(tx, destination, lane, now)? {
-                Some(row) => {
-                    mesh_report::submitted(tx, row.id, now)?;
-                    Ok(Ok(row))
-                }
-                None => Ok(Err(outbox_mesh::next_due(tx, destination, lane, now)?)),
-            })
-        });
+        let next = self
+            .database
+            .run(move |store| store.next_for_mesh(destination, lane, now));
         let row = match next.await? {
-            Ok(row) => row,
-            Err(Some(due)) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
-            Err(None) => return Ok(Step::Nothing),
+            NextMesh::Due(row) => row,
+            NextMesh::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
+            NextMesh::Nothing => return Ok(Step::Nothing),
         };
         let verdict = self.in_flight.add(row.id);
         let submission = Submission {

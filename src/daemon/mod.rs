@@ -1,15 +1,15 @@
 //! Builds the parts, runs them, stops them. The only place that knows all of them.
 
-mod account;
-mod backoff;
-mod event_loop;
-mod facts;
-mod ledger;
-mod mesh_worker;
-mod queues;
-mod reports;
-mod room_worker;
-mod supervisor;
+pub mod account;
+pub mod backoff;
+pub mod event_loop;
+pub mod facts;
+pub mod ledger;
+pub mod mesh_worker;
+pub mod queues;
+pub mod reports;
+pub mod room_worker;
+pub mod supervisor;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
     let (ledger, waiting, known_nodes, last_accepted) = store
         .transaction(|tx| {
             let days = config.database.keep_days;
-            let pairs = u32::try_from(config.database.msg_map.msgs_to_keep).unwrap_or(u32::MAX);
+            let pairs = config.database.msg_map.msgs_to_keep;
             let ledger = Ledger::open(tx, bridge, days, pairs, start)?;
             let known = nodes::all(tx, ledger.radio())?;
             Ok((

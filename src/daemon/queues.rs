@@ -103,7 +103,7 @@ impl Queues {
     pub fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
             // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
-            drop(self.withdrawals.try_send(*row));
+            let _ = self.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
             let start = &self.start_room;

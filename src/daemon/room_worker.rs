@@ -15,13 +15,11 @@ use crate::model::{
     OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
     TransactionId,
 };
-use crate::store::{Database, StoreError, outbox_room};
+use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
 use super::reports::Reports;
 
-/// A row that is due but cannot go yet is not looked at more often.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
@@ -91,23 +89,9 @@ impl<S: SendToRoom> RoomWorker<S> {
             },
         };
         let room = self.room.clone();
-        let now = Timestamp::now();
-        let next = self.database.run(move |store| {
-            store.transaction(|tx| {
-                let found = outbox_room::next(tx, &room, None, 1, now)?;
-                let due = outbox_room::next_due(tx, &room, now)?;
-                Ok((found, due))
-            })
-        });
-        let (mut found, due) = next.await?;
-        for (row, error) in &found.refused {
-            error!(room = %self.room, outbox = %row, error, "a message cannot be sent and is given up");
-        }
-        let Some(row) = found.rows.pop() else {
-            return Ok(match due {
-                Some(due) => Step::Wait(due.since(now).max(SHORTEST_WAIT)),
-                None => Step::Nothing,
-            });
+        let next = self.database.run(move |store| store.next_for_room(&room));
+        let Some(row) = next.await? else {
+            return Ok(Step::Nothing);
         };
         let outcome = sender
             .send(
