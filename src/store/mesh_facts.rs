@@ -304,6 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_radio_was_asked_to_take_is_found_by_its_event() {
+        on_empty(|tx| {
+            let one = event("$one:example.org");
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
+            submitted(tx, rows[0].0, NOON)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, [rows[0].0]);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
     fn a_row_tells_its_message_and_its_queue_even_after_it_was_refused() {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
