@@ -1,1 +1,95 @@
-//! The commands.
+//! The commands: arguments in, exit code out.
+
+mod auth;
+mod config;
+mod globals;
+mod simulate;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon;
+
+pub use globals::Globals;
+
+/// Carries messages between a Meshtastic mesh radio and Matrix rooms.
+///
+/// Without a command it runs as a daemon in the foreground.
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, arg_required_else_help = false)]
+#[command(after_help = "Example: relay --home /var/lib/relay run")]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon, in the foreground (as without a command).
+    #[command(after_help = "Example: relay run --log-level debug")]
+    Run,
+    /// Log in to Matrix, out of it, or look at the login.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
+    /// Check the configuration, write a new one, or show where things are.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Behave like a radio, to try the relay without one.
+    Simulate(simulate::SimulateArgs),
+}
+
+/// Runs the command that the process's arguments name, and returns the exit code: 0 done, 1 failed, 2 wrong
+/// arguments or configuration.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_closed) => ExitCode::FAILURE,
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    let globals = arguments.globals;
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            None | Some(Command::Run) => daemon::run(&globals).await,
+            Some(Command::Auth(command)) => auth::run(command, &globals).await,
+            Some(Command::Config(command)) => config::run(command, &globals),
+            Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
+        }
+    });
+    // A read of standard input may still be under way on a blocking thread: do not wait for it.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| report(&error))
+}
+
+/// Prints an error with its whole chain of causes.
+fn report(error: &anyhow::Error) -> ExitCode {
+    use std::io::Write as _;
+
+    let mut text = format!("error: {error}");
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    // Nowhere left to report to if standard error is closed.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    ExitCode::FAILURE
+}

@@ -1,1 +1,57 @@
-//! `config.yaml`, checked.
+//! `config.yaml`, checked: every value here is in range, spelled right and of a type of its own.
+//!
+//! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
+//! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
+
+mod matrix;
+mod meshtastic;
+mod operation;
+mod pattern;
+mod rooms;
+mod secret;
+mod template;
+
+pub use matrix::{E2ee, Homeserver, Invites, LoginUser, Matrix, Recipients, SenderLimit};
+pub use meshtastic::{
+    Backlog, ChannelUse, Connection, Edits, EncryptedAction, Feedback, LongMessages, Media,
+    Meshtastic, MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle,
+    SensorType,
+};
+pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
+pub use pattern::{UserPattern, UserPatternError};
+pub use rooms::{ChannelRef, Direction, MappedRoom};
+pub use secret::Secret;
+pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `matrix`: the account, who may transmit, what messages of the mesh look like.
+    pub matrix: Matrix,
+    /// `matrix_rooms`: which room goes with which channel; never empty. The order matters: of two channels in
+    /// one room, the first gets what has no target.
+    pub matrix_rooms: Vec<MappedRoom>,
+    /// `meshtastic`: the radio, and what goes on the air.
+    pub meshtastic: Meshtastic,
+    /// `database`: our own data.
+    pub database: Database,
+    /// `health`: when we count as unhealthy.
+    pub health: Health,
+    /// `logging`: what is logged, and where.
+    pub logging: Logging,
+}
+
+impl Config {
+    /// Makes a configuration of what has no default; everything else has its default.
+    #[must_use]
+    pub fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {
+        Self {
+            matrix: Matrix::default(),
+            matrix_rooms,
+            meshtastic: Meshtastic::new(connection),
+            database: Database::default(),
+            health: Health::default(),
+            logging: Logging::default(),
+        }
+    }
+}

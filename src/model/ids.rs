@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use matrix_sdk::ruma::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    RoomId, RoomOrAliasId, UserId,
+    EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedTransactionId,
+    OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 
 /// Why a text is not an identifier.

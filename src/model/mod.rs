@@ -15,7 +15,8 @@ pub use event::{
 };
 pub use ids::{
     ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, UserId,
+    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId,
+    TransactionId, UserId,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,

@@ -1,3 +1,4 @@
 //! The radio's side: one link, its session and its pace.
 
+pub mod codec;
 pub mod proto;

@@ -1,0 +1,279 @@
+//! `meshtastic`: the radio, and what goes on the air.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::Secret;
+use super::template::{MeshVariable, Template};
+use crate::model::NodeNum;
+
+/// The section `meshtastic`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meshtastic {
+    /// `connection_type`, with `host` and `port`, `serial_port`, or `ble_address` and `ble_pin`.
+    pub connection: Connection,
+    /// The mesh's name in prefixes and event fields; `None`: the primary channel's name.
+    pub meshnet_name: Option<String>,
+    /// What crosses beside texts.
+    pub message_interactions: MessageInteractions,
+    /// What a Matrix reaction becomes on the mesh.
+    pub reaction_style: ReactionStyle,
+    /// Messages go from Matrix to the mesh at all.
+    pub broadcast_enabled: bool,
+    /// Texts of detection sensors are relayed.
+    pub detection_sensor: bool,
+    /// As what.
+    pub detection_sensor_type: SensorType,
+    /// Alerts mention the room.
+    pub alert_mentions_room: bool,
+    /// Which ports are relayed.
+    pub packet_routing: PacketRouting,
+    /// Nodes whose messages are not relayed.
+    pub ignore_nodes: Vec<NodeNum>,
+    /// Packets that came by MQTT are relayed.
+    pub relay_mqtt: bool,
+    /// Whether only authors who consent are relayed.
+    pub respect_ok_to_mqtt: OkToMqtt,
+    /// From the radio's acceptance of a text to the next; never under [`Meshtastic::SHORTEST_DELAY`].
+    pub message_delay: Duration,
+    /// Messages of Matrix get a prefix.
+    pub prefix_enabled: bool,
+    /// That prefix.
+    pub prefix_format: Template<MeshVariable>,
+    /// Texts longer than a packet.
+    pub long_messages: LongMessages,
+    /// When a Matrix message is too old to transmit.
+    pub max_message_age: Duration,
+    /// What is sent after an outage.
+    pub backlog: Backlog,
+    /// When traffic is spaced or waits.
+    pub channel_use: ChannelUse,
+    /// What an edit after sending does.
+    pub edits: Edits,
+    /// What media become.
+    pub media: Media,
+    /// Which signs the sender of a Matrix message sees.
+    pub delivery_feedback: Feedback,
+    /// The answer to a direct message; `None`: none.
+    pub dm_reply: Option<String>,
+    /// The radio is given the time after connecting.
+    pub set_time: bool,
+}
+
+/// The one link to the radio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// Over the network.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port, normally 4403.
+        port: u16,
+    },
+    /// Over a cable.
+    Serial {
+        /// The device's path; `None`: the one likely port.
+        serial_port: Option<PathBuf>,
+    },
+    /// Over Bluetooth.
+    Ble {
+        /// The radio's address or name.
+        ble_address: String,
+        /// Its pairing code.
+        ble_pin: Option<Secret<String>>,
+    },
+}
+
+/// What crosses beside texts, both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageInteractions {
+    /// Replies.
+    pub replies: bool,
+    /// Reactions.
+    pub reactions: bool,
+}
+
+/// What a Matrix reaction becomes on the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReactionStyle {
+    /// A tapback.
+    Tapback,
+    /// A text.
+    Text,
+}
+
+/// As what a detection sensor's text is posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SensorType {
+    /// `m.text`.
+    Text,
+    /// `m.notice`.
+    Notice,
+}
+
+/// Which ports are relayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PacketRouting {
+    /// Further ports relayed like texts.
+    pub chat_portnums: Vec<PortNum>,
+    /// Ports never relayed.
+    pub disabled_portnums: Vec<PortNum>,
+    /// What happens to packets that the radio could not decrypt.
+    pub encrypted_action: EncryptedAction,
+}
+
+/// A port number of the mesh's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortNum(pub u32);
+
+/// What happens to packets that the radio could not decrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncryptedAction {
+    /// They are counted and forgotten.
+    Drop,
+}
+
+/// Whether the author's consent to publication outside the mesh is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OkToMqtt {
+    /// Everything is relayed.
+    Off,
+    /// To rooms that anyone may join, only with consent.
+    PublicRooms,
+    /// Everywhere only with consent.
+    Always,
+}
+
+/// Texts longer than a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongMessages {
+    /// They are split.
+    pub split: bool,
+    /// Into parts of at most so many bytes, prefix and counter included: 40 to 232.
+    pub part_bytes: usize,
+    /// Into at most so many parts: 1 to 9.
+    pub max_parts: usize,
+    /// What happens to what needs more.
+    pub overflow: Overflow,
+}
+
+/// What happens to a text that is too long even when split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is refused whole, and its sender told why.
+    Refuse,
+    /// It is cut, and its sender told.
+    Cut,
+}
+
+/// What is sent after an outage, per room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// So many of the newest messages.
+    pub newest: u32,
+    /// So far apart.
+    pub spacing: Duration,
+}
+
+/// Percent of channel utilisation from which traffic waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelUse {
+    /// Above it, texts are spaced to 10 seconds.
+    pub slow_above: u8,
+    /// Above it, texts wait.
+    pub stop_above: u8,
+}
+
+/// What an edit does to a message that was sent already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edits {
+    /// The new text is sent as a reply to the original.
+    Resend,
+    /// Nothing; only what is still queued is changed.
+    Queued,
+    /// Nothing, not even to what is queued.
+    Ignore,
+}
+
+/// What media become on the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// A note with the caption.
+    Note,
+    /// Nothing.
+    Ignore,
+}
+
+/// Which signs the sender of a Matrix message sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feedback {
+    /// All.
+    Reactions,
+    /// Only ⏳ ❌ 🚫 ⌛.
+    Failures,
+    /// None.
+    Off,
+}
+
+impl Connection {
+    /// The port of the radio's own TCP server.
+    pub const TCP_PORT: u16 = 4403;
+}
+
+impl Meshtastic {
+    /// The firmware takes one text in two seconds; anything closer is refused by it.
+    pub const SHORTEST_DELAY: Duration = Duration::from_millis(2020);
+
+    /// Makes the section with everything but the connection at its default.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            meshnet_name: None,
+            message_interactions: MessageInteractions {
+                replies: true,
+                reactions: true,
+            },
+            reaction_style: ReactionStyle::Tapback,
+            broadcast_enabled: true,
+            detection_sensor: true,
+            detection_sensor_type: SensorType::Text,
+            alert_mentions_room: false,
+            packet_routing: PacketRouting {
+                chat_portnums: Vec::new(),
+                disabled_portnums: Vec::new(),
+                encrypted_action: EncryptedAction::Drop,
+            },
+            ignore_nodes: Vec::new(),
+            relay_mqtt: true,
+            respect_ok_to_mqtt: OkToMqtt::Off,
+            message_delay: Duration::from_millis(2050),
+            prefix_enabled: true,
+            prefix_format: Template::<MeshVariable>::standard(),
+            long_messages: LongMessages {
+                split: true,
+                part_bytes: 200,
+                max_parts: 3,
+                overflow: Overflow::Refuse,
+            },
+            max_message_age: Duration::from_hours(1),
+            backlog: Backlog {
+                newest: 20,
+                spacing: Duration::from_secs(10),
+            },
+            channel_use: ChannelUse {
+                slow_above: 25,
+                stop_above: 40,
+            },
+            edits: Edits::Resend,
+            media: Media::Note,
+            delivery_feedback: Feedback::Reactions,
+            dm_reply: Some(
+                "This node is a bridge to Matrix and cannot deliver private messages. \
+                 Please write on the channel."
+                    .to_owned(),
+            ),
+            set_time: true,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `database`, `health`, `logging`: how the daemon runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The section `database`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// Our database; relative to the home directory.
+    pub path: PathBuf,
+    /// For so many days, pairs and seen ids are kept.
+    pub keep_days: u32,
+    /// The map of messages.
+    pub msg_map: MsgMap,
+}
+
+/// The map of packets and events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MsgMap {
+    /// So many pairs are kept even when they are older than `keep_days`.
+    pub msgs_to_keep: u64,
+}
+
+/// The section `health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// After so long without the radio we count as unhealthy.
+    pub radio_away: Duration,
+}
+
+/// The section `logging`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// What is logged of our own code.
+    pub level: Level,
+    /// In which form.
+    pub format: LogFormat,
+    /// Also to a file.
+    pub log_to_file: bool,
+    /// That file; relative to the home directory.
+    pub filename: PathBuf,
+    /// From so many bytes on, a new file is begun.
+    pub max_log_size: u64,
+    /// So many old files are kept.
+    pub backup_count: usize,
+    /// Colour on a terminal.
+    pub color_enabled: bool,
+    /// Levels of single components, in the order in which they were written.
+    pub debug: Vec<(Component, Level)>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// A person must act.
+    Error,
+    /// We recovered, or dropped something.
+    Warn,
+    /// State changes.
+    Info,
+    /// Each message.
+    Debug,
+    /// Bytes.
+    Trace,
+}
+
+/// In which form the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A part of the program whose level can be set on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// The radio's side.
+    Radio,
+    /// The Matrix side.
+    Matrix,
+    /// The decisions.
+    Bridge,
+    /// The database.
+    Store,
+    /// The parts' life.
+    Daemon,
+    /// The simulated radio.
+    Simulator,
+    /// The Matrix SDK, and the crates that it is made of.
+    MatrixSdk,
+    /// HTTP, TLS and name look-ups.
+    Http,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("database/relay.sqlite"),
+            keep_days: 30,
+            msg_map: MsgMap { msgs_to_keep: 500 },
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            radio_away: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            format: LogFormat::Text,
+            log_to_file: false,
+            filename: PathBuf::from("logs/relay.log"),
+            max_log_size: 5 * 1024 * 1024,
+            backup_count: 5,
+            color_enabled: true,
+            debug: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}

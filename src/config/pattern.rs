@@ -1,0 +1,109 @@
+//! Users named one by one or by a glob.
+
+use std::fmt;
+use std::str::FromStr;
+
+use wildmatch::WildMatch;
+
+use crate::model::{OwnedUserId, UserId};
+
+/// A user id, or a glob over user ids: `*` stands for any characters, `?` for one (`@*:example.org`).
+/// Upper and lower case differ, as in user ids.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UserPattern {
+    /// One user.
+    User(OwnedUserId),
+    /// Everyone whose whole id matches.
+    Glob(WildMatch),
+}
+
+/// Why a text is not a user pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a user id: expected `@name:server`, or a glob as in `@*:example.org`")]
+pub struct UserPatternError(String);
+
+impl UserPattern {
+    /// Returns whether this user is meant.
+    #[must_use]
+    pub fn matches(&self, user: &UserId) -> bool {
+        match self {
+            Self::User(id) => id == user,
+            Self::Glob(glob) => glob.matches(user.as_str()),
+        }
+    }
+
+    /// Returns whether users of any server are meant: the glob names no server.
+    #[must_use]
+    pub fn is_server_open(&self) -> bool {
+        match self {
+            Self::User(_) => false,
+            Self::Glob(glob) => !glob.to_string().contains(':'),
+        }
+    }
+}
+
+impl FromStr for UserPattern {
+    type Err = UserPatternError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || UserPatternError(text.to_owned());
+        if text.contains(['*', '?']) {
+            let plausible = text.starts_with(['@', '*', '?'])
+                && text.len() <= 255
+                && !text.contains(char::is_whitespace);
+            return plausible
+                .then(|| Self::Glob(WildMatch::new(text)))
+                .ok_or_else(error);
+        }
+        OwnedUserId::try_from(text)
+            .map(Self::User)
+            .map_err(|_| error())
+    }
+}
+
+impl fmt::Display for UserPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "{id}"),
+            Self::Glob(glob) => write!(f, "{glob}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str) -> OwnedUserId {
+        OwnedUserId::try_from(id).unwrap()
+    }
+
+    #[test]
+    fn a_glob_matches_whole_ids_only() {
+        let pattern: UserPattern = "@*:example.org".parse().unwrap();
+        assert!(pattern.matches(&user("@alice:example.org")));
+        assert!(!pattern.matches(&user("@alice:example.org.evil.example")));
+        assert!(!pattern.matches(&user("@alice:notexample.org")));
+    }
+
+    #[test]
+    fn a_plain_id_matches_that_user_alone() {
+        let pattern: UserPattern = "@alice:example.org".parse().unwrap();
+        assert!(pattern.matches(&user("@alice:example.org")));
+        assert!(!pattern.matches(&user("@alice2:example.org")));
+    }
+
+    #[test]
+    fn what_could_never_match_a_user_is_refused() {
+        for wrong in [
+            "alice",
+            "alice:example.org",
+            "",
+            "example.*",
+            "@alice",
+            "@a b*:example.org",
+        ] {
+            assert!(wrong.parse::<UserPattern>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Growing delays between tries, with jitter.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+/// Delays of half a second, doubling up to a minute, each made up to a quarter longer by chance.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// No delay is longer, jitter aside.
+    pub const LONGEST: Duration = Duration::from_secs(60);
+    const FIRST: Duration = Duration::from_millis(500);
+
+    /// Counts a failure and returns how long to wait.
+    pub fn next(&mut self) -> Duration {
+        let doublings = self.failures.min(10);
+        self.failures = self.failures.saturating_add(1);
+        let delay = Self::FIRST.saturating_mul(1 << doublings).min(Self::LONGEST);
+        delay.mul_f64(rand::rng().random_range(1.0..1.25))
+    }
+
+    /// Returns how many failures were counted in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Starts afresh, after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_minute_and_start_afresh_after_a_success() {
+        let mut backoff = Backoff::default();
+        let first = backoff.next();
+        assert!((500..625).contains(&first.as_millis()), "{first:?}");
+        for _ in 0..20 {
+            backoff.next();
+        }
+        assert!(backoff.next() >= Backoff::LONGEST);
+        backoff.reset();
+        assert!(backoff.next() < Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,137 @@
+//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, waits for
+//! the verdict, and takes the next. The pacer decides when which of the candidates goes on the air.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::model::{Destination, Lane, OutboxId, RadioOutcome, SendReport, Timestamp};
+use crate::radio::Submission;
+use crate::store::{Database, NextMesh, StoreError};
+
+/// How long to wait when the database cannot be read.
+const DATABASE_DELAY: Duration = Duration::from_secs(5);
+
+/// Rows that the pacer holds, and who waits for their verdict.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight {
+    rows: Arc<Mutex<HashMap<OutboxId, oneshot::Sender<()>>>>,
+}
+
+impl InFlight {
+    fn add(&self, row: OutboxId) -> oneshot::Receiver<()> {
+        let (told, verdict) = oneshot::channel();
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(row, told);
+        verdict
+    }
+
+    /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
+    pub fn settle(&self, report: &SendReport) {
+        let SendReport::Radio { outbox, outcome, .. } = report else { return };
+        match outcome {
+            // Comes after the radio took the packet: nobody waits any more.
+            RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {}
+            RadioOutcome::Accepted { .. }
+            | RadioOutcome::Retry { .. }
+            | RadioOutcome::Refused(_) => {
+                let waiting =
+                    self.rows.lock().unwrap_or_else(PoisonError::into_inner).remove(outbox);
+                if let Some(told) = waiting {
+                    // The worker may have been stopped.
+                    drop(told.send(()));
+                }
+            }
+        }
+    }
+}
+
+/// What such a worker needs.
+pub struct MeshWorker {
+    /// Its destination.
+    pub destination: Destination,
+    /// Its lane.
+    pub lane: Lane,
+    /// The tables.
+    pub database: Database,
+    /// The radio's pacer.
+    pub submissions: mpsc::Sender<Submission>,
+    /// Whether the link is ready: rows stay in the table until it is, where they can still be withdrawn.
+    pub ready: watch::Receiver<bool>,
+    /// Rung when there may be something new in the table.
+    pub wake: Arc<Notify>,
+    /// Rows whose verdict is awaited.
+    pub in_flight: InFlight,
+}
+
+impl MeshWorker {
+    /// Works until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let step = tokio::select! {
+                () = stop.cancelled() => return,
+                step = self.step() => step,
+            };
+            let wait = match step {
+                Ok(Step::Sent) => continue,
+                Ok(Step::Nothing) => None,
+                Ok(Step::Wait(wait)) => Some(wait),
+                Ok(Step::RadioGone) => return,
+                Err(error) => {
+                    error!(destination = %self.destination, %error, "cannot read the outbox, trying again");
+                    Some(DATABASE_DELAY)
+                }
+            };
+            let timer = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    /// Cancel safe: a row handed to the pacer and not settled stays in the table as submitted, and goes on at the
+    /// next start under the same packet id.
+    async fn step(&mut self) -> Result<Step, StoreError> {
+        if self.ready.wait_for(|ready| *ready).await.is_err() {
+            return Ok(Step::RadioGone);
+        }
+        let (destination, lane) = (self.destination, self.lane);
+        let now = Timestamp::now();
+        let next = self.database.run(move |store| store.next_for_mesh(destination, lane, now));
+        let row = match next.await? {
+            NextMesh::Due(row) => row,
+            NextMesh::Later(when) => return Ok(Step::Wait(when.since(now))),
+            NextMesh::Nothing => return Ok(Step::Nothing),
+        };
+        let verdict = self.in_flight.add(row.id);
+        let submission =
+            Submission { outbox: row.id, packet: row.packet, message: row.message };
+        if self.submissions.send(submission).await.is_err() {
+            return Ok(Step::RadioGone);
+        }
+        // An error says that the event loop has ended.
+        drop(verdict.await);
+        Ok(Step::Sent)
+    }
+}
+
+enum Step {
+    /// A row has its verdict; there may be another.
+    Sent,
+    /// The table holds nothing for this destination and lane.
+    Nothing,
+    /// Not before this time has passed.
+    Wait(Duration),
+    /// The radio's task has ended.
+    RadioGone,
+}

@@ -1,0 +1,132 @@
+//! One worker for each room: takes the oldest row, sends it, reports, and takes the next.
+//!
+//! The outbox table is the truth: the worker remembers nothing that matters, so that stopping it at any
+//! instruction loses nothing and repeats at most the last send, under the same transaction id.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::model::{
+    OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
+    TransactionId,
+};
+use crate::store::{Database, StoreError};
+
+use super::backoff::Backoff;
+use super::input::Reports;
+
+/// How long to wait when the database cannot be read.
+const DATABASE_DELAY: Duration = Duration::from_secs(5);
+
+/// Sends one event to a room. The Matrix adapter does it; a test can.
+pub trait SendToRoom: Clone + Send + Sync + 'static {
+    /// Sends `content` under `transaction`, and returns what became of it.
+    fn send(
+        &self,
+        room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        now: Timestamp,
+    ) -> impl Future<Output = RoomOutcome> + Send;
+}
+
+/// What a room's worker needs.
+pub struct RoomWorker<S> {
+    /// Its room.
+    pub room: OwnedRoomOrAliasId,
+    /// The tables.
+    pub database: Database,
+    /// Who sends; `None` while no session is open.
+    pub sender: watch::Receiver<Option<S>>,
+    /// Rung when there may be something new in the table.
+    pub wake: Arc<Notify>,
+    /// Where outcomes go.
+    pub reports: Reports,
+}
+
+impl<S: SendToRoom> RoomWorker<S> {
+    /// Works until `stop`; a send under way is waited for.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::default();
+        loop {
+            let wait = match self.step(&mut backoff, &stop).await {
+                Ok(Step::Sent) => continue,
+                Ok(Step::Nothing) => None,
+                Ok(Step::Wait(wait)) => Some(wait),
+                Err(error) => {
+                    error!(room = %self.room, %error, "cannot read the outbox, trying again");
+                    Some(DATABASE_DELAY)
+                }
+            };
+            let pause = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => self.wake.notified().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = pause => {}
+            }
+        }
+    }
+
+    async fn step(
+        &mut self,
+        backoff: &mut Backoff,
+        stop: &CancellationToken,
+    ) -> Result<Step, StoreError> {
+        let sender = tokio::select! {
+            () = stop.cancelled() => return Ok(Step::Nothing),
+            sender = current(&mut self.sender) => match sender {
+                Some(sender) => sender,
+                None => return Ok(Step::Nothing),
+            },
+        };
+        let room = self.room.clone();
+        let Some(row) = self.database.run(move |store| store.next_for_room(&room)).await? else {
+            return Ok(Step::Nothing);
+        };
+        let outcome =
+            sender.send(&self.room, &row.transaction, &row.message.content, Timestamp::now()).await;
+        debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
+        let step = match &outcome {
+            RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
+                backoff.reset();
+                Step::Sent
+            }
+            RoomOutcome::Retry { after, error } => {
+                let wait = after.unwrap_or_default().max(backoff.next());
+                if backoff.failures() == 1 {
+                    warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
+                }
+                Step::Wait(wait)
+            }
+            RoomOutcome::Parked { .. } => {
+                backoff.next();
+                Step::Wait(Backoff::LONGEST)
+            }
+        };
+        self.reports.committed(SendReport::Room { outbox: row.id, outcome }).await;
+        Ok(step)
+    }
+}
+
+enum Step {
+    /// A row has ended; there may be another.
+    Sent,
+    /// The table holds nothing for this room.
+    Nothing,
+    /// Not before this time has passed.
+    Wait(Duration),
+}
+
+/// Waits until there is a sender; `None` when there will never be one again.
+async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
+    sender.wait_for(Option::is_some).await.ok().and_then(|sender| sender.clone())
+}

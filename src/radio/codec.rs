@@ -1,0 +1,420 @@
+//! Bytes to frames and back, as on the radio's TCP and serial links; both directions are framed alike.
+//!
+//! A frame is `94 C3`, its length as two bytes (big endian, at most 512), and that many bytes of protobuf.
+//! There is no checksum, and `94 C3` is common inside a frame (it occurs in UTF-8), so it is looked for only
+//! outside plausible frames. What is not a frame is noise or a radio's debug text: it is counted and handed
+//! over as [`Item::Log`], never an error. What the frames hold is none of this file's business.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio_util::bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+/// The first two bytes of every frame.
+const MAGIC: [u8; 2] = [0x94, 0xC3];
+
+/// Magic and length.
+const HEADER: usize = 4;
+
+/// The most bytes that a frame holds, either way.
+pub const FRAME_LIMIT: usize = 512;
+
+/// What is written before the first frame: it ends a half-read header, and begins none.
+pub const WAKE: [u8; 32] = [0xC3; 32];
+
+/// After that time an incomplete frame is taken for noise that looks like a header. The longest frame takes
+/// 45 ms on a serial line.
+pub const STALE_AFTER: Duration = Duration::from_secs(4);
+
+/// What stands on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A frame's protobuf, without the header. May be empty, and need not be valid protobuf.
+    Frame(Bytes),
+    /// Bytes outside frames: debug text of a serial radio, or noise.
+    Log(Bytes),
+}
+
+/// Why bytes cannot be framed.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The other side would drop it.
+    #[error("the frame has {size} bytes, a radio's link takes {FRAME_LIMIT}")]
+    TooLong {
+        /// Its bytes.
+        size: usize,
+    },
+    /// The link failed; only there because [`Decoder`] wants it.
+    #[error("the link failed")]
+    Io(#[from] io::Error),
+}
+
+/// Takes frames out of a stream of bytes, and puts them into one.
+///
+/// The buffer of undecoded bytes is the caller's, as with every [`Decoder`]; it never needs to hold more than one
+/// frame and what was read with it.
+#[derive(Debug, Default)]
+pub struct Codec {
+    skipped: u64,
+    incomplete_since: Option<Instant>,
+}
+
+/// What the front of the buffer is.
+enum Front {
+    /// A whole frame with that many bytes of payload.
+    Frame(usize),
+    /// The beginning of a frame.
+    Incomplete,
+    /// Not a frame, for that many bytes.
+    Noise(usize),
+}
+
+impl Codec {
+    /// Makes one that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns how many bytes were outside frames so far.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Returns when [`Codec::resync`] wants to be called: only if `buffer`, with nothing left to decode, begins with
+    /// an incomplete frame. Its age counts from the first call that sees it.
+    pub fn deadline(&mut self, buffer: &BytesMut, now: Instant) -> Option<Instant> {
+        if buffer.is_empty() {
+            self.incomplete_since = None;
+            return None;
+        }
+        Some(*self.incomplete_since.get_or_insert(now) + STALE_AFTER)
+    }
+
+    /// Drops one byte of a frame that has been incomplete for [`STALE_AFTER`], and returns whether it did: then there
+    /// may be frames to decode in what it had swallowed.
+    pub fn resync(&mut self, buffer: &mut BytesMut, now: Instant) -> bool {
+        let stale = self
+            .incomplete_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= STALE_AFTER);
+        if !stale || buffer.is_empty() {
+            return false;
+        }
+        self.incomplete_since = None;
+        buffer.advance(1);
+        self.skipped += 1;
+        true
+    }
+
+    fn log(&mut self, bytes: BytesMut) -> Item {
+        self.skipped += bytes.len() as u64;
+        self.incomplete_since = None;
+        Item::Log(bytes.freeze())
+    }
+}
+
+impl Decoder for Codec {
+    type Item = Item;
+    type Error = CodecError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Item>, CodecError> {
+        match front(buffer) {
+            Front::Frame(length) => {
+                self.incomplete_since = None;
+                buffer.advance(HEADER);
+                Ok(Some(Item::Frame(buffer.split_to(length).freeze())))
+            }
+            Front::Incomplete => Ok(None),
+            Front::Noise(length) => {
+                let noise = buffer.split_to(length);
+                Ok(Some(self.log(noise)))
+            }
+        }
+    }
+
+    /// Like [`Decoder::decode`]; what is left of an incomplete frame at the end is noise.
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Item>, CodecError> {
+        match self.decode(buffer)? {
+            Some(item) => Ok(Some(item)),
+            None if buffer.is_empty() => Ok(None),
+            None => {
+                let rest = buffer.split();
+                Ok(Some(self.log(rest)))
+            }
+        }
+    }
+}
+
+impl Encoder<&[u8]> for Codec {
+    type Error = CodecError;
+
+    fn encode(&mut self, frame: &[u8], buffer: &mut BytesMut) -> Result<(), CodecError> {
+        let size = frame.len();
+        let length = u16::try_from(size)
+            .ok()
+            .filter(|_| size <= FRAME_LIMIT)
+            .ok_or(CodecError::TooLong { size })?;
+        buffer.reserve(HEADER + size);
+        buffer.put_slice(&MAGIC);
+        buffer.put_u16(length);
+        buffer.put_slice(frame);
+        Ok(())
+    }
+}
+
+impl Encoder<Bytes> for Codec {
+    type Error = CodecError;
+
+    fn encode(&mut self, frame: Bytes, buffer: &mut BytesMut) -> Result<(), CodecError> {
+        self.encode(frame.as_ref(), buffer)
+    }
+}
+
+/// Tells what stands at the front. A header that cannot be one is noise for its first byte only: the byte that
+/// failed may begin the next frame (`94 94 C3 …`).
+fn front(buffer: &[u8]) -> Front {
+    let noise = buffer
+        .iter()
+        .enumerate()
+        .position(|(at, _)| may_be_header(buffer.get(at..).unwrap_or_default()))
+        .unwrap_or(buffer.len());
+    if noise > 0 {
+        return Front::Noise(noise);
+    }
+    let &[_, _, high, low, ref payload @ ..] = buffer else {
+        return Front::Incomplete;
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if payload.len() < length {
+        return Front::Incomplete;
+    }
+    Front::Frame(length)
+}
+
+/// Returns whether the bytes are a header, or its beginning.
+fn may_be_header(bytes: &[u8]) -> bool {
+    match *bytes {
+        [] => false,
+        [first] => first == MAGIC[0],
+        [first, second] => [first, second] == MAGIC,
+        [first, second, high] => [first, second] == MAGIC && plausible(high, 0),
+        [first, second, high, low, ..] => [first, second] == MAGIC && plausible(high, low),
+    }
+}
+
+fn plausible(high: u8, low: u8) -> bool {
+    usize::from(u16::from_be_bytes([high, low])) <= FRAME_LIMIT
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut buffer = BytesMut::new();
+        Codec::new().encode(payload, &mut buffer).unwrap();
+        buffer.to_vec()
+    }
+
+    /// Feeds the pieces one after the other; returns the frames, and everything outside them.
+    fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>, u64) {
+        let (mut codec, mut buffer) = (Codec::new(), BytesMut::new());
+        let (mut frames, mut noise) = (Vec::new(), Vec::new());
+        let mut take = |item| match item {
+            Item::Frame(bytes) => frames.push(bytes.to_vec()),
+            Item::Log(bytes) => noise.extend_from_slice(&bytes),
+        };
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            while let Some(item) = codec.decode(&mut buffer).unwrap() {
+                take(item);
+            }
+        }
+        while let Some(item) = codec.decode_eof(&mut buffer).unwrap() {
+            take(item);
+        }
+        (frames, noise, codec.skipped())
+    }
+
+    #[test]
+    fn a_frame_has_its_header_before_it() {
+        assert_eq!(framed(b"abc"), b"\x94\xC3\x00\x03abc");
+        assert_eq!(decode([framed(b"abc").as_slice()]).0, [b"abc"]);
+    }
+
+    #[test]
+    fn an_empty_frame_is_a_frame() {
+        let bytes = [framed(b""), framed(b"x")].concat();
+        assert_eq!(decode([bytes.as_slice()]).0, [b"".as_slice(), b"x"]);
+    }
+
+    #[test]
+    fn a_frame_of_512_bytes_passes_and_one_more_does_not() {
+        assert_eq!(decode([framed(&[7; 512]).as_slice()]).0, [[7; 512]]);
+        let refused = Codec::new().encode([7; 513].as_slice(), &mut BytesMut::new());
+        assert!(matches!(refused, Err(CodecError::TooLong { size: 513 })));
+    }
+
+    #[test]
+    fn the_magic_inside_a_frame_means_nothing() {
+        for text in ["oui \u{2014}\u{e0} demain", "\u{414}\u{e9}", "\u{1f469}"] {
+            let bytes = [framed(text.as_bytes()), framed(b"next")].concat();
+            let (frames, noise, _) = decode([bytes.as_slice()]);
+            assert_eq!(frames, [text.as_bytes(), b"next"]);
+            assert!(noise.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_byte_that_ends_a_header_may_begin_the_next() {
+        for before in [
+            b"\x94".as_slice(),
+            b"\x94\x94",
+            b"\x94\xC3",
+            b"\x94\xC3\x02\x01",
+            b"\x94\xC3\xFF\xFF",
+            b"\x94\xC3\x94",
+            b"\x94\xC3\x03",
+        ] {
+            let bytes = [before, &framed(b"found")].concat();
+            let (frames, noise, skipped) = decode([bytes.as_slice()]);
+            assert_eq!(frames, [b"found"], "after {before:02x?}");
+            assert_eq!(noise, before);
+            assert_eq!(skipped, before.len() as u64);
+        }
+    }
+
+    #[test]
+    fn wake_bytes_and_log_lines_are_handed_over_as_such() {
+        let line = b"\x1b[32mINFO  | boot\x1b[0m\r\n";
+        let bytes = [&WAKE[..], line, &framed(b"a"), line, &framed(b"b")].concat();
+        let (frames, noise, _) = decode([bytes.as_slice()]);
+        assert_eq!(frames, [b"a", b"b"]);
+        assert_eq!(noise, [&WAKE[..], line, line].concat());
+    }
+
+    #[test]
+    fn an_incomplete_frame_at_the_end_is_noise() {
+        let (frames, noise, _) = decode([b"\x94\xC3\x00\x05abc".as_slice()]);
+        assert!(frames.is_empty());
+        assert_eq!(noise, b"\x94\xC3\x00\x05abc");
+    }
+
+    #[test]
+    fn a_header_that_swallows_frames_is_given_up_after_a_while() {
+        let (mut codec, start) = (Codec::new(), Instant::now());
+        let mut buffer = BytesMut::from(
+            [b"\x94\xC3\x01\xF0", &framed(b"real")[..]]
+                .concat()
+                .as_slice(),
+        );
+        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert_eq!(codec.deadline(&buffer, start), Some(start + STALE_AFTER));
+        let later = start + STALE_AFTER / 2;
+        assert_eq!(codec.deadline(&buffer, later), Some(start + STALE_AFTER));
+        assert!(!codec.resync(&mut buffer, later));
+        assert!(codec.resync(&mut buffer, start + STALE_AFTER));
+        let mut items = Vec::new();
+        while let Some(item) = codec.decode(&mut buffer).unwrap() {
+            items.push(item);
+        }
+        assert_eq!(
+            items.last(),
+            Some(&Item::Frame(Bytes::from_static(b"real")))
+        );
+        assert_eq!(codec.deadline(&buffer, later), None);
+    }
+
+    #[test]
+    fn each_frame_has_its_own_time() {
+        let (mut codec, start) = (Codec::new(), Instant::now());
+        let mut buffer = BytesMut::from(&b"\x94\xC3\x00\x02a"[..]);
+        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert!(codec.deadline(&buffer, start).is_some());
+        buffer.extend_from_slice(b"b\x94");
+        assert!(codec.decode(&mut buffer).unwrap().is_some());
+        let later = start + STALE_AFTER;
+        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert!(!codec.resync(&mut buffer, later));
+        assert_eq!(codec.deadline(&buffer, later), Some(later + STALE_AFTER));
+    }
+
+    /// Bytes in which the magic and its parts are frequent.
+    fn bytes(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![2 => Just(0x94), 2 => Just(0xC3), 1 => 0u8..3, 3 => any::<u8>()];
+        vec(byte, length)
+    }
+
+    /// Noise that cannot be the beginning of a plausible header, not even together with what follows it.
+    fn harmless() -> impl Strategy<Value = Vec<u8>> {
+        vec(prop_oneof![Just(0xC3), 3u8..0x94, 0x95u8..=0xFF], 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_cut_anywhere_decode_the_same(
+            parts in vec((harmless(), bytes(0..300)), 0..6),
+            cuts in vec(1usize..40, 1..40),
+        ) {
+            let mut stream = Vec::new();
+            for (noise, payload) in &parts {
+                stream.extend_from_slice(noise);
+                stream.extend_from_slice(&framed(payload));
+            }
+            let mut pieces = Vec::new();
+            let mut rest = stream.as_slice();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            let (frames, noise, _) = decode(pieces);
+            let expected: Vec<_> = parts.iter().map(|(_, payload)| payload.clone()).collect();
+            let outside: Vec<u8> = parts.iter().flat_map(|(noise, _)| noise.clone()).collect();
+            prop_assert_eq!(&frames, &expected);
+            prop_assert_eq!(&noise, &outside);
+            prop_assert_eq!(decode(stream.chunks(1)).0, expected);
+        }
+
+        #[test]
+        fn every_byte_of_anything_is_accounted_for(stream in bytes(0..2000), size in 1usize..50) {
+            let (frames, noise, skipped) = decode(stream.chunks(size));
+            let framed: usize = frames.iter().map(|frame| frame.len() + HEADER).sum();
+            prop_assert_eq!(framed + noise.len(), stream.len());
+            prop_assert_eq!(skipped, noise.len() as u64);
+            prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_LIMIT));
+        }
+
+        #[test]
+        fn after_any_noise_a_frame_is_found_again_in_time(noise in bytes(0..600), payload in bytes(0..200)) {
+            let (mut codec, mut now) = (Codec::new(), Instant::now());
+            let mut buffer = BytesMut::from(noise.as_slice());
+            let mut found = false;
+            // The same frame over and over, as heartbeats are answered: at the latest when the longest
+            // false header is filled, one of them is recognised.
+            for _ in 0..700 {
+                buffer.extend_from_slice(&framed(&payload));
+                loop {
+                    while let Some(item) = codec.decode(&mut buffer).unwrap() {
+                        found |= item == Item::Frame(Bytes::copy_from_slice(&payload));
+                    }
+                    let Some(deadline) = codec.deadline(&buffer, now) else { break };
+                    now = deadline;
+                    codec.resync(&mut buffer, now);
+                }
+                if found {
+                    break;
+                }
+            }
+            prop_assert!(found);
+        }
+    }
+}
