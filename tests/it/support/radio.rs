@@ -41,7 +41,8 @@ static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
 pub(crate) struct Radio {
     port: u16,
     input: ChildStdin,
-    output: Lines,
+    /// The lines that it writes.
+    pub(crate) output: Lines,
     program: Child,
 }
 
@@ -53,10 +54,14 @@ impl Radio {
 
     /// Starts one on that address.
     pub(crate) async fn start_on(address: &str) -> Self {
+        Self::start_with(address, 3).await
+    }
+
+    /// Starts one on that address, with so many other nodes around it.
+    pub(crate) async fn start_with(address: &str, nodes: usize) -> Self {
         let mut program = Command::new(relay_program())
-            .args([
-                "simulate", "--listen", address, "--nodes", "3", "--seed", "7",
-            ])
+            .args(["simulate", "--listen", address, "--seed", "7"])
+            .args(["--nodes", &nodes.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -202,7 +207,8 @@ impl Radio {
         self.output.text()
     }
 
-    async fn write(&mut self, line: &Value) {
+    /// Hands it a line, and does not wait until it has read it.
+    pub(crate) async fn write(&mut self, line: &Value) {
         let line = format!("{line}\n");
         self.input
             .write_all(line.as_bytes())
@@ -213,7 +219,7 @@ impl Radio {
 }
 
 /// Returns the packet of a line that says that the radio took one from its client.
-fn transmitted(line: &str) -> Option<Value> {
+pub(crate) fn transmitted(line: &str) -> Option<Value> {
     let mut line: Value = serde_json::from_str(line).ok()?;
     let refused = ["refused", "rate_limited", "duplicate"].contains(&line["fate"].as_str()?);
     (!refused && line["transmitted"].is_object()).then(|| line["transmitted"].take())
@@ -228,7 +234,7 @@ pub(crate) fn id_of(packet: &Value) -> u32 {
 impl Drop for Radio {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("--- the radio wrote:\n{}", self.log());
+            eprintln!("--- the radio wrote:\n{}", self.log());
         }
     }
 }
