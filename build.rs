@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["proto/recording.proto"], ["proto"])?;
+    let files = protox::compile(["proto/recording.proto", "proto/wire.proto"], ["proto"])?;
     prost_build::Config::new().compile_fds(files)?;
     Ok(())
 }

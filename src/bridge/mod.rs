@@ -1,137 +1,174 @@
 //! The bridge's decisions: an event and the facts about it in, actions out. No I/O, no clock, no await.
+//!
+//! [`Bridge::questions`] says what has to be looked up for an event, [`Bridge::decide`] what is to be done. What the bridge
+//! keeps in memory it is told again after a restart: the radio as it is set up, and the rooms that are joined.
 
+mod action;
+mod facts;
+mod format;
+mod notice;
+mod policy;
+mod questions;
+mod relation;
+mod route;
+mod split;
+mod text;
+mod to_matrix;
+mod to_mesh;
+
+pub use action::{Action, MeshSource, NewPair};
+pub use facts::{Facts, Questions, Reported, SeenKey, Target};
+pub use notice::Refused;
+pub use policy::DropReason;
+pub use route::RouteProblem;
+pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
+
+use crate::config::Config;
 use crate::model::{
-    Destination, Lane, MatrixEvent, MessagePair, NodeNum, OutboxId, OwnedEventId, OwnedRoomId,
-    OwnedUserId, PacketId, RadioPayload, RadioText, RoomContent, RoomMessage, Timestamp,
+    Channel, Event, Lane, MatrixEvent, NodeNum, OwnedUserId, RadioEvent, RadioOutcome,
+    RadioProfile, SendReport, Timestamp,
 };
+use notice::About;
+use route::Routes;
 
-/// What the store knows of an event, looked up before the decision.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
-    /// This event, or this (sender, packet id), was decided on before.
-    pub already_seen: bool,
-    /// The packet's id is one that we sent from our own node.
-    pub sent_by_us: bool,
-    /// Pairs of the message that this one answers, reacts to, changes or takes away; newest first. For a packet's
-    /// `reply_to` they are looked up by (channel, packet id), for an event's target by event id. Empty if unknown.
-    pub target: Vec<MessagePair>,
-    /// Pairs of the thread's root, likewise.
-    pub thread: Vec<MessagePair>,
-    /// The emoji that we have put on the target's packet so far, waiting ones included.
-    pub tapbacks: Vec<String>,
-    /// What we relayed from Matrix to this channel in the last 10 minutes: (our text with its prefix, text without).
-    pub recent_to_mesh: Vec<(String, String)>,
-    /// `dm_reply` was sent to this node in the last 24 hours.
-    pub direct_answered: bool,
-    /// An alert of this node mentioned a room in the last 10 minutes.
-    pub alert_mentioned: bool,
-    /// Pictures of this sender that wait in the outbox to be told as one: the row, and how many so far.
-    pub waiting_media: Option<(OutboxId, u32)>,
-    /// The packet id in `meshtastic_id` is one that our radio heard.
-    pub heard_by_our_radio: bool,
-    /// Rows of this room that wait for the mesh.
-    pub waiting_for_mesh: u64,
-    /// The sender's messages that went on the air in the last minute and hour, by their own time stamps.
-    pub sender_sent: (u32, u32),
-    /// A notice with this sender or room, reason and time span was given already: names of notices.
-    pub told: Vec<String>,
-}
-
-/// Something to do; applied in order, in the transaction that also marks the event as seen.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Send an event to a room.
-    ToRoom {
-        /// What.
-        message: RoomMessage,
-        /// The packet that it stands for, if it stands for one.
-        pair: Option<Box<NewPair>>,
-        /// The target of `content` is the event that will stand for this packet in this room: it waits in our outbox
-        /// still. Filled in by the store just before sending.
-        target_packet: Option<(NodeNum, PacketId)>,
-    },
-    /// Send packets to the mesh, one for each part, in order.
-    ToMesh {
-        /// To whom.
-        destination: Destination,
-        /// How urgent.
-        lane: Lane,
-        /// What each part carries.
-        parts: Vec<RadioPayload>,
-        /// The event that they stand for; `None` for `dm_reply`.
-        source: Option<Box<MeshSource>>,
-        /// Not before.
-        not_before: Option<Timestamp>,
-        /// Worthless after that.
-        expires: Timestamp,
-    },
-    /// Keep a direct message to our node.
-    KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of this event (message, parts, tapback).
-    Withdraw {
-        /// The event.
-        event: OwnedEventId,
-    },
-    /// Change the text of a row that waits for the mesh: one more picture, an edit before sending.
-    Rewrite {
-        /// The row.
-        outbox: OutboxId,
-        /// The new payload.
-        payload: RadioPayload,
-    },
-    /// Remember that something was said, so that it is not said again: `Facts::told`, `direct_answered`, `alert_mentioned`.
-    Remember {
-        /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused !room:example.org too long`.
-        what: String,
-        /// Forgotten then.
-        until: Timestamp,
-    },
-    /// Nothing is relayed. Counted by reason, and logged at debug.
-    Drop(DropReason),
-}
-
-/// The message behind the pair that an event for a room will make.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewPair {
-    /// The packet's sender.
-    pub sender: NodeNum,
-    /// The packet's id.
-    pub packet: PacketId,
-    /// Where the packet was sent.
-    pub destination: Destination,
-    /// Its text, without prefix.
-    pub text: String,
-    /// It was an alert.
-    pub alert: bool,
-}
-
-/// The Matrix message behind packets for the mesh.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeshSource {
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// The event.
-    pub event: OwnedEventId,
-    /// Its thread.
-    pub thread: Option<OwnedEventId>,
-    /// Who wrote it.
-    pub sender: OwnedUserId,
-    /// When, by the server's clock.
-    pub sent_at: Timestamp,
-    /// Its text, without prefix.
-    pub text: String,
-}
-
-/// Why nothing is relayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropReason {
-    /// Decided on before.
-    Duplicate,
-}
+/// The mesh's name as long as none is known.
+const NAMELESS_MESH: &str = "Meshtastic";
 
 /// The bridge: its settings, and what it was told of the radio and the rooms.
 #[derive(Debug)]
-pub struct Bridge {}
+pub struct Bridge {
+    config: Config,
+    own_user: Option<OwnedUserId>,
+    profile: Option<RadioProfile>,
+    routes: Routes,
+    remembered_meshnet: Option<String>,
+}
 
-#[expect(dead_code, reason = "named in the contract")]
-fn uses(_: MatrixEvent, _: RoomContent) {}
+impl Bridge {
+    /// Makes a bridge that knows no radio and no room yet. `own_user` is the account of the bot, if there is a session.
+    #[must_use]
+    pub fn new(config: Config, own_user: Option<OwnedUserId>) -> Self {
+        Self {
+            routes: Routes::new(config.matrix_rooms.clone()),
+            config,
+            own_user,
+            profile: None,
+            remembered_meshnet: None,
+        }
+    }
+
+    /// Takes note of the bot's account, after a login.
+    pub fn remember_own_user(&mut self, user: OwnedUserId) {
+        self.own_user = Some(user);
+    }
+
+    /// Takes note of the mesh's name in an earlier run, used until a radio tells its own.
+    pub fn remember_meshnet(&mut self, name: String) {
+        self.remembered_meshnet = Some(name);
+    }
+
+    /// Takes note of the radio's channels in an earlier run, used until a radio tells its own. Without them a channel
+    /// mapped by name cannot be found while the radio is away.
+    pub fn remember_channels(&mut self, channels: Vec<Channel>) {
+        if self.profile.is_none() {
+            self.routes.follow(channels);
+        }
+    }
+
+    /// Returns this mesh's name in prefixes and event fields.
+    #[must_use]
+    pub fn meshnet(&self) -> String {
+        self.known_meshnet().unwrap_or(NAMELESS_MESH).to_owned()
+    }
+
+    fn known_meshnet(&self) -> Option<&str> {
+        let configured = self.config.meshtastic.meshnet_name.as_deref();
+        configured
+            .or_else(|| self.routes.primary_name())
+            .or(self.remembered_meshnet.as_deref())
+    }
+
+    fn own_node(&self) -> Option<NodeNum> {
+        self.profile.as_ref().map(|it| it.own.num)
+    }
+
+    /// Returns the mapped channels that the radio does not have, to be reported after [`RadioEvent::Ready`].
+    #[must_use]
+    pub fn route_problems(&self) -> Vec<RouteProblem> {
+        self.routes.problems()
+    }
+
+    /// Returns why the radio transmits nothing, with the cure, as far as it has told; `None` if it transmits.
+    #[must_use]
+    pub fn silence(&self) -> Option<Refused> {
+        policy::check_radio(&self.config, self.profile.as_ref()).err()
+    }
+
+    /// Decides what is to be done about an event, given what is known of it.
+    pub fn decide(&mut self, event: &Event, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        match event {
+            Event::Radio(event) => self.radio(event, facts, now),
+            Event::Matrix(event) => self.matrix(event, facts, now),
+            Event::Report(report) => self.report(report, facts, now),
+        }
+    }
+
+    fn radio(&mut self, event: &RadioEvent, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        match event {
+            RadioEvent::Ready(profile) => {
+                self.routes.follow(profile.channels.clone());
+                self.profile = Some((**profile).clone());
+                Vec::new()
+            }
+            RadioEvent::Text(packet) => self.packet(packet, facts, now),
+            RadioEvent::Lost { .. } | RadioEvent::Nodes(_) | RadioEvent::Ignored { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn matrix(&mut self, event: &MatrixEvent, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        match event {
+            MatrixEvent::Joined(room) => {
+                self.routes.join(room);
+                Vec::new()
+            }
+            MatrixEvent::Text(text) => self.room_message(text, facts, now),
+            MatrixEvent::Reaction(reaction) => self.room_reaction(reaction, facts, now),
+            MatrixEvent::Redaction(redaction) => vec![Action::Withdraw {
+                event: redaction.target.clone(),
+            }],
+            MatrixEvent::Edit(_) if facts.already_seen => vec![Action::Drop(DropReason::Duplicate)],
+            MatrixEvent::Edit(_) => vec![Action::Drop(DropReason::Edit)],
+            MatrixEvent::Undecryptable { .. } => vec![Action::Drop(DropReason::Undecryptable)],
+            MatrixEvent::Own { .. } => Vec::new(),
+        }
+    }
+
+    /// The sender of a message that the radio refused is told; what the rest of the reports change is in the tables alone.
+    fn report(&self, report: &SendReport, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let (
+            SendReport::Radio {
+                outcome: RadioOutcome::Refused(refusal),
+                ..
+            },
+            Some(reported),
+        ) = (report, &facts.reported)
+        else {
+            return Vec::new();
+        };
+        match reported.lane {
+            // Failed tapbacks are only counted.
+            Lane::Reaction => Vec::new(),
+            Lane::Urgent | Lane::Message => {
+                let about = About {
+                    room: &reported.source.room,
+                    event: &reported.source.event,
+                    thread: reported.source.thread.as_ref(),
+                    sender: &reported.source.sender,
+                };
+                notice::refused(&self.config, (*refusal).into(), about, &facts.told, now)
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
-use super::input::Reports;
+use super::reports::Reports;
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);

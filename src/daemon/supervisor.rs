@@ -3,43 +3,76 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 /// How long what is in flight may take to end after the first signal.
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long what keeps the books may take after that.
+const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 /// Owns the daemon's tasks: each has a name, an owner and an end.
 ///
-/// The end of an essential task, for whatever reason, stops the relay; adapters that can fail and
-/// come back do so inside their own task.
+/// The end of a task before it is asked to, for whatever reason, stops the relay. Adapters that can fail and come back
+/// do so inside their own task.
 pub struct Supervisor {
     stop: CancellationToken,
+    finish: CancellationToken,
     tasks: JoinSet<&'static str>,
+    last: JoinSet<&'static str>,
+    workers: Workers,
 }
 
 /// Why the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It was asked to, and everything in flight had its time.
+    /// It was asked to.
     Asked,
     /// A task ended that must not.
     Failed,
 }
 
+/// Starts tasks while the daemon runs.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    tracker: TaskTracker,
+    failed: CancellationToken,
+}
+
+impl Workers {
+    /// Starts a task; if it panics the relay stops.
+    pub fn start(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let failed = self.failed.clone();
+        let task = self.tracker.spawn(work);
+        self.tracker.spawn(async move {
+            if let Err(panic) = task.await {
+                error!(task = name, %panic, "a task failed: the relay stops; please report this");
+                failed.cancel();
+            }
+        });
+    }
+}
+
 impl Supervisor {
     /// Makes one whose tasks all end when `stop` is cancelled.
     pub fn new(stop: CancellationToken) -> Self {
-        Self { stop, tasks: JoinSet::new() }
+        Self {
+            stop,
+            finish: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            last: JoinSet::new(),
+            workers: Workers { tracker: TaskTracker::new(), failed: CancellationToken::new() },
+        }
     }
 
-    /// Returns the token that its tasks listen to.
-    pub fn stop(&self) -> CancellationToken {
-        self.stop.clone()
+    /// Returns what starts tasks later.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
     }
 
-    /// Starts a task without which the relay cannot go on.
+    /// Starts a task without which the relay cannot go on; it ends when `stop` is cancelled.
     pub fn essential(
         &mut self,
         name: &'static str,
@@ -51,40 +84,70 @@ impl Supervisor {
         });
     }
 
+    /// Starts a task that outlives the others, since they report to it; it ends when the token that `work` gets is cancelled.
+    pub fn last<F>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let work = work(self.finish.clone());
+        self.last.spawn(async move {
+            work.await;
+            name
+        });
+    }
+
     /// Waits until a task ends or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
     pub async fn run(mut self) -> End {
         let end = tokio::select! {
             () = self.stop.cancelled() => End::Asked,
-            ended = self.tasks.join_next() => {
-                match ended {
-                    // A task that ends because of the signal may be seen before the signal is.
-                    Some(Ok(_)) if self.stop.is_cancelled() => End::Asked,
-                    Some(Ok(task)) => {
-                        error!(task, "a task ended that must not: the relay stops");
-                        End::Failed
-                    }
-                    Some(Err(panic)) => {
-                        error!(%panic, "a task failed: the relay stops; please report this");
-                        End::Failed
-                    }
-                    None => End::Asked,
-                }
-            }
+            () = self.workers.failed.cancelled() => End::Failed,
+            ended = self.tasks.join_next(), if !self.tasks.is_empty() => self.judge(ended),
+            ended = self.last.join_next(), if !self.last.is_empty() => self.judge(ended),
         };
         self.stop.cancel();
+        self.workers.tracker.close();
         let ending = async {
             while let Some(ended) = self.tasks.join_next().await {
-                match ended {
-                    Ok(task) => debug!(task, "ended"),
-                    Err(failure) => warn!(%failure, "a task failed while it ended"),
-                }
+                note(ended);
             }
+            self.workers.tracker.wait().await;
         };
         if tokio::time::timeout(STOP_WITHIN, ending).await.is_err() {
             warn!("not everything ended in time; what was accepted is stored and goes on at the next start");
-            self.tasks.abort_all();
+        }
+        self.finish.cancel();
+        let finishing = async {
+            while let Some(ended) = self.last.join_next().await {
+                note(ended);
+            }
+        };
+        if tokio::time::timeout(FINISH_WITHIN, finishing).await.is_err() {
+            warn!("the last reports could not be stored; what they are about is tried again at the next start");
         }
         end
+    }
+
+    fn judge(&self, ended: Option<Result<&'static str, JoinError>>) -> End {
+        match ended {
+            // A task that ends because of the signal may be seen before the signal is.
+            Some(Ok(_)) | None if self.stop.is_cancelled() => End::Asked,
+            Some(Ok(task)) => {
+                error!(task, "a task ended that must not: the relay stops");
+                End::Failed
+            }
+            Some(Err(panic)) => {
+                error!(%panic, "a task failed: the relay stops; please report this");
+                End::Failed
+            }
+            None => End::Asked,
+        }
+    }
+}
+
+fn note(ended: Result<&'static str, JoinError>) {
+    match ended {
+        Ok(task) => debug!(task, "ended"),
+        Err(failure) => warn!(%failure, "a task failed while it ended"),
     }
 }
 
@@ -115,9 +178,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_in_a_task_is_a_failure_not_a_crash() {
+    async fn a_panic_in_a_task_or_a_worker_is_a_failure_not_a_crash() {
         let mut supervisor = Supervisor::new(CancellationToken::new());
         supervisor.essential("broken", async { panic!("on purpose") });
         assert_eq!(supervisor.run().await, End::Failed);
+
+        let supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.workers().start("broken worker", async { panic!("on purpose") });
+        assert_eq!(supervisor.run().await, End::Failed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_keeps_the_books_outlives_the_workers_that_report_to_it() {
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::new(stop.clone());
+        let (report, mut reports) = tokio::sync::mpsc::channel(1);
+        let asked = stop.clone();
+        supervisor.workers().start("worker", async move {
+            asked.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            report.send("in flight when the signal came").await.unwrap();
+        });
+        let (kept, keeps) = tokio::sync::oneshot::channel();
+        supervisor.last("books", |finish| async move {
+            finish.cancelled().await;
+            kept.send(reports.try_recv()).unwrap();
+        });
+        stop.cancel();
+        assert_eq!(supervisor.run().await, End::Asked);
+        assert_eq!(keeps.await.unwrap(), Ok("in flight when the signal came"));
     }
 }

@@ -1,1 +1,186 @@
-//! The Matrix side.
+//! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
+//! takes what the relay says there. Nothing is decided here about what crosses.
+
+mod backoff;
+mod catch_up;
+mod client;
+mod content;
+mod errors;
+mod events;
+mod late;
+mod rooms;
+mod send;
+mod server;
+mod session;
+mod sync;
+mod verification;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use matrix_sdk::Client;
+use matrix_sdk::ruma::OwnedDeviceId;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
+
+pub use self::send::Sender;
+pub use self::server::ServerError;
+pub use self::session::{Files, FilesError, Made, Secret, Session};
+
+/// What the adapter is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The mapped rooms, ids or aliases, each once.
+    pub rooms: Vec<OwnedRoomOrAliasId>,
+    /// Whose invites are accepted.
+    pub invites: Invites,
+    /// False: rooms that are encrypted are refused.
+    pub encryption: bool,
+    /// Only devices that their owners have signed get the keys of what we say.
+    pub verified_recipients_only: bool,
+}
+
+/// Whose invites are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invites {
+    /// Anybody's, to rooms of the configuration.
+    Mapped,
+    /// Nobody's.
+    None,
+    /// Those of these people (MXIDs or globs), to any room.
+    From(Vec<String>),
+}
+
+/// What happened since the last batch.
+#[derive(Debug)]
+pub struct Batch {
+    /// What happened, in each room in its order. An event can come again in a later batch.
+    pub events: Vec<MatrixEvent>,
+    /// The place in the server's stream to go on from, to be stored in the transaction that accepts the events.
+    pub position: String,
+    /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
+    pub committed: oneshot::Sender<()>,
+}
+
+/// Whether other people's clients show the device as verified by its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceTrust {
+    /// It is signed by its owner.
+    Verified,
+    /// It is not.
+    Unverified,
+    /// It is not known yet.
+    Unknown,
+}
+
+/// Why the adapter does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum MatrixError {
+    /// Nobody has logged in.
+    #[error("not logged in to Matrix: run `relay auth login`")]
+    NoSession,
+    /// The server does not know the session any more.
+    #[error("the homeserver does not accept the session any more: run `relay auth login --force`")]
+    SessionDead,
+    /// A file of the session cannot be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The SDK's store cannot be used.
+    #[error(
+        "cannot open the Matrix store in `{path}`: if it is damaged, log in anew with `relay auth login --force`"
+    )]
+    Store {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Who takes the batches is gone.
+    #[error("nobody takes the events any more")]
+    Closed,
+}
+
+/// The adapter, with its session restored.
+#[derive(Debug)]
+pub struct Matrix {
+    client: Client,
+    files: Files,
+    session: Session,
+    rooms: Arc<rooms::Rooms>,
+}
+
+impl Matrix {
+    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away.
+    ///
+    /// # Errors
+    ///
+    /// [`MatrixError::NoSession`] where nobody has logged in; others when files cannot be used.
+    pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
+        let (client, session) = client::restore(&files, options.verified_recipients_only).await?;
+        let rooms = Arc::new(rooms::Rooms::new(client.clone(), options));
+        Ok(Self {
+            client,
+            files,
+            session,
+            rooms,
+        })
+    }
+
+    /// Returns what sends to the rooms; it goes on working while [`Matrix::run`] runs.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.client.clone(), Arc::clone(&self.rooms))
+    }
+
+    /// Returns the bot's account.
+    pub fn own_user(&self) -> &OwnedUserId {
+        &self.session.user_id
+    }
+
+    /// Returns the bot's device.
+    pub fn own_device(&self) -> &OwnedDeviceId {
+        &self.session.device_id
+    }
+
+    /// Returns the session as it was on disk.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Returns whether the device is verified by its owner, as far as is known without asking the server.
+    pub async fn device_trust(&self) -> DeviceTrust {
+        verification::device_trust(&self.client).await
+    }
+
+    /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
+    ///
+    /// `position` is the one of the last committed batch; what was said since is handed over, some of it perhaps
+    /// again. Without one it starts now. While the server cannot be reached it tries again, for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`MatrixError::SessionDead`] when the server does not know the session any more; [`MatrixError::Closed`] when
+    /// nobody takes the batches.
+    pub async fn run(
+        self,
+        position: Option<String>,
+        batches: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) -> Result<(), MatrixError> {
+        let sync = sync::Sync::new(
+            &self.client,
+            &self.rooms,
+            self.session.user_id.clone(),
+            position,
+            batches,
+        );
+        // Each branch may be dropped at any point: what is not committed is fetched again from the position.
+        tokio::select! {
+            result = Box::pin(sync.run(stop)) => result,
+            () = Box::pin(rooms::keep_joined(&self.rooms)) => Ok(()),
+            () = client::keep_tokens(&self.client, &self.files) => Ok(()),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use matrix_sdk::ruma::owned_event_id;
 use serde::{Deserialize, Serialize};
 
 pub use matrix_sdk::ruma::{
@@ -102,6 +103,12 @@ impl fmt::Display for ChannelIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// Returns the id that stands for an event of ours which no server has seen yet. It never leaves the relay.
+#[must_use]
+pub fn waiting_event() -> OwnedEventId {
+    owned_event_id!("$waiting:relay.invalid")
 }
 
 /// A row of one of the two outboxes.

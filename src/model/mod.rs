@@ -6,6 +6,7 @@
 mod event;
 mod ids;
 mod message;
+mod retry;
 mod time;
 
 pub use event::{
@@ -15,11 +16,11 @@ pub use event::{
 };
 pub use ids::{
     ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId,
-    TransactionId, UserId,
+    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, TransactionId, UserId, waiting_event,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
     RoomContent, RoomMessage,
 };
+pub use retry::Retry;
 pub use time::Timestamp;

@@ -8,3 +8,9 @@ pub use prost::Message;
 pub mod recording {
     include!(concat!(env!("OUT_DIR"), "/relay.recording.rs"));
 }
+
+/// What the crate's types lack, `proto/wire.proto`.
+#[expect(missing_docs, reason = "generated code")]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/relay.wire.rs"));
+}

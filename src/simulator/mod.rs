@@ -1,1 +1,38 @@
-//! A radio without a radio.
+//! A radio without a radio: what firmware 2.7 does, as far as a client can see.
+//!
+//! [`Machine`] is the behaviour, pure and with its time handed in; [`Replay`] plays a recording instead. The driver
+//! serves either of them on TCP ([`TcpPort`]) or on in-memory pipes ([`pipe`]). People use it to try their Matrix side
+//! without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
+//! `docs/reference/simulator.md`.
+
+mod admin;
+mod air;
+mod driver;
+mod fault;
+mod handshake;
+mod hearing;
+mod hex;
+mod input;
+mod limits;
+mod machine;
+mod mesh;
+mod packets;
+pub mod pipe;
+mod queues;
+pub mod recording;
+mod replay;
+mod report;
+mod sending;
+mod side;
+mod tcp;
+mod wire;
+
+pub use driver::{Controls, Port, drive};
+pub use fault::{DirectAnswer, Fault};
+pub use input::{Command, Say};
+pub use machine::Machine;
+pub use mesh::{Mesh, SimulatedNode};
+pub use replay::Replay;
+pub use report::{Connection, Fate, Report, Transmitted};
+pub use side::Side;
+pub use tcp::TcpPort;

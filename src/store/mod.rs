@@ -1,1 +1,412 @@
-//! Our own database.
+//! Our own database: what the relay must not forget. It opens and migrates the file and runs transactions; one
+//! file for each table offers the functions that work on it. It decides nothing.
+//!
+//! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
+//! its seen-id before anything is sent; see [`Store::transaction`].
+
+mod columns;
+pub mod direct;
+mod error;
+mod file;
+pub mod mesh_facts;
+pub mod mesh_report;
+mod mesh_state;
+pub mod mesh_waiting;
+pub mod message_map;
+pub mod meta;
+pub mod nodes;
+pub mod outbox_mesh;
+pub mod outbox_room;
+pub mod parked;
+pub mod retention;
+mod room_content;
+pub mod seen;
+mod thread;
+pub mod told;
+
+use std::path::Path;
+use std::time::Duration;
+
+use file::Found;
+use rusqlite::{
+    CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
+    TransactionBehavior,
+};
+
+pub use error::StoreError;
+pub use mesh_state::MeshState;
+pub use thread::{Database, DatabaseEnd};
+
+/// Marks the file as ours: `RLAY`.
+const APPLICATION_ID: u32 = 0x524C_4159;
+
+/// The schema's versions, oldest first; `user_version` counts those that a file has seen.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// How long another program may hold the database before a transaction fails.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// More than the number of different statements: none is compiled twice.
+const STATEMENTS: usize = 128;
+
+/// The database, opened and migrated.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the database, makes it if there is none, and brings it to the newest version.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let open_error = |cause| StoreError::Open {
+            path: path.to_owned(),
+            cause,
+        };
+        let newer = |found| StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: newest_version(),
+        };
+        let is_new = match file::look_at(path).map_err(open_error)? {
+            Found::Nothing => {
+                file::make(path).map_err(open_error)?;
+                true
+            }
+            Found::Empty => true,
+            Found::Database {
+                application,
+                version,
+            } if application == APPLICATION_ID => {
+                if i64::from(version) > newest_version() {
+                    return Err(newer(i64::from(version)));
+                }
+                false
+            }
+            Found::Database { application, .. } => {
+                return Err(StoreError::Foreign {
+                    path: path.to_owned(),
+                    found: application,
+                });
+            }
+            Found::NoDatabase => {
+                let path = path.to_owned();
+                return Err(StoreError::NotDatabase { path });
+            }
+        };
+        file::narrow_mode(path);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_LIMIT)?;
+        // What stands in the file's header can be older than what stands in the log beside it.
+        let version = version(&connection)?;
+        if version > newest_version() {
+            return Err(newer(version));
+        }
+        if is_new {
+            // Before WAL: so it stands in the file itself even if the machine dies right after.
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        Self::prepare(connection)
+    }
+
+    /// Makes an empty database in memory, for tests.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", "on")?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Runs `work` in one transaction and commits it: when this returns, what was written is on the disk. If `work` or
+    /// the commit fails, nothing is left of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work` and of the commit.
+    pub fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&Tx {
+            connection: &transaction,
+        })?;
+        transaction.commit()?;
+        Ok(result)
+    }
+}
+
+/// A transaction; the functions of the tables take it.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    connection: &'a Connection,
+}
+
+impl Tx<'_> {
+    fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>, StoreError> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    /// Returns the number of rows that were changed.
+    fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize, StoreError> {
+        Ok(self.statement(sql)?.execute(parameters)?)
+    }
+
+    /// Returns the number of the new row.
+    fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64, StoreError> {
+        Ok(self.statement(sql)?.insert(parameters)?)
+    }
+
+    fn exists(&self, sql: &'static str, parameters: impl Params) -> Result<bool, StoreError> {
+        Ok(self.statement(sql)?.exists(parameters)?)
+    }
+
+    /// Returns the first row, if there is one.
+    fn first<T>(
+        &self,
+        sql: &'static str,
+        parameters: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self
+            .statement(sql)?
+            .query_row(parameters, read)
+            .optional()?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        Ok(self
+            .statement(sql)?
+            .query_map(parameters, read)?
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Returns a number that one row with one column holds.
+    fn count(&self, sql: &'static str, parameters: impl Params) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .statement(sql)?
+            .query_row(parameters, |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn newest_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn version(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Runs the migrations that the file has not seen, each in a transaction.
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let seen = usize::try_from(version(connection)?).unwrap_or(0);
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(seen) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::model::{EventId, NodeNum, PacketId, Timestamp};
+
+    const RADIO: NodeNum = NodeNum(1);
+
+    fn path_in(directory: &tempfile::TempDir) -> std::path::PathBuf {
+        directory.path().join("relay.sqlite")
+    }
+
+    #[test]
+    fn a_new_file_is_ours_private_and_safe_against_power_cuts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let mut store = Store::open(&path).unwrap();
+        store
+            .transaction(|tx| told::remember(tx, "a", Timestamp(1)))
+            .unwrap();
+        for file in fs::read_dir(directory.path()).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let pragma = |name| -> String {
+            store
+                .connection
+                .pragma_query_value(None, name, |row| {
+                    row.get_ref(0).map(|value| match value {
+                        rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                        other => other.as_str().unwrap().to_owned(),
+                    })
+                })
+                .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal");
+        assert_eq!(pragma("synchronous"), "2");
+        assert_eq!(pragma("foreign_keys"), "1");
+        assert_eq!(pragma("application_id"), APPLICATION_ID.to_string());
+        assert_eq!(pragma("user_version"), MIGRATIONS.len().to_string());
+    }
+
+    #[test]
+    fn the_mark_stands_in_the_file_even_if_the_log_beside_it_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let store = Store::open(&path).unwrap();
+        // As another program sees the file while this one is killed.
+        let found = file::look_at(&path).unwrap();
+        assert!(
+            matches!(found, Found::Database { application, .. } if application == APPLICATION_ID)
+        );
+        drop(store);
+    }
+
+    #[test]
+    fn an_empty_file_becomes_our_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        fs::write(&path, "").unwrap();
+        drop(Store::open(&path).unwrap());
+        assert!(Store::open(&path).is_ok());
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_opening_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let event = EventId::parse("$one:example.org").unwrap();
+        Store::open(&path)
+            .unwrap()
+            .transaction(|tx| seen::mark_event(tx, &event, Timestamp(1)))
+            .unwrap();
+        let known = Store::open(&path)
+            .unwrap()
+            .transaction(|tx| seen::has_event(tx, &event))
+            .unwrap();
+        assert!(known);
+    }
+
+    #[test]
+    fn a_batch_that_fails_half_way_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&path_in(&directory)).unwrap();
+        let failed = store.transaction(|tx| {
+            seen::mark_packet(tx, RADIO, NodeNum(2), PacketId(3), Timestamp(1))?;
+            told::remember(tx, "a", Timestamp(9))?;
+            Err::<(), _>(StoreError::Closed)
+        });
+        assert!(matches!(failed, Err(StoreError::Closed)));
+        store
+            .transaction(|tx| {
+                assert!(!seen::has_packet(tx, RADIO, NodeNum(2), PacketId(3))?);
+                assert!(!told::is_told(tx, "a", Timestamp(1))?);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_database_of_another_program_is_refused_and_stays_as_it_is_to_the_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let other = Connection::open(&path).unwrap();
+        other
+            .execute_batch(
+                "CREATE TABLE message_map (id TEXT); INSERT INTO message_map VALUES ('a')",
+            )
+            .unwrap();
+        drop(other);
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(
+            Store::open(&path),
+            Err(StoreError::Foreign { found: 0, .. })
+        ));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused_and_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        for content in ["short", &"long ".repeat(100)] {
+            fs::write(&path, content).unwrap();
+            assert!(matches!(
+                Store::open(&path),
+                Err(StoreError::NotDatabase { .. })
+            ));
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_later_relay_is_refused_with_both_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let store = Store::open(&path).unwrap();
+        store
+            .connection
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        // Once from the log beside the file, once from its header.
+        let beside = Store::open(&path);
+        drop(store);
+        for refused in [beside, Store::open(&path)] {
+            let error = refused.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Newer { found: 99, known, .. } if known == newest_version())
+            );
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_a_plain_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("none").join("relay.sqlite");
+        assert!(matches!(Store::open(&path), Err(StoreError::Open { .. })));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_the_cure() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        drop(Store::open(&path).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        for byte in bytes.iter_mut().skip(100) {
+            *byte = 0xFF;
+        }
+        fs::write(&path, bytes).unwrap();
+        let error = Store::open(&path)
+            .and_then(|mut store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+    }
+}

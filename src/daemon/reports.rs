@@ -1,27 +1,27 @@
-//! What the event loop is fed with, and the handles that feed it.
+//! How the rooms' workers tell the event loop what became of a message.
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Event, SendReport};
+use crate::model::SendReport;
 
-/// One thing for the event loop.
+/// What became of a message, for the event loop.
 #[derive(Debug)]
-pub struct Input {
-    /// What happened.
-    pub event: Event,
+pub struct Report {
+    /// What became of it.
+    pub report: SendReport,
     /// Told when it is committed.
-    pub committed: Option<oneshot::Sender<()>>,
+    pub committed: oneshot::Sender<()>,
 }
 
-/// Hands what became of messages to the event loop.
+/// Hands reports to the event loop.
 #[derive(Debug, Clone)]
 pub struct Reports {
-    queue: mpsc::Sender<Input>,
+    queue: mpsc::Sender<Report>,
 }
 
 impl Reports {
     /// Makes one that feeds `queue`.
-    pub fn new(queue: mpsc::Sender<Input>) -> Self {
+    pub fn new(queue: mpsc::Sender<Report>) -> Self {
         Self { queue }
     }
 
@@ -29,8 +29,7 @@ impl Reports {
     /// at the next start as if it had not been tried, under the same identifier.
     pub async fn committed(&self, report: SendReport) {
         let (told, committed) = oneshot::channel();
-        let input = Input { event: Event::Report(report), committed: Some(told) };
-        if self.queue.send(input).await.is_ok() {
+        if self.queue.send(Report { report, committed: told }).await.is_ok() {
             // An error says that the event loop ended without committing.
             drop(committed.await);
         }

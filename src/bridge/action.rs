@@ -1,0 +1,97 @@
+//! What the bridge wants done.
+
+use crate::model::{
+    Destination, Lane, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId,
+    RadioPayload, RadioText, RoomMessage, Timestamp,
+};
+
+use super::policy::DropReason;
+
+/// Something to do; applied in order, in the transaction that also marks the event as seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send an event to a room.
+    ToRoom {
+        /// What.
+        message: RoomMessage,
+        /// The packet that it stands for, if it stands for one.
+        pair: Option<Box<NewPair>>,
+        /// The target of `content` is the event that will stand for this packet in this room: it waits in our outbox
+        /// still. Filled in by the store just before sending; a reaction's target is [`crate::model::waiting_event`] until then.
+        target_packet: Option<(NodeNum, PacketId)>,
+    },
+    /// Send packets to the mesh, one for each part, in order.
+    ToMesh {
+        /// To whom.
+        destination: Destination,
+        /// How urgent.
+        lane: Lane,
+        /// What each part carries.
+        parts: Vec<RadioPayload>,
+        /// The event that they stand for; `None` for `dm_reply`.
+        source: Option<Box<MeshSource>>,
+        /// Not before.
+        not_before: Option<Timestamp>,
+        /// Worthless after that.
+        expires: Timestamp,
+    },
+    /// Keep a direct message to our node.
+    KeepDirect(Box<RadioText>),
+    /// Take back what waits for the mesh of this event (message, parts, tapback).
+    Withdraw {
+        /// The event.
+        event: OwnedEventId,
+    },
+    /// Change the text of a row that waits for the mesh: one more picture.
+    Rewrite {
+        /// The row.
+        outbox: OutboxId,
+        /// The new payload.
+        payload: RadioPayload,
+    },
+    /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
+    Remember {
+        /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
+        what: String,
+        /// Forgotten then.
+        until: Timestamp,
+    },
+    /// Nothing is relayed. Counted by reason, and logged at debug.
+    Drop(DropReason),
+}
+
+/// The message behind the pair that an event for a room will make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPair {
+    /// The packet's sender.
+    pub sender: NodeNum,
+    /// The packet's id; never [`PacketId::NONE`].
+    pub packet: PacketId,
+    /// Where the packet was sent.
+    pub destination: Destination,
+    /// The thread that the event goes into.
+    pub thread: Option<OwnedEventId>,
+    /// Its text, without prefix.
+    pub text: String,
+    /// It was an alert.
+    pub alert: bool,
+}
+
+/// The Matrix message behind packets for the mesh.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeshSource {
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The event.
+    pub event: OwnedEventId,
+    /// Its thread.
+    pub thread: Option<OwnedEventId>,
+    /// Who wrote it.
+    pub sender: OwnedUserId,
+    /// When, by the server's clock, but never after its acceptance.
+    pub sent_at: Timestamp,
+    /// Its text, without prefix; a tapback's emoji.
+    pub text: String,
+    /// It begins with 🚨.
+    pub alert: bool,
+}

@@ -1,0 +1,346 @@
+//! Names, prefixes and bodies: what a message of one side looks like on the other.
+
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::split::Heading;
+use super::text::{clean_name, clean_text, excerpt, first_graphemes, fitting, folded, one_emoji};
+use crate::config::{
+    Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
+};
+use crate::model::{
+    Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+};
+
+/// Goes before the text of an alert, and marks an urgent text of Matrix.
+pub(super) const ALERT: &str = "🚨";
+
+/// What an unknown measurement is shown as.
+const UNKNOWN: &str = "?";
+/// Of a display name, so many grapheme clusters are looked at.
+const LONGEST_NAME: usize = 64;
+/// Of a display name, so many stand before the counters of further parts.
+const LABEL_GRAPHEMES: usize = 5;
+/// Of the text that a reaction in words is about, so many are quoted.
+const QUOTED: usize = 40;
+
+/// What is known of a packet and its sender, harmless to show.
+#[derive(Debug, Clone)]
+pub(super) struct Speaker {
+    long: String,
+    short: String,
+    mesh: String,
+    channel: String,
+    hops: String,
+    snr: String,
+    rssi: String,
+    mqtt: String,
+}
+
+impl Speaker {
+    /// Collects it.
+    pub(super) fn of(packet: &RadioText, meshnet: &str) -> Self {
+        let (long, short) = node_names(&packet.sender);
+        let or_unknown = |value: Option<String>| value.unwrap_or_else(|| UNKNOWN.to_owned());
+        Self {
+            long,
+            short,
+            mesh: clean_name(meshnet),
+            channel: clean_name(&packet.channel_name),
+            hops: or_unknown(packet.hops.map(|it| it.to_string())),
+            snr: or_unknown(
+                packet
+                    .snr
+                    .filter(|it| it.is_finite())
+                    .map(|it| it.to_string()),
+            ),
+            rssi: or_unknown(packet.rssi.map(|it| it.to_string())),
+            mqtt: if packet.via_mqtt { "MQTT" } else { "" }.to_owned(),
+        }
+    }
+
+    /// Returns what goes before its text in a room.
+    pub(super) fn prefix(&self, config: &Config) -> String {
+        if config.matrix.prefix_enabled {
+            render(&config.matrix.prefix_format, |it| self.value(it))
+        } else {
+            String::new()
+        }
+    }
+
+    /// Returns the key of the `m.reaction` that stands for its tapback. In encrypted rooms no name is in it, because
+    /// reactions are never encrypted.
+    pub(super) fn reaction_key(&self, config: &Config, emoji: &str, encrypted: bool) -> String {
+        if encrypted {
+            return emoji.to_owned();
+        }
+        let key = render(&config.matrix.reaction_format, |it| match it {
+            ReactionVariable::Emoji => emoji,
+            ReactionVariable::Packet(variable) => self.value(variable),
+        });
+        match key.trim() {
+            "" => emoji.to_owned(),
+            key => key.to_owned(),
+        }
+    }
+
+    /// Returns MMRelay's fields for an event with this text.
+    pub(super) fn fields(&self, packet: &RadioText, text: &str) -> RelayFields {
+        RelayFields {
+            id: Some(packet.packet).filter(|it| *it != PacketId::NONE),
+            longname: self.long.clone(),
+            shortname: self.short.clone(),
+            meshnet: self.mesh.clone(),
+            portnum: packet.port_name.clone(),
+            text: Some(text.to_owned()),
+            reply_id: packet.reply_to,
+            emoji: false,
+            hops: packet.hops,
+            snr: packet.snr.filter(|it| it.is_finite()),
+            rssi: packet.rssi,
+            via_mqtt: packet.via_mqtt,
+        }
+    }
+
+    fn value(&self, variable: RoomVariable) -> &str {
+        match variable {
+            RoomVariable::Long => &self.long,
+            RoomVariable::Short => &self.short,
+            RoomVariable::Mesh => &self.mesh,
+            RoomVariable::Channel => &self.channel,
+            RoomVariable::Hops => &self.hops,
+            RoomVariable::Snr => &self.snr,
+            RoomVariable::Rssi => &self.rssi,
+            RoomVariable::Mqtt => &self.mqtt,
+        }
+    }
+}
+
+/// Returns a node's long and short name, harmless to show; the firmware's own fallbacks if there is nothing to see.
+pub(super) fn node_names(node: &Node) -> (String, String) {
+    let nameless = Node::unknown(node.num);
+    let seen = |name: &Option<String>, fallback: String| {
+        let clean = name.as_deref().map(clean_name).unwrap_or_default();
+        if clean.is_empty() { fallback } else { clean }
+    };
+    (
+        seen(&node.long_name, nameless.long()),
+        seen(&node.short_name, nameless.short()),
+    )
+}
+
+/// Returns the text of a packet as it is shown in a room.
+pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
+    match packet.port {
+        TextPort::Alert if !clean.starts_with(ALERT) => format!("{ALERT} {clean}"),
+        TextPort::Alert | TextPort::Text | TextPort::DetectionSensor | TextPort::Other(_) => {
+            clean.to_owned()
+        }
+    }
+}
+
+/// Returns what stands at the beginning of a user's packets.
+pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
+    if !config.meshtastic.prefix_enabled {
+        return Heading {
+            prefix: String::new(),
+            label: String::new(),
+        };
+    }
+    let clean = match clean_name(display_name).as_str() {
+        "" => clean_name(user.localpart()),
+        name => name.to_owned(),
+    };
+    let name = first_graphemes(&clean, LONGEST_NAME);
+    let limit = longest_prefix(&config.meshtastic);
+    Heading {
+        prefix: user_prefix(&config.meshtastic.prefix_format, user, name, limit),
+        label: fitting(
+            first_graphemes(name, LABEL_GRAPHEMES),
+            limit.saturating_sub(2),
+        )
+        .to_owned(),
+    }
+}
+
+/// Returns the prefix, with the name shortened until it leaves room for a text in the shortest part.
+fn user_prefix(
+    template: &Template<MeshVariable>,
+    user: &UserId,
+    mut name: &str,
+    limit: usize,
+) -> String {
+    loop {
+        let prefix = render(template, |it| match it {
+            MeshVariable::Display => name,
+            MeshVariable::User => user.as_str(),
+            MeshVariable::Username => user.localpart(),
+            MeshVariable::Server => user.server_name().as_str(),
+        });
+        if prefix.len() <= limit {
+            return prefix;
+        }
+        match name.grapheme_indices(true).next_back() {
+            Some((last, _)) => name = name.get(..last).unwrap_or_default(),
+            None => return format!("{}: ", fitting(&prefix, limit.saturating_sub(2)).trim_end()),
+        }
+    }
+}
+
+/// Returns how long a prefix may be: a third of a part.
+fn longest_prefix(meshtastic: &Meshtastic) -> usize {
+    meshtastic.long_messages.part_bytes / 3
+}
+
+/// Returns what stands at the beginning of packets that carry on another relay's message.
+pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
+    let short = match clean_name(&fields.shortname).as_str() {
+        "" => first_graphemes(&clean_name(&fields.longname), 4).to_owned(),
+        name => first_graphemes(name, 4).to_owned(),
+    };
+    let short = if short.is_empty() {
+        "???".to_owned()
+    } else {
+        short
+    };
+    let mesh = clean_name(&fields.meshnet);
+    let limit = longest_prefix(&config.meshtastic);
+    let who = match first_graphemes(&mesh, 4).trim() {
+        "" => short.clone(),
+        mesh => format!("{short}/{mesh}"),
+    };
+    Heading {
+        prefix: format!("{}: ", fitting(&who, limit.saturating_sub(2))),
+        label: fitting(&short, limit.saturating_sub(2)).to_owned(),
+    }
+}
+
+/// Returns the heading of an emote, which reads as one sentence: `* Alice[M] waves`.
+pub(super) fn emote_heading(heading: &Heading) -> Heading {
+    let name = heading.prefix.trim_end().trim_end_matches(':');
+    Heading {
+        prefix: if name.is_empty() {
+            "* ".to_owned()
+        } else {
+            format!("* {name} ")
+        },
+        label: heading.label.clone(),
+    }
+}
+
+/// Returns the text of a message of a room as it goes on the air, without prefix; empty if there is nothing to read.
+pub(super) fn spoken_text(text: &RoomText) -> String {
+    let clean = clean_text(&text.body);
+    match &text.kind {
+        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice => clean,
+        RoomTextKind::Media { word } if clean.is_empty() => media_note(word, 1),
+        RoomTextKind::Media { word } => format!("[{word}] {clean}"),
+        RoomTextKind::Location | RoomTextKind::Poll if clean.is_empty() => clean,
+        RoomTextKind::Location => format!("[location] {clean}"),
+        RoomTextKind::Poll => format!("[poll] {clean}"),
+        RoomTextKind::VerificationRequest | RoomTextKind::Other => String::new(),
+    }
+}
+
+/// Returns the text of another relay's message as it goes on the air: without that relay's prefix.
+pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
+    let body = clean_text(&text.body);
+    if fields.emoji {
+        let told = body.find("reacted ").and_then(|at| body.get(at..));
+        return told.unwrap_or(&body).to_owned();
+    }
+    match fields.text.as_deref().map(clean_text) {
+        Some(raw) if !raw.is_empty() => raw,
+        Some(_) | None => body,
+    }
+}
+
+/// Returns the note for pictures and the like without caption.
+pub(super) fn media_note(word: &str, count: u32) -> String {
+    match (count, word) {
+        (0 | 1, word) => format!("[{word}]"),
+        (count, "video") => format!("[{count} videos]"),
+        (count, "image") => format!("[{count} images]"),
+        (count, "file") => format!("[{count} files]"),
+        (count, "sticker") => format!("[{count} stickers]"),
+        (count, "voice") => format!("[{count} voice messages]"),
+        (count, "audio") => format!("[{count} audio files]"),
+        (count, _) => format!("[{count} media]"),
+    }
+}
+
+/// Returns how many media a waiting text tells of, if it is the note of this heading for this word.
+pub(super) fn noted_media(waiting: &str, heading: &Heading, word: &str) -> Option<u32> {
+    let note = waiting.strip_prefix(heading.prefix.as_str())?;
+    let digits: String = note
+        .chars()
+        .skip(1)
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let count = if digits.is_empty() {
+        1
+    } else {
+        digits.parse().ok()?
+    };
+    (note == media_note(word, count)).then_some(count)
+}
+
+/// Returns a reaction told in words.
+pub(super) fn reaction_in_words(emoji: &str, target: &str) -> String {
+    format!(
+        "reacted {emoji} to \"{}\"",
+        excerpt(&clean_text(target), QUOTED)
+    )
+}
+
+/// Returns the emoji of a reaction's key: an emoji, or a key that we made of one (`👍 KK7S`).
+pub(super) fn emoji_of_key(format: &Template<ReactionVariable>, key: &str) -> Option<String> {
+    if let Some(emoji) = one_emoji(key) {
+        return Some(emoji.to_owned());
+    }
+    let emoji = key.graphemes(true).find_map(one_emoji)?;
+    let made = render(format, |it| match it {
+        ReactionVariable::Emoji => emoji,
+        ReactionVariable::Packet(_) => ANYTHING,
+    });
+    is_made_of(&folded(key), folded(made.trim()).split(ANYTHING)).then(|| emoji.to_owned())
+}
+
+/// Returns whether a text consists of these pieces with something between each two.
+fn is_made_of<'a>(text: &str, mut pieces: impl Iterator<Item = &'a str>) -> bool {
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    while let Some(piece) = pieces.next() {
+        let last = pieces.peek().is_none();
+        let gap = if last {
+            rest.strip_suffix(piece).map(str::len)
+        } else {
+            rest.find(piece)
+        };
+        let Some(gap) = gap.filter(|gap| (1..=LONGEST_GAP).contains(gap)) else {
+            return false;
+        };
+        rest = rest.get(gap + piece.len()..).unwrap_or_default();
+    }
+    rest.is_empty()
+}
+
+/// Stands for what we cannot know of a key: the name of the node that it was made for.
+const ANYTHING: &str = "\0";
+/// The longest value in a reaction's key: a long name has at most 39 bytes.
+const LONGEST_GAP: usize = 40;
+
+fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> &'a str) -> String {
+    let mut text = String::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(literal) => text.push_str(literal),
+            Piece::Value { variable, limit } => {
+                let whole = value(*variable);
+                text.push_str(limit.map_or(whole, |limit| first_graphemes(whole, limit)));
+            }
+        }
+    }
+    text
+}

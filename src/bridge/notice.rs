@@ -1,0 +1,252 @@
+//! What the bot says about itself in a room: why something did not go on the air. Each reason at most once in a room and hour.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::model::{
+    NodeNum, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal, RoomContent, RoomId, RoomMessage,
+    Timestamp, UserId,
+};
+
+use super::action::Action;
+
+/// A refusal is told again after that.
+const REFUSED_AGAIN: Duration = Duration::from_hours(1);
+/// A person without the right to transmit is told again after that.
+const DENIED_AGAIN: Duration = Duration::from_hours(24);
+
+/// Why a message of a room cannot go on the air.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refused {
+    /// It is too long, even for parts.
+    TooLong,
+    /// It went, but without its end (`overflow: cut`).
+    Cut,
+    /// The radio has no such channel, or it is switched off.
+    NoChannel,
+    /// The channel is named `admin`.
+    AdminChannel,
+    /// The channel is given by name, and no radio has told its channels yet.
+    ChannelsUnknown,
+    /// The radio belongs to a licensed operator, and `allowed_users` is not set.
+    Licensed,
+    /// The radio has no region.
+    NoRegion,
+    /// The radio's transmitter is switched off.
+    TransmitOff,
+    /// Too many messages of the room wait.
+    QueueFull,
+    /// The sender was on the air too often.
+    SenderLimit,
+    /// It was written too long ago.
+    TooOld,
+    /// The radio refused it for another reason.
+    Radio,
+}
+
+impl Refused {
+    /// All reasons, in the order in which they are declared.
+    pub const ALL: [Self; 12] = [
+        Self::TooLong,
+        Self::Cut,
+        Self::NoChannel,
+        Self::AdminChannel,
+        Self::ChannelsUnknown,
+        Self::Licensed,
+        Self::NoRegion,
+        Self::TransmitOff,
+        Self::QueueFull,
+        Self::SenderLimit,
+        Self::TooOld,
+        Self::Radio,
+    ];
+
+    /// Returns its short name, as used in counters and in the names of notices.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Cut => "cut",
+            Self::NoChannel => "no_channel",
+            Self::AdminChannel => "admin_channel",
+            Self::ChannelsUnknown => "channels_unknown",
+            Self::Licensed => "licensed",
+            Self::NoRegion => "no_region",
+            Self::TransmitOff => "transmit_off",
+            Self::QueueFull => "queue_full",
+            Self::SenderLimit => "sender_limit",
+            Self::TooOld => "too_old",
+            Self::Radio => "radio",
+        }
+    }
+
+    /// Returns the sentences for the sender: what happened, and the cure.
+    #[must_use]
+    pub fn explanation(self, config: &Config) -> String {
+        let long = &config.meshtastic.long_messages;
+        match self {
+            Self::TooLong if long.split && long.max_parts > 1 => format!(
+                "Not sent to the mesh: it does not fit into {} packets of {} bytes. Please shorten it.",
+                long.max_parts, long.part_bytes
+            ),
+            Self::TooLong => {
+                "Not sent to the mesh: it does not fit into one packet. Please shorten it.".into()
+            }
+            Self::Cut => {
+                "Sent to the mesh without its end: it is too long. Please shorten long messages."
+                    .into()
+            }
+            Self::NoChannel => {
+                "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
+                 can correct matrix_rooms or the radio's channels."
+                    .into()
+            }
+            Self::AdminChannel => {
+                "Not sent to the mesh: this room is mapped to the channel that administers radios, which is never relayed."
+                    .into()
+            }
+            Self::ChannelsUnknown => {
+                "Not sent to the mesh: the radio has not been reached yet, so its channels are not known. Please try later."
+                    .into()
+            }
+            Self::Licensed => {
+                "Not sent to the mesh: the radio is a licensed (ham) station. Its operator must say who may transmit \
+                 (matrix.allowed_users)."
+                    .into()
+            }
+            Self::NoRegion => {
+                "Not sent to the mesh: the radio has no region set (lora.region), so it may not transmit.".into()
+            }
+            Self::TransmitOff => {
+                "Not sent to the mesh: the radio's transmitter is switched off (lora.tx_enabled).".into()
+            }
+            Self::QueueFull => {
+                "Not sent to the mesh: too many messages of this room are waiting. Please try later.".into()
+            }
+            Self::SenderLimit => format!(
+                "Not sent to the mesh: nobody may send more than {} packets a minute and {} an hour. Please try later.",
+                config.matrix.sender_limit.per_minute, config.matrix.sender_limit.per_hour
+            ),
+            Self::TooOld => {
+                "Not sent to the mesh: it was too old when the bridge got it.".into()
+            }
+            Self::Radio => "Not sent to the mesh: the radio refused it.".into(),
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLong => Self::TooLong,
+            Refusal::NoChannel => Self::NoChannel,
+            Refusal::TransmitOff | Refusal::NoInterface => Self::TransmitOff,
+            Refusal::NoKey | Refusal::Other(_) => Self::Radio,
+        }
+    }
+}
+
+/// The message that a notice answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    /// Its room.
+    pub(super) room: &'a OwnedRoomId,
+    /// The event.
+    pub(super) event: &'a OwnedEventId,
+    /// Its thread.
+    pub(super) thread: Option<&'a OwnedEventId>,
+    /// Who wrote it.
+    pub(super) sender: &'a OwnedUserId,
+}
+
+/// Returns the names under which it is remembered what was told in a room.
+pub(super) fn refusal_names(room: &RoomId) -> impl Iterator<Item = String> + '_ {
+    Refused::ALL.into_iter().map(|it| refused_name(it, room))
+}
+
+/// Returns the name under which it is remembered that a user was denied.
+pub(super) fn denied_name(user: &UserId) -> String {
+    format!("denied {user}")
+}
+
+/// Returns the name under which it is remembered that a node got `dm_reply`.
+pub(super) fn direct_name(node: NodeNum) -> String {
+    format!("dm_reply {node}")
+}
+
+/// Returns the name under which it is remembered that an alert of a node mentioned rooms.
+pub(super) fn alert_name(node: NodeNum) -> String {
+    format!("alert {node}")
+}
+
+fn refused_name(refused: Refused, room: &RoomId) -> String {
+    format!("refused {} {room}", refused.slug())
+}
+
+/// Tells the sender why a message did not go on the air, unless the room was told that within the hour.
+pub(super) fn refused(
+    config: &Config,
+    refused: Refused,
+    about: About<'_>,
+    told: &[String],
+    now: Timestamp,
+) -> Vec<Action> {
+    let what = refused_name(refused, about.room);
+    once(
+        what,
+        now + REFUSED_AGAIN,
+        refused.explanation(config),
+        about,
+        told,
+    )
+}
+
+/// Tells a sender that they may not transmit, unless they were told within the day.
+pub(super) fn denied(about: About<'_>, told: &[String], now: Timestamp) -> Vec<Action> {
+    let text = format!(
+        "Not sent to the mesh: {} may not transmit here. The operator of this bridge decides who may.",
+        about.sender
+    );
+    once(
+        denied_name(about.sender),
+        now + DENIED_AGAIN,
+        text,
+        about,
+        told,
+    )
+}
+
+fn once(
+    what: String,
+    until: Timestamp,
+    text: String,
+    about: About<'_>,
+    told: &[String],
+) -> Vec<Action> {
+    if told.contains(&what) {
+        return Vec::new();
+    }
+    vec![to_room(text, about), Action::Remember { what, until }]
+}
+
+fn to_room(text: String, about: About<'_>) -> Action {
+    Action::ToRoom {
+        message: RoomMessage {
+            room: about.room.clone().into(),
+            content: RoomContent::Text {
+                notice: true,
+                prefix: String::new(),
+                text,
+                heard_at: None,
+                reply_to: Some(about.event.clone()),
+                thread: about.thread.cloned(),
+                mentions: vec![about.sender.clone()],
+                mentions_room: false,
+                fields: None,
+                suppress: true,
+            },
+        },
+        pair: None,
+        target_packet: None,
+    }
+}

@@ -1,0 +1,356 @@
+//! What is not bridged, and why: loops, duplicates, ports, consent, and who may transmit.
+
+use std::fmt;
+
+use crate::config::{Config, PortNum};
+use crate::model::{
+    JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+};
+
+use super::facts::Facts;
+use super::notice::Refused;
+
+/// Ports that are never relayed, whatever `chat_portnums` says: `REMOTE_SHELL_APP`.
+const NEVER_RELAYED: [u32; 1] = [13];
+
+/// The name of the channel over which radios are administered.
+const ADMIN_CHANNEL: &str = "admin";
+
+/// A text of the mesh shorter than so many characters is never taken for an echo.
+const SHORTEST_ECHO: usize = 8;
+
+/// Why nothing is relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Decided on before.
+    Duplicate,
+    /// A packet of the mesh that we sent ourselves.
+    OwnPacket,
+    /// A direct message between other nodes.
+    ForAnotherNode,
+    /// The channel named `admin`.
+    AdminChannel,
+    /// The radio or `ignore_nodes` ignores its sender.
+    IgnoredNode,
+    /// Its port is in `disabled_portnums`, or is never relayed.
+    DisabledPort,
+    /// Its port carries no chat.
+    OtherPort,
+    /// `detection_sensor` is off.
+    SensorsOff,
+    /// It came by MQTT, and `relay_mqtt` is off.
+    MqttOff,
+    /// Its author did not consent (`respect_ok_to_mqtt`).
+    NoConsent,
+    /// Another relay repeats on the mesh what we relayed.
+    Echo,
+    /// No room is mapped to its channel, or none in this direction.
+    UnmappedChannel,
+    /// Nothing to read in it.
+    Empty,
+    /// `message_interactions.reactions` is off.
+    ReactionsOff,
+    /// An event of our own.
+    OwnEvent,
+    /// It carries `mmrelay_suppress`.
+    Suppressed,
+    /// Its room is not mapped.
+    UnmappedRoom,
+    /// Its room only listens (`direction: to_matrix`).
+    OneWayRoom,
+    /// A notice, and `relay_notices` is off.
+    Notice,
+    /// Neither text nor media: a request for verification, or an unknown kind.
+    NotText,
+    /// A picture or the like, and `media` is `ignore`.
+    MediaOff,
+    /// It begins with `command_prefix`.
+    Command,
+    /// It begins with `off_air_prefix`.
+    OffAir,
+    /// Another relay's message, and that relay is not in `trusted_relays`.
+    UntrustedRelay,
+    /// A trusted relay's message that was on our own mesh.
+    RelayOnOurMesh,
+    /// `broadcast_enabled` is off.
+    BroadcastOff,
+    /// Its sender is in `ignored_users`.
+    IgnoredUser,
+    /// Its sender is not in `allowed_users`, or lacks the power level.
+    Denied,
+    /// A reaction on something that is not on the mesh.
+    UnknownTarget,
+    /// A reaction that is no emoji.
+    NotEmoji,
+    /// A reaction with one of our own signs.
+    FeedbackSign,
+    /// That emoji is on that packet already.
+    RepeatedEmoji,
+    /// Three different emoji are on that packet already.
+    TooManyEmoji,
+    /// Edits are not carried to the mesh.
+    Edit,
+    /// It cannot be decrypted.
+    Undecryptable,
+    /// It cannot go on the air; its sender was told.
+    Refused(Refused),
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duplicate => "decided on before",
+            Self::OwnPacket => "a packet of our own",
+            Self::ForAnotherNode => "a direct message for another node",
+            Self::AdminChannel => "on the channel `admin`",
+            Self::IgnoredNode => "its node is ignored",
+            Self::DisabledPort => "its port is disabled",
+            Self::OtherPort => "its port carries no chat",
+            Self::SensorsOff => "detection sensors are not relayed",
+            Self::MqttOff => "packets by MQTT are not relayed",
+            Self::NoConsent => "its author did not consent to publication",
+            Self::Echo => "another relay's echo of what we relayed",
+            Self::UnmappedChannel => "no room for its channel",
+            Self::Empty => "nothing to read in it",
+            Self::ReactionsOff => "reactions are not relayed",
+            Self::OwnEvent => "an event of our own",
+            Self::Suppressed => "marked `mmrelay_suppress`",
+            Self::UnmappedRoom => "its room is not mapped",
+            Self::OneWayRoom => "its room is one-way",
+            Self::Notice => "notices are not relayed",
+            Self::NotText => "not a text",
+            Self::MediaOff => "media are not relayed",
+            Self::Command => "a command",
+            Self::OffAir => "meant to stay off the air",
+            Self::UntrustedRelay => {
+                "from another relay; to carry it on, list its user in matrix.trusted_relays"
+            }
+            Self::RelayOnOurMesh => {
+                "from another relay on our own mesh; two relays on one mesh and one room are not supported"
+            }
+            Self::BroadcastOff => "nothing is transmitted (meshtastic.broadcast_enabled)",
+            Self::IgnoredUser => "its sender is ignored",
+            Self::Denied => "its sender may not transmit",
+            Self::UnknownTarget => "a reaction on something that is not on the mesh",
+            Self::NotEmoji => "a reaction that is no emoji",
+            Self::FeedbackSign => "a reaction with a sign of our own",
+            Self::RepeatedEmoji => "that emoji is on that message already",
+            Self::TooManyEmoji => "three emoji are on that message already",
+            Self::Edit => "edits are not relayed",
+            Self::Undecryptable => "cannot be decrypted",
+            Self::Refused(refused) => return write!(f, "refused: {}", refused.slug()),
+        })
+    }
+}
+
+/// Returns why a packet on a channel is not for any room, from what is known without its text.
+pub(super) fn check_packet(
+    config: &Config,
+    profile: Option<&RadioProfile>,
+    packet: &RadioText,
+) -> Result<(), DropReason> {
+    if is_admin(&packet.channel_name) {
+        return Err(DropReason::AdminChannel);
+    }
+    if is_ignored(config, packet) {
+        return Err(DropReason::IgnoredNode);
+    }
+    check_port(config, packet.port)?;
+    let own = profile.is_some_and(|it| it.own.num == packet.sender.num);
+    if packet.via_mqtt && !own && !config.meshtastic.relay_mqtt {
+        return Err(DropReason::MqttOff);
+    }
+    Ok(())
+}
+
+/// Returns whether the radio's owner or the configuration wants nothing of a packet's sender.
+pub(super) fn is_ignored(config: &Config, packet: &RadioText) -> bool {
+    packet.sender.is_ignored || config.meshtastic.ignore_nodes.contains(&packet.sender.num)
+}
+
+/// Returns whether a channel's name is the one over which radios are administered.
+pub(super) fn is_admin(channel_name: &str) -> bool {
+    channel_name.eq_ignore_ascii_case(ADMIN_CHANNEL)
+}
+
+fn check_port(config: &Config, port: TextPort) -> Result<(), DropReason> {
+    let routing = &config.meshtastic.packet_routing;
+    let number = match port {
+        TextPort::Text => 1,
+        TextPort::DetectionSensor => 10,
+        TextPort::Alert => 11,
+        TextPort::Other(number) => number,
+    };
+    if NEVER_RELAYED.contains(&number) || routing.disabled_portnums.contains(&PortNum(number)) {
+        return Err(DropReason::DisabledPort);
+    }
+    match port {
+        TextPort::Text | TextPort::Alert => Ok(()),
+        TextPort::DetectionSensor if config.meshtastic.detection_sensor => Ok(()),
+        TextPort::DetectionSensor => Err(DropReason::SensorsOff),
+        TextPort::Other(_) if routing.chat_portnums.contains(&PortNum(number)) => Ok(()),
+        TextPort::Other(_) => Err(DropReason::OtherPort),
+    }
+}
+
+/// Returns whether a packet may be published in a room, as far as its author's consent goes. A room of which
+/// nothing is known yet counts as public.
+pub(super) fn has_consent(config: &Config, packet: &RadioText, room: Option<&JoinedRoom>) -> bool {
+    use crate::config::OkToMqtt;
+    match config.meshtastic.respect_ok_to_mqtt {
+        OkToMqtt::Off => true,
+        OkToMqtt::PublicRooms => packet.ok_to_mqtt || room.is_some_and(|it| !it.public),
+        OkToMqtt::Always => packet.ok_to_mqtt,
+    }
+}
+
+/// Returns whether a text of the mesh is what we relayed lately, repeated by another relay: with our prefix, or with another
+/// one that ends like a prefix. Without any prefix it may as well be a person who says the same.
+pub(super) fn is_echo(text: &str, recent: &[(String, String)]) -> bool {
+    let text = one_line(text);
+    if text.chars().count() < SHORTEST_ECHO {
+        return false;
+    }
+    recent.iter().any(|(ours, plain)| {
+        let (ours, plain) = (one_line(ours), one_line(plain));
+        let foreign = text
+            .strip_suffix(plain.as_str())
+            .filter(|_| !plain.is_empty())
+            .is_some_and(ends_like_a_prefix);
+        foreign || (text == ours && ours != plain)
+    })
+}
+
+fn ends_like_a_prefix(head: &str) -> bool {
+    head.trim_end()
+        .ends_with([':', ']', ')', '>', '}', '|', '»', '›'])
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns why a message of a room is nothing for the mesh, whoever wrote it.
+pub(super) fn check_message(config: &Config, text: &RoomText) -> Result<(), DropReason> {
+    use crate::config::Media;
+    match &text.kind {
+        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Location | RoomTextKind::Poll => {}
+        RoomTextKind::Notice if config.matrix.relay_notices => {}
+        RoomTextKind::Notice => return Err(DropReason::Notice),
+        RoomTextKind::Media { .. } => match config.meshtastic.media {
+            Media::Note => {}
+            Media::Ignore => return Err(DropReason::MediaOff),
+        },
+        RoomTextKind::VerificationRequest | RoomTextKind::Other => return Err(DropReason::NotText),
+    }
+    let body = text.body.trim_start();
+    let begins_with =
+        |prefix: &Option<String>| prefix.as_deref().is_some_and(|it| begins(body, it));
+    if begins_with(&config.matrix.off_air_prefix) {
+        return Err(DropReason::OffAir);
+    }
+    if begins_with(&config.matrix.command_prefix) {
+        return Err(DropReason::Command);
+    }
+    Ok(())
+}
+
+fn begins(body: &str, prefix: &str) -> bool {
+    !prefix.is_empty() && body.starts_with(prefix)
+}
+
+/// Returns why a message with the sender fields of a relay is not carried on.
+pub(super) fn check_relay(
+    config: &Config,
+    sender: &UserId,
+    fields: &RelayFields,
+    our_meshnet: Option<&str>,
+    facts: &Facts,
+) -> Result<(), DropReason> {
+    if !config.matrix.trusted_relays.iter().any(|it| it == sender) {
+        return Err(DropReason::UntrustedRelay);
+    }
+    let same_name = our_meshnet.is_some_and(|ours| ours.trim() == fields.meshnet.trim());
+    if same_name || facts.heard_by_our_radio {
+        return Err(DropReason::RelayOnOurMesh);
+    }
+    Ok(())
+}
+
+/// Returns why a user may not transmit.
+pub(super) fn check_sender(config: &Config, sender: &UserId, power: i64) -> Result<(), DropReason> {
+    let matrix = &config.matrix;
+    if matrix.ignored_users.iter().any(|it| it.matches(sender)) {
+        return Err(DropReason::IgnoredUser);
+    }
+    if !matrix.permits(sender) || power < matrix.min_power_level {
+        return Err(DropReason::Denied);
+    }
+    Ok(())
+}
+
+/// Returns why the radio transmits nothing at all, as far as it has told.
+pub(super) fn check_radio(config: &Config, profile: Option<&RadioProfile>) -> Result<(), Refused> {
+    let Some(profile) = profile else {
+        return Ok(());
+    };
+    if profile.own.is_licensed && config.matrix.allowed_users.is_none() {
+        Err(Refused::Licensed)
+    } else if !profile.region_set {
+        Err(Refused::NoRegion)
+    } else if !profile.transmit_enabled {
+        Err(Refused::TransmitOff)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recent() -> Vec<(String, String)> {
+        vec![
+            ("Alice[M]: good morning".into(), "good morning".into()),
+            ("Alice[M]: ok".into(), "ok".into()),
+        ]
+    }
+
+    #[test]
+    fn a_text_that_is_some_prefix_and_what_we_relayed_is_an_echo() {
+        for echo in [
+            "Alice[M]: good morning",
+            "[Alice/Matrix]: good morning",
+            "Alice: good  morning",
+            "Alice[M]: ok",
+            "<alice> ok ok: ok",
+        ] {
+            assert!(is_echo(echo, &recent()), "{echo}");
+        }
+    }
+
+    #[test]
+    fn a_person_who_says_the_same_is_no_echo() {
+        for said in [
+            "good morning",
+            "to you too a good morning",
+            "ok",
+            "Bob: ok",
+            "it is ok",
+            "Alice[M]: good",
+            "",
+        ] {
+            assert!(!is_echo(said, &recent()), "{said}");
+        }
+        assert!(!is_echo(
+            "anything at all",
+            &[(String::new(), String::new())]
+        ));
+    }
+
+    #[test]
+    fn without_a_prefix_of_ours_the_same_text_is_no_echo() {
+        let bare = [("good morning".to_owned(), "good morning".to_owned())];
+        assert!(!is_echo("good morning", &bare));
+    }
+}

@@ -1,0 +1,108 @@
+//! What has to be looked up for each event before the bridge decides.
+
+use super::action::MeshSource;
+use super::facts::{Questions, SeenKey, Target};
+use super::{Bridge, notice};
+use crate::model::{
+    Event, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomReaction, RoomText,
+    RoomTextKind, SendReport, Timestamp,
+};
+
+impl Bridge {
+    /// Returns what has to be looked up for an event before [`Bridge::decide`].
+    #[must_use]
+    pub fn questions(&self, event: &Event, now: Timestamp) -> Questions {
+        match event {
+            Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet),
+            Event::Matrix(MatrixEvent::Text(text)) => about_message(text, now),
+            Event::Matrix(MatrixEvent::Edit(edit)) => Questions {
+                seen: Some(SeenKey::Event(edit.new.event.clone())),
+                ..Questions::default()
+            },
+            Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
+            Event::Matrix(MatrixEvent::Redaction(redaction)) => Questions {
+                seen: Some(SeenKey::Event(redaction.event.clone())),
+                ..Questions::default()
+            },
+            Event::Report(SendReport::Radio {
+                outbox,
+                outcome: RadioOutcome::Refused(_),
+                ..
+            }) => Questions {
+                reported: Some(*outbox),
+                ..Questions::default()
+            },
+            Event::Radio(
+                RadioEvent::Ready(_)
+                | RadioEvent::Lost { .. }
+                | RadioEvent::Nodes(_)
+                | RadioEvent::Ignored { .. },
+            )
+            | Event::Matrix(
+                MatrixEvent::Joined(_)
+                | MatrixEvent::Own { .. }
+                | MatrixEvent::Undecryptable { .. },
+            )
+            | Event::Report(_) => Questions::default(),
+        }
+    }
+
+    /// Returns the names of the notices that may be given about a message behind a row: they answer `Facts::told` for a report.
+    #[must_use]
+    pub fn notices_about(source: &MeshSource) -> Vec<String> {
+        notice::refusal_names(&source.room).collect()
+    }
+
+    fn about_packet(&self, packet: &RadioText) -> Questions {
+        let channel = packet.channel();
+        let id = Some(packet.packet).filter(|it| *it != PacketId::NONE);
+        let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
+        let from_us = self.own_node() == Some(packet.sender.num);
+        let told = match channel {
+            Some(_) => notice::alert_name(packet.sender.num),
+            None => notice::direct_name(packet.sender.num),
+        };
+        Questions {
+            seen: id.map(|packet_id| SeenKey::Packet {
+                sender: packet.sender.num,
+                packet: packet_id,
+            }),
+            sent_by_us: id.filter(|_| from_us || self.own_node().is_none()),
+            target: channel
+                .zip(reply_to)
+                .map(|(channel, packet)| Target::Packet { channel, packet }),
+            recent_to_mesh: channel.filter(|_| !from_us),
+            told: vec![told],
+            ..Questions::default()
+        }
+    }
+}
+
+fn about_message(text: &RoomText, now: Timestamp) -> Questions {
+    let is_media = matches!(text.kind, RoomTextKind::Media { .. });
+    let mut told: Vec<String> = notice::refusal_names(&text.room).collect();
+    told.push(notice::denied_name(&text.sender));
+    Questions {
+        seen: Some(SeenKey::Event(text.event.clone())),
+        target: text.reply_to.clone().map(Target::Event),
+        thread: text.thread.clone(),
+        waiting_media: (is_media && text.body.trim().is_empty())
+            .then(|| (text.room.clone(), text.sender.clone())),
+        heard_by_our_radio: text.relay.as_ref().and_then(|fields| fields.id),
+        waiting_for_mesh: Some(text.room.clone()),
+        sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
+        told,
+        ..Questions::default()
+    }
+}
+
+fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
+    Questions {
+        seen: Some(SeenKey::Event(reaction.event.clone())),
+        target: Some(Target::Event(reaction.target.clone())),
+        tapbacks: Some(reaction.target.clone()),
+        waiting_for_mesh: Some(reaction.room.clone()),
+        sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),
+        ..Questions::default()
+    }
+}

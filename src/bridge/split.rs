@@ -1,0 +1,379 @@
+//! How a text fits into packets: whole, in numbered parts, cut, or not at all.
+//!
+//! Only lengths are decided here. What goes before the text is handed in ready made.
+
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::text::fitting;
+use crate::config::{LongMessages, Overflow};
+
+/// The bytes of text that fit into one packet to a channel (measured on firmware 2.7).
+pub const PACKET_BYTES: usize = 232;
+/// The same for a packet that answers another one.
+pub const REPLY_BYTES: usize = 227;
+
+/// The mark at the end of a text that was cut.
+const CUT: &str = "…";
+
+/// Who speaks, as it stands at the beginning of packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heading {
+    /// Before the text: `Alice[M]: `, may be empty.
+    pub prefix: String,
+    /// The short form before the counter of further parts: `Alice`, may be empty.
+    pub label: String,
+}
+
+/// How a text fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fitted {
+    /// Into these packets; one if it fits whole.
+    Packets(Vec<String>),
+    /// Into these packets, but its end is lost.
+    Cut(Vec<String>),
+    /// Not at all; it has so many bytes, heading included.
+    TooLong {
+        /// The bytes.
+        bytes: usize,
+    },
+}
+
+/// Fits a text into packets. The first carries the relation of a reply, if it is one.
+pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+    let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
+    let bytes = heading.prefix.len() + text.len();
+    if bytes <= whole {
+        return Fitted::Packets(vec![format!("{}{text}", heading.prefix)]);
+    }
+    let splits = rules.split && rules.max_parts > 1;
+    if splits {
+        for total in 2..=rules.max_parts {
+            if let Some(packets) = numbered(heading, text, is_reply, rules, total) {
+                return Fitted::Packets(packets);
+            }
+        }
+    }
+    match rules.overflow {
+        Overflow::Refuse => Fitted::TooLong { bytes },
+        Overflow::Cut if splits => cut_parts(heading, text, is_reply, rules),
+        Overflow::Cut => Fitted::Cut(vec![cut_one(&heading.prefix, text, whole)]),
+    }
+}
+
+/// Splits a text into parts numbered up to `total`; `None` if it needs more.
+fn numbered(
+    heading: &Heading,
+    text: &str,
+    is_reply: bool,
+    rules: &LongMessages,
+    total: usize,
+) -> Option<Vec<String>> {
+    let mut pieces = Vec::with_capacity(total);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let part = pieces.len();
+        if part == total {
+            return None;
+        }
+        let room = room_for_text(heading, part, total, is_reply, rules)?;
+        let (piece, left) = take(rest, room)?;
+        pieces.push(piece);
+        rest = left;
+    }
+    let total = pieces.len();
+    let packets = pieces.iter().enumerate();
+    Some(
+        packets
+            .map(|(part, piece)| format!("{}{piece}", head(heading, part, total)))
+            .collect(),
+    )
+}
+
+/// Fills all parts that are allowed and loses the rest.
+fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+    let total = rules.max_parts;
+    let mut packets = Vec::with_capacity(total);
+    let mut rest = text;
+    for part in 0..total {
+        let head = head(heading, part, total);
+        let limit = part_limit(part, is_reply, rules);
+        if part + 1 == total {
+            packets.push(cut_one(&head, rest, limit));
+        } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
+            packets.push(format!("{head}{piece}"));
+            rest = left;
+        }
+    }
+    Fitted::Cut(packets)
+}
+
+fn cut_one(head: &str, text: &str, limit: usize) -> String {
+    let room = limit.saturating_sub(head.len() + CUT.len());
+    let kept = match fitting(text, room) {
+        "" => characters(text, room),
+        graphemes => graphemes,
+    };
+    format!("{head}{}{CUT}", kept.trim_end())
+}
+
+fn head(heading: &Heading, part: usize, total: usize) -> String {
+    let number = part + 1;
+    match part {
+        0 => format!("{}{number}/{total} ", heading.prefix),
+        _ if heading.label.is_empty() => format!("{number}/{total}: "),
+        _ => format!("{} {number}/{total}: ", heading.label),
+    }
+}
+
+fn part_limit(part: usize, is_reply: bool, rules: &LongMessages) -> usize {
+    let packet = if is_reply && part == 0 {
+        REPLY_BYTES
+    } else {
+        PACKET_BYTES
+    };
+    rules.part_bytes.min(packet)
+}
+
+fn room_for_text(
+    heading: &Heading,
+    part: usize,
+    total: usize,
+    is_reply: bool,
+    rules: &LongMessages,
+) -> Option<usize> {
+    part_limit(part, is_reply, rules).checked_sub(head(heading, part, total).len())
+}
+
+/// Takes a piece of at most `room` bytes from the beginning: up to a space in its second half, else up to the end
+/// of a grapheme cluster, else (one longer than the room) of a character. White space at the cut is dropped.
+/// `None` if nothing fits.
+fn take(text: &str, room: usize) -> Option<(&str, &str)> {
+    if text.len() <= room {
+        return Some((text, ""));
+    }
+    let mut end = 0;
+    let mut space = None;
+    for (start, grapheme) in text.grapheme_indices(true) {
+        if start > room {
+            break;
+        }
+        if start > room / 2 && grapheme.chars().all(char::is_whitespace) {
+            space = Some(start);
+        }
+        if start + grapheme.len() <= room {
+            end = start + grapheme.len();
+        }
+    }
+    let cut = match space {
+        Some(space) => space,
+        None if end > 0 => end,
+        None => characters(text, room).len(),
+    };
+    if cut == 0 {
+        return None;
+    }
+    let (piece, rest) = text.split_at_checked(cut)?;
+    Some((piece.trim_end(), rest.trim_start()))
+}
+
+/// Returns as many whole characters from the beginning as fit.
+fn characters(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn alice() -> Heading {
+        Heading {
+            prefix: "Alice[M]: ".to_owned(),
+            label: "Alice".to_owned(),
+        }
+    }
+
+    fn rules() -> LongMessages {
+        LongMessages {
+            split: true,
+            part_bytes: 200,
+            max_parts: 3,
+            overflow: Overflow::Refuse,
+        }
+    }
+
+    fn packets(fitted: Fitted) -> Vec<String> {
+        match fitted {
+            Fitted::Packets(packets) | Fitted::Cut(packets) => packets,
+            Fitted::TooLong { bytes } => panic!("{bytes} bytes are too long"),
+        }
+    }
+
+    #[test]
+    fn a_text_is_sent_whole_up_to_232_bytes_and_227_as_a_reply() {
+        let fits = "x".repeat(222);
+        assert_eq!(
+            fit(&alice(), &fits, false, &rules()),
+            Fitted::Packets(vec![format!("Alice[M]: {fits}")])
+        );
+        assert_eq!(
+            packets(fit(&alice(), &"x".repeat(223), false, &rules())).len(),
+            2
+        );
+        assert_eq!(
+            packets(fit(&alice(), &"x".repeat(217), true, &rules())).len(),
+            1
+        );
+        assert_eq!(
+            packets(fit(&alice(), &"x".repeat(218), true, &rules())).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn parts_are_counted_after_the_prefix_and_after_the_name() {
+        let words = "word ".repeat(60);
+        let parts = packets(fit(&alice(), words.trim(), false, &rules()));
+        assert_eq!(parts.len(), 2);
+        assert!(parts[0].starts_with("Alice[M]: 1/2 word "), "{}", parts[0]);
+        assert!(parts[1].starts_with("Alice 2/2: word "), "{}", parts[1]);
+        assert!(parts.iter().all(|part| part.ends_with("word")));
+    }
+
+    #[test]
+    fn without_a_prefix_parts_carry_the_counter_alone() {
+        let nobody = Heading {
+            prefix: String::new(),
+            label: String::new(),
+        };
+        let parts = packets(fit(&nobody, &"y".repeat(300), false, &rules()));
+        assert!(parts[0].starts_with("1/2 y") && parts[1].starts_with("2/2: y"));
+    }
+
+    #[test]
+    fn five_hundred_bytes_of_emoji_cross_in_three_parts_and_seven_hundred_are_refused() {
+        let family = "👨‍👩‍👧";
+        let parts = packets(fit(
+            &alice(),
+            &family.repeat(500 / family.len()),
+            false,
+            &rules(),
+        ));
+        assert_eq!(parts.len(), 3);
+        for part in &parts {
+            assert!(part.len() <= 200 && part.ends_with(family));
+        }
+        let long = "x".repeat(700);
+        assert_eq!(
+            fit(&alice(), &long, false, &rules()),
+            Fitted::TooLong { bytes: 710 }
+        );
+    }
+
+    #[test]
+    fn what_is_cut_ends_with_a_mark_and_within_the_limit() {
+        let cut = LongMessages {
+            overflow: Overflow::Cut,
+            ..rules()
+        };
+        let Fitted::Cut(parts) = fit(&alice(), &"x ".repeat(400), false, &cut) else {
+            panic!("not cut");
+        };
+        assert_eq!(parts.len(), 3);
+        assert!(parts.iter().all(|part| part.len() <= 200));
+        assert!(parts[2].starts_with("Alice 3/3: x") && parts[2].ends_with('…'));
+        let one = LongMessages {
+            split: false,
+            ..cut
+        };
+        let Fitted::Cut(parts) = fit(&alice(), &"ä".repeat(400), true, &one) else {
+            panic!("not cut");
+        };
+        assert_eq!(parts.len(), 1);
+        assert!(parts[0].len() <= REPLY_BYTES && parts[0].len() > REPLY_BYTES - 3);
+    }
+
+    #[test]
+    fn without_splitting_what_is_over_one_packet_is_refused() {
+        let whole = LongMessages {
+            split: false,
+            ..rules()
+        };
+        assert_eq!(
+            fit(&alice(), &"x".repeat(223), false, &whole),
+            Fitted::TooLong { bytes: 233 }
+        );
+    }
+
+    #[test]
+    fn a_grapheme_longer_than_a_part_is_divided_between_its_characters() {
+        let tower = format!("e{}", "\u{301}".repeat(150));
+        let parts = packets(fit(&alice(), &tower, false, &rules()));
+        assert_eq!(parts.len(), 2);
+        assert_eq!(
+            parts.concat().matches('\u{301}').count(),
+            150,
+            "nothing is lost"
+        );
+    }
+
+    #[test]
+    fn a_heading_that_leaves_no_room_is_refused_and_not_looped_over() {
+        let heading = Heading {
+            prefix: "p".repeat(240),
+            label: "l".repeat(240),
+        };
+        let fitted = fit(&heading, "text", false, &rules());
+        assert_eq!(fitted, Fitted::TooLong { bytes: 244 });
+    }
+
+    fn without_space(text: &str) -> String {
+        text.chars().filter(|it| !it.is_whitespace()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_within_the_limit_and_together_hold_the_whole_text(
+            text in "([a-zäß]{1,12}[ \n]?|👨‍👩‍👧|\u{301}{1,9}|漢字){1,120}",
+            part_bytes in 40_usize..=232,
+            max_parts in 1_usize..=9,
+            is_reply in any::<bool>(),
+        ) {
+            let text = text.trim();
+            let rules = LongMessages { split: true, part_bytes, max_parts, overflow: Overflow::Refuse };
+            let fitted = fit(&alice(), text, is_reply, &rules);
+            prop_assert_eq!(&fitted, &fit(&alice(), text, is_reply, &rules));
+            let Fitted::Packets(packets) = fitted else { return Ok(()) };
+            let total = packets.len();
+            prop_assert!(total <= max_parts);
+            let mut joined = String::new();
+            for (part, packet) in packets.iter().enumerate() {
+                let limit = if is_reply && part == 0 { REPLY_BYTES } else { PACKET_BYTES };
+                let limit = if total > 1 { limit.min(part_bytes) } else { limit };
+                prop_assert!(packet.len() <= limit, "{} > {limit}", packet.len());
+                let head = if total > 1 { head(&alice(), part, total) } else { alice().prefix };
+                joined.push_str(packet.strip_prefix(&head).unwrap_or("?"));
+            }
+            prop_assert_eq!(without_space(&joined), without_space(text));
+        }
+
+        #[test]
+        fn cut_texts_are_within_the_limit(
+            text in any::<String>(),
+            part_bytes in 40_usize..=232,
+            max_parts in 1_usize..=9,
+            split in any::<bool>(),
+        ) {
+            let text = text.repeat(40);
+            let rules = LongMessages { split, part_bytes, max_parts, overflow: Overflow::Cut };
+            let parts = packets(fit(&alice(), text.trim(), true, &rules));
+            prop_assert!(parts.len() <= max_parts);
+            for (part, packet) in parts.iter().enumerate() {
+                let limit = if part == 0 { REPLY_BYTES } else { PACKET_BYTES };
+                prop_assert!(packet.len() <= limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Decides on packets: what of the mesh goes to which rooms.
+
+use std::time::Duration;
+
+use super::action::{Action, NewPair};
+use super::facts::Facts;
+use super::format::{ALERT, Speaker, shown_text};
+use super::policy::{self, DropReason};
+use super::relation::{RoomTarget, reply_pairs, room_target};
+use super::text::{clean_text, fitting, one_emoji};
+use super::{Bridge, notice};
+use crate::config::SensorType;
+use crate::model::{
+    ChannelIndex, Destination, Lane, NodeNum, OwnedRoomOrAliasId, PacketId, RadioPayload,
+    RadioText, RoomContent, RoomMessage, TextPort, Timestamp, waiting_event,
+};
+
+/// An alert of the same node mentions rooms again after that.
+const MENTION_AGAIN: Duration = Duration::from_mins(10);
+/// A node gets `dm_reply` again after that.
+const ANSWER_AGAIN: Duration = Duration::from_hours(24);
+/// What fits into a direct message (measured on firmware 2.7).
+const DIRECT_BYTES: usize = 220;
+
+impl Bridge {
+    pub(super) fn packet(&self, packet: &RadioText, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let decision = if facts.already_seen {
+            Err(DropReason::Duplicate)
+        } else if facts.sent_by_us {
+            Err(DropReason::OwnPacket)
+        } else {
+            match packet.destination {
+                Destination::Channel(channel) => self.channel_packet(packet, channel, facts, now),
+                Destination::Direct(node) => self.direct_packet(packet, node, facts, now),
+            }
+        };
+        decision.unwrap_or_else(|reason| vec![Action::Drop(reason)])
+    }
+
+    /// A direct message is never published, whatever it answers: this function knows no room.
+    fn direct_packet(
+        &self,
+        packet: &RadioText,
+        node: NodeNum,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Vec<Action>, DropReason> {
+        if self.own_node() != Some(node) {
+            return Err(DropReason::ForAnotherNode);
+        }
+        policy::check_packet(&self.config, self.profile.as_ref(), packet)?;
+        let mut actions = vec![Action::KeepDirect(Box::new(packet.clone()))];
+        let what = notice::direct_name(packet.sender.num);
+        if let Some(text) = self.answer_to(packet)
+            && !facts.told.contains(&what)
+        {
+            actions.push(Action::ToMesh {
+                destination: Destination::Direct(packet.sender.num),
+                lane: Lane::Message,
+                parts: vec![RadioPayload::Text {
+                    text,
+                    reply_to: None,
+                }],
+                source: None,
+                not_before: None,
+                expires: now + self.config.meshtastic.max_message_age,
+            });
+            actions.push(Action::Remember {
+                what,
+                until: now + ANSWER_AGAIN,
+            });
+        }
+        Ok(actions)
+    }
+
+    fn answer_to(&self, packet: &RadioText) -> Option<String> {
+        let person = packet.port == TextPort::Text
+            && !packet.is_reaction
+            && !packet.replayed
+            && Some(packet.sender.num) != self.own_node();
+        let may_transmit = self.config.meshtastic.broadcast_enabled
+            && policy::check_radio(&self.config, self.profile.as_ref()).is_ok();
+        let text = clean_text(self.config.meshtastic.dm_reply.as_deref()?);
+        let fits = fitting(&text, DIRECT_BYTES);
+        (person && may_transmit && !fits.is_empty()).then(|| fits.to_owned())
+    }
+
+    fn channel_packet(
+        &self,
+        packet: &RadioText,
+        channel: ChannelIndex,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Vec<Action>, DropReason> {
+        policy::check_packet(&self.config, self.profile.as_ref(), packet)?;
+        let mut rooms = self.routes.rooms_of(packet, channel);
+        if rooms.is_empty() {
+            return Err(DropReason::UnmappedChannel);
+        }
+        rooms.retain(|room| policy::has_consent(&self.config, packet, self.routes.joined(room)));
+        if rooms.is_empty() {
+            return Err(DropReason::NoConsent);
+        }
+        let text = clean_text(&packet.text);
+        let interactions = self.config.meshtastic.message_interactions;
+        if packet.is_reaction && !interactions.reactions {
+            return Err(DropReason::ReactionsOff);
+        }
+        if packet.is_reaction
+            && let Some(reactions) = self.tapback(packet, &text, &rooms, facts)
+        {
+            return Ok(reactions);
+        }
+        let ours = Some(packet.sender.num) == self.own_node();
+        if !ours && policy::is_echo(&text, &facts.recent_to_mesh) {
+            return Err(DropReason::Echo);
+        }
+        if text.is_empty() && packet.port != TextPort::Alert {
+            return Err(DropReason::Empty);
+        }
+        Ok(self.post(packet, &text, rooms, facts, now))
+    }
+
+    /// Returns the reactions for the rooms that know the target; `None` if none does, or if it is not one emoji.
+    fn tapback(
+        &self,
+        packet: &RadioText,
+        text: &str,
+        rooms: &[OwnedRoomOrAliasId],
+        facts: &Facts,
+    ) -> Option<Vec<Action>> {
+        let emoji = one_emoji(text)?;
+        let speaker = Speaker::of(packet, &self.meshnet());
+        let reactions: Vec<Action> = rooms
+            .iter()
+            .filter_map(|room| {
+                let target = room_target(&facts.target, room, &self.routes)?;
+                let encrypted = self.routes.joined(room).is_none_or(|it| it.encrypted);
+                Some(Action::ToRoom {
+                    message: RoomMessage {
+                        room: room.clone(),
+                        content: RoomContent::Reaction {
+                            target: target.event.unwrap_or_else(waiting_event),
+                            key: speaker.reaction_key(&self.config, emoji, encrypted),
+                        },
+                    },
+                    pair: None,
+                    target_packet: target.packet,
+                })
+            })
+            .collect();
+        (!reactions.is_empty()).then_some(reactions)
+    }
+
+    /// Posts a text to each of the rooms.
+    fn post(
+        &self,
+        packet: &RadioText,
+        text: &str,
+        rooms: Vec<OwnedRoomOrAliasId>,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let what = notice::alert_name(packet.sender.num);
+        let mentions_rooms = self.config.meshtastic.alert_mentions_room
+            && packet.port == TextPort::Alert
+            && !facts.told.contains(&what);
+        let mut mentioned = false;
+        let mut actions: Vec<Action> = rooms
+            .into_iter()
+            .map(|room| {
+                let may_mention = self
+                    .routes
+                    .joined(&room)
+                    .is_some_and(|it| it.may_mention_room);
+                let mentions_room = mentions_rooms && may_mention;
+                mentioned |= mentions_room;
+                self.room_text(packet, text, room, mentions_room, facts)
+            })
+            .collect();
+        if mentioned {
+            actions.push(Action::Remember {
+                what,
+                until: now + MENTION_AGAIN,
+            });
+        }
+        actions
+    }
+
+    fn room_text(
+        &self,
+        packet: &RadioText,
+        text: &str,
+        room: OwnedRoomOrAliasId,
+        mentions_room: bool,
+        facts: &Facts,
+    ) -> Action {
+        let meshtastic = &self.config.meshtastic;
+        let pairs = reply_pairs(facts, meshtastic.message_interactions);
+        let target: RoomTarget = room_target(pairs, &room, &self.routes).unwrap_or_default();
+        let speaker = Speaker::of(packet, &self.meshnet());
+        let is_sensor = packet.port == TextPort::DetectionSensor;
+        let pair = (packet.packet != PacketId::NONE).then(|| {
+            Box::new(NewPair {
+                sender: packet.sender.num,
+                packet: packet.packet,
+                destination: packet.destination,
+                thread: target.thread.clone(),
+                text: text.to_owned(),
+                alert: packet.port == TextPort::Alert || text.starts_with(ALERT),
+            })
+        });
+        Action::ToRoom {
+            message: RoomMessage {
+                room,
+                content: RoomContent::Text {
+                    notice: is_sensor && meshtastic.detection_sensor_type == SensorType::Notice,
+                    prefix: speaker.prefix(&self.config),
+                    text: shown_text(packet, text).trim_end().to_owned(),
+                    heard_at: Some(packet.heard_at),
+                    reply_to: target.event,
+                    thread: target.thread,
+                    mentions: target.author.into_iter().collect(),
+                    mentions_room,
+                    fields: Some(Box::new(speaker.fields(packet, text))),
+                    suppress: false,
+                },
+            },
+            pair,
+            target_packet: target.packet,
+        }
+    }
+}

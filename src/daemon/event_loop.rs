@@ -1,0 +1,188 @@
+//! One loop, one batch at a time: takes what waits, has it decided and stored in one transaction on the SQLite
+//! thread, and wakes the workers when it is committed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::matrix::Batch;
+use crate::model::{Event, RadioEvent, Timestamp};
+use crate::store::{Database, StoreError};
+
+use super::backoff::Backoff;
+use super::ledger::{Ledger, Outcome};
+use super::queues::Queues;
+use super::reports::Report;
+
+/// How many events are decided on in one transaction at most: bounds what one commit holds up.
+const LARGEST_BATCH: usize = 256;
+/// How often what has expired, or is too old to keep, is looked for.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
+
+/// What the loop needs.
+pub struct EventLoop {
+    /// The tables.
+    pub database: Database,
+    /// Decides, and writes down what was decided.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// What the radio tells.
+    pub radio: mpsc::Receiver<Event>,
+    /// What the rooms' workers tell.
+    pub reports: mpsc::Receiver<Report>,
+    /// What the Matrix side tells.
+    pub batches: mpsc::Receiver<Batch>,
+    /// The workers.
+    pub queues: Queues,
+    /// Told whether the link to the radio is ready.
+    pub radio_ready: watch::Sender<bool>,
+}
+
+impl EventLoop {
+    /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
+    /// once `stop` is.
+    pub async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING_EVERY);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
+            let mut last = false;
+            let mut work = tokio::select! {
+                Some(event) = self.radio.recv() => Work::event(event),
+                Some(report) = self.reports.recv() => Work::report(report),
+                Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
+                _ = housekeeping.tick() => Work { housekeeping: true, ..Work::default() },
+                () = finish.cancelled() => {
+                    last = true;
+                    Work::default()
+                }
+            };
+            while work.events.len() < LARGEST_BATCH {
+                if let Ok(event) = self.radio.try_recv() {
+                    work.events.push(event);
+                } else if let Ok(report) = self.reports.try_recv() {
+                    work.add(report);
+                } else {
+                    break;
+                }
+            }
+            if !work.is_empty() {
+                self.settle(work, &finish).await;
+            } else if last {
+                return;
+            }
+        }
+    }
+
+    /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
+    /// the queues fill and the adapters wait.
+    async fn settle(&mut self, work: Work, finish: &CancellationToken) {
+        let Work { events, position, committed, housekeeping } = work;
+        let events = Arc::new(events);
+        let mut backoff = Backoff::default();
+        let outcome = loop {
+            match self.commit(Arc::clone(&events), position.clone(), housekeeping).await {
+                Ok(outcome) => break outcome,
+                Err(error) => {
+                    let delay = backoff.next();
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        hint = error.hint(),
+                        delay_ms = delay.as_millis(),
+                        "cannot store what was received; nothing is accepted until it is"
+                    );
+                    tokio::select! {
+                        () = finish.cancelled() => return,
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                }
+            }
+        };
+        for told in committed {
+            // Who waited may have been stopped.
+            drop(told.send(()));
+        }
+        for event in events.iter() {
+            match event {
+                Event::Radio(RadioEvent::Ready(_)) => {
+                    self.radio_ready.send_replace(true);
+                }
+                Event::Radio(RadioEvent::Lost { .. }) => {
+                    self.radio_ready.send_replace(false);
+                }
+                Event::Report(report) => self.queues.in_flight().settle(report),
+                Event::Radio(_) | Event::Matrix(_) => {}
+            }
+        }
+        self.queues.wake(&outcome);
+    }
+
+    async fn commit(
+        &self,
+        events: Arc<Vec<Event>>,
+        position: Option<String>,
+        housekeeping: bool,
+    ) -> Result<Outcome, StoreError> {
+        let ledger = Arc::clone(&self.ledger);
+        let now = Timestamp::now();
+        self.database
+            .run(move |store| {
+                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                store.transaction(|tx| {
+                    let mut outcome = Outcome::default();
+                    for event in events.iter() {
+                        ledger.event(tx, event, now, &mut outcome)?;
+                    }
+                    if let Some(position) = &position {
+                        ledger.position(tx, position)?;
+                    }
+                    if housekeeping {
+                        ledger.housekeeping(tx, now, &mut outcome)?;
+                    }
+                    Ok(outcome)
+                })
+            })
+            .await
+    }
+}
+
+/// What one transaction is about.
+#[derive(Default)]
+struct Work {
+    events: Vec<Event>,
+    position: Option<String>,
+    committed: Vec<oneshot::Sender<()>>,
+    housekeeping: bool,
+}
+
+impl Work {
+    fn event(first: Event) -> Self {
+        Self { events: vec![first], ..Self::default() }
+    }
+
+    fn report(first: Report) -> Self {
+        let mut work = Self::default();
+        work.add(first);
+        work
+    }
+
+    fn batch(batch: Batch) -> Self {
+        Self {
+            events: batch.events.into_iter().map(Event::Matrix).collect(),
+            position: Some(batch.position),
+            committed: vec![batch.committed],
+            housekeeping: false,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.position.is_none() && !self.housekeeping
+    }
+
+    fn add(&mut self, report: Report) {
+        self.events.push(Event::Report(report.report));
+        self.committed.push(report.committed);
+    }
+}

@@ -1,0 +1,78 @@
+//! Looks up what the bridge asks about an event.
+
+use std::time::Duration;
+
+use crate::bridge::{Facts, MeshSource, Questions, Reported, SeenKey, Target};
+use crate::model::{Destination, NodeNum, Timestamp};
+use crate::store::{StoreError, Tx, message_map, outbox_mesh, seen, told};
+
+/// How far back an echo of what we relayed is recognised (design: 10 minutes).
+const ECHO_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// Answers the bridge's questions about an event. `radio` is our own node's number.
+pub fn look_up(
+    tx: &Tx<'_>,
+    radio: NodeNum,
+    questions: &Questions,
+    now: Timestamp,
+) -> Result<Facts, StoreError> {
+    let mut facts = Facts::default();
+    match &questions.seen {
+        Some(SeenKey::Packet { sender, packet }) => {
+            facts.already_seen = seen::has_packet(tx, radio, *sender, *packet)?;
+        }
+        Some(SeenKey::Event(event)) => facts.already_seen = seen::has_event(tx, event)?,
+        None => {}
+    }
+    if facts.already_seen {
+        // Nothing else matters then, and most look-ups are spared.
+        return Ok(facts);
+    }
+    if let Some(packet) = questions.sent_by_us {
+        facts.sent_by_us = message_map::is_own_packet(tx, radio, packet)?;
+    }
+    match &questions.target {
+        Some(Target::Packet { channel, packet }) => {
+            let sent_to = Destination::Channel(*channel);
+            facts.target = message_map::by_packet(tx, radio, sent_to, *packet)?;
+        }
+        Some(Target::Event(event)) => facts.target = message_map::by_event(tx, event)?,
+        None => {}
+    }
+    if let Some(root) = &questions.thread {
+        facts.thread = message_map::by_event(tx, root)?;
+    }
+    if let Some(event) = &questions.tapbacks {
+        for pair in message_map::by_event(tx, event)? {
+            for emoji in outbox_mesh::tapbacks(tx, pair.destination, pair.packet)? {
+                if !facts.tapbacks.contains(&emoji) {
+                    facts.tapbacks.push(emoji);
+                }
+            }
+        }
+    }
+    if let Some(channel) = questions.recent_to_mesh {
+        let to = Destination::Channel(channel);
+        facts.recent_to_mesh = outbox_mesh::recent_texts(tx, to, now - ECHO_WINDOW)?;
+    }
+    if let Some((room, sender)) = &questions.waiting_media {
+        facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
+    }
+    if let Some(packet) = questions.heard_by_our_radio {
+        facts.heard_by_our_radio = seen::was_heard(tx, radio, packet)?
+            || message_map::is_own_packet(tx, radio, packet)?;
+    }
+    if let Some(room) = &questions.waiting_for_mesh {
+        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room)?;
+    }
+    if let Some((sender, at)) = &questions.sender_sent {
+        facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;
+    }
+    facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
+    if let Some(outbox) = questions.reported {
+        facts.reported = outbox_mesh::message_of(tx, outbox)?.map(|(source, lane)| {
+            Box::new(Reported { source: MeshSource::from(source), lane })
+        });
+    }
+    Ok(facts)
+}

@@ -1,0 +1,430 @@
+//! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
+//! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::bridge::{Action, Bridge, MeshSource, NewPair, SeenKey};
+use crate::model::{
+    Destination, Event, JoinedRoom, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OutboxId,
+    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile, RoomOutcome,
+    SendReport, Timestamp,
+};
+use crate::store::mesh_report::{self, Retried};
+use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
+use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
+
+use super::facts;
+
+/// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
+const UNKNOWN_AFTER: Duration = Duration::from_secs(180);
+/// A parked room gets one try after that, in case nothing told us of a change.
+const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// What a batch touched, for the workers to be woken.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Rooms for which something may be due.
+    pub rooms: BTreeSet<OwnedRoomOrAliasId>,
+    /// Destinations and lanes for which something may be due.
+    pub mesh: BTreeSet<(Destination, Lane)>,
+}
+
+/// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
+#[derive(Debug)]
+pub struct Ledger {
+    bridge: Bridge,
+    radio: NodeNum,
+    account: Option<OwnedUserId>,
+    keep_days: u32,
+    keep_pairs: u64,
+    unparked_at: Timestamp,
+    first_seen: BTreeSet<(Destination, Origin)>,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Ledger {
+    /// Makes one for a bridge that knows nothing yet, and tells it what the tables remember. What was handed to the
+    /// radio when the relay stopped goes back into the queue.
+    pub fn open(
+        tx: &Tx<'_>,
+        mut bridge: Bridge,
+        keep_days: u32,
+        keep_pairs: u64,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
+        if let Some(name) = meta::meshnet(tx)? {
+            bridge.remember_meshnet(name);
+        }
+        bridge.remember_channels(meta::channels(tx, radio)?);
+        let again = mesh_report::recover(tx)?;
+        if again > 0 {
+            info!(packets = again, "the radio may or may not have taken these, trying again under the same ids");
+        }
+        outbox_room::unpark_all(tx)?;
+        Ok(Self {
+            bridge,
+            radio,
+            account: None,
+            keep_days,
+            keep_pairs,
+            unparked_at: now,
+            first_seen: BTreeSet::new(),
+            dropped: BTreeMap::new(),
+        })
+    }
+
+    /// Takes note of the account that the rooms are seen with.
+    pub fn use_account(&mut self, account: OwnedUserId) {
+        self.bridge.remember_own_user(account.clone());
+        self.account = Some(account);
+    }
+
+    /// Returns the radio that was attached last, or is now.
+    pub fn radio(&self) -> NodeNum {
+        self.radio
+    }
+
+    /// Returns everything for which a worker is due after a start.
+    pub fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
+        Ok(Outcome {
+            rooms: outbox_room::waiting(tx)?.into_iter().map(|it| it.room).collect(),
+            mesh: outbox_mesh::queues(tx)?.into_iter().collect(),
+        })
+    }
+
+    /// Stores up to where the account's events are accepted.
+    pub fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
+        match &self.account {
+            Some(account) => meta::set_sync_position(tx, account, position),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides on an event and stores what follows.
+    pub fn event(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        self.note(tx, event, now, outcome)?;
+        let questions = self.bridge.questions(event, now);
+        let mut facts = facts::look_up(tx, self.radio, &questions, now)?;
+        if let Some(reported) = &facts.reported {
+            facts.told = told::told(
+                tx,
+                Bridge::notices_about(&reported.source).iter().map(String::as_str),
+                now,
+            )?;
+        }
+        let actions = self.bridge.decide(event, &facts, now);
+        for action in actions {
+            self.apply(tx, event, action, now, outcome)?;
+        }
+        if let Event::Radio(RadioEvent::Ready(profile)) = event {
+            self.report_radio(tx, profile)?;
+        }
+        match &questions.seen {
+            Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
+                seen::mark_packet(tx, self.radio, *sender, *packet, now)
+            }
+            Some(SeenKey::Event(id)) if !facts.already_seen => seen::mark_event(tx, id, now),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
+    pub fn housekeeping(
+        &mut self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let expired = mesh_report::expire(tx, now)?;
+        if !expired.is_empty() {
+            warn!(packets = expired.len(), "messages for the mesh are too old now and are not transmitted");
+        }
+        for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
+            mesh_report::outcome(tx, row, MeshState::Unknown)?;
+        }
+        retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
+        if now.since(self.unparked_at) >= PARKED_RETRY {
+            self.unparked_at = now;
+            for parked in outbox_room::parked(tx)? {
+                outbox_room::unpark(tx, parked.room.as_deref())?;
+            }
+            outcome.rooms.extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
+        }
+        Ok(())
+    }
+
+    /// Stores what an event says by itself, whatever the bridge makes of it.
+    fn note(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        match event {
+            Event::Radio(RadioEvent::Ready(profile)) => {
+                self.radio = profile.own.num;
+                meta::set_own_radio(tx, self.radio)?;
+                meta::set_channels(tx, self.radio, &profile.channels)?;
+                mesh_report::adopt_radio(tx, self.radio)?;
+                outcome.mesh.extend(outbox_mesh::queues(tx)?);
+                Ok(())
+            }
+            Event::Radio(RadioEvent::Nodes(batch)) => nodes::update(tx, self.radio, batch, now),
+            Event::Radio(RadioEvent::Ignored { reason }) => {
+                *self.dropped.entry(reason).or_default() += 1;
+                Ok(())
+            }
+            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_)) => Ok(()),
+            Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
+            Event::Matrix(MatrixEvent::Own { event, transaction: Some(transaction), .. }) => {
+                if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
+                    outbox_room::sent(tx, row, Some(event))?;
+                    debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
+                }
+                Ok(())
+            }
+            Event::Matrix(
+                MatrixEvent::Own { .. }
+                | MatrixEvent::Text(_)
+                | MatrixEvent::Edit(_)
+                | MatrixEvent::Reaction(_)
+                | MatrixEvent::Redaction(_),
+            ) => Ok(()),
+            Event::Matrix(MatrixEvent::Undecryptable { room, event, sender, .. }) => {
+                warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
+                Ok(())
+            }
+            Event::Report(SendReport::Room { outbox, outcome: report }) => {
+                Self::room_report(tx, *outbox, report, now)
+            }
+            Event::Report(SendReport::Radio { outbox, packet, outcome: report }) => {
+                self.radio_report(tx, *outbox, *packet, report, now, outcome)
+            }
+        }
+    }
+
+    fn joined(tx: &Tx<'_>, room: &JoinedRoom, outcome: &mut Outcome) -> Result<(), StoreError> {
+        let id: OwnedRoomOrAliasId = room.room.clone().into();
+        for name in room.configured.iter().filter(|name| **name != id) {
+            outbox_room::rename_room(tx, name, &id)?;
+        }
+        outbox_room::unpark(tx, Some(&id))?;
+        outcome.rooms.insert(id);
+        Ok(())
+    }
+
+    fn room_report(
+        tx: &Tx<'_>,
+        outbox: OutboxId,
+        report: &RoomOutcome,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let room = outbox_room::room_of(tx, outbox)?;
+        let room = room.as_ref().map_or("(ended)", |room| room.as_str());
+        match report {
+            RoomOutcome::Sent { event } => {
+                debug!(%outbox, room, event_id = %event, "message sent");
+                outbox_room::sent(tx, outbox, Some(event))?;
+            }
+            RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, now, error)?,
+            RoomOutcome::Parked { account, error } => {
+                error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
+                let id = outbox_room::room_of(tx, outbox)?;
+                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
+            }
+            RoomOutcome::Refused { error } => {
+                error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
+                outbox_room::refuse(tx, outbox)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn radio_report(
+        &mut self,
+        tx: &Tx<'_>,
+        outbox: OutboxId,
+        packet: PacketId,
+        report: &RadioOutcome,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        debug!(%outbox, %packet, ?report, "report of the radio");
+        match report {
+            RadioOutcome::Accepted { at } => {
+                mesh_report::accepted(tx, outbox, *at)?;
+            }
+            RadioOutcome::Heard => {
+                mesh_report::outcome(tx, outbox, MeshState::Heard)?;
+            }
+            RadioOutcome::Unheard => {
+                mesh_report::outcome(tx, outbox, MeshState::Unheard)?;
+            }
+            RadioOutcome::Delivered => {
+                mesh_report::outcome(tx, outbox, MeshState::Delivered)?;
+            }
+            RadioOutcome::Retry { after, new_id, reason } => {
+                match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
+                    Retried::Waits(next) => {
+                        info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
+                    }
+                    Retried::Withdrawn | Retried::Late => {}
+                }
+            }
+            RadioOutcome::Refused(refusal) => {
+                let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
+                warn!(%outbox, %packet, ?refusal, parts = ended.len(), "the radio refused a packet");
+            }
+        }
+        // Whatever became of it, what stands behind it may be due now.
+        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        action: Action,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        match action {
+            Action::ToRoom { message, pair, target_packet } => {
+                let pair = pair.map(|new| pair_of(*new, &message.room, now));
+                if let Some(pair) = &pair {
+                    self.say_first(pair.destination, Origin::Mesh);
+                }
+                let row = NewRoomRow {
+                    message: &message,
+                    send_as: None,
+                    pair: pair.as_ref().map(|pair| (self.radio, pair)),
+                    target_packet,
+                };
+                let id = outbox_room::insert(tx, &row, now)?;
+                debug!(outbox = %id, room = %message.room, "accepted for a room");
+                outcome.rooms.insert(message.room);
+            }
+            Action::ToMesh { destination, lane, parts, source, not_before, expires } => {
+                let source = source.map(|source| source_of(*source));
+                if source.is_some() {
+                    self.say_first(destination, Origin::Matrix);
+                }
+                let message = NewMeshMessage {
+                    radio: self.radio,
+                    destination,
+                    lane,
+                    parts: &parts,
+                    source: source.as_ref(),
+                    not_before,
+                    expires,
+                };
+                for (id, packet) in outbox_mesh::insert(tx, &message, now)? {
+                    debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
+                }
+                outcome.mesh.insert((destination, lane));
+            }
+            Action::KeepDirect(message) => {
+                info!(node = %message.sender.num, "a direct message to our node is kept");
+                direct::keep(tx, self.radio, &message)?;
+            }
+            Action::Withdraw { event } => {
+                let rows = mesh_report::withdraw(tx, &event)?;
+                if !rows.is_empty() {
+                    info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
+                }
+            }
+            Action::Rewrite { outbox, payload } => {
+                mesh_report::rewrite(tx, outbox, &payload, None)?;
+            }
+            Action::Remember { what, until } => told::remember(tx, &what, until)?,
+            Action::Drop(reason) => {
+                let name = reason.name();
+                *self.dropped.entry(name).or_default() += 1;
+                debug!(reason = name, event = describe(event), "not relayed");
+            }
+        }
+        Ok(())
+    }
+
+    /// The first message each way per channel is worth a line: it says that the route works.
+    fn say_first(&mut self, destination: Destination, origin: Origin) {
+        if self.first_seen.insert((destination, origin)) {
+            let direction = match origin {
+                Origin::Mesh => "to Matrix",
+                Origin::Matrix => "to the mesh",
+            };
+            info!(%destination, direction, "first message since the start");
+        }
+    }
+
+    fn report_radio(&self, tx: &Tx<'_>, profile: &RadioProfile) -> Result<(), StoreError> {
+        meta::set_meshnet(tx, &self.bridge.meshnet())?;
+        info!(
+            node = %profile.own.num,
+            name = profile.own.long(),
+            firmware = profile.firmware,
+            meshnet = self.bridge.meshnet(),
+            "radio"
+        );
+        for problem in self.bridge.route_problems() {
+            warn!(%problem, "a mapped channel cannot be used");
+        }
+        if let Some(silence) = self.bridge.silence() {
+            warn!(reason = %silence, "nothing is transmitted");
+        }
+        Ok(())
+    }
+}
+
+fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePair {
+    MessagePair {
+        origin: Origin::Mesh,
+        sender: new.sender,
+        packet: new.packet,
+        destination: new.destination,
+        room: room.clone(),
+        event: None,
+        thread: new.thread,
+        author: None,
+        text: new.text,
+        alert: new.alert,
+        part: 0,
+        at: now,
+    }
+}
+
+fn source_of(source: MeshSource) -> Source {
+    let MeshSource { room, event, thread, sender, sent_at, text, alert } = source;
+    Source { room, event, thread, sender, sent_at, text, alert }
+}
+
+/// Names an event for the log, without its text.
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Radio(RadioEvent::Text(text)) => {
+            format!("packet {} of {}", text.packet, text.sender.num)
+        }
+        Event::Radio(_) => "radio".to_owned(),
+        Event::Matrix(MatrixEvent::Text(text)) => text.event.to_string(),
+        Event::Matrix(MatrixEvent::Reaction(reaction)) => reaction.event.to_string(),
+        Event::Matrix(MatrixEvent::Edit(edit)) => edit.new.event.to_string(),
+        Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.event.to_string(),
+        Event::Matrix(
+            MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Undecryptable { .. },
+        ) => "matrix".to_owned(),
+        Event::Report(_) => "report".to_owned(),
+    }
+}

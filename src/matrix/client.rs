@@ -1,0 +1,106 @@
+//! Builds the SDK's client on its store, and restores the session in it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use matrix_sdk::config::RequestConfig;
+use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
+use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
+use matrix_sdk::{Client, SessionChange, SqliteStoreConfig};
+use matrix_sdk_base::crypto::CollectStrategy;
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{error, info};
+
+use super::MatrixError;
+use super::session::{Files, Secret, Session};
+
+/// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Builds a client on the store in `files`. The raw key spares the derivation of one from a passphrase, a third of a
+/// second a client.
+pub(super) async fn build(
+    files: &Files,
+    session: &Session,
+    key: &[u8; 32],
+    verified_recipients_only: bool,
+) -> Result<Client, MatrixError> {
+    let store = SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key));
+    let strategy = if verified_recipients_only {
+        CollectStrategy::IdentityBasedStrategy
+    } else {
+        CollectStrategy::AllDevices
+    };
+    Client::builder()
+        .homeserver_url(&session.homeserver)
+        .respect_login_well_known(false)
+        .sqlite_store_with_config_and_cache_path(store, None::<PathBuf>)
+        // `relay.lock` keeps other processes away.
+        .cross_process_store_config(CrossProcessLockConfig::SingleProcess)
+        .request_config(RequestConfig::new().disable_retry().timeout(TIMEOUT))
+        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+        .handle_refresh_tokens()
+        .with_room_key_recipient_strategy(strategy)
+        .with_encryption_settings(EncryptionSettings {
+            auto_enable_cross_signing: false,
+            auto_enable_backups: false,
+            backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
+        })
+        .build()
+        .await
+        .map_err(|cause| MatrixError::Store {
+            path: files.sdk(),
+            cause: Box::new(cause),
+        })
+}
+
+/// Opens the store of the session in `files` and restores it.
+pub(super) async fn restore(
+    files: &Files,
+    verified_recipients_only: bool,
+) -> Result<(Client, Session), MatrixError> {
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let key = files.load_key()?;
+    let client = build(files, &session, &key, verified_recipients_only).await?;
+    Box::pin(client.restore_session(session.to_sdk()))
+        .await
+        .map_err(|cause| MatrixError::Store {
+            path: files.sdk(),
+            cause: Box::new(cause),
+        })?;
+    Ok((client, session))
+}
+
+/// Writes each renewed token into the session file; never ends by itself.
+pub(super) async fn keep_tokens(client: &Client, files: &Files) {
+    let mut changes = client.subscribe_to_session_changes();
+    loop {
+        match changes.recv().await {
+            // Lagging hides at most a renewal: the tokens of now are saved all the same.
+            Ok(SessionChange::TokensRefreshed) | Err(RecvError::Lagged(_)) => {
+                match save_tokens(client, files) {
+                    Ok(()) => info!("access token renewed"),
+                    Err(error) => error!(
+                        error = &error as &dyn std::error::Error,
+                        "the renewed access token cannot be saved: after a restart a new login will be needed"
+                    ),
+                }
+            }
+            Ok(SessionChange::UnknownToken(_)) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
+
+fn save_tokens(client: &Client, files: &Files) -> Result<(), MatrixError> {
+    let (Some(tokens), Some(mut session)) = (client.session_tokens(), files.load_session()?) else {
+        return Ok(());
+    };
+    if client.device_id() != Some(&session.device_id) {
+        // Somebody has logged in anew meanwhile.
+        return Ok(());
+    }
+    session.access_token = Secret::new(tokens.access_token);
+    session.refresh_token = tokens.refresh_token.map(Secret::new);
+    Ok(files.save_session(&session)?)
+}

@@ -1,0 +1,283 @@
+//! What the relay says in a room, as the JSON of an event. Pure; design.md 5 is its measure.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{EventId, OwnedUserId, RelayFields, RoomContent, Timestamp};
+
+/// From here on a message says that it is late.
+const LATE: Duration = Duration::from_mins(5);
+
+/// What to put into a room.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outgoing<'a> {
+    /// An event.
+    Event { kind: &'static str, content: Value },
+    /// The end of one.
+    Redaction { target: &'a EventId },
+}
+
+impl<'a> Outgoing<'a> {
+    /// Builds the event as it is to be sent `now`.
+    pub(super) fn build(content: &'a RoomContent, now: Timestamp) -> Self {
+        match content {
+            RoomContent::Text {
+                notice,
+                prefix,
+                text,
+                heard_at,
+                reply_to,
+                thread,
+                mentions,
+                mentions_room,
+                fields,
+                suppress,
+            } => {
+                let late = heard_at.and_then(|heard_at| lateness(now.since(heard_at)));
+                let body = format!("{prefix}{}{text}", late.unwrap_or_default());
+                let mut event = Map::new();
+                event.insert(
+                    "msgtype".to_owned(),
+                    if *notice { "m.notice" } else { "m.text" }.into(),
+                );
+                event.insert("body".to_owned(), body.into());
+                event.insert("m.mentions".to_owned(), mentioned(mentions, *mentions_room));
+                if let Some(relation) = relation(reply_to.as_deref(), thread.as_deref()) {
+                    event.insert("m.relates_to".to_owned(), relation);
+                }
+                if let Some(fields) = fields {
+                    insert_fields(&mut event, fields);
+                }
+                if *suppress {
+                    event.insert("mmrelay_suppress".to_owned(), true.into());
+                }
+                Self::Event {
+                    kind: "m.room.message",
+                    content: Value::Object(event),
+                }
+            }
+            RoomContent::Reaction { target, key } => Self::Event {
+                kind: "m.reaction",
+                content: json!({
+                    "m.relates_to": {"rel_type": "m.annotation", "event_id": target, "key": key},
+                    "mmrelay_suppress": true,
+                }),
+            },
+            RoomContent::Redaction { target } => Self::Redaction { target },
+        }
+    }
+}
+
+/// Returns what a message says of its age, if it is old enough.
+fn lateness(age: Duration) -> Option<String> {
+    if age <= LATE {
+        return None;
+    }
+    let minutes = age.as_secs() / 60;
+    Some(match minutes {
+        ..120 => format!("(delayed {minutes} min) "),
+        120..2880 => format!("(delayed {} h) ", minutes / 60),
+        2880.. => format!("(delayed {} days) ", minutes / 1440),
+    })
+}
+
+/// Always given, so that no client guesses mentions from the text.
+fn mentioned(users: &[OwnedUserId], room: bool) -> Value {
+    let mut mentions = Map::new();
+    if !users.is_empty() {
+        mentions.insert("user_ids".to_owned(), json!(users));
+    }
+    if room {
+        mentions.insert("room".to_owned(), true.into());
+    }
+    Value::Object(mentions)
+}
+
+fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Option<Value> {
+    match (thread, reply_to) {
+        (Some(root), reply) => Some(json!({
+            "rel_type": "m.thread",
+            "event_id": root,
+            "is_falling_back": reply.is_none(),
+            "m.in_reply_to": {"event_id": reply.unwrap_or(root)},
+        })),
+        (None, Some(target)) => Some(json!({"m.in_reply_to": {"event_id": target}})),
+        (None, None) => None,
+    }
+}
+
+fn insert_fields(event: &mut Map<String, Value>, fields: &RelayFields) {
+    let mut put = |key: &str, value: Value| {
+        event.insert(format!("meshtastic_{key}"), value);
+    };
+    put("longname", fields.longname.clone().into());
+    put("shortname", fields.shortname.clone().into());
+    put("meshnet", fields.meshnet.clone().into());
+    put("portnum", fields.portnum.clone().into());
+    if let Some(id) = fields.id {
+        put("id", id.0.into());
+    }
+    if let Some(text) = &fields.text {
+        put("text", text.clone().into());
+    }
+    if let Some(id) = fields.reply_id {
+        put("replyId", id.0.into());
+    }
+    if fields.emoji {
+        put("emoji", 1.into());
+    }
+    if let Some(hops) = fields.hops {
+        put("hops", hops.into());
+    }
+    if let Some(snr) = fields.snr.filter(|snr| snr.is_finite()) {
+        // Events hold no fractions: a server refuses the whole event for one.
+        put("snr", snr.to_string().into());
+    }
+    if let Some(rssi) = fields.rssi {
+        put("rssi", rssi.into());
+    }
+    if fields.via_mqtt {
+        put("via_mqtt", true.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::{owned_event_id, owned_user_id};
+
+    use super::*;
+    use crate::model::PacketId;
+
+    const NOON: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn text() -> RoomContent {
+        RoomContent::Text {
+            notice: false,
+            prefix: "[Alice/Net]: ".to_owned(),
+            text: "hi <b>all</b>".to_owned(),
+            heard_at: Some(NOON),
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: false,
+        }
+    }
+
+    fn event(content: &RoomContent, now: Timestamp) -> Value {
+        match Outgoing::build(content, now) {
+            Outgoing::Event { content, .. } => content,
+            Outgoing::Redaction { .. } => panic!("not an event"),
+        }
+    }
+
+    #[test]
+    fn a_text_has_a_plain_body_and_mentions_nobody() {
+        assert_eq!(
+            event(&text(), NOON),
+            json!({"msgtype": "m.text", "body": "[Alice/Net]: hi <b>all</b>", "m.mentions": {}})
+        );
+    }
+
+    #[test]
+    fn mmrelays_fields_have_its_names_and_types_and_no_fractions() {
+        let mut content = text();
+        if let RoomContent::Text { fields, .. } = &mut content {
+            *fields = Some(Box::new(RelayFields {
+                id: Some(PacketId(3_000_000_000)),
+                longname: "Alice".to_owned(),
+                shortname: "A".to_owned(),
+                meshnet: "Net".to_owned(),
+                portnum: "TEXT_MESSAGE_APP".to_owned(),
+                text: Some("hi".to_owned()),
+                reply_id: Some(PacketId(7)),
+                emoji: false,
+                hops: Some(2),
+                snr: Some(-6.25),
+                rssi: Some(-97),
+                via_mqtt: false,
+            }));
+        }
+        assert_eq!(
+            event(&content, NOON),
+            json!({
+                "msgtype": "m.text", "body": "[Alice/Net]: hi <b>all</b>", "m.mentions": {},
+                "meshtastic_id": 3_000_000_000_u32, "meshtastic_longname": "Alice", "meshtastic_shortname": "A",
+                "meshtastic_meshnet": "Net", "meshtastic_portnum": "TEXT_MESSAGE_APP", "meshtastic_text": "hi",
+                "meshtastic_replyId": 7, "meshtastic_hops": 2, "meshtastic_snr": "-6.25", "meshtastic_rssi": -97,
+            })
+        );
+    }
+
+    #[test]
+    fn a_message_more_than_five_minutes_old_says_so_after_its_prefix() {
+        let body = |minutes: u64| {
+            event(&text(), NOON + Duration::from_mins(minutes))["body"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(body(5), "[Alice/Net]: hi <b>all</b>");
+        assert_eq!(body(14), "[Alice/Net]: (delayed 14 min) hi <b>all</b>");
+        assert_eq!(body(150), "[Alice/Net]: (delayed 2 h) hi <b>all</b>");
+        assert_eq!(body(3000), "[Alice/Net]: (delayed 2 days) hi <b>all</b>");
+    }
+
+    #[test]
+    fn a_reply_and_a_thread_are_told_as_clients_tell_them() {
+        let mut content = text();
+        if let RoomContent::Text {
+            reply_to, mentions, ..
+        } = &mut content
+        {
+            *reply_to = Some(owned_event_id!("$first"));
+            mentions.push(owned_user_id!("@bob:example.org"));
+        }
+        let told = event(&content, NOON);
+        assert_eq!(
+            told["m.relates_to"],
+            json!({"m.in_reply_to": {"event_id": "$first"}})
+        );
+        assert_eq!(
+            told["m.mentions"],
+            json!({"user_ids": ["@bob:example.org"]})
+        );
+        if let RoomContent::Text { thread, .. } = &mut content {
+            *thread = Some(owned_event_id!("$root"));
+        }
+        assert_eq!(
+            event(&content, NOON)["m.relates_to"],
+            json!({
+                "rel_type": "m.thread", "event_id": "$root", "is_falling_back": false,
+                "m.in_reply_to": {"event_id": "$first"},
+            })
+        );
+        if let RoomContent::Text { reply_to, .. } = &mut content {
+            *reply_to = None;
+        }
+        assert_eq!(
+            event(&content, NOON)["m.relates_to"],
+            json!({
+                "rel_type": "m.thread", "event_id": "$root", "is_falling_back": true,
+                "m.in_reply_to": {"event_id": "$root"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_reaction_holds_its_relation_and_the_suppress_mark_and_nothing_else() {
+        let reaction = RoomContent::Reaction {
+            target: owned_event_id!("$first"),
+            key: "👍".to_owned(),
+        };
+        assert_eq!(
+            event(&reaction, NOON),
+            json!({
+                "m.relates_to": {"rel_type": "m.annotation", "event_id": "$first", "key": "👍"},
+                "mmrelay_suppress": true,
+            })
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! What an error of the SDK means for a message that was to be sent. One table, design.md 9.
+
+use std::time::{Duration, SystemTime};
+
+use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
+use matrix_sdk::{Error, HttpError, RefreshTokenError};
+
+use crate::model::{RoomOutcome, Timestamp};
+
+/// An answer of the server, as far as the table needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) errcode: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) message: String,
+}
+
+/// The code of the answer to a reaction that is there already.
+pub(super) const DUPLICATE: &str = "M_DUPLICATE_ANNOTATION";
+
+impl Answer {
+    /// Returns the server's answer, if there is one in this error.
+    pub(super) fn of(error: &HttpError) -> Option<Self> {
+        let HttpError::Api(error) = error else {
+            return match error {
+                HttpError::Cached(error) => Self::of(error),
+                _ => None,
+            };
+        };
+        let FromHttpResponseError::Server(answer) = error.as_ref() else {
+            return None;
+        };
+        let matrix_sdk::ruma::api::client::uiaa::UiaaResponse::MatrixError(answer) = answer else {
+            return None;
+        };
+        let kind = answer.error_kind();
+        let retry_after = match kind {
+            Some(ErrorKind::LimitExceeded(limit)) => limit.retry_after.as_ref().map(wait),
+            Some(_) | None => None,
+        };
+        Some(Self {
+            status: answer.status_code.as_u16(),
+            errcode: kind.map(|kind| kind.errcode().to_string()),
+            retry_after,
+            message: answer.to_string().chars().take(300).collect(),
+        })
+    }
+
+    /// Returns whether the server does not know the session any more, for good.
+    pub(super) fn is_dead_session(&self) -> bool {
+        self.errcode.as_deref() == Some("M_UNKNOWN_TOKEN")
+    }
+
+    fn outcome(self) -> RoomOutcome {
+        let error = self.message;
+        match (self.status, self.errcode) {
+            (401, Some(_)) => RoomOutcome::Parked {
+                account: true,
+                error,
+            },
+            (403, Some(code)) if code == "M_USER_DEACTIVATED" || code == "M_UNKNOWN_TOKEN" => {
+                RoomOutcome::Parked {
+                    account: true,
+                    error,
+                }
+            }
+            (403, Some(_)) => RoomOutcome::Parked {
+                account: false,
+                error,
+            },
+            (429, _) => RoomOutcome::Retry {
+                after: self.retry_after,
+                error,
+            },
+            (408 | 425, _) => RoomOutcome::Retry { after: None, error },
+            (400..500, Some(_)) => RoomOutcome::Refused { error },
+            // 5xx, and whatever a proxy says in the server's place.
+            (_, _) => RoomOutcome::Retry { after: None, error },
+        }
+    }
+}
+
+fn wait(retry_after: &RetryAfter) -> Duration {
+    match retry_after {
+        RetryAfter::Delay(delay) => *delay,
+        RetryAfter::DateTime(time) => {
+            let since = time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            let until = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+            until.since(Timestamp::now())
+        }
+    }
+}
+
+/// Returns the HTTP error inside, if this is one.
+pub(super) fn http(error: &Error) -> Option<&HttpError> {
+    match error {
+        Error::Http(error) => Some(error),
+        _ => None,
+    }
+}
+
+/// Returns how long the server wants to be left alone, if it said so.
+pub(super) fn retry_after(error: &Error) -> Option<Duration> {
+    http(error).and_then(Answer::of)?.retry_after
+}
+
+/// Returns whether the session is dead for good.
+pub(super) fn is_dead_session(error: &Error) -> bool {
+    http(error).is_some_and(is_dead)
+}
+
+fn is_dead(error: &HttpError) -> bool {
+    match error {
+        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => {
+            // The refresh token itself is refused: nothing is left to renew with.
+            Answer::of(cause).is_some_and(|answer| matches!(answer.status, 401 | 403))
+        }
+        HttpError::RefreshToken(RefreshTokenError::RefreshTokenRequired) => true,
+        other => Answer::of(other).is_some_and(|answer| answer.is_dead_session()),
+    }
+}
+
+/// Returns what becomes of a message after this error.
+pub(super) fn outcome(error: &Error) -> RoomOutcome {
+    let told = sentence(error);
+    match error {
+        Error::Http(http) => match Answer::of(http) {
+            Some(answer) => answer.outcome(),
+            None if is_dead(http) => RoomOutcome::Parked {
+                account: true,
+                error: told,
+            },
+            None => match http.as_ref() {
+                HttpError::IntoHttp(_) => RoomOutcome::Refused { error: told },
+                _ => RoomOutcome::Retry {
+                    after: None,
+                    error: told,
+                },
+            },
+        },
+        Error::AuthenticationRequired => RoomOutcome::Parked {
+            account: true,
+            error: told,
+        },
+        Error::SerdeJson(_) => RoomOutcome::Refused { error: told },
+        Error::OlmError(error) if is_about_recipients(error) => RoomOutcome::Parked {
+            account: false,
+            error: format!(
+                "{told} (with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`)"
+            ),
+        },
+        _ => RoomOutcome::Retry {
+            after: None,
+            error: told,
+        },
+    }
+}
+
+fn is_about_recipients(error: &matrix_sdk::encryption::OlmError) -> bool {
+    matches!(
+        error,
+        matrix_sdk::encryption::OlmError::SessionRecipientCollectionError(_)
+    )
+}
+
+/// Returns an error and its causes in one bounded line.
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text.chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome_of(status: u16, errcode: Option<&str>) -> &'static str {
+        let answer = Answer {
+            status,
+            errcode: errcode.map(str::to_owned),
+            retry_after: (status == 429).then_some(Duration::from_secs(3)),
+            message: String::new(),
+        };
+        match answer.outcome() {
+            RoomOutcome::Sent { .. } => "sent",
+            RoomOutcome::Retry { after: Some(_), .. } => "retry when the server says",
+            RoomOutcome::Retry { after: None, .. } => "retry",
+            RoomOutcome::Parked { account: true, .. } => "account parked",
+            RoomOutcome::Parked { account: false, .. } => "room parked",
+            RoomOutcome::Refused { .. } => "refused",
+        }
+    }
+
+    #[test]
+    fn every_answer_of_a_server_has_its_outcome() {
+        for (status, errcode, expected) in [
+            (400, Some("M_BAD_JSON"), "refused"),
+            (404, Some("M_NOT_FOUND"), "refused"),
+            (413, Some("M_TOO_LARGE"), "refused"),
+            (400, None, "retry"),
+            (404, None, "retry"),
+            (401, Some("M_UNKNOWN_TOKEN"), "account parked"),
+            (401, None, "retry"),
+            (403, Some("M_FORBIDDEN"), "room parked"),
+            (403, Some("M_USER_DEACTIVATED"), "account parked"),
+            (403, None, "retry"),
+            (408, Some("M_UNKNOWN"), "retry"),
+            (425, Some("M_UNKNOWN"), "retry"),
+            (429, Some("M_LIMIT_EXCEEDED"), "retry when the server says"),
+            (429, None, "retry when the server says"),
+            (500, Some("M_UNKNOWN"), "retry"),
+            (502, None, "retry"),
+            (503, None, "retry"),
+            (520, None, "retry"),
+            (200, None, "retry"),
+        ] {
+            assert_eq!(
+                outcome_of(status, errcode),
+                expected,
+                "{status} {errcode:?}"
+            );
+        }
+    }
+}

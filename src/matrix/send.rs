@@ -1,0 +1,173 @@
+//! Sends one event to a room, under the transaction id that its row in the outbox holds, and says what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use matrix_sdk::ruma::api::client::relations::get_relating_events_with_rel_type_and_event_type as relations;
+use matrix_sdk::ruma::events::TimelineEventType;
+use matrix_sdk::ruma::events::relation::RelationType;
+use matrix_sdk::ruma::{OwnedEventId, TransactionId};
+use matrix_sdk::{Client, Error, Room, RoomState};
+use tokio::time::timeout;
+
+use super::content::Outgoing;
+use super::errors::{self, Answer};
+use super::rooms::Rooms;
+use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
+
+/// Longer than all requests of one message to a big encrypted room should take.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Sends to the mapped rooms; cheap to clone, works from any task.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    client: Client,
+    rooms: Arc<Rooms>,
+}
+
+impl Sender {
+    pub(super) fn new(client: Client, rooms: Arc<Rooms>) -> Self {
+        Self { client, rooms }
+    }
+
+    /// Sends one event, once, and returns what became of it. Encrypted or plain by the room's own state.
+    ///
+    /// The same transaction again after a crash makes no second event, as long as the server remembers it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may or may not have sent; try again under the same transaction.
+    pub async fn send(
+        &self,
+        room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        now: Timestamp,
+    ) -> RoomOutcome {
+        let attempt = Box::pin(self.attempt(room, transaction, content, now));
+        timeout(LIMIT, attempt)
+            .await
+            .unwrap_or_else(|_| retry("the homeserver took too long"))
+    }
+
+    async fn attempt(
+        &self,
+        name: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        now: Timestamp,
+    ) -> RoomOutcome {
+        let Some(room) = self.room(name) else {
+            return retry("the room is not joined yet");
+        };
+        if self.rooms.is_refused(&room) {
+            return RoomOutcome::Parked {
+                account: false,
+                error: "the room is encrypted and `matrix.e2ee.enabled` is false".to_owned(),
+            };
+        }
+        let sent = match Outgoing::build(content, now) {
+            Outgoing::Event { kind, content } => room
+                .send_raw(kind, content)
+                .with_transaction_id(transaction)
+                .await
+                .map(|sent| sent.response.event_id),
+            Outgoing::Redaction { target } => room
+                .redact(target, None, Some(transaction.to_owned()))
+                .await
+                .map(|sent| sent.event_id)
+                .map_err(Error::from),
+        };
+        match (sent, content) {
+            (Ok(event), _) => RoomOutcome::Sent { event },
+            (Err(error), RoomContent::Reaction { target, key }) if is_duplicate(&error) => {
+                self.find_reaction(&room, target, key).await
+            }
+            (Err(error), _) => errors::outcome(&error),
+        }
+    }
+
+    /// Returns a mapped room that is joined and of which the state is known.
+    fn room(&self, name: &RoomOrAliasId) -> Option<Room> {
+        self.client
+            .get_room(&self.rooms.room_of(name)?)
+            .filter(|room| room.state() == RoomState::Joined && room.is_state_fully_synced())
+    }
+
+    /// The reaction is there already: looks which event it is.
+    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> RoomOutcome {
+        let mut request = relations::v1::Request::new(
+            room.room_id().to_owned(),
+            target.to_owned(),
+            RelationType::Annotation,
+            TimelineEventType::Reaction,
+        );
+        request.limit = Some(100_u32.into());
+        let found = match self.client.send(request).await {
+            Ok(found) => found,
+            Err(error) => return errors::outcome(&error.into()),
+        };
+        found
+            .chunk
+            .iter()
+            .filter_map(|event| serde_json::from_str(event.json().get()).ok())
+            .find_map(|event| own_reaction(&event, room.own_user_id().as_str(), key))
+            .map_or_else(
+                || RoomOutcome::Refused {
+                    error: "the same reaction is there already".to_owned(),
+                },
+                |event| RoomOutcome::Sent { event },
+            )
+    }
+}
+
+fn own_reaction(event: &serde_json::Value, own: &str, key: &str) -> Option<OwnedEventId> {
+    let is_ours = event.get("sender").and_then(|it| it.as_str()) == Some(own);
+    let its_key = event.get("content")?.get("m.relates_to")?.get("key")?;
+    if !is_ours || its_key.as_str() != Some(key) {
+        return None;
+    }
+    OwnedEventId::try_from(event.get("event_id")?.as_str()?).ok()
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    errors::http(error)
+        .and_then(Answer::of)
+        .is_some_and(|answer| answer.errcode.as_deref() == Some(errors::DUPLICATE))
+}
+
+fn retry(why: &str) -> RoomOutcome {
+    RoomOutcome::Retry {
+        after: None,
+        error: why.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::owned_event_id;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_reaction_with_that_key_is_the_one() {
+        let reaction = |sender: &str, key: &str| {
+            json!({
+                "event_id": "$it", "sender": sender,
+                "content": {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$x", "key": key}},
+            })
+        };
+        let own = "@relay:example.org";
+        assert_eq!(
+            own_reaction(&reaction(own, "👍"), own, "👍"),
+            Some(owned_event_id!("$it"))
+        );
+        assert_eq!(own_reaction(&reaction(own, "👎"), own, "👍"), None);
+        assert_eq!(
+            own_reaction(&reaction("@alice:example.org", "👍"), own, "👍"),
+            None
+        );
+        assert_eq!(own_reaction(&json!({}), own, "👍"), None);
+    }
+}

@@ -1,0 +1,461 @@
+//! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
+//! and out, asking how a device stands. Each has a limit in time and in size.
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
+use serde_json::Value;
+use url::{Host, Url};
+
+use super::session::Secret;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// No answer that we ask for here comes near this.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// What was given is no address.
+    #[error(
+        "`{given}` is not a homeserver: give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
+    )]
+    BadAddress {
+        /// What was given.
+        given: String,
+    },
+    /// Plain HTTP beyond this machine.
+    #[error(
+        "`{url}` is not encrypted: use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
+    )]
+    PlainHttp {
+        /// The address.
+        url: Url,
+    },
+    /// Nothing answers.
+    #[error(
+        "cannot reach the homeserver at {url}: check the address and the network, then try again"
+    )]
+    Unreachable {
+        /// The address.
+        url: Url,
+        /// Why.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The certificate is not accepted.
+    #[error(
+        "no secure connection to {url}: check this machine's clock, and that the certificate fits the name and comes from an authority that this machine trusts"
+    )]
+    Tls {
+        /// The address.
+        url: Url,
+        /// Why.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// Something answers that does not speak Matrix.
+    #[error(
+        "{url} answers, but it is not a Matrix homeserver (HTTP {status}): give the server's name, or the address that its clients use"
+    )]
+    NotMatrix {
+        /// The address.
+        url: Url,
+        /// Its answer.
+        status: u16,
+    },
+    /// The homeserver wants a pause.
+    #[error("the homeserver limits how often this may be tried: try again in {} s", .after.as_secs().max(1))]
+    RateLimited {
+        /// How long.
+        after: Duration,
+    },
+    /// The homeserver said no.
+    #[error("the homeserver refuses: {message} ({errcode}, HTTP {status})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Matrix error code.
+        errcode: String,
+        /// What it says.
+        message: String,
+        /// The whole answer, for what a code alone does not tell.
+        body: Box<Value>,
+    },
+}
+
+impl ServerError {
+    /// Returns the Matrix error code, if the server gave one.
+    pub fn errcode(&self) -> Option<&str> {
+        match self {
+            Self::Refused { errcode, .. } => Some(errcode),
+            Self::RateLimited { .. } => Some("M_LIMIT_EXCEEDED"),
+            Self::BadAddress { .. }
+            | Self::PlainHttp { .. }
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::NotMatrix { .. } => None,
+        }
+    }
+}
+
+/// A homeserver, by its address.
+#[derive(Debug, Clone)]
+pub struct Server {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Server {
+    /// Takes an address as it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails for plain HTTP beyond loopback, unless allowed.
+    pub fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(ServerError::BadAddress {
+                given: base.to_string(),
+            });
+        }
+        if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
+            return Err(ServerError::PlainHttp { url: base });
+        }
+        let http = http_client(redirect::Policy::none(), &base)?;
+        Ok(Self { http, base })
+    }
+
+    /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and makes sure
+    /// that it is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is there, or something else than a homeserver.
+    pub async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
+        let bad = || ServerError::BadAddress {
+            given: given.to_owned(),
+        };
+        let given = given.trim();
+        if given.contains("://") {
+            let url = Url::parse(given).map_err(|_| bad())?;
+            let server = Self::at(url.clone(), allow_http)?;
+            let direct = server.check().await;
+            return match direct {
+                Ok(()) => Ok(server),
+                Err(ServerError::NotMatrix { .. }) => match well_known(&url).await {
+                    Some(base) => Self::checked(base, allow_http).await,
+                    None => Err(direct.err().unwrap_or_else(bad)),
+                },
+                Err(error) => Err(error),
+            };
+        }
+        let https = Url::parse(&format!("https://{given}")).map_err(|_| bad())?;
+        if https.path() != "/" || https.host().is_none() || given.contains('@') {
+            return Err(bad());
+        }
+        if is_loopback(&https) {
+            let http = Url::parse(&format!("http://{given}")).map_err(|_| bad())?;
+            return Self::checked(http, allow_http).await;
+        }
+        let base = well_known(&https).await.unwrap_or(https);
+        Self::checked(base, allow_http).await
+    }
+
+    async fn checked(base: Url, allow_http: bool) -> Result<Self, ServerError> {
+        let server = Self::at(base, allow_http)?;
+        server.check().await?;
+        Ok(server)
+    }
+
+    async fn check(&self) -> Result<(), ServerError> {
+        let answer = self
+            .request(Method::GET, &["_matrix", "client", "versions"], None, None)
+            .await?;
+        match answer.get("versions") {
+            Some(Value::Array(_)) => Ok(()),
+            Some(_) | None => Err(ServerError::NotMatrix {
+                url: self.base.clone(),
+                status: 200,
+            }),
+        }
+    }
+
+    /// Returns the address.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Sends a request below `/_matrix/client/v3` and returns the JSON of its answer.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ServerError`] says.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        token: Option<&Secret>,
+        body: Option<&Value>,
+    ) -> Result<Value, ServerError> {
+        let path: Vec<&str> = ["_matrix", "client", "v3"]
+            .iter()
+            .chain(path)
+            .copied()
+            .collect();
+        self.request(method, &path, token, body).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        token: Option<&Secret>,
+        body: Option<&Value>,
+    ) -> Result<Value, ServerError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let mut request = self.http.request(method, url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.reveal());
+        }
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|cause| self.unreachable(cause))?;
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse().ok())
+            .map(Duration::from_secs);
+        let bytes = read(response)
+            .await
+            .map_err(|cause| self.unreachable(cause))?;
+        self.answer(status, retry_after, &bytes)
+    }
+
+    fn answer(
+        &self,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        bytes: &[u8],
+    ) -> Result<Value, ServerError> {
+        let not_matrix = || ServerError::NotMatrix {
+            url: self.base.clone(),
+            status: status.as_u16(),
+        };
+        if status.is_redirection() {
+            return Err(not_matrix());
+        }
+        let body: Value = serde_json::from_slice(bytes).map_err(|_| not_matrix())?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+        let errcode = text("errcode").to_owned();
+        if errcode == "M_LIMIT_EXCEEDED" || status == StatusCode::TOO_MANY_REQUESTS {
+            let wait = body.get("retry_after_ms").and_then(Value::as_u64);
+            let after = retry_after
+                .or(wait.map(Duration::from_millis))
+                .unwrap_or(Duration::from_mins(1));
+            return Err(ServerError::RateLimited { after });
+        }
+        // The first half of user-interactive authentication is a 401 without an error code.
+        if errcode.is_empty() && body.get("flows").is_none() {
+            return Err(not_matrix());
+        }
+        let message = text("error").chars().take(200).collect();
+        Err(ServerError::Refused {
+            status: status.as_u16(),
+            errcode,
+            message,
+            body: Box::new(body),
+        })
+    }
+
+    fn unreachable(&self, cause: reqwest::Error) -> ServerError {
+        let url = self.base.clone();
+        if is_certificate_problem(&cause) {
+            ServerError::Tls { url, cause }
+        } else {
+            ServerError::Unreachable { url, cause }
+        }
+    }
+}
+
+/// Returns whether an address stays on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Client, ServerError> {
+    reqwest::Client::builder()
+        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+        .timeout(TIMEOUT)
+        .redirect(redirects)
+        .build()
+        .map_err(|cause| ServerError::Unreachable {
+            url: base.clone(),
+            cause,
+        })
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > LARGEST_ANSWER {
+            // Cut JSON does not parse, which is the answer that it deserves.
+            break;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Asks a server's name for the address of its homeserver. Whatever goes wrong: there is none.
+async fn well_known(name: &Url) -> Option<Url> {
+    let mut url = name.clone();
+    url.set_path("/.well-known/matrix/client");
+    url.set_query(None);
+    let client = http_client(redirect::Policy::limited(5), name).ok()?;
+    let response = client.get(url).send().await.ok()?;
+    if !response.status().is_success() {
+        return None;
+    }
+    let bytes = read(response).await.ok()?;
+    let answer: Value = serde_json::from_slice(&bytes).ok()?;
+    let base = answer.get("m.homeserver")?.get("base_url")?.as_str()?;
+    Url::parse(base).ok()
+}
+
+fn is_certificate_problem(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string().to_lowercase();
+        if text.contains("certificate") || text.contains("tls") || text.contains("handshake") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers `count` requests with `answer` and returns the address.
+    fn serve(count: usize, answer: &'static str) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for _ in 0..count {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).unwrap();
+                assert!(read > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_for_loopback_unless_allowed() {
+        let beyond = Url::parse("http://matrix.example.org").unwrap();
+        let refused = Server::at(beyond.clone(), false).unwrap_err();
+        assert!(refused.to_string().contains("--allow-http"), "{refused}");
+        assert!(Server::at(beyond, true).is_ok());
+        for here in ["http://127.0.0.1:8008", "http://[::1]", "http://localhost"] {
+            assert!(
+                Server::at(Url::parse(here).unwrap(), false).is_ok(),
+                "{here}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_said_to_be_none() {
+        for wrong in [
+            "",
+            "@bot:example.org",
+            "exa mple",
+            "ftp://example.org",
+            "a/b",
+        ] {
+            let error = Server::discover(wrong, false).await.unwrap_err();
+            assert!(
+                matches!(error, ServerError::BadAddress { .. }),
+                "{wrong}: {error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_web_server_is_not_taken_for_a_homeserver() {
+        let url = serve(
+            2,
+            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>",
+        );
+        let error = Server::discover(url.as_str(), false).await.unwrap_err();
+        assert!(
+            matches!(error, ServerError::NotMatrix { status: 200, .. }),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = Server::discover(&address, false).await.unwrap_err();
+        assert!(matches!(error, ServerError::Unreachable { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_servers_wish_for_a_pause_is_told() {
+        let url = serve(
+            1,
+            "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 40\r\nconnection: close\r\n\r\n{\"errcode\":\"M_LIMIT_EXCEEDED\",\"error\":\"\"}",
+        );
+        let server = Server::at(url, false).unwrap();
+        let error = server
+            .call(Method::GET, &["login"], None, None)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the homeserver limits how often this may be tried: try again in 7 s"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_on_loopback_needs_no_scheme() {
+        let url = serve(
+            1,
+            "HTTP/1.1 200 OK\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{\"versions\":[\"v1.1\"]}",
+        );
+        let name = format!("127.0.0.1:{}", url.port().unwrap());
+        let server = Server::discover(&name, false).await.unwrap();
+        assert_eq!(server.base(), &url);
+    }
+}

@@ -1,0 +1,204 @@
+//! A connection: receives and sends one frame at a time, whatever the wire.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+use super::codec::{Codec, CodecError, Item, WAKE};
+use super::tcp;
+
+/// How long the other side may take to read a frame.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is read at once.
+const READ_SIZE: usize = 4096;
+
+/// Why there is no connection, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// It cannot be made.
+    #[error("cannot connect to the radio at `{address}`")]
+    Connect {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Nobody answered.
+    #[error("the radio at `{address}` did not answer within {} s", limit.as_secs())]
+    ConnectLimit {
+        /// Where.
+        address: String,
+        /// How long it could have.
+        limit: Duration,
+    },
+    /// The radio closed it.
+    #[error("the radio closed the connection")]
+    Closed,
+    /// It broke while we waited.
+    #[error("cannot read from the radio")]
+    Read(#[source] io::Error),
+    /// It broke while we wrote.
+    #[error("cannot write to the radio")]
+    Write(#[source] io::Error),
+    /// The radio does not read.
+    #[error("the radio did not take a frame within {} s", WRITE_LIMIT.as_secs())]
+    WriteLimit,
+    /// A frame is too long.
+    #[error("cannot frame a packet")]
+    Frame(#[source] CodecError),
+}
+
+/// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.
+#[derive(Debug)]
+pub enum Wire {
+    /// Over the network.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Through pipes in memory, one for each connection; for tests.
+    Pipes(mpsc::Receiver<DuplexStream>),
+}
+
+impl Wire {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// When the radio is not there; trying again later may help.
+    ///
+    /// # Cancel safety
+    ///
+    /// A connection that is being made is given up.
+    pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
+        match self {
+            Self::Tcp { host, port } => tcp::connect(host, *port).await.map(Connection::over),
+            Self::Pipes(pipes) => match pipes.recv().await {
+                Some(pipe) => Ok(Connection::over(pipe)),
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Returns how long the radio needs to come to its senses after the wake bytes.
+    pub fn wake_pause(&self) -> Duration {
+        match self {
+            Self::Tcp { .. } | Self::Pipes(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// Both directions of a wire that carries bytes.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// An open connection.
+pub struct Connection {
+    stream: Box<dyn Stream>,
+    codec: Codec,
+    received: BytesMut,
+}
+
+impl Connection {
+    /// Makes one over anything that carries bytes both ways.
+    pub fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+            codec: Codec::new(),
+            received: BytesMut::new(),
+        }
+    }
+
+    /// Returns how many bytes outside frames were received.
+    pub fn skipped(&self) -> u64 {
+        self.codec.skipped()
+    }
+
+    /// Receives a frame, or what is none.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was received before stays in the buffer.
+    pub async fn receive(&mut self) -> Result<Item, ConnectionError> {
+        loop {
+            if let Some(item) = self
+                .codec
+                .decode(&mut self.received)
+                .map_err(ConnectionError::Frame)?
+            {
+                return Ok(item);
+            }
+            let now = Instant::now().into_std();
+            let deadline = self
+                .codec
+                .deadline(&self.received, now)
+                .map(Instant::from_std);
+            self.received.reserve(READ_SIZE);
+            let read = self.stream.read_buf(&mut self.received);
+            let read = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, read).await,
+                None => Ok(read.await),
+            };
+            match read {
+                Ok(Ok(0)) => return Err(ConnectionError::Closed),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(ConnectionError::Read(error)),
+                Err(_) => {
+                    self.codec
+                        .resync(&mut self.received, Instant::now().into_std());
+                }
+            }
+        }
+    }
+
+    /// Writes a whole frame.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended, or the other side does not read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: half a frame may be written. The connection is to be dropped then.
+    pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
+        let mut bytes = BytesMut::new();
+        self.codec
+            .encode(frame, &mut bytes)
+            .map_err(ConnectionError::Frame)?;
+        self.write(&bytes).await
+    }
+
+    /// Writes what ends a half-read frame on the other side; not cancel safe either.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Connection::send`].
+    pub async fn wake(&mut self) -> Result<(), ConnectionError> {
+        self.write(&WAKE).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(WRITE_LIMIT, write)
+            .await
+            .map_err(|_| ConnectionError::WriteLimit)?
+            .map_err(ConnectionError::Write)
+    }
+}

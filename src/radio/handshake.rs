@@ -1,0 +1,99 @@
+//! What a radio tells of itself between `want_config_id` and `config_complete_id`. No I/O, no clock.
+
+use crate::model::{NodeNum, RadioProfile};
+
+use super::nodedb::NodeDb;
+use super::proto::config::LoRaConfig;
+use super::proto::{self, MeshPacket, wire};
+use super::translate;
+
+/// The nonces that ask for a part of the handshake only.
+const SPECIAL_NONCES: [u32; 2] = [69420, 69421];
+
+/// Packets that come while the radio tells of itself; firmware holds its own back, so there are hardly any.
+const HELD: usize = 64;
+
+/// The firmware's own default.
+const DEFAULT_HOP_LIMIT: u8 = 3;
+const LARGEST_HOP_LIMIT: u32 = 7;
+
+/// Returns a nonce that asks for the whole handshake.
+pub(super) fn plain_nonce(random: u32) -> u32 {
+    let mut nonce = random.max(1);
+    while SPECIAL_NONCES.contains(&nonce) {
+        nonce += 1;
+    }
+    nonce
+}
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub(super) struct Handshake {
+    own: Option<(NodeNum, u32)>,
+    firmware: String,
+    channels: Vec<wire::Channel>,
+    lora: Option<LoRaConfig>,
+    held: Vec<MeshPacket>,
+}
+
+impl Handshake {
+    /// Takes the frame with which every handshake begins: what was told before belongs to an older one.
+    pub(super) fn my_info(&mut self, info: &proto::MyNodeInfo) {
+        let held = std::mem::take(&mut self.held);
+        let own = Some((NodeNum(info.my_node_num), info.reboot_count));
+        *self = Self {
+            own,
+            held,
+            ..Self::default()
+        };
+    }
+
+    /// Takes the firmware's version.
+    pub(super) fn metadata(&mut self, metadata: proto::DeviceMetadata) {
+        self.firmware = metadata.firmware_version;
+    }
+
+    /// Takes a channel.
+    pub(super) fn channel(&mut self, channel: wire::Channel) {
+        if (0..8).contains(&channel.index) {
+            self.channels.retain(|other| other.index != channel.index);
+            self.channels.push(channel);
+        }
+    }
+
+    /// Takes a part of the configuration; only the radio's is of interest, and the others hold secrets.
+    pub(super) fn config(&mut self, config: proto::Config) {
+        if let Some(proto::config::PayloadVariant::Lora(lora)) = config.payload_variant {
+            self.lora = Some(lora);
+        }
+    }
+
+    /// Keeps a packet until channels and names are known; returns whether there was room.
+    pub(super) fn hold(&mut self, packet: MeshPacket) -> bool {
+        let room = self.held.len() < HELD;
+        if room {
+            self.held.push(packet);
+        }
+        room
+    }
+
+    /// Ends it: returns the radio as it is set up, and the packets held. `None` if the radio did not say who it is.
+    pub(super) fn complete(self, nodes: &NodeDb) -> Option<(RadioProfile, Vec<MeshPacket>)> {
+        let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
+        let lora = self.lora.as_ref();
+        let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
+        let profile = RadioProfile {
+            own: nodes.node(own),
+            firmware: self.firmware,
+            channels: translate::channels(&self.channels, lora),
+            hop_limit: hop_limit
+                .and_then(|limit| u8::try_from(limit).ok())
+                .unwrap_or(DEFAULT_HOP_LIMIT),
+            // What was not told does not stop anybody.
+            region_set: lora.is_none_or(|lora| lora.region != 0),
+            transmit_enabled: lora.is_none_or(|lora| lora.tx_enabled),
+            reboot_count,
+        };
+        Some((profile, self.held))
+    }
+}

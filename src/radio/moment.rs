@@ -1,0 +1,25 @@
+//! The present, as the pure machines get it handed in.
+
+use std::time::Instant;
+
+use crate::model::Timestamp;
+
+/// The present on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// For spans of time: never jumps.
+    pub instant: Instant,
+    /// For what is told to people and kept in tables.
+    pub wall: Timestamp,
+}
+
+impl Moment {
+    /// Returns the present. Only the adapter's edge asks.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            instant: tokio::time::Instant::now().into_std(),
+            wall: Timestamp::now(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The nodes that the radio told us of, in memory. No I/O, no clock.
+//!
+//! A radio remembers some hundred nodes and forgets the others; here their names are kept. What is new goes to the
+//! database in batches, at most one a minute: it lies on an SD card. Only a new name is told at once.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::model::{Node, NodeNum, Timestamp};
+
+/// The most nodes that are remembered; then the one that was heard longest ago is forgotten.
+const REMEMBERED: usize = 4096;
+
+/// The most characters of a name; firmware has at most 39 bytes.
+const NAME_LIMIT: usize = 64;
+
+/// Batches without a new name are at least so far apart.
+const BATCH_EVERY: Duration = Duration::from_mins(1);
+
+/// What was learned of a node; `None` is nothing new.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct News {
+    /// Its long name.
+    pub long_name: Option<String>,
+    /// Its short name.
+    pub short_name: Option<String>,
+    /// A licensed operator.
+    pub is_licensed: Option<bool>,
+    /// The radio ignores it.
+    pub is_ignored: Option<bool>,
+    /// When it was heard.
+    pub last_heard: Option<Timestamp>,
+}
+
+/// The nodes, and which of them the database does not know as they are.
+#[derive(Debug, Default)]
+pub struct NodeDb {
+    nodes: HashMap<NodeNum, Node>,
+    changed: HashSet<NodeNum>,
+    name_changed: bool,
+    last_batch: Option<Instant>,
+}
+
+impl NodeDb {
+    /// Makes one that knows these nodes from before.
+    pub fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
+        let nodes = nodes
+            .into_iter()
+            .take(REMEMBERED)
+            .map(|node| (node.num, node))
+            .collect();
+        Self {
+            nodes,
+            ..Self::default()
+        }
+    }
+
+    /// Returns a node, with nothing but its number if it is unknown.
+    pub fn node(&self, num: NodeNum) -> Node {
+        self.nodes
+            .get(&num)
+            .cloned()
+            .unwrap_or_else(|| Node::unknown(num))
+    }
+
+    /// Takes what was learned of a node. Empty names are no names, and take none away.
+    pub fn learn(&mut self, num: NodeNum, news: News) {
+        if num == NodeNum(0) || num == NodeNum::BROADCAST {
+            return;
+        }
+        if !self.nodes.contains_key(&num) {
+            self.make_room();
+        }
+        let node = self.nodes.entry(num).or_insert_with(|| Node::unknown(num));
+        let before = node.clone();
+        for (name, new) in [
+            (&mut node.long_name, news.long_name),
+            (&mut node.short_name, news.short_name),
+        ] {
+            if let Some(new) = new.filter(|new| !new.trim().is_empty()) {
+                *name = Some(new.chars().take(NAME_LIMIT).collect());
+            }
+        }
+        node.is_licensed = news.is_licensed.unwrap_or(node.is_licensed);
+        node.is_ignored = news.is_ignored.unwrap_or(node.is_ignored);
+        node.last_heard = node.last_heard.max(news.last_heard);
+        if *node == before {
+            return;
+        }
+        self.name_changed |=
+            node.long_name != before.long_name || node.short_name != before.short_name;
+        self.changed.insert(num);
+    }
+
+    fn make_room(&mut self) {
+        if self.nodes.len() < REMEMBERED {
+            return;
+        }
+        let oldest = self
+            .nodes
+            .values()
+            .min_by_key(|node| (node.last_heard, node.num));
+        if let Some(num) = oldest.map(|node| node.num) {
+            self.nodes.remove(&num);
+            self.changed.remove(&num);
+        }
+    }
+
+    /// Returns when [`NodeDb::take_batch`] has something, if nothing is learned before.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.changed.is_empty() {
+            return None;
+        }
+        match self.last_batch {
+            Some(last) if !self.name_changed => Some(last + BATCH_EVERY),
+            Some(_) | None => Some(now),
+        }
+    }
+
+    /// Returns the nodes that the database does not know as they are, if it is time for that.
+    pub fn take_batch(&mut self, now: Instant) -> Vec<Node> {
+        if self.deadline(now).is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        self.last_batch = Some(now);
+        self.name_changed = false;
+        let mut batch: Vec<Node> = self
+            .changed
+            .drain()
+            .filter_map(|num| self.nodes.get(&num).cloned())
+            .collect();
+        batch.sort_by_key(|node| node.num);
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: NodeNum = NodeNum(0xA11C_E001);
+    const BOB: NodeNum = NodeNum(0xB0B0_B002);
+
+    fn named(long: &str, short: &str) -> News {
+        News {
+            long_name: Some(long.to_owned()),
+            short_name: Some(short.to_owned()),
+            ..News::default()
+        }
+    }
+
+    fn heard(at: i64) -> News {
+        News {
+            last_heard: Some(Timestamp(at)),
+            ..News::default()
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_told_at_once_and_other_news_once_a_minute() {
+        let (mut nodes, start) = (NodeDb::default(), Instant::now());
+        nodes.learn(ALICE, named("Alice", "AL"));
+        assert_eq!(nodes.take_batch(start).len(), 1);
+        assert_eq!(nodes.deadline(start), None);
+        nodes.learn(ALICE, heard(5));
+        nodes.learn(BOB, heard(6));
+        assert_eq!(nodes.deadline(start), Some(start + BATCH_EVERY));
+        assert_eq!(nodes.take_batch(start + BATCH_EVERY / 2), []);
+        let batch = nodes.take_batch(start + BATCH_EVERY);
+        assert_eq!(
+            batch.iter().map(|node| node.num).collect::<Vec<_>>(),
+            [ALICE, BOB]
+        );
+        nodes.learn(BOB, named("Bob", "B"));
+        assert_eq!(nodes.take_batch(start + BATCH_EVERY).len(), 1);
+    }
+
+    #[test]
+    fn what_is_known_already_is_not_told() {
+        let (mut nodes, start) = (NodeDb::new([Node::unknown(BOB)]), Instant::now());
+        nodes.learn(BOB, News::default());
+        assert_eq!(nodes.deadline(start), None);
+        nodes.learn(BOB, named("Bob", "B"));
+        nodes.take_batch(start);
+        nodes.learn(BOB, named("Bob", "B"));
+        assert_eq!(nodes.deadline(start), None);
+    }
+
+    #[test]
+    fn names_stay_when_the_radio_forgets_them() {
+        let mut nodes = NodeDb::default();
+        nodes.learn(ALICE, named("Alice", "AL"));
+        nodes.learn(
+            ALICE,
+            News {
+                is_ignored: Some(true),
+                ..News::default()
+            },
+        );
+        nodes.learn(ALICE, named("", " "));
+        assert_eq!(nodes.node(ALICE).long(), "Alice");
+        assert_eq!(nodes.node(ALICE).short(), "AL");
+        assert!(nodes.node(ALICE).is_ignored);
+    }
+
+    #[test]
+    fn the_time_of_hearing_only_moves_on() {
+        let mut nodes = NodeDb::default();
+        nodes.learn(ALICE, heard(9));
+        nodes.learn(ALICE, heard(5));
+        assert_eq!(nodes.node(ALICE).last_heard, Some(Timestamp(9)));
+    }
+
+    #[test]
+    fn numbers_of_nobody_and_everybody_are_no_nodes() {
+        let mut nodes = NodeDb::default();
+        nodes.learn(NodeNum(0), named("x", "y"));
+        nodes.learn(NodeNum::BROADCAST, named("x", "y"));
+        assert!(nodes.nodes.is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_longest_silent_node_goes_first() {
+        let mut nodes = NodeDb::default();
+        for num in 1..=6000 {
+            nodes.learn(NodeNum(num), heard(i64::from(num)));
+        }
+        assert_eq!(nodes.nodes.len(), REMEMBERED);
+        assert!(nodes.changed.len() <= REMEMBERED);
+        assert!(nodes.nodes.contains_key(&NodeNum(6000)));
+        assert!(!nodes.nodes.contains_key(&NodeNum(1)));
+        nodes.learn(ALICE, named(&"n".repeat(500), ""));
+        assert_eq!(nodes.node(ALICE).long().len(), NAME_LIMIT);
+    }
+}

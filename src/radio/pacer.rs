@@ -1,0 +1,370 @@
+//! What may be sent when, and what a refusal means. No I/O, no clock.
+//!
+//! The radio takes one text in two seconds, counted from the one that it took last, and says nothing of the ones
+//! that it drops; so there is never more than one packet of ours without an answer, and the next waits for the
+//! delay that counts from that answer. The queue in front is the outbox table's business: here waits at most one
+//! candidate for each destination and lane.
+
+use std::time::{Duration, Instant};
+
+use crate::model::{
+    Destination, NodeNum, OutboxId, PacketId, RadioMessage, RadioOutcome, RadioPayload, Refusal,
+    SendReport, Timestamp,
+};
+
+use super::acks::Acks;
+use super::answer::{AFTER_FULL_QUEUE, Answer, Verdict};
+use super::moment::Moment;
+
+/// How long to wait for a `QueueStatus`.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// A refusal comes just after its `QueueStatus`, which looks like success until then.
+const SETTLING: Duration = Duration::from_millis(400);
+/// Places in the radio's transmit queue that are left to the radio itself.
+const SPARE_PLACES: u32 = 2;
+/// Candidates that wait here: eight channels and some direct messages, in three lanes.
+const PLACES: usize = 64;
+
+/// A row of the outbox that may be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// The row.
+    pub outbox: OutboxId,
+    /// The id under which it is to be sent.
+    pub packet: PacketId,
+    /// What it says.
+    pub message: RadioMessage,
+}
+
+/// The link, as far as sending is concerned.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    own: NodeNum,
+    may_transmit: bool,
+}
+
+/// The one packet that the radio has not answered yet.
+#[derive(Debug)]
+struct Flight {
+    submission: Submission,
+    written: Instant,
+    repeated: Option<Instant>,
+    status: Option<(i32, Moment)>,
+}
+
+/// Decides what is sent when, and reports what became of it.
+#[derive(Debug)]
+pub struct Pacer {
+    delay: Duration,
+    not_before: Option<Instant>,
+    link: Option<Link>,
+    waiting: Vec<Submission>,
+    flight: Option<Flight>,
+    queue_full: bool,
+    last_frame: Option<Instant>,
+    acks: Acks,
+    reports: Vec<SendReport>,
+}
+
+impl Pacer {
+    /// Makes one that keeps `delay` between texts, also from the one that the radio took before this program's start.
+    #[must_use]
+    pub fn new(delay: Duration, last_accepted: Option<Timestamp>, now: Moment) -> Self {
+        let rest = last_accepted.map(|last| delay.saturating_sub(now.wall.since(last)));
+        Self {
+            delay,
+            not_before: rest.map(|rest| now.instant + rest),
+            link: None,
+            waiting: Vec::new(),
+            flight: None,
+            queue_full: false,
+            last_frame: None,
+            acks: Acks::default(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Returns whether [`Pacer::submit`] may be called.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < PLACES
+    }
+
+    /// Returns whether a packet has been written and its fate is not known.
+    pub fn is_waiting_for_answer(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice.
+    pub fn submit(&mut self, submission: Submission) {
+        let on_its_way = self.flight.as_ref();
+        if on_its_way.is_some_and(|flight| flight.submission.outbox == submission.outbox) {
+            return;
+        }
+        self.waiting
+            .retain(|other| other.outbox != submission.outbox);
+        if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
+            self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
+        } else if self.link.is_some_and(|link| !link.may_transmit) {
+            self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+        } else {
+            self.waiting.push(submission);
+        }
+    }
+
+    /// Gives a row back that still waits here; one on its way is not stopped.
+    pub fn withdraw(&mut self, outbox: OutboxId) {
+        if let Some(at) = self.waiting.iter().position(|other| other.outbox == outbox) {
+            let submission = self.waiting.remove(at);
+            self.give_back(&submission, "withdrawn");
+        }
+    }
+
+    /// The link is ready. Unless the radio may transmit, everything is refused.
+    pub fn on_ready(&mut self, own: NodeNum, may_transmit: bool) {
+        self.link = Some(Link { own, may_transmit });
+        self.queue_full = false;
+        if !may_transmit {
+            for submission in std::mem::take(&mut self.waiting) {
+                self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+            }
+        }
+    }
+
+    /// The link is lost, or leaves off. What was on its way is sent again under the same id, and what waits goes
+    /// back to the table too, where it can still be changed or expire.
+    pub fn on_lost(&mut self) {
+        self.link = None;
+        if let Some(flight) = self.flight.take() {
+            self.delay_from(flight.repeated.unwrap_or(flight.written));
+            match flight.status {
+                Some((res, at)) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
+                None => self.give_back(&flight.submission, "the link was lost before an answer"),
+            }
+        }
+        for submission in std::mem::take(&mut self.waiting) {
+            self.give_back(&submission, "the link was lost");
+        }
+    }
+
+    /// Gives back what waits; only what is on its way is still looked after.
+    pub fn take_no_more(&mut self) {
+        for submission in std::mem::take(&mut self.waiting) {
+            self.give_back(&submission, "the relay stops");
+        }
+    }
+
+    /// The radio said something, so the link is alive.
+    pub fn on_frame(&mut self, now: Instant) {
+        self.last_frame = Some(now);
+    }
+
+    /// Takes an answer.
+    pub fn on_answer(&mut self, answer: Answer, now: Moment) {
+        match answer {
+            Answer::Queue {
+                packet,
+                res,
+                free,
+                maxlen,
+            } => {
+                if maxlen > 0 {
+                    self.queue_full = free <= SPARE_PLACES.min(maxlen - 1);
+                }
+                let Some(flight) = self.flight_of(packet) else {
+                    return;
+                };
+                // A second status for the same packet tells of its transmission.
+                if flight.status.is_none() {
+                    flight.status = Some((res, now));
+                    self.delay_from(now.instant);
+                }
+            }
+            Answer::Routing {
+                from,
+                request,
+                error,
+            } => {
+                let Some(own) = self.link.map(|link| link.own) else {
+                    return;
+                };
+                self.end_flight(own, from, request, error, now);
+                self.reports
+                    .extend(self.acks.on_routing(own, from, request, error));
+            }
+        }
+    }
+
+    /// Ends the flight of a packet whose `Routing` came before its `QueueStatus`, or just after it.
+    fn end_flight(
+        &mut self,
+        own: NodeNum,
+        from: NodeNum,
+        request: PacketId,
+        error: u32,
+        now: Moment,
+    ) {
+        let Some(flight) = self.flight_of(request) else {
+            return;
+        };
+        let destination = flight.submission.message.destination;
+        let verdict = if from == own {
+            Verdict::of_error(error, destination)
+        } else if destination == Destination::Direct(from) {
+            Verdict::Taken
+        } else {
+            return;
+        };
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        self.delay_from(now.instant);
+        let at = flight.status.map_or(now, |(_, at)| at);
+        let verdict = match verdict {
+            // It was sent, and what became of it the same answer tells `acks`.
+            Verdict::Unheard | Verdict::OnceMore { .. } => Verdict::Taken,
+            Verdict::Taken | Verdict::Again { .. } | Verdict::Never(_) => verdict,
+        };
+        self.conclude(&flight.submission, verdict, at);
+    }
+
+    /// Settles what is due and returns what is to be written now, if anything.
+    pub fn poll(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
+        self.link?;
+        if self.flight.is_some() {
+            return self.poll_flight(now);
+        }
+        if self.queue_full
+            || self
+                .not_before
+                .is_some_and(|not_before| now.instant < not_before)
+        {
+            return None;
+        }
+        // The oldest of the most urgent lane: each destination has one candidate, so they take turns.
+        let next = (0..self.waiting.len()).min_by_key(|&at| {
+            self.waiting
+                .get(at)
+                .map(|submission| submission.message.lane)
+        })?;
+        let submission = self.waiting.remove(next);
+        let outgoing = (submission.packet, submission.message.clone());
+        self.flight = Some(Flight {
+            submission,
+            written: now.instant,
+            repeated: None,
+            status: None,
+        });
+        Some(outgoing)
+    }
+
+    /// Looks after the packet on its way: repeats it once when it is not answered.
+    fn poll_flight(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
+        let last_frame = self.last_frame;
+        let flight = self.flight.as_mut()?;
+        if let Some((res, at)) = flight.status {
+            if now.instant >= at.instant + SETTLING {
+                let flight = self.flight.take()?;
+                self.conclude(&flight.submission, Verdict::of_queue(res), at);
+            }
+            return None;
+        }
+        let Some(repeated) = flight.repeated else {
+            if now.instant < flight.written + ANSWER_LIMIT {
+                return None;
+            }
+            flight.repeated = Some(now.instant);
+            return Some((flight.submission.packet, flight.submission.message.clone()));
+        };
+        // A radio leaves a packet unanswered whose id it took before; a dead link leaves everything so.
+        let alive = last_frame.is_some_and(|frame| frame > repeated);
+        if alive && now.instant >= repeated + ANSWER_LIMIT {
+            let flight = self.flight.take()?;
+            self.delay_from(now.instant);
+            self.conclude(&flight.submission, Verdict::Taken, now);
+        }
+        None
+    }
+
+    /// Returns when [`Pacer::poll`] wants to be called again, if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.link?;
+        let Some(flight) = &self.flight else {
+            return self
+                .not_before
+                .filter(|_| !self.waiting.is_empty() && !self.queue_full);
+        };
+        match (flight.status, flight.repeated) {
+            (Some((_, at)), _) => Some(at.instant + SETTLING),
+            (None, None) => Some(flight.written + ANSWER_LIMIT),
+            (None, Some(repeated)) => Some(repeated + ANSWER_LIMIT).filter(|due| {
+                self.last_frame
+                    .is_some_and(|frame| frame > repeated && frame < *due)
+            }),
+        }
+    }
+
+    /// Returns what has become known of messages since the last call.
+    pub fn take_reports(&mut self) -> Vec<SendReport> {
+        std::mem::take(&mut self.reports)
+    }
+
+    fn flight_of(&mut self, packet: PacketId) -> Option<&mut Flight> {
+        self.flight
+            .as_mut()
+            .filter(|flight| flight.submission.packet == packet)
+    }
+
+    fn delay_from(&mut self, instant: Instant) {
+        self.not_before = self.not_before.max(Some(instant + self.delay));
+    }
+
+    /// Reports what became of a packet, and remembers it for what comes later.
+    fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Moment) {
+        let (packet, outbox) = (submission.packet, submission.outbox);
+        let destination = submission.message.destination;
+        if let Verdict::Again { after, .. } = verdict {
+            // The rate limit and a full queue concern every destination alike.
+            let pause = at.instant + after.min(AFTER_FULL_QUEUE);
+            self.not_before = self.not_before.max(Some(pause));
+        }
+        if let Some(outcome) = self.acks.outcome(verdict, outbox) {
+            self.acks.failed(packet, outbox, destination);
+            self.report(submission, outcome);
+        } else {
+            self.acks.taken(packet, outbox, destination);
+            self.report(submission, RadioOutcome::Accepted { at: at.wall });
+        }
+    }
+
+    /// Nothing was sent, or it is repeated under the same id.
+    fn give_back(&mut self, submission: &Submission, reason: &str) {
+        let reason = reason.to_owned();
+        let outcome = RadioOutcome::Retry {
+            after: Duration::ZERO,
+            new_id: false,
+            reason,
+        };
+        self.report(submission, outcome);
+    }
+
+    fn report(&mut self, submission: &Submission, outcome: RadioOutcome) {
+        let (outbox, packet) = (submission.outbox, submission.packet);
+        self.reports.push(SendReport::Radio {
+            outbox,
+            packet,
+            outcome,
+        });
+    }
+}
+
+/// The most bytes that firmware sends on a channel; longer payloads it refuses, or does not answer at all. For a
+/// direct message its limit is lower, and its own answer.
+fn payload_limit(payload: &RadioPayload) -> usize {
+    match payload {
+        RadioPayload::Text { reply_to: None, .. } => 232,
+        RadioPayload::Text {
+            reply_to: Some(_), ..
+        } => 227,
+        RadioPayload::Tapback { .. } => 222,
+    }
+}

@@ -1,0 +1,164 @@
+//! When to try the link again. No I/O, no clock, no random numbers.
+
+use std::time::{Duration, Instant};
+
+/// The delay after the first failure; each further one doubles it.
+const FIRST: Duration = Duration::from_millis(250);
+/// No delay is longer in the first two minutes.
+const LONGEST_AT_FIRST: Duration = Duration::from_secs(2);
+const AT_FIRST: Duration = Duration::from_mins(2);
+/// No delay is ever longer.
+const LONGEST: Duration = Duration::from_mins(1);
+/// A link that was ready and is lost sooner than that was taken away by another client of the radio.
+const SHORT_LIFE: Duration = Duration::from_secs(15);
+/// So many of those in a row are no accident.
+const SHORT_LIVES: u32 = 3;
+
+/// The delays between attempts.
+#[derive(Debug, Default)]
+pub(super) struct Reconnect {
+    failing_since: Option<Instant>,
+    failures: u32,
+    ready_since: Option<Instant>,
+    short_lives: u32,
+}
+
+/// When to try again, and whether somebody else has the radio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NextTry {
+    /// How long to wait.
+    pub(super) delay: Duration,
+    /// The link keeps dying right after it was ready.
+    pub(super) another_client: bool,
+}
+
+impl Reconnect {
+    /// The link is ready.
+    pub(super) fn on_ready(&mut self, now: Instant) {
+        self.ready_since = Some(now);
+    }
+
+    /// The link is lost, or could not be made. `random` is 0 to 1 and shortens the delay by up to a half, so that
+    /// two relays do not stay in step.
+    pub(super) fn on_lost(&mut self, now: Instant, random: f64) -> NextTry {
+        if let Some(since) = self.ready_since.take() {
+            let short = now.saturating_duration_since(since) < SHORT_LIFE;
+            self.short_lives = if short {
+                self.short_lives.saturating_add(1)
+            } else {
+                0
+            };
+            if self.short_lives < SHORT_LIVES {
+                self.failures = 0;
+                self.failing_since = None;
+            }
+        }
+        let since = *self.failing_since.get_or_insert(now);
+        let another_client = self.short_lives >= SHORT_LIVES;
+        let at_first = now.saturating_duration_since(since) < AT_FIRST && !another_client;
+        let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
+        // While two clients take the radio from each other, the delay counts the lost links.
+        let doublings = if another_client {
+            self.short_lives + 2
+        } else {
+            self.failures
+        }
+        .min(16);
+        if at_first {
+            // Grows from two seconds on once the first two minutes are over.
+            self.failures = self.failures.saturating_add(1).min(4);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let delay = FIRST.saturating_mul(1 << doublings).min(longest);
+        let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
+        NextTry {
+            delay,
+            another_client,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails for ever; returns the time of each attempt since the first failure, and the delay after it.
+    fn failures(
+        reconnect: &mut Reconnect,
+        start: Instant,
+        count: usize,
+    ) -> Vec<(Duration, Duration)> {
+        let mut now = start;
+        (0..count)
+            .map(|_| {
+                let next = reconnect.on_lost(now, 0.0);
+                let at = now - start;
+                now += next.delay;
+                assert!(!next.another_client);
+                (at, next.delay)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_minutes_long_no_delay_is_over_two_seconds_and_later_none_over_a_minute() {
+        let tries = failures(&mut Reconnect::default(), Instant::now(), 100);
+        assert_eq!(tries.first().map(|(_, delay)| *delay), Some(FIRST));
+        for (at, delay) in &tries {
+            assert!(
+                *delay
+                    <= if *at < AT_FIRST {
+                        LONGEST_AT_FIRST
+                    } else {
+                        LONGEST
+                    },
+                "{at:?}"
+            );
+        }
+        assert_eq!(tries.last().map(|(_, delay)| *delay), Some(LONGEST));
+    }
+
+    #[test]
+    fn a_link_that_lived_starts_afresh() {
+        let (mut reconnect, start) = (Reconnect::default(), Instant::now());
+        failures(&mut reconnect, start, 100);
+        let ready = start + Duration::from_hours(3);
+        reconnect.on_ready(ready);
+        assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
+    }
+
+    #[test]
+    fn links_that_keep_dying_right_after_ready_are_another_clients() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        let mut delays = Vec::new();
+        for attempt in 1..20 {
+            reconnect.on_ready(now);
+            now += Duration::from_secs(1);
+            let next = reconnect.on_lost(now, 0.0);
+            assert_eq!(next.another_client, attempt >= SHORT_LIVES, "{attempt}");
+            delays.push(next.delay);
+            now += next.delay;
+        }
+        assert_eq!(delays.first(), Some(&FIRST));
+        assert!(delays.is_sorted());
+        assert_eq!(delays.last(), Some(&LONGEST));
+        reconnect.on_ready(now);
+        let next = reconnect.on_lost(now + SHORT_LIFE, 0.0);
+        assert_eq!(
+            next,
+            NextTry {
+                delay: FIRST,
+                another_client: false
+            }
+        );
+    }
+
+    #[test]
+    fn chance_shortens_a_delay_by_up_to_a_half() {
+        let delay = |random| Reconnect::default().on_lost(Instant::now(), random).delay;
+        assert_eq!(delay(1.0), FIRST / 2);
+        assert_eq!(delay(7.0), FIRST / 2);
+        assert_eq!(delay(0.0), FIRST);
+    }
+}

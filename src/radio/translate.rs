@@ -1,0 +1,402 @@
+//! Protobuf to the shared words, and back. No protobuf leaves `radio`.
+//!
+//! Whatever comes from the mesh is untrusted: every field may be missing, absurd, or of the wrong kind. Cleaning a
+//! text for people is the bridge's business; here invalid UTF-8 is replaced and nothing else.
+
+use std::time::Duration;
+
+use crate::model::{
+    Channel, ChannelIndex, ChannelRole, Destination, NodeNum, PacketId, RadioMessage, RadioPayload,
+    RadioText, TextPort, Timestamp,
+};
+
+use super::answer::Answer;
+use super::nodedb::{News, NodeDb};
+use super::ports;
+use super::proto::{self, Message as _, mesh_packet, wire};
+
+/// The address of everyone, but not by radio.
+const BROADCAST_NO_LORA: NodeNum = NodeNum(1);
+/// Came by MQTT (`MeshPacket.transport_mechanism`).
+const BY_MQTT: i32 = 5;
+/// A radio's clock may be ahead of ours by so much.
+const CLOCK_AHEAD: Duration = Duration::from_mins(10);
+/// A packet that the radio kept for us may be so old; one that comes live, a day.
+const KEPT_AT_MOST: Duration = Duration::from_hours(30 * 24);
+const LIVE_AT_MOST: Duration = Duration::from_hours(24);
+
+/// What is known when a packet comes.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    /// Our own node.
+    pub(super) own: NodeNum,
+    /// The radio's channels.
+    pub(super) channels: &'a [Channel],
+    /// The nodes.
+    pub(super) nodes: &'a NodeDb,
+    /// Further ports that carry text.
+    pub(super) chat_ports: &'a [u32],
+    /// The radio may still be handing over what it kept while we were away.
+    pub(super) catching_up: bool,
+    /// The time of arrival.
+    pub(super) now: Timestamp,
+}
+
+/// What a packet is to us.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Translated {
+    /// Something to read.
+    Text(Box<RadioText>),
+    /// A node told of itself.
+    News(NodeNum, News),
+    /// An answer to a packet of ours, or of somebody else.
+    Answer(Answer),
+    /// The radio's own measure of how busy the channel is, in percent.
+    ChannelUse(f32),
+    /// Nothing, and why.
+    Ignored(&'static str),
+}
+
+/// Says what a packet is to us.
+pub(super) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Translated {
+    let data = match &packet.payload_variant {
+        Some(mesh_packet::PayloadVariant::Decoded(data)) => data,
+        Some(mesh_packet::PayloadVariant::Encrypted(_)) => return Translated::Ignored("encrypted"),
+        None => return Translated::Ignored("empty"),
+    };
+    if packet.from == 0 {
+        return Translated::Ignored("without a sender");
+    }
+    match data.portnum {
+        // Also of nodes that talk to somebody else.
+        ports::NODE_INFO => wire::User::decode(data.payload.as_slice())
+            .map_or(Translated::Ignored("undecodable"), |user| {
+                Translated::News(NodeNum(packet.from), news_of_user(&user))
+            }),
+        ports::ROUTING => answer(packet, data, context),
+        ports::TELEMETRY if NodeNum(packet.from) == context.own => own_telemetry(data),
+        ports::STORE_FORWARD => replay(packet, data, context),
+        ports::REMOTE_SHELL => Translated::Ignored("remote shell"),
+        ports::TEXT => readable(packet, data, TextPort::Text, context),
+        ports::ALERT => readable(packet, data, TextPort::Alert, context),
+        ports::DETECTION_SENSOR => readable(packet, data, TextPort::DetectionSensor, context),
+        other => match u32::try_from(other) {
+            Ok(port) if context.chat_ports.contains(&port) => {
+                readable(packet, data, TextPort::Other(port), context)
+            }
+            Ok(_) | Err(_) => Translated::Ignored("another port"),
+        },
+    }
+}
+
+fn answer(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Translated {
+    if data.request_id == 0 || NodeNum(packet.to) != context.own {
+        return Translated::Ignored("routing of others");
+    }
+    let Ok(routing) = proto::Routing::decode(data.payload.as_slice()) else {
+        return Translated::Ignored("undecodable");
+    };
+    let error = match routing.variant {
+        // Nothing at all is "no error", the default that need not be written.
+        None => 0,
+        Some(proto::routing::Variant::ErrorReason(error)) => {
+            u32::try_from(error).unwrap_or(u32::MAX)
+        }
+        Some(proto::routing::Variant::RouteRequest(_) | proto::routing::Variant::RouteReply(_)) => {
+            return Translated::Ignored("routing of others");
+        }
+    };
+    let (from, request) = (NodeNum(packet.from), PacketId(data.request_id));
+    Translated::Answer(Answer::Routing {
+        from,
+        request,
+        error,
+    })
+}
+
+fn own_telemetry(data: &proto::Data) -> Translated {
+    let telemetry = proto::Telemetry::decode(data.payload.as_slice());
+    match telemetry.ok().and_then(|telemetry| telemetry.variant) {
+        Some(proto::telemetry::Variant::DeviceMetrics(metrics)) => metrics
+            .channel_utilization
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map_or(Translated::Ignored("another port"), Translated::ChannelUse),
+        Some(_) | None => Translated::Ignored("another port"),
+    }
+}
+
+/// A text that a store-and-forward server tells again: `from` and `id` are the original's.
+fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Translated {
+    use proto::store_and_forward::{RequestResponse, Variant};
+    let Ok(stored) = proto::StoreAndForward::decode(data.payload.as_slice()) else {
+        return Translated::Ignored("undecodable");
+    };
+    let direct = match RequestResponse::try_from(stored.rr) {
+        Ok(RequestResponse::RouterTextDirect) => true,
+        Ok(RequestResponse::RouterTextBroadcast) => false,
+        Ok(_) | Err(_) => return Translated::Ignored("another port"),
+    };
+    let Some(Variant::Text(text)) = stored.variant else {
+        return Translated::Ignored("empty");
+    };
+    let to = NodeNum(packet.to);
+    // Both kinds are handed over as packets for us; a broadcast was one when it was said.
+    let destination = if to != context.own && !is_broadcast(to) {
+        return Translated::Ignored("for another node");
+    } else if direct {
+        Destination::Direct(context.own)
+    } else {
+        match ChannelIndex::try_from(packet.channel) {
+            Ok(channel) => Destination::Channel(channel),
+            Err(_) => return Translated::Ignored("no such channel"),
+        }
+    };
+    let mut heard = text_of(packet, data, TextPort::Text, destination, context);
+    heard.text = String::from_utf8_lossy(&text).into_owned();
+    heard.port_name = ports::name(ports::TEXT);
+    heard.heard_at = heard_at(packet.rx_time, KEPT_AT_MOST, context.now);
+    heard.replayed = true;
+    Translated::Text(Box::new(heard))
+}
+
+fn readable(
+    packet: &proto::MeshPacket,
+    data: &proto::Data,
+    port: TextPort,
+    context: &Context<'_>,
+) -> Translated {
+    let to = NodeNum(packet.to);
+    let destination = if to == context.own {
+        Destination::Direct(to)
+    } else if !is_broadcast(to) {
+        return Translated::Ignored("for another node");
+    } else {
+        match ChannelIndex::try_from(packet.channel) {
+            Ok(channel) => Destination::Channel(channel),
+            Err(_) => return Translated::Ignored("no such channel"),
+        }
+    };
+    Translated::Text(Box::new(text_of(packet, data, port, destination, context)))
+}
+
+fn is_broadcast(to: NodeNum) -> bool {
+    to == NodeNum::BROADCAST || to == BROADCAST_NO_LORA
+}
+
+fn text_of(
+    packet: &proto::MeshPacket,
+    data: &proto::Data,
+    port: TextPort,
+    destination: Destination,
+    context: &Context<'_>,
+) -> RadioText {
+    let channel_name = match destination {
+        Destination::Channel(index) => context
+            .channels
+            .iter()
+            .find(|channel| channel.index == index)
+            .map_or_else(String::new, |channel| channel.name.clone()),
+        Destination::Direct(_) => String::new(),
+    };
+    let rssi = Some(packet.rx_rssi).filter(|rssi| *rssi != 0);
+    let limit = if context.catching_up {
+        KEPT_AT_MOST
+    } else {
+        LIVE_AT_MOST
+    };
+    RadioText {
+        sender: context.nodes.node(NodeNum(packet.from)),
+        packet: PacketId(packet.id),
+        destination,
+        channel_name,
+        port,
+        port_name: ports::name(data.portnum),
+        text: text(data),
+        reply_to: Some(PacketId(data.reply_id)).filter(|target| *target != PacketId::NONE),
+        is_reaction: data.emoji != 0,
+        heard_at: heard_at(packet.rx_time, limit, context.now),
+        hops: hops(packet, data),
+        snr: Some(packet.rx_snr).filter(|snr| snr.is_finite() && (*snr != 0.0 || rssi.is_some())),
+        rssi,
+        via_mqtt: packet.via_mqtt || packet.transport_mechanism == BY_MQTT,
+        ok_to_mqtt: data.bitfield.is_some_and(|bits| bits & 1 != 0),
+        replayed: false,
+    }
+}
+
+/// The payload; some old clients put a tapback's code point into `emoji`, and nothing else anywhere.
+fn text(data: &proto::Data) -> String {
+    if data.payload.is_empty() && data.emoji > 1 {
+        return char::from_u32(data.emoji)
+            .map(String::from)
+            .unwrap_or_default();
+    }
+    String::from_utf8_lossy(&data.payload).into_owned()
+}
+
+fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
+    // Old firmware sends no `hop_start`, newer always a `bitfield`.
+    let told = packet.hop_start > 0 || data.bitfield.is_some();
+    let made = packet
+        .hop_start
+        .checked_sub(packet.hop_limit)
+        .filter(|made| *made <= 7);
+    made.filter(|_| told)
+        .and_then(|made| u8::try_from(made).ok())
+}
+
+/// The radio's own time where it is plausible, else the time of arrival.
+fn heard_at(rx_time: u32, oldest: Duration, now: Timestamp) -> Timestamp {
+    let told = Timestamp::from_secs(rx_time);
+    if told < now - oldest || told > now + CLOCK_AHEAD {
+        now
+    } else {
+        told.min(now)
+    }
+}
+
+/// Returns what a `NodeInfo` tells.
+pub(super) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
+    let last_heard = Some(Timestamp::from_secs(info.last_heard))
+        .filter(|at| info.last_heard > 0 && *at <= now + CLOCK_AHEAD);
+    News {
+        is_ignored: Some(info.is_ignored),
+        last_heard,
+        ..info.user.as_ref().map(news_of_user).unwrap_or_default()
+    }
+}
+
+fn news_of_user(user: &wire::User) -> News {
+    News {
+        long_name: Some(lossy(&user.long_name)),
+        short_name: Some(lossy(&user.short_name)),
+        is_licensed: Some(user.is_licensed),
+        ..News::default()
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Returns the eight channels as people see them; a slot that the radio did not tell is disabled.
+pub(super) fn channels(
+    told: &[wire::Channel],
+    lora: Option<&proto::config::LoRaConfig>,
+) -> Vec<Channel> {
+    ChannelIndex::all()
+        .map(|index| {
+            let told = told
+                .iter()
+                .rfind(|channel| channel.index == i32::from(index.number()));
+            let role = match told.map_or(0, |channel| channel.role) {
+                1 => ChannelRole::Primary,
+                2 => ChannelRole::Secondary,
+                _ => ChannelRole::Disabled,
+            };
+            let name = told
+                .and_then(|channel| channel.settings.as_ref())
+                .map(|set| &set.name);
+            let name = match (role, name) {
+                (ChannelRole::Disabled, _) => String::new(),
+                (ChannelRole::Primary | ChannelRole::Secondary, Some(name)) if !name.is_empty() => {
+                    lossy(name)
+                }
+                (ChannelRole::Primary | ChannelRole::Secondary, _) => default_name(lora).to_owned(),
+            };
+            Channel { index, name, role }
+        })
+        .collect()
+}
+
+/// The name of a channel that has none, as the firmware's own screen shows it.
+fn default_name(lora: Option<&proto::config::LoRaConfig>) -> &'static str {
+    match lora {
+        Some(lora) if !lora.use_preset => "Custom",
+        Some(lora) => preset_name(lora.modem_preset),
+        None => preset_name(0),
+    }
+}
+
+/// Numbers and names of `LoRaConfig.ModemPreset`, also those that the crate does not know yet.
+fn preset_name(preset: i32) -> &'static str {
+    match preset {
+        0 => "LongFast",
+        1 => "LongSlow",
+        3 => "MediumSlow",
+        4 => "MediumFast",
+        5 => "ShortSlow",
+        6 => "ShortFast",
+        7 => "LongMod",
+        8 => "ShortTurbo",
+        9 => "LongTurbo",
+        10 => "LiteFast",
+        11 => "LiteSlow",
+        12 => "NarrowFast",
+        13 => "NarrowSlow",
+        14 => "TinyFast",
+        15 => "TinySlow",
+        16 => "MediumTurbo",
+        _ => "Invalid",
+    }
+}
+
+/// Makes the packet of a message: `own` is needed for the radio's refusals to come back, and `hop_limit` because
+/// firmware fills in none.
+pub(super) fn outgoing(
+    own: NodeNum,
+    hop_limit: u8,
+    packet: PacketId,
+    message: &RadioMessage,
+) -> proto::MeshPacket {
+    let (to, channel) = match message.destination {
+        Destination::Channel(index) => (NodeNum::BROADCAST, u32::from(index.number())),
+        Destination::Direct(node) => (node, 0),
+    };
+    let (reply_id, emoji) = match &message.payload {
+        RadioPayload::Text { reply_to, .. } => (reply_to.map_or(0, |target| target.0), 0),
+        RadioPayload::Tapback { target, .. } => (target.0, 1),
+    };
+    let data = proto::Data {
+        portnum: ports::TEXT,
+        payload: message.payload.bytes().to_vec(),
+        reply_id,
+        emoji,
+        ..proto::Data::default()
+    };
+    proto::MeshPacket {
+        from: own.0,
+        to: to.0,
+        channel,
+        id: packet.0,
+        hop_limit: u32::from(hop_limit),
+        want_ack: true,
+        payload_variant: Some(mesh_packet::PayloadVariant::Decoded(data)),
+        ..proto::MeshPacket::default()
+    }
+}
+
+/// Makes the packet that sets our own radio's clock; it never goes on the air.
+pub(super) fn set_time(
+    own: NodeNum,
+    packet: PacketId,
+    now: Timestamp,
+) -> Option<proto::MeshPacket> {
+    let seconds = u32::try_from(now.0 / 1000).ok()?;
+    let admin = proto::AdminMessage {
+        payload_variant: Some(proto::admin_message::PayloadVariant::SetTimeOnly(seconds)),
+        ..proto::AdminMessage::default()
+    };
+    let data = proto::Data {
+        portnum: ports::ADMIN,
+        payload: admin.encode_to_vec(),
+        ..proto::Data::default()
+    };
+    Some(proto::MeshPacket {
+        from: own.0,
+        to: own.0,
+        id: packet.0,
+        payload_variant: Some(mesh_packet::PayloadVariant::Decoded(data)),
+        ..proto::MeshPacket::default()
+    })
+}

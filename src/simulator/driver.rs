@@ -1,0 +1,357 @@
+//! Drives the radio's side over a link: reads, writes, waits. All decisions are the side's; of the faults only those of
+//! the wire and the connection are carried out here.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
+
+use super::fault::Fault;
+use super::input::Command;
+use super::recording::{Recorder, What};
+use super::report::Report;
+use super::side::Side;
+use super::wire::Wire;
+
+/// While so many bytes wait to be written nothing more is taken from the radio's queues.
+const UNWRITTEN: usize = 1 << 20;
+
+/// Reports that nobody takes; then the oldest go.
+const UNTOLD: usize = 65_536;
+
+/// How long the last bytes may take before a connection that the radio ends is cut.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Where clients come from.
+pub trait Port: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin;
+
+    /// Returns the next client; never while the port is shut.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Shuts the port or opens it again.
+    ///
+    /// # Errors
+    /// It cannot be opened again.
+    fn set_shut(&mut self, shut: bool) -> io::Result<()>;
+}
+
+/// What a driver needs beside the radio's side.
+#[derive(Debug)]
+pub struct Controls {
+    /// What is to happen on the mesh, and to the link.
+    pub commands: mpsc::Receiver<Command>,
+    /// What is told about the client. Nobody needs to listen.
+    pub reports: mpsc::Sender<Report>,
+    /// Ends the driver.
+    pub stop: CancellationToken,
+    /// Writes the link down.
+    pub recorder: Option<Recorder>,
+    /// Decides the noise.
+    pub seed: u64,
+}
+
+/// Serves clients, one at a time, until it is stopped.
+///
+/// # Errors
+/// The port fails.
+pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io::Result<()> {
+    let wire = Wire::new(controls.seed);
+    let driver = Driver {
+        side,
+        wire,
+        client: None,
+        writing: BytesMut::new(),
+        half_open: false,
+        stalled: false,
+        closing_at: None,
+        away_until: None,
+        recorder: controls.recorder,
+        untold: VecDeque::new(),
+        port,
+    };
+    driver
+        .run(controls.commands, controls.reports, controls.stop)
+        .await
+}
+
+struct Driver<P: Port, S> {
+    port: P,
+    side: S,
+    wire: Wire,
+    client: Option<Client<P::Stream>>,
+    /// The rest of the piece that is being written.
+    writing: BytesMut,
+    half_open: bool,
+    stalled: bool,
+    /// The radio ends the connection as soon as all is written, and then at the latest.
+    closing_at: Option<Instant>,
+    away_until: Option<Instant>,
+    recorder: Option<Recorder>,
+    untold: VecDeque<Report>,
+}
+
+struct Client<T> {
+    reader: ReadHalf<T>,
+    writer: WriteHalf<T>,
+}
+
+impl<P: Port, S: Side> Driver<P, S> {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        reports: mpsc::Sender<Report>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let mut input = BytesMut::with_capacity(4096);
+        let mut commands_open = true;
+        loop {
+            self.progress(now())?;
+            let deadline = self.deadline();
+            let (reader, writer) = match &mut self.client {
+                Some(client) => (Some(&mut client.reader), Some(&mut client.writer)),
+                None => (None, None),
+            };
+            let deaf = self.half_open || self.stalled || self.closing_at.is_some();
+            let mute = self.half_open || self.writing.is_empty();
+            // Every branch is safe to cancel: each loses nothing that it has not returned.
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                permit = reports.reserve(), if !self.untold.is_empty() => match permit {
+                    Ok(permit) => {
+                        if let Some(report) = self.untold.pop_front() {
+                            permit.send(report);
+                        }
+                    }
+                    Err(_) => self.untold.clear(),
+                },
+                stream = self.port.accept() => match stream {
+                    Ok(stream) => self.connect(stream, now()),
+                    Err(error) => self.tell_error(format!("a client could not connect: {error}")),
+                },
+                read = read(reader.filter(|_| !deaf), &mut input) => {
+                    let alive = matches!(read, Ok(count) if count > 0);
+                    self.take(&mut input, alive, now());
+                }
+                written = write(writer.filter(|_| !mute), &self.writing) => match written {
+                    Ok(count) if count > 0 => drop(self.writing.split_to(count)),
+                    Ok(_) | Err(_) => self.lose_client(now()),
+                },
+                command = commands.recv(), if commands_open => match command {
+                    Some(command) => self.obey(&command, now())?,
+                    None => commands_open = false,
+                },
+                () = sleep_until(deadline) => self.side.on_time(now()),
+            }
+        }
+    }
+
+    /// Carries out everything that is due without waiting.
+    fn progress(&mut self, now: Instant) -> io::Result<()> {
+        if self.away_until.is_some_and(|until| until <= now) {
+            self.away_until = None;
+            self.port.set_shut(false)?;
+        }
+        self.wire.release(now);
+        if self.client.is_some() && self.closing_at.is_none() {
+            self.take_frames(now);
+        }
+        if self.side.take_close() && self.client.is_some() {
+            self.closing_at = Some(now + LAST_BYTES);
+        }
+        if self.half_open {
+            self.wire.clear_output();
+        }
+        if self.writing.is_empty()
+            && let Some(piece) = self.wire.next_piece()
+        {
+            self.writing.extend_from_slice(&piece);
+        }
+        if self
+            .closing_at
+            .is_some_and(|at| at <= now || self.writing.is_empty())
+        {
+            self.drop_client(now);
+        }
+        while let Some(report) = self.side.next_report() {
+            self.tell(report);
+        }
+        Ok(())
+    }
+
+    fn take_frames(&mut self, now: Instant) {
+        while self.wire.waiting() < UNWRITTEN {
+            let Some(frame) = self.side.next_frame(now) else {
+                return;
+            };
+            if self.half_open {
+                continue;
+            }
+            match self.wire.frame(&frame, now) {
+                Ok(()) => self.record(What::FromRadio(frame), now),
+                Err(error) => self.tell_error(error.to_string()),
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let times = [
+            self.side.deadline(),
+            self.wire.deadline(),
+            self.closing_at,
+            self.away_until,
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn connect(&mut self, stream: P::Stream, now: Instant) {
+        if self.client.is_some() {
+            self.drop_client(now);
+        }
+        let (reader, writer) = tokio::io::split(stream);
+        self.client = Some(Client { reader, writer });
+        if let Some(recorder) = &mut self.recorder {
+            recorder.restart(now);
+        }
+        self.side.on_connect(now);
+    }
+
+    fn take(&mut self, input: &mut BytesMut, alive: bool, now: Instant) {
+        self.wire.read(input);
+        input.clear();
+        while let Some(frame) = self.wire.next_frame() {
+            self.side.on_to_radio(&frame, now);
+            self.record(What::ToRadio(frame), now);
+        }
+        if !alive {
+            self.lose_client(now);
+        }
+    }
+
+    /// The client is gone.
+    fn lose_client(&mut self, now: Instant) {
+        if self.client.is_some() {
+            self.side.on_disconnect(now);
+            self.drop_client(now);
+        }
+    }
+
+    /// The connection ends, whoever ended it.
+    fn drop_client(&mut self, now: Instant) {
+        self.client = None;
+        self.half_open = false;
+        self.stalled = false;
+        self.closing_at = None;
+        self.writing.clear();
+        self.wire.restart();
+        self.record(What::Closed, now);
+    }
+
+    fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
+        let result = match command {
+            Command::Say(say) => self.side.inject(say, now),
+            Command::Fault(fault) => {
+                self.break_link(fault, now)?;
+                self.side.set_fault(fault, now)
+            }
+        };
+        if let Err(message) = result {
+            self.tell_error(message);
+        }
+        Ok(())
+    }
+
+    /// Carries out what a fault does to the wire and the connection.
+    fn break_link(&mut self, fault: &Fault, now: Instant) -> io::Result<()> {
+        match fault {
+            Fault::Split { on } => self.wire.set_split(*on),
+            Fault::Join { ms } => self.wire.set_join(Duration::from_millis(*ms)),
+            Fault::Away { seconds } | Fault::Reboot { seconds } => {
+                self.port.set_shut(true)?;
+                self.away_until = Some(now + Duration::from_secs(*seconds));
+            }
+            _ if self.client.is_none() => {}
+            Fault::HalfOpen {} => self.half_open = true,
+            Fault::Stall { on } => self.stalled = *on,
+            Fault::Close { mid_frame: true } => self.wire.half_frame(now),
+            Fault::Garbage {
+                hex: Some(bytes), ..
+            } => self.wire.raw(bytes, now),
+            Fault::Garbage { bytes, hex: None } => self.wire.noise(*bytes, now),
+            Fault::Log { text } => self.wire.raw(format!("{text}\r\n").as_bytes(), now),
+            Fault::Frame { hex } => self.write_frame(hex.as_deref().unwrap_or_default(), now),
+            // `FromRadio.rebooted` = true.
+            Fault::Rebooted {} => self.write_frame(&[0x40, 1], now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write_frame(&mut self, frame: &[u8], now: Instant) {
+        match self.wire.frame(frame, now) {
+            Ok(()) => self.record(What::FromRadio(frame.to_vec()), now),
+            Err(error) => self.tell_error(error.to_string()),
+        }
+    }
+
+    fn record(&mut self, what: What, now: Instant) {
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        if let Err(error) = recorder.write(what, now) {
+            self.recorder = None;
+            self.tell_error(format!("the recording ends here: {error}"));
+        }
+    }
+
+    fn tell_error(&mut self, message: String) {
+        self.tell(Report::Error { message });
+    }
+
+    fn tell(&mut self, report: Report) {
+        if self.untold.len() >= UNTOLD {
+            self.untold.pop_front();
+        }
+        self.untold.push_back(report);
+    }
+}
+
+async fn read<T: AsyncRead>(
+    reader: Option<&mut ReadHalf<T>>,
+    input: &mut BytesMut,
+) -> io::Result<usize> {
+    match reader {
+        Some(reader) => reader.read_buf(input).await,
+        None => pending().await,
+    }
+}
+
+async fn write<T: AsyncWrite>(
+    writer: Option<&mut WriteHalf<T>>,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    match writer {
+        Some(writer) => writer.write(bytes).await,
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,212 @@
+//! What the radio does with packets of the mesh: which of them its client gets to see, and how they look.
+
+use std::time::Instant;
+
+use crate::model::NodeNum;
+use crate::radio::proto::{
+    Data, MeshPacket, Message, PortNum, User,
+    mesh_packet::{PayloadVariant, Priority, TransportMechanism},
+};
+
+use super::air::HOP_LIMIT;
+use super::input::Say;
+use super::machine::Machine;
+use super::mesh::late_key;
+use super::report::Report;
+
+/// Payload that a packet can carry.
+const PAYLOAD_LIMIT: usize = 233;
+
+/// More hops a packet never makes.
+const MOST_HOPS: u8 = 7;
+
+/// The hash under which a client sees the channel of a packet that the radio cannot decrypt.
+const FOREIGN_CHANNEL_HASH: u32 = 70;
+
+impl Machine {
+    /// Lets a node of the mesh say something.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(super) fn hear(&mut self, say: &Say, now: Instant) -> Result<(), String> {
+        let first = self.mesh.nodes.first().map(|node| node.num);
+        let from = say
+            .from
+            .or(first)
+            .ok_or("there is no neighbour: name one with `from`")?;
+        let payload = payload(say)?;
+        if say.channel > 7 {
+            return Err(format!(
+                "channel {} is out of range: a radio has channels 0 to 7",
+                say.channel
+            ));
+        }
+        let hops = say
+            .hops
+            .unwrap_or_else(|| self.mesh.node(from).map_or(0, |node| node.hops));
+        if hops > MOST_HOPS {
+            return Err(format!("{hops} hops: a packet makes at most {MOST_HOPS}"));
+        }
+        let heard = Heard {
+            from,
+            to: say.to.unwrap_or(NodeNum::BROADCAST),
+            hops,
+            snr: say
+                .snr
+                .unwrap_or_else(|| self.mesh.node(from).map_or(6.0, |node| node.snr)),
+            say,
+        };
+        let time = self.radio_time(now);
+        let node = self.mesh.node_or_new(from);
+        if time != 0 {
+            node.last_heard = time;
+        }
+        if say.name.is_some() || say.short.is_some() {
+            node.rename(say.name.as_deref(), say.short.as_deref());
+            let user = node
+                .user
+                .as_ref()
+                .map(User::encode_to_vec)
+                .unwrap_or_default();
+            self.hear_name(&heard, user, now);
+        }
+        if let Some(payload) = payload {
+            self.hear_message(&heard, payload, now);
+        }
+        Ok(())
+    }
+
+    fn hear_name(&mut self, heard: &Heard<'_>, user: Vec<u8>, now: Instant) {
+        if heard.from == self.mesh.own.num {
+            return;
+        }
+        let data = Data {
+            portnum: i32::from(PortNum::NodeinfoApp),
+            payload: user,
+            bitfield: Some(0),
+            ..Data::default()
+        };
+        let mut packet = self.envelope(heard);
+        packet.to = NodeNum::BROADCAST.0;
+        packet.payload_variant = Some(PayloadVariant::Decoded(data));
+        self.push_packet(packet, now);
+    }
+
+    fn hear_message(&mut self, heard: &Heard<'_>, payload: Vec<u8>, now: Instant) {
+        let say = heard.say;
+        let id = match say.id {
+            Some(id) => id,
+            None => self.fresh_id(),
+        };
+        self.report(Report::Injected {
+            id,
+            from: heard.from,
+        });
+        let to_us = heard.to == self.mesh.own.num;
+        if heard.to != NodeNum::BROADCAST && !to_us {
+            return;
+        }
+        let data = Data {
+            portnum: say.port.unwrap_or(i32::from(PortNum::TextMessageApp)),
+            payload,
+            reply_id: say.reply_id.unwrap_or(0),
+            emoji: say.emoji,
+            bitfield: Some(u32::from(say.ok_to_mqtt)),
+            ..Data::default()
+        };
+        let mut packet = self.envelope(heard);
+        packet.id = id;
+        if say.encrypted {
+            // As good as any cipher text: the client has no key either.
+            packet.channel = FOREIGN_CHANNEL_HASH;
+            let hidden = data
+                .encode_to_vec()
+                .iter()
+                .map(|byte| byte ^ 0xA5)
+                .collect();
+            packet.payload_variant = Some(PayloadVariant::Encrypted(hidden));
+        } else {
+            packet.payload_variant = Some(PayloadVariant::Decoded(data));
+        }
+        if to_us && heard.from != self.mesh.own.num {
+            let key = self
+                .mesh
+                .node(heard.from)
+                .and_then(|node| node.public_key());
+            packet.public_key = key.map_or_else(|| late_key(heard.from), <[u8]>::to_vec);
+            packet.pki_encrypted = true;
+            packet.channel = 0;
+        }
+        self.push_heard(packet, id, now);
+    }
+
+    /// An id of 0, as very old firmware sends it, stays 0.
+    fn push_heard(&mut self, packet: MeshPacket, id: u32, now: Instant) {
+        if id == 0 {
+            self.push_packet_as_it_is(packet, now);
+        } else {
+            self.push_packet(packet, now);
+        }
+    }
+
+    /// Returns a packet with everything but content.
+    fn envelope(&self, heard: &Heard<'_>) -> MeshPacket {
+        let say = heard.say;
+        let packet = MeshPacket {
+            from: heard.from.0,
+            to: heard.to.0,
+            channel: say.channel,
+            ..MeshPacket::default()
+        };
+        if heard.from == self.mesh.own.num {
+            return MeshPacket {
+                hop_limit: u32::from(HOP_LIMIT),
+                hop_start: u32::from(HOP_LIMIT),
+                priority: i32::from(Priority::High),
+                ..packet
+            };
+        }
+        let transport = if say.via_mqtt {
+            TransportMechanism::TransportMqtt
+        } else {
+            TransportMechanism::TransportLora
+        };
+        MeshPacket {
+            rx_snr: heard.snr,
+            rx_rssi: say.rssi.unwrap_or(-60),
+            hop_limit: u32::from(HOP_LIMIT.saturating_sub(heard.hops)),
+            hop_start: u32::from(HOP_LIMIT.max(heard.hops)),
+            relay_node: heard.from.0 & 0xFF,
+            transport_mechanism: i32::from(transport),
+            via_mqtt: say.via_mqtt,
+            ..packet
+        }
+    }
+}
+
+/// What is said, with what was left out filled in.
+struct Heard<'a> {
+    from: NodeNum,
+    to: NodeNum,
+    hops: u8,
+    snr: f32,
+    say: &'a Say,
+}
+
+/// Returns the packet's payload; `None` if the line only names a node.
+fn payload(say: &Say) -> Result<Option<Vec<u8>>, String> {
+    let payload = match (&say.text, &say.hex) {
+        (Some(_), Some(_)) => return Err("either `text` or `hex`, not both".to_owned()),
+        (Some(text), None) => text.clone().into_bytes(),
+        (None, Some(bytes)) => bytes.clone(),
+        (None, None) if say.name.is_some() || say.short.is_some() => return Ok(None),
+        (None, None) => return Err("nothing to say: give `text` or `hex`".to_owned()),
+    };
+    if payload.len() > PAYLOAD_LIMIT {
+        return Err(format!(
+            "the payload has {} bytes, a packet carries {PAYLOAD_LIMIT}",
+            payload.len()
+        ));
+    }
+    Ok(Some(payload))
+}

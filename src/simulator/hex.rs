@@ -1,0 +1,43 @@
+//! Bytes as hexadecimal text, as in JSON lines and captures.
+
+/// Returns two lower-case digits for each byte.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)])
+        .collect()
+}
+
+/// Returns the bytes that such a text stands for, or `None` if it is not one.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        })
+        .collect::<Option<Vec<u8>>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty()
+        .then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_print_as_hexadecimal_and_parse_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(decode(&encode(&all)), Some(all));
+        assert_eq!(encode(&[0x94, 0xC3]), "94c3");
+        assert_eq!(decode("94C3"), Some(vec![0x94, 0xC3]));
+        assert_eq!(decode("94c"), None);
+        assert_eq!(decode("9g"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! What people and tests make the simulated mesh do: one JSON object a line, or a plain text.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use crate::model::NodeNum;
+
+use super::fault::Fault;
+use super::hex;
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A node says something.
+    Say(Box<Say>),
+    /// Something goes wrong, or right again.
+    Fault(Fault),
+}
+
+/// What a node of the mesh says.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    /// The node; the radio's own number for what is typed on the device; absent: the first neighbour.
+    #[serde(default, deserialize_with = "node")]
+    pub from: Option<NodeNum>,
+    /// To whom; absent: everyone.
+    #[serde(default, deserialize_with = "node")]
+    pub to: Option<NodeNum>,
+    /// The channel's index.
+    #[serde(default)]
+    pub channel: u32,
+    /// The text.
+    pub text: Option<String>,
+    /// The payload's bytes, where they are not a text.
+    #[serde(default, deserialize_with = "bytes")]
+    pub hex: Option<Vec<u8>>,
+    /// The packet's id; absent: a random one.
+    pub id: Option<u32>,
+    /// The packet that it answers, or reacts to.
+    pub reply_id: Option<u32>,
+    /// It is a tapback (`true` or 1).
+    #[serde(default, deserialize_with = "flag")]
+    pub emoji: u32,
+    /// The port's number; absent: a text.
+    pub port: Option<i32>,
+    /// It came by MQTT somewhere on its way.
+    #[serde(default)]
+    pub via_mqtt: bool,
+    /// Its author agrees to publication by MQTT.
+    #[serde(default)]
+    pub ok_to_mqtt: bool,
+    /// Hops that it made.
+    pub hops: Option<u8>,
+    /// Signal to noise ratio in dB.
+    pub snr: Option<f32>,
+    /// Signal strength in dBm.
+    pub rssi: Option<i32>,
+    /// The node's long name from now on; told to the radio first.
+    pub name: Option<String>,
+    /// The node's short name from now on; told to the radio first.
+    pub short: Option<String>,
+    /// The radio has no key for it: the client gets it encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
+}
+
+impl FromStr for Command {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        if !line.trim_start().starts_with('{') {
+            return Ok(Self::Say(Box::new(Say {
+                text: Some(line.to_owned()),
+                ..Say::default()
+            })));
+        }
+        let object: serde_json::Value =
+            serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
+        if object.get("fault").is_some() {
+            return serde_json::from_value(object)
+                .map(Self::Fault)
+                .map_err(|error| error.to_string());
+        }
+        serde_json::from_value(object)
+            .map(|say| Self::Say(Box::new(say)))
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(input)? else {
+        return Ok(None);
+    };
+    if text == "^all" {
+        return Ok(Some(NodeNum::BROADCAST));
+    }
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
+/// Reads bytes that are written as hexadecimal text.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(input)? else {
+        return Ok(None);
+    };
+    hex::decode(&text)
+        .map(Some)
+        .ok_or_else(|| de::Error::custom(format!("`{text}` is not hexadecimal")))
+}
+
+fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Flag {
+        Known(bool),
+        Number(u32),
+        Absent(()),
+    }
+    match Flag::deserialize(input)? {
+        Flag::Known(known) => Ok(u32::from(known)),
+        Flag::Number(number) => Ok(number),
+        Flag::Absent(()) => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(line: &str) -> Say {
+        match line.parse() {
+            Ok(Command::Say(say)) => *say,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plain_line_is_a_text_of_the_first_node() {
+        let expected = Say {
+            text: Some("hello there".to_owned()),
+            ..Say::default()
+        };
+        assert_eq!(say("hello there"), expected);
+    }
+
+    #[test]
+    fn an_object_says_who_says_what_where() {
+        let said = say(
+            r#"{"from": "!a1b2c3d4", "channel": 1, "text": "👍", "reply_id": 9, "emoji": true, "to": "^all"}"#,
+        );
+        assert_eq!(said.from, Some(NodeNum(0xA1B2_C3D4)));
+        assert_eq!(said.to, Some(NodeNum::BROADCAST));
+        assert_eq!((said.channel, said.reply_id, said.emoji), (1, Some(9), 1));
+        assert_eq!(
+            say(r#"{"hex": "ff94c3", "port": 256}"#).hex,
+            Some(vec![0xFF, 0x94, 0xC3])
+        );
+        assert_eq!(say(r#"{"text": "x", "emoji": 128077}"#).emoji, 128_077);
+    }
+
+    #[test]
+    fn a_bad_line_says_what_is_wrong_with_it() {
+        for (line, reason) in [
+            ("{", "not JSON"),
+            (r#"{"txt": "x"}"#, "unknown field `txt`"),
+            (
+                r#"{"from": "alice", "text": "x"}"#,
+                "`alice` is not a node id",
+            ),
+            (r#"{"hex": "9"}"#, "`9` is not hexadecimal"),
+            (r#"{"fault": "flood"}"#, "unknown variant `flood`"),
+            (r#"{"fault": "garbage", "byte": 1}"#, "unknown field `byte`"),
+        ] {
+            let error = line.parse::<Command>().unwrap_err();
+            assert!(error.contains(reason), "{line}: {error}");
+        }
+    }
+}

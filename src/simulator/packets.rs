@@ -1,0 +1,130 @@
+//! The packets that the radio makes itself: acknowledgements, its telemetry, answers to its owner.
+
+use crate::model::NodeNum;
+use crate::radio::proto::{
+    Data, DeviceMetrics, LocalStats, MeshPacket, Message, PortNum, Routing, Telemetry,
+    mesh_packet::{PayloadVariant, Priority, TransportMechanism},
+    routing, telemetry,
+};
+
+use super::air::HOP_LIMIT;
+
+/// Returns the routing packet with which the radio itself answers a packet of its client: `error` 0 for an
+/// acknowledgement, else a `Routing.Error`.
+pub(super) fn own_routing(own: NodeNum, channel: u32, request_id: u32, error: u32) -> MeshPacket {
+    MeshPacket {
+        from: own.0,
+        to: own.0,
+        channel,
+        priority: i32::from(Priority::Ack),
+        payload_variant: Some(routing_data(request_id, error, None)),
+        ..MeshPacket::default()
+    }
+}
+
+/// Returns the routing packet with which another node answers a direct message.
+pub(super) fn answer_of(
+    peer: NodeNum,
+    own: NodeNum,
+    request_id: u32,
+    error: u32,
+    snr: f32,
+) -> MeshPacket {
+    MeshPacket {
+        from: peer.0,
+        to: own.0,
+        rx_snr: snr,
+        rx_rssi: -60,
+        hop_limit: 2,
+        hop_start: 2,
+        want_ack: true,
+        relay_node: peer.0 & 0xFF,
+        transport_mechanism: i32::from(TransportMechanism::TransportLora),
+        payload_variant: Some(routing_data(request_id, error, Some(0))),
+        ..MeshPacket::default()
+    }
+}
+
+/// Returns a packet of the radio's own to everyone that only its client sees.
+pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> MeshPacket {
+    MeshPacket {
+        from: own.0,
+        to: NodeNum::BROADCAST.0,
+        hop_limit: u32::from(HOP_LIMIT),
+        priority: i32::from(Priority::Background),
+        payload_variant: Some(PayloadVariant::Decoded(Data {
+            portnum: i32::from(port),
+            payload,
+            ..Data::default()
+        })),
+        ..MeshPacket::default()
+    }
+}
+
+/// Returns the payload of the radio's own device telemetry.
+pub(super) fn device_metrics(time: u32, uptime: u32, channel_use: u8) -> Vec<u8> {
+    let metrics = DeviceMetrics {
+        battery_level: Some(101),
+        voltage: Some(4.1),
+        channel_utilization: Some(f32::from(channel_use)),
+        air_util_tx: Some(0.4),
+        uptime_seconds: Some(uptime),
+    };
+    Telemetry {
+        time,
+        variant: Some(telemetry::Variant::DeviceMetrics(metrics)),
+    }
+    .encode_to_vec()
+}
+
+/// Returns the payload of the radio's statistics of itself.
+pub(super) fn local_stats(time: u32, uptime: u32, channel_use: u8, nodes: usize) -> Vec<u8> {
+    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
+    let stats = LocalStats {
+        uptime_seconds: uptime,
+        channel_utilization: f32::from(channel_use),
+        air_util_tx: 0.4,
+        num_online_nodes: nodes,
+        num_total_nodes: nodes,
+        ..LocalStats::default()
+    };
+    Telemetry {
+        time,
+        variant: Some(telemetry::Variant::LocalStats(stats)),
+    }
+    .encode_to_vec()
+}
+
+/// The error is encoded even if it is 0 (`18 00`), as the firmware does.
+fn routing_data(request_id: u32, error: u32, bitfield: Option<u32>) -> PayloadVariant {
+    let routing = Routing {
+        variant: Some(routing::Variant::ErrorReason(
+            i32::try_from(error).unwrap_or(i32::MAX),
+        )),
+    };
+    PayloadVariant::Decoded(Data {
+        portnum: i32::from(PortNum::RoutingApp),
+        payload: routing.encode_to_vec(),
+        request_id,
+        bitfield,
+        ..Data::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(packet: MeshPacket) -> Vec<u8> {
+        match packet.payload_variant {
+            Some(PayloadVariant::Decoded(data)) => data.payload,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_spells_out_that_there_is_no_error() {
+        assert_eq!(payload(own_routing(NodeNum(9), 1, 7, 0)), [0x18, 0]);
+        assert_eq!(payload(own_routing(NodeNum(9), 1, 7, 38)), [0x18, 38]);
+    }
+}

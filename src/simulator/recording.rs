@@ -1,0 +1,249 @@
+//! Recordings of a link between a radio and its client: our own format (`proto/recording.proto`), written and read, and
+//! JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`), read only.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::radio::proto::Message;
+use crate::radio::proto::recording::{Entry, entry};
+
+use super::hex;
+
+/// Something that happened on a recorded link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// When, since the connection opened.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What happened on a recorded link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A frame of the radio.
+    FromRadio(Vec<u8>),
+    /// A frame of the client.
+    ToRadio(Vec<u8>),
+    /// The connection ended.
+    Closed,
+}
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The file cannot be read.
+    #[error("cannot read the recording `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file cannot be made.
+    #[error("cannot write the recording `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is no recording.
+    #[error("`{path}` is not a recording: {problem}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Writes what happens on a link to a file.
+#[derive(Debug)]
+pub struct Recorder {
+    file: File,
+    opened: Instant,
+}
+
+impl Recorder {
+    /// Starts a recording; a file of that name is replaced.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create(path: &Path, now: Instant) -> Result<Self, RecordingError> {
+        let file = File::create(path).map_err(|cause| RecordingError::Write {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Ok(Self { file, opened: now })
+    }
+
+    /// A connection opened: times count from here.
+    pub fn restart(&mut self, now: Instant) {
+        self.opened = now;
+    }
+
+    /// Writes what happened.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&mut self, what: What, now: Instant) -> io::Result<()> {
+        let at = now.saturating_duration_since(self.opened);
+        let what = match what {
+            What::FromRadio(frame) => entry::What::FromRadio(frame),
+            What::ToRadio(frame) => entry::What::ToRadio(frame),
+            What::Closed => entry::What::Closed(true),
+        };
+        let entry = Entry {
+            at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            what: Some(what),
+        };
+        self.file.write_all(&entry.encode_length_delimited_to_vec())
+    }
+}
+
+/// Reads a recording of either format.
+///
+/// # Errors
+/// The file cannot be read, or is no recording.
+pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
+    let bytes = std::fs::read(path).map_err(|cause| RecordingError::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
+    parse(&bytes).map_err(|problem| RecordingError::Malformed {
+        path: path.to_owned(),
+        problem,
+    })
+}
+
+/// Reads the bytes of a recording of either format.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+    // A delimited entry may begin with `{` too, but is never followed by a whole line of JSON.
+    let first_line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    if serde_json::from_slice::<Line>(first_line).is_ok() {
+        parse_lines(bytes)
+    } else {
+        parse_entries(bytes)
+    }
+}
+
+#[derive(Deserialize)]
+struct Line {
+    ms: u64,
+    dir: Direction,
+    hex: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Direction {
+    Rx,
+    Tx,
+    Eof,
+}
+
+fn parse_lines(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+    let mut moments = Vec::new();
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        let problem = |reason: &str| format!("line {}: {reason}", number + 1);
+        let line: Line =
+            serde_json::from_slice(line).map_err(|error| problem(&error.to_string()))?;
+        let frame = hex::decode(&line.hex).ok_or_else(|| problem("`hex` is not hexadecimal"))?;
+        let what = match line.dir {
+            Direction::Rx => What::FromRadio(frame),
+            Direction::Tx => What::ToRadio(frame),
+            Direction::Eof => What::Closed,
+        };
+        moments.push(Moment {
+            at: Duration::from_millis(line.ms),
+            what,
+        });
+    }
+    Ok(moments)
+}
+
+fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Moment>, String> {
+    let mut moments = Vec::new();
+    while !bytes.is_empty() {
+        let problem = |reason: String| format!("entry {}: {reason}", moments.len() + 1);
+        let entry = Entry::decode_length_delimited(&mut bytes)
+            .map_err(|error| problem(error.to_string()))?;
+        let what = match entry.what {
+            Some(entry::What::FromRadio(frame)) => What::FromRadio(frame),
+            Some(entry::What::ToRadio(frame)) => What::ToRadio(frame),
+            Some(entry::What::Closed(_)) => What::Closed,
+            None => return Err(problem("nothing in it".to_owned())),
+        };
+        moments.push(Moment {
+            at: Duration::from_millis(entry.at_ms),
+            what,
+        });
+    }
+    Ok(moments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("link.recording");
+        let start = Instant::now();
+        let moments = [
+            (0, What::ToRadio(vec![0x18, 1])),
+            (5, What::FromRadio(vec![0x38, 1])),
+            (900, What::Closed),
+        ];
+        let mut recorder = Recorder::create(&path, start).unwrap();
+        for (ms, what) in &moments {
+            recorder
+                .write(what.clone(), start + Duration::from_millis(*ms))
+                .unwrap();
+        }
+        let expected: Vec<Moment> = moments
+            .into_iter()
+            .map(|(ms, what)| Moment {
+                at: Duration::from_millis(ms),
+                what,
+            })
+            .collect();
+        assert_eq!(read(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_lines_are_read() {
+        let text = b"{\"ms\": 1, \"dir\": \"tx\", \"hex\": \"1801\"}\n{\"ms\": 9, \"dir\": \"eof\", \"hex\": \"\"}\n";
+        let moments = parse(text).unwrap();
+        assert_eq!(moments[0].what, What::ToRadio(vec![0x18, 1]));
+        assert_eq!(moments[1].what, What::Closed);
+    }
+
+    #[test]
+    fn what_is_no_recording_says_where_it_ends_to_be_one() {
+        let text = b"{\"ms\": 1, \"dir\": \"tx\", \"hex\": \"1801\"}\n{\"ms\": 9}\n";
+        assert!(
+            parse(text)
+                .unwrap_err()
+                .starts_with("line 2: missing field")
+        );
+        assert!(parse(b"hello\n").unwrap_err().starts_with("entry 1: "));
+    }
+}

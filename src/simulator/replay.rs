@@ -1,0 +1,269 @@
+//! Plays the radio's side of a recording to a client: waits for the client's frame where the recorded client sent one.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::radio::proto::{
+    FromRadio, MeshPacket, Message, QueueStatus, ToRadio, from_radio::PayloadVariant as ToClient,
+    mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
+};
+
+use super::air::QUEUE;
+use super::fault::Fault;
+use super::input::Say;
+use super::machine::encode;
+use super::recording::{Moment, What};
+use super::report::{Connection, Fate, Report, Transmitted};
+use super::side::Side;
+
+/// A recording that is played.
+///
+/// The client's own nonce and packet ids take the place of the recorded ones. What the recorded client did not do is
+/// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
+#[derive(Debug)]
+pub struct Replay {
+    moments: Vec<Moment>,
+    /// Where the recording stands.
+    next: usize,
+    /// The moment to which the recording's times are bound: (its time, when it was).
+    bound: (Duration, Instant),
+    connected: bool,
+    started: Instant,
+    answers: VecDeque<ToClient>,
+    nonce: u32,
+    ids: HashMap<u32, u32>,
+    wants_close: bool,
+    reports: VecDeque<Report>,
+}
+
+impl Replay {
+    /// Makes one; each client hears it from the beginning.
+    pub fn new(moments: Vec<Moment>, now: Instant) -> Self {
+        Self {
+            moments,
+            next: 0,
+            bound: (Duration::ZERO, now),
+            connected: false,
+            started: now,
+            answers: VecDeque::new(),
+            nonce: 0,
+            ids: HashMap::new(),
+            wants_close: false,
+            reports: VecDeque::new(),
+        }
+    }
+
+    fn rewind(&mut self, now: Instant) {
+        self.next = 0;
+        self.bound = (Duration::ZERO, now);
+        self.answers.clear();
+        self.ids.clear();
+    }
+
+    /// Returns the frame of the client for which the recording waits.
+    fn awaited(&self) -> Option<FromClient> {
+        match &self.moments.get(self.next)?.what {
+            What::ToRadio(frame) => ToRadio::decode(frame.as_slice()).ok()?.payload_variant,
+            What::FromRadio(_) | What::Closed => None,
+        }
+    }
+
+    /// Goes on behind the frame for which it waited.
+    fn go_on(&mut self, now: Instant) {
+        if let Some(moment) = self.moments.get(self.next) {
+            self.bound = (moment.at, now);
+            self.next += 1;
+        }
+    }
+
+    /// Returns when the next moment that is the radio's is due.
+    fn due(&self) -> Option<Instant> {
+        let moment = self.moments.get(self.next)?;
+        let (bound_to, at) = &self.bound;
+        match moment.what {
+            What::FromRadio(_) | What::Closed => Some(*at + moment.at.saturating_sub(*bound_to)),
+            What::ToRadio(_) => None,
+        }
+    }
+
+    fn packet(&mut self, packet: &MeshPacket, now: Instant) {
+        let Some(Body::Decoded(data)) = &packet.payload_variant else {
+            return;
+        };
+        let awaited = match self.awaited() {
+            Some(FromClient::Packet(recorded)) => Some(recorded),
+            Some(_) | None => None,
+        };
+        let matching = awaited.filter(|recorded| match &recorded.payload_variant {
+            Some(Body::Decoded(known)) => known.portnum == data.portnum,
+            Some(Body::Encrypted(_)) | None => false,
+        });
+        if let Some(recorded) = matching {
+            self.ids.insert(recorded.id, packet.id);
+            self.go_on(now);
+        } else {
+            self.answers.push_back(accepted(packet.id));
+        }
+        let at = now.saturating_duration_since(self.started);
+        self.reports.push_back(Report::Transmitted {
+            packet: Box::new(Transmitted::new(packet, data, at)),
+            fate: Fate::Accepted,
+        });
+    }
+
+    /// Puts the client's nonce and ids where the recorded ones were.
+    fn adapt(&self, frame: &[u8]) -> Vec<u8> {
+        let Ok(FromRadio {
+            payload_variant: Some(mut variant),
+            ..
+        }) = FromRadio::decode(frame)
+        else {
+            return frame.to_vec();
+        };
+        let changed = match &mut variant {
+            ToClient::ConfigCompleteId(nonce) => replace(nonce, self.nonce),
+            ToClient::QueueStatus(status) => self.rename(&mut status.mesh_packet_id),
+            ToClient::Packet(packet) => match &mut packet.payload_variant {
+                Some(Body::Decoded(data)) => {
+                    let answers = self.rename(&mut data.request_id);
+                    self.rename(&mut data.reply_id) || answers
+                }
+                Some(Body::Encrypted(_)) | None => false,
+            },
+            _ => false,
+        };
+        if changed {
+            encode(variant)
+        } else {
+            frame.to_vec()
+        }
+    }
+
+    fn rename(&self, id: &mut u32) -> bool {
+        self.ids.get(id).is_some_and(|new| replace(id, *new))
+    }
+}
+
+impl Side for Replay {
+    fn on_connect(&mut self, now: Instant) {
+        self.rewind(now);
+        self.connected = true;
+        self.wants_close = false;
+        self.reports
+            .push_back(Report::Client(Connection::Connected));
+    }
+
+    fn on_to_radio(&mut self, frame: &[u8], now: Instant) {
+        let message = ToRadio::decode(frame).ok();
+        match message.and_then(|message| message.payload_variant) {
+            Some(FromClient::WantConfigId(nonce)) => {
+                if !matches!(self.awaited(), Some(FromClient::WantConfigId(_))) {
+                    self.rewind(now);
+                }
+                self.nonce = nonce;
+                if let Some(FromClient::WantConfigId(_)) = self.awaited() {
+                    self.go_on(now);
+                }
+            }
+            Some(FromClient::Packet(packet)) => self.packet(&packet, now),
+            Some(FromClient::Heartbeat(_)) => match self.awaited() {
+                Some(FromClient::Heartbeat(_)) => self.go_on(now),
+                Some(_) | None => self.answers.push_back(accepted(0)),
+            },
+            Some(FromClient::Disconnect(_)) => {
+                self.connected = false;
+                self.wants_close = true;
+                self.reports.push_back(Report::Client(Connection::Closed));
+            }
+            Some(FromClient::XmodemPacket(_) | FromClient::MqttClientProxyMessage(_)) | None => {}
+        }
+    }
+
+    fn on_disconnect(&mut self, _now: Instant) {
+        self.connected = false;
+        self.reports.push_back(Report::Client(Connection::Closed));
+    }
+
+    fn on_time(&mut self, _now: Instant) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.connected { self.due() } else { None }
+    }
+
+    fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(encode(answer));
+        }
+        if !self.connected || self.due()? > now {
+            return None;
+        }
+        let what = self.moments.get(self.next)?.what.clone();
+        self.next += 1;
+        match what {
+            What::FromRadio(frame) => {
+                let is_last = self.adapt(&frame);
+                if let Ok(FromRadio {
+                    payload_variant: Some(ToClient::ConfigCompleteId(_)),
+                    ..
+                }) = FromRadio::decode(frame.as_slice())
+                {
+                    self.reports
+                        .push_back(Report::Client(Connection::Configured));
+                }
+                Some(is_last)
+            }
+            What::Closed => {
+                self.connected = false;
+                self.wants_close = true;
+                self.reports.push_back(Report::Client(Connection::Closed));
+                None
+            }
+            What::ToRadio(_) => None,
+        }
+    }
+
+    fn take_close(&mut self) -> bool {
+        std::mem::take(&mut self.wants_close)
+    }
+
+    fn next_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    fn inject(&mut self, _say: &Say, _now: Instant) -> Result<(), String> {
+        Err("a recording is played: nothing can be said on its mesh".to_owned())
+    }
+
+    fn set_fault(&mut self, fault: &Fault, _now: Instant) -> Result<(), String> {
+        match fault {
+            Fault::Close { .. } | Fault::Away { .. } | Fault::Reboot { .. } => {
+                self.connected = false;
+                self.wants_close = true;
+                Ok(())
+            }
+            Fault::HalfOpen {}
+            | Fault::Stall { .. }
+            | Fault::Garbage { .. }
+            | Fault::Log { .. }
+            | Fault::Frame { .. }
+            | Fault::Split { .. }
+            | Fault::Join { .. }
+            | Fault::Rebooted {} => Ok(()),
+            _ => Err("a recording is played: only faults of the link are possible".to_owned()),
+        }
+    }
+}
+
+fn accepted(packet: u32) -> ToClient {
+    ToClient::QueueStatus(QueueStatus {
+        res: 0,
+        free: QUEUE,
+        maxlen: QUEUE,
+        mesh_packet_id: packet,
+    })
+}
+
+/// Returns whether that changed anything.
+fn replace(value: &mut u32, new: u32) -> bool {
+    std::mem::replace(value, new) != new
+}

@@ -1,0 +1,231 @@
+//! What stands between the radio's frames and the bytes of the link, and what can go wrong there: noise, split and
+//! joined frames. Pure; the driver reads and writes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::radio::codec::{Codec, CodecError, Item};
+
+/// So much noise at once is enough for any test.
+const NOISE_LIMIT: usize = 1 << 20;
+
+/// The bytes on their way to a client, in the pieces in which they are to be written.
+#[derive(Debug)]
+pub(super) struct Wire {
+    codec: Codec,
+    input: BytesMut,
+    pieces: VecDeque<Vec<u8>>,
+    waiting: usize,
+    split: bool,
+    join: Duration,
+    held: Vec<u8>,
+    release_at: Option<Instant>,
+    random: StdRng,
+}
+
+impl Wire {
+    /// Makes a wire in order; the seed decides its noise.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            codec: Codec::new(),
+            input: BytesMut::new(),
+            pieces: VecDeque::new(),
+            waiting: 0,
+            split: false,
+            join: Duration::ZERO,
+            held: Vec::new(),
+            release_at: None,
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Forgets the bytes of an earlier connection; what is wrong with the wire stays wrong.
+    pub(super) fn restart(&mut self) {
+        self.codec = Codec::new();
+        self.input.clear();
+        self.clear_output();
+    }
+
+    /// Forgets what waits to be written.
+    pub(super) fn clear_output(&mut self) {
+        self.pieces.clear();
+        self.held.clear();
+        self.waiting = 0;
+        self.release_at = None;
+    }
+
+    /// Takes bytes that were read from the client.
+    pub(super) fn read(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Takes the client's next whole frame.
+    pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.codec.decode(&mut self.input) {
+                Ok(Some(Item::Frame(frame))) => return Some(frame.to_vec()),
+                Ok(Some(Item::Log(_))) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Writes a frame.
+    ///
+    /// # Errors
+    /// It is longer than a link takes.
+    pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), CodecError> {
+        let mut bytes = BytesMut::new();
+        self.codec.encode(frame, &mut bytes)?;
+        self.raw(&bytes, now);
+        Ok(())
+    }
+
+    /// Writes half a frame; nothing should follow.
+    pub(super) fn half_frame(&mut self, now: Instant) {
+        self.raw(&[0x94, 0xC3, 0, 100, 0x12, 0x55], now);
+    }
+
+    /// Writes bytes as they are.
+    pub(super) fn raw(&mut self, bytes: &[u8], now: Instant) {
+        if !self.join.is_zero() {
+            self.held.extend_from_slice(bytes);
+            self.release_at.get_or_insert(now + self.join);
+            return;
+        }
+        self.waiting += bytes.len();
+        if self.split {
+            self.pieces.extend(bytes.iter().map(|byte| vec![*byte]));
+        } else {
+            self.pieces.push_back(bytes.to_vec());
+        }
+    }
+
+    /// Writes that many random bytes, with false headers among them.
+    pub(super) fn noise(&mut self, count: usize, now: Instant) {
+        /// A header with an impossible length, a first byte twice, a lone one.
+        const FALSE_HEADERS: [u8; 8] = [0x94, 0xC3, 0xFF, 0xFF, 0x94, 0x94, 0xC0, 0x94];
+        let mut noise: Vec<u8> = (0..count.min(NOISE_LIMIT))
+            .map(|_| self.random.random())
+            .collect();
+        // A header by chance would swallow good frames that follow: that is another fault, `garbage` with `hex`.
+        for byte in &mut noise {
+            if *byte == 0xC3 {
+                *byte = 0xC2;
+            }
+        }
+        for (byte, header) in noise.iter_mut().zip(FALSE_HEADERS) {
+            *byte = header;
+        }
+        self.raw(&noise, now);
+    }
+
+    /// Writes every byte by itself, or no longer.
+    pub(super) fn set_split(&mut self, on: bool) {
+        self.split = on;
+    }
+
+    /// Holds bytes back for that long and writes them in one piece; zero ends it.
+    pub(super) fn set_join(&mut self, span: Duration) {
+        self.join = span;
+    }
+
+    /// Returns when [`Self::release`] wants to be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.release_at
+    }
+
+    /// Lets go of what was held back long enough.
+    pub(super) fn release(&mut self, now: Instant) {
+        if self.release_at.is_some_and(|at| at <= now) {
+            self.release_at = None;
+            let held = std::mem::take(&mut self.held);
+            self.waiting += held.len();
+            self.pieces.push_back(held);
+        }
+    }
+
+    /// Returns how many bytes wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting + self.held.len()
+    }
+
+    /// Takes the piece to write next.
+    pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
+        let piece = self.pieces.pop_front()?;
+        self.waiting = self.waiting.saturating_sub(piece.len());
+        Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(wire: &mut Wire) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| wire.next_piece()).collect()
+    }
+
+    #[test]
+    fn a_split_frame_is_written_byte_by_byte() {
+        let (mut wire, now) = (Wire::new(1), Instant::now());
+        wire.set_split(true);
+        wire.frame(&[1, 2], now).unwrap();
+        let expected: Vec<Vec<u8>> = [0x94, 0xC3, 0, 2, 1, 2].map(|byte| vec![byte]).to_vec();
+        assert_eq!(pieces(&mut wire), expected);
+        assert_eq!(wire.waiting(), 0);
+    }
+
+    #[test]
+    fn joined_frames_are_written_in_one_piece_after_a_while() {
+        let (mut wire, now) = (Wire::new(1), Instant::now());
+        wire.set_join(Duration::from_millis(100));
+        wire.frame(&[1], now).unwrap();
+        wire.frame(&[2], now).unwrap();
+        assert_eq!(pieces(&mut wire), Vec::<Vec<u8>>::new());
+        let at = wire.deadline().unwrap();
+        wire.release(at);
+        assert_eq!(
+            pieces(&mut wire),
+            [[0x94, 0xC3, 0, 1, 1, 0x94, 0xC3, 0, 1, 2]]
+        );
+    }
+
+    #[test]
+    fn frames_are_found_wherever_the_bytes_are_cut() {
+        let mut bytes = vec![0xC3; 32];
+        for payload in [&[0x94_u8, 0xC3, 0, 9][..], &[], &[7; 300]] {
+            let mut frame = BytesMut::new();
+            Codec::new().encode(payload, &mut frame).unwrap();
+            bytes.extend_from_slice(&frame);
+        }
+        for cut in 0..bytes.len() {
+            let mut wire = Wire::new(1);
+            let mut frames = Vec::new();
+            let (front, back) = bytes.split_at(cut);
+            for part in [front, back] {
+                wire.read(part);
+                frames.extend(std::iter::from_fn(|| wire.next_frame()));
+            }
+            assert_eq!(frames.len(), 3, "cut at {cut}");
+            assert_eq!(frames[0], [0x94, 0xC3, 0, 9]);
+        }
+    }
+
+    #[test]
+    fn noise_never_holds_a_whole_header() {
+        let (mut wire, now) = (Wire::new(5), Instant::now());
+        wire.noise(4000, now);
+        wire.frame(b"good", now).unwrap();
+        let mut other = Wire::new(1);
+        for piece in pieces(&mut wire) {
+            other.read(&piece);
+        }
+        assert_eq!(other.next_frame(), Some(b"good".to_vec()));
+    }
+}

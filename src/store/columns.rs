@@ -1,0 +1,159 @@
+//! How the shared words stand in columns, and back.
+
+use std::error::Error;
+use std::time::Duration;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::{Row, RowIndex};
+
+use crate::model::{
+    ChannelIndex, Destination, Lane, NodeNum, Origin, OutboxId, OwnedEventId, OwnedUserId,
+    PacketId, Timestamp,
+};
+
+macro_rules! number_column {
+    ($($name:ident($inner:ty)),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.0))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                <$inner>::column_result(value).map(Self)
+            }
+        }
+    )*};
+}
+
+number_column!(NodeNum(u32), PacketId(u32), OutboxId(i64), Timestamp(i64));
+
+impl ToSql for Lane {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.number()))
+    }
+}
+
+impl FromSql for Lane {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::try_from(u8::column_result(value)?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for Origin {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Mesh => 0_u8,
+            Self::Matrix => 1,
+        }))
+    }
+}
+
+impl FromSql for Origin {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match u8::column_result(value)? {
+            0 => Ok(Self::Mesh),
+            1 => Ok(Self::Matrix),
+            other => Err(FromSqlError::OutOfRange(i64::from(other))),
+        }
+    }
+}
+
+/// Returns the two columns of a destination: (`target_kind`, `target`).
+pub(super) fn target(destination: Destination) -> (u8, u32) {
+    match destination {
+        Destination::Channel(index) => (0, u32::from(index.number())),
+        Destination::Direct(node) => (1, node.0),
+    }
+}
+
+/// Reads the columns `target_kind` and `target`.
+pub(super) fn destination(row: &Row<'_>) -> rusqlite::Result<Destination> {
+    let target: u32 = row.get("target")?;
+    match row.get::<_, u8>("target_kind")? {
+        0 => ChannelIndex::try_from(target)
+            .map(Destination::Channel)
+            .map_err(unreadable),
+        1 => Ok(Destination::Direct(NodeNum(target))),
+        other => Err(unreadable(FromSqlError::OutOfRange(i64::from(other)))),
+    }
+}
+
+/// Reads an event's id, or NULL.
+pub(super) fn event(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> rusqlite::Result<Option<OwnedEventId>> {
+    row.get::<_, Option<String>>(column)?
+        .map(|text| OwnedEventId::try_from(text).map_err(unreadable))
+        .transpose()
+}
+
+/// Reads a user's id, or NULL.
+pub(super) fn user(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<OwnedUserId>> {
+    row.get::<_, Option<String>>(column)?
+        .map(|text| OwnedUserId::try_from(text).map_err(unreadable))
+        .transpose()
+}
+
+/// Reads an identifier that is always there.
+pub(super) fn identifier<T>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<T>
+where
+    T: TryFrom<String>,
+    T::Error: Error + Send + Sync + 'static,
+{
+    T::try_from(row.get::<_, String>(column)?).map_err(unreadable)
+}
+
+/// No wait that we set is longer. A time further ahead was written while the clock was wrong.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(2);
+
+/// Returns whether a row's time has come.
+pub(super) fn is_due(not_before: Timestamp, now: Timestamp) -> bool {
+    not_before <= now || not_before > now + LONGEST_WAIT
+}
+
+/// Makes the error of a row that we cannot read.
+pub(super) fn unreadable(cause: impl Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_numbers_come_back_whole() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let (node, packet): (NodeNum, PacketId) = connection
+            .query_row(
+                "SELECT ?1, ?2",
+                (NodeNum::BROADCAST, PacketId(u32::MAX)),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!((node, packet), (NodeNum(u32::MAX), PacketId(u32::MAX)));
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_wrote_holds_nothing_up() {
+        let now = Timestamp(1_700_000_000_000);
+        assert!(is_due(now, now));
+        assert!(!is_due(now + Duration::from_mins(1), now));
+        assert!(is_due(now + Duration::from_hours(365 * 24), now));
+    }
+
+    #[test]
+    fn a_number_that_is_no_channel_is_an_error_and_no_panic() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for sql in [
+            "SELECT 0 AS target_kind, 8 AS target",
+            "SELECT 2 AS target_kind, 0 AS target",
+            "SELECT 0 AS target_kind, -1 AS target",
+        ] {
+            let read = connection.query_row(sql, (), destination);
+            assert!(read.is_err(), "{sql}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Direct messages to our node: kept, counted, never published.
+
+use rusqlite::params;
+
+use super::{StoreError, Tx};
+use crate::model::{NodeNum, RadioText};
+
+/// Keeps a direct message.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<(), StoreError> {
+    tx.insert(
+        "INSERT INTO direct_message (radio, sender, packet, sender_name, port_name, text, reply_to,
+             tapback, heard_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            radio,
+            message.sender.num,
+            message.packet,
+            message.sender.long(),
+            message.port_name,
+            message.text,
+            message.reply_to,
+            message.is_reaction,
+            message.heard_at,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Returns how many direct messages are kept.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
+    tx.count("SELECT COUNT(*) FROM direct_message", ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, Node, PacketId, TextPort, Timestamp};
+    use crate::store::Store;
+
+    #[test]
+    fn direct_messages_are_kept_and_counted() {
+        let own = NodeNum(1);
+        let message = RadioText {
+            sender: Node::unknown(NodeNum(0xA11C_E000)),
+            packet: PacketId(9),
+            destination: Destination::Direct(own),
+            channel_name: String::new(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: "for your eyes".to_owned(),
+            reply_to: Some(PacketId(8)),
+            is_reaction: false,
+            heard_at: Timestamp(1_000),
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: false,
+        };
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(count(tx)?, 0);
+                keep(tx, own, &message)?;
+                keep(tx, own, &message)?;
+                assert_eq!(count(tx)?, 2);
+                Ok(())
+            })
+            .unwrap();
+    }
+}

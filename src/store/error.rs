@@ -1,0 +1,194 @@
+//! Why the database did not do what was asked, and what can be done about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+use crate::model::Retry;
+
+/// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
+/// is rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, made or read.
+    #[error("cannot open the database `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is somebody else's; it was only looked at.
+    #[error("`{path}` is not a database of the relay (application id {found:#010x})")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The application id in it.
+        found: u32,
+    },
+    /// The file is not an SQLite database at all; it was only looked at.
+    #[error("`{path}` is not an SQLite database")]
+    NotDatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later relay has written the file.
+    #[error(
+        "the database `{path}` has schema version {found}; this relay knows versions up to {known}"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Our newest.
+        known: i64,
+    },
+    /// The disk is full.
+    #[error("the disk that holds the database is full")]
+    Full(#[source] rusqlite::Error),
+    /// The file is damaged.
+    #[error("the database is damaged")]
+    Damaged(#[source] rusqlite::Error),
+    /// Another program holds the database for longer than we wait.
+    #[error("the database is locked by another program")]
+    Busy(#[source] rusqlite::Error),
+    /// The file or its disk cannot be written.
+    #[error("the database cannot be written")]
+    ReadOnly(#[source] rusqlite::Error),
+    /// The disk failed.
+    #[error("the disk failed while the database was used")]
+    Disk(#[source] rusqlite::Error),
+    /// A row holds what this relay cannot read.
+    #[error("a row of the database cannot be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database's thread cannot be started.
+    #[error("cannot start the database's thread")]
+    Thread(#[source] io::Error),
+    /// The database's thread has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// SQLite refused a statement: a mistake of ours.
+    #[error("the database refused a statement")]
+    Statement(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Returns whether trying the same again can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Full(_) | Self::Busy(_) | Self::Disk(_) | Self::Open { .. } => Retry::Later,
+            Self::Foreign { .. }
+            | Self::NotDatabase { .. }
+            | Self::Newer { .. }
+            | Self::Damaged(_)
+            | Self::ReadOnly(_)
+            | Self::Unreadable(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_) => Retry::Never,
+        }
+    }
+
+    /// Returns what a person can do about it, if we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => {
+                Some("check that the directory exists and belongs to the relay's user")
+            }
+            Self::Foreign { .. } | Self::NotDatabase { .. } => {
+                Some("name another file in `database.path`; this one is left as it is")
+            }
+            Self::Newer { .. } => {
+                Some("install the newer relay again; its database is left as it is")
+            }
+            Self::Full(_) => Some("make room on the disk; the relay tries again by itself"),
+            Self::Damaged(_) => Some(
+                "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
+                 a new one is made at the next start",
+            ),
+            Self::Busy(_) => Some("close the other program that has the database open"),
+            Self::ReadOnly(_) => Some(
+                "check the owner and mode of the file, and that its disk is not mounted read-only",
+            ),
+            Self::Disk(_) => Some("check the disk and the system's log for its errors"),
+            Self::Unreadable(_) | Self::Thread(_) | Self::Closed | Self::Statement(_) => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, cause) => Self::Unreadable(cause),
+            rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(_) => Self::Unreadable(Box::new(error)),
+            other => match other.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Self::Full(other),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(other),
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(other),
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(other),
+                Some(
+                    ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::FileLockingProtocolFailed,
+                ) => Self::Disk(other),
+                Some(_) | None => Self::Statement(other),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn each_fault_of_the_host_has_its_own_error_with_a_cure() {
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_FULL),
+            StoreError::Full(_)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_CORRUPT),
+            StoreError::Damaged(_)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_BUSY),
+            StoreError::Busy(_)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_READONLY),
+            StoreError::ReadOnly(_)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_IOERR_FSYNC),
+            StoreError::Disk(_)
+        ));
+        for code in [
+            rusqlite::ffi::SQLITE_FULL,
+            rusqlite::ffi::SQLITE_CORRUPT,
+            rusqlite::ffi::SQLITE_BUSY,
+            rusqlite::ffi::SQLITE_READONLY,
+            rusqlite::ffi::SQLITE_IOERR_FSYNC,
+        ] {
+            assert!(sqlite(code).hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_again_and_a_damaged_file_is_not() {
+        assert_eq!(sqlite(rusqlite::ffi::SQLITE_FULL).retry(), Retry::Later);
+        assert_eq!(sqlite(rusqlite::ffi::SQLITE_CORRUPT).retry(), Retry::Never);
+    }
+}

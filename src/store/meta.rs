@@ -1,0 +1,229 @@
+//! Single values that outlive a restart.
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::{StoreError, Tx};
+use crate::model::{Channel, ChannelIndex, ChannelRole, NodeNum, Timestamp, UserId};
+
+const MESHNET: &str = "meshnet";
+const OWN_RADIO: &str = "own_radio";
+const LAST_ACCEPTANCE: &str = "last_acceptance";
+
+/// Returns up to where the account's events were accepted; `None` before the first sync.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>, StoreError> {
+    value(tx, &sync_position_of(account))
+}
+
+/// Notes up to where the account's events are accepted; in the transaction of the last of them.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<(), StoreError> {
+    set(tx, &sync_position_of(account), position)
+}
+
+/// Returns the mesh's name, as it was seen last.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
+    value(tx, MESHNET)
+}
+
+/// Remembers the mesh's name.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<(), StoreError> {
+    set(tx, MESHNET, name)
+}
+
+/// Returns the own node's number of the radio that was attached last.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>, StoreError> {
+    Ok(value(tx, OWN_RADIO)?.and_then(|text| text.parse().ok()))
+}
+
+/// Remembers the own node's number of the radio that is attached.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
+    set(tx, OWN_RADIO, &own.to_string())
+}
+
+/// Returns when the radio took a packet of ours last: the pace goes on from there.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let time = value(tx, LAST_ACCEPTANCE)?.and_then(|text| text.parse().ok());
+    Ok(time.map(Timestamp))
+}
+
+/// Notes when the radio took a packet of ours.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+    set(tx, LAST_ACCEPTANCE, &at.to_string())
+}
+
+/// Returns a radio's channels as they were seen last; empty if none were.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError> {
+    let Some(json) = value(tx, &channels_of(radio))? else {
+        return Ok(Vec::new());
+    };
+    let stored: Vec<StoredChannel> = serde_json::from_str(&json).unwrap_or_else(|error| {
+        // The radio tells them again at the next connect.
+        warn!(%error, "cannot read the channels stored last");
+        Vec::new()
+    });
+    Ok(stored
+        .into_iter()
+        .filter_map(|channel| {
+            Some(Channel {
+                index: ChannelIndex::try_from(channel.index).ok()?,
+                name: channel.name,
+                role: channel.role,
+            })
+        })
+        .collect())
+}
+
+/// Remembers a radio's channels.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<(), StoreError> {
+    let stored: Vec<StoredChannel> = channels
+        .iter()
+        .map(|channel| StoredChannel {
+            index: u32::from(channel.index.number()),
+            name: channel.name.clone(),
+            role: channel.role,
+        })
+        .collect();
+    let json =
+        serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(Box::new(error)))?;
+    set(tx, &channels_of(radio), &json)
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChannel {
+    index: u32,
+    name: String,
+    role: ChannelRole,
+}
+
+fn sync_position_of(account: &UserId) -> String {
+    format!("sync_position {account}")
+}
+
+fn channels_of(radio: NodeNum) -> String {
+    format!("channels {radio}")
+}
+
+fn value(tx: &Tx<'_>, name: &str) -> Result<Option<String>, StoreError> {
+    tx.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+        row.get(0)
+    })
+}
+
+/// What is stored already is not written again.
+fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+        (name, value),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    const RADIO: NodeNum = NodeNum(0x0A0B_0C0D);
+
+    #[test]
+    fn each_account_has_its_own_sync_position() {
+        let alice = UserId::parse("@alice:example.org").unwrap();
+        let bob = UserId::parse("@bob:example.org").unwrap();
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(sync_position(tx, &alice)?, None);
+                set_sync_position(tx, &alice, "s1")?;
+                set_sync_position(tx, &alice, "s2")?;
+                assert_eq!(sync_position(tx, &alice)?.as_deref(), Some("s2"));
+                assert_eq!(sync_position(tx, &bob)?, None);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_radio_its_channels_and_its_mesh_are_remembered() {
+        let channels_now = vec![
+            Channel {
+                index: ChannelIndex::PRIMARY,
+                name: "LongFast".to_owned(),
+                role: ChannelRole::Primary,
+            },
+            Channel {
+                index: ChannelIndex::try_from(3).unwrap(),
+                name: "Rescue \"1\"".to_owned(),
+                role: ChannelRole::Secondary,
+            },
+        ];
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(own_radio(tx)?, None);
+                assert_eq!(channels(tx, RADIO)?, []);
+                set_own_radio(tx, RADIO)?;
+                set_meshnet(tx, "LongFast")?;
+                set_channels(tx, RADIO, &channels_now)?;
+                assert_eq!(own_radio(tx)?, Some(RADIO));
+                assert_eq!(meshnet(tx)?.as_deref(), Some("LongFast"));
+                assert_eq!(channels(tx, RADIO)?, channels_now);
+                assert_eq!(channels(tx, NodeNum(1))?, []);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_pace_goes_on_from_the_last_acceptance() {
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(last_acceptance(tx)?, None);
+                set_last_acceptance(tx, Timestamp(1_700_000_000_001))?;
+                assert_eq!(last_acceptance(tx)?, Some(Timestamp(1_700_000_000_001)));
+                Ok(())
+            })
+            .unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! Rooms that take nothing until something changes: the bot may not write there (403), or its account is refused as a
+//! whole (401).
+
+use super::columns::identifier;
+use super::{StoreError, Tx};
+use crate::model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
+
+/// A room, or the account, that takes nothing until something changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// The room; `None` is the whole account.
+    pub room: Option<OwnedRoomOrAliasId>,
+    /// Why.
+    pub error: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Parks a room, or the whole account (`None`), until [`unpark`].
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn park(
+    tx: &Tx<'_>,
+    room: Option<&RoomOrAliasId>,
+    error: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO parked (room, error, since) VALUES (?1, ?2, ?3)
+         ON CONFLICT (room) DO UPDATE SET error = excluded.error",
+        (room.map_or("", RoomOrAliasId::as_str), error, now),
+    )?;
+    Ok(())
+}
+
+/// Ends the parking of a room, or of the account (`None`). Returns whether it was parked.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool, StoreError> {
+    let changed = tx.execute(
+        "DELETE FROM parked WHERE room = ?1",
+        [room.map_or("", RoomOrAliasId::as_str)],
+    )?;
+    Ok(changed > 0)
+}
+
+/// Ends all parking. For the start: what was changed while the relay was down was not seen, so one try is due.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn unpark_all(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM parked", ())?;
+    Ok(())
+}
+
+/// Returns what is parked.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
+    tx.all(
+        "SELECT room, error, since FROM parked ORDER BY room",
+        (),
+        |row| {
+            let account = row.get_ref(0)?.as_str() == Ok("");
+            Ok(Parked {
+                room: if account {
+                    None
+                } else {
+                    Some(identifier(row, 0)?)
+                },
+                error: row.get(1)?,
+                since: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// Returns whether a room, or the account, is parked.
+pub(super) fn is_parked(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM parked WHERE room IN ('', ?1)",
+        [room.as_str()],
+    )
+}

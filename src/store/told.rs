@@ -1,0 +1,73 @@
+//! What was said, so that it is not said again before its time: notices, `dm_reply`, mentions of a room.
+
+use super::{StoreError, Tx};
+use crate::model::Timestamp;
+
+/// Remembers that something was said; forgotten at `until`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO told (what, until) VALUES (?1, ?2)
+         ON CONFLICT (what) DO UPDATE SET until = excluded.until",
+        (what, until),
+    )?;
+    Ok(())
+}
+
+/// Returns whether something was said and is not forgotten yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2",
+        (what, now),
+    )
+}
+
+/// Returns those of these names that were said and are not forgotten yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn told<'a>(
+    tx: &Tx<'_>,
+    names: impl IntoIterator<Item = &'a str>,
+    now: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let mut told = Vec::new();
+    for name in names {
+        if is_told(tx, name, now)? {
+            told.push(name.to_owned());
+        }
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn what_was_said_is_told_until_its_time() {
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                remember(tx, "dm_reply !a1b2c3d4", Timestamp(100))?;
+                remember(tx, "alert !a1b2c3d4", Timestamp(50))?;
+                let names = ["dm_reply !a1b2c3d4", "alert !a1b2c3d4", "other"];
+                assert_eq!(told(tx, names, Timestamp(49))?, names[..2]);
+                assert_eq!(told(tx, names, Timestamp(50))?, names[..1]);
+                assert!(!is_told(tx, names[0], Timestamp(100))?);
+                remember(tx, names[0], Timestamp(200))?;
+                assert!(is_told(tx, names[0], Timestamp(100))?);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
