@@ -1,0 +1,414 @@
+//! Who may name whom, checked against the sources; and that what decides asks neither for the time nor for a runtime.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// A module, and what of ours it may name. What is not in a row, that module does not know of.
+const MAY_NAME: [(&str, &[&str]); 15] = [
+    ("model", &[]),
+    ("config", &["model"]),
+    ("home", &[]),
+    ("telemetry", &["config", "home"]),
+    ("bridge", &["model", "config"]),
+    ("radio", &["model", "config"]),
+    ("matrix", &["model", "config"]),
+    ("store", &["model", "config"]),
+    ("plugins", &["model", "config", "store"]),
+    ("http", &["model", "config", "store"]),
+    (
+        "daemon",
+        &[
+            "model", "config", "home", "bridge", "radio", "matrix", "store", "plugins", "http",
+        ],
+    ),
+    (
+        "tools",
+        &[
+            "model", "config", "home", "bridge", "radio", "matrix", "store", "plugins", "http",
+            "daemon",
+        ],
+    ),
+    ("simulator", &["model", "radio::codec", "radio::proto"]),
+    (
+        "cli",
+        &[
+            "daemon",
+            "tools",
+            "simulator",
+            "matrix::auth",
+            "config",
+            "home",
+            "telemetry",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// A module, and the libraries that it never names.
+const NEVER_NAMES: [(&str, &[&str]); 6] = [
+    (
+        "model",
+        &[
+            "tokio",
+            "tokio_util",
+            "prost",
+            "meshtastic",
+            "rusqlite",
+            "rand",
+            "clap",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "tokio",
+            "tokio_util",
+            "prost",
+            "meshtastic",
+            "rusqlite",
+            "rand",
+            "clap",
+        ],
+    ),
+    (
+        "bridge",
+        &[
+            "tokio",
+            "tokio_util",
+            "prost",
+            "meshtastic",
+            "rusqlite",
+            "matrix_sdk",
+            "rand",
+        ],
+    ),
+    ("radio", &["matrix_sdk", "rusqlite", "clap"]),
+    ("matrix", &["prost", "meshtastic", "rusqlite", "clap"]),
+    ("store", &["prost", "meshtastic", "matrix_sdk", "clap"]),
+];
+
+/// What a pure machine never says: it waits for nothing.
+const IMPURE_WORDS: [&str; 4] = ["async", "await", "elapsed", "SystemTime"];
+
+/// What a pure machine never names in a path: it gets the time and everything else handed in.
+const IMPURE_NAMES: [&str; 8] = [
+    "tokio",
+    "tokio_util",
+    "now",
+    "rand",
+    "thread",
+    "fs",
+    "net",
+    "env",
+];
+
+#[test]
+fn a_module_names_only_those_that_the_table_allows() -> Result<()> {
+    let mut offences = Vec::new();
+    for file in sources()? {
+        let (_, may_name) = MAY_NAME
+            .iter()
+            .find(|(module, _)| *module == file.top())
+            .with_context(|| format!("{} belongs to no module of the table", file.name))?;
+        for path in file.paths()? {
+            let path = path.join("::");
+            let Some(ours) = path
+                .strip_prefix("crate::")
+                .or(path.strip_prefix("relay::"))
+            else {
+                continue;
+            };
+            let within =
+                |allowed: &str| ours == allowed || ours.starts_with(&format!("{allowed}::"));
+            let is_module = MAY_NAME.iter().any(|(module, _)| within(module));
+            if is_module && !within(file.top()) && !may_name.iter().any(|allowed| within(allowed)) {
+                offences.push(format!("{} names {ours}", file.name));
+            }
+        }
+    }
+    none(&offences)
+}
+
+#[test]
+fn a_module_keeps_away_from_other_modules_libraries() -> Result<()> {
+    let mut offences = Vec::new();
+    for file in sources()? {
+        let never = NEVER_NAMES
+            .iter()
+            .filter(|(module, _)| *module == file.top());
+        let never: Vec<_> = never.flat_map(|(_, libraries)| libraries.iter()).collect();
+        for path in file.paths()? {
+            // Identifiers of Matrix are words of ours, and `ids.rs` is where they come in.
+            let identifiers = file.name == "src/model/ids.rs"
+                && path.starts_with(&["matrix_sdk".into(), "ruma".into()]);
+            let library = path.first().filter(|_| path.len() > 1 && !identifiers);
+            if library.is_some_and(|library| never.iter().any(|name| *name == library)) {
+                offences.push(format!("{} names {}", file.name, path.join("::")));
+            }
+        }
+    }
+    none(&offences)
+}
+
+#[test]
+fn what_decides_asks_neither_for_the_time_nor_for_a_runtime() -> Result<()> {
+    let mut offences = Vec::new();
+    for file in sources()? {
+        let machine = ["src/radio/session.rs", "src/radio/pacer.rs"].contains(&&*file.name);
+        if file.top() == "bridge" || machine || file.name.starts_with("src/radio/pacer/") {
+            let mut paths = Vec::new();
+            collect(
+                &file.tokens()?.into_iter().collect::<Vec<_>>(),
+                &file.module,
+                &[],
+                &mut paths,
+            );
+            for path in paths {
+                let name = path.join("::");
+                let word = IMPURE_WORDS
+                    .iter()
+                    .any(|word| path.iter().any(|said| said == word));
+                let foreign = path.first().is_some_and(|first| first != "crate");
+                let named = IMPURE_NAMES
+                    .iter()
+                    .any(|name| path.iter().any(|said| said == name));
+                if word || path.len() > 1 && named && (foreign || name.ends_with("::now")) {
+                    offences.push(format!("{} names {name}", file.name));
+                }
+            }
+        }
+    }
+    none(&offences)
+}
+
+#[test]
+fn only_proto_rs_names_the_crate_of_protobuf_types() -> Result<()> {
+    let mut offences = Vec::new();
+    for file in sources()? {
+        let names_it = file
+            .paths()?
+            .iter()
+            .any(|path| path.len() > 1 && path[0] == "meshtastic");
+        if names_it && file.name != "src/radio/proto.rs" {
+            offences.push(format!("{} names the crate `meshtastic`", file.name));
+        }
+    }
+    none(&offences)
+}
+
+#[test]
+fn the_reader_of_sources_sees_what_is_named() -> Result<()> {
+    let source = "
+        use crate::store::{Database, thread::{self, Handle as H}};
+        // use crate::http;
+        /// crate::plugins
+        fn f() { let s = \"crate::cli\"; info!(x = crate::radio::Radio::new()); super::super::bridge::g() }
+        mod inner { use super::sibling; use super::super::top; }
+        #[cfg(test)]
+        mod tests { use crate::simulator; }
+    ";
+    let tokens = TokenStream::from_str(source).map_err(|error| anyhow!("{error}"))?;
+    let mut found = Vec::new();
+    collect(
+        &without_tests(tokens),
+        &["daemon".into(), "queues".into()],
+        &[],
+        &mut found,
+    );
+    let found: Vec<_> = found.iter().map(|path| path.join("::")).collect();
+    let found: Vec<_> = found
+        .iter()
+        .filter(|path| path.starts_with("crate"))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "crate::store::Database",
+            "crate::store::thread",
+            "crate::store::thread::Handle",
+            "crate::radio::Radio::new",
+            "crate::bridge::g",
+            "crate::daemon::queues::sibling",
+            "crate::daemon::top",
+        ]
+    );
+    Ok(())
+}
+
+fn none(offences: &[String]) -> Result<()> {
+    if offences.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow!("{}", offences.join("\n")))
+    }
+}
+
+/// A file of ours.
+struct Source {
+    /// Its path from the package's root.
+    name: String,
+    /// Its module's path: `radio`, `codec`.
+    module: Vec<String>,
+    text: String,
+}
+
+impl Source {
+    fn top(&self) -> &str {
+        self.module.first().map_or("", String::as_str)
+    }
+
+    fn tokens(&self) -> Result<TokenStream> {
+        TokenStream::from_str(&self.text).map_err(|error| anyhow!("{}: {error}", self.name))
+    }
+
+    /// Returns every path that it names outside its tests; `self` and `super` are resolved to `crate`.
+    fn paths(&self) -> Result<Vec<Vec<String>>> {
+        let mut found = Vec::new();
+        collect(
+            &without_tests(self.tokens()?),
+            &self.module,
+            &[],
+            &mut found,
+        );
+        Ok(found)
+    }
+}
+
+/// Returns all our sources but `lib.rs`, which names every module.
+fn sources() -> Result<Vec<Source>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    let mut directories = vec![root.join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(source(root, &path)?);
+            }
+        }
+    }
+    sources.retain(|source| source.name != "src/lib.rs");
+    anyhow::ensure!(sources.len() > 10, "the sources were not found");
+    Ok(sources)
+}
+
+fn source(root: &Path, path: &PathBuf) -> Result<Source> {
+    let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+    let module = name
+        .trim_start_matches("src/")
+        .trim_end_matches(".rs")
+        .trim_end_matches("/mod");
+    let module = module.split('/').map(str::to_owned).collect();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    Ok(Source { name, module, text })
+}
+
+/// Leaves out what follows `#[cfg(test)]`: a test may use any part to try its own.
+fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
+    let mut kept = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let attribute = match tokens.peek() {
+            Some(TokenTree::Group(group)) if is_punct(&token, '#') => group.stream().to_string(),
+            Some(_) | None => String::new(),
+        };
+        if attribute.replace(' ', "") == "cfg(test)" {
+            // The item ends with its braces, or with a semicolon.
+            tokens.next();
+            for skipped in tokens.by_ref() {
+                let braces = matches!(&skipped, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
+                if braces || is_punct(&skipped, ';') {
+                    break;
+                }
+            }
+        } else {
+            kept.push(token);
+        }
+    }
+    kept
+}
+
+/// Collects the paths in `tokens`, which stand in `module`; within the braces of a `use`, all begin with `prefix`.
+fn collect(
+    tokens: &[TokenTree],
+    module: &[String],
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) {
+    let mut at = 0;
+    let mut last_words = [String::new(), String::new()];
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        match token {
+            TokenTree::Ident(word) => {
+                let mut path = prefix.to_vec();
+                path.push(word.to_string());
+                while follows_colons(tokens, at) {
+                    at += 2;
+                    match tokens.get(at) {
+                        Some(TokenTree::Ident(word)) => path.push(word.to_string()),
+                        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                            let inner: Vec<_> = group.stream().into_iter().collect();
+                            collect(&inner, module, &path, found);
+                            path.clear();
+                        }
+                        Some(_) | None => break,
+                    }
+                    at += 1;
+                }
+                last_words = [
+                    last_words[1].clone(),
+                    path.last().cloned().unwrap_or_default(),
+                ];
+                // What follows `as` is a name of its own.
+                if !path.is_empty() && last_words[0] != "as" && last_words[1] != "as" {
+                    found.push(resolve(&path, module));
+                }
+            }
+            TokenTree::Group(group) => {
+                let mut module = module.to_vec();
+                if last_words[0] == "mod" {
+                    module.push(last_words[1].clone());
+                }
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                collect(&inner, &module, &[], found);
+                last_words = [String::new(), String::new()];
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+fn follows_colons(tokens: &[TokenTree], at: usize) -> bool {
+    let colon = |at: usize| tokens.get(at).is_some_and(|token| is_punct(token, ':'));
+    colon(at) && colon(at + 1)
+}
+
+fn is_punct(token: &TokenTree, wanted: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
+}
+
+fn resolve(path: &[String], module: &[String]) -> Vec<String> {
+    let ups = path
+        .iter()
+        .take_while(|segment| *segment == "super")
+        .count();
+    let mut resolved = path.to_vec();
+    if ups > 0 || path.first().is_some_and(|first| first == "self") {
+        let own = path.iter().take_while(|segment| *segment == "self").count();
+        let here = module
+            .iter()
+            .take(module.len().saturating_sub(ups))
+            .cloned();
+        resolved = ["crate".to_owned()].into_iter().chain(here).collect();
+        resolved.extend(path.iter().skip(ups + own).cloned());
+    }
+    resolved.retain(|segment| segment != "self");
+    resolved
+}
