@@ -54,14 +54,10 @@ impl Radio {
 
     /// Starts one on that address.
     pub(crate) async fn start_on(address: &str) -> Self {
-        Self::start_with(address, 3).await
-    }
-
-    /// Starts one on that address, with so many other nodes around it.
-    pub(crate) async fn start_with(address: &str, nodes: usize) -> Self {
         let mut program = Command::new(relay_program())
-            .args(["simulate", "--listen", address, "--seed", "7"])
-            .args(["--nodes", &nodes.to_string()])
+            .args([
+                "simulate", "--listen", address, "--nodes", "3", "--seed", "7",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
