@@ -1,5 +1,6 @@
 //! The commands: arguments in, exit code out.
 
+pub mod auth;
 pub mod config;
 pub mod globals;
 pub mod run;
@@ -30,6 +31,9 @@ enum Command {
     /// Run the daemon, in the foreground (as without a command).
     #[command(after_help = "Example: relay run --log-level debug")]
     Run,
+    /// Log in to Matrix, out of it, or look at the login.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
     /// Check the configuration, write a new one, or show where things are.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             None | Some(Command::Run) => run::run(&globals).await,
+            Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
         }
