@@ -33,7 +33,7 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    for difference in &loaded.differences {
+    for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");
     }
     Box::pin(daemon::run(loaded.config, home, lock)).await
