@@ -1,16 +1,14 @@
 //! The commands: arguments in, exit code out.
 
-mod auth;
-mod config;
-mod globals;
-mod simulate;
+pub mod config;
+pub mod globals;
+pub mod run;
+pub mod simulate;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use crate::daemon;
 
 pub use globals::Globals;
 
@@ -32,9 +30,6 @@ enum Command {
     /// Run the daemon, in the foreground (as without a command).
     #[command(after_help = "Example: relay run --log-level debug")]
     Run,
-    /// Log in to Matrix, out of it, or look at the login.
-    #[command(subcommand)]
-    Auth(auth::AuthCommand),
     /// Check the configuration, write a new one, or show where things are.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -62,13 +57,14 @@ pub fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
+        Err(error) => {
+            return report(&anyhow::Error::new(error).context("cannot start the runtime"));
+        }
     };
     let globals = arguments.globals;
     let outcome = runtime.block_on(async {
         match arguments.command {
-            None | Some(Command::Run) => daemon::run(&globals).await,
-            Some(Command::Auth(command)) => auth::run(command, &globals).await,
+            None | Some(Command::Run) => run::run(&globals).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
         }

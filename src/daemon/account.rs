@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::home::Lock;
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
-use crate::store::{Database, meta, parked};
+use crate::store::{Database, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What came of opening the session.
-pub enum Opened {
+pub(super) enum Opened {
     /// It is open.
     Session(Box<Matrix>),
     /// It is not.
@@ -28,7 +28,7 @@ pub enum Opened {
 }
 
 /// What to wait for before the session is opened again.
-pub enum Wait {
+pub(super) enum Wait {
     /// A little.
     Shortly,
     /// Another session than the one whose file was changed then.
@@ -36,26 +36,26 @@ pub enum Wait {
 }
 
 /// What the Matrix side needs.
-pub struct Account {
+pub(super) struct Account {
     /// The session's files.
-    pub files: Files,
+    pub(super) files: Files,
     /// What the adapter is told by the configuration.
-    pub options: matrix::Options,
+    pub(super) options: matrix::Options,
     /// Says in `relay.lock` whether we hold the SDK's store.
-    pub lock: Lock,
+    pub(super) lock: Lock,
     /// Where the sync position is kept.
-    pub database: Database,
+    pub(super) database: Database,
     /// Told which account the rooms are seen with.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Where what happens in the rooms goes.
-    pub batches: mpsc::Sender<Batch>,
+    pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while a session is open.
-    pub sender: watch::Sender<Option<matrix::Sender>>,
+    pub(super) sender: watch::Sender<Option<matrix::Sender>>,
 }
 
 impl Account {
     /// Opens the session for the first time, so that `relay is ready` is said with it; why it cannot be used is logged.
-    pub async fn open(&self) -> Opened {
+    pub(super) async fn open(&self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
@@ -81,7 +81,7 @@ impl Account {
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
-    pub async fn run(self, first: Opened, stop: CancellationToken) {
+    pub(super) async fn run(self, first: Opened, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         let mut opened = first;
         loop {
@@ -108,7 +108,7 @@ impl Account {
             };
             let over = async {
                 match wait {
-                    Wait::Shortly => tokio::time::sleep(backoff.next()).await,
+                    Wait::Shortly => tokio::time::sleep(backoff.grow()).await,
                     Wait::NewSession(seen) => {
                         self.new_session(seen).await;
                         backoff.reset();
@@ -136,7 +136,7 @@ impl Account {
             let position = self.database.run(move |store| {
                 let position = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
-                    parked::unpark_all(tx)?;
+                    outbox_room::unpark_all(tx)?;
                     meta::sync_position(tx, &account)
                 })?;
                 ledger

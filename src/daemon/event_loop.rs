@@ -23,27 +23,27 @@ const LARGEST_BATCH: usize = 256;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
 
 /// What the loop needs.
-pub struct EventLoop {
+pub(super) struct EventLoop {
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// Decides, and writes down what was decided.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     /// What the radio tells.
-    pub radio: mpsc::Receiver<Event>,
+    pub(super) radio: mpsc::Receiver<Event>,
     /// What the rooms' workers tell.
-    pub reports: mpsc::Receiver<Report>,
+    pub(super) reports: mpsc::Receiver<Report>,
     /// What the Matrix side tells.
-    pub batches: mpsc::Receiver<Batch>,
+    pub(super) batches: mpsc::Receiver<Batch>,
     /// The workers.
-    pub queues: Queues,
+    pub(super) queues: Queues,
     /// Told whether the link to the radio is ready.
-    pub radio_ready: watch::Sender<bool>,
+    pub(super) radio_ready: watch::Sender<bool>,
 }
 
 impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
-    pub async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING_EVERY);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -94,7 +94,7 @@ impl EventLoop {
             {
                 Ok(outcome) => break outcome,
                 Err(error) => {
-                    let delay = backoff.next();
+                    let delay = backoff.grow();
                     error!(
                         error = &error as &dyn std::error::Error,
                         hint = error.hint(),
@@ -110,7 +110,7 @@ impl EventLoop {
         };
         for told in committed {
             // Who waited may have been stopped.
-            drop(told.send(()));
+            let _ = told.send(());
         }
         for event in events.iter() {
             match event {

@@ -15,40 +15,37 @@ use crate::model::{
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{
-    MeshState, StoreError, Tx, direct, mesh_facts, mesh_waiting, meta, nodes, parked, retention,
-    seen, told,
-};
+use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
 
 use super::facts;
 
 /// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
-const UNKNOWN_AFTER: Duration = Duration::from_secs(180);
+const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
 /// A parked room gets one try after that, in case nothing told us of a change.
-const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+const PARKED_RETRY: Duration = Duration::from_mins(5);
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
 
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Rooms for which something may be due.
-    pub rooms: BTreeSet<OwnedRoomOrAliasId>,
+    pub(super) rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
-    pub mesh: HashSet<(Destination, Lane)>,
+    pub(super) mesh: HashSet<(Destination, Lane)>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
-    pub withdrawn: Vec<OutboxId>,
+    pub(super) withdrawn: Vec<OutboxId>,
 }
 
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     bridge: Bridge,
     radio: NodeNum,
     account: Option<OwnedUserId>,
     keep_days: u32,
-    keep_pairs: u32,
+    keep_pairs: u64,
     unparked_at: Timestamp,
     first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
@@ -58,11 +55,11 @@ pub struct Ledger {
 impl Ledger {
     /// Makes one for a bridge that knows nothing yet, and tells it what the tables remember. What was handed to the
     /// radio when the relay stopped goes back into the queue.
-    pub fn open(
+    pub(super) fn open(
         tx: &Tx<'_>,
         mut bridge: Bridge,
         keep_days: u32,
-        keep_pairs: u32,
+        keep_pairs: u64,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
@@ -77,7 +74,7 @@ impl Ledger {
                 "the radio may or may not have taken these, trying again under the same ids"
             );
         }
-        parked::unpark_all(tx)?;
+        outbox_room::unpark_all(tx)?;
         Ok(Self {
             bridge,
             radio,
@@ -92,18 +89,18 @@ impl Ledger {
     }
 
     /// Takes note of the account that the rooms are seen with.
-    pub fn use_account(&mut self, account: OwnedUserId) {
+    pub(super) fn use_account(&mut self, account: OwnedUserId) {
         self.bridge.remember_own_user(account.clone());
         self.account = Some(account);
     }
 
     /// Returns the radio that was attached last, or is now.
-    pub fn radio(&self) -> NodeNum {
+    pub(super) fn radio(&self) -> NodeNum {
         self.radio
     }
 
     /// Returns everything for which a worker is due after a start.
-    pub fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
+    pub(super) fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
         Ok(Outcome {
             rooms: outbox_room::waiting(tx)?
                 .into_iter()
@@ -115,7 +112,7 @@ impl Ledger {
     }
 
     /// Stores up to where the account's events are accepted.
-    pub fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
+    pub(super) fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
         match &self.account {
             Some(account) => meta::set_sync_position(tx, account, position),
             None => Ok(()),
@@ -123,7 +120,7 @@ impl Ledger {
     }
 
     /// Decides on an event and stores what follows.
-    pub fn event(
+    pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
         event: &Event,
@@ -159,13 +156,13 @@ impl Ledger {
     }
 
     /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
-    pub fn housekeeping(
+    pub(super) fn housekeeping(
         &mut self,
         tx: &Tx<'_>,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_waiting::expire(tx, now)?;
+        let expired = mesh_report::expire(tx, now)?;
         if !expired.is_empty() {
             warn!(
                 packets = expired.len(),
@@ -178,8 +175,8 @@ impl Ledger {
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;
-            for entry in parked::all(tx)? {
-                parked::unpark(tx, entry.room.as_deref())?;
+            for entry in outbox_room::parked(tx)? {
+                outbox_room::unpark(tx, entry.room.as_deref())?;
             }
             outcome
                 .rooms
@@ -201,7 +198,7 @@ impl Ledger {
                 self.radio = profile.own.num;
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
-                mesh_waiting::adopt_radio(tx, self.radio)?;
+                mesh_report::adopt_radio(tx, self.radio)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -210,7 +207,6 @@ impl Ledger {
                 *self.dropped.entry(reason).or_default() += 1;
                 Ok(())
             }
-            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_)) => Ok(()),
             Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
             Event::Matrix(MatrixEvent::Own {
                 event,
@@ -223,7 +219,8 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Matrix(
+            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_))
+            | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
@@ -247,7 +244,7 @@ impl Ledger {
                 outbox,
                 packet,
                 outcome: report,
-            }) => self.radio_report(tx, *outbox, *packet, report, now, outcome),
+            }) => Self::radio_report(tx, *outbox, *packet, report, now, outcome),
         }
     }
 
@@ -256,7 +253,7 @@ impl Ledger {
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
-        parked::unpark(tx, Some(&id))?;
+        outbox_room::unpark(tx, Some(&id))?;
         outcome.rooms.insert(id);
         Ok(())
     }
@@ -278,7 +275,7 @@ impl Ledger {
             RoomOutcome::Parked { account, error } => {
                 error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
                 let id = outbox_room::room_of(tx, outbox)?;
-                parked::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
+                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
             }
             RoomOutcome::Refused { error } => {
                 error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
@@ -289,7 +286,6 @@ impl Ledger {
     }
 
     fn radio_report(
-        &mut self,
         tx: &Tx<'_>,
         outbox: OutboxId,
         packet: PacketId,
@@ -327,7 +323,7 @@ impl Ledger {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(mesh_facts::queue_of(tx, outbox)?);
+        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
         Ok(())
     }
 
@@ -392,14 +388,14 @@ impl Ledger {
             Action::Withdraw { room, event } => {
                 outcome
                     .withdrawn
-                    .extend(mesh_facts::submitted_of(tx, &room, &event)?);
-                let rows = mesh_waiting::withdraw(tx, &room, &event)?;
+                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
+                let rows = mesh_report::withdraw(tx, &room, &event)?;
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
             }
             Action::Rewrite { outbox, payload } => {
-                mesh_waiting::rewrite(tx, outbox, &payload, None)?;
+                mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {

@@ -65,7 +65,7 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
     let (ledger, waiting, known_nodes, last_accepted) = store
         .transaction(|tx| {
             let days = config.database.keep_days;
-            let pairs = u32::try_from(config.database.msg_map.msgs_to_keep).unwrap_or(u32::MAX);
+            let pairs = config.database.msg_map.msgs_to_keep;
             let ledger = Ledger::open(tx, bridge, days, pairs, start)?;
             let known = nodes::all(tx, ledger.radio())?;
             Ok((

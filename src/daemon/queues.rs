@@ -16,10 +16,13 @@ use super::reports::Reports;
 use super::room_worker::{RoomWorker, SendToRoom};
 use super::supervisor::Workers;
 
+/// Starts a worker for one key, with what wakes it.
+type Start<K> = Box<dyn Fn(K, Arc<Notify>) + Send + Sync>;
+
 /// Starts and wakes the workers.
-pub struct Queues {
-    start_room: Box<dyn Fn(OwnedRoomOrAliasId, Arc<Notify>) + Send + Sync>,
-    start_mesh: Box<dyn Fn((Destination, Lane), Arc<Notify>) + Send + Sync>,
+pub(super) struct Queues {
+    start_room: Start<OwnedRoomOrAliasId>,
+    start_mesh: Start<(Destination, Lane)>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<Notify>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     in_flight: InFlight,
@@ -27,28 +30,28 @@ pub struct Queues {
 }
 
 /// What every worker shares.
-pub struct Shared<S> {
+pub(super) struct Shared<S> {
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// Who sends to rooms; `None` while no session is open.
-    pub sender: watch::Receiver<Option<S>>,
+    pub(super) sender: watch::Receiver<Option<S>>,
     /// The radio's pacer.
-    pub submissions: mpsc::Sender<Submission>,
+    pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready.
-    pub radio_ready: watch::Receiver<bool>,
+    pub(super) radio_ready: watch::Receiver<bool>,
     /// Where outcomes go.
-    pub reports: Reports,
+    pub(super) reports: Reports,
     /// Starts the workers' tasks.
-    pub workers: Workers,
+    pub(super) workers: Workers,
     /// Takes rows back from the pacer.
-    pub withdrawals: mpsc::Sender<OutboxId>,
+    pub(super) withdrawals: mpsc::Sender<OutboxId>,
     /// Ends them.
-    pub stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Queues {
     /// Makes them; no worker runs yet.
-    pub fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
+    pub(super) fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
         let shared = Arc::new(shared);
         let in_flight = InFlight::default();
         let withdrawals = shared.withdrawals.clone();
@@ -95,15 +98,15 @@ impl Queues {
     }
 
     /// Returns the rows that the radio's pacer holds.
-    pub fn in_flight(&self) -> &InFlight {
+    pub(super) fn in_flight(&self) -> &InFlight {
         &self.in_flight
     }
 
     /// Wakes the workers of everything that a batch touched.
-    pub fn wake(&mut self, outcome: &Outcome) {
+    pub(super) fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
             // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
-            drop(self.withdrawals.try_send(*row));
+            let _ = self.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
             let start = &self.start_room;

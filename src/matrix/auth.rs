@@ -11,8 +11,9 @@ use url::Url;
 
 use super::recovery::{self, Standing, Unlock};
 use super::server::{Server, ServerError};
-use super::session::{Files, FilesError, Made, Secret, Session};
+use super::session::{Files, FilesError, Made, Session};
 use super::{MatrixError, client, errors};
+use crate::config::Secret;
 
 /// What a login needs to know.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct LoginOptions {
     /// The account: its localpart or its whole id.
     pub username: String,
     /// Its password.
-    pub password: Secret,
+    pub password: Secret<String>,
     /// What the device is called in the account's list of devices.
     pub device_name: String,
     /// The account's new display name.
@@ -122,6 +123,17 @@ pub enum AuthError {
     Store(#[from] MatrixError),
 }
 
+impl AuthError {
+    /// Returns the refusal of a second login beside this one.
+    pub fn already(session: Session) -> Self {
+        Self::AlreadyLoggedIn {
+            user: session.user_id,
+            device: session.device_id,
+            homeserver: session.homeserver,
+        }
+    }
+}
+
 /// Logs in as a new device, and writes the session as the last of all.
 ///
 /// The caller holds the store: no daemon has it open. Wrong answers leave an earlier login untouched.
@@ -133,11 +145,7 @@ pub enum AuthError {
 pub async fn login(files: &Files, options: &LoginOptions) -> Result<Login, AuthError> {
     let earlier = match files.load_session() {
         Ok(Some(session)) if !options.force => {
-            return Err(AuthError::AlreadyLoggedIn {
-                user: session.user_id,
-                device: session.device_id,
-                homeserver: session.homeserver,
-            });
+            return Err(AuthError::already(session));
         }
         Ok(session) => session,
         Err(FilesError::Damaged { .. }) if options.force => None,
@@ -271,7 +279,7 @@ async fn request_login(server: &Server, options: &LoginOptions) -> Result<Sessio
     // anybody looking need.
     let mut answer = try_login(server, options, user, false).await?;
     if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
-        let token = text(&answer, "access_token").map(Secret::new);
+        let token = secret(&answer, "access_token");
         answer = try_login(server, options, user, true).await?;
         if let Some(token) = token {
             sign_out(server, &token).await.ok();
@@ -289,10 +297,8 @@ async fn request_login(server: &Server, options: &LoginOptions) -> Result<Sessio
         device_id: text(&answer, "device_id")
             .map(Into::into)
             .ok_or_else(|| missing("no device id"))?,
-        access_token: text(&answer, "access_token")
-            .map(Secret::new)
-            .ok_or_else(|| missing("no access token"))?,
-        refresh_token: text(&answer, "refresh_token").map(Secret::new),
+        access_token: secret(&answer, "access_token").ok_or_else(|| missing("no access token"))?,
+        refresh_token: secret(&answer, "refresh_token"),
         login: Made::Password,
         allow_http: options.allow_http,
         recovery_key_file: None,
@@ -331,6 +337,10 @@ fn text<'a>(answer: &'a Value, key: &str) -> Option<&'a str> {
     answer.get(key).and_then(Value::as_str)
 }
 
+fn secret(answer: &Value, key: &str) -> Option<Secret<String>> {
+    text(answer, key).map(|text| Secret::new(text.to_owned()))
+}
+
 /// Ends the session of an earlier login; an old device that stays in the list does no harm.
 async fn replace(earlier: Session, allow_http: bool) -> Option<OwnedDeviceId> {
     let allow_http = allow_http || earlier.allow_http;
@@ -339,7 +349,7 @@ async fn replace(earlier: Session, allow_http: bool) -> Option<OwnedDeviceId> {
     Some(earlier.device_id)
 }
 
-async fn sign_out(server: &Server, token: &Secret) -> Result<(), ServerError> {
+async fn sign_out(server: &Server, token: &Secret<String>) -> Result<(), ServerError> {
     server
         .call(Method::POST, &["logout"], Some(token), Some(&json!({})))
         .await
@@ -405,11 +415,10 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
 }
 
 fn is_soft(error: &ServerError) -> bool {
-    match error {
-        ServerError::Refused { body, .. } => {
-            body.get("soft_logout").and_then(Value::as_bool) == Some(true)
-        }
-        _ => false,
+    if let ServerError::Refused { body, .. } = error {
+        body.get("soft_logout").and_then(Value::as_bool) == Some(true)
+    } else {
+        false
     }
 }
 
@@ -448,20 +457,25 @@ fn is_signed(keys: &Value, session: &Session) -> bool {
 #[derive(Debug, Clone)]
 pub enum Proof {
     /// By deleting the device with the account's password.
-    Password(Secret),
+    Password(Secret<String>),
     /// Without one.
     None,
 }
 
-/// Returns whether the account's keys are backed up; without a backup, a logout loses them.
+/// Returns whether the account's keys are backed up; without a backup, a logout loses them. `None`: the server does
+/// not know the session any more, and does not tell.
 ///
 /// # Errors
 ///
 /// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
-pub async fn key_backup(files: &Files) -> Result<bool, AuthError> {
+pub async fn key_backup(files: &Files) -> Result<Option<bool>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    has_backup(&server, &session).await
+    match has_backup(&server, &session).await {
+        Ok(backup) => Ok(Some(backup)),
+        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ends the session on the server. Nothing is deleted here yet: [`delete_local`] does that.
@@ -488,7 +502,7 @@ pub async fn end_session(files: &Files, proof: &Proof) -> Result<(), AuthError> 
 async fn delete_device(
     server: &Server,
     session: &Session,
-    password: &Secret,
+    password: &Secret<String>,
 ) -> Result<(), AuthError> {
     let path = ["devices", session.device_id.as_str()];
     let token = Some(&session.access_token);
@@ -553,7 +567,7 @@ mod tests {
             homeserver: Url::parse("https://example.org").unwrap(),
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("DEVICE"),
-            access_token: Secret::new("token"),
+            access_token: Secret::new("token".to_owned()),
             refresh_token: None,
             login: Made::Password,
             allow_http: false,
@@ -565,7 +579,7 @@ mod tests {
         LoginOptions {
             homeserver: homeserver.map(str::to_owned),
             username: username.to_owned(),
-            password: Secret::new("secret"),
+            password: Secret::new("secret".to_owned()),
             device_name: "relay".to_owned(),
             display_name: None,
             allow_http: false,

@@ -12,7 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, info, warn};
 
 use super::MatrixError;
-use super::session::{Files, Secret, Session};
+use super::session::{Files, Session};
+use crate::config::Secret;
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);

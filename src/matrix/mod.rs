@@ -30,7 +30,7 @@ use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{Files, FilesError, Made, Secret, Session};
+pub use self::session::{Files, FilesError, Made, Session};
 
 /// What the adapter is told by the configuration.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub enum Invites {
     Mapped,
     /// Nobody's.
     None,
-    /// Those of these people (MXIDs or globs), to any room.
+    /// Those of these people (MXIDs or globs) to any room, and anybody's to rooms of the configuration.
     From(Vec<String>),
 }
 

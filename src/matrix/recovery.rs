@@ -10,8 +10,8 @@ use matrix_sdk::ruma::OwnedUserId;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
 
 use super::errors::sentence;
-use super::session::Secret;
 use super::{DeviceTrust, verification};
+use crate::config::Secret;
 
 /// A person mistypes a key of 48 characters now and then.
 const MOST_ASKED: usize = 3;
@@ -21,9 +21,9 @@ pub enum Unlock {
     /// Not at all: then the device stays unverified.
     Nothing,
     /// With the account's recovery key.
-    Key(Secret),
+    Key(Secret<String>),
     /// With a recovery key that a person may type; the argument tells whether one was wrong.
-    Ask(Box<dyn Fn(bool) -> Option<Secret> + Send + Sync>),
+    Ask(Box<dyn Fn(bool) -> Option<Secret<String>> + Send + Sync>),
     /// By a new identity in its place; everybody has to verify the account again.
     Reset,
 }
@@ -64,7 +64,7 @@ pub struct Standing {
     /// The keys of what is said are backed up on the server.
     pub backup: bool,
     /// The new recovery key, if one was made.
-    pub recovery_key: Option<Secret>,
+    pub recovery_key: Option<Secret<String>>,
     /// What went wrong, in sentences; the login stands all the same.
     pub problems: Vec<String>,
 }
@@ -73,7 +73,7 @@ pub struct Standing {
 pub(super) async fn secure(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret,
+    password: &Secret<String>,
     unlock: &Unlock,
 ) -> Standing {
     let mut standing = Standing {
@@ -112,7 +112,7 @@ type AnyError = Box<dyn std::error::Error + Send + std::marker::Sync>;
 async fn take_identity(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret,
+    password: &Secret<String>,
     unlock: &Unlock,
     standing: &mut Standing,
 ) -> Result<(), AnyError> {
@@ -129,10 +129,10 @@ async fn take_identity(
     standing.identity = Identity::Foreign;
     match unlock {
         Unlock::Nothing => {}
-        Unlock::Key(key) => {
-            recover(client, key).await?;
-            standing.identity = Identity::Recovered;
-        }
+        Unlock::Key(key) => match recover(client, key).await {
+            Ok(()) => standing.identity = Identity::Recovered,
+            Err(error) => return Err(not_the_key(&error)),
+        },
         Unlock::Ask(ask) => {
             for tried in 0..MOST_ASKED {
                 let Some(key) = ask(tried > 0) else {
@@ -143,7 +143,7 @@ async fn take_identity(
                         standing.identity = Identity::Recovered;
                         break;
                     }
-                    Err(error) if tried + 1 == MOST_ASKED => return Err(error.into()),
+                    Err(error) if tried + 1 == MOST_ASKED => return Err(not_the_key(&error)),
                     Err(_) => {}
                 }
             }
@@ -159,7 +159,7 @@ async fn take_identity(
 async fn create(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret,
+    password: &Secret<String>,
 ) -> Result<(), matrix_sdk::Error> {
     let encryption = client.encryption();
     let Err(error) = encryption.bootstrap_cross_signing(None).await else {
@@ -172,7 +172,7 @@ async fn create(
     encryption.bootstrap_cross_signing(Some(proof)).await
 }
 
-async fn recover(client: &Client, key: &Secret) -> Result<(), RecoveryError> {
+async fn recover(client: &Client, key: &Secret<String>) -> Result<(), RecoveryError> {
     client
         .encryption()
         .recovery()
@@ -180,7 +180,16 @@ async fn recover(client: &Client, key: &Secret) -> Result<(), RecoveryError> {
         .await
 }
 
-async fn reset(client: &Client, user: &OwnedUserId, password: &Secret) -> Result<(), AnyError> {
+fn not_the_key(error: &RecoveryError) -> AnyError {
+    let cause = sentence(error);
+    format!("the recovery key does not open this account's secrets ({cause})").into()
+}
+
+async fn reset(
+    client: &Client,
+    user: &OwnedUserId,
+    password: &Secret<String>,
+) -> Result<(), AnyError> {
     let Some(handle) = client.encryption().recovery().reset_identity().await? else {
         return Ok(());
     };
@@ -210,7 +219,7 @@ async fn enable_backup(client: &Client, identity: Identity) -> Result<String, Re
     }
 }
 
-fn proof(user: &OwnedUserId, password: &Secret, session: Option<String>) -> AuthData {
+fn proof(user: &OwnedUserId, password: &Secret<String>, session: Option<String>) -> AuthData {
     let mut proof = Password::new(UserIdentifier::from(user), password.reveal().to_owned());
     proof.session = session;
     AuthData::Password(proof)

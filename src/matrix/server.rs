@@ -9,7 +9,7 @@ use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::session::Secret;
+use crate::config::Secret;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer that we ask for here comes near this.
@@ -196,7 +196,7 @@ impl Server {
         &self,
         method: Method,
         path: &[&str],
-        token: Option<&Secret>,
+        token: Option<&Secret<String>>,
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
         let path: Vec<&str> = ["_matrix", "client", "v3"]
@@ -211,7 +211,7 @@ impl Server {
         &self,
         method: Method,
         path: &[&str],
-        token: Option<&Secret>,
+        token: Option<&Secret<String>>,
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
         let mut url = self.base.clone();
@@ -362,17 +362,21 @@ mod tests {
 
     use super::*;
 
-    /// Answers `count` requests with `answer` and returns the address.
-    fn serve(count: usize, answer: &'static str) -> Url {
+    /// Answers `count` requests alike and returns the address.
+    fn serve(count: usize, head: &'static str, body: &'static str) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for _ in 0..count {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
-                let read = stream.read(&mut request).unwrap();
-                assert!(read > 0);
-                stream.write_all(answer.as_bytes()).unwrap();
+                assert!(stream.read(&mut request).unwrap() > 0);
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                )
+                .unwrap();
             }
         });
         Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()
@@ -411,10 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_web_server_is_not_taken_for_a_homeserver() {
-        let url = serve(
-            2,
-            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n<html>",
-        );
+        let url = serve(2, "200 OK", "<html>");
         let error = Server::discover(url.as_str(), false).await.unwrap_err();
         assert!(
             matches!(error, ServerError::NotMatrix { status: 200, .. }),
@@ -435,7 +436,9 @@ mod tests {
     async fn the_servers_wish_for_a_pause_is_told() {
         let url = serve(
             1,
-            "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 40\r\nconnection: close\r\n\r\n{\"errcode\":\"M_LIMIT_EXCEEDED\",\"error\":\"\"}",
+            "429 Slow
+retry-after: 7",
+            r#"{"errcode":"M_LIMIT_EXCEEDED","error":""}"#,
         );
         let server = Server::at(url, false).unwrap();
         let error = server
@@ -450,10 +453,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_on_loopback_needs_no_scheme() {
-        let url = serve(
-            1,
-            "HTTP/1.1 200 OK\r\ncontent-length: 20\r\nconnection: close\r\n\r\n{\"versions\":[\"v1.1\"]}",
-        );
+        let url = serve(1, "200 OK", r#"{"versions":["v1.1"]}"#);
         let name = format!("127.0.0.1:{}", url.port().unwrap());
         let server = Server::discover(&name, false).await.unwrap();
         assert_eq!(server.base(), &url);

@@ -1,6 +1,5 @@
 //! What a login leaves on disk: the session, the key of the SDK's store, the recovery key. No network here.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,28 +12,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// A password, token or key: its text is never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text itself, to be handed to whom it is meant for.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
+use crate::config::Secret;
 
 /// How a session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +32,15 @@ pub struct Session {
     /// The device that the login made.
     pub device_id: OwnedDeviceId,
     /// What proves that we are that device.
-    pub access_token: Secret,
+    #[serde(with = "secret_text")]
+    pub access_token: Secret<String>,
     /// What renews the access token, on servers where it ages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<Secret>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_secret_text"
+    )]
+    pub refresh_token: Option<Secret<String>>,
     /// How it was made.
     pub login: Made,
     /// The login was told to use plain HTTP to a server that is not on loopback.
@@ -266,7 +249,7 @@ impl Files {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn save_recovery_key(&self, path: &Path, key: &Secret) -> Result<(), FilesError> {
+    pub fn save_recovery_key(&self, path: &Path, key: &Secret<String>) -> Result<(), FilesError> {
         self.create_directory()?;
         if path.exists() {
             let mut old = path.as_os_str().to_owned();
@@ -281,6 +264,42 @@ impl Files {
 
     fn create_directory(&self) -> Result<(), FilesError> {
         create_directory(&self.directory)
+    }
+}
+
+/// The session file is the one place where a token is written down.
+mod secret_text {
+    use super::{Deserialize, Secret};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        secret: &Secret<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(secret.reveal())
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Secret<String>, D::Error> {
+        String::deserialize(deserializer).map(Secret::new)
+    }
+}
+
+mod optional_secret_text {
+    use super::{Deserialize, Secret, Serialize};
+
+    #[expect(clippy::ref_option, reason = "serde hands it over so")]
+    pub(super) fn serialize<S: serde::Serializer>(
+        secret: &Option<Secret<String>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::reveal).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Secret<String>>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
     }
 }
 
@@ -355,7 +374,7 @@ mod tests {
             homeserver: Url::parse("https://matrix.example.org").unwrap(),
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("ABCDEF"),
-            access_token: Secret::new("syt_secret"),
+            access_token: Secret::new("syt_secret".to_owned()),
             refresh_token: None,
             login: Made::Password,
             allow_http: false,
@@ -411,8 +430,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
         let path = files.recovery_key();
-        files.save_recovery_key(&path, &Secret::new("one")).unwrap();
-        files.save_recovery_key(&path, &Secret::new("two")).unwrap();
+        files
+            .save_recovery_key(&path, &Secret::new("one".to_owned()))
+            .unwrap();
+        files
+            .save_recovery_key(&path, &Secret::new("two".to_owned()))
+            .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
         let old = home.path().join("recovery.key.old");
         assert_eq!(fs::read_to_string(old).unwrap(), "one\n");

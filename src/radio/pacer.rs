@@ -604,7 +604,7 @@ mod tests {
         bench.submit(2, channel(1), Lane::Message);
         bench.wait(DELAY);
         assert_eq!(bench.written(), None, "the limit is for all destinations");
-        bench.wait(after - DELAY);
+        bench.wait(after.saturating_sub(DELAY));
         assert_eq!(bench.written(), Some(2));
     }
 

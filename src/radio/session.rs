@@ -761,8 +761,8 @@ mod tests {
             ]
         ));
         let mut bench = Bench::new(SessionOptions::default());
-        let lost = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
-        assert!(lost > 900, "bounded");
+        let ignored = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
+        assert!(ignored > 900, "bounded");
     }
 
     #[test]

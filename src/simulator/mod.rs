@@ -7,9 +7,12 @@
 
 mod admin;
 mod air;
+mod condition;
 mod driver;
 mod fault;
 mod handshake;
+#[cfg(test)]
+mod harness;
 mod hearing;
 mod hex;
 mod input;

@@ -222,7 +222,7 @@ impl Side for Replay {
         }
     }
 
-    fn take_close(&mut self) -> bool {
+    fn take_close(&mut self, _now: Instant) -> bool {
         std::mem::take(&mut self.wants_close)
     }
 
