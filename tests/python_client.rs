@@ -3,6 +3,11 @@
 //! It comes from a virtual environment (`RELAY_TEST_VENV`, else `relay/venv` in the user's cache directory) that
 //! `scripts/test` sets up.
 
+#![expect(
+    clippy::expect_used,
+    reason = "in a test a failed assumption is the failure"
+)]
+
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

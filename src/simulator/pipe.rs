@@ -317,14 +317,15 @@ mod tests {
         // The fault overtakes nothing: the text behind it is the sign that it is in force.
         bench.does("stalled").await;
         assert_eq!(client.text().await, "stalled");
-        let flood = client.pipe.write_all(&[0; 100_000]);
+        let flood = vec![0; 100_000];
+        let writing = client.pipe.write_all(&flood);
         assert!(
-            tokio::time::timeout(Duration::from_mins(1), flood)
+            tokio::time::timeout(Duration::from_mins(1), writing)
                 .await
                 .is_err()
         );
         bench.does(r#"{"fault": "stall", "on": false}"#).await;
-        client.pipe.write_all(&[0; 100_000]).await.unwrap();
+        client.pipe.write_all(&flood).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
