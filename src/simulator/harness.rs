@@ -179,9 +179,9 @@ pub(super) fn answers(frames: &[ToClient], id: u32) -> Vec<Answer> {
             }) if *mesh_packet_id == id => Some(Answer::Status(*res)),
             ToClient::Packet(packet) => {
                 let data = content(packet);
-                let error = match Routing::decode(data.payload.as_slice()).ok()?.variant? {
-                    routing::Variant::ErrorReason(error) => error,
-                    _ => return None,
+                let routing = Routing::decode(data.payload.as_slice()).ok()?;
+                let routing::Variant::ErrorReason(error) = routing.variant? else {
+                    return None;
                 };
                 let is_answer =
                     data.portnum == i32::from(PortNum::RoutingApp) && data.request_id == id;

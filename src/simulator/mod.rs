@@ -7,6 +7,8 @@
 
 mod admin;
 mod air;
+#[cfg(test)]
+mod captures;
 mod condition;
 mod driver;
 mod fault;

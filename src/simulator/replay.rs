@@ -201,7 +201,7 @@ impl Side for Replay {
         self.next += 1;
         match what {
             What::FromRadio(frame) => {
-                let is_last = self.adapt(&frame);
+                let adapted = self.adapt(&frame);
                 if let Ok(FromRadio {
                     payload_variant: Some(ToClient::ConfigCompleteId(_)),
                     ..
@@ -210,7 +210,7 @@ impl Side for Replay {
                     self.reports
                         .push_back(Report::Client(Connection::Configured));
                 }
-                Some(is_last)
+                Some(adapted)
             }
             What::Closed => {
                 self.connected = false;
@@ -266,4 +266,113 @@ fn accepted(packet: u32) -> ToClient {
 /// Returns whether that changed anything.
 fn replace(value: &mut u32, new: u32) -> bool {
     std::mem::replace(value, new) != new
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::radio::proto::{Data, PortNum};
+    use crate::simulator::recording;
+
+    fn chat(now: Instant) -> Replay {
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures/chat.a.jsonl");
+        Replay::new(recording::read(&path).unwrap(), now)
+    }
+
+    fn tell(replay: &mut Replay, variant: FromClient, now: Instant) {
+        let message = ToRadio {
+            payload_variant: Some(variant),
+        };
+        replay.on_to_radio(&message.encode_to_vec(), now);
+    }
+
+    /// Takes all that comes until the replay waits for its client.
+    fn frames(replay: &mut Replay, now: &mut Instant) -> Vec<ToClient> {
+        let mut frames = Vec::new();
+        loop {
+            while let Some(frame) = replay.next_frame(*now) {
+                let message = FromRadio::decode(frame.as_slice()).unwrap();
+                frames.extend(message.payload_variant);
+            }
+            match replay.deadline() {
+                Some(at) => *now = at.max(*now),
+                None => return frames,
+            }
+        }
+    }
+
+    fn text(id: u32) -> FromClient {
+        FromClient::Packet(MeshPacket {
+            id,
+            payload_variant: Some(Body::Decoded(Data {
+                portnum: i32::from(PortNum::TextMessageApp),
+                payload: b"mine".to_vec(),
+                ..Data::default()
+            })),
+            ..MeshPacket::default()
+        })
+    }
+
+    #[test]
+    fn a_recording_waits_for_its_client_and_speaks_of_the_clients_own_nonce_and_ids() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        replay.on_connect(now);
+        assert_eq!(frames(&mut replay, &mut now), []);
+        tell(&mut replay, FromClient::WantConfigId(4242), now);
+        let told = frames(&mut replay, &mut now);
+        assert!(matches!(told.first(), Some(ToClient::MyInfo(_))));
+        assert!(told.contains(&ToClient::ConfigCompleteId(4242)));
+        tell(&mut replay, text(777), now);
+        let told = frames(&mut replay, &mut now);
+        let mut statuses = told.iter().filter_map(|frame| match frame {
+            ToClient::QueueStatus(status) => Some(status.mesh_packet_id),
+            _ => None,
+        });
+        assert_eq!(statuses.next(), Some(777));
+        let contents: Vec<&Data> = told
+            .iter()
+            .filter_map(|frame| match frame {
+                ToClient::Packet(packet) => Some(super::super::harness::content(packet)),
+                _ => None,
+            })
+            .collect();
+        let acknowledged: Vec<u32> = contents.iter().map(|data| data.request_id).collect();
+        let targets: Vec<u32> = contents.iter().map(|data| data.reply_id).collect();
+        assert_eq!(acknowledged, [777, 0, 0]);
+        assert_eq!(targets, [0, 777, 777]);
+        tell(&mut replay, FromClient::Disconnect(true), now);
+        assert!(replay.take_close(now));
+    }
+
+    #[test]
+    fn what_the_recorded_client_did_not_do_is_answered_as_a_radio_would() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        replay.on_connect(now);
+        tell(
+            &mut replay,
+            FromClient::Heartbeat(crate::radio::proto::Heartbeat { nonce: 2 }),
+            now,
+        );
+        assert_eq!(frames(&mut replay, &mut now), [accepted(0)]);
+        tell(&mut replay, text(5), now);
+        assert_eq!(frames(&mut replay, &mut now), [accepted(5)]);
+    }
+
+    #[test]
+    fn each_client_hears_it_from_the_beginning() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        for _ in 0..2 {
+            replay.on_connect(now);
+            tell(&mut replay, FromClient::WantConfigId(1), now);
+            assert!(frames(&mut replay, &mut now).len() > 40);
+        }
+        tell(&mut replay, FromClient::WantConfigId(2), now);
+        assert!(frames(&mut replay, &mut now).contains(&ToClient::ConfigCompleteId(2)));
+    }
 }
