@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::Globals;
@@ -16,7 +16,7 @@ use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Login, LoginOptions, Proof};
 use crate::matrix::{DeviceTrust, Files, Identity, Unlock};
 
-use self::answers::Defaults;
+use self::answers::{Defaults, Missing};
 
 /// The commands under `relay auth`.
 #[derive(Debug, Subcommand)]
@@ -110,12 +110,21 @@ pub(super) struct LogoutArgs {
 /// What failed, with the cure.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let home = globals.home()?;
-    match command {
+    let outcome = match command {
         AuthCommand::Login(args) => login(args, globals, &home).await,
         AuthCommand::Status { json } => status(&home, json).await,
         AuthCommand::Logout(args) => logout(args, &home).await,
+    };
+    match outcome {
+        Err(error) if error.is::<Missing>() => {
+            say(&format!("error: {error}"))?;
+            Ok(ExitCode::from(WRONG_ARGUMENTS))
+        }
+        other => other,
     }
 }
+
+const WRONG_ARGUMENTS: u8 = 2;
 
 async fn login(args: LoginArgs, globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
     for warning in home.prepare(globals.allow_network_home)? {
@@ -314,7 +323,7 @@ async fn logout(args: LogoutArgs, home: &Home) -> anyhow::Result<ExitCode> {
         bail!("there are keys but no session: use --local-only to delete them");
     };
     answers::confirm(args.yes, &format!("Log {} out?", session.user_id))?;
-    let backup = auth::key_backup(&files).await.context(UNTOUCHED)?;
+    let backup = auth::key_backup(&files).await.map_err(untouched)?;
     if backup == Some(false) {
         say(
             "warning: key backup is not set up: the keys to the encrypted messages that this device could read are \
@@ -328,14 +337,21 @@ async fn logout(args: LogoutArgs, home: &Home) -> anyhow::Result<ExitCode> {
         let user = session.user_id.as_str();
         Proof::Password(answers::password(args.password, None, user)?)
     };
-    auth::end_session(&files, &proof).await.context(UNTOUCHED)?;
+    auth::end_session(&files, &proof).await.map_err(untouched)?;
     told("the session is ended at the homeserver");
     auth::delete_local(&files, told)?;
     Ok(ExitCode::SUCCESS)
 }
 
-const UNTOUCHED: &str =
-    "nothing was deleted (--local-only deletes what is here without asking the server)";
+fn untouched(error: AuthError) -> anyhow::Error {
+    let context = match &error {
+        AuthError::Server(_) => {
+            "nothing was deleted (--local-only deletes what is here without asking the server)"
+        }
+        _ => "nothing was deleted",
+    };
+    anyhow::Error::new(error).context(context)
+}
 
 /// Tells a step that is done. A closed standard output does not stop a logout half way.
 fn told(step: &str) {

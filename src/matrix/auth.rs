@@ -218,6 +218,8 @@ async fn settle(
     if let (Some(key), Some(path)) = (&standing.recovery_key, &options.recovery_key_file) {
         files.save_recovery_key(path, key)?;
         session.recovery_key_file = Some(path.clone());
+    } else if files.recovery_key().exists() {
+        session.recovery_key_file = Some(files.recovery_key());
     }
     if let Some(tokens) = client.session_tokens() {
         // They may have been renewed meanwhile.

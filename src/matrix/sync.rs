@@ -12,6 +12,8 @@ use matrix_sdk::ruma::api::client::filter::{
     Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
 };
 use matrix_sdk::ruma::api::client::sync::sync_events;
+use matrix_sdk::ruma::events::AnySyncTimelineEvent;
+use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
 use matrix_sdk::{Client, Room};
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
@@ -316,6 +318,12 @@ impl<'a> Sync<'a> {
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
         for event in events {
+            // The key may have come since, before the event was known to wait for it.
+            let opened = match &event.kind {
+                TimelineEventKind::UnableToDecrypt { event, .. } => decrypt(room, event).await,
+                TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
+            };
+            let event = opened.as_ref().unwrap_or(event);
             let Some(envelope) = Envelope::read(event.raw().json().get()) else {
                 continue;
             };
@@ -348,9 +356,9 @@ impl<'a> Sync<'a> {
         let encrypted = match &event.kind {
             TimelineEventKind::Decrypted(_) => true,
             TimelineEventKind::PlainText { .. } => false,
-            TimelineEventKind::UnableToDecrypt { event, utd_info } => {
-                if let Some(session) = &utd_info.session_id {
-                    self.late.keep(&id, session, event.clone());
+            TimelineEventKind::UnableToDecrypt { event, .. } => {
+                if let Some(session) = session_of(event) {
+                    self.late.keep(&id, &session, event.clone());
                 }
                 return Some(envelope.into_undecryptable(id));
             }
@@ -372,15 +380,19 @@ impl<'a> Sync<'a> {
             None => self.late.all(),
         };
         let mut events = Vec::new();
+        let mut still_closed = Vec::new();
         for (id, event) in opened {
             let Some(room) = self.mapped(&id) else {
                 continue;
             };
-            let Ok(event) = room.decrypt_event(event.cast_ref_unchecked(), None).await else {
-                continue;
-            };
-            if matches!(event.kind, TimelineEventKind::Decrypted(_)) {
-                events.extend(self.read(&room, &[event]).await);
+            match decrypt(&room, &event).await {
+                Some(event) => events.extend(self.read(&room, &[event]).await),
+                None => still_closed.push((id, event)),
+            }
+        }
+        for (id, event) in still_closed {
+            if let Some(session) = session_of(&event) {
+                self.late.keep(&id, &session, event);
             }
         }
         match self.position.clone() {
@@ -444,6 +456,20 @@ impl<'a> Sync<'a> {
             debug!("the last position is not stored");
         }
     }
+}
+
+/// Returns what an encrypted event says, if its key is here.
+async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<TimelineEvent> {
+    let opened = room.decrypt_event(event.cast_ref_unchecked(), None).await;
+    opened
+        .ok()
+        .filter(|event| matches!(event.kind, TimelineEventKind::Decrypted(_)))
+}
+
+/// Returns which key an encrypted event needs.
+fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
+    let content = event.get_field::<serde_json::Value>("content").ok()??;
+    Some(content.get("session_id")?.as_str()?.to_owned())
 }
 
 /// Returns whether anything of the room's state is in there; servers differ in where they put it.

@@ -15,6 +15,26 @@ use crate::home::Home;
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
 
+/// Nobody said what a flag would have said: an error in the arguments.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Missing {
+    /// An answer that is no secret.
+    #[error("{flag} is missing, and there is no terminal to ask on")]
+    Answer {
+        /// Its flag.
+        flag: &'static str,
+    },
+    /// The password.
+    #[error(
+        "the password is missing, and there is no terminal to ask on: give --password-file, --password-stdin, or \
+         RELAY_MATRIX_PASSWORD"
+    )]
+    Password,
+    /// Whether it is meant.
+    #[error("there is no terminal to ask on: give -y if you mean it")]
+    Consent,
+}
+
 /// What environment and configuration say.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
@@ -62,7 +82,7 @@ impl Defaults {
 
 /// Returns an answer that is no secret.
 pub(super) fn text(
-    flag: &str,
+    flag: &'static str,
     given: Option<String>,
     default: Option<String>,
     question: &str,
@@ -71,7 +91,7 @@ pub(super) fn text(
         return Ok(answer);
     }
     if !io::stdin().is_terminal() {
-        bail!("{flag} is missing, and there is no terminal to ask on");
+        return Err(Missing::Answer { flag }.into());
     }
     let answer = ask(&format!("{question}: "))?;
     if answer.is_empty() {
@@ -99,10 +119,7 @@ pub(super) fn password(
     } else if io::stdin().is_terminal() {
         Secret::new(rpassword::prompt_password(format!("Password of {user}: "))?)
     } else {
-        bail!(
-            "the password is missing, and there is no terminal to ask on: give --password-file, --password-stdin, or \
-             RELAY_MATRIX_PASSWORD"
-        );
+        return Err(Missing::Password.into());
     };
     if password.reveal().is_empty() {
         bail!("the password is empty");
@@ -140,7 +157,7 @@ pub(super) fn confirm(is_sure: bool, question: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        bail!("there is no terminal to ask on: give -y if you mean it");
+        return Err(Missing::Consent.into());
     }
     match ask(&format!("{question} [y/N] "))?.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
