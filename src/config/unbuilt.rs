@@ -12,6 +12,7 @@ struct Unbuilt {
 }
 
 const UNBUILT: &[Unbuilt] = &[
+    unbuilt("matrix.access_token", &[]),
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),

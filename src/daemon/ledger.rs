@@ -1,16 +1,17 @@
 //! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use crate::bridge::{Action, Bridge, MeshSource, NewPair, SeenKey};
+use crate::config::Config;
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OutboxId,
-    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile, RoomOutcome,
-    SendReport, Timestamp,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile,
+    RoomOutcome, SendReport, Timestamp,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
@@ -50,18 +51,15 @@ pub(super) struct Ledger {
     first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
     operator_told: HashSet<(&'static str, String)>,
+    rooms: HashMap<OwnedRoomId, JoinedRoom>,
+    chosen_senders: bool,
 }
 
 impl Ledger {
-    /// Makes one for a bridge that knows nothing yet, and tells it what the tables remember. What was handed to the
+    /// Makes one, and tells its bridge what the tables remember. What was handed to the
     /// radio when the relay stopped goes back into the queue.
-    pub(super) fn open(
-        tx: &Tx<'_>,
-        mut bridge: Bridge,
-        keep_days: u32,
-        keep_pairs: u64,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Self, StoreError> {
+        let mut bridge = Bridge::new(config.clone(), None);
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
         if let Some(name) = meta::meshnet(tx)? {
             bridge.remember_meshnet(name);
@@ -79,12 +77,14 @@ impl Ledger {
             bridge,
             radio,
             account: None,
-            keep_days,
-            keep_pairs,
+            keep_days: config.database.keep_days,
+            keep_pairs: config.database.msg_map.msgs_to_keep,
             unparked_at: now,
             first_seen: HashSet::new(),
             dropped: BTreeMap::new(),
             operator_told: HashSet::new(),
+            rooms: HashMap::new(),
+            chosen_senders: config.matrix.allowed_users.is_some(),
         })
     }
 
@@ -207,7 +207,7 @@ impl Ledger {
                 *self.dropped.entry(reason).or_default() += 1;
                 Ok(())
             }
-            Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
+            Event::Matrix(MatrixEvent::Joined(room)) => self.joined(tx, room, outcome),
             Event::Matrix(MatrixEvent::Own {
                 event,
                 transaction: Some(transaction),
@@ -248,7 +248,22 @@ impl Ledger {
         }
     }
 
-    fn joined(tx: &Tx<'_>, room: &JoinedRoom, outcome: &mut Outcome) -> Result<(), StoreError> {
+    fn joined(
+        &mut self,
+        tx: &Tx<'_>,
+        room: &JoinedRoom,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        if self.rooms.get(&room.room) != Some(room) {
+            info!(room = %room.room, name = room.name, encrypted = room.encrypted, "room joined");
+            if room.public && !self.chosen_senders {
+                warn!(
+                    room = %room.room,
+                    "anyone may join this room and so put messages on the air: set matrix.allowed_users"
+                );
+            }
+            self.rooms.insert(room.room.clone(), room.clone());
+        }
         let id: OwnedRoomOrAliasId = room.room.clone().into();
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
