@@ -43,7 +43,11 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts a task; if it panics the relay stops.
-    pub(super) fn start(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn start(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let failed = self.failed.clone();
         let task = self.tracker.spawn(work);
         self.tracker.spawn(async move {
