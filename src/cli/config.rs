@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::config::{Finding, LoadError, Loaded};
+use crate::config::{Database, Finding, LoadError, Loaded};
 use crate::home::{self, Home};
 
 use super::Globals;
@@ -97,6 +97,7 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> anyhow::Result<ExitCo
         match &outcome {
             Ok(loaded) => {
                 say_all(&sentences(&loaded.warnings))?;
+                say_all(&foreign_database(loaded, home))?;
                 say_all(&notes(loaded, home))?;
                 print(&format!("{}: no mistakes\n", path.display()))?;
             }
@@ -133,13 +134,18 @@ pub(super) fn report_load_error(
     }
 }
 
+/// Returns a warning if the configuration names the database of another program.
+fn foreign_database(loaded: &Loaded, home: &Home) -> Vec<String> {
+    let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
+    let sentence = |warning| format!("warning: {warning}");
+    place.warning.map(sentence).into_iter().collect()
+}
+
 /// Returns what differs from MMRelay, for a configuration or a home that comes from it.
 fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
-    if !loaded.is_mmrelay && home.mmrelay_files().is_empty() {
-        return Vec::new();
-    }
-    let notes = loaded.differences.iter();
+    let notes = loaded.notes(!home.mmrelay_files().is_empty());
     notes
+        .iter()
         .map(|note| format!("note: unlike MMRelay: {note}"))
         .collect()
 }
@@ -193,18 +199,14 @@ fn paths(globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
     let config_path = globals.config_path(home);
     // Where things are is also of use when the configuration is wrong: then the defaults are shown.
     let loaded = globals.load_config(home).ok();
-    let defaults = crate::config::Database::default();
+    let defaults = Database::default();
     let database = loaded
         .as_ref()
         .map_or(&defaults, |loaded| &loaded.config.database);
-    let place = home.database(&database.path, crate::config::Database::APPLICATION_ID);
-    say_all(
-        &place
-            .warning
-            .map(|warning| format!("warning: {warning}"))
-            .into_iter()
-            .collect::<Vec<_>>(),
-    )?;
+    let place = home.database(&database.path, Database::APPLICATION_ID);
+    if let Some(warning) = &place.warning {
+        say(&format!("warning: {warning}"))?;
+    }
     let logging = loaded.map_or_else(|| globals.logging(), |loaded| loaded.config.logging);
     let log = if logging.log_to_file {
         home.resolve(&logging.filename).display().to_string()

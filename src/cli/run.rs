@@ -33,10 +33,8 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    if loaded.is_mmrelay {
-        for difference in &loaded.differences {
-            info!("differs from MMRelay: {difference}");
-        }
+    for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
+        info!("differs from MMRelay: {difference}");
     }
     Box::pin(daemon::run(loaded.config, home, lock)).await
 }

@@ -26,6 +26,18 @@ pub struct Loaded {
     pub differences: Vec<String>,
 }
 
+impl Loaded {
+    /// Returns what is to be told about differences from MMRelay: all of them if the configuration has keys that only
+    /// MMRelay has, or its files are in the home; else nothing.
+    pub fn notes(&self, is_mmrelay_home: bool) -> &[String] {
+        if self.is_mmrelay || is_mmrelay_home {
+            &self.differences
+        } else {
+            &[]
+        }
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -214,7 +226,8 @@ meshtastic: {connection_type: tcp, host: 192.168.1.20}
         );
         assert_eq!(loaded.config, expected);
         assert_eq!(loaded.warnings, []);
-        assert!(!loaded.is_mmrelay);
+        assert!(loaded.notes(false).is_empty());
+        assert!(!loaded.notes(true).is_empty());
         let room = &loaded.config.matrix_rooms[0];
         assert_eq!(room.direction, Direction::Both);
         assert_eq!(
@@ -398,6 +411,29 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
             config.meshtastic.connection,
             Connection::Tcp { host, port: 4403 }
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\PC\n\t]{0,200}") {
+            drop(Config::from_yaml(&text));
+        }
+
+        #[test]
+        fn no_change_of_a_good_file_makes_it_panic(
+            at in 0_usize..8000,
+            length in 0_usize..40,
+            put in "[\\[\\]{}:#!&*'\"%@|>~, \n\t\\-a-f0-9]{0,12}",
+        ) {
+            let mut text: Vec<char> = uncomment(include_str!("../../config.sample.yaml")).chars().collect();
+            let from = at.min(text.len());
+            let to = (from + length).min(text.len());
+            text.splice(from..to, put.chars());
+            let text: String = text.into_iter().collect();
+            if let Err(problems) = Config::from_yaml(&text) {
+                proptest::prop_assert!(!problems.problems.is_empty());
+            }
+        }
     }
 
     #[test]

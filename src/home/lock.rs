@@ -51,7 +51,7 @@ pub enum StoreState {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon runs in this home.
-    #[error("another relay runs in `{}`{}", home.display(), by(holder.as_ref()))]
+    #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
         /// The home.
         home: PathBuf,

@@ -175,7 +175,8 @@ pub fn state(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshState>, StoreError>
 /// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END WHERE state = 1",
+        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END
+         WHERE state <= 1 AND state = 1",
         (),
     )
 }

@@ -30,11 +30,14 @@ mod workers;
 use std::path::Path;
 use std::time::Duration;
 
-use file::Found;
 use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
     TransactionBehavior,
 };
+
+use crate::config;
+
+use file::Found;
 
 pub use error::StoreError;
 pub use mesh_state::MeshState;
@@ -42,7 +45,7 @@ pub use thread::{Database, DatabaseEnd};
 pub use workers::NextMesh;
 
 /// Marks the file as ours: `RLAY`.
-pub const APPLICATION_ID: u32 = 0x524C_4159;
+pub const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];

@@ -212,7 +212,10 @@ pub fn rename_room(
 ) -> Result<(), StoreError> {
     let names = (alias.as_str(), room.as_str());
     tx.execute("UPDATE room_outbox SET room = ?2 WHERE room = ?1", names)?;
-    tx.execute("UPDATE message_pair SET room = ?2 WHERE room = ?1", names)?;
+    tx.execute(
+        "UPDATE message_pair SET room = ?2 WHERE room = ?1 AND substr(room, 1, 1) = '#'",
+        names,
+    )?;
     tx.execute("DELETE FROM parked WHERE room = ?1", [alias.as_str()])?;
     Ok(())
 }
