@@ -451,10 +451,7 @@ mod tests {
 
     impl Bench {
         fn new(options: SessionOptions) -> Self {
-            let now = Moment {
-                instant: Instant::now(),
-                wall: Timestamp(1_750_000_000_000),
-            };
+            let now = Moment::at(Timestamp(1_750_000_000_000));
             let session = Session::new(options, NONCE, now.instant);
             Self {
                 session,
