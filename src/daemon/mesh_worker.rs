@@ -85,11 +85,11 @@ impl MeshWorker {
     /// Works until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let step = tokio::select! {
+            let handed_over = tokio::select! {
                 () = stop.cancelled() => return,
-                step = self.step() => step,
+                done = self.step() => done,
             };
-            let pause = match step {
+            let pause = match handed_over {
                 Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),

@@ -102,7 +102,7 @@ impl<S: SendToRoom> RoomWorker<S> {
             )
             .await;
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
-        let step = match &outcome {
+        let next = match &outcome {
             RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
                 backoff.reset();
                 Step::Sent
@@ -125,7 +125,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 outcome,
             })
             .await;
-        Ok(step)
+        Ok(next)
     }
 }
 

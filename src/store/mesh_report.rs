@@ -108,7 +108,8 @@ pub fn retry(
     error: &str,
 ) -> Result<Retried, StoreError> {
     let row = tx.first(
-        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 1",
+        // Up to `Unknown`: a radio can refuse after all what it had taken.
+        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
         (id, packet),
         |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
     )?;
@@ -269,6 +270,22 @@ mod tests {
             }
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!(pairs[0].packet, second);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_the_radio_took_and_then_refused_for_now_is_sent_again() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            let retried = retry(tx, id, first, NOON, true, "rate limit")?;
+            assert!(
+                matches!(retried, Retried::Waits(next) if next != first),
+                "{retried:?}"
+            );
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
             Ok(())
         });
     }
