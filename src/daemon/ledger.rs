@@ -39,6 +39,15 @@ pub(super) struct Outcome {
     pub(super) withdrawn: Vec<OutboxId>,
 }
 
+impl Outcome {
+    /// Adds what another batch touched.
+    pub(super) fn add(&mut self, other: Self) {
+        self.rooms.extend(other.rooms);
+        self.mesh.extend(other.mesh);
+        self.withdrawn.extend(other.withdrawn);
+    }
+}
+
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -497,7 +506,7 @@ fn source_of(source: MeshSource) -> Source {
 }
 
 /// Names an event for the log, without its text.
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     match event {
         Event::Radio(RadioEvent::Text(text)) => {
             format!("packet {} of {}", text.packet, text.sender.num)
