@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "telling what happens is what a demo is for"
 )]
 #![expect(
