@@ -35,6 +35,8 @@ pub(super) struct Outcome {
     pub(super) rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
     pub(super) mesh: HashSet<(Destination, Lane)>,
+    /// Rooms of which something has changed: what failed before may work now.
+    pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
 }
@@ -43,6 +45,7 @@ impl Outcome {
     /// Adds what another batch touched.
     pub(super) fn add(&mut self, other: Self) {
         self.rooms.extend(other.rooms);
+        self.changed.extend(other.changed);
         self.mesh.extend(other.mesh);
         self.withdrawn.extend(other.withdrawn);
     }
@@ -116,7 +119,7 @@ impl Ledger {
                 .map(|it| it.room)
                 .collect(),
             mesh: outbox_mesh::queues(tx)?.into_iter().collect(),
-            withdrawn: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -188,7 +191,7 @@ impl Ledger {
                 outbox_room::unpark(tx, entry.room.as_deref())?;
             }
             outcome
-                .rooms
+                .changed
                 .extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
         }
         Ok(())
@@ -278,7 +281,7 @@ impl Ledger {
             outbox_room::rename_room(tx, name, &id)?;
         }
         outbox_room::unpark(tx, Some(&id))?;
-        outcome.rooms.insert(id);
+        outcome.changed.insert(id);
         Ok(())
     }
 
