@@ -11,7 +11,8 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "the tests' parts end what fails"
+    clippy::print_stderr,
+    reason = "the tests' parts end what fails, and then print their logs"
 )]
 
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};

@@ -35,8 +35,20 @@ pub(super) struct Outcome {
     pub(super) rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
     pub(super) mesh: HashSet<(Destination, Lane)>,
+    /// Rooms of which something has changed: what failed before may work now.
+    pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+}
+
+impl Outcome {
+    /// Adds what another batch touched.
+    pub(super) fn add(&mut self, other: Self) {
+        self.rooms.extend(other.rooms);
+        self.changed.extend(other.changed);
+        self.mesh.extend(other.mesh);
+        self.withdrawn.extend(other.withdrawn);
+    }
 }
 
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
@@ -107,7 +119,7 @@ impl Ledger {
                 .map(|it| it.room)
                 .collect(),
             mesh: outbox_mesh::queues(tx)?.into_iter().collect(),
-            withdrawn: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -179,7 +191,7 @@ impl Ledger {
                 outbox_room::unpark(tx, entry.room.as_deref())?;
             }
             outcome
-                .rooms
+                .changed
                 .extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
         }
         Ok(())
@@ -269,7 +281,7 @@ impl Ledger {
             outbox_room::rename_room(tx, name, &id)?;
         }
         outbox_room::unpark(tx, Some(&id))?;
-        outcome.rooms.insert(id);
+        outcome.changed.insert(id);
         Ok(())
     }
 
@@ -497,7 +509,7 @@ fn source_of(source: MeshSource) -> Source {
 }
 
 /// Names an event for the log, without its text.
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     match event {
         Event::Radio(RadioEvent::Text(text)) => {
             format!("packet {} of {}", text.packet, text.sender.num)

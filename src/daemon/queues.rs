@@ -13,17 +13,17 @@ use crate::store::Database;
 use super::ledger::Outcome;
 use super::mesh_worker::{InFlight, MeshWorker};
 use super::reports::Reports;
-use super::room_worker::{RoomWorker, SendToRoom};
+use super::room_worker::{RoomBell, RoomWorker, SendToRoom};
 use super::supervisor::Workers;
 
 /// Starts a worker for one key, with what wakes it.
-type Start<K> = Box<dyn Fn(K, Arc<Notify>) + Send + Sync>;
+type Start<K, B> = Box<dyn Fn(K, Arc<B>) + Send + Sync>;
 
 /// Starts and wakes the workers.
 pub(super) struct Queues {
-    start_room: Start<OwnedRoomOrAliasId>,
-    start_mesh: Start<(Destination, Lane)>,
-    rooms: HashMap<OwnedRoomOrAliasId, Arc<Notify>>,
+    start_room: Start<OwnedRoomOrAliasId, RoomBell>,
+    start_mesh: Start<(Destination, Lane), Notify>,
+    rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     in_flight: InFlight,
     withdrawals: mpsc::Sender<OutboxId>,
@@ -57,12 +57,12 @@ impl Queues {
         let withdrawals = shared.withdrawals.clone();
         let start_room = {
             let shared = Arc::clone(&shared);
-            Box::new(move |room, wake| {
+            Box::new(move |room, bell| {
                 let worker = RoomWorker {
                     room,
                     database: shared.database.clone(),
                     sender: shared.sender.clone(),
-                    wake,
+                    bell,
                     reports: shared.reports.clone(),
                 };
                 shared
@@ -109,15 +109,10 @@ impl Queues {
             let _ = self.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
-            let start = &self.start_room;
-            self.rooms
-                .entry(room.clone())
-                .or_insert_with(|| {
-                    let wake = Arc::new(Notify::new());
-                    start(room.clone(), Arc::clone(&wake));
-                    wake
-                })
-                .notify_one();
+            self.bell(room).news.notify_one();
+        }
+        for room in &outcome.changed {
+            self.bell(room).changed.notify_one();
         }
         for queue in &outcome.mesh {
             let start = &self.start_mesh;
@@ -130,5 +125,13 @@ impl Queues {
                 })
                 .notify_one();
         }
+    }
+    fn bell(&mut self, room: &OwnedRoomOrAliasId) -> &RoomBell {
+        let start = &self.start_room;
+        self.rooms.entry(room.clone()).or_insert_with(|| {
+            let bell = Arc::new(RoomBell::default());
+            start(room.clone(), Arc::clone(&bell));
+            bell
+        })
     }
 }

@@ -35,6 +35,15 @@ pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = RoomOutcome> + Send;
 }
 
+/// Wakes a room's worker.
+#[derive(Debug, Default)]
+pub(super) struct RoomBell {
+    /// There may be something new in the table.
+    pub(super) news: Notify,
+    /// Something about the room has changed: what failed before may work now.
+    pub(super) changed: Notify,
+}
+
 /// What a room's worker needs.
 pub(super) struct RoomWorker<S> {
     /// Its room.
@@ -43,8 +52,8 @@ pub(super) struct RoomWorker<S> {
     pub(super) database: Database,
     /// Who sends; `None` while no session is open.
     pub(super) sender: watch::Receiver<Option<S>>,
-    /// Rung when there may be something new in the table.
-    pub(super) wake: Arc<Notify>,
+    /// Wakes it.
+    pub(super) bell: Arc<RoomBell>,
     /// Where outcomes go.
     pub(super) reports: Reports,
 }
@@ -53,7 +62,7 @@ impl<S: SendToRoom> RoomWorker<S> {
     /// Works until `stop`; a send under way is waited for.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
-        loop {
+        while !stop.is_cancelled() {
             let pause = match self.step(&mut backoff, &stop).await {
                 Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
@@ -63,14 +72,16 @@ impl<S: SendToRoom> RoomWorker<S> {
                     Some(DATABASE_DELAY)
                 }
             };
+            // News do not shorten the wait after a failure.
             let over = async {
                 match pause {
                     Some(wait) => tokio::time::sleep(wait).await,
-                    None => self.wake.notified().await,
+                    None => self.bell.news.notified().await,
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.bell.changed.notified() => backoff.reset(),
                 () = over => {}
             }
         }
