@@ -15,7 +15,8 @@
     reason = "the tests' parts end what fails, and then print their logs"
 )]
 
-use matrix_sdk::ruma::OwnedRoomId;
+use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +38,8 @@ async fn main() {
         _ = terminated.recv() => {}
     }
     say("the end: relay, radio and homeserver stop, and their files go with them");
+    // Not by returning: the runtime would wait for a line from the keyboard.
+    std::process::exit(0);
 }
 
 async fn show() {
@@ -100,7 +103,7 @@ async fn converse(scene: &mut Scene, place: usize, name: &str) {
 
     scene.alice.reply(&room, &seen, "Loud and clear!").await;
     said("Matrix", "Alice, as a reply", "Loud and clear!");
-    let answer = scene.radio.transmits("Alice[M]: Loud and clear!").await;
+    let answer = heard(scene, channel, "Alice[M]: Loud and clear!").await;
     println!(
         "      mesh   | {} (a reply to packet {question})",
         answer["text"]
@@ -133,14 +136,18 @@ async fn converse(scene: &mut Scene, place: usize, name: &str) {
         "Alice, as a reaction on the Summit Hut's text (it waits 5 s, she may undo it)",
         "🎉",
     );
-    let on_summit =
-        |packet: &serde_json::Value| packet["text"] == "🎉" && packet["channel"] == channel;
-    let tapback = scene.radio.transmits_where("the reaction", on_summit).await;
+    let tapback = heard(scene, channel, "🎉").await;
     println!("      mesh   | tapback {}", tapback["text"]);
 }
 
+/// Waits until the radio is given a packet with that text for that channel, and returns it.
+async fn heard(scene: &Scene, channel: u8, text: &str) -> Value {
+    let is_it = |packet: &Value| packet["text"] == text && packet["channel"] == channel;
+    scene.radio.transmits_where(text, is_it).await
+}
+
 /// Waits until Alice sees a text of the mesh, prints it, and returns its event.
-async fn shown(scene: &Scene, room: &OwnedRoomId, text: &str) -> matrix_sdk::ruma::OwnedEventId {
+async fn shown(scene: &Scene, room: &OwnedRoomId, text: &str) -> OwnedEventId {
     let seen = scene
         .alice
         .sees(room, text, |seen| seen.body().ends_with(text))

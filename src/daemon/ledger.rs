@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) mesh: HashSet<(Destination, Lane)>,
     /// Rooms of which something has changed: what failed before may work now.
     pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
+    /// The radio that is ready now may transmit: no gate of the configuration or of its own holds it back.
+    pub(super) may_transmit: bool,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
 }
@@ -47,6 +49,7 @@ impl Outcome {
         self.rooms.extend(other.rooms);
         self.changed.extend(other.changed);
         self.mesh.extend(other.mesh);
+        self.may_transmit |= other.may_transmit;
         self.withdrawn.extend(other.withdrawn);
     }
 }
@@ -156,6 +159,7 @@ impl Ledger {
             self.apply(tx, event, action, now, outcome)?;
         }
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
+            outcome.may_transmit = self.bridge.silence().is_none();
             self.report_radio(tx, profile)?;
         }
         match &questions.seen {
