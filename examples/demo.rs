@@ -5,12 +5,14 @@
 #![recursion_limit = "256"]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "telling what happens is what a demo is for"
 )]
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "the tests' parts end what fails"
+    clippy::print_stderr,
+    reason = "the tests' parts end what fails, and then print their logs"
 )]
 
 use matrix_sdk::ruma::OwnedRoomId;

@@ -11,4 +11,5 @@ pub mod model;
 pub mod radio;
 pub mod simulator;
 pub mod store;
+pub mod telemetry;
 pub mod tools;

@@ -13,8 +13,9 @@ use clap::{Args, Subcommand};
 use super::Globals;
 use crate::config::Secret;
 use crate::home::{Home, StoreGuard};
-use crate::matrix::auth::{self, AuthError, Login, LoginOptions, Proof};
-use crate::matrix::{DeviceTrust, Files, Identity, Unlock};
+use crate::matrix::auth::{
+    self, AuthError, DeviceTrust, Files, Identity, Login, LoginOptions, Proof, Unlock,
+};
 
 use self::answers::{Defaults, Missing};
 

@@ -1,16 +1,15 @@
 //! The commands: arguments in, exit code out.
 
-mod auth;
-mod config;
-mod globals;
-mod simulate;
+pub mod auth;
+pub mod config;
+pub mod globals;
+pub mod run;
+pub mod simulate;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use crate::daemon;
 
 pub use globals::Globals;
 
@@ -62,13 +61,15 @@ pub fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
+        Err(error) => {
+            return report(&anyhow::Error::new(error).context("cannot start the runtime"));
+        }
     };
     let globals = arguments.globals;
     let outcome = runtime.block_on(async {
         match arguments.command {
-            None | Some(Command::Run) => daemon::run(&globals).await,
-            Some(Command::Auth(command)) => auth::run(command, &globals).await,
+            None | Some(Command::Run) => run::run(&globals).await,
+            Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
         }

@@ -6,8 +6,6 @@ use tracing::{info, warn};
 
 use super::Globals;
 use super::config::report_load_error;
-use crate::home::Lock;
-use crate::model::Timestamp;
 use crate::{daemon, telemetry};
 
 /// Runs the daemon until it is told to stop.
@@ -26,15 +24,14 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     };
     let warnings = home.prepare(globals.allow_network_home)?;
     telemetry::start(&loaded.config.logging, &home)?;
-    let lock = Lock::acquire(&home, Timestamp::now().into())?;
     for warning in warnings {
         warn!("{warning}");
     }
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    for difference in &loaded.differences {
+    for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");
     }
-    Box::pin(daemon::run(loaded.config, home, lock)).await
+    Box::pin(daemon::run(loaded.config, home)).await
 }

@@ -13,7 +13,7 @@ const ALIAS_PREFIX: &str = "MMRELAY_";
 const LARGEST_FILE: u64 = 64 * 1024;
 
 /// Variables that mean something else than a key.
-const NO_KEYS: [&str; 3] = ["RELAY_HOME", "RELAY_CONFIG", "RELAY_ALLOW_NETWORK_HOME"];
+const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
 
 /// MMRelay's variables, and the keys that they stand for.
 const ALIASES: &[(&str, &str)] = &[

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Report, Wrong, printable};
 use super::section::{Field, Reader};
-use super::unbuilt::is_unbuilt;
+use super::unbuilt::unbuilt_sentence;
 use super::yaml::{self, Node};
 use super::{Config, mmrelay, read};
 
@@ -24,6 +24,18 @@ pub struct Loaded {
     pub is_mmrelay: bool,
     /// What differs from MMRelay with this configuration; to be told where it came from there.
     pub differences: Vec<String>,
+}
+
+impl Loaded {
+    /// Returns what is to be told about differences from MMRelay: all of them if the configuration has keys that only
+    /// MMRelay has, or its files are in the home; else nothing.
+    pub fn notes(&self, is_mmrelay_home: bool) -> &[String] {
+        if self.is_mmrelay || is_mmrelay_home {
+            &self.differences
+        } else {
+            &[]
+        }
+    }
 }
 
 /// Why there is no configuration.
@@ -136,9 +148,8 @@ fn read_all(
     let read = reader.finish();
     let mut report = read.report;
     for field in &read.given {
-        if is_unbuilt(&field.path, &field.node.value) {
-            let wrong = Wrong::new("is not built yet, and does nothing so far");
-            report.warning(&field.origin, &field.path, wrong);
+        if let Some(sentence) = unbuilt_sentence(&field.path, &field.node.value) {
+            report.warning(&field.origin, &field.path, Wrong::new(sentence));
         }
     }
     let loaded = Loaded {
@@ -215,7 +226,8 @@ meshtastic: {connection_type: tcp, host: 192.168.1.20}
         );
         assert_eq!(loaded.config, expected);
         assert_eq!(loaded.warnings, []);
-        assert!(!loaded.is_mmrelay);
+        assert!(loaded.notes(false).is_empty());
+        assert!(!loaded.notes(true).is_empty());
         let room = &loaded.config.matrix_rooms[0];
         assert_eq!(room.direction, Direction::Both);
         assert_eq!(
@@ -362,7 +374,7 @@ meshtastic:
         let text = SHORTEST.replace("host:", "port: 1, port: 4404, host:");
         assert_eq!(
             warnings(&text),
-            ["config.yaml:3:45: port: is given twice: the last one counts"]
+            ["config.yaml:3:45: meshtastic.port: is given twice: the last one counts"]
         );
     }
 
@@ -399,6 +411,29 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
             config.meshtastic.connection,
             Connection::Tcp { host, port: 4403 }
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\PC\n\t]{0,200}") {
+            drop(Config::from_yaml(&text));
+        }
+
+        #[test]
+        fn no_change_of_a_good_file_makes_it_panic(
+            at in 0_usize..8000,
+            length in 0_usize..40,
+            put in "[\\[\\]{}:#!&*'\"%@|>~, \n\t\\-a-f0-9]{0,12}",
+        ) {
+            let mut text: Vec<char> = uncomment(include_str!("../../config.sample.yaml")).chars().collect();
+            let from = at.min(text.len());
+            let to = (from + length).min(text.len());
+            text.splice(from..to, put.chars());
+            let text: String = text.into_iter().collect();
+            if let Err(problems) = Config::from_yaml(&text) {
+                proptest::prop_assert!(!problems.problems.is_empty());
+            }
+        }
     }
 
     #[test]

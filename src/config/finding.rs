@@ -192,6 +192,14 @@ impl Report {
 /// Returns `; did you mean …?`'s sentence for a word that nobody knows, if a known one is near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    let ending = format!("_{word}");
+    if let Some(longer) = known
+        .iter()
+        .find(|known| known.to_lowercase().ends_with(&ending))
+    {
+        return Some(format!("did you mean `{longer}`?"));
+    }
     known
         .into_iter()
         .map(|candidate| {

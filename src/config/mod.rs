@@ -6,6 +6,8 @@
 mod environment;
 mod file;
 mod finding;
+#[cfg(test)]
+mod fixtures;
 mod matrix;
 mod meshtastic;
 mod mmrelay;

@@ -97,6 +97,11 @@ pub enum Component {
     Http,
 }
 
+impl Database {
+    /// What stands in the header of our database, so that nobody else's is taken for it: `RLAY`.
+    pub const APPLICATION_ID: u32 = 0x524C_4159;
+}
+
 impl Default for Database {
     fn default() -> Self {
         Self {

@@ -458,5 +458,5 @@ impl<'r, 'e> Section<'r, 'e> {
 }
 
 fn empty_mistake() -> Wrong {
-    Wrong::new("is empty").hint("give a value, or take the key away; an empty list is `[]`")
+    Wrong::new("is empty").hint("give a value, or take the key away")
 }

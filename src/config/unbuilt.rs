@@ -1,6 +1,7 @@
 //! The keys whose feature is not built yet: the one place that says so. A key that restricts who may transmit or
 //! read is never among them.
 
+use super::finding::quoted;
 use super::yaml::Value;
 
 /// A key that does nothing yet.
@@ -11,6 +12,7 @@ struct Unbuilt {
 }
 
 const UNBUILT: &[Unbuilt] = &[
+    unbuilt("matrix.access_token", &[]),
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
@@ -25,8 +27,23 @@ const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt 
     Unbuilt { key, values }
 }
 
-/// Returns whether a key, set to this value, asks for something that is not built yet.
-pub(super) fn is_unbuilt(path: &str, value: &Value) -> bool {
+/// Returns the sentence for a key that, set to this value, asks for something that is not built yet.
+pub(super) fn unbuilt_sentence(path: &str, value: &Value) -> Option<String> {
+    if !is_unbuilt(path, value) {
+        return None;
+    }
+    let is_choice = UNBUILT
+        .iter()
+        .any(|it| it.key == path && !it.values.is_empty());
+    Some(match value {
+        Value::Scalar { text, .. } if is_choice => format!("{} is not built yet", quoted(text)),
+        Value::Scalar { .. } | Value::Null { .. } | Value::List(_) | Value::Map(_) => {
+            "is not built yet, and does nothing so far".to_owned()
+        }
+    })
+}
+
+fn is_unbuilt(path: &str, value: &Value) -> bool {
     let asked = |it: &Unbuilt| {
         if it.values.is_empty() {
             !asks_for_nothing(value)

@@ -83,6 +83,14 @@ where
 
 /// Returns one of a few words. `off` and `false`, `true` and `on` are each other's spellings.
 pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Checked<T> {
+    choice_or_old_word(words, &[])
+}
+
+/// Likewise, with words that are understood but not recommended.
+pub(super) fn choice_or_old_word<T: Copy>(
+    words: &'static [(&'static str, T)],
+    old: &'static [(&'static str, T)],
+) -> impl Fn(&Node) -> Checked<T> {
     move |node| {
         let listed = || {
             let names: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
@@ -95,7 +103,7 @@ pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&N
             None => &[text],
         };
         let is_meant = |word: &str| spellings.iter().any(|it| it.eq_ignore_ascii_case(word));
-        let found = words.iter().find(|(word, _)| is_meant(word));
+        let found = words.iter().chain(old).find(|(word, _)| is_meant(word));
         found.map(|(_, value)| *value).ok_or_else(|| {
             let wrong = Wrong::new(format!("{} is not one of {}", quoted(text), listed()));
             let hint = nearest(text, words.iter().map(|(word, _)| *word));

@@ -78,7 +78,7 @@ pub(super) struct YamlError {
 pub(super) struct Document {
     /// The outermost value.
     pub(super) root: Node,
-    /// Later mentions of a key, which win: where, and which.
+    /// Later mentions of a key, which win: where, and its path.
     pub(super) repeated: Vec<(Place, String)>,
 }
 
@@ -94,6 +94,7 @@ pub(super) fn parse(text: &str) -> Result<Document, YamlError> {
         text,
         anchors: HashMap::new(),
         nodes: 0,
+        path: Vec::new(),
         repeated: Vec::new(),
     }
     .document()
@@ -105,6 +106,8 @@ struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>
     text: &'text str,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// The keys above the place that is being read.
+    path: Vec<String>,
     repeated: Vec<(Place, String)>,
 }
 
@@ -117,7 +120,10 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 _ if root.is_some() => {
-                    return Err(error(place(&span.start), "a second document begins here"));
+                    return Err(YamlError {
+                        hint: Some("a configuration is one document: take `---` away".to_owned()),
+                        ..error(place(&span.start), "a second document begins here")
+                    });
                 }
                 other => root = Some(self.node(other, &span, 0)?),
             }
@@ -206,15 +212,18 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                 break;
             }
             let key = self.node(event, &span, depth + 1)?;
+            let text = key_text(&key)?;
+            self.path.push(text.clone());
             let (event, span) = self.next()?;
             let value = self.node(event, &span, depth + 1)?;
-            let text = key_text(&key)?;
+            let path = self.path.join(".");
+            self.path.pop();
             if text == "<<" {
                 inherited.extend(merged(value)?);
                 continue;
             }
             if let Some(index) = entries.iter().position(|entry| entry.key == text) {
-                self.repeated.push((key.place, text.clone()));
+                self.repeated.push((key.place, path));
                 entries.remove(index);
             }
             entries.push(Entry {
@@ -333,6 +342,8 @@ fn with_hint(error: YamlError, text: &str) -> YamlError {
         Some("`@` cannot begin a value in YAML: put user ids in quotes, \"@alice:example.org\"")
     } else if near().any(|line| scalar_begins(line, '`') || scalar_begins(line, '%')) {
         Some("this character cannot begin a value in YAML: put the value in quotes")
+    } else if near().any(|line| line.matches('"').count() % 2 == 1) {
+        Some("is a quote opened and not closed?")
     } else if near().any(is_assignment) {
         Some("write `key: value`, not `key = value`")
     } else if near().any(|line| scalar_begins(line, '!')) {

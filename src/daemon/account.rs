@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
-use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
-use crate::store::{Database, meta, parked};
+use crate::matrix::auth::{self, AuthError, LoginOptions};
+use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
+use crate::store::{Database, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -20,49 +22,97 @@ use super::ledger::Ledger;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What came of opening the session.
-pub enum Opened {
-    /// It is open.
-    Session(Box<Matrix>),
+pub(super) enum Opened {
+    /// It is open; when its file was changed last.
+    Session(Box<Matrix>, Option<SystemTime>),
     /// It is not.
     Not(Wait),
 }
 
 /// What to wait for before the session is opened again.
-pub enum Wait {
+pub(super) enum Wait {
     /// A little.
     Shortly,
     /// Another session than the one whose file was changed then.
     NewSession(Option<SystemTime>),
 }
 
+/// What to wait for after a failure of the session whose file was changed then.
+fn after(error: &MatrixError, file: Option<SystemTime>) -> Wait {
+    match error {
+        MatrixError::NoSession | MatrixError::SessionDead => Wait::NewSession(file),
+        MatrixError::Files(_) | MatrixError::Store { .. } | MatrixError::Closed => Wait::Shortly,
+    }
+}
+
+/// For a first login without a terminal.
+pub(super) struct FirstLogin {
+    homeserver: Option<String>,
+    username: String,
+    password: Secret<String>,
+    allow_http: bool,
+}
+
+impl FirstLogin {
+    /// Takes what the configuration holds; `None` if that is not enough.
+    pub(super) fn of(config: &config::Matrix) -> Option<Self> {
+        Some(Self {
+            homeserver: config.homeserver.as_ref().map(|server| match server {
+                Homeserver::Url(url) => url.to_string(),
+                Homeserver::Name(name) => name.to_string(),
+            }),
+            username: config.bot_user_id.as_ref()?.as_str().to_owned(),
+            password: config.password.clone()?,
+            allow_http: config.allow_http,
+        })
+    }
+}
+
 /// What the Matrix side needs.
-pub struct Account {
+pub(super) struct Account {
     /// The session's files.
-    pub files: Files,
+    pub(super) files: Files,
     /// What the adapter is told by the configuration.
-    pub options: matrix::Options,
+    pub(super) options: matrix::Options,
+    /// For a first login without a terminal.
+    pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
-    pub lock: Lock,
+    pub(super) lock: Lock,
     /// Where the sync position is kept.
-    pub database: Database,
+    pub(super) database: Database,
     /// Told which account the rooms are seen with.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Where what happens in the rooms goes.
-    pub batches: mpsc::Sender<Batch>,
+    pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while a session is open.
-    pub sender: watch::Sender<Option<matrix::Sender>>,
+    pub(super) sender: watch::Sender<Option<matrix::Sender>>,
 }
 
 impl Account {
     /// Opens the session for the first time, so that `relay is ready` is said with it; why it cannot be used is logged.
-    pub async fn open(&self) -> Opened {
+    pub(super) async fn open(&self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
             return Opened::Not(Wait::Shortly);
         }
+        let file = self.session_changed_at();
+        if file.is_none() && self.login.is_some() {
+            return match self.log_in().await {
+                // With its store free again: opening it takes the usual way.
+                Ok(()) => Opened::Not(Wait::Shortly),
+                Err(error) => {
+                    error!(
+                        error = &error as &dyn Error,
+                        "cannot log in to Matrix with the configuration's password; what the mesh says is kept"
+                    );
+                    self.release();
+                    Opened::Not(Wait::Shortly)
+                }
+            };
+        }
         let error = match Matrix::restore(self.files.clone(), self.options.clone()).await {
-            Ok(matrix) => return Opened::Session(Box::new(matrix)),
+            Ok(matrix) => return Opened::Session(Box::new(matrix), file),
             Err(error) => error,
         };
         error!(
@@ -70,23 +120,40 @@ impl Account {
             "Matrix cannot be used yet; what the mesh says is kept"
         );
         self.release();
-        match error {
-            MatrixError::NoSession | MatrixError::SessionDead => {
-                Opened::Not(Wait::NewSession(self.session_changed_at()))
-            }
-            MatrixError::Files(_) | MatrixError::Store { .. } | MatrixError::Closed => {
-                Opened::Not(Wait::Shortly)
-            }
+        Opened::Not(after(&error, file))
+    }
+
+    /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
+    async fn log_in(&self) -> Result<(), AuthError> {
+        let Some(login) = &self.login else {
+            return Ok(());
+        };
+        let options = LoginOptions {
+            homeserver: login.homeserver.clone(),
+            username: login.username.clone(),
+            password: login.password.clone(),
+            device_name: "relay".to_owned(),
+            display_name: None,
+            allow_http: login.allow_http,
+            force: false,
+            unlock: Unlock::Nothing,
+            recovery_key_file: Some(self.files.recovery_key()),
+        };
+        let made = Box::pin(auth::login(&self.files, &options)).await?;
+        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with the configuration's password");
+        for problem in &made.standing.problems {
+            warn!("{problem}");
         }
+        Ok(())
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
-    pub async fn run(self, first: Opened, stop: CancellationToken) {
+    pub(super) async fn run(self, first: Opened, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         let mut opened = first;
         loop {
             let wait = match opened {
-                Opened::Session(matrix) => match self.serve(*matrix, &stop).await {
+                Opened::Session(matrix, file) => match self.serve(*matrix, &stop).await {
                     Ok(()) => return,
                     Err(error) => {
                         error!(
@@ -94,21 +161,14 @@ impl Account {
                             "the Matrix side ended; what the mesh says is kept"
                         );
                         self.release();
-                        match error {
-                            MatrixError::SessionDead | MatrixError::NoSession => {
-                                Wait::NewSession(self.session_changed_at())
-                            }
-                            MatrixError::Files(_)
-                            | MatrixError::Store { .. }
-                            | MatrixError::Closed => Wait::Shortly,
-                        }
+                        after(&error, file)
                     }
                 },
                 Opened::Not(wait) => wait,
             };
             let over = async {
                 match wait {
-                    Wait::Shortly => tokio::time::sleep(backoff.next()).await,
+                    Wait::Shortly => tokio::time::sleep(backoff.grow()).await,
                     Wait::NewSession(seen) => {
                         self.new_session(seen).await;
                         backoff.reset();
@@ -130,13 +190,16 @@ impl Account {
             DeviceTrust::Unverified => "not verified: run `relay auth status`",
             DeviceTrust::Unknown => "not known yet",
         };
+        if let Some(path) = matrix.session().recovery_key_left() {
+            warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
+        }
         info!(account = user, device = %matrix.own_device(), verification = trust, "Matrix session open");
         let position = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
             let position = self.database.run(move |store| {
                 let position = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
-                    parked::unpark_all(tx)?;
+                    outbox_room::unpark_all(tx)?;
                     meta::sync_position(tx, &account)
                 })?;
                 ledger

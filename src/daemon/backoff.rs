@@ -6,17 +6,17 @@ use rand::RngExt as _;
 
 /// Delays of half a second, doubling up to a minute, each made up to a quarter longer by chance.
 #[derive(Debug, Default)]
-pub struct Backoff {
+pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// No delay is longer, jitter aside.
-    pub const LONGEST: Duration = Duration::from_secs(60);
+    pub(super) const LONGEST: Duration = Duration::from_mins(1);
     const FIRST: Duration = Duration::from_millis(500);
 
     /// Counts a failure and returns how long to wait.
-    pub fn next(&mut self) -> Duration {
+    pub(super) fn grow(&mut self) -> Duration {
         let doublings = self.failures.min(10);
         self.failures = self.failures.saturating_add(1);
         let delay = Self::FIRST
@@ -26,12 +26,12 @@ impl Backoff {
     }
 
     /// Returns how many failures were counted in a row.
-    pub fn failures(&self) -> u32 {
+    pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Starts afresh, after a success.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 }
@@ -43,13 +43,13 @@ mod tests {
     #[test]
     fn delays_grow_to_a_minute_and_start_afresh_after_a_success() {
         let mut backoff = Backoff::default();
-        let first = backoff.next();
+        let first = backoff.grow();
         assert!((500..625).contains(&first.as_millis()), "{first:?}");
         for _ in 0..20 {
-            backoff.next();
+            backoff.grow();
         }
-        assert!(backoff.next() >= Backoff::LONGEST);
+        assert!(backoff.grow() >= Backoff::LONGEST);
         backoff.reset();
-        assert!(backoff.next() < Duration::from_secs(1));
+        assert!(backoff.grow() < Duration::from_secs(1));
     }
 }

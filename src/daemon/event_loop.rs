@@ -1,6 +1,7 @@
 //! One loop, one batch at a time: takes what waits, has it decided and stored in one transaction on the SQLite
 //! thread, and wakes the workers when it is committed.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::model::{Event, RadioEvent, Timestamp};
 use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
-use super::ledger::{Ledger, Outcome};
+use super::ledger::{Ledger, Outcome, describe};
 use super::queues::Queues;
 use super::reports::Report;
 
@@ -23,27 +24,27 @@ const LARGEST_BATCH: usize = 256;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
 
 /// What the loop needs.
-pub struct EventLoop {
+pub(super) struct EventLoop {
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// Decides, and writes down what was decided.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     /// What the radio tells.
-    pub radio: mpsc::Receiver<Event>,
+    pub(super) radio: mpsc::Receiver<Event>,
     /// What the rooms' workers tell.
-    pub reports: mpsc::Receiver<Report>,
+    pub(super) reports: mpsc::Receiver<Report>,
     /// What the Matrix side tells.
-    pub batches: mpsc::Receiver<Batch>,
+    pub(super) batches: mpsc::Receiver<Batch>,
     /// The workers.
-    pub queues: Queues,
+    pub(super) queues: Queues,
     /// Told whether the link to the radio is ready.
-    pub radio_ready: watch::Sender<bool>,
+    pub(super) radio_ready: watch::Sender<bool>,
 }
 
 impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
-    pub async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING_EVERY);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -86,31 +87,12 @@ impl EventLoop {
             housekeeping,
         } = work;
         let events = Arc::new(events);
-        let mut backoff = Backoff::default();
-        let outcome = loop {
-            match self
-                .commit(Arc::clone(&events), position.clone(), housekeeping)
-                .await
-            {
-                Ok(outcome) => break outcome,
-                Err(error) => {
-                    let delay = backoff.next();
-                    error!(
-                        error = &error as &dyn std::error::Error,
-                        hint = error.hint(),
-                        delay_ms = delay.as_millis(),
-                        "cannot store what was received; nothing is accepted until it is"
-                    );
-                    tokio::select! {
-                        () = finish.cancelled() => return,
-                        () = tokio::time::sleep(delay) => {}
-                    }
-                }
-            }
+        let Some(outcome) = self.store(&events, position, housekeeping, finish).await else {
+            return;
         };
         for told in committed {
             // Who waited may have been stopped.
-            drop(told.send(()));
+            let _ = told.send(());
         }
         for event in events.iter() {
             match event {
@@ -125,6 +107,63 @@ impl EventLoop {
             }
         }
         self.queues.wake(&outcome);
+    }
+
+    /// Commits a batch, however long it takes; `None` if there was no more time.
+    async fn store(
+        &self,
+        events: &Arc<Vec<Event>>,
+        position: Option<String>,
+        housekeeping: bool,
+        finish: &CancellationToken,
+    ) -> Option<Outcome> {
+        let mut backoff = Backoff::default();
+        loop {
+            let committed = self
+                .commit(Arc::clone(events), position.clone(), housekeeping)
+                .await;
+            let error = match committed {
+                Ok(outcome) => return Some(outcome),
+                Err(error) => error,
+            };
+            if concerns_one_event(&error) {
+                match events.as_slice() {
+                    [] => {}
+                    [event] => {
+                        // Better one event lost, and said, than none handled ever again.
+                        error!(
+                            error = &error as &dyn Error,
+                            event = describe(event),
+                            "an event cannot be handled and is given up; please report this"
+                        );
+                        let nothing = Arc::new(Vec::new());
+                        return Box::pin(self.store(&nothing, position, false, finish)).await;
+                    }
+                    several => {
+                        let mut outcome = Outcome::default();
+                        for event in several {
+                            let one = Arc::new(vec![event.clone()]);
+                            outcome.add(Box::pin(self.store(&one, None, false, finish)).await?);
+                        }
+                        let nothing = Arc::new(Vec::new());
+                        let rest = self.store(&nothing, position, housekeeping, finish);
+                        outcome.add(Box::pin(rest).await?);
+                        return Some(outcome);
+                    }
+                }
+            }
+            let delay = backoff.grow();
+            error!(
+                error = &error as &dyn Error,
+                hint = error.hint(),
+                delay_ms = delay.as_millis(),
+                "cannot store what was received; nothing is accepted until it is"
+            );
+            tokio::select! {
+                () = finish.cancelled() => return None,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
     }
 
     async fn commit(
@@ -196,4 +235,9 @@ impl Work {
         self.events.push(Event::Report(report.report));
         self.committed.push(report.committed);
     }
+}
+
+/// Returns whether another event could be stored: the disk and the file are sound.
+fn concerns_one_event(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_))
 }

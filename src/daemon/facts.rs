@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::bridge::{Facts, MeshSource, Questions, Reported, SeenKey, Target};
 use crate::model::{Destination, NodeNum, Timestamp};
 use crate::store::outbox_mesh::Source;
-use crate::store::{StoreError, Tx, mesh_facts, message_map, seen, told};
+use crate::store::{StoreError, Tx, message_map, outbox_mesh, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
-const ECHO_WINDOW: Duration = Duration::from_secs(10 * 60);
+const ECHO_WINDOW: Duration = Duration::from_mins(10);
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
-pub fn look_up(
+pub(super) fn look_up(
     tx: &Tx<'_>,
     radio: NodeNum,
     questions: &Questions,
@@ -45,7 +45,7 @@ pub fn look_up(
     }
     if let Some(event) = &questions.tapbacks {
         for pair in message_map::by_event(tx, event)? {
-            for emoji in mesh_facts::tapbacks(tx, pair.destination, pair.packet)? {
+            for emoji in outbox_mesh::tapbacks(tx, pair.destination, pair.packet)? {
                 if !facts.tapbacks.contains(&emoji) {
                     facts.tapbacks.push(emoji);
                 }
@@ -54,24 +54,24 @@ pub fn look_up(
     }
     if let Some(channel) = questions.recent_to_mesh {
         let to = Destination::Channel(channel);
-        facts.recent_to_mesh = mesh_facts::recent_texts(tx, to, now - ECHO_WINDOW)?;
+        facts.recent_to_mesh = outbox_mesh::recent_texts(tx, to, now - ECHO_WINDOW)?;
     }
     if let Some((room, sender)) = &questions.waiting_media {
-        facts.waiting_media = mesh_facts::newest_waiting_of(tx, room, sender, now)?;
+        facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
     }
     if let Some(packet) = questions.heard_by_our_radio {
         facts.heard_by_our_radio =
             seen::was_heard(tx, radio, packet)? || message_map::is_own_packet(tx, radio, packet)?;
     }
     if let Some(room) = &questions.waiting_for_mesh {
-        facts.waiting_for_mesh = mesh_facts::waiting_of_room(tx, room)?;
+        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room)?;
     }
     if let Some((sender, at)) = &questions.sender_sent {
-        facts.sender_sent = mesh_facts::sent_by(tx, sender, *at)?;
+        facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;
     }
     facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
     if let Some(outbox) = questions.reported {
-        facts.reported = mesh_facts::message_of(tx, outbox)?.map(|(source, lane)| {
+        facts.reported = outbox_mesh::message_of(tx, outbox)?.map(|(source, lane)| {
             let Source {
                 room,
                 event,

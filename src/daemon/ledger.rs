@@ -1,70 +1,77 @@
 //! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use crate::bridge::{Action, Bridge, MeshSource, NewPair, SeenKey};
+use crate::config::Config;
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OutboxId,
-    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile, RoomOutcome,
-    SendReport, Timestamp,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile,
+    RoomOutcome, SendReport, Timestamp,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{
-    MeshState, StoreError, Tx, direct, mesh_facts, mesh_waiting, meta, nodes, parked, retention,
-    seen, told,
-};
+use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
 
 use super::facts;
 
 /// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
-const UNKNOWN_AFTER: Duration = Duration::from_secs(180);
+const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
 /// A parked room gets one try after that, in case nothing told us of a change.
-const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+const PARKED_RETRY: Duration = Duration::from_mins(5);
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
 
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Rooms for which something may be due.
-    pub rooms: BTreeSet<OwnedRoomOrAliasId>,
+    pub(super) rooms: BTreeSet<OwnedRoomOrAliasId>,
     /// Destinations and lanes for which something may be due.
-    pub mesh: HashSet<(Destination, Lane)>,
+    pub(super) mesh: HashSet<(Destination, Lane)>,
+    /// Rooms of which something has changed: what failed before may work now.
+    pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
-    pub withdrawn: Vec<OutboxId>,
+    pub(super) withdrawn: Vec<OutboxId>,
+}
+
+impl Outcome {
+    /// Adds what another batch touched.
+    pub(super) fn add(&mut self, other: Self) {
+        self.rooms.extend(other.rooms);
+        self.changed.extend(other.changed);
+        self.mesh.extend(other.mesh);
+        self.withdrawn.extend(other.withdrawn);
+    }
 }
 
 /// Keeps the books: owns the bridge, and knows which radio and which account the entries are about.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     bridge: Bridge,
     radio: NodeNum,
     account: Option<OwnedUserId>,
     keep_days: u32,
-    keep_pairs: u32,
+    keep_pairs: u64,
     unparked_at: Timestamp,
     first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
     operator_told: HashSet<(&'static str, String)>,
+    rooms: HashMap<OwnedRoomId, JoinedRoom>,
+    chosen_senders: bool,
 }
 
 impl Ledger {
-    /// Makes one for a bridge that knows nothing yet, and tells it what the tables remember. What was handed to the
+    /// Makes one, and tells its bridge what the tables remember. What was handed to the
     /// radio when the relay stopped goes back into the queue.
-    pub fn open(
-        tx: &Tx<'_>,
-        mut bridge: Bridge,
-        keep_days: u32,
-        keep_pairs: u32,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Self, StoreError> {
+        let mut bridge = Bridge::new(config.clone(), None);
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
         if let Some(name) = meta::meshnet(tx)? {
             bridge.remember_meshnet(name);
@@ -77,45 +84,47 @@ impl Ledger {
                 "the radio may or may not have taken these, trying again under the same ids"
             );
         }
-        parked::unpark_all(tx)?;
+        outbox_room::unpark_all(tx)?;
         Ok(Self {
             bridge,
             radio,
             account: None,
-            keep_days,
-            keep_pairs,
+            keep_days: config.database.keep_days,
+            keep_pairs: config.database.msg_map.msgs_to_keep,
             unparked_at: now,
             first_seen: HashSet::new(),
             dropped: BTreeMap::new(),
             operator_told: HashSet::new(),
+            rooms: HashMap::new(),
+            chosen_senders: config.matrix.allowed_users.is_some(),
         })
     }
 
     /// Takes note of the account that the rooms are seen with.
-    pub fn use_account(&mut self, account: OwnedUserId) {
+    pub(super) fn use_account(&mut self, account: OwnedUserId) {
         self.bridge.remember_own_user(account.clone());
         self.account = Some(account);
     }
 
     /// Returns the radio that was attached last, or is now.
-    pub fn radio(&self) -> NodeNum {
+    pub(super) fn radio(&self) -> NodeNum {
         self.radio
     }
 
     /// Returns everything for which a worker is due after a start.
-    pub fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
+    pub(super) fn waiting(tx: &Tx<'_>) -> Result<Outcome, StoreError> {
         Ok(Outcome {
             rooms: outbox_room::waiting(tx)?
                 .into_iter()
                 .map(|it| it.room)
                 .collect(),
             mesh: outbox_mesh::queues(tx)?.into_iter().collect(),
-            withdrawn: Vec::new(),
+            ..Outcome::default()
         })
     }
 
     /// Stores up to where the account's events are accepted.
-    pub fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
+    pub(super) fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
         match &self.account {
             Some(account) => meta::set_sync_position(tx, account, position),
             None => Ok(()),
@@ -123,7 +132,7 @@ impl Ledger {
     }
 
     /// Decides on an event and stores what follows.
-    pub fn event(
+    pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
         event: &Event,
@@ -159,13 +168,13 @@ impl Ledger {
     }
 
     /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
-    pub fn housekeeping(
+    pub(super) fn housekeeping(
         &mut self,
         tx: &Tx<'_>,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_waiting::expire(tx, now)?;
+        let expired = mesh_report::expire(tx, now)?;
         if !expired.is_empty() {
             warn!(
                 packets = expired.len(),
@@ -178,11 +187,11 @@ impl Ledger {
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;
-            for entry in parked::all(tx)? {
-                parked::unpark(tx, entry.room.as_deref())?;
+            for entry in outbox_room::parked(tx)? {
+                outbox_room::unpark(tx, entry.room.as_deref())?;
             }
             outcome
-                .rooms
+                .changed
                 .extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
         }
         Ok(())
@@ -201,7 +210,7 @@ impl Ledger {
                 self.radio = profile.own.num;
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
-                mesh_waiting::adopt_radio(tx, self.radio)?;
+                mesh_report::adopt_radio(tx, self.radio)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -210,8 +219,7 @@ impl Ledger {
                 *self.dropped.entry(reason).or_default() += 1;
                 Ok(())
             }
-            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_)) => Ok(()),
-            Event::Matrix(MatrixEvent::Joined(room)) => Self::joined(tx, room, outcome),
+            Event::Matrix(MatrixEvent::Joined(room)) => self.joined(tx, room, outcome),
             Event::Matrix(MatrixEvent::Own {
                 event,
                 transaction: Some(transaction),
@@ -223,7 +231,8 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Matrix(
+            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_))
+            | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
@@ -247,17 +256,32 @@ impl Ledger {
                 outbox,
                 packet,
                 outcome: report,
-            }) => self.radio_report(tx, *outbox, *packet, report, now, outcome),
+            }) => Self::radio_report(tx, *outbox, *packet, report, now, outcome),
         }
     }
 
-    fn joined(tx: &Tx<'_>, room: &JoinedRoom, outcome: &mut Outcome) -> Result<(), StoreError> {
+    fn joined(
+        &mut self,
+        tx: &Tx<'_>,
+        room: &JoinedRoom,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        if self.rooms.get(&room.room) != Some(room) {
+            info!(room = %room.room, name = room.name, encrypted = room.encrypted, "room joined");
+            if room.public && !self.chosen_senders {
+                warn!(
+                    room = %room.room,
+                    "anyone may join this room and so put messages on the air: set matrix.allowed_users"
+                );
+            }
+            self.rooms.insert(room.room.clone(), room.clone());
+        }
         let id: OwnedRoomOrAliasId = room.room.clone().into();
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
-        parked::unpark(tx, Some(&id))?;
-        outcome.rooms.insert(id);
+        outbox_room::unpark(tx, Some(&id))?;
+        outcome.changed.insert(id);
         Ok(())
     }
 
@@ -278,7 +302,7 @@ impl Ledger {
             RoomOutcome::Parked { account, error } => {
                 error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
                 let id = outbox_room::room_of(tx, outbox)?;
-                parked::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
+                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
             }
             RoomOutcome::Refused { error } => {
                 error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
@@ -289,7 +313,6 @@ impl Ledger {
     }
 
     fn radio_report(
-        &mut self,
         tx: &Tx<'_>,
         outbox: OutboxId,
         packet: PacketId,
@@ -327,7 +350,7 @@ impl Ledger {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(mesh_facts::queue_of(tx, outbox)?);
+        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
         Ok(())
     }
 
@@ -392,14 +415,14 @@ impl Ledger {
             Action::Withdraw { room, event } => {
                 outcome
                     .withdrawn
-                    .extend(mesh_facts::submitted_of(tx, &room, &event)?);
-                let rows = mesh_waiting::withdraw(tx, &room, &event)?;
+                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
+                let rows = mesh_report::withdraw(tx, &room, &event)?;
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
             }
             Action::Rewrite { outbox, payload } => {
-                mesh_waiting::rewrite(tx, outbox, &payload, None)?;
+                mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
@@ -486,7 +509,7 @@ fn source_of(source: MeshSource) -> Source {
 }
 
 /// Names an event for the log, without its text.
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     match event {
         Event::Radio(RadioEvent::Text(text)) => {
             format!("packet {} of {}", text.packet, text.sender.num)

@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::model::{Destination, Lane, OutboxId, RadioOutcome, SendReport, Timestamp};
 use crate::radio::Submission;
-use crate::store::{Database, StoreError, mesh_report, outbox_mesh};
+use crate::store::{Database, NextMesh, StoreError};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Rows that the pacer holds, and who waits for their verdict.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight {
+pub(super) struct InFlight {
     rows: Arc<Mutex<HashMap<OutboxId, oneshot::Sender<()>>>>,
 }
 
@@ -36,7 +36,7 @@ impl InFlight {
     }
 
     /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
-    pub fn settle(&self, report: &SendReport) {
+    pub(super) fn settle(&self, report: &SendReport) {
         let SendReport::Radio {
             outbox, outcome, ..
         } = report
@@ -56,7 +56,7 @@ impl InFlight {
                     .remove(outbox);
                 if let Some(told) = waiting {
                     // The worker may have been stopped.
-                    drop(told.send(()));
+                    let _ = told.send(());
                 }
             }
         }
@@ -64,32 +64,32 @@ impl InFlight {
 }
 
 /// What such a worker needs.
-pub struct MeshWorker {
+pub(super) struct MeshWorker {
     /// Its destination.
-    pub destination: Destination,
+    pub(super) destination: Destination,
     /// Its lane.
-    pub lane: Lane,
+    pub(super) lane: Lane,
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// The radio's pacer.
-    pub submissions: mpsc::Sender<Submission>,
+    pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready: rows stay in the table until it is, where they can still be withdrawn.
-    pub ready: watch::Receiver<bool>,
+    pub(super) ready: watch::Receiver<bool>,
     /// Rung when there may be something new in the table.
-    pub wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
-    pub in_flight: InFlight,
+    pub(super) in_flight: InFlight,
 }
 
 impl MeshWorker {
     /// Works until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let step = tokio::select! {
+            let handed_over = tokio::select! {
                 () = stop.cancelled() => return,
-                step = self.step() => step,
+                done = self.step() => done,
             };
-            let wait = match step {
+            let pause = match handed_over {
                 Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
@@ -100,7 +100,7 @@ impl MeshWorker {
                 }
             };
             let timer = async {
-                match wait {
+                match pause {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
@@ -121,19 +121,13 @@ impl MeshWorker {
         }
         let (destination, lane) = (self.destination, self.lane);
         let now = Timestamp::now();
-        let next = self.database.run(move |store| {
-            store.transaction(|tx| match outbox_mesh::next(tx, destination, lane, now)? {
-                Some(row) => {
-                    mesh_report::submitted(tx, row.id, now)?;
-                    Ok(Ok(row))
-                }
-                None => Ok(Err(outbox_mesh::next_due(tx, destination, lane, now)?)),
-            })
-        });
+        let next = self
+            .database
+            .run(move |store| store.next_for_mesh(destination, lane, now));
         let row = match next.await? {
-            Ok(row) => row,
-            Err(Some(due)) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
-            Err(None) => return Ok(Step::Nothing),
+            NextMesh::Due(row) => row,
+            NextMesh::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
+            NextMesh::Nothing => return Ok(Step::Nothing),
         };
         let verdict = self.in_flight.add(row.id);
         let submission = Submission {

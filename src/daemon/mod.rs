@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::bridge::Bridge;
 use crate::config::{Config, Direction, Invites, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
@@ -30,7 +29,7 @@ use crate::model::{RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, Transacti
 use crate::radio::{Radio, RadioOptions};
 use crate::store::{self, Database, Store, meta, nodes};
 
-use account::Account;
+use account::{Account, FirstLogin};
 use event_loop::EventLoop;
 use ledger::Ledger;
 use queues::{Queues, Shared};
@@ -49,7 +48,9 @@ const SUBMISSIONS: usize = 8;
 /// # Errors
 ///
 /// What keeps it from starting, with the cure.
-pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitCode> {
+pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
+    let start = Timestamp::now();
+    let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
     let signals = Signals::listen()?;
     let mut supervisor = Supervisor::new(stop.clone());
@@ -60,13 +61,9 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
         warn!("{warning}");
     }
     let mut store = Store::open(&place.path)?;
-    let start = Timestamp::now();
-    let bridge = Bridge::new(config.clone(), None);
     let (ledger, waiting, known_nodes, last_accepted) = store
         .transaction(|tx| {
-            let days = config.database.keep_days;
-            let pairs = u32::try_from(config.database.msg_map.msgs_to_keep).unwrap_or(u32::MAX);
-            let ledger = Ledger::open(tx, bridge, days, pairs, start)?;
+            let ledger = Ledger::open(tx, &config, start)?;
             let known = nodes::all(tx, ledger.radio())?;
             Ok((
                 ledger,
@@ -125,6 +122,7 @@ pub async fn run(config: Config, home: Home, lock: Lock) -> anyhow::Result<ExitC
     let account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config),
+        login: FirstLogin::of(&config.matrix),
         lock,
         database,
         ledger,

@@ -13,53 +13,56 @@ use crate::store::Database;
 use super::ledger::Outcome;
 use super::mesh_worker::{InFlight, MeshWorker};
 use super::reports::Reports;
-use super::room_worker::{RoomWorker, SendToRoom};
+use super::room_worker::{RoomBell, RoomWorker, SendToRoom};
 use super::supervisor::Workers;
 
+/// Starts a worker for one key, with what wakes it.
+type Start<K, B> = Box<dyn Fn(K, Arc<B>) + Send + Sync>;
+
 /// Starts and wakes the workers.
-pub struct Queues {
-    start_room: Box<dyn Fn(OwnedRoomOrAliasId, Arc<Notify>) + Send + Sync>,
-    start_mesh: Box<dyn Fn((Destination, Lane), Arc<Notify>) + Send + Sync>,
-    rooms: HashMap<OwnedRoomOrAliasId, Arc<Notify>>,
+pub(super) struct Queues {
+    start_room: Start<OwnedRoomOrAliasId, RoomBell>,
+    start_mesh: Start<(Destination, Lane), Notify>,
+    rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     in_flight: InFlight,
     withdrawals: mpsc::Sender<OutboxId>,
 }
 
 /// What every worker shares.
-pub struct Shared<S> {
+pub(super) struct Shared<S> {
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// Who sends to rooms; `None` while no session is open.
-    pub sender: watch::Receiver<Option<S>>,
+    pub(super) sender: watch::Receiver<Option<S>>,
     /// The radio's pacer.
-    pub submissions: mpsc::Sender<Submission>,
+    pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready.
-    pub radio_ready: watch::Receiver<bool>,
+    pub(super) radio_ready: watch::Receiver<bool>,
     /// Where outcomes go.
-    pub reports: Reports,
+    pub(super) reports: Reports,
     /// Starts the workers' tasks.
-    pub workers: Workers,
+    pub(super) workers: Workers,
     /// Takes rows back from the pacer.
-    pub withdrawals: mpsc::Sender<OutboxId>,
+    pub(super) withdrawals: mpsc::Sender<OutboxId>,
     /// Ends them.
-    pub stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Queues {
     /// Makes them; no worker runs yet.
-    pub fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
+    pub(super) fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
         let shared = Arc::new(shared);
         let in_flight = InFlight::default();
         let withdrawals = shared.withdrawals.clone();
         let start_room = {
             let shared = Arc::clone(&shared);
-            Box::new(move |room, wake| {
+            Box::new(move |room, bell| {
                 let worker = RoomWorker {
                     room,
                     database: shared.database.clone(),
                     sender: shared.sender.clone(),
-                    wake,
+                    bell,
                     reports: shared.reports.clone(),
                 };
                 shared
@@ -95,26 +98,21 @@ impl Queues {
     }
 
     /// Returns the rows that the radio's pacer holds.
-    pub fn in_flight(&self) -> &InFlight {
+    pub(super) fn in_flight(&self) -> &InFlight {
         &self.in_flight
     }
 
     /// Wakes the workers of everything that a batch touched.
-    pub fn wake(&mut self, outcome: &Outcome) {
+    pub(super) fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
             // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
-            drop(self.withdrawals.try_send(*row));
+            let _ = self.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
-            let start = &self.start_room;
-            self.rooms
-                .entry(room.clone())
-                .or_insert_with(|| {
-                    let wake = Arc::new(Notify::new());
-                    start(room.clone(), Arc::clone(&wake));
-                    wake
-                })
-                .notify_one();
+            self.bell(room).news.notify_one();
+        }
+        for room in &outcome.changed {
+            self.bell(room).changed.notify_one();
         }
         for queue in &outcome.mesh {
             let start = &self.start_mesh;
@@ -127,5 +125,13 @@ impl Queues {
                 })
                 .notify_one();
         }
+    }
+    fn bell(&mut self, room: &OwnedRoomOrAliasId) -> &RoomBell {
+        let start = &self.start_room;
+        self.rooms.entry(room.clone()).or_insert_with(|| {
+            let bell = Arc::new(RoomBell::default());
+            start(room.clone(), Arc::clone(&bell));
+            bell
+        })
     }
 }

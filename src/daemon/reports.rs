@@ -6,28 +6,28 @@ use crate::model::SendReport;
 
 /// What became of a message, for the event loop.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     /// What became of it.
-    pub report: SendReport,
+    pub(super) report: SendReport,
     /// Told when it is committed.
-    pub committed: oneshot::Sender<()>,
+    pub(super) committed: oneshot::Sender<()>,
 }
 
 /// Hands reports to the event loop.
 #[derive(Debug, Clone)]
-pub struct Reports {
+pub(super) struct Reports {
     queue: mpsc::Sender<Report>,
 }
 
 impl Reports {
     /// Makes one that feeds `queue`.
-    pub fn new(queue: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(queue: mpsc::Sender<Report>) -> Self {
         Self { queue }
     }
 
     /// Hands over a report and waits until it is committed, or the event loop has ended: then the row goes on
     /// at the next start as if it had not been tried, under the same identifier.
-    pub async fn committed(&self, report: SendReport) {
+    pub(super) async fn committed(&self, report: SendReport) {
         let (told, committed) = oneshot::channel();
         if self
             .queue

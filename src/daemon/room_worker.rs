@@ -15,18 +15,16 @@ use crate::model::{
     OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
     TransactionId,
 };
-use crate::store::{Database, StoreError, outbox_room};
+use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
 use super::reports::Reports;
 
-/// A row that is due but cannot go yet is not looked at more often.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
 /// Sends one event to a room. The Matrix adapter does it; a test can.
-pub trait SendToRoom: Clone + Send + Sync + 'static {
+pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
     /// Sends `content` under `transaction`, and returns what became of it.
     fn send(
         &self,
@@ -37,26 +35,35 @@ pub trait SendToRoom: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = RoomOutcome> + Send;
 }
 
+/// Wakes a room's worker.
+#[derive(Debug, Default)]
+pub(super) struct RoomBell {
+    /// There may be something new in the table.
+    pub(super) news: Notify,
+    /// Something about the room has changed: what failed before may work now.
+    pub(super) changed: Notify,
+}
+
 /// What a room's worker needs.
-pub struct RoomWorker<S> {
+pub(super) struct RoomWorker<S> {
     /// Its room.
-    pub room: OwnedRoomOrAliasId,
+    pub(super) room: OwnedRoomOrAliasId,
     /// The tables.
-    pub database: Database,
+    pub(super) database: Database,
     /// Who sends; `None` while no session is open.
-    pub sender: watch::Receiver<Option<S>>,
-    /// Rung when there may be something new in the table.
-    pub wake: Arc<Notify>,
+    pub(super) sender: watch::Receiver<Option<S>>,
+    /// Wakes it.
+    pub(super) bell: Arc<RoomBell>,
     /// Where outcomes go.
-    pub reports: Reports,
+    pub(super) reports: Reports,
 }
 
 impl<S: SendToRoom> RoomWorker<S> {
     /// Works until `stop`; a send under way is waited for.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
-        loop {
-            let wait = match self.step(&mut backoff, &stop).await {
+        while !stop.is_cancelled() {
+            let pause = match self.step(&mut backoff, &stop).await {
                 Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
@@ -65,15 +72,17 @@ impl<S: SendToRoom> RoomWorker<S> {
                     Some(DATABASE_DELAY)
                 }
             };
-            let pause = async {
-                match wait {
+            // News do not shorten the wait after a failure.
+            let over = async {
+                match pause {
                     Some(wait) => tokio::time::sleep(wait).await,
-                    None => self.wake.notified().await,
+                    None => self.bell.news.notified().await,
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = pause => {}
+                () = self.bell.changed.notified() => backoff.reset(),
+                () = over => {}
             }
         }
     }
@@ -91,23 +100,9 @@ impl<S: SendToRoom> RoomWorker<S> {
             },
         };
         let room = self.room.clone();
-        let now = Timestamp::now();
-        let next = self.database.run(move |store| {
-            store.transaction(|tx| {
-                let found = outbox_room::next(tx, &room, None, 1, now)?;
-                let due = outbox_room::next_due(tx, &room, now)?;
-                Ok((found, due))
-            })
-        });
-        let (mut found, due) = next.await?;
-        for (row, error) in &found.refused {
-            error!(room = %self.room, outbox = %row, error, "a message cannot be sent and is given up");
-        }
-        let Some(row) = found.rows.pop() else {
-            return Ok(match due {
-                Some(due) => Step::Wait(due.since(now).max(SHORTEST_WAIT)),
-                None => Step::Nothing,
-            });
+        let next = self.database.run(move |store| store.next_for_room(&room));
+        let Some(row) = next.await? else {
+            return Ok(Step::Nothing);
         };
         let outcome = sender
             .send(
@@ -118,20 +113,20 @@ impl<S: SendToRoom> RoomWorker<S> {
             )
             .await;
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
-        let step = match &outcome {
+        let next = match &outcome {
             RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
                 backoff.reset();
                 Step::Sent
             }
             RoomOutcome::Retry { after, error } => {
-                let wait = after.unwrap_or_default().max(backoff.next());
+                let wait = after.unwrap_or_default().max(backoff.grow());
                 if backoff.failures() == 1 {
                     warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
                 }
                 Step::Wait(wait)
             }
             RoomOutcome::Parked { .. } => {
-                backoff.next();
+                backoff.grow();
                 Step::Wait(Backoff::LONGEST)
             }
         };
@@ -141,7 +136,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 outcome,
             })
             .await;
-        Ok(step)
+        Ok(next)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
 /// How long what is in flight may take to end after the first signal.
-pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long what keeps the books may take after that.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -17,7 +17,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// The end of a task before it is asked to, for whatever reason, stops the relay. Adapters that can fail and come back
 /// do so inside their own task.
-pub struct Supervisor {
+pub(super) struct Supervisor {
     stop: CancellationToken,
     finish: CancellationToken,
     tasks: JoinSet<&'static str>,
@@ -27,7 +27,7 @@ pub struct Supervisor {
 
 /// Why the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// It was asked to.
     Asked,
     /// A task ended that must not.
@@ -36,14 +36,18 @@ pub enum End {
 
 /// Starts tasks while the daemon runs.
 #[derive(Debug, Clone)]
-pub struct Workers {
+pub(super) struct Workers {
     tracker: TaskTracker,
     failed: CancellationToken,
 }
 
 impl Workers {
     /// Starts a task; if it panics the relay stops.
-    pub fn start(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn start(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         let failed = self.failed.clone();
         let task = self.tracker.spawn(work);
         self.tracker.spawn(async move {
@@ -57,7 +61,7 @@ impl Workers {
 
 impl Supervisor {
     /// Makes one whose tasks all end when `stop` is cancelled.
-    pub fn new(stop: CancellationToken) -> Self {
+    pub(super) fn new(stop: CancellationToken) -> Self {
         Self {
             stop,
             finish: CancellationToken::new(),
@@ -71,12 +75,12 @@ impl Supervisor {
     }
 
     /// Returns what starts tasks later.
-    pub fn workers(&self) -> Workers {
+    pub(super) fn workers(&self) -> Workers {
         self.workers.clone()
     }
 
     /// Starts a task without which the relay cannot go on; it ends when `stop` is cancelled.
-    pub fn essential(
+    pub(super) fn essential(
         &mut self,
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
@@ -88,7 +92,7 @@ impl Supervisor {
     }
 
     /// Starts a task that outlives the others, since they report to it; it ends when the token that `work` gets is cancelled.
-    pub fn last<F>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    pub(super) fn last<F>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -100,7 +104,7 @@ impl Supervisor {
     }
 
     /// Waits until a task ends or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
-    pub async fn run(mut self) -> End {
+    pub(super) async fn run(mut self) -> End {
         let end = tokio::select! {
             () = self.stop.cancelled() => End::Asked,
             () = self.workers.failed.cancelled() => End::Failed,

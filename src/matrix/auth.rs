@@ -9,11 +9,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::recovery::{self, Standing, Unlock};
 use super::server::{Server, ServerError};
-use super::session::{Files, FilesError, Made, Session};
-use super::{MatrixError, client, errors};
+use super::session::{FilesError, Made, Session};
+use super::{MatrixError, client, errors, recovery};
 use crate::config::Secret;
+
+pub use super::DeviceTrust;
+pub use super::recovery::{Identity, Standing, Unlock};
+pub use super::session::Files;
 
 /// What a login needs to know.
 #[derive(Debug)]

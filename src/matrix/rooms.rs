@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::Notify;
@@ -303,13 +304,21 @@ impl Rooms {
         mut servers: Vec<OwnedServerName>,
     ) -> Result<(), JoinProblem> {
         servers.extend(id.server_name().map(ToOwned::to_owned));
-        let join = self.client.join_room_by_id_or_alias(id.into(), &servers);
-        match timeout(JOIN_LIMIT, Box::pin(join)).await {
+        // Asks the server alone: the SDK's own join also changes what it knows of the room, and where that meets a sync
+        // answer, the room is taken for one of unknown state until somebody speaks in it.
+        let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
+        request.via = servers;
+        match timeout(
+            JOIN_LIMIT,
+            Box::pin(async { self.client.send(request).await }),
+        )
+        .await
+        {
             Ok(Ok(_)) => {
                 info!(room = %id, "room joined");
                 Ok(())
             }
-            Ok(Err(error)) => Err(JoinProblem::of(&error, self.client.user_id())),
+            Ok(Err(error)) => Err(JoinProblem::of(&error.into(), self.client.user_id())),
             Err(_) => Err(JoinProblem::Away),
         }
     }

@@ -16,7 +16,8 @@ pub use event::{
 };
 pub use ids::{
     ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId, RoomOrAliasId, TransactionId, UserId, waiting_event,
+    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
+    RoomOrAliasId, TransactionId, UserId, waiting_event,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,

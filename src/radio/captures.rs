@@ -68,8 +68,6 @@ pub(super) fn from_radio(name: &str) -> Vec<Frame> {
 }
 
 mod tests {
-    use std::time::Instant;
-
     use tokio_util::bytes::BytesMut;
     use tokio_util::codec::{Decoder as _, Encoder as _};
 
@@ -91,10 +89,7 @@ mod tests {
         let Some(to_radio::PayloadVariant::WantConfigId(nonce)) = question.payload_variant else {
             panic!("not the question: {question:?}")
         };
-        let start = Moment {
-            instant: Instant::now(),
-            wall: Timestamp(1_750_000_000_000),
-        };
+        let start = Moment::at(Timestamp(1_750_000_000_000));
         let mut session = Session::new(SessionOptions::default(), nonce, start.instant);
         let (mut codec, mut nodes) = (Codec::new(), NodeDb::default());
         let (mut outputs, mut received) = (Vec::new(), BytesMut::new());

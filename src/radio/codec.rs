@@ -356,6 +356,9 @@ mod tests {
     }
 
     proptest! {
+        // Making the bytes is what takes the time.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn frames_cut_anywhere_decode_the_same(
             parts in vec((harmless(), bytes(0..300)), 0..6),
@@ -385,20 +388,20 @@ mod tests {
         }
 
         #[test]
-        fn every_byte_of_anything_is_accounted_for(stream in bytes(0..2000), size in 1usize..50) {
+        fn every_byte_of_anything_is_accounted_for(stream in bytes(0..1200), size in 1usize..50) {
             let (frames, noise, skipped) = decode(stream.chunks(size));
             let framed: usize = frames.iter().map(|frame| frame.len() + HEADER).sum();
             prop_assert_eq!(framed + noise.len(), stream.len());
             prop_assert_eq!(skipped, noise.len() as u64);
             prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_LIMIT));
         }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn after_any_noise_a_frame_is_found_again_in_time(noise in bytes(0..600), payload in bytes(0..200)) {
+        fn after_any_noise_a_frame_is_found_again_in_time(
+            noise in bytes(0..600),
+            // Without a header inside: a stream of equal frames would be ambiguous.
+            payload in vec(prop_oneof![0u8..0x94, 0x95u8..=0xFF], 0..200),
+        ) {
             let (mut codec, mut now) = (Codec::new(), Instant::now());
             let mut buffer = BytesMut::from(noise.as_slice());
             let mut found = false;

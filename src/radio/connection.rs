@@ -191,7 +191,7 @@ impl Connection {
         self.write(&WAKE).await
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await

@@ -23,3 +23,14 @@ impl Moment {
         }
     }
 }
+
+#[cfg(test)]
+impl Moment {
+    /// For tests: any moment with that wall-clock time.
+    pub(super) fn at(wall: Timestamp) -> Self {
+        Self {
+            instant: Instant::now(),
+            wall,
+        }
+    }
+}

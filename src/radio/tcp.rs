@@ -50,3 +50,52 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_TRIES)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::codec::Item;
+    use super::super::connection::{Connection, Wire};
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_go_both_ways_over_a_socket_set_up_for_radios() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut wire = Wire::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port,
+        };
+        let mut ours = wire.connect().await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let mut theirs = Connection::over(accepted);
+        ours.send(b"question").await.unwrap();
+        theirs.send(b"answer").await.unwrap();
+        assert_eq!(
+            theirs.receive().await.unwrap(),
+            Item::Frame(b"question".as_slice().into())
+        );
+        assert_eq!(
+            ours.receive().await.unwrap(),
+            Item::Frame(b"answer".as_slice().into())
+        );
+        drop(theirs);
+        assert!(matches!(ours.receive().await, Err(ConnectionError::Closed)));
+
+        let stream = connect("localhost", port).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE_AFTER);
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_listens_is_named() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let error = connect("127.0.0.1", port).await.unwrap_err();
+        let expected = format!("cannot connect to the radio at `127.0.0.1:{port}`");
+        assert_eq!(error.to_string(), expected);
+    }
+}

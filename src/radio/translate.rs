@@ -409,6 +409,7 @@ mod tests {
     const BOB: NodeNum = NodeNum(0xB0B0_B002);
     const NOW: Timestamp = Timestamp(1_750_000_000_000);
     const NOW_SECONDS: u32 = 1_750_000_000;
+    const DAY: u32 = 86_400;
 
     fn data(port: i32, payload: &[u8]) -> proto::Data {
         proto::Data {
@@ -592,7 +593,6 @@ mod tests {
             };
             (NOW.0 - text.heard_at.0) / 1000
         };
-        const DAY: u32 = 86_400;
         assert_eq!(heard(NOW_SECONDS - 600, false), 600);
         assert_eq!(heard(NOW_SECONDS - 3 * DAY, false), 0);
         assert_eq!(heard(NOW_SECONDS - 3 * DAY, true), i64::from(3 * DAY));

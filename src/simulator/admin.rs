@@ -78,3 +78,81 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Answer, Harness, answers, content, packets};
+    use super::*;
+    use crate::radio::proto::{
+        from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient,
+    };
+
+    fn ask(harness: &mut Harness, id: u32, question: Admin, want_ack: bool) -> Vec<ToClient> {
+        let question = AdminMessage {
+            payload_variant: Some(question),
+            ..AdminMessage::default()
+        };
+        let packet = MeshPacket {
+            to: harness.own(),
+            want_ack,
+            ..harness.packet(id, PortNum::AdminApp, &question.encode_to_vec())
+        };
+        harness.tell(FromClient::Packet(packet))
+    }
+
+    #[test]
+    fn the_clock_is_unset_until_the_client_sets_it() {
+        let mut harness = Harness::live(3);
+        let frames = harness.hear(r#"{"text": "early"}"#);
+        assert_eq!(packets(&frames)[0].rx_time, 0);
+        let frames = ask(&mut harness, 7, Admin::SetTimeOnly(1_800_000_000), true);
+        let own = harness.own();
+        let acknowledged = [
+            Answer::Status(0),
+            Answer::Routing {
+                from: own,
+                error: 0,
+            },
+        ];
+        assert_eq!(answers(&frames, 7), acknowledged);
+        harness.now += std::time::Duration::from_secs(5);
+        let frames = harness.hear(r#"{"text": "later"}"#);
+        assert_eq!(packets(&frames)[0].rx_time, 1_800_000_005);
+        let frames = ask(&mut harness, 8, Admin::SetTimeOnly(1_800_000_000), false);
+        assert_eq!(answers(&frames, 8), [Answer::Status(0)]);
+    }
+
+    #[test]
+    fn a_question_is_answered_with_its_id_and_a_queue_status_of_the_answers_own() {
+        let mut harness = Harness::live(3);
+        let frames = ask(&mut harness, 7, Admin::GetOwnerRequest(true), false);
+        let answer = packets(&frames)[0];
+        assert_eq!(content(answer).request_id, 7);
+        let message = AdminMessage::decode(content(answer).payload.as_slice()).unwrap();
+        let Some(Admin::GetOwnerResponse(user)) = message.payload_variant else {
+            panic!("{message:?}");
+        };
+        assert_eq!(user.long_name, "Simulated radio");
+        assert_eq!(answers(&frames, answer.id), [Answer::Status(0)]);
+    }
+
+    #[test]
+    fn a_packet_to_the_radio_itself_is_acknowledged_at_once_and_not_echoed() {
+        let mut harness = Harness::live(3);
+        let text = MeshPacket {
+            to: harness.own(),
+            ..harness.text(7, "note to self")
+        };
+        let frames = harness.tell(FromClient::Packet(text));
+        assert_eq!(frames.len(), 2);
+        let own = harness.own();
+        let acknowledged = [
+            Answer::Status(0),
+            Answer::Routing {
+                from: own,
+                error: 0,
+            },
+        ];
+        assert_eq!(answers(&frames, 7), acknowledged);
+    }
+}

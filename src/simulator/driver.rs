@@ -165,7 +165,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.client.is_some() && self.closing_at.is_none() {
             self.take_frames(now);
         }
-        if self.side.take_close() && self.client.is_some() {
+        if self.side.take_close(now) && self.client.is_some() {
             self.closing_at = Some(now + LAST_BYTES);
         }
         if self.half_open {
@@ -274,7 +274,10 @@ impl<P: Port, S: Side> Driver<P, S> {
     fn break_link(&mut self, fault: &Fault, now: Instant) -> io::Result<()> {
         match fault {
             Fault::Split { on } => self.wire.set_split(*on),
-            Fault::Join { ms } => self.wire.set_join(Duration::from_millis(*ms)),
+            Fault::Join { on, ms } => {
+                self.wire
+                    .set_join(Duration::from_millis(if *on { *ms } else { 0 }));
+            }
             Fault::Away { seconds } | Fault::Reboot { seconds } => {
                 self.port.set_shut(true)?;
                 self.away_until = Some(now + Duration::from_secs(*seconds));

@@ -60,9 +60,13 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
-    /// Frames are held back for that long and written in one piece; 0 ends it.
+    /// Frames are held back for a while and written in one piece.
     Join {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
         /// How long.
+        #[serde(default = "a_moment")]
         ms: u64,
     },
     /// Nobody repeats what the radio says, and nobody answers it.
@@ -216,6 +220,10 @@ fn one() -> u32 {
 
 fn five() -> u64 {
     5
+}
+
+fn a_moment() -> u64 {
+    200
 }
 
 /// `PKI_UNKNOWN_PUBKEY`: the addressee does not have our key.

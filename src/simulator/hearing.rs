@@ -61,8 +61,8 @@ impl Machine {
         if time != 0 {
             node.last_heard = time;
         }
-        if say.name.is_some() || say.short.is_some() {
-            node.rename(say.name.as_deref(), say.short.as_deref());
+        let named = say.name.is_some() || say.short.is_some();
+        if named && node.rename(say.name.as_deref(), say.short.as_deref()) {
             let user = node
                 .user
                 .as_ref()
@@ -209,4 +209,129 @@ fn payload(say: &Say) -> Result<Option<Vec<u8>>, String> {
         ));
     }
     Ok(Some(payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Harness, content, packets};
+    use super::*;
+    use crate::radio::proto::from_radio::PayloadVariant as ToClient;
+
+    fn one(frames: &[ToClient]) -> &MeshPacket {
+        match packets(frames).as_slice() {
+            [packet] => packet,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_text_of_a_neighbour_looks_as_on_a_real_radio() {
+        let mut harness = Harness::live(3);
+        let frames =
+            harness.hear(r#"{"channel": 1, "text": "hi", "id": 9, "snr": 5.5, "rssi": -71}"#);
+        let packet = one(&frames);
+        assert_eq!((packet.from, packet.to), (harness.neighbour(0), u32::MAX));
+        assert_eq!((packet.id, packet.channel), (9, 1));
+        assert_eq!((packet.hop_start, packet.hop_limit), (3, 3));
+        assert_eq!((packet.rx_snr, packet.rx_rssi), (5.5, -71));
+        assert_eq!(content(packet).bitfield, Some(0));
+        assert!(!packet.want_ack && packet.priority == 0);
+    }
+
+    #[test]
+    fn hops_mqtt_and_consent_are_told() {
+        let mut harness = Harness::live(3);
+        let frames =
+            harness.hear(r#"{"text": "x", "hops": 5, "via_mqtt": true, "ok_to_mqtt": true}"#);
+        let packet = one(&frames);
+        assert_eq!(packet.hop_start - packet.hop_limit, 5);
+        assert!(packet.via_mqtt);
+        assert_eq!(content(packet).bitfield, Some(1));
+    }
+
+    #[test]
+    fn a_direct_message_to_the_radio_is_on_channel_0_and_names_its_senders_key() {
+        let mut harness = Harness::live(3);
+        let own = harness.own();
+        let frames = harness.hear(&format!(r#"{{"text": "psst", "channel": 1, "to": {own}}}"#));
+        let packet = one(&frames);
+        assert!(packet.pki_encrypted);
+        assert_eq!((packet.channel, packet.public_key.len()), (0, 32));
+    }
+
+    #[test]
+    fn a_direct_message_between_others_is_not_shown() {
+        let mut harness = Harness::live(3);
+        let other = harness.neighbour(1);
+        assert_eq!(
+            harness.hear(&format!(r#"{{"text": "psst", "to": {other}}}"#)),
+            []
+        );
+    }
+
+    #[test]
+    fn a_text_typed_on_the_radio_comes_from_its_own_number() {
+        let mut harness = Harness::live(3);
+        let own = harness.own();
+        let frames = harness.hear(&format!(r#"{{"from": {own}, "text": "typed"}}"#));
+        let packet = one(&frames);
+        assert_eq!((packet.from, packet.rx_snr), (own, 0.0));
+    }
+
+    #[test]
+    fn a_new_name_is_told_before_the_text_and_only_once() {
+        let mut harness = Harness::live(3);
+        let line = r#"{"from": "!00000063", "name": "Summit", "short": "SMT", "text": "up here"}"#;
+        let frames = harness.hear(line);
+        let ports: Vec<i32> = packets(&frames)
+            .into_iter()
+            .map(|packet| content(packet).portnum)
+            .collect();
+        assert_eq!(ports, [4, 1]);
+        let user = User::decode(content(packets(&frames)[0]).payload.as_slice()).unwrap();
+        assert_eq!(
+            (user.id.as_str(), user.short_name.as_str()),
+            ("!00000063", "SMT")
+        );
+        assert_eq!(harness.hear(line).len(), 1);
+        assert_eq!(
+            harness
+                .hear(r#"{"from": "!00000063", "name": "Valley"}"#)
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_no_packet_can_carry_is_refused() {
+        let mut harness = Harness::live(3);
+        let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(234));
+        for (line, reason) in [
+            (
+                r#"{"channel": 8, "text": "x"}"#,
+                "channel 8 is out of range",
+            ),
+            (r#"{"hops": 8, "text": "x"}"#, "at most 7"),
+            (r#"{"channel": 0}"#, "nothing to say"),
+            (r#"{"text": "x", "hex": "00"}"#, "not both"),
+            (long.as_str(), "234 bytes"),
+        ] {
+            let say = serde_json::from_str(line).unwrap();
+            let error = harness.machine.hear(&say, harness.now).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert_eq!(harness.frames(), []);
+    }
+
+    #[test]
+    fn a_packet_without_a_key_stays_encrypted_and_names_a_hash_for_its_channel() {
+        let mut harness = Harness::live(3);
+        let frames = harness.hear(r#"{"text": "secret", "encrypted": true}"#);
+        let packet = one(&frames);
+        assert_eq!(packet.channel, 70);
+        assert!(matches!(
+            packet.payload_variant,
+            Some(PayloadVariant::Encrypted(_))
+        ));
+    }
 }

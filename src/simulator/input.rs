@@ -91,13 +91,19 @@ impl FromStr for Command {
 }
 
 fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(input)? else {
-        return Ok(None);
-    };
-    if text == "^all" {
-        return Ok(Some(NodeNum::BROADCAST));
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Node {
+        Text(String),
+        Number(u32),
+        Absent(()),
     }
-    text.parse().map(Some).map_err(de::Error::custom)
+    match Node::deserialize(input)? {
+        Node::Text(text) if text == "^all" => Ok(Some(NodeNum::BROADCAST)),
+        Node::Text(text) => text.parse().map(Some).map_err(de::Error::custom),
+        Node::Number(number) => Ok(Some(NodeNum(number))),
+        Node::Absent(()) => Ok(None),
+    }
 }
 
 /// Reads bytes that are written as hexadecimal text.

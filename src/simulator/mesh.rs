@@ -164,8 +164,9 @@ impl SimulatedNode {
             .filter(|key| !key.is_empty())
     }
 
-    /// Gives the node another name.
-    pub fn rename(&mut self, long: Option<&str>, short: Option<&str>) {
+    /// Gives the node another name; returns whether anything changed.
+    pub fn rename(&mut self, long: Option<&str>, short: Option<&str>) -> bool {
+        let before = self.user.clone();
         let num = self.num;
         let user = self.user.get_or_insert_with(|| User {
             id: num.to_string(),
@@ -181,6 +182,7 @@ impl SimulatedNode {
         if let Some(short) = short {
             short.clone_into(&mut user.short_name);
         }
+        self.user != before
     }
 }
 

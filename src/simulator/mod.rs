@@ -7,9 +7,14 @@
 
 mod admin;
 mod air;
+#[cfg(test)]
+mod captures;
+mod condition;
 mod driver;
 mod fault;
 mod handshake;
+#[cfg(test)]
+mod harness;
 mod hearing;
 mod hex;
 mod input;

@@ -95,3 +95,245 @@ impl Port for PipePort {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinSet;
+    use tokio_util::bytes::BytesMut;
+    use tokio_util::codec::{Decoder, Encoder};
+
+    use super::*;
+    use crate::radio::codec::{Codec, Item, WAKE};
+    use crate::radio::proto::{
+        FromRadio, Heartbeat, Message, ToRadio, from_radio::PayloadVariant as ToClient,
+        mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
+    };
+    use crate::simulator::{Machine, Mesh};
+
+    /// A radio, its driver, and one client of it.
+    struct Bench {
+        radio: PipeRadio,
+        drivers: JoinSet<io::Result<()>>,
+    }
+
+    struct TestClient {
+        pipe: DuplexStream,
+        codec: Codec,
+        input: BytesMut,
+        noise: usize,
+    }
+
+    impl Bench {
+        fn start() -> Self {
+            let machine = Machine::new(Mesh::new(1, 3), 1, Instant::now());
+            let (radio, driver) = radio(machine, 1);
+            let mut drivers = JoinSet::new();
+            drivers.spawn(driver);
+            Self { radio, drivers }
+        }
+
+        async fn client(&self) -> TestClient {
+            let mut client = TestClient {
+                pipe: self.radio.connect().await.unwrap(),
+                codec: Codec::new(),
+                input: BytesMut::new(),
+                noise: 0,
+            };
+            client.pipe.write_all(&WAKE).await.unwrap();
+            client.configure(42).await;
+            client
+        }
+
+        async fn does(&self, line: &str) {
+            self.radio
+                .commands
+                .send(line.parse().unwrap())
+                .await
+                .unwrap();
+        }
+    }
+
+    impl TestClient {
+        async fn tell(&mut self, variant: FromClient) {
+            let message = ToRadio {
+                payload_variant: Some(variant),
+            };
+            let mut bytes = BytesMut::new();
+            self.codec
+                .encode(message.encode_to_vec().as_slice(), &mut bytes)
+                .unwrap();
+            self.pipe.write_all(&bytes).await.unwrap();
+        }
+
+        /// Returns the next frame that holds something; `None` at the end.
+        async fn next(&mut self) -> Option<ToClient> {
+            loop {
+                match self.codec.decode(&mut self.input).unwrap() {
+                    Some(Item::Frame(frame)) => {
+                        let message = FromRadio::decode(frame).ok();
+                        if let Some(variant) = message.and_then(|message| message.payload_variant) {
+                            return Some(variant);
+                        }
+                    }
+                    Some(Item::Log(bytes)) => self.noise += bytes.len(),
+                    None if self.pipe.read_buf(&mut self.input).await.unwrap() == 0 => return None,
+                    None => {}
+                }
+            }
+        }
+
+        async fn configure(&mut self, nonce: u32) {
+            self.tell(FromClient::WantConfigId(nonce)).await;
+            while self.next().await.unwrap() != ToClient::ConfigCompleteId(nonce) {}
+        }
+
+        /// Returns the next text.
+        async fn text(&mut self) -> String {
+            loop {
+                if let ToClient::Packet(packet) = self.next().await.unwrap()
+                    && let Some(Body::Decoded(data)) = packet.payload_variant
+                    && data.portnum == 1
+                {
+                    return String::from_utf8(data.payload).unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn texts_come_through_noise_split_and_joined_frames() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        for (fault, text) in [
+            (r#"{"fault": "garbage", "bytes": 200}"#, "after noise —é"),
+            (
+                r#"{"fault": "garbage", "hex": "949494c3ffff94"}"#,
+                "after false headers",
+            ),
+            (
+                r#"{"fault": "log", "text": "INFO | booting"}"#,
+                "after a line of the log",
+            ),
+            (r#"{"fault": "frame"}"#, "after an empty frame"),
+            (
+                r#"{"fault": "frame", "hex": "ffffff"}"#,
+                "after a broken frame",
+            ),
+            (r#"{"fault": "split"}"#, "byte by byte"),
+            (r#"{"fault": "join"}"#, "in one piece"),
+        ] {
+            bench.does(fault).await;
+            bench.does(text).await;
+            assert_eq!(client.text().await, text);
+        }
+        assert_eq!(client.noise, 200 + 7 + 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_500_texts_comes_in_order_and_once() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        let send = async {
+            for number in 0..500 {
+                bench.does(&format!("text {number}")).await;
+            }
+        };
+        let receive = async {
+            for number in 0..500 {
+                assert_eq!(client.text().await, format!("text {number}"));
+            }
+        };
+        tokio::join!(send, receive);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_client_evicts_the_first_and_starts_blank() {
+        let bench = Bench::start();
+        let mut first = bench.client().await;
+        let mut second = bench.client().await;
+        while first.next().await.is_some() {}
+        bench.does("for the second").await;
+        assert_eq!(second.text().await, "for the second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_open_link_neither_answers_nor_ends_and_loses_what_is_written() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        bench.does(r#"{"fault": "half_open"}"#).await;
+        bench.does("lost").await;
+        client
+            .tell(FromClient::Heartbeat(Heartbeat { nonce: 2 }))
+            .await;
+        let silence = tokio::time::timeout(Duration::from_mins(5), client.text()).await;
+        assert!(silence.is_err());
+        let mut next = bench.client().await;
+        bench.does("heard").await;
+        assert_eq!(next.text().await, "heard");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_that_is_away_hangs_up_until_it_is_back() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        bench.does(r#"{"fault": "away", "seconds": 30}"#).await;
+        while client.next().await.is_some() {}
+        let mut refused = bench.radio.connect().await.unwrap();
+        assert_eq!(refused.read(&mut [0; 8]).await.unwrap(), 0);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        bench.does("back").await;
+        let mut client = bench
+            .radio
+            .connect()
+            .await
+            .map(|pipe| TestClient {
+                pipe,
+                codec: Codec::new(),
+                input: BytesMut::new(),
+                noise: 0,
+            })
+            .unwrap();
+        client.configure(7).await;
+        assert_eq!(client.text().await, "back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_can_end_in_the_middle_of_a_frame() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        bench.does(r#"{"fault": "close", "mid_frame": true}"#).await;
+        while client.next().await.is_some() {}
+        assert_eq!(&client.input[..2], [0x94, 0xC3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_radio_makes_the_client_wait() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        bench.does(r#"{"fault": "stall"}"#).await;
+        // The fault overtakes nothing: the text behind it is the sign that it is in force.
+        bench.does("stalled").await;
+        assert_eq!(client.text().await, "stalled");
+        let flood = vec![0; 100_000];
+        let writing = client.pipe.write_all(&flood);
+        assert!(
+            tokio::time::timeout(Duration::from_mins(1), writing)
+                .await
+                .is_err()
+        );
+        bench.does(r#"{"fault": "stall", "on": false}"#).await;
+        client.pipe.write_all(&flood).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopped_driver_ends_and_the_client_with_it() {
+        let mut bench = Bench::start();
+        let mut client = bench.client().await;
+        bench.radio.stop.cancel();
+        bench.drivers.join_next().await.unwrap().unwrap().unwrap();
+        while client.next().await.is_some() {}
+    }
+}

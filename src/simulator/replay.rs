@@ -22,12 +22,15 @@ use super::side::Side;
 /// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
 #[derive(Debug)]
 pub struct Replay {
-    moments: Vec<Moment>,
-    /// Where the recording stands.
+    /// The recorded connections. The first is the one that is played, or comes next.
+    connections: VecDeque<Vec<Moment>>,
+    /// Where it stands.
     next: usize,
     /// The moment to which the recording's times are bound: (its time, when it was).
     bound: (Duration, Instant),
     connected: bool,
+    /// A client has heard some of it.
+    begun: bool,
     started: Instant,
     answers: VecDeque<ToClient>,
     nonce: u32,
@@ -37,13 +40,14 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Makes one; each client hears it from the beginning.
+    /// Makes one. Each client hears the next recorded connection, and after the last the first again.
     pub fn new(moments: Vec<Moment>, now: Instant) -> Self {
         Self {
-            moments,
+            connections: by_connection(moments),
             next: 0,
             bound: (Duration::ZERO, now),
             connected: false,
+            begun: false,
             started: now,
             answers: VecDeque::new(),
             nonce: 0,
@@ -51,6 +55,10 @@ impl Replay {
             wants_close: false,
             reports: VecDeque::new(),
         }
+    }
+
+    fn moment(&self) -> Option<&Moment> {
+        self.connections.front()?.get(self.next)
     }
 
     fn rewind(&mut self, now: Instant) {
@@ -62,7 +70,7 @@ impl Replay {
 
     /// Returns the frame of the client for which the recording waits.
     fn awaited(&self) -> Option<FromClient> {
-        match &self.moments.get(self.next)?.what {
+        match &self.moment()?.what {
             What::ToRadio(frame) => ToRadio::decode(frame.as_slice()).ok()?.payload_variant,
             What::FromRadio(_) | What::Closed => None,
         }
@@ -70,15 +78,15 @@ impl Replay {
 
     /// Goes on behind the frame for which it waited.
     fn go_on(&mut self, now: Instant) {
-        if let Some(moment) = self.moments.get(self.next) {
-            self.bound = (moment.at, now);
+        if let Some(at) = self.moment().map(|moment| moment.at) {
+            self.bound = (at, now);
             self.next += 1;
         }
     }
 
     /// Returns when the next moment that is the radio's is due.
     fn due(&self) -> Option<Instant> {
-        let moment = self.moments.get(self.next)?;
+        let moment = self.moment()?;
         let (bound_to, at) = &self.bound;
         match moment.what {
             What::FromRadio(_) | What::Closed => Some(*at + moment.at.saturating_sub(*bound_to)),
@@ -146,6 +154,10 @@ impl Replay {
 
 impl Side for Replay {
     fn on_connect(&mut self, now: Instant) {
+        if self.begun {
+            self.connections.rotate_left(1);
+        }
+        self.begun = true;
         self.rewind(now);
         self.connected = true;
         self.wants_close = false;
@@ -197,11 +209,11 @@ impl Side for Replay {
         if !self.connected || self.due()? > now {
             return None;
         }
-        let what = self.moments.get(self.next)?.what.clone();
+        let what = self.moment()?.what.clone();
         self.next += 1;
         match what {
             What::FromRadio(frame) => {
-                let is_last = self.adapt(&frame);
+                let adapted = self.adapt(&frame);
                 if let Ok(FromRadio {
                     payload_variant: Some(ToClient::ConfigCompleteId(_)),
                     ..
@@ -210,7 +222,7 @@ impl Side for Replay {
                     self.reports
                         .push_back(Report::Client(Connection::Configured));
                 }
-                Some(is_last)
+                Some(adapted)
             }
             What::Closed => {
                 self.connected = false;
@@ -222,7 +234,7 @@ impl Side for Replay {
         }
     }
 
-    fn take_close(&mut self) -> bool {
+    fn take_close(&mut self, _now: Instant) -> bool {
         std::mem::take(&mut self.wants_close)
     }
 
@@ -254,6 +266,23 @@ impl Side for Replay {
     }
 }
 
+/// Cuts a recording where connections end.
+fn by_connection(moments: Vec<Moment>) -> VecDeque<Vec<Moment>> {
+    let mut connections = VecDeque::new();
+    let mut connection = Vec::new();
+    for moment in moments {
+        let ends = moment.what == What::Closed;
+        connection.push(moment);
+        if ends {
+            connections.push_back(std::mem::take(&mut connection));
+        }
+    }
+    if !connection.is_empty() {
+        connections.push_back(connection);
+    }
+    connections
+}
+
 fn accepted(packet: u32) -> ToClient {
     ToClient::QueueStatus(QueueStatus {
         res: 0,
@@ -266,4 +295,143 @@ fn accepted(packet: u32) -> ToClient {
 /// Returns whether that changed anything.
 fn replace(value: &mut u32, new: u32) -> bool {
     std::mem::replace(value, new) != new
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::radio::proto::{Data, PortNum};
+    use crate::simulator::recording;
+
+    fn chat(now: Instant) -> Replay {
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures/chat.a.jsonl");
+        Replay::new(recording::read(&path).unwrap(), now)
+    }
+
+    fn tell(replay: &mut Replay, variant: FromClient, now: Instant) {
+        let message = ToRadio {
+            payload_variant: Some(variant),
+        };
+        replay.on_to_radio(&message.encode_to_vec(), now);
+    }
+
+    /// Takes all that comes until the replay waits for its client.
+    fn frames(replay: &mut Replay, now: &mut Instant) -> Vec<ToClient> {
+        let mut frames = Vec::new();
+        loop {
+            while let Some(frame) = replay.next_frame(*now) {
+                let message = FromRadio::decode(frame.as_slice()).unwrap();
+                frames.extend(message.payload_variant);
+            }
+            match replay.deadline() {
+                Some(at) => *now = at.max(*now),
+                None => return frames,
+            }
+        }
+    }
+
+    fn text(id: u32) -> FromClient {
+        FromClient::Packet(MeshPacket {
+            id,
+            payload_variant: Some(Body::Decoded(Data {
+                portnum: i32::from(PortNum::TextMessageApp),
+                payload: b"mine".to_vec(),
+                ..Data::default()
+            })),
+            ..MeshPacket::default()
+        })
+    }
+
+    #[test]
+    fn a_recording_waits_for_its_client_and_speaks_of_the_clients_own_nonce_and_ids() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        replay.on_connect(now);
+        assert_eq!(frames(&mut replay, &mut now), []);
+        tell(&mut replay, FromClient::WantConfigId(4242), now);
+        let told = frames(&mut replay, &mut now);
+        assert!(matches!(told.first(), Some(ToClient::MyInfo(_))));
+        assert!(told.contains(&ToClient::ConfigCompleteId(4242)));
+        tell(&mut replay, text(777), now);
+        let told = frames(&mut replay, &mut now);
+        let mut statuses = told.iter().filter_map(|frame| match frame {
+            ToClient::QueueStatus(status) => Some(status.mesh_packet_id),
+            _ => None,
+        });
+        assert_eq!(statuses.next(), Some(777));
+        let contents: Vec<&Data> = told
+            .iter()
+            .filter_map(|frame| match frame {
+                ToClient::Packet(packet) => Some(super::super::harness::content(packet)),
+                _ => None,
+            })
+            .collect();
+        let acknowledged: Vec<u32> = contents.iter().map(|data| data.request_id).collect();
+        let targets: Vec<u32> = contents.iter().map(|data| data.reply_id).collect();
+        assert_eq!(acknowledged, [777, 0, 0]);
+        assert_eq!(targets, [0, 777, 777]);
+        tell(&mut replay, FromClient::Disconnect(true), now);
+        assert!(replay.take_close(now));
+    }
+
+    #[test]
+    fn what_the_recorded_client_did_not_do_is_answered_as_a_radio_would() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        replay.on_connect(now);
+        tell(
+            &mut replay,
+            FromClient::Heartbeat(crate::radio::proto::Heartbeat { nonce: 2 }),
+            now,
+        );
+        assert_eq!(frames(&mut replay, &mut now), [accepted(0)]);
+        tell(&mut replay, text(5), now);
+        assert_eq!(frames(&mut replay, &mut now), [accepted(5)]);
+    }
+
+    #[test]
+    fn each_client_hears_the_next_connection_and_after_the_last_the_first_again() {
+        let mut now = Instant::now();
+        let connection = |nonce: u8| {
+            [
+                What::ToRadio(vec![0x18, nonce]),
+                What::FromRadio(vec![0x10, nonce]),
+                What::FromRadio(vec![0x38, nonce]),
+                What::Closed,
+            ]
+        };
+        let moments = [connection(1), connection(2)]
+            .into_iter()
+            .flatten()
+            .map(|what| Moment {
+                at: Duration::ZERO,
+                what,
+            });
+        let mut replay = Replay::new(moments.collect(), now);
+        for marker in [1, 2, 1] {
+            replay.on_connect(now);
+            tell(&mut replay, FromClient::WantConfigId(9), now);
+            assert_eq!(replay.next_frame(now), Some(vec![0x10, marker]));
+            assert_eq!(
+                frames(&mut replay, &mut now),
+                [ToClient::ConfigCompleteId(9)]
+            );
+        }
+    }
+
+    #[test]
+    fn a_client_that_asks_again_hears_it_from_the_beginning() {
+        let mut now = Instant::now();
+        let mut replay = chat(now);
+        for _ in 0..2 {
+            replay.on_connect(now);
+            tell(&mut replay, FromClient::WantConfigId(1), now);
+            assert!(frames(&mut replay, &mut now).len() > 40);
+        }
+        tell(&mut replay, FromClient::WantConfigId(2), now);
+        assert!(frames(&mut replay, &mut now).contains(&ToClient::ConfigCompleteId(2)));
+    }
 }

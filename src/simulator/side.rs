@@ -28,7 +28,7 @@ pub trait Side {
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>>;
 
     /// Takes the wish to close the connection.
-    fn take_close(&mut self) -> bool;
+    fn take_close(&mut self, now: Instant) -> bool;
 
     /// Takes the next thing to tell about the client.
     fn next_report(&mut self) -> Option<Report>;

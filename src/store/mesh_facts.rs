@@ -176,3 +176,160 @@ pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>
         |row| Ok((destination(row)?, row.get("lane")?)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeNum, RadioPayload};
+    use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
+    use crate::store::outbox_mesh::{NewMeshMessage, insert};
+    use crate::store::samples::*;
+
+    fn bob() -> crate::model::OwnedUserId {
+        source("$any:example.org", "").sender
+    }
+
+    fn room_id() -> crate::model::OwnedRoomId {
+        source("$any:example.org", "").room
+    }
+
+    #[test]
+    fn what_waits_is_counted_by_room_and_by_destination_until_the_radio_took_it() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            let expected = MeshWaiting {
+                destination: CHANNEL,
+                count: 2,
+                oldest: NOON,
+            };
+            assert_eq!(waiting(tx)?, [expected]);
+            submit_next(tx, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id())?, 1);
+            let other = RoomId::parse("!other:example.org").unwrap();
+            assert_eq!(waiting_of_room(tx, &other)?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_persons_packets_are_counted_by_the_messages_own_time() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(sent_by(tx, &bob(), NOON)?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), later(59))?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), later(60))?, (0, 2));
+            assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
+            let alice = UserId::parse("@alice:example.org").unwrap();
+            assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_never_goes_on_the_air_does_not_count_against_its_sender() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            withdraw(tx, &room_id(), &event("$one:example.org"))?;
+            assert_eq!(sent_by(tx, &bob(), NOON)?, (0, 0));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_echo_is_recognised_by_what_we_sent_and_by_what_was_written() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let expected = [("Bob[M]: hello".to_owned(), "hello".to_owned())];
+            assert_eq!(recent_texts(tx, CHANNEL, NOON)?, expected);
+            assert_eq!(recent_texts(tx, CHANNEL, later(1))?, []);
+            submitted(tx, rows[0].0, later(900))?;
+            accepted(tx, rows[0].0, later(901))?;
+            assert_eq!(recent_texts(tx, CHANNEL, later(901))?, expected);
+            assert_eq!(recent_texts(tx, Destination::Direct(NodeNum(1)), NOON)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_emoji_on_a_packet_are_known_unless_they_never_got_there() {
+        on_empty(|tx| {
+            let put = |emoji: &str, reaction: &str, expires| {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane: Lane::Reaction,
+                    parts: &[RadioPayload::Tapback {
+                        emoji: emoji.to_owned(),
+                        target: PacketId(7),
+                    }],
+                    source: Some(&source(reaction, emoji)),
+                    not_before: None,
+                    expires,
+                };
+                insert(tx, &message, NOON)
+            };
+            put("👍", "$a:example.org", later(600))?;
+            put("👍", "$b:example.org", later(600))?;
+            put("🎉", "$c:example.org", later(600))?;
+            put("😱", "$d:example.org", later(1))?;
+            let no_channel = put("🦊", "$e:example.org", later(600))?;
+            withdraw(tx, &room_id(), &event("$c:example.org"))?;
+            expire(tx, later(1))?;
+            submitted(tx, no_channel[0].0, NOON)?;
+            refused(tx, no_channel[0].0, no_channel[0].1, "no such channel")?;
+            assert_eq!(tapbacks(tx, CHANNEL, PacketId(7))?, ["👍"]);
+            assert_eq!(tapbacks(tx, CHANNEL, PacketId(8))?, Vec::<String>::new());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_further_picture_finds_the_newest_text_that_is_not_due_yet() {
+        on_empty(|tx| {
+            let find = |now| newest_waiting_of(tx, &room_id(), &bob(), now);
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            assert_eq!(find(NOON)?, None);
+            let when = When {
+                not_before: Some(later(10)),
+                ..NOW
+            };
+            let rows = accept_for_mesh(tx, "$two:example.org", &["[image]"], when)?;
+            assert_eq!(find(NOON)?, Some((rows[0].0, "[image]".to_owned())));
+            assert_eq!(find(later(10))?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_the_radio_was_asked_to_take_is_found_by_its_event() {
+        on_empty(|tx| {
+            let one = event("$one:example.org");
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
+            submitted(tx, rows[0].0, NOON)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, [rows[0].0]);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_tells_its_message_and_its_queue_even_after_it_was_refused() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let (id, packet) = rows[0];
+            submitted(tx, id, NOON)?;
+            refused(tx, id, packet, "too long")?;
+            let message = (source("$one:example.org", "hello"), Lane::Message);
+            assert_eq!(message_of(tx, id)?, Some(message));
+            assert_eq!(queue_of(tx, id)?, Some((CHANNEL, Lane::Message)));
+            assert_eq!(message_of(tx, OutboxId(999))?, None);
+            assert_eq!(queue_of(tx, OutboxId(999))?, None);
+            Ok(())
+        });
+    }
+}

@@ -108,7 +108,8 @@ pub fn retry(
     error: &str,
 ) -> Result<Retried, StoreError> {
     let row = tx.first(
-        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 1",
+        // Up to `Unknown`: a radio can refuse after all what it had taken.
+        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
         (id, packet),
         |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
     )?;
@@ -175,7 +176,8 @@ pub fn state(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshState>, StoreError>
 /// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END WHERE state = 1",
+        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END
+         WHERE state <= 1 AND state = 1",
         (),
     )
 }
@@ -201,4 +203,177 @@ fn change(
         )?;
     }
     Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PacketId;
+    use crate::store::message_map;
+    use crate::store::samples::*;
+
+    #[test]
+    fn a_packet_goes_from_waiting_to_heard() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            assert!(submitted(tx, id, NOON)?);
+            assert!(!submitted(tx, id, NOON)?);
+            assert!(accepted(tx, id, later(1))?);
+            assert!(!accepted(tx, id, later(2))?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Accepted));
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            assert!(!outcome(tx, id, MeshState::Unheard)?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Heard));
+            assert_eq!(submit_next(tx, NOON)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_last_acceptance_is_kept_for_the_pace() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, later(3))?;
+            assert_eq!(meta::last_acceptance(tx)?, Some(later(3)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_retry_under_the_same_id_changes_nothing_else() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let retried = retry(tx, id, packet, later(5), false, "queue full")?;
+            assert_eq!(retried, Retried::Waits(packet));
+            let row = submit_next(tx, later(5))?.unwrap();
+            assert_eq!((row.packet, row.attempts), (packet, 1));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn every_id_that_was_tried_leads_to_the_message() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let Retried::Waits(second) = retry(tx, id, first, NOON, true, "too fast")? else {
+                panic!("it waits");
+            };
+            assert_ne!(first, second);
+            for packet in [first, second] {
+                assert!(message_map::is_own_packet(tx, RADIO, packet)?);
+                let pairs = message_map::by_packet(tx, RADIO, CHANNEL, packet)?;
+                assert_eq!(pairs[0].event, Some(event("$one:example.org")));
+            }
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].packet, second);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_the_radio_took_and_then_refused_for_now_is_sent_again() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            let retried = retry(tx, id, first, NOON, true, "rate limit")?;
+            assert!(
+                matches!(retried, Retried::Waits(next) if next != first),
+                "{retried:?}"
+            );
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_late_report_under_an_old_id_sends_nothing_twice() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            retry(tx, id, first, NOON, true, "no answer")?;
+            assert_eq!(
+                retry(tx, id, first, NOON, true, "no answer")?,
+                Retried::Late
+            );
+            assert_eq!(refused(tx, id, first, "no channel")?, []);
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            // The first try had worked after all.
+            assert!(accepted(tx, id, NOON)?);
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(retry(tx, id, first, NOON, false, "late")?, Retried::Late);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_refused_part_takes_the_parts_behind_it_along_and_leaves_other_messages() {
+        on_empty(|tx| {
+            let parts = ["1/3", "2/3", "3/3"];
+            let rows = accept_for_mesh(tx, "$one:example.org", &parts, NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
+            submitted(tx, rows[0].0, NOON)?;
+            accepted(tx, rows[0].0, NOON)?;
+            submitted(tx, rows[1].0, NOON)?;
+            let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
+            let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
+            assert_eq!(parts, [1, 2]);
+            assert_eq!(ended[0].source, Some(source("$one:example.org", "hello")));
+            // Only the part that was sent can be answered.
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
+            assert_eq!(packets, [rows[0].1]);
+            assert_eq!(
+                submit_next(tx, NOON)?.unwrap().message.payload,
+                payload("next")
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_can_be_refused_after_it_was_taken() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(refused(tx, id, packet, "no channel")?.len(), 1);
+            assert_eq!(refused(tx, id, packet, "no channel")?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_in_flight_when_the_relay_died_goes_again_under_the_same_id() {
+        on_empty(|tx| {
+            let (_, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submit_next(tx, NOON)?;
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(recover(tx)?, 1);
+            assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_nobody_answered_is_found_after_its_time() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(
+                unanswered(tx, NOON - std::time::Duration::from_secs(1))?,
+                []
+            );
+            assert_eq!(unanswered(tx, NOON)?, [id]);
+            assert!(outcome(tx, id, MeshState::Unknown)?);
+            assert_eq!(unanswered(tx, NOON)?, []);
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            Ok(())
+        });
+    }
 }

@@ -102,11 +102,13 @@ pub fn rewrite(
 ///
 /// When the database fails.
 pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
-    let rows = ended_rows(
+    // Without ORDER BY, which would make SQLite walk through everything that was ever sent.
+    let mut rows = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1 ORDER BY id",
+        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1",
         [now],
     )?;
+    rows.sort_by_key(|row| row.id);
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Expired)?;
     }
@@ -180,4 +182,147 @@ pub(super) fn ended_rows(
             source: read_source(row)?,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Lane;
+    use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
+    use crate::store::outbox_mesh::UNKNOWN_RADIO;
+    use crate::store::samples::*;
+    use crate::store::{message_map, outbox_mesh};
+
+    fn here() -> crate::model::OwnedRoomId {
+        source("$any:example.org", "").room
+    }
+
+    #[test]
+    fn a_redaction_takes_back_all_parts_that_wait_and_their_pairs() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
+            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
+            assert_eq!(taken.len(), 2);
+            assert_eq!(message_map::by_event(tx, &event("$one:example.org"))?, []);
+            let next = submit_next(tx, NOON)?.unwrap();
+            assert_eq!(next.message.payload, payload("next"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn nobody_takes_back_what_was_written_in_another_room() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            let other = RoomId::parse("!other:example.org").unwrap();
+            assert_eq!(withdraw(tx, &other, &event("$one:example.org"))?, []);
+            assert!(submit_next(tx, NOON)?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_taken_back_while_the_radio_has_it_is_not_tried_again() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            let (id, packet) = rows[0];
+            submitted(tx, id, NOON)?;
+            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
+            assert_eq!(taken.len(), 1);
+            let retried = retry(tx, id, packet, NOON, true, "too fast")?;
+            assert_eq!(retried, Retried::Withdrawn);
+            assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
+
+            let (id, _) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            withdraw(tx, &here(), &event("$two:example.org"))?;
+            recover(tx)?;
+            assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_ban_takes_back_what_its_target_wrote_in_that_room() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            let alice = UserId::parse("@alice:example.org").unwrap();
+            assert_eq!(withdraw_sender(tx, &here(), &alice)?, []);
+            let bob = source("$one:example.org", "").sender;
+            assert_eq!(withdraw_sender(tx, &here(), &bob)?.len(), 1);
+            assert_eq!(submit_next(tx, NOON)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_text_can_be_changed_until_the_radio_may_know_it() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["helo"], NOW)?[0];
+            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].text, "hello!");
+            let row = submit_next(tx, NOON)?.unwrap();
+            assert_eq!(row.message.payload, payload("hello!"));
+            assert_eq!(
+                row.source.map(|source| source.text).as_deref(),
+                Some("hello!")
+            );
+
+            assert!(!rewrite(tx, id, &payload("late"), None)?);
+            // The radio may have sent this id: another text under it would be dropped as a copy.
+            retry(tx, id, packet, NOON, false, "link lost")?;
+            assert!(!rewrite(tx, id, &payload("late"), None)?);
+            submit_next(tx, NOON)?;
+            retry(tx, id, packet, NOON, true, "too fast")?;
+            assert!(rewrite(tx, id, &payload("in time"), None)?);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_too_old_expires_and_names_its_message() {
+        on_empty(|tx| {
+            let soon = When {
+                expires: later(10),
+                ..NOW
+            };
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["old"], soon)?[0];
+            accept_for_mesh(tx, "$two:example.org", &["new"], NOW)?;
+            assert_eq!(next_expiry(tx)?, Some(later(10)));
+            assert_eq!(expire(tx, later(9))?, []);
+            let expired = expire(tx, later(10))?;
+            assert_eq!(expired.len(), 1);
+            assert_eq!(expired[0].id, id);
+            assert_eq!(expired[0].source, Some(source("$one:example.org", "hello")));
+            assert_eq!(expire(tx, later(10))?, []);
+            assert_eq!(next_expiry(tx)?, Some(NOW.expires));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_accepted_without_a_radio_belongs_to_the_first_that_comes() {
+        on_empty(|tx| {
+            let message = outbox_mesh::NewMeshMessage {
+                radio: UNKNOWN_RADIO,
+                destination: CHANNEL,
+                lane: Lane::Message,
+                parts: &[payload("hello")],
+                source: Some(&source("$one:example.org", "hello")),
+                not_before: None,
+                expires: NOW.expires,
+            };
+            let (_, packet) = outbox_mesh::insert(tx, &message, NOON)?[0];
+            adopt_radio(tx, RADIO)?;
+            adopt_radio(tx, RADIO)?;
+            assert!(message_map::is_own_packet(tx, RADIO, packet)?);
+            assert!(!message_map::is_own_packet(tx, UNKNOWN_RADIO, packet)?);
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].sender, RADIO);
+            assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
 }

@@ -153,3 +153,115 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
         at: row.get("at")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelIndex, Lane, RadioPayload};
+    use crate::store::outbox_mesh::{self, NewMeshMessage};
+    use crate::store::outbox_room;
+    use crate::store::samples::*;
+
+    #[test]
+    fn a_packet_finds_its_pair_at_once_and_its_event_once_it_is_sent() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 7, "hello")?;
+            let waiting = by_packet(tx, RADIO, CHANNEL, PacketId(7))?;
+            assert_eq!(waiting, [pair_of(ROOM, 7, "hello")]);
+            outbox_room::sent(tx, id, Some(&event("$one:example.org")))?;
+            let expected = MessagePair {
+                event: Some(event("$one:example.org")),
+                ..pair_of(ROOM, 7, "hello")
+            };
+            assert_eq!(
+                by_packet(tx, RADIO, CHANNEL, PacketId(7))?,
+                std::slice::from_ref(&expected)
+            );
+            assert_eq!(by_event(tx, &event("$one:example.org"))?, [expected]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_is_found_only_where_it_was_sent_but_whoever_sent_it() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 7, "hello")?;
+            let other = Destination::Channel(ChannelIndex::try_from(1).unwrap());
+            assert_eq!(by_packet(tx, RADIO, other, PacketId(7))?, []);
+            assert_eq!(
+                by_packet(tx, RADIO, Destination::Direct(ALICE), PacketId(7))?,
+                []
+            );
+            assert_eq!(by_packet(tx, NodeNum(99), CHANNEL, PacketId(7))?.len(), 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_newest_pair_comes_first_and_those_of_this_radio_before_others() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 7, "first")?;
+            accept_for_room(tx, "!other:example.org", 7, "second")?;
+            let elsewhere = pair_of(ROOM, 7, "another mesh");
+            insert(tx, NodeNum(99), &elsewhere, Link::Room(OutboxId(0)))?;
+            let texts: Vec<String> = by_packet(tx, RADIO, CHANNEL, PacketId(7))?
+                .into_iter()
+                .map(|pair| pair.text)
+                .collect();
+            assert_eq!(texts, ["second", "first", "another mesh"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_part_of_a_message_has_a_pair_with_its_event() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2 a", "2/2 b"], NOW)?;
+            let pairs = by_event(tx, &event("$one:example.org"))?;
+            let found: Vec<(PacketId, u8)> =
+                pairs.iter().map(|pair| (pair.packet, pair.part)).collect();
+            assert_eq!(found, [(rows[1].1, 1), (rows[0].1, 0)]);
+            for (_, packet) in rows {
+                assert!(is_own_packet(tx, RADIO, packet)?);
+                assert!(!is_own_packet(tx, NodeNum(99), packet)?);
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_answer_of_our_own_and_a_tapback_have_no_pair_but_their_ids_are_ours() {
+        on_empty(|tx| {
+            let tapback = [RadioPayload::Tapback {
+                emoji: "👍".to_owned(),
+                target: PacketId(7),
+            }];
+            let answer = [payload("This node is a bridge")];
+            let reaction = source("$reaction:example.org", "👍");
+            for (parts, source) in [(&tapback, Some(&reaction)), (&answer, None)] {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane: Lane::Reaction,
+                    parts,
+                    source,
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                for (_, packet) in outbox_mesh::insert(tx, &message, NOON)? {
+                    assert_eq!(by_packet(tx, RADIO, CHANNEL, packet)?, []);
+                    assert!(is_own_packet(tx, RADIO, packet)?);
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_event_without_a_pair_is_unknown() {
+        on_empty(|tx| {
+            assert_eq!(by_event(tx, &event("$none:example.org"))?, []);
+            Ok(())
+        });
+    }
+}

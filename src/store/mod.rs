@@ -20,6 +20,8 @@ pub mod outbox_room;
 mod parked;
 pub mod retention;
 mod room_content;
+#[cfg(test)]
+mod samples;
 pub mod seen;
 mod thread;
 pub mod told;
@@ -28,11 +30,14 @@ mod workers;
 use std::path::Path;
 use std::time::Duration;
 
-use file::Found;
 use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
     TransactionBehavior,
 };
+
+use crate::config;
+
+use file::Found;
 
 pub use error::StoreError;
 pub use mesh_state::MeshState;
@@ -40,7 +45,7 @@ pub use thread::{Database, DatabaseEnd};
 pub use workers::NextMesh;
 
 /// Marks the file as ours: `RLAY`.
-pub const APPLICATION_ID: u32 = 0x524C_4159;
+pub const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
@@ -55,6 +60,8 @@ const STATEMENTS: usize = 128;
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    /// Commits do not wait for the disk just now.
+    relaxed: bool,
 }
 
 impl Store {
@@ -130,7 +137,10 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate(&mut connection)?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            relaxed: false,
+        })
     }
 
     /// Runs `work` in one transaction and commits it: when this returns, what was written is on the disk. If `work` or
@@ -143,6 +153,24 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.wait_for_disk(true)?;
+        self.commit(work)
+    }
+
+    /// Runs `work` in one transaction whose commit does not wait for the disk: it survives the end of this process, but
+    /// a power cut can take it back. For notes without which nothing is lost and nothing sent under another identifier.
+    fn note<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.wait_for_disk(false)?;
+        self.commit(work)
+    }
+
+    fn commit<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -151,6 +179,15 @@ impl Store {
         })?;
         transaction.commit()?;
         Ok(result)
+    }
+
+    fn wait_for_disk(&mut self, wait: bool) -> Result<(), StoreError> {
+        if self.relaxed == wait {
+            let mode = if wait { "full" } else { "normal" };
+            self.connection.pragma_update(None, "synchronous", mode)?;
+            self.relaxed = !wait;
+        }
+        Ok(())
     }
 }
 
@@ -278,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_waits_for_the_disk_again_after_one_that_did_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&path_in(&directory)).unwrap();
+        let mode = |tx: &Tx<'_>| {
+            let mode = tx
+                .connection
+                .pragma_query_value(None, "synchronous", |row| row.get(0));
+            Ok::<i64, StoreError>(mode?)
+        };
+        assert_eq!(store.transaction(mode).unwrap(), 2);
+        assert_eq!(store.note(mode).unwrap(), 1);
+        assert_eq!(store.note(mode).unwrap(), 1);
+        assert_eq!(store.transaction(mode).unwrap(), 2);
+    }
+
+    #[test]
     fn the_mark_stands_in_the_file_even_if_the_log_beside_it_is_lost() {
         let directory = tempfile::tempdir().unwrap();
         let path = path_in(&directory);
@@ -332,6 +385,44 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&path_in(&directory)).unwrap();
+        let long = "x".repeat(100_000);
+        let batch = |tx: &Tx<'_>| {
+            told::remember(tx, "short", Timestamp(9))?;
+            told::remember(tx, &long, Timestamp(9))
+        };
+        store
+            .connection
+            .pragma_update(None, "max_page_count", 1)
+            .unwrap();
+        let error = store.transaction(batch).unwrap_err();
+        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        let is_told = store.transaction(|tx| told::is_told(tx, "short", Timestamp(1)));
+        assert!(!is_told.unwrap());
+        store
+            .connection
+            .pragma_update(None, "max_page_count", 10_000)
+            .unwrap();
+        store.transaction(batch).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_another_program_holds_is_an_error_that_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let mut store = Store::open(&path).unwrap();
+        store.connection.busy_timeout(Duration::ZERO).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mark = |tx: &Tx<'_>| told::remember(tx, "a", Timestamp(9));
+        assert!(matches!(store.transaction(mark), Err(StoreError::Busy(_))));
+        other.execute_batch("ROLLBACK").unwrap();
+        store.transaction(mark).unwrap();
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::model::{
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, tapbacks, waiting,
-    waiting_of_room,
+    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_of,
+    tapbacks, waiting, waiting_of_room,
 };
 
 /// A message for the mesh that is to be accepted.
@@ -325,4 +325,266 @@ pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
         text: row.get("source_text")?,
         alert: row.get("alert")?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ChannelIndex;
+    use crate::store::mesh_report::{self, accepted, retry, submitted};
+    use crate::store::samples::*;
+    use crate::store::{MeshState, NextMesh, Store};
+
+    fn text_of(row: &MeshRow) -> &str {
+        match &row.message.payload {
+            RadioPayload::Text { text, .. } => text,
+            RadioPayload::Tapback { emoji, .. } => emoji,
+        }
+    }
+
+    fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+        Ok(next(tx, CHANNEL, Lane::Message, now)?.map(|row| text_of(&row).to_owned()))
+    }
+
+    #[test]
+    fn a_row_holds_everything_that_sending_needs() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
+            let expected = MeshRow {
+                id: rows[0].0,
+                packet: rows[0].1,
+                message: RadioMessage {
+                    destination: CHANNEL,
+                    lane: Lane::Message,
+                    payload: payload("Bob[M]: hello"),
+                },
+                part: (0, 1),
+                not_before: NOON,
+                expires: NOW.expires,
+                attempts: 0,
+                source: Some(source("$one:example.org", "hello")),
+                accepted_at: NOON,
+            };
+            assert_eq!(next(tx, CHANNEL, Lane::Message, NOON)?, Some(expected));
+            assert_ne!(rows[0].1, PacketId::NONE);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_destination_and_lane_has_its_own_queue() {
+        on_empty(|tx| {
+            let second = Destination::Channel(ChannelIndex::try_from(1).unwrap());
+            let direct = Destination::Direct(NodeNum::BROADCAST);
+            let all = [
+                (CHANNEL, Lane::Message),
+                (CHANNEL, Lane::Urgent),
+                (second, Lane::Message),
+                (direct, Lane::Message),
+            ];
+            for (destination, lane) in all {
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination,
+                    lane,
+                    parts: &[payload(&format!("{destination} {lane:?}"))],
+                    source: None,
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                insert(tx, &message, NOON)?;
+            }
+            for (destination, lane) in all {
+                let row = next(tx, destination, lane, NOON)?.unwrap();
+                assert_eq!(text_of(&row), format!("{destination} {lane:?}"));
+                assert_eq!(row.source, None);
+            }
+            let queues = queues(tx)?;
+            assert_eq!(queues.len(), all.len());
+            assert!(all.iter().all(|queue| queues.contains(queue)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_is_not_due_yet_holds_nobody_up() {
+        on_empty(|tx| {
+            let waits = When {
+                not_before: Some(later(10)),
+                ..NOW
+            };
+            accept_for_mesh(tx, "$one:example.org", &["later"], waits)?;
+            assert_eq!(next_text(tx, NOON)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(later(10)));
+            accept_for_mesh(tx, "$two:example.org", &["now"], NOW)?;
+            assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(NOON));
+            assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_failed_keeps_its_place() {
+        on_empty(|tx| {
+            let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["second"], NOW)?;
+            submit_next(tx, NOON)?;
+            retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
+            assert_eq!(next_text(tx, later(1))?, None);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, later(1))?,
+                Some(later(2))
+            );
+            assert_eq!(next_text(tx, later(2))?.as_deref(), Some("first"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_part_waits_until_the_one_before_it_was_taken() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            let first = submit_next(tx, NOON)?.unwrap();
+            assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
+            assert_eq!(next_text(tx, NOON)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, None);
+            accepted(tx, rows[0].0, NOON)?;
+            let second = submit_next(tx, NOON)?.unwrap();
+            assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_worthless_is_not_given_out() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?;
+            assert_eq!(next_text(tx, NOW.expires)?, None);
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOW.expires)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_wrote_holds_nothing_up() {
+        on_empty(|tx| {
+            let next_year = NOON + Duration::from_hours(24 * 365);
+            let when = When {
+                not_before: Some(next_year),
+                expires: next_year + Duration::from_hours(1),
+            };
+            accept_for_mesh(tx, "$one:example.org", &["hello"], when)?;
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(NOON));
+            assert_eq!(next_text(tx, NOON)?.as_deref(), Some("hello"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reference_to_a_packet_of_ours_follows_it_to_its_new_id() {
+        on_empty(|tx| {
+            let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
+            let answer = NewMeshMessage {
+                radio: RADIO,
+                destination: CHANNEL,
+                lane: Lane::Message,
+                parts: &[RadioPayload::Text {
+                    text: "answer".to_owned(),
+                    reply_to: Some(first[0].1),
+                }],
+                source: None,
+                not_before: None,
+                expires: NOW.expires,
+            };
+            insert(tx, &answer, NOON)?;
+            submit_next(tx, NOON)?;
+            retry(tx, first[0].0, first[0].1, NOON, true, "too fast")?;
+            let again = submit_next(tx, NOON)?.unwrap();
+            assert_ne!(again.packet, first[0].1);
+            accepted(tx, again.id, NOON)?;
+            let row = next(tx, CHANNEL, Lane::Message, NOON)?.unwrap();
+            assert_eq!(
+                row.message.payload,
+                RadioPayload::Text {
+                    text: "answer".to_owned(),
+                    reply_to: Some(again.packet),
+                }
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
+        let mut store = Store::in_memory().unwrap();
+        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        assert_eq!(ask(NOON), NextMesh::Nothing);
+        let mut store = Store::in_memory().unwrap();
+        let when = When {
+            not_before: Some(later(5)),
+            ..NOW
+        };
+        let rows = store
+            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], when))
+            .unwrap();
+        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        assert_eq!(ask(NOON), NextMesh::Later(later(5)));
+        assert!(matches!(ask(later(5)), NextMesh::Due(row) if row.id == rows[0].0));
+        assert_eq!(ask(later(5)), NextMesh::Nothing);
+        let state = store
+            .transaction(|tx| mesh_report::state(tx, rows[0].0))
+            .unwrap();
+        assert_eq!(state, Some(MeshState::Submitted));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_part_goes_out_once_and_in_order_whatever_fails(
+            messages in prop::collection::vec(1..4_usize, 1..8),
+            failures in prop::collection::vec(any::<(bool, bool)>(), 0..40),
+        ) {
+            let mut store = Store::in_memory().unwrap();
+            let (accepted_texts, taken) = store
+                .transaction(|tx| {
+                    let mut accepted_texts = Vec::new();
+                    for (message, parts) in messages.iter().enumerate() {
+                        let parts: Vec<String> =
+                            (0..*parts).map(|part| format!("{message}.{part}")).collect();
+                        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                        accept_for_mesh(tx, &format!("${message}:example.org"), &parts, NOW)?;
+                        accepted_texts.extend(parts.into_iter().map(str::to_owned));
+                    }
+                    let mut taken = Vec::new();
+                    let mut failures = failures.into_iter();
+                    let mut now = NOON;
+                    loop {
+                        let Some(row) = next(tx, CHANNEL, Lane::Message, now)? else {
+                            match next_due(tx, CHANNEL, Lane::Message, now)? {
+                                Some(due) => now = due,
+                                None => break,
+                            }
+                            continue;
+                        };
+                        assert!(submitted(tx, row.id, now)?);
+                        if let Some((true, new_id)) = failures.next() {
+                            let wait = now + Duration::from_secs(2);
+                            retry(tx, row.id, row.packet, wait, new_id, "busy")?;
+                        } else {
+                            accepted(tx, row.id, now)?;
+                            taken.push(text_of(&row).to_owned());
+                        }
+                    }
+                    Ok((accepted_texts, taken))
+                })
+                .unwrap();
+            prop_assert_eq!(accepted_texts, taken);
+        }
+    }
 }

@@ -212,7 +212,10 @@ pub fn rename_room(
 ) -> Result<(), StoreError> {
     let names = (alias.as_str(), room.as_str());
     tx.execute("UPDATE room_outbox SET room = ?2 WHERE room = ?1", names)?;
-    tx.execute("UPDATE message_pair SET room = ?2 WHERE room = ?1", names)?;
+    tx.execute(
+        "UPDATE message_pair SET room = ?2 WHERE room = ?1 AND substr(room, 1, 1) = '#'",
+        names,
+    )?;
     tx.execute("DELETE FROM parked WHERE room = ?1", [alias.as_str()])?;
     Ok(())
 }
@@ -288,4 +291,342 @@ fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, Stor
         attempts: row.attempts,
         accepted_at: row.accepted_at,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::samples::*;
+
+    const OTHER: &str = "!other:example.org";
+
+    fn text_of(row: &RoomRow) -> &str {
+        match &row.message.content {
+            RoomContent::Text { text, .. } => text,
+            RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => "",
+        }
+    }
+
+    fn reply(packet: u32) -> NewRoomRowOwned {
+        NewRoomRowOwned(text_for(ROOM, "reply"), (ALICE, PacketId(packet)))
+    }
+
+    struct NewRoomRowOwned(RoomMessage, (NodeNum, PacketId));
+
+    impl NewRoomRowOwned {
+        fn insert(&self, tx: &Tx<'_>) -> Result<OutboxId, StoreError> {
+            let row = NewRoomRow {
+                message: &self.0,
+                send_as: None,
+                pair: None,
+                target_packet: Some(self.1),
+            };
+            insert(tx, &row, NOON)
+        }
+    }
+
+    #[test]
+    fn a_row_keeps_its_transaction_id_for_every_try() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            let first = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!((first.id, first.attempts), (id, 0));
+            assert_eq!(first.message, text_for(ROOM, "hello"));
+            retry(tx, id, NOON, "502")?;
+            let second = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!(second.transaction, first.transaction);
+            assert_eq!(second.attempts, 1);
+            let other = accept_for_room(tx, OTHER, 1, "hello")?;
+            assert_ne!(
+                next(tx, &room(OTHER))?.unwrap().transaction,
+                first.transaction
+            );
+            assert!(id < other);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_was_sent_is_gone_and_a_second_report_changes_nothing() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            assert_eq!(room_of(tx, id)?, Some(room(ROOM)));
+            assert!(sent(tx, id, Some(&event("$one:example.org")))?);
+            assert!(!sent(tx, id, Some(&event("$two:example.org")))?);
+            assert!(!refuse(tx, id)?);
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            assert_eq!(room_of(tx, id)?, None);
+            assert_eq!(
+                message_map::by_event(tx, &event("$one:example.org"))?.len(),
+                1
+            );
+            assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_id_of_an_ended_row_is_never_given_again() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            refuse(tx, first)?;
+            assert!(accept_for_room(tx, ROOM, 2, "hello")? > first);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_event_of_ours_in_sync_finds_its_row_by_its_transaction_id() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            let transaction = next(tx, &room(ROOM))?.unwrap().transaction;
+            assert_eq!(
+                by_transaction(tx, transaction.as_str())?,
+                Some((id, room(ROOM)))
+            );
+            assert_eq!(by_transaction(tx, "another")?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_refused_row_lets_the_next_one_pass_and_leaves_no_pair() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "too large")?;
+            accept_for_room(tx, ROOM, 2, "next")?;
+            assert!(refuse(tx, first)?);
+            assert_eq!(text_of(&next(tx, &room(ROOM))?.unwrap()), "next");
+            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reply_to_a_message_that_waited_gets_its_event_just_before_sending() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            reply(1).insert(tx)?;
+            sent(tx, first, Some(&event("$one:example.org")))?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Text { reply_to: Some(target), .. } if target == "$one:example.org"
+            ));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reply_to_a_message_that_was_refused_becomes_a_plain_message() {
+        on_empty(|tx| {
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            reply(1).insert(tx)?;
+            refuse(tx, first)?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Text { reply_to: None, .. }
+            ));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reaction_finds_its_target_or_ends() {
+        on_empty(|tx| {
+            let reaction = |packet| {
+                let content = RoomContent::Reaction {
+                    target: event("$waiting:example.org"),
+                    key: "👍".to_owned(),
+                };
+                let room = room(ROOM);
+                NewRoomRowOwned(RoomMessage { room, content }, (ALICE, PacketId(packet)))
+            };
+            let first = accept_for_room(tx, ROOM, 1, "hello")?;
+            let lost = reaction(99).insert(tx)?;
+            let found = reaction(1).insert(tx)?;
+            sent(tx, first, Some(&event("$one:example.org")))?;
+            let row = next(tx, &room(ROOM))?.unwrap();
+            assert_eq!(row.id, found);
+            assert!(matches!(
+                row.message.content,
+                RoomContent::Reaction { target, .. } if target == "$one:example.org"
+            ));
+            assert_eq!(room_of(tx, lost)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_ends_alone() {
+        on_empty(|tx| {
+            let broken = accept_for_room(tx, ROOM, 1, "broken")?;
+            accept_for_room(tx, ROOM, 2, "next")?;
+            tx.execute(
+                "UPDATE room_outbox SET content = '{' WHERE id = ?1",
+                [broken],
+            )?;
+            assert_eq!(text_of(&next(tx, &room(ROOM))?.unwrap()), "next");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_reaction_that_the_server_had_already_ends_without_an_event() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "👍")?;
+            assert!(sent(tx, id, None)?);
+            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_parked_room_holds_up_nobody_else_and_a_parked_account_everybody() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 1, "hello")?;
+            accept_for_room(tx, OTHER, 1, "hello")?;
+            park(tx, Some(&room(ROOM)), "403", NOON)?;
+            park(tx, Some(&room(ROOM)), "403 again", later(60))?;
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            assert!(next(tx, &room(OTHER))?.is_some());
+            let expected = Parked {
+                room: Some(room(ROOM)),
+                error: "403 again".to_owned(),
+                since: NOON,
+            };
+            assert_eq!(parked(tx)?, [expected]);
+
+            park(tx, None, "401", NOON)?;
+            assert_eq!(next(tx, &room(OTHER))?, None);
+            assert_eq!(parked(tx)?[0].room, None);
+
+            assert!(unpark(tx, None)?);
+            assert!(!unpark(tx, None)?);
+            assert!(next(tx, &room(OTHER))?.is_some());
+            assert_eq!(next(tx, &room(ROOM))?, None);
+            unpark_all(tx)?;
+            assert!(next(tx, &room(ROOM))?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_for_an_alias_goes_to_its_room_in_the_order_of_acceptance() {
+        on_empty(|tx| {
+            let alias = room("#club:example.org");
+            accept_for_room(tx, alias.as_str(), 1, "one")?;
+            accept_for_room(tx, ROOM, 2, "two")?;
+            accept_for_room(tx, alias.as_str(), 3, "three")?;
+            park(tx, Some(&alias), "404", NOON)?;
+            rename_room(tx, &alias, &room(ROOM))?;
+            let mut texts = Vec::new();
+            while let Some(row) = next(tx, &room(ROOM))? {
+                texts.push(text_of(&row).to_owned());
+                sent(tx, row.id, Some(&event("$any:example.org")))?;
+            }
+            assert_eq!(texts, ["one", "two", "three"]);
+            assert_eq!(next(tx, &alias)?, None);
+            assert_eq!(parked(tx)?, []);
+            let pair = message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?;
+            assert_eq!(pair[0].room, room(ROOM));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_is_counted_by_room_with_its_oldest() {
+        on_empty(|tx| {
+            accept_for_room(tx, ROOM, 1, "hello")?;
+            accept_for_room(tx, ROOM, 2, "hello")?;
+            let expected = RoomWaiting {
+                room: room(ROOM),
+                count: 2,
+                oldest: NOON,
+            };
+            assert_eq!(waiting(tx)?, [expected]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_can_name_another_user_to_send_as() {
+        on_empty(|tx| {
+            let user = UserId::parse("@_mesh_a11ce000:example.org").unwrap();
+            let row = NewRoomRow {
+                message: &text_for(ROOM, "hello"),
+                send_as: Some(&user),
+                pair: None,
+                target_packet: None,
+            };
+            insert(tx, &row, NOON)?;
+            assert_eq!(next(tx, &room(ROOM))?.unwrap().send_as, Some(user));
+            Ok(())
+        });
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Accept(u8),
+        Try { room: u8, fails: bool },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..3_u8).prop_map(Step::Accept),
+            (0..3_u8, any::<bool>()).prop_map(|(room, fails)| Step::Try { room, fails }),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn each_room_gets_everything_once_and_in_order_whatever_fails(steps in steps()) {
+            let names = ["!a:example.org", "!b:example.org", "!c:example.org"];
+            let mut store = Store::in_memory().unwrap();
+            let (accepted, got) = store
+                .transaction(|tx| {
+                    let mut accepted: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+                    let mut got: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+                    let mut attempt = |name: &'static str, fails: bool| {
+                        let Some(row) = next(tx, &room(name))? else {
+                            return Ok::<_, StoreError>(false);
+                        };
+                        if fails {
+                            retry(tx, row.id, NOON, "502")?;
+                        } else {
+                            got.entry(name).or_default().push(text_of(&row).to_owned());
+                            sent(tx, row.id, Some(&event("$any:example.org")))?;
+                        }
+                        Ok(true)
+                    };
+                    for (number, step) in (1_u32..).zip(steps) {
+                        match step {
+                            Step::Accept(index) => {
+                                let name = names[usize::from(index)];
+                                let text = format!("text {number}");
+                                accept_for_room(tx, name, number, &text)?;
+                                accepted.entry(name).or_default().push(text);
+                            }
+                            Step::Try { room, fails } => {
+                                attempt(names[usize::from(room)], fails)?;
+                            }
+                        }
+                    }
+                    for name in names {
+                        while attempt(name, false)? {}
+                    }
+                    Ok((accepted, got))
+                })
+                .unwrap();
+            prop_assert_eq!(accepted, got);
+        }
+    }
 }

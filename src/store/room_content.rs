@@ -196,14 +196,14 @@ mod tests {
             })),
             suppress: true,
         };
-        let reaction = RoomContent::Reaction {
+        let like = RoomContent::Reaction {
             target: event("$one:example.org"),
             key: "👍".to_owned(),
         };
-        let redaction = RoomContent::Redaction {
+        let removal = RoomContent::Redaction {
             target: event("$one:example.org"),
         };
-        for content in [text, reaction, redaction] {
+        for content in [text, like, removal] {
             let json = to_json(&content).unwrap();
             assert_eq!(from_json(&json).unwrap(), content);
         }

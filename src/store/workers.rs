@@ -17,17 +17,18 @@ pub enum NextMesh {
 }
 
 impl Store {
-    /// Returns the row that is to be sent to a room next. A room's worker asks again only after that row's outcome is
-    /// stored.
+    /// Returns the row that is to be sent to a room next; writes nothing, normally. A room's worker asks again only after
+    /// that row's outcome is stored.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
-        self.transaction(|tx| outbox_room::next(tx, room))
+        self.commit(|tx| outbox_room::next(tx, room))
     }
 
-    /// Returns the row that is to be handed to the radio next for a destination and lane, and notes that it is.
+    /// Returns the row that is to be handed to the radio next for a destination and lane, and notes that it is. A power
+    /// cut can take the note back: then the row goes again under the same packet id, as it does after any other end.
     ///
     /// # Errors
     ///
@@ -38,7 +39,7 @@ impl Store {
         lane: Lane,
         now: Timestamp,
     ) -> Result<NextMesh, StoreError> {
-        self.transaction(|tx| {
+        self.note(|tx| {
             if let Some(row) = outbox_mesh::next(tx, to, lane, now)? {
                 mesh_report::submitted(tx, row.id, now)?;
                 return Ok(NextMesh::Due(Box::new(row)));
@@ -54,6 +55,6 @@ impl Store {
     ///
     /// When the database fails.
     pub fn sync_position(&mut self, account: &UserId) -> Result<Option<String>, StoreError> {
-        self.transaction(|tx| meta::sync_position(tx, account))
+        self.commit(|tx| meta::sync_position(tx, account))
     }
 }

@@ -6,8 +6,8 @@ use super::super::finding::{Wrong, quoted};
 use super::super::mmrelay;
 use super::super::section::Section;
 use super::super::values::{
-    Checked, boolean, choice, duration, list_of, node_num, one_or_list_of, port_num, secret,
-    some_duration, some_text, text_or_none, whole,
+    Checked, boolean, choice, choice_or_old_word, duration, list_of, node_num, one_or_list_of,
+    port_num, secret, some_duration, some_text, text_or_none, whole,
 };
 use super::super::yaml::Node;
 use super::super::{
@@ -27,18 +27,18 @@ const CONNECTION_TYPES: &[(&str, ConnectionType)] = &[
     ("tcp", ConnectionType::Tcp),
     ("serial", ConnectionType::Serial),
     ("ble", ConnectionType::Ble),
-    ("network", ConnectionType::Tcp),
 ];
+/// MMRelay's old word.
+const OLD_CONNECTION_TYPES: &[(&str, ConnectionType)] = &[("network", ConnectionType::Tcp)];
 const REACTION_STYLES: &[(&str, ReactionStyle)] = &[
     ("tapback", ReactionStyle::Tapback),
     ("text", ReactionStyle::Text),
 ];
 const SENSOR_TYPES: &[(&str, SensorType)] =
     &[("text", SensorType::Text), ("notice", SensorType::Notice)];
-const ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[
-    ("drop", EncryptedAction::Drop),
-    ("plugin_only", EncryptedAction::Drop),
-];
+const ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("drop", EncryptedAction::Drop)];
+/// MMRelay's word: there are no plugins to hand them to.
+const OLD_ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("plugin_only", EncryptedAction::Drop)];
 const OK_TO_MQTT: &[(&str, OkToMqtt)] = &[
     ("false", OkToMqtt::Off),
     ("public_rooms", OkToMqtt::PublicRooms),
@@ -101,7 +101,11 @@ pub(in super::super) fn meshtastic(mut section: Section<'_, '_>) -> Meshtastic {
 /// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
 fn connection(section: &mut Section<'_, '_>) -> Connection {
     let why = "is required: `tcp`, `serial` or `ble`";
-    let kind = section.required("connection_type", why, choice(CONNECTION_TYPES));
+    let kind = section.required(
+        "connection_type",
+        why,
+        choice_or_old_word(CONNECTION_TYPES, OLD_CONNECTION_TYPES),
+    );
     let mut port = Connection::TCP_PORT;
     section.set("port", &mut port, whole(1..=65_535, ""));
     let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
@@ -148,7 +152,7 @@ fn from_the_mesh(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
         &mut it.packet_routing.disabled_portnums,
         &ports,
     );
-    let actions = choice(ENCRYPTED_ACTIONS);
+    let actions = choice_or_old_word(ENCRYPTED_ACTIONS, OLD_ENCRYPTED_ACTIONS);
     routing.set(
         "encrypted_action",
         &mut it.packet_routing.encrypted_action,

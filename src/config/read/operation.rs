@@ -6,7 +6,8 @@ use super::super::finding::Wrong;
 use super::super::mmrelay;
 use super::super::section::Section;
 use super::super::values::{
-    Checked, boolean, choice, one_word, size, some_duration, some_text, truth, whole,
+    Checked, boolean, choice, choice_or_old_word, one_word, size, some_duration, some_text, truth,
+    whole,
 };
 use super::super::yaml::Node;
 use super::super::{Component, Database, Health, Level, LogFormat, Logging};
@@ -18,9 +19,9 @@ const LEVELS: &[(&str, Level)] = &[
     ("debug", Level::Debug),
     ("trace", Level::Trace),
     ("off", Level::Off),
-    ("warning", Level::Warn),
-    ("critical", Level::Error),
 ];
+/// MMRelay's words.
+const OLD_LEVELS: &[(&str, Level)] = &[("warning", Level::Warn), ("critical", Level::Error)];
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const COMPONENTS: &[(&str, Component)] = &[
     ("radio", Component::Radio),
@@ -64,7 +65,7 @@ pub(in super::super) fn health(mut section: Section<'_, '_>) -> Health {
 pub(in super::super) fn logging(mut section: Section<'_, '_>) -> Logging {
     mmrelay::take_logging(&mut section);
     let mut logging = Logging::default();
-    section.set("level", &mut logging.level, choice(LEVELS));
+    section.set("level", &mut logging.level, level);
     section.set("format", &mut logging.format, choice(FORMATS));
     section.set("log_to_file", &mut logging.log_to_file, boolean);
     section.set("filename", &mut logging.filename, path);
@@ -93,12 +94,16 @@ pub(in super::super) fn logging(mut section: Section<'_, '_>) -> Logging {
     logging
 }
 
+fn level(node: &Node) -> Checked<Level> {
+    choice_or_old_word(LEVELS, OLD_LEVELS)(node)
+}
+
 /// Returns a component's level; `true` is `debug`, `false` silence.
 fn debug_level(node: &Node) -> Checked<Level> {
     match truth(one_word(node)?) {
         Some(true) => Ok(Level::Debug),
         Some(false) => Ok(Level::Off),
-        None => choice(LEVELS)(node),
+        None => level(node),
     }
 }
 

@@ -121,6 +121,7 @@ CREATE INDEX message_pair_event ON message_pair (event) WHERE event IS NOT NULL;
 CREATE INDEX message_pair_packet ON message_pair (packet);
 CREATE INDEX message_pair_room_outbox ON message_pair (room_outbox) WHERE room_outbox IS NOT NULL;
 CREATE INDEX message_pair_mesh_outbox ON message_pair (mesh_outbox) WHERE mesh_outbox IS NOT NULL;
+CREATE INDEX message_pair_alias ON message_pair (room) WHERE substr(room, 1, 1) = '#';
 CREATE INDEX message_pair_at ON message_pair (at);
 
 -- What each radio told of the nodes of its mesh.

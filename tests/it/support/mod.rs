@@ -1,6 +1,6 @@
 //! The real parts that the tests are made of: a homeserver, a Matrix user, a radio, the relay, and the scene that joins them.
 
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod process;
 pub(crate) mod radio;
 pub(crate) mod relay;

@@ -41,7 +41,8 @@ static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
 pub(crate) struct Radio {
     port: u16,
     input: ChildStdin,
-    output: Lines,
+    /// The lines that it writes.
+    pub(crate) output: Lines,
     program: Child,
 }
 
@@ -211,7 +212,8 @@ impl Radio {
         self.output.text()
     }
 
-    async fn write(&mut self, line: &Value) {
+    /// Hands it a line, and does not wait until it has read it.
+    pub(crate) async fn write(&mut self, line: &Value) {
         let line = format!("{line}\n");
         self.input
             .write_all(line.as_bytes())
@@ -222,7 +224,7 @@ impl Radio {
 }
 
 /// Returns the packet of a line that says that the radio took one from its client.
-fn transmitted(line: &str) -> Option<Value> {
+pub(crate) fn transmitted(line: &str) -> Option<Value> {
     let mut line: Value = serde_json::from_str(line).ok()?;
     let refused =
         ["refused", "rate_limited", "duplicate", "lost", "local"].contains(&line["fate"].as_str()?);
@@ -238,7 +240,7 @@ pub(crate) fn id_of(packet: &Value) -> u32 {
 impl Drop for Radio {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("--- the radio wrote:\n{}", self.log());
+            eprintln!("--- the radio wrote:\n{}", self.log());
         }
     }
 }

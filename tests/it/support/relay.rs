@@ -91,9 +91,14 @@ impl Home {
 
     /// Starts the daemon.
     pub(crate) fn spawn(&self) -> Relay {
+        self.spawn_with(&["--log-level", "debug"])
+    }
+
+    /// Starts the daemon with these arguments.
+    pub(crate) fn spawn_with(&self, arguments: &[&str]) -> Relay {
         let mut program = self
             .command()
-            .args(["--log-level", "debug"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -158,11 +163,13 @@ impl Relay {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self
-            .program
-            .id()
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        kill_process(pid.expect("the relay runs"), signal).expect("the relay takes signals");
+        kill_process(self.pid(), signal).expect("the relay takes signals");
+    }
+
+    /// Returns its process.
+    pub(crate) fn pid(&self) -> Pid {
+        let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
+        pid.and_then(Pid::from_raw).expect("the relay runs")
     }
 
     /// Waits until it ends by itself.
@@ -176,7 +183,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("--- the relay logged:\n{}", self.log());
+            eprintln!("--- the relay logged:\n{}", self.log());
         }
     }
 }

@@ -136,6 +136,8 @@ impl Stage {
         let relay = home.start().await;
         for room in &rooms {
             alice.sees_join(room, &bot).await;
+            // Only then it knows what kind of room this is.
+            relay.logs(&format!("room joined room={room} name=")).await;
         }
         Scene {
             relay,

@@ -1,0 +1,126 @@
+//! The figures: series of measurements in, one JSON object a line out.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Measurements of the same thing, in milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Series(Vec<f64>);
+
+impl Series {
+    /// Adds a measurement.
+    pub(crate) fn add(&mut self, took: Duration) {
+        self.0.push(took.as_secs_f64() * 1000.0);
+    }
+
+    /// Adds the measurements of another.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// Returns the value that half of the measurements do not exceed.
+    pub(crate) fn median(&self) -> f64 {
+        self.percentile(50)
+    }
+
+    /// Returns the smallest measurement that at least so many percent of all do not exceed.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        assert!(!self.0.is_empty(), "nothing was measured");
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+    }
+
+    /// Returns what there is to say about it.
+    pub(crate) fn summary(&self) -> Value {
+        json!({
+            "min": rounded(self.percentile(0)), "p50": rounded(self.median()), "p95": rounded(self.percentile(95)),
+            "max": rounded(self.percentile(100)), "samples": self.0.len(),
+        })
+    }
+}
+
+/// The figures that are wanted, and where they go.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Names, or beginnings of names; none means all.
+    wanted: Vec<String>,
+    broken: Vec<String>,
+}
+
+impl Figures {
+    /// Tells only figures whose name begins with one of these; all, if there are none.
+    pub(crate) fn new(wanted: Vec<String>) -> Self {
+        Self {
+            wanted,
+            broken: Vec::new(),
+        }
+    }
+
+    /// Returns whether any of these is wanted.
+    pub(crate) fn want_any_of(&self, names: &[&str]) -> bool {
+        self.wanted.is_empty() || names.iter().any(|name| self.want(name))
+    }
+
+    /// Tells a figure, with more about it.
+    pub(crate) fn tell(&self, name: &str, value: f64, unit: &str, more: &Value) {
+        if !self.wanted.is_empty() && !self.want(name) {
+            return;
+        }
+        let mut parts = vec![
+            format!("\"figure\": {}", json!(name)),
+            format!("\"value\": {}", rounded(value)),
+            format!("\"unit\": {}", json!(unit)),
+        ];
+        let more = more.as_object().into_iter().flatten();
+        parts.extend(more.map(|(key, value)| format!("{}: {value}", json!(key))));
+        if cfg!(debug_assertions) {
+            parts.push("\"build\": \"debug: this figure is worthless\"".to_owned());
+        }
+        let line = format!("{{{}}}", parts.join(", "));
+        writeln!(std::io::stdout().lock(), "{line}").expect("standard output takes the figures");
+    }
+
+    /// Tells the median of a series of the relay's and that of the bare client's beside it.
+    pub(crate) fn tell_pair(&self, name: &str, relay: &Series, bare: &Series, more: &Value) {
+        let mut all = relay.summary();
+        all["bare"] = bare.summary();
+        for (key, value) in more.as_object().into_iter().flatten() {
+            all[key] = value.clone();
+        }
+        self.tell(name, relay.median(), "ms", &all);
+    }
+
+    /// Notes that the relay broke a promise: the figures are told, but the run fails.
+    pub(crate) fn broken(&mut self, promise: String) {
+        progress(&format!("BROKEN: {promise}"));
+        self.broken.push(promise);
+    }
+
+    /// Returns the promises that were broken.
+    pub(crate) fn promises_broken(&self) -> &[String] {
+        &self.broken
+    }
+
+    fn want(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| name.starts_with(wanted))
+    }
+}
+
+/// Returns how long after `began` it happened.
+pub(crate) async fn after<T>(began: Instant, happens: impl Future<Output = T>) -> Duration {
+    happens.await;
+    began.elapsed()
+}
+
+/// Returns a value with three digits after the point, as many as are worth reading.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Says what is being done.
+pub(crate) fn progress(text: &str) {
+    eprintln!("--- {text}");
+}

@@ -1,0 +1,169 @@
+//! What most figures are measured on: Alice, a relay with its radio, and a bare client, each pair in rooms of its own.
+
+use std::time::Duration;
+
+use matrix_sdk::ruma::OwnedRoomId;
+use serde_json::{Value, json};
+
+use crate::bare::BareHome;
+use crate::figures::progress;
+use crate::support::radio::{BASE, Radio, transmitted};
+use crate::support::relay::{Home, Relay};
+use crate::support::synapse::Synapse;
+use crate::support::user::{Kind, User};
+
+/// A radio takes a text in two seconds, and the relay waits a little longer: after that the next one goes at once.
+pub(crate) const RADIO_REST: Duration = Duration::from_millis(2300);
+
+/// A moment in which what the last message left to do is done, so that the next one meets everybody idle.
+pub(crate) const REST: Duration = Duration::from_millis(100);
+
+/// A kind of room, twice: one in which the relay is and one in which the bare client is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// `plain` or `encrypted`, as in the figures' names.
+    pub(crate) name: &'static str,
+    /// The radio's channel that is tied to it.
+    pub(crate) channel: u8,
+    /// The relay's room.
+    pub(crate) relay: OwnedRoomId,
+    /// The bare client's room.
+    pub(crate) bare: OwnedRoomId,
+    /// The content of a message of the relay's.
+    content: Value,
+}
+
+impl Place {
+    /// Returns what the relay would post for a text, for the bare client to send.
+    pub(crate) fn content(&self, text: &str) -> Value {
+        let mut content = self.content.clone();
+        content["body"] = json!(format!("[{}/LongFast]: {text}", BASE.long));
+        content["meshtastic_text"] = json!(text);
+        content
+    }
+
+    /// Returns what makes the simulated radio hear a text on this channel.
+    pub(crate) fn heard(&self, text: &str) -> Value {
+        json!({"from": BASE.id, "channel": self.channel, "text": text})
+    }
+}
+
+/// Everybody, with the relay and the bare client not running: both have been in their rooms, and have their sessions.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// A person in Matrix, in all the rooms.
+    pub(crate) alice: User,
+    /// The simulated radio.
+    pub(crate) radio: Radio,
+    /// The relay's home.
+    pub(crate) home: Home,
+    /// The bare client's home.
+    pub(crate) bare: BareHome,
+    /// The plain rooms and the encrypted ones.
+    pub(crate) places: [Place; 2],
+}
+
+impl Stage {
+    /// Makes all of it.
+    pub(crate) async fn set_up() -> Self {
+        progress("setting up: homeserver, accounts, rooms, radio");
+        let synapse = Synapse::shared().await;
+        let home = Home::new();
+        let (alice, bot, bare, mut radio) = tokio::join!(
+            User::new(synapse, "Alice"),
+            home.log_in(synapse),
+            BareHome::new(synapse),
+            Radio::start()
+        );
+        let mut places = [
+            place(&alice, "plain", 0, Kind::Plain, &bot, &bare).await,
+            place(&alice, "encrypted", 1, Kind::Encrypted, &bot, &bare).await,
+        ];
+        home.configure(&configuration(&places, radio.port()));
+
+        let mut relay = start(&home).await;
+        let mut limit = bare.start().await;
+        for place in &mut places {
+            alice.sees_join(&place.relay, &bot).await;
+            alice.sees_join(&place.bare, &bare.user()).await;
+            let text = format!("the first message in the {} room", place.name);
+            radio.says(BASE, place.channel, &text).await;
+            let seen = sees(&alice, &place.relay, &text).await;
+            place.content = seen["content"].clone();
+            limit.send(&place.bare, &place.content(&text)).await;
+            sees(&alice, &place.bare, &text).await;
+
+            let text = format!("the first answer from the {} room", place.name);
+            alice.send(&place.bare, &text).await;
+            limit.sees(0, &text).await;
+            alice.send(&place.relay, &text).await;
+            takes(&radio, 0, &text).await;
+            tokio::time::sleep(RADIO_REST).await;
+        }
+        let status = relay.stop().await;
+        assert!(status.success(), "the relay stops with {status}");
+        limit.stop().await;
+        Self {
+            alice,
+            radio,
+            home,
+            bare,
+            places,
+        }
+    }
+}
+
+async fn place(
+    alice: &User,
+    name: &'static str,
+    channel: u8,
+    kind: Kind,
+    bot: &matrix_sdk::ruma::OwnedUserId,
+    bare: &BareHome,
+) -> Place {
+    Place {
+        name,
+        channel,
+        relay: alice.create_room(kind, std::slice::from_ref(bot)).await,
+        bare: alice.create_room(kind, &[bare.user()]).await,
+        content: Value::Null,
+    }
+}
+
+fn configuration(places: &[Place], port: u16) -> String {
+    let route = |place: &Place| {
+        let Place { relay, channel, .. } = place;
+        format!("  - {{id: '{relay}', meshtastic_channel: {channel}}}\n")
+    };
+    let routes: String = places.iter().map(route).collect();
+    // Alice writes more in a minute than people are allowed to.
+    format!(
+        "matrix:\n  sender_limit: {{per_minute: 1000, per_hour: 10000}}\n\
+         matrix_rooms:\n{routes}\
+         meshtastic:\n  connection_type: tcp\n  host: 127.0.0.1\n  port: {port}\n"
+    )
+}
+
+/// Starts the relay as a user does, and waits until it is ready.
+pub(crate) async fn start(home: &Home) -> Relay {
+    let relay = home.spawn_with(&[]);
+    relay.logs("relay is ready").await;
+    relay
+}
+
+/// Waits until Alice sees a text, whoever it is from; returns the event.
+pub(crate) async fn sees(alice: &User, room: &OwnedRoomId, text: &str) -> Value {
+    let what = format!("a message that ends with {text:?}");
+    let seen = alice.sees(room, &what, |seen| seen.body().ends_with(text));
+    seen.await.event
+}
+
+/// Waits until the radio has taken a text for the air, told at or after line `from`.
+pub(crate) async fn takes(radio: &Radio, from: usize, text: &str) {
+    let pick = |line: &str| {
+        let packet = transmitted(line)?;
+        packet["text"].as_str()?.ends_with(text).then_some(())
+    };
+    let what = format!("that it took {text:?}");
+    radio.output.first(from, &what, pick).await;
+}

@@ -1,0 +1,151 @@
+//! What one message costs in the database, on a file: each commit waits for the disk.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a measurement ends at its first failure"
+)]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use relay::model::{
+    ChannelIndex, Destination, EventId, Lane, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId,
+    PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+};
+use relay::store::outbox_mesh::NewMeshMessage;
+use relay::store::outbox_room::NewRoomRow;
+use relay::store::{NextMesh, Store, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, seen};
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const LATER: Timestamp = Timestamp(1_700_000_600_000);
+const RADIO: NodeNum = NodeNum(1);
+const SENDER: NodeNum = NodeNum(2);
+const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
+
+fn message(room: &OwnedRoomOrAliasId) -> RoomMessage {
+    RoomMessage {
+        room: room.clone(),
+        content: RoomContent::Text {
+            notice: false,
+            prefix: "[Alice/mesh]: ".to_owned(),
+            text: "a text of about the length that people write on a mesh".to_owned(),
+            heard_at: Some(NOW),
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: false,
+        },
+    }
+}
+
+fn accept(tx: &Tx<'_>, message: &RoomMessage, packet: PacketId) -> Result<(), StoreError> {
+    seen::mark_packet(tx, RADIO, SENDER, packet, NOW)?;
+    let pair = MessagePair {
+        origin: Origin::Mesh,
+        sender: SENDER,
+        packet,
+        destination: CHANNEL,
+        room: message.room.clone(),
+        event: None,
+        thread: None,
+        author: None,
+        text: "a text of about the length that people write on a mesh".to_owned(),
+        alert: false,
+        part: 0,
+        at: NOW,
+    };
+    let row = NewRoomRow {
+        message,
+        send_as: None,
+        pair: Some((RADIO, &pair)),
+        target_packet: None,
+    };
+    outbox_room::insert(tx, &row, NOW).map(drop)
+}
+
+fn room_messages(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&directory.path().join("relay.sqlite")).unwrap();
+    let room = OwnedRoomOrAliasId::try_from("!room:example.org").unwrap();
+    let message = message(&room);
+    let event = EventId::parse("$event:example.org").unwrap();
+    let mut packet = 0;
+
+    criterion.bench_function("to a room: accept one message", |bencher| {
+        bencher.iter(|| {
+            packet += 1;
+            store
+                .transaction(|tx| accept(tx, &message, PacketId(packet)))
+                .unwrap();
+        });
+    });
+    criterion.bench_function("to a room: accept a batch of 100", |bencher| {
+        bencher.iter(|| {
+            store
+                .transaction(|tx| {
+                    for _ in 0..100 {
+                        packet += 1;
+                        accept(tx, &message, PacketId(packet))?;
+                    }
+                    Ok(())
+                })
+                .unwrap();
+        });
+    });
+    criterion.bench_function("to a room: load the next", |bencher| {
+        bencher.iter(|| black_box(store.next_for_room(&room).unwrap().unwrap()));
+    });
+    criterion.bench_function(
+        "to a room: accept, load and finish one message",
+        |bencher| {
+            bencher.iter(|| {
+                packet += 1;
+                store
+                    .transaction(|tx| accept(tx, &message, PacketId(packet)))
+                    .unwrap();
+                let row = store.next_for_room(&room).unwrap().unwrap();
+                store
+                    .transaction(|tx| outbox_room::sent(tx, row.id, Some(&event)))
+                    .unwrap();
+            });
+        },
+    );
+}
+
+fn mesh_messages(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&directory.path().join("relay.sqlite")).unwrap();
+    let parts = [RadioPayload::Text {
+        text: "Alice[M]: a text of about the usual length".to_owned(),
+        reply_to: None,
+    }];
+    let message = NewMeshMessage {
+        radio: RADIO,
+        destination: CHANNEL,
+        lane: Lane::Message,
+        parts: &parts,
+        source: None,
+        not_before: None,
+        expires: LATER,
+    };
+    criterion.bench_function(
+        "to the mesh: accept, submit and take one packet",
+        |bencher| {
+            bencher.iter(|| {
+                store
+                    .transaction(|tx| outbox_mesh::insert(tx, &message, NOW))
+                    .unwrap();
+                let next = store.next_for_mesh(CHANNEL, Lane::Message, NOW).unwrap();
+                if let NextMesh::Due(row) = next {
+                    store
+                        .transaction(|tx| mesh_report::accepted(tx, row.id, NOW))
+                        .unwrap();
+                }
+            });
+        },
+    );
+}
+
+criterion_group!(benches, room_messages, mesh_messages);
+criterion_main!(benches);

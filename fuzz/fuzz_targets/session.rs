@@ -1,0 +1,70 @@
+//! Any frames, during the handshake and after it: no panic, whatever the radio or a node on the mesh says.
+//!
+//! The input is a stream as on the wire. Its first byte says whether the handshake is complete before it begins.
+
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use relay::model::Timestamp;
+use relay::radio::codec::{Codec, Item};
+use relay::radio::proto::{FromRadio, Message, MyNodeInfo, from_radio::PayloadVariant};
+use relay::radio::{Moment, NodeDb, Output, Pacer, Session, SessionOptions};
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Decoder;
+
+const NONCE: u32 = 7;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&ready, stream)) = input.split_first() else {
+        return;
+    };
+    let mut now = Moment {
+        instant: Instant::now(),
+        wall: Timestamp(1_750_000_000_000),
+    };
+    let options = SessionOptions {
+        set_time: true,
+        chat_ports: vec![256],
+        ..Default::default()
+    };
+    let mut session = Session::new(options, NONCE, now.instant);
+    let mut pacer = Pacer::new(Duration::from_secs(2), None, now);
+    let mut nodes = NodeDb::default();
+    session.start(now);
+    if ready & 1 == 1 {
+        let my_info = MyNodeInfo {
+            my_node_num: 1,
+            ..Default::default()
+        };
+        for variant in [
+            PayloadVariant::MyInfo(my_info),
+            PayloadVariant::ConfigCompleteId(NONCE),
+        ] {
+            let frame = FromRadio {
+                id: 0,
+                payload_variant: Some(variant),
+            };
+            session.on_frame(&frame.encode_to_vec(), &mut nodes, now);
+        }
+        assert!(session.is_ready());
+    }
+    let (mut codec, mut buffer) = (Codec::new(), BytesMut::from(stream));
+    while let Some(item) = codec.decode_eof(&mut buffer).expect("garbage is no error") {
+        let Item::Frame(frame) = item else { continue };
+        now = Moment {
+            instant: now.instant + Duration::from_secs(1),
+            wall: now.wall + Duration::from_secs(1),
+        };
+        for output in session.on_frame(&frame, &mut nodes, now) {
+            match output {
+                Output::Answer(answer) => pacer.on_answer(answer, now),
+                Output::Wake | Output::Frame(_) | Output::Event(_) => {}
+                Output::Restarted { .. } | Output::Lost { .. } => pacer.on_lost(),
+            }
+        }
+        session.on_time(now);
+        nodes.take_batch(now.instant);
+    }
+});

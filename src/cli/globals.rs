@@ -1,0 +1,153 @@
+//! The flags that every command has, and what they stand for: home, configuration, log.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
+use crate::home::{Home, HomeError};
+
+/// The flags of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Globals {
+    /// Directory where the relay keeps everything [env: `RELAY_HOME`] [default: ~/.relay]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Configuration file [env: `RELAY_CONFIG`] [default: config.yaml in the home directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How much is logged; beats `logging.level` and `logging.debug`
+    #[arg(long, global = true, value_name = "LEVEL", value_enum)]
+    pub log_level: Option<LogLevel>,
+    /// In which form it is logged; beats `logging.format`
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogForm>,
+    /// Use the home directory even if it lies on a network file system
+    #[arg(long, global = true)]
+    pub allow_network_home: bool,
+}
+
+/// A level on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// A person must act
+    Error,
+    /// Something was dropped, or recovered from
+    #[value(alias = "warning")]
+    Warn,
+    /// State changes
+    Info,
+    /// Each message, without its text
+    Debug,
+    /// Bytes and texts
+    Trace,
+}
+
+/// A form of the log on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Globals {
+    /// Finds the home directory; creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// When nobody says where it is, or it belongs to the system.
+    pub fn home(&self) -> Result<Home, HomeError> {
+        Home::of_process(self.home.as_deref())
+    }
+
+    fn named_config(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty());
+        self.config
+            .clone()
+            .or_else(|| variable().map(PathBuf::from))
+    }
+
+    /// Returns the path of the configuration.
+    pub fn config_path(&self, home: &Home) -> PathBuf {
+        self.named_config().unwrap_or_else(|| home.config())
+    }
+
+    /// Reads the configuration, the process's environment before the file, and these flags before both.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`]; exit with 2.
+    pub fn load_config(&self, home: &Home) -> Result<Loaded, LoadError> {
+        let path = self.config_path(home);
+        // A file that the user names must be there: the environment does not stand in for it.
+        if self.named_config().is_some() && !path.exists() {
+            return Err(LoadError::Missing { path });
+        }
+        let mut loaded = Config::load(&path, &Environment::of_process())?;
+        self.overrule(&mut loaded.config.logging);
+        Ok(loaded)
+    }
+
+    /// Returns how to log before, or without, a configuration.
+    pub fn logging(&self) -> Logging {
+        let mut logging = Logging::default();
+        self.overrule(&mut logging);
+        logging
+    }
+
+    fn overrule(&self, logging: &mut Logging) {
+        if let Some(level) = self.log_level {
+            logging.level = match level {
+                LogLevel::Error => Level::Error,
+                LogLevel::Warn => Level::Warn,
+                LogLevel::Info => Level::Info,
+                LogLevel::Debug => Level::Debug,
+                LogLevel::Trace => Level::Trace,
+            };
+            logging.debug.clear();
+        }
+        if let Some(form) = self.log_format {
+            logging.format = match form {
+                LogForm::Text => LogFormat::Text,
+                LogForm::Json => LogFormat::Json,
+            };
+        }
+    }
+
+    /// Returns what to say about a configuration that is not there.
+    pub fn missing_hint(&self, home: &Home) -> String {
+        home.hint().unwrap_or_else(|| {
+            let mut command = OsString::from("relay config generate");
+            if let Some(path) = self.named_config() {
+                command.push(" --output ");
+                command.push(path);
+            }
+            format!("write one with `{}`", command.to_string_lossy())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_beats_every_level_of_the_configuration() {
+        let globals = Globals {
+            log_level: Some(LogLevel::Warn),
+            log_format: Some(LogForm::Json),
+            ..Globals::default()
+        };
+        let mut logging = Logging {
+            debug: vec![(crate::config::Component::Radio, Level::Trace)],
+            ..Logging::default()
+        };
+        globals.overrule(&mut logging);
+        assert_eq!(logging.level, Level::Warn);
+        assert_eq!(logging.format, LogFormat::Json);
+        assert_eq!(logging.debug, []);
+    }
+}

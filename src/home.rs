@@ -1,0 +1,415 @@
+//! The home directory: where everything of the relay is, who may read it, and which process holds it.
+
+mod files;
+mod lock;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use files::{create_private_directory, write_private};
+pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState};
+
+/// Where the Debian package keeps its home.
+const PACKAGE_HOME: &str = "/var/lib/relay";
+
+/// Directories that nobody means.
+const NO_HOMES: [&str; 10] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr",
+];
+
+/// Variables that name the home, the best first; MMRelay's work as aliases.
+const VARIABLES: [&str; 4] = [
+    "RELAY_HOME",
+    "MMRELAY_HOME",
+    "MMRELAY_BASE_DIR",
+    "MMRELAY_DATA_DIR",
+];
+
+/// What of MMRelay may be in a home, relative to it.
+const MMRELAY_FILES: [&str; 5] = [
+    "matrix/credentials.json",
+    "credentials.json",
+    "database/meshtastic.sqlite",
+    "meshtastic.sqlite",
+    "logs/mmrelay.log",
+];
+
+/// What is wrong with the home directory.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Nobody says where it is.
+    #[error("there is no home directory: name one with `--home DIR` or RELAY_HOME")]
+    Unknown,
+    /// A directory of the system.
+    #[error("`{}` cannot be the relay's home: name a directory of its own with `--home DIR`", path.display())]
+    Unfit {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It lies on a network file system.
+    #[error(
+        "`{}` lies on a network file system ({kind}), on which databases break: take a local directory, or \
+         insist with `--allow-network-home`",
+        path.display()
+    )]
+    Network {
+        /// Which.
+        path: PathBuf,
+        /// Which file system.
+        kind: &'static str,
+    },
+    /// It cannot be used.
+    #[error("cannot use `{}`", path.display())]
+    Use {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The home directory, and the places in it. Nothing is created before [`Home::prepare`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    path: PathBuf,
+    is_default: bool,
+}
+
+/// Where our database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabasePlace {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it is not the one that the configuration names.
+    pub warning: Option<String>,
+}
+
+impl Home {
+    /// Finds the home: the flag, else `RELAY_HOME`, else `~/.relay`.
+    ///
+    /// # Errors
+    ///
+    /// When nobody names one, or one that belongs to the system is named.
+    pub fn locate(
+        flag: Option<&Path>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, HomeError> {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let named = flag.map(Path::to_owned).or_else(|| {
+            VARIABLES
+                .iter()
+                .find_map(|name| set(name))
+                .map(PathBuf::from)
+        });
+        let is_default = named.is_none();
+        let path = match named {
+            Some(path) => path,
+            None => PathBuf::from(set("HOME").ok_or(HomeError::Unknown)?).join(".relay"),
+        };
+        let path = std::path::absolute(&path).map_err(|_| HomeError::Unknown)?;
+        if NO_HOMES.iter().any(|unfit| Path::new(unfit) == path) {
+            return Err(HomeError::Unfit { path });
+        }
+        Ok(Self { path, is_default })
+    }
+
+    /// Finds the home with the process's own environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::locate`].
+    pub fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
+        Self::locate(flag, |name| std::env::var_os(name))
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns `config.yaml`.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.yaml")
+    }
+
+    /// Returns `matrix`, the directory of the account.
+    pub fn matrix(&self) -> PathBuf {
+        self.path.join("matrix")
+    }
+
+    /// Returns `matrix/session.json`.
+    pub fn session(&self) -> PathBuf {
+        self.matrix().join("session.json")
+    }
+
+    /// Returns `matrix/sdk`, the stores of the Matrix SDK.
+    pub fn sdk(&self) -> PathBuf {
+        self.matrix().join("sdk")
+    }
+
+    /// Returns `matrix/sdk.key`, the key of these stores.
+    pub fn sdk_key(&self) -> PathBuf {
+        self.matrix().join("sdk.key")
+    }
+
+    /// Returns `matrix/recovery.key`, which is there only if it could not be shown at login.
+    pub fn recovery_key(&self) -> PathBuf {
+        self.matrix().join("recovery.key")
+    }
+
+    /// Returns `database/relay.sqlite`.
+    pub fn default_database(&self) -> PathBuf {
+        self.path.join("database/relay.sqlite")
+    }
+
+    /// Returns `relay.lock`.
+    pub fn lock_file(&self) -> PathBuf {
+        self.path.join("relay.lock")
+    }
+
+    /// Returns `relay.sock`, the daemon's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("relay.sock")
+    }
+
+    /// Returns a path of the configuration: relative ones begin at the home.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// Returns where our database is: where the configuration says, unless a database of somebody else is there,
+    /// MMRelay's for example, which is left alone.
+    pub fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
+        let path = self.resolve(configured);
+        let default = self.default_database();
+        if path == default || !is_foreign_database(&path, application_id) {
+            return DatabasePlace {
+                path,
+                warning: None,
+            };
+        }
+        let warning = format!(
+            "database.path names `{}`, a database of another program: it is left alone, `{}` is used",
+            path.display(),
+            default.display()
+        );
+        DatabasePlace {
+            path: default,
+            warning: Some(warning),
+        }
+    }
+
+    /// Returns what of MMRelay is in this home; none of it is ever written.
+    pub fn mmrelay_files(&self) -> Vec<PathBuf> {
+        let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
+        files.filter(|path| path.exists()).collect()
+    }
+
+    /// Returns where a person probably meant the command to look, if this home was nobody's choice, is not there, and
+    /// the package's is.
+    pub fn hint(&self) -> Option<String> {
+        let package = Path::new(PACKAGE_HOME);
+        let package_alone = self.is_default && !self.path.exists() && package.exists();
+        package_alone.then(|| {
+            format!(
+                "the Debian package keeps its home in {PACKAGE_HOME}: use `--home {PACKAGE_HOME}`"
+            )
+        })
+    }
+
+    /// Makes the home ready for use: creates what is missing, takes rights away that others should not have, and
+    /// returns what is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// When it lies on a network file system, unless that is allowed, or cannot be created.
+    pub fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
+        if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
+            return Err(HomeError::Network {
+                path: self.path.clone(),
+                kind,
+            });
+        }
+        for path in [self.path.clone(), self.matrix(), self.path.join("database")] {
+            files::create_private_directory(&path)
+                .map_err(|cause| HomeError::Use { path, cause })?;
+        }
+        Ok(files::narrow(&self.private_paths()).into_iter().collect())
+    }
+
+    /// Returns our own directories and files, as far as they are there.
+    fn private_paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![
+            self.path.clone(),
+            self.matrix(),
+            self.sdk(),
+            self.path.join("database"),
+            self.config(),
+            self.session(),
+            self.sdk_key(),
+            self.recovery_key(),
+            self.lock_file(),
+            self.socket(),
+        ];
+        let database = self.path.join("database");
+        let logs = self.path.join("logs");
+        paths.extend(files::entries(&self.sdk(), ""));
+        paths.extend(files::entries(&database, "relay.sqlite"));
+        paths.extend(files::entries(&logs, "relay.log"));
+        paths
+    }
+}
+
+/// Returns whether a file is there that is not a database of ours. An empty or missing one is nobody's.
+fn is_foreign_database(path: &Path, application_id: u32) -> bool {
+    // The format of the header: https://www.sqlite.org/fileformat2.html#the_database_header
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    const APPLICATION: std::ops::Range<usize> = 68..72;
+    let mut header = [0_u8; 100];
+    let read = File::open(path).and_then(|mut file| {
+        let mut filled = 0;
+        while let Some(rest) = header.get_mut(filled..)
+            && !rest.is_empty()
+        {
+            match file.read(rest)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    });
+    match read {
+        Ok(0) | Err(_) => false,
+        Ok(_) => {
+            let id = header
+                .get(APPLICATION)
+                .and_then(|bytes| bytes.try_into().ok());
+            let is_ours =
+                header.starts_with(MAGIC) && id.map(u32::from_be_bytes) == Some(application_id);
+            !is_ours
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn home(directory: &tempfile::TempDir) -> Home {
+        Home::locate(Some(&directory.path().join("home")), |_| None).unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_flag_beats_the_variable_and_the_variable_the_default() {
+        let variables = |name: &str| match name {
+            "RELAY_HOME" => Some("/srv/relay".into()),
+            "HOME" => Some("/home/alice".into()),
+            _ => None,
+        };
+        let path = |flag: Option<&str>| {
+            let home = Home::locate(flag.map(Path::new), variables).unwrap();
+            home.path().to_owned()
+        };
+        assert_eq!(path(Some("/data")), Path::new("/data"));
+        assert_eq!(path(None), Path::new("/srv/relay"));
+        let only_home = |name: &str| (name == "HOME").then(|| "/home/alice".into());
+        let home = Home::locate(None, only_home).unwrap();
+        assert_eq!(home.path(), Path::new("/home/alice/.relay"));
+        let old = |name: &str| (name == "MMRELAY_HOME").then(|| "/data".into());
+        assert_eq!(Home::locate(None, old).unwrap().path(), Path::new("/data"));
+        assert!(matches!(
+            Home::locate(None, |_| None),
+            Err(HomeError::Unknown)
+        ));
+    }
+
+    #[test]
+    fn a_directory_of_the_system_is_no_home() {
+        for path in ["/", "/etc", "/etc/"] {
+            let error = Home::locate(Some(Path::new(path)), |_| None).unwrap_err();
+            assert!(matches!(error, HomeError::Unfit { .. }), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prepared_home_is_private_whatever_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        fs::create_dir_all(home.matrix()).unwrap();
+        fs::write(home.session(), "{}").unwrap();
+        fs::write(home.matrix().join("credentials.json"), "{}").unwrap();
+        for path in [home.path().to_owned(), home.matrix()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for name in ["session.json", "credentials.json"] {
+            let wide = fs::Permissions::from_mode(0o644);
+            fs::set_permissions(home.matrix().join(name), wide).unwrap();
+        }
+        assert_eq!(home.prepare(true).unwrap(), Vec::<String>::new());
+        assert_eq!(mode(home.path()), 0o700);
+        assert_eq!(mode(&home.matrix()), 0o700);
+        assert_eq!(mode(&home.path().join("database")), 0o700);
+        assert_eq!(mode(&home.session()), 0o600);
+        // Not ours: not touched.
+        assert_eq!(mode(&home.matrix().join("credentials.json")), 0o644);
+        assert_eq!(
+            home.mmrelay_files(),
+            [home.matrix().join("credentials.json")]
+        );
+    }
+
+    #[test]
+    fn what_a_link_points_to_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        let target = directory.path().join("target.yaml");
+        fs::write(&target, "").unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::create_dir_all(home.path()).unwrap();
+        symlink(&target, home.config()).unwrap();
+        home.prepare(true).unwrap();
+        assert_eq!(mode(&target), 0o644);
+    }
+
+    #[test]
+    fn a_database_of_somebody_else_is_left_alone() {
+        const OURS: u32 = 0x1234_5678;
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        home.prepare(true).unwrap();
+        let configured = Path::new("database/meshtastic.sqlite");
+        let path = home.resolve(configured);
+        let place = |home: &Home| home.database(configured, OURS);
+        assert_eq!(place(&home).path, path);
+
+        let mut header = b"SQLite format 3\0".to_vec();
+        header.resize(100, 0);
+        fs::write(&path, &header).unwrap();
+        let foreign = place(&home);
+        assert_eq!(foreign.path, home.default_database());
+        assert!(foreign.warning.unwrap().contains("left alone"));
+        assert_eq!(fs::read(&path).unwrap(), header);
+
+        header[68..72].copy_from_slice(&OURS.to_be_bytes());
+        fs::write(&path, &header).unwrap();
+        assert_eq!(
+            place(&home),
+            DatabasePlace {
+                path: path.clone(),
+                warning: None
+            }
+        );
+        fs::write(&path, "a text").unwrap();
+        assert!(place(&home).warning.is_some());
+    }
+}

@@ -1,0 +1,372 @@
+//! `relay.lock`: one daemon in a home, and one process at a time in the Matrix SDK's store.
+//!
+//! The lock itself is the kernel's (flock), so that it ends with its process; what stands in the file tells people
+//! and other commands who holds it. The store is locked by its directory, `matrix`, which the daemon holds only while
+//! it has the store open: a login can work beside a daemon whose session is dead.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::Home;
+
+/// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// The most that `relay.lock` holds, in bytes.
+const LARGEST: u64 = 4096;
+
+/// Who holds a home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The machine's name.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started, as in `2025-01-31T12:00:00Z`.
+    pub started: String,
+    /// Whether it has the SDK's store open.
+    pub store: StoreState,
+}
+
+/// Whether the daemon has the SDK's store open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreState {
+    /// It has.
+    Held,
+    /// Its session is missing or dead: a login may work.
+    Free,
+}
+
+/// Why a lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another daemon runs in this home.
+    #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
+    Running {
+        /// The home.
+        home: PathBuf,
+        /// Who, if it said so.
+        holder: Option<Holder>,
+    },
+    /// The daemon, or another command, has the SDK's store open.
+    #[error(
+        "the Matrix session in `{}` is in use{}: stop the relay first",
+        home.display(),
+        by(holder.as_ref())
+    )]
+    StoreInUse {
+        /// The home.
+        home: PathBuf,
+        /// Who, if it is the daemon.
+        holder: Option<Holder>,
+    },
+    /// The file cannot be used.
+    #[error("cannot lock `{}`", path.display())]
+    Use {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn by(holder: Option<&Holder>) -> String {
+    holder
+        .map(|holder| format!(" ({holder})"))
+        .unwrap_or_default()
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "process {} on {}, since {}",
+            self.pid, self.host, self.started
+        )
+    }
+}
+
+/// The daemon's hold on its home; ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct Lock {
+    home: Home,
+    file: File,
+    holder: Mutex<Holder>,
+    store: Mutex<Option<StoreGuard>>,
+}
+
+/// A hold on the SDK's store; ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct StoreGuard {
+    _directory: File,
+}
+
+impl Lock {
+    /// Takes the home for a daemon. The store is free as yet.
+    ///
+    /// # Errors
+    ///
+    /// When another daemon holds it, or the file cannot be used.
+    pub fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
+        let path = home.lock_file();
+        let error = |cause| LockError::Use {
+            path: path.clone(),
+            cause,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(error)?;
+        if !take(&file, TRIES).map_err(error)? {
+            return Err(LockError::Running {
+                home: home.path().to_owned(),
+                holder: read(&file),
+            });
+        }
+        let name = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        let lock = Self {
+            home: home.clone(),
+            file,
+            holder: Mutex::new(Holder {
+                host: name,
+                pid: std::process::id(),
+                started: utc(started),
+                store: StoreState::Free,
+            }),
+            store: Mutex::new(None),
+        };
+        lock.write(StoreState::Free).map_err(error)?;
+        Ok(lock)
+    }
+
+    /// Takes the SDK's store, before it is opened. Already held: fine.
+    ///
+    /// # Errors
+    ///
+    /// When a command has it: try again later. Or when the file cannot be written.
+    pub fn hold_store(&self) -> Result<(), LockError> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.is_none() {
+            *store = Some(StoreGuard::take(&self.home)?);
+        }
+        self.say(StoreState::Held)
+    }
+
+    /// Gives the SDK's store free, after it is closed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written; the store is free all the same.
+    pub fn release_store(&self) -> Result<(), LockError> {
+        self.store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.say(StoreState::Free)
+    }
+
+    /// Returns the daemon that holds a home, if one runs.
+    pub fn holder(home: &Home) -> Option<Holder> {
+        let file = File::open(home.lock_file()).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            // Nobody: and our own look ends with the file.
+            Ok(()) => None,
+            Err(_) => read(&file),
+        }
+    }
+
+    fn say(&self, store: StoreState) -> Result<(), LockError> {
+        self.write(store).map_err(|cause| LockError::Use {
+            path: self.home.lock_file(),
+            cause,
+        })
+    }
+
+    /// Writes in place: another file under this name would not be locked.
+    fn write(&self, store: StoreState) -> io::Result<()> {
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        holder.store = store;
+        let mut text = serde_json::to_vec(&*holder)?;
+        text.push(b'\n');
+        self.file.write_all_at(&text, 0)?;
+        self.file
+            .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
+    }
+}
+
+impl StoreGuard {
+    /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
+    ///
+    /// # Errors
+    ///
+    /// When it is in use, with who uses it.
+    pub fn take(home: &Home) -> Result<Self, LockError> {
+        let path = home.matrix();
+        let locked = super::files::create_private_directory(&path)
+            .and_then(|()| File::open(&path))
+            .and_then(|directory| Ok((take(&directory, 1)?, directory)));
+        match locked {
+            Ok((true, directory)) => Ok(Self {
+                _directory: directory,
+            }),
+            Ok((false, _)) => Err(LockError::StoreInUse {
+                home: home.path().to_owned(),
+                holder: Lock::holder(home),
+            }),
+            Err(cause) => Err(LockError::Use { path, cause }),
+        }
+    }
+}
+
+/// Returns whether the lock could be had.
+fn take(file: &File, tries: u32) -> io::Result<bool> {
+    for attempt in 1..=tries {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if attempt < tries {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    }
+    Ok(false)
+}
+
+fn read(mut file: &File) -> Option<Holder> {
+    let mut text = String::new();
+    let mut file = Read::by_ref(&mut file).take(LARGEST);
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Returns a time as in `2025-01-31T12:00:00Z`.
+fn utc(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Returns year, month and day of a number of days since 1970-01-01.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let mut year = 1970;
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(directory: &tempfile::TempDir) -> Home {
+        let home = Home::locate(Some(directory.path()), |_| None).unwrap();
+        home.prepare(true).unwrap();
+        home
+    }
+
+    fn started() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_738_324_801)
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_who_holds_the_home() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        assert_eq!(Lock::holder(&home), None);
+        let lock = Lock::acquire(&home, started()).unwrap();
+        let error = Lock::acquire(&home, started()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        assert!(error.contains("since 2025-01-31T12:00:01Z"), "{error}");
+        drop(lock);
+        assert_eq!(Lock::holder(&home), None);
+        Lock::acquire(&home, started()).unwrap();
+    }
+
+    #[test]
+    fn a_login_works_beside_a_daemon_that_has_closed_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        let lock = Lock::acquire(&home, started()).unwrap();
+        lock.hold_store().unwrap();
+        lock.hold_store().unwrap();
+        assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Held);
+        let error = StoreGuard::take(&home).unwrap_err().to_string();
+        assert!(error.contains("stop the relay first"), "{error}");
+        lock.release_store().unwrap();
+        assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Free);
+        let login = StoreGuard::take(&home).unwrap();
+        assert!(matches!(
+            lock.hold_store(),
+            Err(LockError::StoreInUse { .. })
+        ));
+        drop(login);
+        lock.hold_store().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        std::fs::write(home.lock_file(), [0xFF; 9000]).unwrap();
+        let _lock = Lock::acquire(&home, started()).unwrap();
+        assert_eq!(Lock::holder(&home).unwrap().pid, std::process::id());
+    }
+
+    #[test]
+    fn a_time_is_told_in_utc() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_102_444_800, "2100-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
+}

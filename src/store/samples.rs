@@ -1,0 +1,151 @@
+//! What the tests of the tables share.
+
+use std::time::Duration;
+
+use super::outbox_mesh::{self, NewMeshMessage, Source};
+use super::outbox_room::{self, NewRoomRow};
+use super::{Store, StoreError, Tx};
+use crate::model::{
+    ChannelIndex, Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId,
+    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+};
+
+pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
+pub(super) const ALICE: NodeNum = NodeNum(0xA11C_E000);
+pub(super) const NOON: Timestamp = Timestamp(1_700_000_000_000);
+pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
+pub(super) const ROOM: &str = "!room:example.org";
+
+/// Runs a test in one transaction on an empty database.
+pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
+    Store::in_memory().unwrap().transaction(test).unwrap();
+}
+
+pub(super) fn later(seconds: u64) -> Timestamp {
+    NOON + Duration::from_secs(seconds)
+}
+
+pub(super) fn room(name: &str) -> OwnedRoomOrAliasId {
+    name.try_into().unwrap()
+}
+
+pub(super) fn event(name: &str) -> OwnedEventId {
+    EventId::parse(name).unwrap()
+}
+
+pub(super) fn text_for(room_name: &str, text: &str) -> RoomMessage {
+    RoomMessage {
+        room: room(room_name),
+        content: RoomContent::Text {
+            notice: false,
+            prefix: "[Alice/mesh]: ".to_owned(),
+            text: text.to_owned(),
+            heard_at: Some(NOON),
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: false,
+        },
+    }
+}
+
+/// A text of Alice on the first channel.
+pub(super) fn pair_of(room_name: &str, packet: u32, text: &str) -> MessagePair {
+    MessagePair {
+        origin: Origin::Mesh,
+        sender: ALICE,
+        packet: PacketId(packet),
+        destination: CHANNEL,
+        room: room(room_name),
+        event: None,
+        thread: None,
+        author: None,
+        text: text.to_owned(),
+        alert: false,
+        part: 0,
+        at: NOON,
+    }
+}
+
+/// Accepts a text of Alice for a room.
+pub(super) fn accept_for_room(
+    tx: &Tx<'_>,
+    room_name: &str,
+    packet: u32,
+    text: &str,
+) -> Result<OutboxId, StoreError> {
+    let row = NewRoomRow {
+        message: &text_for(room_name, text),
+        send_as: None,
+        pair: Some((RADIO, &pair_of(room_name, packet, text))),
+        target_packet: None,
+    };
+    outbox_room::insert(tx, &row, NOON)
+}
+
+/// A text of Bob in the room.
+pub(super) fn source(event_name: &str, text: &str) -> Source {
+    Source {
+        room: ROOM.try_into().unwrap(),
+        event: event(event_name),
+        thread: None,
+        sender: "@bob:example.org".try_into().unwrap(),
+        sent_at: NOON,
+        text: text.to_owned(),
+        alert: false,
+    }
+}
+
+pub(super) fn payload(text: &str) -> RadioPayload {
+    RadioPayload::Text {
+        text: text.to_owned(),
+        reply_to: None,
+    }
+}
+
+/// What a test says of a message for the mesh beside its text.
+#[derive(Clone, Copy)]
+pub(super) struct When {
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) expires: Timestamp,
+}
+
+/// At once, for an hour.
+pub(super) const NOW: When = When {
+    not_before: None,
+    expires: Timestamp(NOON.0 + 3_600_000),
+};
+
+/// Accepts a text of Bob for the first channel, in these parts.
+pub(super) fn accept_for_mesh(
+    tx: &Tx<'_>,
+    event_name: &str,
+    parts: &[&str],
+    when: When,
+) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
+    let parts: Vec<RadioPayload> = parts.iter().map(|part| payload(part)).collect();
+    let message = NewMeshMessage {
+        radio: RADIO,
+        destination: CHANNEL,
+        lane: Lane::Message,
+        parts: &parts,
+        source: Some(&source(event_name, "hello")),
+        not_before: when.not_before,
+        expires: when.expires,
+    };
+    outbox_mesh::insert(tx, &message, NOON)
+}
+
+/// Takes and submits the next packet of the first channel.
+pub(super) fn submit_next(
+    tx: &Tx<'_>,
+    now: Timestamp,
+) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
+    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, now)?;
+    if let Some(row) = &row {
+        assert!(super::mesh_report::submitted(tx, row.id, now)?);
+    }
+    Ok(row)
+}
