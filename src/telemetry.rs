@@ -94,7 +94,9 @@ fn filter(logging: &Logging) -> Targets {
     let others = level.min(LevelFilter::WARN);
     let mut filter = Targets::new()
         .with_default(others)
-        .with_target("relay", level);
+        .with_target("relay", level)
+        // It calls every answer of a server an error that it is used to; what matters is said by us.
+        .with_target("matrix_sdk::http_client", LevelFilter::OFF);
     for (component, level) in &logging.debug {
         for target in targets(*component) {
             filter = filter.with_target(*target, level_filter(*level));

@@ -191,6 +191,9 @@ pub(super) fn denied_name(user: &UserId) -> String {
     format!("denied {user}")
 }
 
+/// The name under which it is remembered that any node got `dm_reply` just now.
+pub(super) const ANY_DIRECT: &str = "dm_reply";
+
 /// Returns the name under which it is remembered that a node got `dm_reply`.
 pub(super) fn direct_name(node: NodeNum) -> String {
     format!("dm_reply {node}")

@@ -59,8 +59,11 @@ impl Bridge {
         let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
         let from_us = self.own_node() == Some(packet.sender.num);
         let told = match channel {
-            Some(_) => notice::alert_name(packet.sender.num),
-            None => notice::direct_name(packet.sender.num),
+            Some(_) => vec![notice::alert_name(packet.sender.num)],
+            None => vec![
+                notice::direct_name(packet.sender.num),
+                notice::ANY_DIRECT.to_owned(),
+            ],
         };
         Questions {
             seen: id.map(|packet_id| SeenKey::Packet {
@@ -72,7 +75,7 @@ impl Bridge {
                 .zip(reply_to)
                 .map(|(channel, packet)| Target::Packet { channel, packet }),
             recent_to_mesh: channel.filter(|_| !from_us),
-            told: vec![told],
+            told,
             ..Questions::default()
         }
     }

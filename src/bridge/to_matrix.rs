@@ -20,6 +20,8 @@ use crate::model::{
 const MENTION_AGAIN: Duration = Duration::from_mins(10);
 /// A node gets `dm_reply` again after that.
 const ANSWER_AGAIN: Duration = Duration::from_hours(24);
+/// No other node gets one before that: a mesh can invent any number of nodes, and air time is for people.
+const ANSWER_ANOTHER: Duration = Duration::from_secs(30);
 /// What fits into a direct message (measured on firmware 2.7).
 const DIRECT_BYTES: usize = 220;
 
@@ -53,7 +55,7 @@ impl Bridge {
         let mut actions = vec![Action::KeepDirect(Box::new(packet.clone()))];
         let what = notice::direct_name(packet.sender.num);
         if let Some(text) = self.answer_to(packet)
-            && !facts.told.contains(&what)
+            && facts.told.is_empty()
         {
             actions.push(Action::ToMesh {
                 destination: Destination::Direct(packet.sender.num),
@@ -69,6 +71,10 @@ impl Bridge {
             actions.push(Action::Remember {
                 what,
                 until: now + ANSWER_AGAIN,
+            });
+            actions.push(Action::Remember {
+                what: notice::ANY_DIRECT.to_owned(),
+                until: now + ANSWER_ANOTHER,
             });
         }
         Ok(actions)

@@ -33,6 +33,8 @@ pub(super) enum Opened {
 pub(super) enum Wait {
     /// A little.
     Shortly,
+    /// The first login.
+    Login,
     /// Another session than the one whose file was changed then.
     NewSession(Option<SystemTime>),
 }
@@ -98,18 +100,7 @@ impl Account {
         }
         let file = self.session_changed_at();
         if file.is_none() && self.login.is_some() {
-            return match self.log_in().await {
-                // With its store free again: opening it takes the usual way.
-                Ok(()) => Opened::Not(Wait::Shortly),
-                Err(error) => {
-                    error!(
-                        error = &error as &dyn Error,
-                        "cannot log in to Matrix with the configuration's password; what the mesh says is kept"
-                    );
-                    self.release();
-                    Opened::Not(Wait::Shortly)
-                }
-            };
+            return Opened::Not(Wait::Login);
         }
         let error = match Matrix::restore(self.files.clone(), self.options.clone()).await {
             Ok(matrix) => return Opened::Session(Box::new(matrix), file),
@@ -121,6 +112,44 @@ impl Account {
         );
         self.release();
         Opened::Not(after(&error, file))
+    }
+
+    /// Tries to log in until it works, or somebody logs in by hand.
+    async fn keep_logging_in(&self, backoff: &mut Backoff) {
+        let mut told = String::new();
+        loop {
+            let error = match self.log_in().await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            if error.to_string() != told {
+                told = error.to_string();
+                error!(
+                    error = &error as &dyn Error,
+                    "cannot log in to Matrix with the configuration's password; what the mesh says is kept"
+                );
+            }
+            match error {
+                // Trying again is useless, and could lock the account: the configuration is not read again.
+                AuthError::WrongPassword { .. }
+                | AuthError::Deactivated { .. }
+                | AuthError::NoPasswordLogin { .. }
+                | AuthError::BadUsername { .. }
+                | AuthError::NoHomeserver => {
+                    error!(
+                        "correct the configuration and start the relay again, or run `relay auth login`"
+                    );
+                    self.release();
+                    return self.new_session(None).await;
+                }
+                AuthError::AlreadyLoggedIn { .. } => return,
+                AuthError::NotLoggedIn
+                | AuthError::BadAnswer { .. }
+                | AuthError::Server(_)
+                | AuthError::Files(_)
+                | AuthError::Store(_) => tokio::time::sleep(backoff.grow()).await,
+            }
+        }
     }
 
     /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
@@ -169,6 +198,7 @@ impl Account {
             let over = async {
                 match wait {
                     Wait::Shortly => tokio::time::sleep(backoff.grow()).await,
+                    Wait::Login => self.keep_logging_in(&mut backoff).await,
                     Wait::NewSession(seen) => {
                         self.new_session(seen).await;
                         backoff.reset();

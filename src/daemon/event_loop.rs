@@ -69,9 +69,8 @@ impl EventLoop {
                     break;
                 }
             }
-            if !work.is_empty() {
-                self.settle(work, &finish).await;
-            } else if last {
+            let goes_on = work.is_empty() || self.settle(work, &finish).await;
+            if last || !goes_on {
                 return;
             }
         }
@@ -79,7 +78,8 @@ impl EventLoop {
 
     /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
     /// the queues fill and the adapters wait.
-    async fn settle(&mut self, work: Work, finish: &CancellationToken) {
+    /// False: it cannot be stored any more, and the relay has to stop.
+    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
         let Work {
             events,
             position,
@@ -88,7 +88,7 @@ impl EventLoop {
         } = work;
         let events = Arc::new(events);
         let Some(outcome) = self.store(&events, position, housekeeping, finish).await else {
-            return;
+            return false;
         };
         for told in committed {
             // Who waited may have been stopped.
@@ -97,7 +97,8 @@ impl EventLoop {
         for event in events.iter() {
             match event {
                 Event::Radio(RadioEvent::Ready(_)) => {
-                    self.radio_ready.send_replace(true);
+                    // What waits for a radio that must not transmit stays in the table until it is worthless.
+                    self.radio_ready.send_replace(outcome.may_transmit);
                 }
                 Event::Radio(RadioEvent::Lost { .. }) => {
                     self.radio_ready.send_replace(false);
@@ -107,6 +108,7 @@ impl EventLoop {
             }
         }
         self.queues.wake(&outcome);
+        true
     }
 
     /// Commits a batch, however long it takes; `None` if there was no more time.
@@ -126,6 +128,10 @@ impl EventLoop {
                 Ok(outcome) => return Some(outcome),
                 Err(error) => error,
             };
+            if matches!(error, StoreError::Closed) {
+                error!("the database's thread has ended: the relay stops; please report this");
+                return None;
+            }
             if concerns_one_event(&error) {
                 match events.as_slice() {
                     [] => {}

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OutboxId,
     OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile,
-    RoomOutcome, SendReport, Timestamp,
+    RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) mesh: HashSet<(Destination, Lane)>,
     /// Rooms of which something has changed: what failed before may work now.
     pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
+    /// The radio that is ready now may transmit: no gate of the configuration or of its own holds it back.
+    pub(super) may_transmit: bool,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
 }
@@ -47,6 +49,7 @@ impl Outcome {
         self.rooms.extend(other.rooms);
         self.changed.extend(other.changed);
         self.mesh.extend(other.mesh);
+        self.may_transmit |= other.may_transmit;
         self.withdrawn.extend(other.withdrawn);
     }
 }
@@ -85,6 +88,7 @@ impl Ledger {
             );
         }
         outbox_room::unpark_all(tx)?;
+        end_forbidden(tx, config)?;
         Ok(Self {
             bridge,
             radio,
@@ -156,6 +160,7 @@ impl Ledger {
             self.apply(tx, event, action, now, outcome)?;
         }
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
+            outcome.may_transmit = self.bridge.silence().is_none();
             self.report_radio(tx, profile)?;
         }
         match &questions.seen {
@@ -539,4 +544,44 @@ fn sender(event: &Event) -> String {
         | Event::Radio(_)
         | Event::Report(_) => String::new(),
     }
+}
+
+/// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
+fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreError> {
+    // A room that is mapped by its alias may be any room until a server has told which.
+    let known = config
+        .matrix_rooms
+        .iter()
+        .all(|mapped| mapped.id.is_room_id());
+    let directions = |room: &RoomOrAliasId| {
+        let mapped = config
+            .matrix_rooms
+            .iter()
+            .filter(move |mapped| *mapped.id == *room);
+        mapped.map(|mapped| mapped.direction).collect::<Vec<_>>()
+    };
+    let mut ended = 0;
+    for (room, sender) in outbox_mesh::waiting_senders(tx)? {
+        let directions = directions((&*room).into());
+        let mapped = directions.iter().any(|direction| direction.to_mesh())
+            || (directions.is_empty() && !known);
+        if !(config.meshtastic.broadcast_enabled && mapped && config.matrix.permits(&sender)) {
+            ended += mesh_report::withdraw_sender(tx, &room, &sender)?.len();
+        }
+    }
+    for waiting in outbox_room::waiting(tx)? {
+        let directions = directions(&waiting.room);
+        let mapped = directions.iter().any(|direction| direction.to_matrix())
+            || (directions.is_empty() && !known);
+        if !mapped {
+            ended += outbox_room::refuse_room(tx, &waiting.room)?;
+        }
+    }
+    if ended > 0 {
+        warn!(
+            messages = ended,
+            "these waited, and the configuration does not permit them any more: they are given up"
+        );
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod supervisor;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
@@ -40,6 +41,8 @@ use supervisor::{End, Supervisor};
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
 /// slow disk slows the adapters down instead of filling the memory.
 const EVENTS: usize = 256;
+/// How long the database may take to close after everything else has ended.
+const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// Packets between the workers and the pacer: it holds one for each destination and lane itself.
 const SUBMISSIONS: usize = 8;
 
@@ -138,7 +141,13 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         end = supervisor.run() => end,
         end = signals.obey(stop) => end,
     };
-    database_end.wait().await;
+    if tokio::time::timeout(DATABASE_ENDS_WITHIN, database_end.wait())
+        .await
+        .is_err()
+    {
+        // A send that the server never answers holds it; nothing is written any more.
+        warn!("the database is still in use: what was accepted is stored");
+    }
     info!("relay ends");
     Ok(match end {
         End::Asked => ExitCode::SUCCESS,

@@ -80,6 +80,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.bell.changed.notified() => backoff.reset(),
                 () = over => {}
@@ -93,6 +94,7 @@ impl<S: SendToRoom> RoomWorker<S> {
         stop: &CancellationToken,
     ) -> Result<Step, StoreError> {
         let sender = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(Step::Nothing),
             sender = current(&mut self.sender) => match sender {
                 Some(sender) => sender,

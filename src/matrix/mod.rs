@@ -9,6 +9,7 @@ mod content;
 mod errors;
 mod events;
 mod late;
+mod reader;
 mod recovery;
 mod rooms;
 mod send;

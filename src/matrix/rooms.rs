@@ -30,6 +30,7 @@ pub(super) struct Rooms {
     options: Options,
     /// The room of each configured name, as far as it is known. Never locked across an await.
     resolved: RwLock<HashMap<OwnedRoomOrAliasId, OwnedRoomId>>,
+    synced: Mutex<HashSet<OwnedRoomId>>,
     announced: Mutex<HashMap<OwnedRoomId, JoinedRoom>>,
     /// Sentences that were logged, so that each is said once.
     said: Mutex<HashSet<String>>,
@@ -48,10 +49,16 @@ impl Rooms {
             .iter()
             .filter_map(|name| Some((name.clone(), room_id(name)?)))
             .collect();
+        let synced = client
+            .joined_rooms()
+            .iter()
+            .map(|room| room.room_id().to_owned())
+            .collect();
         Self {
             client,
             options,
             resolved: RwLock::new(resolved),
+            synced: Mutex::new(synced),
             announced: Mutex::default(),
             said: Mutex::default(),
             invites: Mutex::default(),
@@ -88,13 +95,43 @@ impl Rooms {
         !self.options.encryption && room.encryption_state().is_encrypted()
     }
 
-    /// Returns the joined rooms of the configuration.
+    /// Returns a room of the configuration, unless it is refused.
+    pub(super) fn mapped(&self, id: &RoomId) -> Option<Room> {
+        if !self.is_mapped(id) {
+            return None;
+        }
+        self.client
+            .get_room(id)
+            .filter(|room| !self.is_refused(room))
+    }
+
+    /// Returns whether an answer of the server has shown the room as joined. (The SDK's own mark of it can be lost
+    /// when an answer and a join cross.)
+    pub(super) fn is_synced(&self, id: &RoomId) -> bool {
+        lock(&self.synced).contains(id)
+    }
+
+    /// Takes note of which rooms an answer has shown as joined and as left.
+    pub(super) fn note_synced<'a>(
+        &self,
+        joined: impl Iterator<Item = &'a OwnedRoomId>,
+        left: impl Iterator<Item = &'a OwnedRoomId>,
+    ) {
+        let mut synced = lock(&self.synced);
+        synced.extend(joined.cloned());
+        for id in left {
+            synced.remove(id);
+        }
+    }
+
+    /// Returns the joined rooms of the configuration that the server has told us of.
     pub(super) fn joined(&self) -> Vec<Room> {
         let ids: HashSet<OwnedRoomId> = {
             let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
             resolved.values().cloned().collect()
         };
         ids.iter()
+            .filter(|id| self.is_synced(id))
             .filter_map(|id| self.client.get_room(id))
             .filter(|room| room.state() == RoomState::Joined)
             .collect()
@@ -108,10 +145,7 @@ impl Rooms {
     /// Returns what there is to tell of a room, if it is mapped, usable, and not told before as it is now.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let configured = self.names_of(room.room_id());
-        if configured.is_empty()
-            || room.state() != RoomState::Joined
-            || !room.is_state_fully_synced()
-        {
+        if configured.is_empty() || room.state() != RoomState::Joined {
             return None;
         }
         self.tell_upgrade(room);

@@ -87,11 +87,12 @@ impl Sender {
         }
     }
 
-    /// Returns a mapped room that is joined and of which the state is known.
+    /// Returns a mapped room that is joined and that the server has told us of.
     fn room(&self, name: &RoomOrAliasId) -> Option<Room> {
+        let id = self.rooms.room_of(name)?;
         self.client
-            .get_room(&self.rooms.room_of(name)?)
-            .filter(|room| room.state() == RoomState::Joined && room.is_state_fully_synced())
+            .get_room(&id)
+            .filter(|room| room.state() == RoomState::Joined && self.rooms.is_synced(&id))
     }
 
     /// The reaction is there already: looks which event it is.

@@ -1,19 +1,18 @@
 //! The sync loop: asks the server what happened, fills gaps, and hands over one batch at a time. The next request
 //! waits until the batch before is committed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use futures_util::{Stream, StreamExt};
 use matrix_sdk::config::SyncSettings;
-use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::api::client::filter::{
     Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
 };
 use matrix_sdk::ruma::api::client::sync::sync_events;
-use matrix_sdk::ruma::events::AnySyncTimelineEvent;
-use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
 use matrix_sdk::{Client, Room};
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
@@ -25,11 +24,10 @@ use tracing::{debug, info, warn};
 
 use super::catch_up::CatchUp;
 use super::errors;
-use super::events::{Envelope, SenderFacts};
-use super::late::Late;
+use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, backoff};
-use crate::model::{MatrixEvent, OwnedRoomId, OwnedUserId, Timestamp};
+use crate::model::{MatrixEvent, OwnedUserId, Timestamp};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -46,24 +44,17 @@ type Keys = Pin<Box<dyn Stream<Item = Option<Vec<RoomKeyInfo>>> + Send>>;
 pub(super) struct Sync<'a> {
     client: &'a Client,
     rooms: &'a Rooms,
-    own: OwnedUserId,
+    reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
     /// That of the last committed batch.
     position: Option<String>,
     committed_at: Instant,
-    /// On a first run, what is older is history.
-    started: Timestamp,
-    /// Rooms that were joined before the answer at hand.
-    known: HashSet<OwnedRoomId>,
-    late: Late,
 }
 
-/// What the loop woke up for.
-enum Wake {
-    Stop,
+/// What comes up while the server is asked.
+enum Meanwhile {
     RoomsChanged,
     Keys(Option<Vec<RoomKeyInfo>>),
-    Answer(Box<matrix_sdk::Result<SyncResponse>>),
 }
 
 impl<'a> Sync<'a> {
@@ -77,25 +68,15 @@ impl<'a> Sync<'a> {
         Self {
             client,
             rooms,
-            own,
+            reader: Reader::new(rooms, own, position.is_none().then(Timestamp::now)),
             batches,
             position,
             committed_at: Instant::now(),
-            started: Timestamp::now(),
-            known: HashSet::new(),
-            late: Late::default(),
         }
     }
 
     /// Runs until `stop`, or until the session is dead.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
-        self.known = self
-            .client
-            .joined_rooms()
-            .iter()
-            .filter(|room| room.is_state_fully_synced())
-            .map(|room| room.room_id().to_owned())
-            .collect();
         // The SDK may be ahead of what was committed: then its next answer leaves a gap behind it.
         let mut behind = self.position.is_some() && self.sdk_position().await != self.position;
         let mut keys = self.keys().await;
@@ -107,10 +88,15 @@ impl<'a> Sync<'a> {
         self.announce().await?;
         loop {
             let asked = Instant::now();
-            let Some(answer) = self.ask(wait, &mut keys, &stop).await? else {
+            let answer = tokio::select! {
+                () = stop.cancelled() => None,
+                answer = Box::pin(self.ask(wait, &mut keys)) => Some(answer?),
+            };
+            let Some(answer) = answer else {
+                self.leave_position().await;
                 return Ok(());
             };
-            let response = match *answer {
+            let response = match answer {
                 Ok(response) => response,
                 Err(error) if errors::is_dead_session(&error) => {
                     return Err(MatrixError::SessionDead);
@@ -159,33 +145,48 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Asks the server, and does meanwhile what comes up. `None`: stop.
+    /// Asks the server, and does meanwhile what comes up.
     ///
-    /// Dropping the request is safe: what the SDK took and we did not hand over is fetched again from the position.
+    /// # Cancel safety
+    ///
+    /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
     async fn ask(
         &mut self,
         wait: Duration,
         keys: &mut Keys,
-        stop: &CancellationToken,
-    ) -> Result<Option<Box<matrix_sdk::Result<SyncResponse>>>, MatrixError> {
-        let client = self.client;
-        let rooms = self.rooms;
+    ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
+        let (client, rooms) = (self.client, self.rooms);
         let mut request = Box::pin(client.sync_once(settings(wait, TIMELINE_LIMIT)));
         loop {
-            let wake = tokio::select! {
-                () = stop.cancelled() => Wake::Stop,
-                () = rooms.changed() => Wake::RoomsChanged,
-                Some(keys) = keys.next() => Wake::Keys(keys),
-                answer = &mut request => Wake::Answer(Box::new(answer)),
+            let meanwhile = tokio::select! {
+                () = rooms.changed() => Meanwhile::RoomsChanged,
+                Some(keys) = keys.next() => Meanwhile::Keys(keys),
+                answer = &mut request => return Ok(answer),
             };
-            match wake {
-                Wake::Stop => {
-                    self.leave_position().await;
-                    return Ok(None);
+            let work = Box::pin(self.do_meanwhile(meanwhile));
+            // Both go on together: the request may hold a lock of the SDK that the work waits for.
+            match select(work, request).await {
+                Either::Left((done, pending)) => {
+                    done?;
+                    request = pending;
                 }
-                Wake::RoomsChanged => self.announce().await?,
-                Wake::Keys(keys) => self.read_late(keys).await?,
-                Wake::Answer(answer) => return Ok(Some(answer)),
+                Either::Right((answer, work)) => {
+                    work.await?;
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+
+    async fn do_meanwhile(&mut self, what: Meanwhile) -> Result<(), MatrixError> {
+        match what {
+            Meanwhile::RoomsChanged => self.announce().await,
+            Meanwhile::Keys(keys) => {
+                let events = self.reader.read_late(keys).await;
+                match self.position.clone() {
+                    Some(position) if !events.is_empty() => self.hand_over(events, position).await,
+                    Some(_) | None => Ok(()),
+                }
             }
         }
     }
@@ -215,39 +216,37 @@ impl<'a> Sync<'a> {
             self.rooms.invited(room);
         }
         for (id, update) in &response.rooms.joined {
-            let Some(room) = self.mapped(id) else {
+            let Some(room) = self.rooms.mapped(id) else {
                 continue;
             };
-            if has_state(update) || !self.known.contains(id) {
+            if has_state(update) || !self.rooms.is_synced(id) {
                 events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
             }
             let gap = update.timeline.limited && !behind;
-            if gap && !self.shows_join(&update.timeline.events) {
+            if gap && !self.reader.shows_join(&update.timeline.events) {
                 self.fill(&room, &next, &update.timeline.events).await?;
             }
         }
         if behind {
             for room in self.rooms.joined() {
-                if self.known.contains(room.room_id()) {
-                    self.fill(&room, &next, &[]).await?;
-                }
+                self.fill(&room, &next, &[]).await?;
             }
         }
         for (id, update) in &response.rooms.joined {
-            if let Some(room) = self.mapped(id) {
-                let read = self.read(&room, &update.timeline.events).await;
+            if let Some(room) = self.rooms.mapped(id) {
+                let read = self.reader.read(&room, &update.timeline.events).await;
                 events.extend(read);
             }
         }
         for (id, update) in &response.rooms.left {
-            if let Some(room) = self.mapped(id) {
-                let read = self.read(&room, &update.timeline.events).await;
+            if let Some(room) = self.rooms.mapped(id) {
+                let read = self.reader.read(&room, &update.timeline.events).await;
                 events.extend(read);
                 self.rooms.left(id);
             }
-            self.known.remove(id);
         }
-        self.known.extend(response.rooms.joined.into_keys());
+        let joined = response.rooms.joined.keys();
+        self.rooms.note_synced(joined, response.rooms.left.keys());
         let is_old_news = self.position.as_ref() == Some(&next) || self.is_position_fresh();
         if events.is_empty() && is_old_news {
             return Ok(());
@@ -263,23 +262,6 @@ impl<'a> Sync<'a> {
     /// Without a position the next start would take everything for history; an old one only costs a longer look back.
     fn is_position_fresh(&self) -> bool {
         self.position.is_some() && self.committed_at.elapsed() < POSITION_EVERY
-    }
-
-    fn mapped(&self, id: &OwnedRoomId) -> Option<Room> {
-        if !self.rooms.is_mapped(id) {
-            return None;
-        }
-        self.client
-            .get_room(id)
-            .filter(|room| !self.rooms.is_refused(room))
-    }
-
-    fn shows_join(&self, events: &[TimelineEvent]) -> bool {
-        events.iter().any(|event| {
-            Envelope::read(event.raw().json().get())
-                .and_then(|event| event.membership_of(self.own.as_str()))
-                .is_some_and(|(before, after)| before != "join" && after == "join")
-        })
     }
 
     /// Hands over what was said in a room between the position and `shown`, the oldest events of which are known.
@@ -300,7 +282,7 @@ impl<'a> Sync<'a> {
                 .iter()
                 .position(|event| event.event_id().is_some_and(|id| shown.contains(&id)));
             page.truncate(overlap.unwrap_or(page.len()));
-            let events = self.read(room, &page).await;
+            let events = self.reader.read(room, &page).await;
             if !events.is_empty() {
                 // Not there yet: the position stays.
                 self.hand_over(events, position.clone()).await?;
@@ -310,95 +292,6 @@ impl<'a> Sync<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Turns events of a room into ours; what was before the join is left out.
-    async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
-        let mut joined = self.known.contains(room.room_id()) || !self.shows_join(events);
-        let mut senders = HashMap::new();
-        let mut read = Vec::with_capacity(events.len());
-        for event in events {
-            // The key may have come since, before the event was known to wait for it.
-            let opened = match &event.kind {
-                TimelineEventKind::UnableToDecrypt { event, .. } => decrypt(room, event).await,
-                TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
-            };
-            let event = opened.as_ref().unwrap_or(event);
-            let Some(envelope) = Envelope::read(event.raw().json().get()) else {
-                continue;
-            };
-            if let Some((_, after)) = envelope.membership_of(self.own.as_str()) {
-                joined = after == "join";
-                continue;
-            }
-            let is_history = self.position.is_none() && envelope.sent_at < self.started;
-            if joined && !is_history {
-                read.extend(self.convert(room, event, envelope, &mut senders).await);
-            }
-        }
-        read
-    }
-
-    async fn convert(
-        &mut self,
-        room: &Room,
-        event: &TimelineEvent,
-        envelope: Envelope,
-        senders: &mut HashMap<OwnedUserId, SenderFacts>,
-    ) -> Option<MatrixEvent> {
-        if envelope.state_key.is_some() {
-            return None;
-        }
-        let id = room.room_id().to_owned();
-        if envelope.sender == self.own {
-            return Some(envelope.into_own(id));
-        }
-        let encrypted = match &event.kind {
-            TimelineEventKind::Decrypted(_) => true,
-            TimelineEventKind::PlainText { .. } => false,
-            TimelineEventKind::UnableToDecrypt { event, .. } => {
-                if let Some(session) = session_of(event) {
-                    self.late.keep(&id, &session, event.clone());
-                }
-                return Some(envelope.into_undecryptable(id));
-            }
-        };
-        let facts = if let Some(facts) = senders.get(&envelope.sender) {
-            facts.clone()
-        } else {
-            let facts = self.rooms.sender_facts(room, &envelope.sender).await;
-            senders.insert(envelope.sender.clone(), facts.clone());
-            facts
-        };
-        envelope.into_event(id, facts, encrypted)
-    }
-
-    /// Reads events whose key has come; `None`: some keys were missed.
-    async fn read_late(&mut self, keys: Option<Vec<RoomKeyInfo>>) -> Result<(), MatrixError> {
-        let opened = match keys {
-            Some(keys) => self.late.opened_by(&keys),
-            None => self.late.all(),
-        };
-        let mut events = Vec::new();
-        let mut still_closed = Vec::new();
-        for (id, event) in opened {
-            let Some(room) = self.mapped(&id) else {
-                continue;
-            };
-            match decrypt(&room, &event).await {
-                Some(event) => events.extend(self.read(&room, &[event]).await),
-                None => still_closed.push((id, event)),
-            }
-        }
-        for (id, event) in still_closed {
-            if let Some(session) = session_of(&event) {
-                self.late.keep(&id, &session, event);
-            }
-        }
-        match self.position.clone() {
-            Some(position) if !events.is_empty() => self.hand_over(events, position).await,
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// Tells what is new of the joined rooms, without waiting for the server.
@@ -434,6 +327,7 @@ impl<'a> Sync<'a> {
             .map_err(|_| MatrixError::Closed)?;
         done.await.map_err(|_| MatrixError::Closed)?;
         self.position = Some(position);
+        self.reader.end_first_run();
         self.committed_at = Instant::now();
         Ok(())
     }
@@ -456,20 +350,6 @@ impl<'a> Sync<'a> {
             debug!("the last position is not stored");
         }
     }
-}
-
-/// Returns what an encrypted event says, if its key is here.
-async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<TimelineEvent> {
-    let opened = room.decrypt_event(event.cast_ref_unchecked(), None).await;
-    opened
-        .ok()
-        .filter(|event| matches!(event.kind, TimelineEventKind::Decrypted(_)))
-}
-
-/// Returns which key an encrypted event needs.
-fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
-    let content = event.get_field::<serde_json::Value>("content").ok()??;
-    Some(content.get("session_id")?.as_str()?.to_owned())
 }
 
 /// Returns whether anything of the room's state is in there; servers differ in where they put it.

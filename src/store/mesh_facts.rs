@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, target};
+use super::columns::{destination, identifier, target};
 use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
-use crate::model::{Destination, EventId, Lane, OutboxId, PacketId, RoomId, Timestamp, UserId};
+use crate::model::{
+    Destination, EventId, Lane, OutboxId, OwnedRoomId, OwnedUserId, PacketId, RoomId, Timestamp,
+    UserId,
+};
 
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
@@ -161,6 +164,19 @@ pub fn submitted_of(
         "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
         (room.as_str(), event.as_str()),
         |row| row.get(0),
+    )
+}
+
+/// Returns from whom in which room something waits for the mesh.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>, StoreError> {
+    tx.all(
+        "SELECT DISTINCT room, sender FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL",
+        (),
+        |row| Ok((identifier(row, "room")?, identifier(row, "sender")?)),
     )
 }
 

@@ -179,6 +179,23 @@ pub fn room_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OwnedRoomOrAliasId>, 
     })
 }
 
+/// Ends everything that waits for a room, and forgets its pairs. Returns how many rows.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<usize, StoreError> {
+    let rows: Vec<OutboxId> = tx.all(
+        "SELECT id FROM room_outbox WHERE room = ?1",
+        [room.as_str()],
+        |row| row.get(0),
+    )?;
+    for id in &rows {
+        refuse(tx, *id)?;
+    }
+    Ok(rows.len())
+}
+
 /// Returns how much waits for each room that something waits for.
 ///
 /// # Errors

@@ -699,6 +699,27 @@ fn a_direct_message_is_kept_and_answered_once_a_day() {
 }
 
 #[test]
+fn many_nodes_that_write_directly_are_not_all_answered_at_once() {
+    let actions = heard(&mut bridge(), &direct("psst"), &Facts::default());
+    let just_now = Action::Remember {
+        what: notice::ANY_DIRECT.to_owned(),
+        until: NOON + ANSWER_ANOTHER,
+    };
+    assert!(actions.contains(&just_now), "{actions:?}");
+    let asked = bridge().questions(
+        &crate::model::Event::Radio(crate::model::RadioEvent::Text(Box::new(direct("psst")))),
+        NOON,
+    );
+    assert!(asked.told.iter().any(|name| name == notice::ANY_DIRECT));
+    let told = Facts {
+        told: vec![notice::ANY_DIRECT.to_owned()],
+        ..Facts::default()
+    };
+    let actions = heard(&mut bridge(), &direct("psst"), &told);
+    assert_eq!(on_air(&actions), []);
+}
+
+#[test]
 fn a_direct_message_is_not_answered_where_nothing_may_be_transmitted() {
     let mut silent = config();
     silent.meshtastic.broadcast_enabled = false;
