@@ -93,8 +93,10 @@ impl<'a> Sync<'a> {
         loop {
             let asked = Instant::now();
             let answer = tokio::select! {
-                () = stop.cancelled() => None,
+                // An answer that is here is taken: the SDK counts it as seen.
+                biased;
                 answer = Box::pin(self.ask(wait, &mut keys)) => Some(answer?),
+                () = stop.cancelled() => None,
             };
             let Some(answer) = answer else {
                 self.leave_position();
@@ -106,6 +108,9 @@ impl<'a> Sync<'a> {
                     return Err(MatrixError::SessionDead);
                 }
                 Err(error) => {
+                    // The SDK stores an answer's place before it has done all that follows from it.
+                    let reached = self.handed_over.as_ref().or(self.position.as_ref());
+                    behind |= reached.is_some() && self.sdk_position().await.as_ref() != reached;
                     failures = failures.saturating_add(1);
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
