@@ -11,7 +11,6 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr,
     reason = "the tests' parts end what fails, and then print their logs"
 )]
 

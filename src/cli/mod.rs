@@ -32,10 +32,13 @@ enum Command {
     #[command(after_help = "Example: relay run --log-level debug")]
     Run,
     /// Log in to Matrix, out of it, or look at the login.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example: relay auth login --homeserver example.org --username relaybot"
+    )]
     Auth(auth::AuthCommand),
     /// Check the configuration, write a new one, or show where things are.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: relay config check")]
     Config(config::ConfigCommand),
     /// Behave like a radio, to try the relay without one.
     Simulate(simulate::SimulateArgs),

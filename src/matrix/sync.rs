@@ -48,6 +48,9 @@ pub(super) struct Sync<'a> {
     batches: mpsc::Sender<Batch>,
     /// That of the last committed batch.
     position: Option<String>,
+    /// That of the last answer of which everything was handed over; ahead of `position` where there was nothing. The
+    /// SDK's own can be ahead of both, with events that nobody has seen.
+    handed_over: Option<String>,
     committed_at: Instant,
 }
 
@@ -71,6 +74,7 @@ impl<'a> Sync<'a> {
             reader: Reader::new(rooms, own, position.is_none().then(Timestamp::now)),
             batches,
             position,
+            handed_over: None,
             committed_at: Instant::now(),
         }
     }
@@ -89,11 +93,13 @@ impl<'a> Sync<'a> {
         loop {
             let asked = Instant::now();
             let answer = tokio::select! {
-                () = stop.cancelled() => None,
+                // An answer that is here is taken: the SDK counts it as seen.
+                biased;
                 answer = Box::pin(self.ask(wait, &mut keys)) => Some(answer?),
+                () = stop.cancelled() => None,
             };
             let Some(answer) = answer else {
-                self.leave_position().await;
+                self.leave_position();
                 return Ok(());
             };
             let response = match answer {
@@ -102,6 +108,9 @@ impl<'a> Sync<'a> {
                     return Err(MatrixError::SessionDead);
                 }
                 Err(error) => {
+                    // The SDK stores an answer's place before it has done all that follows from it.
+                    let reached = self.handed_over.as_ref().or(self.position.as_ref());
+                    behind |= reached.is_some() && self.sdk_position().await.as_ref() != reached;
                     failures = failures.saturating_add(1);
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
@@ -249,10 +258,12 @@ impl<'a> Sync<'a> {
         self.rooms.note_synced(joined, response.rooms.left.keys());
         let is_old_news = self.position.as_ref() == Some(&next) || self.is_position_fresh();
         if events.is_empty() && is_old_news {
+            self.handed_over = Some(next);
             return Ok(());
         }
         let is_first = self.position.is_none();
-        self.hand_over(events, next).await?;
+        self.hand_over(events, next.clone()).await?;
+        self.handed_over = Some(next);
         if is_first {
             self.announce().await?;
         }
@@ -333,11 +344,11 @@ impl<'a> Sync<'a> {
     }
 
     /// At a clean stop, leaves the latest position with whoever still takes it: the next start is quicker then.
-    async fn leave_position(&mut self) {
-        let Some(position) = self.sdk_position().await else {
+    fn leave_position(&mut self) {
+        let Some(position) = self.handed_over.take() else {
             return;
         };
-        if self.position.is_none() || self.position.as_ref() == Some(&position) {
+        if self.position.as_ref() == Some(&position) {
             return;
         }
         let (committed, _) = oneshot::channel();
