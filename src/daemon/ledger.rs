@@ -674,10 +674,7 @@ mod tests {
     }
 
     fn waits_for_mesh(store: &mut Store) -> bool {
-        !store
-            .transaction(|tx| outbox_mesh::queues(tx))
-            .unwrap()
-            .is_empty()
+        !store.transaction(outbox_mesh::queues).unwrap().is_empty()
     }
 
     #[test]
@@ -727,7 +724,7 @@ mod tests {
         let events = [joined(), hello_of_alice(), hello_of_alice()];
         decide(&mut store, &config(), &events);
         decide(&mut store, &config(), &events);
-        let waiting = store.transaction(|tx| outbox_mesh::waiting(tx)).unwrap();
+        let waiting = store.transaction(outbox_mesh::waiting).unwrap();
         assert_eq!(waiting.iter().map(|it| it.count).sum::<u64>(), 1);
     }
 }
