@@ -270,3 +270,24 @@ fn bodies(scene: &Scene, room: usize) -> Vec<String> {
     let body = |body: &str| body.rsplit("]: ").next().unwrap_or(body).to_owned();
     messages.iter().map(|seen| body(seen.body())).collect()
 }
+
+#[tokio::test]
+async fn without_encryption_nothing_is_said_in_an_encrypted_room() {
+    let plan = Plan::default()
+        .room(Kind::Plain)
+        .room(Kind::Encrypted)
+        .route(0, 0, "both")
+        .route(1, 0, "both")
+        .matrix("e2ee: {enabled: false}");
+    let mut stage = plan.set_up().await;
+    let _relay = stage.home.start().await;
+    stage.alice.sees_join(&stage.rooms[0], &stage.bot).await;
+    for text in ["one", "two", "three"] {
+        stage.radio.says(BASE, 0, text).await;
+        let said = format!("[Base Camp/LongFast]: {text}");
+        stage.alice.sees_text(&stage.rooms[0], &said).await;
+    }
+    for seen in stage.alice.history(&stage.rooms[1]).await {
+        assert_ne!(seen.event["sender"], stage.bot.as_str(), "{seen:?}");
+    }
+}
