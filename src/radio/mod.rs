@@ -50,6 +50,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(4);
 /// Handing an event to the daemon takes no longer unless its disk is in trouble.
 const OWN_STALL: Duration = Duration::from_secs(1);
 
+/// How long a radio may take to close the link after we have left.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Withdrawals that wait to be noticed.
 const WITHDRAWALS: usize = 64;
 
@@ -301,6 +304,9 @@ impl Radio {
             // The radio may be gone already, then there is nobody to tell.
             let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
             if matches!(bye, Ok(Ok(()))) {
+                let rest = self.hear_out(&mut connection, &mut session, ends);
+                // The radio closes; one that does not is not waited for.
+                drop(timeout(FAREWELL, rest).await);
                 info!("disconnected from the radio");
             }
         }
@@ -309,6 +315,25 @@ impl Radio {
             debug!(skipped, "bytes outside frames on this connection");
         }
         end
+    }
+
+    /// Takes what the radio had sent before it heard that we leave: it does not send that again.
+    async fn hear_out(
+        &mut self,
+        connection: &mut Connection,
+        session: &mut Session,
+        ends: &mut Ends,
+    ) {
+        while let Ok(item) = connection.receive().await {
+            let Item::Frame(frame) = item else { continue };
+            for output in self.on_frame(&frame, session) {
+                if let Output::Event(event) = output
+                    && ends.tell(Event::Radio(event)).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
     }
 
     /// The conversation on one connection. `Ok` when the daemon stops and nothing is on its way.
