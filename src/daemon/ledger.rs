@@ -189,6 +189,8 @@ impl Ledger {
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
+        // A worker that ended just when something came is started again.
+        outcome.mesh.extend(outbox_mesh::queues(tx)?);
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;
@@ -584,4 +586,145 @@ fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreError> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
+    use crate::model::{
+        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
+    };
+    use crate::store::Store;
+
+    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+
+    fn config() -> Config {
+        let room = MappedRoom {
+            id: "!room:example.org".try_into().unwrap(),
+            meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
+            direction: Direction::Both,
+        };
+        let connection = Connection::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 4403,
+        };
+        Config::new(connection, vec![room])
+    }
+
+    fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+        let primary = Channel {
+            index: ChannelIndex::PRIMARY,
+            name: "LongFast".to_owned(),
+            role: ChannelRole::Primary,
+        };
+        let mut profile = RadioProfile {
+            own: Node::unknown(NodeNum(1)),
+            firmware: "2.7.26".to_owned(),
+            channels: vec![primary],
+            hop_limit: 3,
+            region_set: true,
+            transmit_enabled: true,
+            reboot_count: 0,
+        };
+        change(&mut profile);
+        Event::Radio(RadioEvent::Ready(Box::new(profile)))
+    }
+
+    fn joined() -> Event {
+        Event::Matrix(MatrixEvent::Joined(JoinedRoom {
+            room: "!room:example.org".try_into().unwrap(),
+            configured: vec!["!room:example.org".try_into().unwrap()],
+            name: "Hilltop".to_owned(),
+            encrypted: false,
+            public: false,
+            may_mention_room: false,
+        }))
+    }
+
+    fn hello_of_alice() -> Event {
+        Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
+            room: "!room:example.org".try_into().unwrap(),
+            event: OwnedEventId::try_from("$hello:example.org").unwrap(),
+            sender: "@alice:example.org".try_into().unwrap(),
+            sender_name: "Alice".to_owned(),
+            sender_power: 0,
+            sent_at: NOON,
+            kind: RoomTextKind::Text,
+            body: "hello".to_owned(),
+            reply_to: None,
+            thread: None,
+            relay: None,
+            suppress: false,
+            encrypted: false,
+        })))
+    }
+
+    /// Opens a ledger on the store, and has it decide on the events.
+    fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+        let decided = store.transaction(|tx| {
+            let mut ledger = Ledger::open(tx, config, NOON)?;
+            let mut outcome = Outcome::default();
+            for event in events {
+                ledger.event(tx, event, NOON, &mut outcome)?;
+            }
+            Ok(outcome)
+        });
+        decided.unwrap()
+    }
+
+    fn waits_for_mesh(store: &mut Store) -> bool {
+        !store.transaction(outbox_mesh::queues).unwrap().is_empty()
+    }
+
+    #[test]
+    fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
+        let may_transmit = |config: &Config, change: &dyn Fn(&mut RadioProfile)| {
+            decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]).may_transmit
+        };
+        assert!(may_transmit(&config(), &|_| {}));
+        assert!(!may_transmit(&config(), &|profile| profile.region_set = false));
+        assert!(!may_transmit(&config(), &|profile| profile
+            .transmit_enabled =
+            false));
+        assert!(!may_transmit(&config(), &|profile| profile
+            .own
+            .is_licensed = true));
+        let mut chosen = config();
+        chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
+        assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    }
+
+    #[test]
+    fn a_restriction_ends_what_waited_before_it_was_set() {
+        let restrictions: [fn(&mut Config); 4] = [
+            |_| {},
+            |config| config.meshtastic.broadcast_enabled = false,
+            |config| config.matrix.ignored_users = vec!["@alice:*".parse().unwrap()],
+            |config| config.matrix_rooms[0].direction = Direction::ToMatrix,
+        ];
+        for (number, restrict) in restrictions.into_iter().enumerate() {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+            assert!(waits_for_mesh(&mut store));
+            let mut restricted = config();
+            restrict(&mut restricted);
+            decide(&mut store, &restricted, &[]);
+            assert_eq!(
+                waits_for_mesh(&mut store),
+                number == 0,
+                "restriction {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_is_decided_on_once_however_often_it_comes() {
+        let mut store = Store::in_memory().unwrap();
+        let events = [joined(), hello_of_alice(), hello_of_alice()];
+        decide(&mut store, &config(), &events);
+        decide(&mut store, &config(), &events);
+        let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+        assert_eq!(waiting.iter().map(|it| it.count).sum::<u64>(), 1);
+    }
 }

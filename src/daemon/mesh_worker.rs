@@ -79,10 +79,12 @@ pub(super) struct MeshWorker {
     pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
     pub(super) in_flight: InFlight,
+    /// It ends when it has had nothing to do for so long; `None`: never.
+    pub(super) idle: Option<Duration>,
 }
 
 impl MeshWorker {
-    /// Works until `stop`.
+    /// Works until `stop`, or until it is idle.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let handed_over = tokio::select! {
@@ -100,7 +102,7 @@ impl MeshWorker {
                 }
             };
             let timer = async {
-                match pause {
+                match pause.or(self.idle) {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
@@ -108,7 +110,7 @@ impl MeshWorker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
-                () = timer => {}
+                () = timer => if pause.is_none() { return },
             }
         }
     }
@@ -153,4 +155,34 @@ enum Step {
     Wait(Duration),
     /// The radio's task has ended.
     RadioGone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeNum;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_worker_that_is_idle_ends_if_it_is_told_to() {
+        let (database, _end) = Database::start(Store::in_memory().unwrap()).unwrap();
+        let (submissions, _taken) = mpsc::channel(1);
+        let (_link, ready) = watch::channel(true);
+        let worker = MeshWorker {
+            destination: Destination::Direct(NodeNum(7)),
+            lane: Lane::Message,
+            database,
+            submissions,
+            ready,
+            wake: Arc::new(Notify::new()),
+            in_flight: InFlight::default(),
+            idle: Some(Duration::from_millis(1)),
+        };
+        let run = worker.run(CancellationToken::new());
+        assert!(
+            tokio::time::timeout(Duration::from_mins(1), run)
+                .await
+                .is_ok()
+        );
+    }
 }

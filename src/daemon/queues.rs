@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +82,11 @@ impl Queues {
                     ready: shared.radio_ready.clone(),
                     wake,
                     in_flight: in_flight.clone(),
+                    idle: match destination {
+                        Destination::Channel(_) => None,
+                        // There can be any number of nodes.
+                        Destination::Direct(_) => Some(Duration::from_mins(1)),
+                    },
                 };
                 shared
                     .workers
@@ -115,6 +121,8 @@ impl Queues {
             self.bell(room).changed.notify_one();
         }
         for queue in &outcome.mesh {
+            // A worker that has ended has let go of its bell.
+            self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
             let start = &self.start_mesh;
             self.mesh
                 .entry(*queue)

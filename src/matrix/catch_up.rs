@@ -9,12 +9,11 @@ use matrix_sdk::ruma::api::client::filter::{LazyLoadOptions, RoomEventFilter};
 use tokio::time::sleep;
 use tracing::{debug, error};
 
-use super::backoff;
 use super::errors::{self, Answer};
+use super::{MatrixError, backoff};
 
 /// A page: a few hundred kilobytes at most in practice.
 const PAGE: u32 = 250;
-const MOST_TRIES: u32 = 8;
 
 /// A room's events after one place up to another.
 #[derive(Debug)]
@@ -36,36 +35,47 @@ impl CatchUp {
 
     /// Returns the next page; `None`: that was all.
     ///
-    /// A server that fails is asked again for a while; then the rest is given up, and that is said.
-    pub(super) async fn next(&mut self) -> Option<Vec<TimelineEvent>> {
-        let from = self.from.take()?;
-        let mut failures = 0;
+    /// A server that fails is asked again until it answers. Only where it says that it never will (it forgot the place, or we
+    /// may not read there) the rest is given up, and that is said.
+    ///
+    /// # Errors
+    ///
+    /// [`MatrixError::SessionDead`]: the next session goes on from the same place.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<TimelineEvent>>, MatrixError> {
+        let Some(from) = self.from.take() else {
+            return Ok(None);
+        };
+        let mut failures = 0_u32;
         let page = loop {
             match self.room.messages(self.options(&from)).await {
                 Ok(page) => break page,
+                Err(error) if errors::is_dead_session(&error) => {
+                    return Err(MatrixError::SessionDead);
+                }
                 Err(error) => {
-                    failures += 1;
-                    if failures == MOST_TRIES || is_final(&error) {
+                    failures = failures.saturating_add(1);
+                    if is_final(&error) {
                         error!(
                             room = %self.room.room_id(),
                             error = &error as &dyn std::error::Error,
                             "what was said in this room meanwhile cannot be fetched: messages may be missing"
                         );
-                        return None;
+                        return Ok(None);
                     }
-                    let pause =
-                        backoff::pause(failures, Duration::from_secs(1), Duration::from_secs(30));
+                    let pause = errors::retry_after(&error).unwrap_or_else(|| {
+                        backoff::pause(failures, Duration::from_secs(1), Duration::from_secs(30))
+                    });
                     sleep(pause).await;
                 }
             }
         };
         debug!(room = %self.room.room_id(), events = page.chunk.len(), "page of missed events");
         if page.chunk.is_empty() {
-            return None;
+            return Ok(None);
         }
         // Some servers name the same place again at the end.
         self.from = page.end.filter(|end| *end != from);
-        Some(page.chunk)
+        Ok(Some(page.chunk))
     }
 
     fn options(&self, from: &str) -> MessagesOptions {
@@ -84,7 +94,5 @@ impl CatchUp {
 fn is_final(error: &matrix_sdk::Error) -> bool {
     errors::http(error)
         .and_then(Answer::of)
-        .is_some_and(|answer| {
-            answer.errcode.is_some() && matches!(answer.status, 400 | 401 | 403 | 404)
-        })
+        .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }

@@ -288,7 +288,7 @@ impl<'a> Sync<'a> {
         };
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
         let mut pages = CatchUp::new(room.clone(), &position, to);
-        while let Some(mut page) = pages.next().await {
+        while let Some(mut page) = pages.next().await? {
             let overlap = page
                 .iter()
                 .position(|event| event.event_id().is_some_and(|id| shown.contains(&id)));

@@ -47,6 +47,9 @@ use reconnect::Reconnect;
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
 
+/// Handing an event to the daemon takes no longer unless its disk is in trouble.
+const OWN_STALL: Duration = Duration::from_secs(1);
+
 /// Withdrawals that wait to be noticed.
 const WITHDRAWALS: usize = 64;
 
@@ -234,7 +237,7 @@ impl Radio {
                 Err(error) => End::Lost(with_causes(&error)),
             };
             let end = match end {
-                End::Lost(cause) => self.lost(cause, &ends).await.err(),
+                End::Lost(cause) => self.lost(cause, &mut ends).await.err(),
                 End::Stopped | End::EventsClosed => Some(end),
             };
             match end {
@@ -246,7 +249,7 @@ impl Radio {
     }
 
     /// Tells that the link is lost, and waits until it may be tried again.
-    async fn lost(&mut self, cause: String, ends: &Ends) -> Result<(), End> {
+    async fn lost(&mut self, cause: String, ends: &mut Ends) -> Result<(), End> {
         let next = self
             .reconnect
             .on_lost(Instant::now().into_std(), self.random.random());
@@ -269,6 +272,10 @@ impl Radio {
             debug!(cause, delay_ms, "still no link to the radio, trying again");
         }
         self.told_cause = Some(cause);
+        // Rows on their way to the pacer go back too: while the link is away they can be withdrawn, or expire.
+        while let Ok(submission) = ends.submissions.try_recv() {
+            self.pacer.submit(submission);
+        }
         self.pacer.on_lost();
         self.report(ends).await?;
         tokio::select! {
@@ -353,7 +360,12 @@ impl Radio {
                 },
                 () = sleep_until(deadline) => Vec::new(),
             };
+            let began = Instant::now();
             self.carry_out(outputs, connection, ends).await?;
+            if began.elapsed() > OWN_STALL {
+                // It was us who were slow (a full disk?): what waits in the link is read before its silence is judged.
+                continue;
+            }
             let due = session.on_time(Moment::now());
             self.carry_out(due, connection, ends).await?;
         }
