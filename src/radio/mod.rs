@@ -866,6 +866,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_the_radio_says_before_it_knows_of_the_stop_is_taken() {
+        let mut bench = Bench::new();
+        let mut peer = bench.ready().await;
+        bench.stop.cancel();
+        assert_eq!(
+            peer.hears().await,
+            to_radio::PayloadVariant::Disconnect(true)
+        );
+        peer.says(received(9)).await;
+        match bench.news().await {
+            Event::Radio(RadioEvent::Text(text)) => assert_eq!(text.packet, PacketId(9)),
+            other => panic!("not a text: {other:?}"),
+        }
+        assert!(matches!(bench.running.join_next().await, Some(Ok(Ok(())))));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stop_does_not_wait_for_ever() {
         let mut bench = Bench::new();
         let mut peer = bench.ready().await;
