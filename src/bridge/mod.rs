@@ -125,9 +125,10 @@ impl Bridge {
                 Vec::new()
             }
             RadioEvent::Text(packet) => self.packet(packet, facts, now),
-            RadioEvent::Lost { .. } | RadioEvent::Nodes(_) | RadioEvent::Ignored { .. } => {
-                Vec::new()
-            }
+            RadioEvent::Lost { .. }
+            | RadioEvent::Nodes(_)
+            | RadioEvent::Ignored { .. }
+            | RadioEvent::ChannelUse { .. } => Vec::new(),
         }
     }
 
@@ -146,7 +147,7 @@ impl Bridge {
             MatrixEvent::Edit(_) if facts.already_seen => vec![Action::Drop(DropReason::Duplicate)],
             MatrixEvent::Edit(_) => vec![Action::Drop(DropReason::Edit)],
             MatrixEvent::Undecryptable { .. } => vec![Action::Drop(DropReason::Undecryptable)],
-            MatrixEvent::Own { .. } => Vec::new(),
+            MatrixEvent::Own { .. } | MatrixEvent::Banned { .. } => Vec::new(),
         }
     }
 

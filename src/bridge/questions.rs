@@ -36,12 +36,14 @@ impl Bridge {
                 RadioEvent::Ready(_)
                 | RadioEvent::Lost { .. }
                 | RadioEvent::Nodes(_)
-                | RadioEvent::Ignored { .. },
+                | RadioEvent::Ignored { .. }
+                | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
                 MatrixEvent::Joined(_)
                 | MatrixEvent::Own { .. }
-                | MatrixEvent::Undecryptable { .. },
+                | MatrixEvent::Undecryptable { .. }
+                | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }

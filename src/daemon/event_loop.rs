@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::matrix::Batch;
-use crate::model::{Event, RadioEvent, Timestamp};
+use crate::model::{Clock, Event, RadioEvent};
 use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
@@ -39,6 +39,8 @@ pub(super) struct EventLoop {
     pub(super) queues: Queues,
     /// Told whether the link to the radio is ready.
     pub(super) radio_ready: watch::Sender<bool>,
+    /// Tells the time.
+    pub(super) clock: Clock,
 }
 
 impl EventLoop {
@@ -179,7 +181,7 @@ impl EventLoop {
         housekeeping: bool,
     ) -> Result<Outcome, StoreError> {
         let ledger = Arc::clone(&self.ledger);
-        let now = Timestamp::now();
+        let now = self.clock.now();
         self.database
             .run(move |store| {
                 let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);

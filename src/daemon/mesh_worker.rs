@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::model::{Destination, Lane, OutboxId, RadioOutcome, SendReport, Timestamp};
+use crate::model::{Clock, Destination, Lane, OutboxId, RadioOutcome, SendReport};
 use crate::radio::Submission;
 use crate::store::{Database, NextMesh, StoreError};
 
@@ -79,6 +79,8 @@ pub(super) struct MeshWorker {
     pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
     pub(super) in_flight: InFlight,
+    /// Tells the time.
+    pub(super) clock: Clock,
     /// It ends when it has had nothing to do for so long; `None`: never.
     pub(super) idle: Option<Duration>,
 }
@@ -122,7 +124,7 @@ impl MeshWorker {
             return Ok(Step::RadioGone);
         }
         let (destination, lane) = (self.destination, self.lane);
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let next = self
             .database
             .run(move |store| store.next_for_mesh(destination, lane, now));
@@ -176,6 +178,7 @@ mod tests {
             ready,
             wake: Arc::new(Notify::new()),
             in_flight: InFlight::default(),
+            clock: Clock::system(),
             idle: Some(Duration::from_millis(1)),
         };
         let run = worker.run(CancellationToken::new());

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::config::{Config, Direction, Invites, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
-use crate::model::{RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
+use crate::model::{Clock, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
 use crate::radio::{Radio, RadioOptions};
 use crate::store::{self, Database, Store, meta, nodes};
 
@@ -52,7 +52,8 @@ const SUBMISSIONS: usize = 8;
 ///
 /// What keeps it from starting, with the cure.
 pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
-    let start = Timestamp::now();
+    let clock = Clock::system();
+    let start = clock.now();
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
     let signals = Signals::listen()?;
@@ -90,6 +91,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let radio = Radio::new(RadioOptions {
         nodes: known_nodes,
         last_accepted,
+        clock: clock.clone(),
         ..RadioOptions::new(&config.meshtastic)?
     });
     let mut queues = Queues::new(Shared {
@@ -100,6 +102,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         radio_ready: is_radio_ready,
         reports: Reports::new(reports),
         workers: supervisor.workers(),
+        clock: clock.clone(),
         stop: stop.clone(),
     });
     queues.wake(&waiting);
@@ -118,6 +121,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         batches: take_batches,
         queues,
         radio_ready,
+        clock,
     };
     let loop_stop = stop.clone();
     supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Destination, Lane, OutboxId, OwnedRoomOrAliasId};
+use crate::model::{Clock, Destination, Lane, OutboxId, OwnedRoomOrAliasId};
 use crate::radio::Submission;
 use crate::store::Database;
 
@@ -46,6 +46,8 @@ pub(super) struct Shared<S> {
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
     pub(super) withdrawals: mpsc::Sender<OutboxId>,
+    /// Tells the time.
+    pub(super) clock: Clock,
     /// Ends them.
     pub(super) stop: CancellationToken,
 }
@@ -65,6 +67,7 @@ impl Queues {
                     sender: shared.sender.clone(),
                     bell,
                     reports: shared.reports.clone(),
+                    clock: shared.clock.clone(),
                 };
                 shared
                     .workers
@@ -82,6 +85,7 @@ impl Queues {
                     ready: shared.radio_ready.clone(),
                     wake,
                     in_flight: in_flight.clone(),
+                    clock: shared.clock.clone(),
                     idle: match destination {
                         Destination::Channel(_) => None,
                         // There can be any number of nodes.

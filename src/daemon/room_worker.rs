@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
+    Clock, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
     TransactionId,
 };
 use crate::store::{Database, StoreError};
@@ -56,6 +56,8 @@ pub(super) struct RoomWorker<S> {
     pub(super) bell: Arc<RoomBell>,
     /// Where outcomes go.
     pub(super) reports: Reports,
+    /// Tells the time.
+    pub(super) clock: Clock,
 }
 
 impl<S: SendToRoom> RoomWorker<S> {
@@ -111,7 +113,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 &self.room,
                 &row.transaction,
                 &row.message.content,
-                Timestamp::now(),
+                self.clock.now(),
             )
             .await;
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
@@ -120,7 +122,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 backoff.reset();
                 Step::Sent
             }
-            RoomOutcome::Retry { after, error } => {
+            RoomOutcome::Retry { after, error, .. } => {
                 let wait = after.unwrap_or_default().max(backoff.grow());
                 if backoff.failures() == 1 {
                     warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");

@@ -71,12 +71,21 @@ impl Answer {
             },
             (429, _) => RoomOutcome::Retry {
                 after: self.retry_after,
+                limited: true,
                 error,
             },
-            (408 | 425, _) => RoomOutcome::Retry { after: None, error },
+            (408 | 425, _) => RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                error,
+            },
             (400..500, Some(_)) => RoomOutcome::Refused { error },
             // 5xx, and whatever a proxy says in the server's place.
-            (_, _) => RoomOutcome::Retry { after: None, error },
+            (_, _) => RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                error,
+            },
         }
     }
 }
@@ -137,6 +146,7 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
                 HttpError::IntoHttp(_) => RoomOutcome::Refused { error: told },
                 _ => RoomOutcome::Retry {
                     after: None,
+                    limited: false,
                     error: told,
                 },
             },
@@ -154,6 +164,7 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
         },
         _ => RoomOutcome::Retry {
             after: None,
+            limited: false,
             error: told,
         },
     }

@@ -90,12 +90,19 @@ impl Envelope {
     }
 
     /// Returns this event as one that cannot be read.
-    pub(super) fn into_undecryptable(self, room: OwnedRoomId) -> MatrixEvent {
+    pub(super) fn into_undecryptable(
+        self,
+        room: OwnedRoomId,
+        session: String,
+        raw: String,
+    ) -> MatrixEvent {
         MatrixEvent::Undecryptable {
             room,
             event: self.event,
             sender: self.sender,
             sent_at: self.sent_at,
+            session,
+            raw,
         }
     }
 

@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
             TimelineEventKind::PlainText { .. } => false,
             TimelineEventKind::UnableToDecrypt { event, .. } => {
                 self.keep(&id, event);
-                return Some(envelope.into_undecryptable(id));
+                let session = session_of(event).unwrap_or_default();
+                let raw = event.json().get().to_owned();
+                return Some(envelope.into_undecryptable(id, session, raw));
             }
         };
         let facts = if let Some(facts) = senders.get(&envelope.sender) {

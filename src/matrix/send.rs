@@ -140,6 +140,7 @@ fn is_duplicate(error: &Error) -> bool {
 fn retry(why: &str) -> RoomOutcome {
     RoomOutcome::Retry {
         after: None,
+        limited: false,
         error: why.to_owned(),
     }
 }

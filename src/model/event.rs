@@ -39,6 +39,11 @@ pub enum RadioEvent {
         /// Why, in a word or two for the counters of `status`.
         reason: &'static str,
     },
+    /// The radio told how busy its channel is.
+    ChannelUse {
+        /// Channel utilisation in percent, of the air time of all nodes that the radio hears.
+        percent: f32,
+    },
 }
 
 /// The radio attached to us, as it is set up now.
@@ -160,6 +165,17 @@ pub enum MatrixEvent {
         sender: OwnedUserId,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
+        /// The session whose key is missing.
+        session: String,
+        /// The event as the server sent it, to be tried again when the key comes.
+        raw: String,
+    },
+    /// Somebody was banned from a room.
+    Banned {
+        /// The room.
+        room: OwnedRoomId,
+        /// Who.
+        user: OwnedUserId,
     },
 }
 
@@ -326,6 +342,8 @@ pub enum RoomOutcome {
     Retry {
         /// The server's wish, if it had one.
         after: Option<Duration>,
+        /// It was too much for the server (429): everything that this account sends has to wait.
+        limited: bool,
         /// Why, for the log.
         error: String,
     },

@@ -24,4 +24,4 @@ pub use message::{
     RoomContent, RoomMessage,
 };
 pub use retry::Retry;
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::config;
-use crate::model::{Event, Node, OutboxId, RadioEvent, Timestamp};
+use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
@@ -84,6 +84,8 @@ pub struct RadioOptions {
     pub last_accepted: Option<Timestamp>,
     /// For random numbers that are the same in every run of a test.
     pub seed: Option<u64>,
+    /// Tells the wall-clock time.
+    pub clock: Clock,
 }
 
 impl RadioOptions {
@@ -125,6 +127,7 @@ impl RadioOptions {
             nodes: Vec::new(),
             last_accepted: None,
             seed: None,
+            clock: Clock::system(),
         }
     }
 }
@@ -141,6 +144,7 @@ pub struct Radio {
     withdraw: mpsc::Sender<OutboxId>,
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
+    clock: Clock,
 }
 
 /// Why a connection is no longer served.
@@ -183,8 +187,9 @@ impl Radio {
     #[must_use]
     pub fn new(options: RadioOptions) -> Self {
         let (withdraw, withdrawals) = mpsc::channel(WITHDRAWALS);
-        let now = Moment::now();
+        let now = Moment::now(&options.clock);
         Self {
+            clock: options.clock,
             session_options: SessionOptions {
                 set_time: options.set_time,
                 chat_ports: options.chat_ports,
@@ -289,7 +294,7 @@ impl Radio {
 
     /// Serves a connection until its end, or the daemon's.
     async fn serve(&mut self, mut connection: Connection, ends: &mut Ends) -> End {
-        let now = Moment::now();
+        let now = Moment::now(&self.clock);
         let mut session = Session::new(
             self.session_options.clone(),
             self.random.random(),
@@ -391,13 +396,13 @@ impl Radio {
                 // It was us who were slow (a full disk?): what waits in the link is read before its silence is judged.
                 continue;
             }
-            let due = session.on_time(Moment::now());
+            let due = session.on_time(Moment::now(&self.clock));
             self.carry_out(due, connection, ends).await?;
         }
     }
 
     fn on_frame(&mut self, frame: &[u8], session: &mut Session) -> Vec<Output> {
-        let now = Moment::now();
+        let now = Moment::now(&self.clock);
         self.pacer.on_frame(now.instant);
         session.on_frame(frame, &mut self.nodes, now)
     }
@@ -427,7 +432,7 @@ impl Radio {
                     .send(&frame)
                     .await
                     .map_err(|error| lost(&error))?,
-                Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now()),
+                Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
                     if let RadioEvent::Ready(profile) = &event {
                         let may_transmit = profile.region_set && profile.transmit_enabled;
@@ -461,7 +466,7 @@ impl Radio {
         connection: &mut Connection,
         session: &Session,
     ) -> Result<(), End> {
-        let Some((packet, message)) = self.pacer.poll(Moment::now()) else {
+        let Some((packet, message)) = self.pacer.poll(Moment::now(&self.clock)) else {
             return Ok(());
         };
         // Only a ready session has a pacer with a link.

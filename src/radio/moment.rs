@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::model::Timestamp;
+use crate::model::{Clock, Timestamp};
 
 /// The present on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +16,10 @@ pub struct Moment {
 impl Moment {
     /// Returns the present. Only the adapter's edge asks.
     #[must_use]
-    pub fn now() -> Self {
+    pub fn now(clock: &Clock) -> Self {
         Self {
             instant: tokio::time::Instant::now().into_std(),
-            wall: Timestamp::now(),
+            wall: clock.now(),
         }
     }
 }

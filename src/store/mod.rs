@@ -48,7 +48,12 @@ pub use workers::NextMesh;
 pub const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_feedback.sql"),
+    include_str!("migrations/0003_backlog.sql"),
+    include_str!("migrations/0004_late_and_edits.sql"),
+];
 
 /// How long another program may hold the database before a transaction fails.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);

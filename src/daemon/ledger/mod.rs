@@ -1,29 +1,24 @@
 //! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
+mod apply;
+mod chores;
+mod reports;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, Bridge, MeshSource, NewPair, SeenKey};
+use crate::bridge::{Bridge, SeenKey};
 use crate::config::Config;
 use crate::model::{
-    Destination, Event, JoinedRoom, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OutboxId,
-    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioOutcome, RadioProfile,
-    RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
+    Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
-use crate::store::mesh_report::{self, Retried};
-use crate::store::outbox_mesh::{self, NewMeshMessage, Source, UNKNOWN_RADIO};
-use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{MeshState, StoreError, Tx, direct, meta, nodes, retention, seen, told};
+use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
+use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
 use super::facts;
-
-/// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
-const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
-/// A parked room gets one try after that, in case nothing told us of a change.
-const PARKED_RETRY: Duration = Duration::from_mins(5);
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
@@ -88,7 +83,7 @@ impl Ledger {
             );
         }
         outbox_room::unpark_all(tx)?;
-        end_forbidden(tx, config)?;
+        chores::end_forbidden(tx, config)?;
         Ok(Self {
             bridge,
             radio,
@@ -172,38 +167,6 @@ impl Ledger {
         }
     }
 
-    /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
-    pub(super) fn housekeeping(
-        &mut self,
-        tx: &Tx<'_>,
-        now: Timestamp,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        let expired = mesh_report::expire(tx, now)?;
-        if !expired.is_empty() {
-            warn!(
-                packets = expired.len(),
-                "messages for the mesh are too old now and are not transmitted"
-            );
-        }
-        for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
-            mesh_report::outcome(tx, row, MeshState::Unknown)?;
-        }
-        // A worker that ended just when something came is started again.
-        outcome.mesh.extend(outbox_mesh::queues(tx)?);
-        retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
-        if now.since(self.unparked_at) >= PARKED_RETRY {
-            self.unparked_at = now;
-            for entry in outbox_room::parked(tx)? {
-                outbox_room::unpark(tx, entry.room.as_deref())?;
-            }
-            outcome
-                .changed
-                .extend(outbox_room::waiting(tx)?.into_iter().map(|it| it.room));
-        }
-        Ok(())
-    }
-
     /// Stores what an event says by itself, whatever the bridge makes of it.
     fn note(
         &mut self,
@@ -238,13 +201,16 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Radio(RadioEvent::Lost { .. } | RadioEvent::Text(_))
+            Event::Radio(
+                RadioEvent::Lost { .. } | RadioEvent::Text(_) | RadioEvent::ChannelUse { .. },
+            )
             | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
-                | MatrixEvent::Redaction(_),
+                | MatrixEvent::Redaction(_)
+                | MatrixEvent::Banned { .. },
             ) => Ok(()),
             Event::Matrix(MatrixEvent::Undecryptable {
                 room,
@@ -292,160 +258,6 @@ impl Ledger {
         Ok(())
     }
 
-    fn room_report(
-        tx: &Tx<'_>,
-        outbox: OutboxId,
-        report: &RoomOutcome,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let room = outbox_room::room_of(tx, outbox)?;
-        let room = room.as_ref().map_or("(ended)", |room| room.as_str());
-        match report {
-            RoomOutcome::Sent { event } => {
-                debug!(%outbox, room, event_id = %event, "message sent");
-                outbox_room::sent(tx, outbox, Some(event))?;
-            }
-            RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, now, error)?,
-            RoomOutcome::Parked { account, error } => {
-                error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits");
-                let id = outbox_room::room_of(tx, outbox)?;
-                outbox_room::park(tx, if *account { None } else { id.as_deref() }, error, now)?;
-            }
-            RoomOutcome::Refused { error } => {
-                error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
-                outbox_room::refuse(tx, outbox)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn radio_report(
-        tx: &Tx<'_>,
-        outbox: OutboxId,
-        packet: PacketId,
-        report: &RadioOutcome,
-        now: Timestamp,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        debug!(%outbox, %packet, ?report, "report of the radio");
-        match report {
-            RadioOutcome::Accepted { at } => {
-                mesh_report::accepted(tx, outbox, *at)?;
-            }
-            RadioOutcome::Heard => {
-                mesh_report::outcome(tx, outbox, MeshState::Heard)?;
-            }
-            RadioOutcome::Unheard => {
-                mesh_report::outcome(tx, outbox, MeshState::Unheard)?;
-            }
-            RadioOutcome::Delivered => {
-                mesh_report::outcome(tx, outbox, MeshState::Delivered)?;
-            }
-            RadioOutcome::Retry {
-                after,
-                new_id,
-                reason,
-            } => match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
-                Retried::Waits(next) => {
-                    info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
-                }
-                Retried::Withdrawn | Retried::Late => {}
-            },
-            RadioOutcome::Refused(refusal) => {
-                let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
-                warn!(%outbox, %packet, ?refusal, parts = ended.len(), "the radio refused a packet");
-            }
-        }
-        // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
-        Ok(())
-    }
-
-    fn apply(
-        &mut self,
-        tx: &Tx<'_>,
-        event: &Event,
-        action: Action,
-        now: Timestamp,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        match action {
-            Action::ToRoom {
-                message,
-                pair,
-                target_packet,
-            } => {
-                let pair = pair.map(|new| pair_of(*new, &message.room, now));
-                if let Some(pair) = &pair {
-                    self.say_first(pair.destination, "to Matrix");
-                }
-                let row = NewRoomRow {
-                    message: &message,
-                    send_as: None,
-                    pair: pair.as_ref().map(|pair| (self.radio, pair)),
-                    target_packet,
-                };
-                let id = outbox_room::insert(tx, &row, now)?;
-                debug!(outbox = %id, room = %message.room, "accepted for a room");
-                outcome.rooms.insert(message.room);
-            }
-            Action::ToMesh {
-                destination,
-                lane,
-                parts,
-                source,
-                not_before,
-                expires,
-            } => {
-                let source = source.map(|source| source_of(*source));
-                if source.is_some() {
-                    self.say_first(destination, "to the mesh");
-                }
-                let message = NewMeshMessage {
-                    radio: self.radio,
-                    destination,
-                    lane,
-                    parts: &parts,
-                    source: source.as_ref(),
-                    not_before,
-                    expires,
-                };
-                for (id, packet) in outbox_mesh::insert(tx, &message, now)? {
-                    debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
-                }
-                outcome.mesh.insert((destination, lane));
-            }
-            Action::KeepDirect(message) => {
-                info!(node = %message.sender.num, "a direct message to our node is kept");
-                direct::keep(tx, self.radio, &message)?;
-            }
-            Action::Withdraw { room, event } => {
-                outcome
-                    .withdrawn
-                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
-                let rows = mesh_report::withdraw(tx, &room, &event)?;
-                if !rows.is_empty() {
-                    info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
-                }
-            }
-            Action::Rewrite { outbox, payload } => {
-                mesh_report::rewrite(tx, outbox, &payload, None)?;
-            }
-            Action::Remember { what, until } => told::remember(tx, &what, until)?,
-            Action::Drop(reason) => {
-                let name = reason.name();
-                *self.dropped.entry(name).or_default() += 1;
-                // Once for each sender: a person has to act, and knows from one line.
-                if reason.concerns_operator() && self.tell_operator(name, event) {
-                    warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
-                } else {
-                    debug!(reason = %reason, event = describe(event), "not relayed");
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Returns whether the operator has not been told of this sender yet.
     fn tell_operator(&mut self, reason: &'static str, event: &Event) -> bool {
         self.operator_told.len() < MOST_TOLD && self.operator_told.insert((reason, sender(event)))
@@ -477,44 +289,6 @@ impl Ledger {
     }
 }
 
-fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePair {
-    MessagePair {
-        origin: Origin::Mesh,
-        sender: new.sender,
-        packet: new.packet,
-        destination: new.destination,
-        room: room.clone(),
-        event: None,
-        thread: new.thread,
-        author: None,
-        text: new.text,
-        alert: new.alert,
-        part: 0,
-        at: now,
-    }
-}
-
-fn source_of(source: MeshSource) -> Source {
-    let MeshSource {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
-    } = source;
-    Source {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
-    }
-}
-
 /// Names an event for the log, without its text.
 pub(super) fn describe(event: &Event) -> String {
     match event {
@@ -527,7 +301,10 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Edit(edit)) => edit.new.event.to_string(),
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.event.to_string(),
         Event::Matrix(
-            MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Undecryptable { .. },
+            MatrixEvent::Joined(_)
+            | MatrixEvent::Own { .. }
+            | MatrixEvent::Undecryptable { .. }
+            | MatrixEvent::Banned { .. },
         ) => "matrix".to_owned(),
         Event::Report(_) => "report".to_owned(),
     }
@@ -542,50 +319,12 @@ fn sender(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Edit(edit)) => edit.new.sender.to_string(),
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.sender.to_string(),
         Event::Matrix(MatrixEvent::Undecryptable { sender, .. }) => sender.to_string(),
-        Event::Matrix(MatrixEvent::Joined(_) | MatrixEvent::Own { .. })
+        Event::Matrix(
+            MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
+        )
         | Event::Radio(_)
         | Event::Report(_) => String::new(),
     }
-}
-
-/// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
-fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreError> {
-    // A room that is mapped by its alias may be any room until a server has told which.
-    let known = config
-        .matrix_rooms
-        .iter()
-        .all(|mapped| mapped.id.is_room_id());
-    let directions = |room: &RoomOrAliasId| {
-        let mapped = config
-            .matrix_rooms
-            .iter()
-            .filter(move |mapped| *mapped.id == *room);
-        mapped.map(|mapped| mapped.direction).collect::<Vec<_>>()
-    };
-    let mut ended = 0;
-    for (room, sender) in outbox_mesh::waiting_senders(tx)? {
-        let directions = directions((&*room).into());
-        let mapped = directions.iter().any(|direction| direction.to_mesh())
-            || (directions.is_empty() && !known);
-        if !(config.meshtastic.broadcast_enabled && mapped && config.matrix.permits(&sender)) {
-            ended += mesh_report::withdraw_sender(tx, &room, &sender)?.len();
-        }
-    }
-    for waiting in outbox_room::waiting(tx)? {
-        let directions = directions(&waiting.room);
-        let mapped = directions.iter().any(|direction| direction.to_matrix())
-            || (directions.is_empty() && !known);
-        if !mapped {
-            ended += outbox_room::refuse_room(tx, &waiting.room)?;
-        }
-    }
-    if ended > 0 {
-        warn!(
-            messages = ended,
-            "these waited, and the configuration does not permit them any more: they are given up"
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! Has the store keep what the bridge decided.
+
+use tracing::{debug, info, warn};
+
+use crate::bridge::{Action, MeshSource, NewPair};
+use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
+use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::{StoreError, Tx, direct, mesh_report, told};
+
+use super::{Ledger, Outcome, describe, sender};
+
+impl Ledger {
+    pub(super) fn apply(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        action: Action,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        match action {
+            Action::ToRoom {
+                message,
+                pair,
+                target_packet,
+            } => {
+                let pair = pair.map(|new| pair_of(*new, &message.room, now));
+                if let Some(pair) = &pair {
+                    self.say_first(pair.destination, "to Matrix");
+                }
+                let row = NewRoomRow {
+                    message: &message,
+                    send_as: None,
+                    pair: pair.as_ref().map(|pair| (self.radio, pair)),
+                    target_packet,
+                };
+                let id = outbox_room::insert(tx, &row, now)?;
+                debug!(outbox = %id, room = %message.room, "accepted for a room");
+                outcome.rooms.insert(message.room);
+            }
+            Action::ToMesh {
+                destination,
+                lane,
+                parts,
+                source,
+                not_before,
+                expires,
+            } => {
+                let source = source.map(|source| source_of(*source));
+                if source.is_some() {
+                    self.say_first(destination, "to the mesh");
+                }
+                let message = NewMeshMessage {
+                    radio: self.radio,
+                    destination,
+                    lane,
+                    parts: &parts,
+                    source: source.as_ref(),
+                    not_before,
+                    expires,
+                };
+                for (id, packet) in outbox_mesh::insert(tx, &message, now)? {
+                    debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
+                }
+                outcome.mesh.insert((destination, lane));
+            }
+            Action::KeepDirect(message) => {
+                info!(node = %message.sender.num, "a direct message to our node is kept");
+                direct::keep(tx, self.radio, &message)?;
+            }
+            Action::Withdraw { room, event } => {
+                outcome
+                    .withdrawn
+                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
+                let rows = mesh_report::withdraw(tx, &room, &event)?;
+                if !rows.is_empty() {
+                    info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
+                }
+            }
+            Action::Rewrite { outbox, payload } => {
+                mesh_report::rewrite(tx, outbox, &payload, None)?;
+            }
+            Action::Remember { what, until } => told::remember(tx, &what, until)?,
+            Action::Drop(reason) => {
+                let name = reason.name();
+                *self.dropped.entry(name).or_default() += 1;
+                // Once for each sender: a person has to act, and knows from one line.
+                if reason.concerns_operator() && self.tell_operator(name, event) {
+                    warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
+                } else {
+                    debug!(reason = %reason, event = describe(event), "not relayed");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePair {
+    MessagePair {
+        origin: Origin::Mesh,
+        sender: new.sender,
+        packet: new.packet,
+        destination: new.destination,
+        room: room.clone(),
+        event: None,
+        thread: new.thread,
+        author: None,
+        text: new.text,
+        alert: new.alert,
+        part: 0,
+        at: now,
+    }
+}
+
+fn source_of(source: MeshSource) -> Source {
+    let MeshSource {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    } = source;
+    Source {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    }
+}

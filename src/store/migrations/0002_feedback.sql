@@ -1,0 +1,1 @@
+-- What senders are shown of their messages, and how far a room is read.

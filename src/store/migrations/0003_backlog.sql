@@ -1,0 +1,1 @@
+-- What waited through an outage.

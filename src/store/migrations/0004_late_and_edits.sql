@@ -1,0 +1,1 @@
+-- Events whose key has not come, and changed messages.
