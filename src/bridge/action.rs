@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::dropped::DropReason;
+use super::feedback::Sign;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,15 @@ pub enum Action {
         outbox: OutboxId,
         /// The new payload.
         payload: RadioPayload,
+    },
+    /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
+    Sign {
+        /// Its room.
+        room: OwnedRoomId,
+        /// The event.
+        event: OwnedEventId,
+        /// The sign.
+        sign: Sign,
     },
     /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
     Remember {

@@ -6,6 +6,7 @@
 mod action;
 mod dropped;
 mod facts;
+mod feedback;
 mod format;
 mod notice;
 mod policy;
@@ -22,6 +23,7 @@ mod to_mesh;
 pub use action::{Action, MeshSource, NewPair};
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
+pub use feedback::Sign;
 pub use notice::Refused;
 
 pub use route::RouteProblem;

@@ -1,6 +1,7 @@
 //! How replies and reactions find their target on the other side.
 
 use super::facts::Facts;
+use super::feedback::Sign;
 use super::route::Routes;
 use super::text::folded;
 use crate::config::{MessageInteractions, ReactionStyle};
@@ -11,8 +12,6 @@ use crate::model::{
 
 use super::dropped::DropReason;
 
-/// The signs by which the bot tells the sender of a message what became of it.
-const FEEDBACK_SIGNS: [&str; 7] = ["⏳", "📡", "📤", "✅", "❌", "🚫", "⌛"];
 /// A packet gets at most so many different emoji from Matrix.
 const MOST_EMOJI: usize = 3;
 
@@ -93,7 +92,7 @@ pub(super) fn check_emoji(
     facts: &Facts,
 ) -> Result<(), DropReason> {
     let emoji = folded(emoji);
-    let ours = FEEDBACK_SIGNS.iter().any(|sign| folded(sign) == emoji);
+    let ours = Sign::ALL.iter().any(|sign| folded(sign.key()) == emoji);
     if ours && target.pair.origin == Origin::Matrix {
         return Err(DropReason::FeedbackSign);
     }

@@ -81,6 +81,8 @@ impl Ledger {
             Action::Rewrite { outbox, payload } => {
                 mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
+            // Nothing is shown yet.
+            Action::Sign { .. } => {}
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
                 let name = reason.name();
