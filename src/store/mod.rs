@@ -7,6 +7,7 @@
 mod columns;
 pub mod direct;
 mod error;
+pub mod feedback;
 mod file;
 mod mesh_facts;
 pub mod mesh_report;
@@ -18,6 +19,7 @@ pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
+pub mod receipts;
 pub mod retention;
 mod room_content;
 #[cfg(test)]
