@@ -23,7 +23,7 @@ mod to_mesh;
 pub use action::{Action, MeshSource, NewPair};
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
-pub use feedback::Sign;
+pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 pub use notice::Refused;
 
 pub use route::RouteProblem;

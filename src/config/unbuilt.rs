@@ -19,7 +19,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
     unbuilt("meshtastic.edits", &[]),
-    unbuilt("meshtastic.delivery_feedback", &[]),
     unbuilt("health.radio_away", &[]),
 ];
 

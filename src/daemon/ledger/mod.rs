@@ -3,6 +3,7 @@
 
 mod apply;
 mod chores;
+mod feedback;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Bridge, SeenKey};
-use crate::config::Config;
+use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
+use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
 use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
@@ -36,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) may_transmit: bool,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+    /// A sign or a read receipt may be due.
+    pub(super) feedback: bool,
 }
 
 impl Outcome {
@@ -46,6 +50,7 @@ impl Outcome {
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
         self.withdrawn.extend(other.withdrawn);
+        self.feedback |= other.feedback;
     }
 }
 
@@ -63,6 +68,7 @@ pub(super) struct Ledger {
     operator_told: HashSet<(&'static str, String)>,
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
+    feedback: Feedback,
 }
 
 impl Ledger {
@@ -83,6 +89,8 @@ impl Ledger {
             );
         }
         outbox_room::unpark_all(tx)?;
+        signs::recover(tx)?;
+        feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
         chores::end_forbidden(tx, config)?;
         Ok(Self {
             bridge,
@@ -96,6 +104,7 @@ impl Ledger {
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
+            feedback: config.meshtastic.delivery_feedback,
         })
     }
 
@@ -151,6 +160,7 @@ impl Ledger {
             )?;
         }
         let actions = self.bridge.decide(event, &facts, now);
+        Self::note_reading(tx, event, &actions, now, outcome)?;
         for action in actions {
             self.apply(tx, event, action, now, outcome)?;
         }
@@ -198,6 +208,8 @@ impl Ledger {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
                     outbox_room::sent(tx, row, Some(event))?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
+                } else if signs::done(tx, transaction.as_str(), event, now)? {
+                    outcome.feedback = true;
                 }
                 Ok(())
             }
@@ -209,9 +221,11 @@ impl Ledger {
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
-                | MatrixEvent::Redaction(_)
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
+            Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                signs::close(tx, &redaction.room, &redaction.target, now)
+            }
             Event::Matrix(MatrixEvent::Undecryptable {
                 room,
                 event,
@@ -255,6 +269,12 @@ impl Ledger {
         }
         outbox_room::unpark(tx, Some(&id))?;
         outcome.changed.insert(id);
+        if room.may_react {
+            signs::permit(tx, Some(&room.room))?;
+        } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
+            warn!(room = %room.room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
+        }
+        outcome.feedback = true;
         Ok(())
     }
 
@@ -378,6 +398,7 @@ mod tests {
             encrypted: false,
             public: false,
             may_mention_room: false,
+            may_react: true,
         }))
     }
 
