@@ -356,9 +356,9 @@ mod tests {
     };
     use crate::store::Store;
 
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    fn config() -> Config {
+    pub(super) fn config() -> Config {
         let room = MappedRoom {
             id: "!room:example.org".try_into().unwrap(),
             meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
@@ -390,7 +390,7 @@ mod tests {
         Event::Radio(RadioEvent::Ready(Box::new(profile)))
     }
 
-    fn joined() -> Event {
+    pub(super) fn joined() -> Event {
         Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: "!room:example.org".try_into().unwrap(),
             configured: vec!["!room:example.org".try_into().unwrap()],
@@ -402,7 +402,7 @@ mod tests {
         }))
     }
 
-    fn hello_of_alice() -> Event {
+    pub(super) fn hello_of_alice() -> Event {
         Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
             room: "!room:example.org".try_into().unwrap(),
             event: OwnedEventId::try_from("$hello:example.org").unwrap(),
