@@ -45,6 +45,15 @@ pub enum Action {
         /// The event.
         event: OwnedEventId,
     },
+    /// Take back what waits for the mesh of a person in a room: banned there.
+    WithdrawSender {
+        /// The room.
+        room: OwnedRoomId,
+        /// Who.
+        sender: OwnedUserId,
+    },
+    /// Keep the event, which cannot be decrypted, until its key comes.
+    KeepUndecryptable,
     /// Change the text of a row that waits for the mesh: one more picture.
     Rewrite {
         /// The row.

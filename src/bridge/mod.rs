@@ -8,6 +8,7 @@ mod dropped;
 mod facts;
 mod feedback;
 mod format;
+mod late;
 mod notice;
 mod policy;
 mod questions;
@@ -24,6 +25,7 @@ pub use action::{Action, MeshSource, NewPair};
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
 pub use feedback::Sign;
+pub use late::Unread;
 pub use notice::Refused;
 
 pub use route::RouteProblem;
@@ -148,8 +150,17 @@ impl Bridge {
             }],
             MatrixEvent::Edit(_) if facts.already_seen => vec![Action::Drop(DropReason::Duplicate)],
             MatrixEvent::Edit(_) => vec![Action::Drop(DropReason::Edit)],
-            MatrixEvent::Undecryptable { .. } => vec![Action::Drop(DropReason::Undecryptable)],
-            MatrixEvent::Own { .. } | MatrixEvent::Banned { .. } => Vec::new(),
+            MatrixEvent::Undecryptable {
+                room,
+                sender,
+                sender_power,
+                ..
+            } => vec![self.undecryptable(room, sender, *sender_power, facts)],
+            MatrixEvent::Banned { room, user } => vec![Action::WithdrawSender {
+                room: room.clone(),
+                sender: user.clone(),
+            }],
+            MatrixEvent::Own { .. } => Vec::new(),
         }
     }
 

@@ -19,6 +19,11 @@ impl Bridge {
                 seen: Some(SeenKey::Event(edit.new.event.clone())),
                 ..Questions::default()
             },
+            // Asked, but not marked: it is decided on when its key has come.
+            Event::Matrix(MatrixEvent::Undecryptable { event, .. }) => Questions {
+                seen: Some(SeenKey::Event(event.clone())),
+                ..Questions::default()
+            },
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => Questions {
                 seen: Some(SeenKey::Event(redaction.event.clone())),
@@ -40,10 +45,7 @@ impl Bridge {
                 | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
-                MatrixEvent::Joined(_)
-                | MatrixEvent::Own { .. }
-                | MatrixEvent::Undecryptable { .. }
-                | MatrixEvent::Banned { .. },
+                MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }

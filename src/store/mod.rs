@@ -8,6 +8,7 @@ mod columns;
 pub mod direct;
 mod error;
 mod file;
+pub mod late;
 mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;

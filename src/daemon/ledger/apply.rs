@@ -77,6 +77,22 @@ impl Ledger {
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
+                Self::forget_taken_away(tx, &event, now)?;
+            }
+            Action::WithdrawSender { room, sender } => {
+                outcome
+                    .withdrawn
+                    .extend(outbox_mesh::submitted_by(tx, &room, &sender)?);
+                let rows = mesh_report::withdraw_sender(tx, &room, &sender)?;
+                if !rows.is_empty() {
+                    info!(%room, %sender, packets = rows.len(), "banned: what waited of them is taken back");
+                }
+                Self::forget_unread_of(tx, &room, &sender, now)?;
+            }
+            Action::KeepUndecryptable => {
+                if let Event::Matrix(event) = event {
+                    Self::keep_undecryptable(tx, event, now)?;
+                }
             }
             Action::Rewrite { outbox, payload } => {
                 mesh_report::rewrite(tx, outbox, &payload, None)?;

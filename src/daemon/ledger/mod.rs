@@ -3,6 +3,7 @@
 
 mod apply;
 mod chores;
+mod late;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,7 +17,7 @@ use crate::model::{
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
 use super::facts;
 
@@ -162,8 +163,20 @@ impl Ledger {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
                 seen::mark_packet(tx, self.radio, *sender, *packet, now)
             }
-            Some(SeenKey::Event(id)) if !facts.already_seen => seen::mark_event(tx, id, now),
-            Some(_) | None => Ok(()),
+            // One that could not be read is decided on when its key has come.
+            Some(SeenKey::Event(_))
+                if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) =>
+            {
+                Ok(())
+            }
+            Some(SeenKey::Event(id)) => {
+                store::late::forget(tx, id)?;
+                if facts.already_seen {
+                    return Ok(());
+                }
+                seen::mark_event(tx, id, now)
+            }
+            Some(SeenKey::Packet { .. }) | None => Ok(()),
         }
     }
 
@@ -210,17 +223,9 @@ impl Ledger {
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
                 | MatrixEvent::Redaction(_)
+                | MatrixEvent::Undecryptable { .. }
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            }) => {
-                warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
-                Ok(())
-            }
             Event::Report(SendReport::Room {
                 outbox,
                 outcome: report,
@@ -336,9 +341,9 @@ mod tests {
     };
     use crate::store::Store;
 
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    fn config() -> Config {
+    pub(super) fn config() -> Config {
         let room = MappedRoom {
             id: "!room:example.org".try_into().unwrap(),
             meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
@@ -351,7 +356,7 @@ mod tests {
         Config::new(connection, vec![room])
     }
 
-    fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+    pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
         let primary = Channel {
             index: ChannelIndex::PRIMARY,
             name: "LongFast".to_owned(),
@@ -370,7 +375,7 @@ mod tests {
         Event::Radio(RadioEvent::Ready(Box::new(profile)))
     }
 
-    fn joined() -> Event {
+    pub(super) fn joined() -> Event {
         Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: "!room:example.org".try_into().unwrap(),
             configured: vec!["!room:example.org".try_into().unwrap()],
@@ -381,7 +386,7 @@ mod tests {
         }))
     }
 
-    fn hello_of_alice() -> Event {
+    pub(super) fn hello_of_alice() -> Event {
         Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
             room: "!room:example.org".try_into().unwrap(),
             event: OwnedEventId::try_from("$hello:example.org").unwrap(),
@@ -400,7 +405,7 @@ mod tests {
     }
 
     /// Opens a ledger on the store, and has it decide on the events.
-    fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
         let decided = store.transaction(|tx| {
             let mut ledger = Ledger::open(tx, config, NOON)?;
             let mut outcome = Outcome::default();
@@ -412,7 +417,7 @@ mod tests {
         decided.unwrap()
     }
 
-    fn waits_for_mesh(store: &mut Store) -> bool {
+    pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
         !store.transaction(outbox_mesh::queues).unwrap().is_empty()
     }
 
