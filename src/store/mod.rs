@@ -6,6 +6,7 @@
 
 mod columns;
 pub mod direct;
+pub mod edits;
 mod error;
 mod file;
 pub mod late;

@@ -6,7 +6,7 @@ use crate::bridge::{Action, MeshSource, NewPair};
 use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, mesh_report, told};
+use crate::store::{StoreError, Tx, direct, edits, mesh_report, told};
 
 use super::{Ledger, Outcome, describe, sender};
 
@@ -78,22 +78,17 @@ impl Ledger {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
                 Self::forget_taken_away(tx, &event, now)?;
+                edits::forget_early(tx, &event)?;
             }
             Action::WithdrawSender { room, sender } => {
-                outcome
-                    .withdrawn
-                    .extend(outbox_mesh::submitted_by(tx, &room, &sender)?);
-                let rows = mesh_report::withdraw_sender(tx, &room, &sender)?;
-                if !rows.is_empty() {
-                    info!(%room, %sender, packets = rows.len(), "banned: what waited of them is taken back");
-                }
-                Self::forget_unread_of(tx, &room, &sender, now)?;
+                Self::withdraw_sender(tx, &room, &sender, now, outcome)?;
             }
             Action::KeepUndecryptable => {
                 if let Event::Matrix(event) = event {
                     Self::keep_undecryptable(tx, event, now)?;
                 }
             }
+            Action::Change(change) => self.change(tx, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
                 mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
@@ -132,7 +127,7 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
     }
 }
 
-fn source_of(source: MeshSource) -> Source {
+pub(super) fn source_of(source: MeshSource) -> Source {
     let MeshSource {
         room,
         event,

@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::store::late::{self, Kept, Overdue};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, seen, told};
+use crate::store::{StoreError, Tx, edits, seen, told};
 
 use super::{Ledger, Outcome};
 
@@ -88,6 +88,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let keep = Duration::from_hours(u64::from(self.keep_days) * 24);
         late::prune(tx, now - keep)?;
+        edits::prune_early(tx, now - self.bridge.longest_wait_for_key())?;
         let overdue = late::overdue(tx, now - self.bridge.longest_wait_for_key())?;
         for events in overdue.chunk_by(|one, other| one.room == other.room) {
             let Some(first) = events.first() else {

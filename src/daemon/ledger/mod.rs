@@ -2,6 +2,7 @@
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
 mod apply;
+mod changes;
 mod chores;
 mod late;
 mod reports;
@@ -171,6 +172,9 @@ impl Ledger {
             }
             Some(SeenKey::Event(id)) => {
                 store::late::forget(tx, id)?;
+                if facts.early_edit.is_some() {
+                    store::edits::forget_early(tx, id)?;
+                }
                 if facts.already_seen {
                     return Ok(());
                 }

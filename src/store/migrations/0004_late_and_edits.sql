@@ -27,6 +27,7 @@ CREATE TABLE early_edit (
     kept_at   INTEGER NOT NULL,
     UNIQUE (target, sender)
 ) STRICT;
+CREATE INDEX early_edit_event ON early_edit (event);
 
 -- 0: the message itself; 1, 2: a correction of it, sent after it. A correction names the message's own event.
 ALTER TABLE mesh_outbox ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;
