@@ -20,7 +20,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.channel_use", &[]),
     unbuilt("meshtastic.edits", &[]),
     unbuilt("meshtastic.delivery_feedback", &[]),
-    unbuilt("health.radio_away", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {
