@@ -8,6 +8,8 @@ mod direct;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod peer;
 #[cfg(test)]
 mod reactions;
