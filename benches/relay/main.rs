@@ -18,6 +18,8 @@ mod latency;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod soak;

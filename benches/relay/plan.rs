@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::figures::{Figures, progress};
-use crate::{bare_program, burst, idle, latency, machine, soak, start};
+use crate::{bare_program, burst, idle, latency, machine, outside, soak, start};
 
 const USAGE: &str = "usage: scripts/bench [--quick] [FIGURE...]
 A figure is chosen by its name or by the beginning of it; without one all are measured. They are:";
@@ -96,7 +96,18 @@ pub(crate) fn run() -> ExitCode {
         progress("this is a debug build: its figures are worthless");
     }
     let mut figures = Figures::new(wanted);
-    runtime.block_on(measure(&mut figures, extent));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            () = measure(&mut figures, extent) => None,
+            signal = outside::ended() => Some(signal),
+        }
+    });
+    if let Some(signal) = ended {
+        progress(&format!("ended from outside ({signal})"));
+        // Whatever still runs in the background must not hold the end up: the homeserver waits for it.
+        runtime.shutdown_background();
+        return ExitCode::FAILURE;
+    }
     match figures.promises_broken() {
         [] => ExitCode::SUCCESS,
         broken => {
