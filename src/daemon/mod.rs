@@ -6,45 +6,37 @@ mod event_loop;
 mod facts;
 mod ledger;
 mod mesh_worker;
+mod parts;
 mod queues;
 mod reports;
 mod room_worker;
 mod supervisor;
+#[cfg(test)]
+mod trial;
 
-use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, Direction, Invites, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{Clock, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
-use crate::radio::{Radio, RadioOptions};
-use crate::store::{self, Database, Store, meta, nodes};
+use crate::radio::RadioOptions;
+use crate::store::{self, Database, Store};
 
 use account::{Account, FirstLogin};
-use event_loop::EventLoop;
-use ledger::Ledger;
-use queues::{Queues, Shared};
-use reports::Reports;
+use parts::{Found, Parts};
 use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
-/// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
-/// slow disk slows the adapters down instead of filling the memory.
-const EVENTS: usize = 256;
 /// How long the database may take to close after everything else has ended.
 const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
-/// Packets between the workers and the pacer: it holds one for each destination and lane itself.
-const SUBMISSIONS: usize = 8;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -65,76 +57,22 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         warn!("{warning}");
     }
     let mut store = Store::open(&place.path)?;
-    let (ledger, waiting, known_nodes, last_accepted) = store
-        .transaction(|tx| {
-            let ledger = Ledger::open(tx, &config, start)?;
-            let known = nodes::all(tx, ledger.radio())?;
-            Ok((
-                ledger,
-                Ledger::waiting(tx)?,
-                known,
-                meta::last_acceptance(tx)?,
-            ))
-        })
-        .context("the database cannot be read")?;
+    let found =
+        Found::in_store(&mut store, &config, start).context("the database cannot be read")?;
     let (database, database_end) = Database::start(store)?;
-    let ledger = Arc::new(Mutex::new(ledger));
-
-    let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
-    let (reports, take_reports) = mpsc::channel(EVENTS);
-    let (batches, take_batches) = mpsc::channel(1);
-    let (submissions, take_submissions) = mpsc::channel(SUBMISSIONS);
-    let (sender, take_sender) = watch::channel(None);
-    let (radio_ready, is_radio_ready) = watch::channel(false);
 
     say_rooms(&config);
-    let radio = Radio::new(RadioOptions {
-        nodes: known_nodes,
-        last_accepted,
-        clock: clock.clone(),
-        ..RadioOptions::new(&config.meshtastic)?
-    });
-    let mut queues = Queues::new(Shared {
-        database: database.clone(),
-        sender: take_sender,
-        submissions,
-        withdrawals: radio.withdrawals(),
-        radio_ready: is_radio_ready,
-        reports: Reports::new(reports),
-        workers: supervisor.workers(),
-        clock: clock.clone(),
-        stop: stop.clone(),
-    });
-    queues.wake(&waiting);
-
-    let radio_stop = stop.clone();
-    supervisor.essential("radio", async move {
-        if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
-            error!(error = &error as &dyn Error, "the radio's side ended");
-        }
-    });
-    let event_loop = EventLoop {
-        database: database.clone(),
-        ledger: Arc::clone(&ledger),
-        radio: take_radio_events,
-        reports: take_reports,
-        batches: take_batches,
-        queues,
-        radio_ready,
-        clock,
-    };
-    let loop_stop = stop.clone();
-    supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
-
+    let radio = RadioOptions::new(&config.meshtastic)?;
+    let parts = Parts::start(&mut supervisor, found, database, radio, clock, &stop);
     let account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config),
         login: FirstLogin::of(&config.matrix),
         lock,
-        database,
-        ledger,
-        batches,
-        sender,
+        database: parts.database,
+        ledger: parts.ledger,
+        batches: parts.batches,
+        sender: parts.sender,
     };
     let opened = account.open().await;
     supervisor.essential("matrix", account.run(opened, stop.clone()));
