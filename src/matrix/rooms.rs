@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::events::MessageLikeEventType;
 use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::Notify;
@@ -31,7 +32,8 @@ pub(super) struct Rooms {
     /// The room of each configured name, as far as it is known. Never locked across an await.
     resolved: RwLock<HashMap<OwnedRoomOrAliasId, OwnedRoomId>>,
     synced: Mutex<HashSet<OwnedRoomId>>,
-    announced: Mutex<HashMap<OwnedRoomId, JoinedRoom>>,
+    /// What was told of each room last, and whether we might speak there then.
+    announced: Mutex<HashMap<OwnedRoomId, (JoinedRoom, bool)>>,
     /// Sentences that were logged, so that each is said once.
     said: Mutex<HashSet<String>>,
     /// Invites that nobody has looked at yet.
@@ -175,12 +177,15 @@ impl Rooms {
             public: room.is_public().unwrap_or(false),
             may_mention_room,
         };
+        // What waits for a room where we might not speak is tried again when we may.
+        let may_speak = levels.user_can_send_message(own, MessageLikeEventType::RoomMessage);
+        let told = (now, may_speak);
         let mut announced = lock(&self.announced);
-        if announced.get(&now.room) == Some(&now) {
+        if announced.get(&told.0.room) == Some(&told) {
             return None;
         }
-        announced.insert(now.room.clone(), now.clone());
-        Some(now)
+        announced.insert(told.0.room.clone(), told.clone());
+        Some(told.0)
     }
 
     /// Returns the name and power of a member, without asking the server.

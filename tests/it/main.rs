@@ -6,7 +6,11 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod kill;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
