@@ -165,17 +165,17 @@ impl Rooms {
             Ok(name) => name.to_string(),
             Err(_) => room.room_id().to_string(),
         };
-        let may_mention_room = room
-            .power_levels_or_default()
-            .await
-            .user_can_trigger_room_notification(room.own_user_id());
+        let levels = room.power_levels_or_default().await;
+        let own = room.own_user_id();
         let now = JoinedRoom {
             room: room.room_id().to_owned(),
             configured,
             name: cut(&name, 256).to_owned(),
             encrypted,
             public: room.is_public().unwrap_or(false),
-            may_mention_room,
+            may_mention_room: levels.user_can_trigger_room_notification(own),
+            may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
+                && levels.user_can_redact_own_event(own),
         };
         // What waits for a room where we might not speak is tried again when we may.
         let may_speak = levels.user_can_send_message(own, MessageLikeEventType::RoomMessage);

@@ -8,6 +8,8 @@ mod direct;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod feedback;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod kill;
