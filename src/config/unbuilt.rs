@@ -17,8 +17,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
-    unbuilt("meshtastic.edits", &[]),
-    unbuilt("meshtastic.delivery_feedback", &[]),
     unbuilt("health.radio_away", &[]),
 ];
 

@@ -8,6 +8,8 @@ mod direct;
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
+mod feedback;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod login;
