@@ -17,7 +17,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
-    unbuilt("health.radio_away", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {

@@ -17,6 +17,8 @@ use crate::store::{Database, late, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
+use super::live::{Live, Session, with_causes};
+use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -105,6 +107,8 @@ pub(super) struct Account {
     pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while a session is open.
     pub(super) sender: watch::Sender<Option<matrix::Sender>>,
+    /// Told how the session stands.
+    pub(super) live: Arc<Live>,
 }
 
 impl Account {
@@ -113,6 +117,7 @@ impl Account {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+            self.no_session(&error);
             return Opened::Not(Wait::Shortly);
         }
         let file = self.session_changed_at();
@@ -127,6 +132,7 @@ impl Account {
             error = &error as &dyn Error,
             "Matrix cannot be used yet; what the mesh says is kept"
         );
+        self.no_session(&error);
         self.release();
         Opened::Not(after(&error, file))
     }
@@ -141,6 +147,7 @@ impl Account {
             };
             if error.to_string() != told {
                 told = error.to_string();
+                self.no_session(&error);
                 error!(
                     error = &error as &dyn Error,
                     "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
@@ -239,6 +246,7 @@ impl Account {
                             error = &error as &dyn Error,
                             "the Matrix side ended; what the mesh says is kept"
                         );
+                        self.no_session(&error);
                         self.release();
                         after(&error, file)
                     }
@@ -265,15 +273,20 @@ impl Account {
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
         let user = matrix.own_user().to_string();
-        let trust = match matrix.device_trust().await {
-            DeviceTrust::Verified => "verified by its owner",
-            DeviceTrust::Unverified => "not verified: run `relay auth status`",
-            DeviceTrust::Unknown => "not known yet",
+        let (trust, verification) = match matrix.device_trust().await {
+            DeviceTrust::Verified => (Trust::Verified, "verified by its owner"),
+            DeviceTrust::Unverified => (Trust::Unverified, "not verified: run `relay auth status`"),
+            DeviceTrust::Unknown => (Trust::Unknown, "not known yet"),
         };
+        self.live.session(Session::Open {
+            account: user.clone(),
+            device: matrix.own_device().to_string(),
+            trust,
+        });
         if let Some(path) = matrix.session().recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
-        info!(account = user, device = %matrix.own_device(), verification = trust, "Matrix session open");
+        info!(account = user, device = %matrix.own_device(), verification, "Matrix session open");
         let (position, kept) = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
             let start = self.database.run(move |store| {
@@ -307,6 +320,10 @@ impl Account {
             self.sender.send_replace(None);
         }
         result
+    }
+
+    fn no_session(&self, error: &dyn Error) {
+        self.live.session(Session::None(with_causes(error)));
     }
 
     fn release(&self) {

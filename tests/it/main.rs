@@ -26,6 +26,8 @@ mod replies;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod support;

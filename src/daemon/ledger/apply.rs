@@ -8,7 +8,7 @@ use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
 
-use super::{Ledger, Outcome, describe, sender};
+use super::{Ledger, Outcome, describe, place, sender};
 
 impl Ledger {
     pub(super) fn apply(
@@ -102,7 +102,9 @@ impl Ledger {
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
                 let name = reason.name();
-                *self.dropped.entry(name).or_default() += 1;
+                if let Some((place, way)) = place(event) {
+                    outcome.counts.dropped(place, way, reason);
+                }
                 // Once for each sender: a person has to act, and knows from one line.
                 if reason.concerns_operator() && self.tell_operator(name, event) {
                     warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
