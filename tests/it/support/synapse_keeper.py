@@ -38,7 +38,7 @@ def stop() -> None:
 
 def watch(watched: subprocess.Popen) -> None:
     watched.wait()
-    if asked_to_stop:
+    if asked_to_stop or watched is not server:
         return
     with open(f"{directory}/output.log", "rb") as output:
         sys.stderr.buffer.write(output.read()[-4000:])
@@ -65,7 +65,8 @@ try:
                 asked_to_stop = True
                 stop()
             case "start":
-                server = start()
+                server = start_and_watch()
+                asked_to_stop = False
         print(line.strip(), flush=True)
 except KeyboardInterrupt:
     pass
