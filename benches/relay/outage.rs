@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use matrix_sdk::reqwest;
 use serde_json::json;
 
 use crate::figures::{Figures, Series, after, progress};
 use crate::plan::Extent;
 use crate::stage::{RADIO_REST, Stage, sees, start, takes};
-use crate::support::synapse::Synapse;
+use crate::support::synapse::{Synapse, Trouble};
+use crate::support::within;
 
 /// The figures measured here.
 pub(crate) const FIGURES: [&str; 8] = [
@@ -106,17 +108,27 @@ async fn homeserver_away(
     let said = Said::new(name, number);
     let place = &stage.places[0];
     if restarts {
+        synapse.does(Trouble::Stop);
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
-        synapse.restart().await;
+        synapse.does(Trouble::Start);
+        within("the homeserver's start", answers(synapse)).await;
     } else {
-        synapse.hang();
+        synapse.does(Trouble::Hang);
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
         tokio::time::sleep(hang).await;
-        synapse.resume();
+        synapse.does(Trouble::Resume);
     }
     let returns = Instant::now();
     stage.alice.send(&place.relay, &said.in_matrix).await;
     cross(stage, returns, from, &said, back).await;
+}
+
+/// Waits until the homeserver answers.
+async fn answers(synapse: &Synapse) {
+    let versions = format!("{}/_matrix/client/versions", synapse.url());
+    while reqwest::get(&versions).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A text of each side.

@@ -1,10 +1,15 @@
 //! What comes twice crosses once: across reconnects, reboots of the radio, restarts, and what is told again later.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::radio::{BASE, Node, Radio, SUMMIT, transmitted};
+use crate::support::relay::Relay;
 use crate::support::scene::{Plan, Scene};
+use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::Kind;
+use crate::support::within;
 
 /// Makes the link fail, and waits until the relay is back on it.
 async fn reconnects(radio: &mut Radio, fault: Value) {
@@ -112,6 +117,53 @@ async fn a_packet_that_comes_again_and_again_is_in_a_plain_room_once() {
 #[tokio::test]
 async fn a_packet_that_comes_again_and_again_is_in_an_encrypted_room_once() {
     is_heard_once(Kind::Encrypted).await;
+}
+
+/// Waits until the relay has accepted so many messages since it was started.
+async fn accepts(relay: &Relay, count: usize) {
+    while relay.log().matches("accepted for a room").count() < count {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The homeserver may have taken what it never answered to: the same transaction goes to it again.
+#[tokio::test]
+async fn what_is_on_its_way_when_both_sides_end_is_in_the_room_once() {
+    let (synapse, _trouble) = Synapse::unreliable().await;
+    let stage = Plan::one_room(Kind::Encrypted).set_up_on(synapse).await;
+    let mut scene = stage.raise_the_curtain().await;
+    let texts: Vec<_> = (0..12).map(|number| format!("text {number}")).collect();
+    for (round, texts) in texts.chunks(3).enumerate() {
+        let (bad, good) = match round % 2 {
+            0 => (Trouble::Hang, Trouble::Resume),
+            _ => (Trouble::Stop, Trouble::Start),
+        };
+        // Before anything is sent, or while it is.
+        let early = round < 2;
+        if early {
+            synapse.does(bad);
+        }
+        for text in texts {
+            scene.radio.says(BASE, 0, text).await;
+        }
+        if !early {
+            synapse.does(bad);
+        }
+        within("that all are accepted", accepts(&scene.relay, texts.len())).await;
+        restarts(&mut scene, true).await;
+        synapse.does(good);
+        let last = texts.last().expect("something was said");
+        let last = format!("[Base Camp/LongFast]: {last}");
+        scene.alice.sees_text(&scene.room, &last).await;
+    }
+    let seen = heard_in_room(&mut scene).await;
+    let mut wanted = texts;
+    wanted.push("the last word".to_owned());
+    let wanted: Vec<_> = wanted
+        .iter()
+        .map(|text| format!("[Base Camp/LongFast]: {text}"))
+        .collect();
+    assert_eq!(seen, wanted);
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use matrix_sdk::reqwest;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
+use super::LIMIT;
 use super::process::{temporary_directory, virtual_environment};
-use super::{LIMIT, within};
 
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "a password for tests only";
@@ -60,34 +60,6 @@ impl Synapse {
         // The test before may have ended in the middle.
         synapse.does(Trouble::Resume);
         (synapse, guard)
-    }
-
-    /// Starts one that nobody else uses, for whatever makes more trouble than a guard allows.
-    pub(crate) async fn of_its_own() -> &'static Self {
-        Box::leak(Box::new(Self::start().await))
-    }
-
-    /// Lets it hang: connections stay, and nothing is answered.
-    pub(crate) fn hang(&self) {
-        self.does(Trouble::Hang);
-    }
-
-    /// Ends the hanging.
-    pub(crate) fn resume(&self) {
-        self.does(Trouble::Resume);
-    }
-
-    /// Stops it and starts it again; returns when it answers.
-    pub(crate) async fn restart(&self) {
-        self.does(Trouble::Stop);
-        self.does(Trouble::Start);
-        let versions = format!("{}/_matrix/client/versions", self.url);
-        let answers = async {
-            while reqwest::get(&versions).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within("the homeserver's restart", answers).await;
     }
 
     /// Makes trouble, or ends it; a homeserver that starts needs a while until it answers.
@@ -166,6 +138,8 @@ impl Synapse {
             command
         };
         let mut keeper = command(&["-c", include_str!("synapse_keeper.py")]);
+        // A signal to the group of whoever runs this (Ctrl-C, a time limit) must not end the one who cleans up.
+        std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
         keeper.arg(&directory).arg(&python);
         keeper.args([
             "-m",

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 
-# What ends the tests (Ctrl-C, a time limit) often signals their whole group: the one who cleans up is not in it.
-os.setsid()
 directory, *command = sys.argv[1:]
 asked_to_stop = False
 
@@ -40,7 +38,7 @@ def stop() -> None:
 
 def watch(watched: subprocess.Popen) -> None:
     watched.wait()
-    if asked_to_stop:
+    if asked_to_stop or watched is not server:
         return
     with open(f"{directory}/output.log", "rb") as output:
         sys.stderr.buffer.write(output.read()[-4000:])
@@ -67,8 +65,8 @@ try:
                 asked_to_stop = True
                 stop()
             case "start":
-                asked_to_stop = False
                 server = start_and_watch()
+                asked_to_stop = False
         print(line.strip(), flush=True)
 except KeyboardInterrupt:
     pass
