@@ -9,6 +9,7 @@ pub mod direct;
 pub mod edits;
 mod error;
 mod file;
+pub mod known_rooms;
 pub mod late;
 mod mesh_facts;
 pub mod mesh_report;

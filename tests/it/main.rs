@@ -2,11 +2,17 @@
 #![recursion_limit = "256"]
 
 #[cfg(test)]
+mod catch_up;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod late_keys;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]

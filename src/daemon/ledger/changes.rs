@@ -29,7 +29,7 @@ impl Ledger {
                     not_before: new.not_before,
                 };
                 if edits::rewrite_message(tx, row, &text, now)? {
-                    debug!(outbox = %row, packets = new.parts.len(), "changed before it was transmitted");
+                    debug!(packets = new.parts.len(), outbox = %row, "changed before it was transmitted");
                     outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
                 }
             }

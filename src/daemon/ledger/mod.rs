@@ -18,7 +18,9 @@ use crate::model::{
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{
+    self, StoreError, Tx, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
+};
 
 use super::facts;
 
@@ -86,6 +88,8 @@ impl Ledger {
         }
         outbox_room::unpark_all(tx)?;
         chores::end_forbidden(tx, config)?;
+        let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
+        known_rooms::keep_only(tx, &configured)?;
         Ok(Self {
             bridge,
             radio,
@@ -259,6 +263,7 @@ impl Ledger {
             self.rooms.insert(room.room.clone(), room.clone());
         }
         let id: OwnedRoomOrAliasId = room.room.clone().into();
+        known_rooms::note(tx, &room.room, &room.configured)?;
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
