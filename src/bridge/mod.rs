@@ -24,7 +24,7 @@ mod to_mesh;
 pub use action::{Action, Change, MeshSource, NewPair, NewVersion};
 pub use dropped::DropReason;
 pub use facts::{EarlyEdit, Facts, Questions, Reported, SeenKey, Target, Version};
-pub use feedback::Sign;
+pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 pub use late::Unread;
 pub use notice::Refused;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::action::{Action, MeshSource};
 use super::dropped::DropReason;
 use super::facts::Facts;
+use super::feedback::Sign;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, noted_media, reaction_in_words,
     relay_heading, spoken_text, user_heading,
@@ -91,7 +92,11 @@ impl Bridge {
             Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
             Err(Refusal::Denied) => {
                 let mut actions = vec![Action::Drop(DropReason::Denied)];
-                actions.extend(notice::denied(about, &facts.told, now));
+                let notice = notice::denied(about, &facts.told, now);
+                // On the first message of the day only, as the notice.
+                let sign = (!notice.is_empty()).then(|| signed(about, Sign::Denied));
+                actions.extend(notice);
+                actions.extend(sign);
                 actions
             }
             Err(Refusal::Told(refused)) => {
@@ -103,6 +108,7 @@ impl Bridge {
                     &facts.told,
                     now,
                 ));
+                actions.push(signed(about, Sign::Refused));
                 actions
             }
         }
@@ -344,6 +350,15 @@ impl Bridge {
             return Err(Refused::SenderLimit);
         }
         Ok(())
+    }
+}
+
+/// Shows a sign on a message that never gets rows for the mesh.
+fn signed(about: About<'_>, sign: Sign) -> Action {
+    Action::Sign {
+        room: about.room.clone(),
+        event: about.event.clone(),
+        sign,
     }
 }
 

@@ -196,6 +196,7 @@ impl EventLoop {
                     if housekeeping {
                         ledger.housekeeping(tx, now, &mut outcome)?;
                     }
+                    ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
                 })
             })

@@ -1,9 +1,11 @@
 //! Builds the parts, runs them, stops them. The only place that knows all of them.
 
 mod account;
+mod account_limit;
 mod backoff;
 mod event_loop;
 mod facts;
+mod feedback_worker;
 mod ledger;
 mod mesh_worker;
 mod queues;
@@ -26,7 +28,9 @@ use tracing::{error, info, warn};
 use crate::config::{Config, Direction, Invites, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
-use crate::model::{Clock, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
+use crate::model::{
+    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+};
 use crate::radio::{Radio, RadioOptions};
 use crate::store::{self, Database, Store, meta, nodes};
 
@@ -240,5 +244,14 @@ impl SendToRoom for matrix::Sender {
         now: Timestamp,
     ) -> RoomOutcome {
         matrix::Sender::send(self, room, transaction, content, now).await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        matrix::Sender::mark_read(self, room, event, thread).await
     }
 }

@@ -8,6 +8,7 @@ mod columns;
 pub mod direct;
 pub mod edits;
 mod error;
+pub mod feedback;
 mod file;
 pub mod known_rooms;
 pub mod late;
@@ -21,6 +22,7 @@ pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
+pub mod receipts;
 pub mod retention;
 mod room_content;
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod direct;
 #[cfg(test)]
 mod edits;
 #[cfg(test)]
+mod feedback;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod late_keys;

@@ -6,7 +6,7 @@ use crate::bridge::{Action, MeshSource, NewPair};
 use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, edits, mesh_report, told};
+use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, told};
 
 use super::{Ledger, Outcome, describe, sender};
 
@@ -92,8 +92,9 @@ impl Ledger {
             Action::Rewrite { outbox, payload } => {
                 mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
-            // Nothing is shown yet.
-            Action::Sign { .. } => {}
+            Action::Sign { room, event, sign } => {
+                feedback::give(tx, &room, &event, sign.key(), now)?;
+            }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
                 let name = reason.name();

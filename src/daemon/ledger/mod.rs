@@ -4,6 +4,7 @@
 mod apply;
 mod changes;
 mod chores;
+mod feedback;
 mod late;
 mod reports;
 
@@ -12,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Bridge, SeenKey};
-use crate::config::Config;
+use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
+use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
 use crate::store::{
     self, StoreError, Tx, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
@@ -40,6 +42,8 @@ pub(super) struct Outcome {
     pub(super) may_transmit: bool,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+    /// A sign or a read receipt may be due.
+    pub(super) feedback: bool,
 }
 
 impl Outcome {
@@ -50,6 +54,7 @@ impl Outcome {
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
         self.withdrawn.extend(other.withdrawn);
+        self.feedback |= other.feedback;
     }
 }
 
@@ -67,6 +72,7 @@ pub(super) struct Ledger {
     operator_told: HashSet<(&'static str, String)>,
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
+    feedback: Feedback,
 }
 
 impl Ledger {
@@ -87,6 +93,8 @@ impl Ledger {
             );
         }
         outbox_room::unpark_all(tx)?;
+        signs::recover(tx)?;
+        feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
         chores::end_forbidden(tx, config)?;
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
@@ -102,6 +110,7 @@ impl Ledger {
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
+            feedback: config.meshtastic.delivery_feedback,
         })
     }
 
@@ -157,6 +166,7 @@ impl Ledger {
             )?;
         }
         let actions = self.bridge.decide(event, &facts, now);
+        Self::note_reading(tx, event, &actions, now, outcome)?;
         for action in actions {
             self.apply(tx, event, action, now, outcome)?;
         }
@@ -219,6 +229,8 @@ impl Ledger {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
                     outbox_room::sent(tx, row, Some(event))?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
+                } else if signs::done(tx, transaction.as_str(), event, now)? {
+                    outcome.feedback = true;
                 }
                 Ok(())
             }
@@ -230,10 +242,12 @@ impl Ledger {
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
-                | MatrixEvent::Redaction(_)
                 | MatrixEvent::Undecryptable { .. }
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
+            Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                signs::close(tx, &redaction.room, &redaction.target, now)
+            }
             Event::Report(SendReport::Room {
                 outbox,
                 outcome: report,
@@ -269,6 +283,12 @@ impl Ledger {
         }
         outbox_room::unpark(tx, Some(&id))?;
         outcome.changed.insert(id);
+        if room.may_react {
+            signs::permit(tx, Some(&room.room))?;
+        } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
+            warn!(room = %room.room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
+        }
+        outcome.feedback = true;
         Ok(())
     }
 
@@ -392,6 +412,7 @@ mod tests {
             encrypted: false,
             public: false,
             may_mention_room: false,
+            may_react: true,
         }))
     }
 
