@@ -1,6 +1,7 @@
 //! A proxy between the relay and the homeserver that can hold back what is sent to devices: the keys of messages.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use matrix_sdk::reqwest::{self, Method, Response};
 use serde_json::Value;
@@ -29,6 +30,8 @@ struct Shared {
     client: reqwest::Client,
     keys: Mutex<Keys>,
     held: watch::Sender<usize>,
+    /// Pages of history that are handed out before one fails; negative: none fails.
+    pages: AtomicI32,
 }
 
 /// What is sent to the relay's device.
@@ -54,6 +57,7 @@ impl Proxy {
                 .expect("a client can be made"),
             keys: Mutex::default(),
             held: count,
+            pages: AtomicI32::new(-1),
         });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -86,6 +90,16 @@ impl Proxy {
         );
     }
 
+    /// Lets one page of history fail, after so many others.
+    pub(crate) fn fail_a_page_after(&self, pages: i32) {
+        self.shared.pages.store(pages, Ordering::SeqCst);
+    }
+
+    /// Returns whether the page that was to fail has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.pages.load(Ordering::SeqCst) < 0
+    }
+
     /// Hands over what was held back, with the next answer that says something new.
     pub(crate) async fn give_keys(&self) {
         self.shared.keys.lock().await.hold = false;
@@ -105,6 +119,16 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     while let Some(request) = Request::read(&mut connection).await {
         let since = request.since();
         let is_sync = request.target.starts_with("/_matrix/client/v3/sync");
+        if request.target.contains("/messages?")
+            && shared.pages.load(Ordering::SeqCst) >= 0
+            && shared.pages.fetch_sub(1, Ordering::SeqCst) == 0
+        {
+            let answer = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+            if connection.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
         let Ok(answer) = request.forward(&shared).await else {
             return;
         };
