@@ -197,7 +197,16 @@ impl<'a> Reader<'a> {
                 continue;
             };
             match open(&room, &kept.raw).await {
-                Some(event) => events.extend(self.read(&room, &[event]).await),
+                Some(event) => {
+                    let read = self.read(&room, &[event]).await;
+                    if read.is_empty() {
+                        // Nobody waits for it any more: whoever keeps it has to know.
+                        events.extend(
+                            Envelope::read(&kept.raw).map(|event| event.into_other(kept.room)),
+                        );
+                    }
+                    events.extend(read);
+                }
                 None => self.late.keep(kept),
             }
         }

@@ -109,3 +109,28 @@ async fn a_room_is_told_once_of_keys_that_do_not_come_in_time() {
     assert_eq!(scene.radio.texts(), ["Alice[M]: three"]);
     assert_eq!(notices(&scene).len(), 1);
 }
+
+#[tokio::test]
+async fn what_turns_out_to_be_no_message_is_not_told_of() {
+    let plan = Plan::one_room(Kind::Encrypted).meshtastic("max_message_age: 20s");
+    let scene = without_keys(plan).await;
+    let (alice, room) = (&scene.alice, &scene.room);
+    let answer =
+        serde_json::json!({"m.relates_to": {"rel_type": "m.reference", "event_id": "$poll"}});
+    let event = alice.send_raw(room, "m.poll.response", answer).await;
+    scene.relay.logs(&format!("event_id={event} sender=")).await;
+    scene.proxy().holds_some().await;
+    scene.proxy().give_keys().await;
+    alice.send(room, "over").await;
+    scene.radio.transmits("Alice[M]: over").await;
+    scene
+        .relay
+        .logs(&format!("reason=not a text event=\"{event}\""))
+        .await;
+    let database = rusqlite::Connection::open(scene.home.path("database/relay.sqlite"))
+        .expect("the database is there");
+    let kept: u32 = database
+        .query_row("SELECT COUNT(*) FROM undecryptable", (), |row| row.get(0))
+        .expect("it has this table");
+    assert_eq!(kept, 0);
+}
