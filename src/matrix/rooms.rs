@@ -14,7 +14,8 @@ use tracing::{error, info, warn};
 
 use super::errors::{self, Answer};
 use super::events::{SenderFacts, cut, display_name};
-use super::{Invites, Options, backoff};
+use super::{Options, Pulse, backoff};
+use crate::config::Invites;
 use crate::model::{
     JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
 };
@@ -32,7 +33,8 @@ pub(super) struct Rooms {
     /// The room of each configured name, as far as it is known. Never locked across an await.
     resolved: RwLock<HashMap<OwnedRoomOrAliasId, OwnedRoomId>>,
     synced: Mutex<HashSet<OwnedRoomId>>,
-    announced: Mutex<HashMap<OwnedRoomId, JoinedRoom>>,
+    /// What was told of each room last, and whether we might speak there then.
+    announced: Mutex<HashMap<OwnedRoomId, (JoinedRoom, bool)>>,
     /// Sentences that were logged, so that each is said once.
     said: Mutex<HashSet<String>>,
     /// Invites that nobody has looked at yet.
@@ -156,6 +158,11 @@ impl Rooms {
         self.changed.notified().await;
     }
 
+    /// Returns where the server's answers are noted.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.options.pulse
+    }
+
     /// Returns what there is to tell of a room, if it is mapped, usable, and not told before as it is now.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let configured = self.names_of(room.room_id());
@@ -189,12 +196,15 @@ impl Rooms {
             may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
                 && levels.user_can_redact_own_event(own),
         };
+        // What waits for a room where we might not speak is tried again when we may.
+        let may_speak = levels.user_can_send_message(own, MessageLikeEventType::RoomMessage);
+        let told = (now, may_speak);
         let mut announced = lock(&self.announced);
-        if announced.get(&now.room) == Some(&now) {
+        if announced.get(&told.0.room) == Some(&told) {
             return None;
         }
-        announced.insert(now.room.clone(), now.clone());
-        Some(now)
+        announced.insert(told.0.room.clone(), told.clone());
+        Some(told.0)
     }
 
     /// Returns the name and power of a member, without asking the server.
@@ -260,11 +270,9 @@ impl Rooms {
     fn is_listed(&self, inviter: Option<&UserId>) -> bool {
         match &self.options.invites {
             Invites::Mapped | Invites::None => false,
-            Invites::From(people) => inviter.is_some_and(|inviter| {
-                people
-                    .iter()
-                    .any(|pattern| wildmatch::WildMatch::new(pattern).matches(inviter.as_str()))
-            }),
+            Invites::From(people) => {
+                inviter.is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter)))
+            }
         }
     }
 

@@ -8,13 +8,23 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod duplicates;
+#[cfg(test)]
 mod edits;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod feedback;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod late_keys;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
@@ -25,6 +35,8 @@ mod reconnect;
 mod replies;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
