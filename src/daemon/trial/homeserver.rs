@@ -12,7 +12,7 @@ use crate::daemon::room_worker::SendToRoom;
 use crate::matrix::Batch;
 use crate::model::{
     Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, RoomContent, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
+    OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
     RoomTextKind, Timestamp, TransactionId,
 };
 
@@ -71,6 +71,7 @@ struct State {
     under_way: usize,
     most_under_way: usize,
     moods: HashMap<OwnedRoomId, Mood>,
+    read: HashMap<OwnedRoomId, OwnedEventId>,
     written: usize,
 }
 
@@ -96,6 +97,7 @@ impl Homeserver {
                 under_way: 0,
                 most_under_way: 0,
                 moods: HashMap::new(),
+                read: HashMap::new(),
                 written: 0,
             })),
             rooms: Arc::new(rooms),
@@ -123,6 +125,15 @@ impl Homeserver {
         let (event, text) = self.text_of_alice(room, text);
         self.happens(MatrixEvent::Text(Box::new(text)));
         event
+    }
+
+    /// Alice changes a text.
+    pub(super) fn edits(&self, room: usize, target: &OwnedEventId, text: &str) {
+        let (_, new) = self.text_of_alice(room, text);
+        self.happens(MatrixEvent::Edit(Box::new(RoomEdit {
+            target: target.clone(),
+            new,
+        })));
     }
 
     /// Alice takes an event away.
@@ -158,6 +169,40 @@ impl Homeserver {
             (!suppress).then_some(text)
         });
         texts.collect()
+    }
+
+    /// Returns the relay's reactions on an event that are not taken away again.
+    pub(super) fn signs(&self, room: usize, event: &OwnedEventId) -> Vec<String> {
+        let posted = self.posted(room);
+        let mut signs = Vec::new();
+        for reaction in &posted {
+            let RoomContent::Reaction { target, key } = &reaction.content else {
+                continue;
+            };
+            let gone = posted.iter().any(|later| {
+                matches!(&later.content, RoomContent::Redaction { target } if *target == reaction.event)
+            });
+            if target == event && !gone {
+                signs.push(key.clone());
+            }
+        }
+        signs
+    }
+
+    /// Returns the notices that a room took, in order: what the relay says about itself.
+    pub(super) fn notices(&self, room: usize) -> Vec<String> {
+        let notices = self.posted(room).into_iter().filter_map(|posted| {
+            let RoomContent::Text { text, suppress, .. } = posted.content else {
+                return None;
+            };
+            suppress.then_some(text)
+        });
+        notices.collect()
+    }
+
+    /// Returns up to which event the relay has read a room, threads apart.
+    pub(super) fn read_to(&self, room: usize) -> Option<OwnedEventId> {
+        self.state().read.get(&self.rooms[room]).cloned()
     }
 
     /// Returns every try to send, in order.
@@ -385,10 +430,22 @@ impl SendToRoom for Homeserver {
 
     async fn mark_read(
         &self,
-        _room: &RoomOrAliasId,
+        room: &RoomOrAliasId,
         event: &EventId,
-        _thread: Option<&EventId>,
+        thread: Option<&EventId>,
     ) -> RoomOutcome {
+        let room = OwnedRoomId::try_from(room.to_owned()).expect("the room is known by its id");
+        tokio::task::yield_now().await;
+        if self.mood_of(&room) != Mood::Takes {
+            return RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                error: "not now".to_owned(),
+            };
+        }
+        if thread.is_none() {
+            self.state().read.insert(room, event.to_owned());
+        }
         RoomOutcome::Sent {
             event: event.to_owned(),
         }

@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
+use crate::model::OwnedEventId;
 
 /// So many lives a relay has in one trial.
 const LIVES: u32 = 100;
@@ -17,6 +18,8 @@ struct Said {
     on_mesh: [Vec<u32>; ROOMS],
     /// In Matrix, by room.
     in_matrix: [Vec<u32>; ROOMS],
+    /// The events of that.
+    events: [Vec<OwnedEventId>; ROOMS],
     last: u32,
 }
 
@@ -32,7 +35,8 @@ impl Said {
                 .await;
             self.on_mesh[place].push(number);
         } else {
-            trial.homeserver.says(place, &format!("near {number}"));
+            let event = trial.homeserver.says(place, &format!("near {number}"));
+            self.events[place].push(event);
             self.in_matrix[place].push(number);
         }
     }
@@ -100,6 +104,14 @@ async fn live_and_die(seed: u64) -> u32 {
     }
     trial.no_transaction_was_posted_twice();
     trial.no_text_went_under_two_ids();
+    // An answer of the radio that came to a relay that died is lost: then there is no sign.
+    trial.wait(Duration::from_mins(5)).await;
+    for place in 0..ROOMS {
+        for event in &said.events[place] {
+            let signs = trial.homeserver.signs(place, event);
+            assert!(signs.is_empty() || signs == ["📡"], "{event}: {signs:?}");
+        }
+    }
     in_flight
 }
 

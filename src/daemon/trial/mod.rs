@@ -9,6 +9,7 @@ mod life;
 mod mesh;
 mod outages;
 mod rooms;
+mod signs;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
