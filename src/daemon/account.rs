@@ -13,7 +13,7 @@ use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError, Identity, LoginOptions, TokenOptions};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
-use crate::store::{Database, late, meta, outbox_room};
+use crate::store::{Database, known_rooms, late, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -287,13 +287,17 @@ impl Account {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
         info!(account = user, device = %matrix.own_device(), verification, "Matrix session open");
-        let (position, kept) = loop {
+        let from = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
             let start = self.database.run(move |store| {
                 let start = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
                     outbox_room::unpark_all(tx)?;
-                    Ok((meta::sync_position(tx, &account)?, late::waiting(tx)?))
+                    Ok(matrix::Start {
+                        position: meta::sync_position(tx, &account)?,
+                        known: known_rooms::all(tx)?,
+                        kept: late::waiting(tx)?,
+                    })
                 })?;
                 ledger
                     .lock()
@@ -313,9 +317,7 @@ impl Account {
             }
         };
         self.sender.send_replace(Some(matrix.sender()));
-        let result = matrix
-            .run(position, kept, self.batches.clone(), stop.clone())
-            .await;
+        let result = matrix.run(from, self.batches.clone(), stop.clone()).await;
         if !stop.is_cancelled() {
             self.sender.send_replace(None);
         }

@@ -120,6 +120,25 @@ impl Envelope {
         }
     }
 
+    /// Returns this event as one that says nothing to the relay.
+    pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
+        MatrixEvent::Text(Box::new(RoomText {
+            room,
+            event: self.event,
+            sender: self.sender,
+            sender_name: String::new(),
+            sender_power: 0,
+            sent_at: self.sent_at,
+            kind: RoomTextKind::Other,
+            body: String::new(),
+            reply_to: None,
+            thread: None,
+            relay: None,
+            suppress: false,
+            encrypted: true,
+        }))
+    }
+
     /// Returns what the relay makes of this event; `None`: nothing.
     pub(super) fn into_event(
         self,
@@ -645,6 +664,21 @@ mod tests {
             convert("m.reaction", &json!({"m.relates_to": {"key": 1}})),
             None
         );
+    }
+
+    #[test]
+    fn a_ban_is_seen_and_a_kick_is_none() {
+        let member = |kind: &str, membership: &str| {
+            let json = json!({
+                "type": kind, "event_id": "$event", "sender": "@alice:example.org",
+                "state_key": "@bob:example.org", "content": {"membership": membership},
+            });
+            Envelope::read(&json.to_string()).unwrap().banned()
+        };
+        let bob = owned_user_id!("@bob:example.org");
+        assert_eq!(member("m.room.member", "ban"), Some(bob));
+        assert_eq!(member("m.room.member", "leave"), None);
+        assert_eq!(member("m.room.message", "ban"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Invites;
-use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
+use crate::model::{MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
 
 pub use self::pulse::{Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
@@ -61,6 +61,18 @@ pub struct Batch {
     pub position: String,
     /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
     pub committed: oneshot::Sender<()>,
+}
+
+/// What was stored when we ran last, for going on from there.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The position of the last committed batch; without one nothing was said before now.
+    pub position: Option<String>,
+    /// The rooms that were mapped and joined then, by their names in the configuration. In others what was said before
+    /// now is history.
+    pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+    /// The events that could not be decrypted so far; they are tried again when keys come.
+    pub kept: Vec<UndecryptableEvent>,
 }
 
 /// Whether other people's clients show the device as verified by its owner.
@@ -155,9 +167,7 @@ impl Matrix {
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
-    /// `position` is the one of the last committed batch; what was said since is handed over, some of it perhaps
-    /// again. Without one it starts now. `kept` are the events that could not be decrypted so far: they are tried again
-    /// when keys come. While the server cannot be reached it tries again, for ever.
+    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached it tries again, for ever.
     ///
     /// # Errors
     ///
@@ -165,8 +175,7 @@ impl Matrix {
     /// nobody takes the batches.
     pub async fn run(
         self,
-        position: Option<String>,
-        kept: Vec<UndecryptableEvent>,
+        start: Start,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
@@ -174,8 +183,7 @@ impl Matrix {
             &self.client,
             &self.rooms,
             self.session.user_id.clone(),
-            position,
-            kept,
+            start,
             batches,
         );
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.

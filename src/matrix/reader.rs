@@ -1,6 +1,6 @@
 //! Events of a room's timeline to ours: decrypted where the key is here, with what is known of their senders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
@@ -11,35 +11,84 @@ use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
 use super::rooms::Rooms;
-use crate::model::{MatrixEvent, OwnedUserId, Timestamp, UndecryptableEvent};
+use crate::model::{MatrixEvent, OwnedRoomId, OwnedUserId, RoomId, Timestamp, UndecryptableEvent};
 
 /// Reads timelines, and remembers what it could not read yet.
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
     own: OwnedUserId,
-    /// On a first run, what is older is history.
-    not_before: Option<Timestamp>,
+    news: News,
     late: Late,
+}
+
+/// Where what was said before the start is history.
+#[derive(Debug)]
+pub(super) struct News {
+    start: Timestamp,
+    first_run: bool,
+    /// Rooms that were relayed when we ran last.
+    known: HashSet<OwnedRoomId>,
+}
+
+impl News {
+    /// Nothing that was said before the start is news.
+    pub(super) fn first_run(start: Timestamp) -> Self {
+        Self {
+            start,
+            first_run: true,
+            known: HashSet::new(),
+        }
+    }
+
+    /// What was said before the start is news in these rooms.
+    pub(super) fn of(known: impl Iterator<Item = OwnedRoomId>, start: Timestamp) -> Self {
+        Self {
+            start,
+            first_run: false,
+            known: known.collect(),
+        }
+    }
+
+    /// From here on nothing is history because of the first run.
+    pub(super) fn end_first_run(&mut self) {
+        self.first_run = false;
+    }
+
+    /// From here on everything of this room is news.
+    pub(super) fn know(&mut self, room: &RoomId) {
+        if !self.known.contains(room) {
+            self.known.insert(room.to_owned());
+        }
+    }
+
+    /// Returns whether what was said in a room before the start is news.
+    pub(super) fn knows(&self, room: &RoomId) -> bool {
+        self.known.contains(room)
+    }
+
+    fn is_history(&self, room: &RoomId, sent_at: Timestamp) -> bool {
+        (self.first_run || !self.knows(room)) && sent_at < self.start
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
         rooms: &'a Rooms,
         own: OwnedUserId,
-        not_before: Option<Timestamp>,
+        news: News,
         kept: Vec<UndecryptableEvent>,
     ) -> Self {
         Self {
             rooms,
             own,
-            not_before,
+            news,
             late: Late::new(kept),
         }
     }
 
-    /// From here on nothing is history.
-    pub(super) fn end_first_run(&mut self) {
-        self.not_before = None;
+    /// Returns what is known of where history ends.
+    pub(super) fn news(&mut self) -> &mut News {
+        &mut self.news
     }
 
     /// Returns whether our own join is among these events.
@@ -53,7 +102,8 @@ impl<'a> Reader<'a> {
 
     /// Turns events of a room into ours; what was before the join is left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
-        let mut joined = self.rooms.is_synced(room.room_id()) || !self.shows_join(events);
+        let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
+        let mut joined = !shows_join;
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
         for event in events {
@@ -70,9 +120,9 @@ impl<'a> Reader<'a> {
                 joined = after == "join";
                 continue;
             }
-            let is_history = self
-                .not_before
-                .is_some_and(|start| envelope.sent_at < start);
+            // Where our join is in sight, it is the border.
+            let is_history = self.news.is_history(room.room_id(), envelope.sent_at)
+                && (self.news.first_run || !shows_join);
             if joined && !is_history {
                 read.extend(self.convert(room, event, envelope, &mut senders).await);
             }
@@ -147,7 +197,16 @@ impl<'a> Reader<'a> {
                 continue;
             };
             match open(&room, &kept.raw).await {
-                Some(event) => events.extend(self.read(&room, &[event]).await),
+                Some(event) => {
+                    let read = self.read(&room, &[event]).await;
+                    if read.is_empty() {
+                        // Nobody waits for it any more: whoever keeps it has to know.
+                        events.extend(
+                            Envelope::read(&kept.raw).map(|event| event.into_other(kept.room)),
+                        );
+                    }
+                    events.extend(read);
+                }
                 None => self.late.keep(kept),
             }
         }

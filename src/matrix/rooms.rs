@@ -70,6 +70,19 @@ impl Rooms {
         }
     }
 
+    /// Takes note of which rooms the configured names stood for when we ran last.
+    pub(super) fn remember(&self, known: &[(OwnedRoomOrAliasId, OwnedRoomId)]) {
+        let mut resolved = self
+            .resolved
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (name, room) in known {
+            if self.options.rooms.contains(name) {
+                resolved.entry(name.clone()).or_insert_with(|| room.clone());
+            }
+        }
+    }
+
     /// Returns the room of a configured name, or of any room id.
     pub(super) fn room_of(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
         let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt as _, Stream, StreamExt};
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::api::client::filter::{
@@ -24,10 +24,10 @@ use tracing::{debug, info, warn};
 
 use super::catch_up::CatchUp;
 use super::errors;
-use super::reader::Reader;
+use super::reader::{News, Reader};
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, backoff};
-use crate::model::{MatrixEvent, OwnedUserId, Timestamp, UndecryptableEvent};
+use super::{Batch, MatrixError, Start, backoff};
+use crate::model::{MatrixEvent, OwnedUserId, Timestamp};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -65,14 +65,24 @@ impl<'a> Sync<'a> {
         client: &'a Client,
         rooms: &'a Rooms,
         own: OwnedUserId,
-        position: Option<String>,
-        kept: Vec<UndecryptableEvent>,
+        start: Start,
         batches: mpsc::Sender<Batch>,
     ) -> Self {
+        let Start {
+            position,
+            known,
+            kept,
+        } = start;
+        rooms.remember(&known);
+        let known = known.into_iter().map(|(_, room)| room);
+        let news = match position {
+            Some(_) => News::of(known, Timestamp::now()),
+            None => News::first_run(Timestamp::now()),
+        };
         Self {
             client,
             rooms,
-            reader: Reader::new(rooms, own, position.is_none().then(Timestamp::now), kept),
+            reader: Reader::new(rooms, own, news, kept),
             batches,
             position,
             handed_over: None,
@@ -150,7 +160,7 @@ impl<'a> Sync<'a> {
             last.clone_from(&response.next_batch);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                done = Box::pin(self.take(response, behind)) => done?,
+                done = Box::pin(self.take(response, behind, &mut keys)) => done?,
             }
             behind = false;
             if is_idle && asked.elapsed() < Duration::from_secs(1) {
@@ -236,9 +246,18 @@ impl<'a> Sync<'a> {
     }
 
     /// Hands over what an answer of the server says.
-    async fn take(&mut self, response: SyncResponse, behind: bool) -> Result<(), MatrixError> {
+    async fn take(
+        &mut self,
+        response: SyncResponse,
+        behind: bool,
+        keys: &mut Keys,
+    ) -> Result<(), MatrixError> {
         let next = response.next_batch;
         let mut events = Vec::new();
+        // Keys that came with the answer open what is older than its events, which may take that away: one batch.
+        while let Some(Some(keys)) = keys.next().now_or_never() {
+            events.extend(self.reader.read_late(keys.as_deref()).await);
+        }
         for room in response.rooms.invited.keys() {
             self.rooms.invited(room);
         }
@@ -254,14 +273,16 @@ impl<'a> Sync<'a> {
                 let (State::Before(state) | State::After(state)) = &update.state;
                 events.extend(self.reader.bans(&room, state));
             }
-            let gap = update.timeline.limited && !behind;
+            let gap = update.timeline.limited && !behind && self.reader.news().knows(id);
             if gap && !self.reader.shows_join(&update.timeline.events) {
                 self.fill(&room, &next, &update.timeline.events).await?;
             }
         }
         if behind {
             for room in self.rooms.joined() {
-                self.fill(&room, &next, &[]).await?;
+                if self.reader.news().knows(room.room_id()) {
+                    self.fill(&room, &next, &[]).await?;
+                }
             }
         }
         for (id, update) in &response.rooms.joined {
@@ -279,6 +300,9 @@ impl<'a> Sync<'a> {
         }
         let joined = response.rooms.joined.keys();
         self.rooms.note_synced(joined, response.rooms.left.keys());
+        for room in self.rooms.joined() {
+            self.reader.news().know(room.room_id());
+        }
         let is_old_news = self.position.as_ref() == Some(&next) || self.is_position_fresh();
         if events.is_empty() && is_old_news {
             self.handed_over = Some(next);
@@ -361,7 +385,7 @@ impl<'a> Sync<'a> {
             .map_err(|_| MatrixError::Closed)?;
         done.await.map_err(|_| MatrixError::Closed)?;
         self.position = Some(position);
-        self.reader.end_first_run();
+        self.reader.news().end_first_run();
         self.committed_at = Instant::now();
         Ok(())
     }

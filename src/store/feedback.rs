@@ -93,7 +93,7 @@ pub fn waiting_without(
 }
 
 /// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
-/// the last time counts.
+/// the last time counts; a correction counts from when the radio took it.
 ///
 /// # Errors
 ///
@@ -117,7 +117,8 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
     let parts: Vec<(OwnedRoomId, MeshState, Timestamp)> = tx.all(
         "SELECT room, state, accepted_at FROM mesh_outbox
          WHERE event = ?1 AND lane <> 2 AND message =
-             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2)
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2
+                  AND NOT (correction > 0 AND state IN (0, 1, 9)))
          ORDER BY id",
         [event.as_str()],
         |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),

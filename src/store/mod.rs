@@ -10,6 +10,7 @@ pub mod edits;
 mod error;
 pub mod feedback;
 mod file;
+pub mod known_rooms;
 pub mod late;
 mod mesh_facts;
 pub mod mesh_report;

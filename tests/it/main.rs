@@ -2,11 +2,15 @@
 #![recursion_limit = "256"]
 
 #[cfg(test)]
+mod catch_up;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
 mod duplicates;
+#[cfg(test)]
+mod edits;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -15,6 +19,8 @@ mod feedback;
 mod hostile;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod late_keys;
 #[cfg(test)]
 mod login;
 #[cfg(test)]

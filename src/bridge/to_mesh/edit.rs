@@ -46,12 +46,9 @@ impl Bridge {
             Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
             // Who may not transmit was told when they wrote the message.
             Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
+            // Neither what waits nor what was sent is refused by that: the notice says it all.
             Err(Refusal::Told(refused)) => {
                 let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
-                // What waits goes as it is.
-                if !facts.versions.last().is_some_and(|newest| newest.waits) {
-                    actions.push(refused_sign(edit));
-                }
                 actions.extend(self.notice_of_edit(refused, edit, facts, now));
                 actions
             }
@@ -137,11 +134,14 @@ impl Bridge {
         let spoken = spoken(&body, waiting.correction);
         let Some(fit) = self.fit_version(&heading, &spoken, waiting.reply_to) else {
             let refused = Refused::TooLong;
-            let mut actions = vec![
-                withdraw,
-                Action::Drop(DropReason::Refused(refused)),
-                refused_sign(edit),
-            ];
+            let mut actions = vec![withdraw, Action::Drop(DropReason::Refused(refused))];
+            if waiting.correction == 0 {
+                actions.push(Action::Sign {
+                    room: new.room.clone(),
+                    event: edit.target.clone(),
+                    sign: Sign::Refused,
+                });
+            }
             actions.extend(self.notice_of_edit(refused, edit, facts, now));
             return Ok(actions);
         };
@@ -294,14 +294,6 @@ impl Bridge {
             sender: &edit.new.sender,
         };
         notice::refused(&self.config, refused, about, &facts.told, now)
-    }
-}
-
-fn refused_sign(edit: &RoomEdit) -> Action {
-    Action::Sign {
-        room: edit.new.room.clone(),
-        event: edit.target.clone(),
-        sign: Sign::Refused,
     }
 }
 

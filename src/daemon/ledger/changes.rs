@@ -29,7 +29,7 @@ impl Ledger {
                     not_before: new.not_before,
                 };
                 if edits::rewrite_message(tx, row, &text, now)? {
-                    debug!(outbox = %row, packets = new.parts.len(), "changed before it was transmitted");
+                    debug!(packets = new.parts.len(), outbox = %row, "changed before it was transmitted");
                     outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
                 }
             }
@@ -86,5 +86,89 @@ impl Ledger {
             info!(%room, %sender, packets = rows.len(), "banned: what waited of them is taken back");
         }
         Self::forget_unread_of(tx, room, sender, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::*;
+    use crate::model::{Event, MatrixEvent, RoomEdit, RoomText};
+    use crate::store::Store;
+    use crate::store::edits::{self, Version};
+
+    fn hello() -> RoomText {
+        match hello_of_alice() {
+            Event::Matrix(MatrixEvent::Text(text)) => *text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Alice's edit of `$hello`.
+    fn edit(event: &str, body: &str) -> Event {
+        Event::Matrix(MatrixEvent::Edit(Box::new(RoomEdit {
+            target: hello().event,
+            new: RoomText {
+                event: event.try_into().unwrap(),
+                body: body.to_owned(),
+                ..hello()
+            },
+        })))
+    }
+
+    fn versions(store: &mut Store) -> Vec<Version> {
+        let found = store.transaction(|tx| edits::versions(tx, &hello().room, &hello().event));
+        found.unwrap()
+    }
+
+    fn carried(store: &mut Store) -> Vec<String> {
+        versions(store).into_iter().map(|it| it.carried).collect()
+    }
+
+    #[test]
+    fn an_edit_in_the_batch_of_its_message_counts_before_it_and_behind_it() {
+        let (text, better) = (hello_of_alice(), edit("$edit:example.org", "better"));
+        for events in [
+            [joined(), text.clone(), better.clone()],
+            [joined(), better, text],
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &events);
+            assert_eq!(carried(&mut store), ["Alice[M]: better"]);
+            // Both come again after a crash.
+            decide(&mut store, &config(), &events);
+            assert_eq!(carried(&mut store), ["Alice[M]: better"]);
+        }
+    }
+
+    #[test]
+    fn several_edits_of_what_was_sent_make_one_correction() {
+        let mut store = Store::in_memory().unwrap();
+        decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+        let row = versions(&mut store)[0].row;
+        let sent = store.transaction(|tx| {
+            crate::store::mesh_report::submitted(tx, row, NOON)?;
+            crate::store::mesh_report::accepted(tx, row, NOON)
+        });
+        assert!(sent.unwrap());
+        decide(
+            &mut store,
+            &config(),
+            &[
+                joined(),
+                edit("$one:example.org", "hallo"),
+                edit("$two:example.org", "hullo"),
+            ],
+        );
+        assert_eq!(
+            carried(&mut store),
+            ["Alice[M]: hello", "Alice[M]: * hullo"]
+        );
+        // Changed back to what was sent: nothing more is said.
+        decide(
+            &mut store,
+            &config(),
+            &[joined(), edit("$three:example.org", "hello")],
+        );
+        assert_eq!(carried(&mut store), ["Alice[M]: hello"]);
     }
 }

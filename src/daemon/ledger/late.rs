@@ -61,6 +61,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         if late::forget(tx, event)? {
+            info!(event_id = %event, "taken away before its key came");
             seen::mark_event(tx, event, now)?;
         }
         Ok(())

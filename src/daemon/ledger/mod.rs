@@ -22,7 +22,9 @@ use crate::model::{
 };
 use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{
+    self, StoreError, Tx, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
+};
 
 use self::calendar::Calendar;
 use super::counts::{Counts, Place, Way};
@@ -108,6 +110,8 @@ impl Ledger {
         signs::recover(tx)?;
         feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
         chores::end_forbidden(tx, config)?;
+        let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
+        known_rooms::keep_only(tx, &configured)?;
         Ok(Self {
             bridge,
             radio,
@@ -295,6 +299,7 @@ impl Ledger {
             self.rooms.insert(room.room.clone(), room.clone());
         }
         let id: OwnedRoomOrAliasId = room.room.clone().into();
+        known_rooms::note(tx, &room.room, &room.configured)?;
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }

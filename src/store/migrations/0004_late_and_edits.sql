@@ -29,5 +29,12 @@ CREATE TABLE early_edit (
 ) STRICT;
 CREATE INDEX early_edit_event ON early_edit (event);
 
+-- The rooms that were mapped and joined when we ran last, by each of their names in the configuration.
+CREATE TABLE known_room (
+    name    TEXT NOT NULL PRIMARY KEY,
+    room    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO known_room SELECT DISTINCT room, room FROM message_pair WHERE room LIKE '!%';
+
 -- 0: the message itself; 1, 2: a correction of it, sent after it. A correction names the message's own event.
 ALTER TABLE mesh_outbox ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;

@@ -3,6 +3,7 @@
 pub(crate) mod books;
 pub(crate) mod lines;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod radio;
 pub(crate) mod relay;
 pub(crate) mod scene;

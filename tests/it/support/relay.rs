@@ -42,8 +42,13 @@ impl Home {
 
     /// Makes an account, and logs the relay in to it as a person without a terminal does.
     pub(crate) async fn log_in(&self, synapse: &Synapse) -> OwnedUserId {
+        self.log_in_at(synapse, synapse.url()).await
+    }
+
+    /// Does the same at another address of the homeserver.
+    pub(crate) async fn log_in_at(&self, synapse: &Synapse, url: &str) -> OwnedUserId {
         let username = synapse.register("bot").await;
-        let output = self.log_in_as(synapse.url(), &username, PASSWORD).await;
+        let output = self.log_in_as(url, &username, PASSWORD).await;
         assert!(
             output.status.success(),
             "cannot log in: {}",

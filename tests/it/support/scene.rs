@@ -2,6 +2,7 @@
 
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
+use super::proxy::Proxy;
 use super::radio::Radio;
 use super::relay::{Home, Relay};
 use super::synapse::Synapse;
@@ -14,6 +15,7 @@ pub(crate) struct Plan {
     routes: Vec<(usize, u8, &'static str)>,
     matrix: Vec<&'static str>,
     meshtastic: Vec<&'static str>,
+    through_proxy: bool,
 }
 
 impl Plan {
@@ -46,6 +48,12 @@ impl Plan {
         self
     }
 
+    /// Puts a proxy between the relay and the homeserver.
+    pub(crate) fn through_proxy(mut self) -> Self {
+        self.through_proxy = true;
+        self
+    }
+
     /// Makes all of it, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
@@ -60,9 +68,15 @@ impl Plan {
     /// Likewise, on that homeserver.
     pub(crate) async fn set_up_on(self, synapse: &'static Synapse) -> Stage {
         let home = Home::new();
+        let proxy = if self.through_proxy {
+            Some(Proxy::before(synapse.url()).await)
+        } else {
+            None
+        };
+        let url = proxy.as_ref().map_or(synapse.url(), Proxy::url);
         let (alice, bot, radio) = tokio::join!(
             User::new(synapse, "Alice"),
-            home.log_in(synapse),
+            home.log_in_at(synapse, url),
             Radio::start()
         );
         let mut rooms = Vec::new();
@@ -76,6 +90,7 @@ impl Plan {
             radio,
             rooms,
             home,
+            proxy,
         }
     }
 
@@ -125,6 +140,8 @@ pub(crate) struct Stage {
     pub(crate) rooms: Vec<OwnedRoomId>,
     /// The relay's home.
     pub(crate) home: Home,
+    /// What stands between the relay and the homeserver, if it was planned.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl Stage {
@@ -136,6 +153,7 @@ impl Stage {
             radio,
             rooms,
             home,
+            proxy,
         } = self;
         let relay = home.start().await;
         for room in &rooms {
@@ -151,6 +169,7 @@ impl Stage {
             alice,
             bot,
             home,
+            proxy,
         }
     }
 }
@@ -172,6 +191,15 @@ pub(crate) struct Scene {
     pub(crate) bot: OwnedUserId,
     /// The relay's home.
     pub(crate) home: Home,
+    /// What stands between the relay and the homeserver, if it was planned.
+    pub(crate) proxy: Option<Proxy>,
+}
+
+impl Scene {
+    /// Returns what stands between the relay and the homeserver.
+    pub(crate) fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a proxy was planned")
+    }
 }
 
 impl Scene {

@@ -1,0 +1,242 @@
+//! A proxy between the relay and the homeserver that can hold back what is sent to devices: the keys of messages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use matrix_sdk::reqwest::{self, Method, Response};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+
+use super::LIMIT;
+
+/// Longer than a long poll of the relay.
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
+
+/// A proxy on loopback; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    url: String,
+    shared: Arc<Shared>,
+    held: watch::Receiver<usize>,
+    _serving: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: String,
+    client: reqwest::Client,
+    keys: Mutex<Keys>,
+    held: watch::Sender<usize>,
+    /// Pages of history that are handed out before one fails; negative: none fails.
+    pages: AtomicI32,
+}
+
+/// What is sent to the relay's device.
+#[derive(Debug, Default)]
+struct Keys {
+    hold: bool,
+    held: Vec<Value>,
+}
+
+impl Proxy {
+    /// Starts one before that homeserver.
+    pub(crate) async fn before(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (count, held) = watch::channel(0);
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            client: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .build()
+                .expect("a client can be made"),
+            keys: Mutex::default(),
+            held: count,
+            pages: AtomicI32::new(-1),
+        });
+        let mut serving = JoinSet::new();
+        serving.spawn(accept(listener, Arc::clone(&shared)));
+        Self {
+            url: format!("http://{address}"),
+            shared,
+            held,
+            _serving: serving,
+        }
+    }
+
+    /// Returns where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From now on nothing that is sent to the relay's device reaches it.
+    pub(crate) async fn hold_keys(&self) {
+        self.shared.keys.lock().await.hold = true;
+    }
+
+    /// Waits until it holds something back.
+    pub(crate) async fn holds_some(&self) {
+        let mut held = self.held.clone();
+        let some = held.wait_for(|held| *held > 0);
+        let waited = tokio::time::timeout(LIMIT, some).await;
+        assert!(
+            matches!(waited, Ok(Ok(_))),
+            "no key went by that could be held back"
+        );
+    }
+
+    /// Lets one page of history fail, after so many others.
+    pub(crate) fn fail_a_page_after(&self, pages: i32) {
+        self.shared.pages.store(pages, Ordering::SeqCst);
+    }
+
+    /// Returns whether the page that was to fail has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.pages.load(Ordering::SeqCst) < 0
+    }
+
+    /// Hands over what was held back, with the next answer that says something new.
+    pub(crate) async fn give_keys(&self) {
+        self.shared.keys.lock().await.hold = false;
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((connection, _)) = listener.accept().await {
+        connections.spawn(serve(connection, Arc::clone(&shared)));
+    }
+}
+
+/// Serves one connection, request by request, until its client has enough of it.
+async fn serve(connection: TcpStream, shared: Arc<Shared>) {
+    let mut connection = BufReader::new(connection);
+    while let Some(request) = Request::read(&mut connection).await {
+        let since = request.since();
+        let is_sync = request.target.starts_with("/_matrix/client/v3/sync");
+        if request.target.contains("/messages?")
+            && shared.pages.load(Ordering::SeqCst) >= 0
+            && shared.pages.fetch_sub(1, Ordering::SeqCst) == 0
+        {
+            let answer = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+            if connection.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let Ok(answer) = request.forward(&shared).await else {
+            return;
+        };
+        let status = answer.status().as_u16();
+        let Ok(mut body) = answer.bytes().await.map(|bytes| bytes.to_vec()) else {
+            return;
+        };
+        if is_sync && status == 200 {
+            body = shared.sift(&body, since.as_deref()).await;
+        }
+        let head = format!(
+            "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let written = async {
+            connection.write_all(head.as_bytes()).await?;
+            connection.write_all(&body).await?;
+            connection.flush().await
+        };
+        if written.await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Request {
+    method: Method,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    async fn read(connection: &mut BufReader<TcpStream>) -> Option<Self> {
+        let line = line(connection).await?;
+        let mut words = line.split(' ');
+        let method = words.next()?.parse().ok()?;
+        let target = words.next()?.to_owned();
+        let mut headers = Vec::new();
+        loop {
+            let line = self::line(connection).await?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':')?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length: usize = match length {
+            Some((_, length)) => length.parse().ok()?,
+            None => 0,
+        };
+        let mut body = vec![0; length];
+        connection.read_exact(&mut body).await.ok()?;
+        Some(Self {
+            method,
+            target,
+            headers,
+            body,
+        })
+    }
+
+    fn since(&self) -> Option<String> {
+        let url = url::Url::parse("http://127.0.0.1")
+            .and_then(|base| base.join(&self.target))
+            .ok()?;
+        let since = url.query_pairs().find(|(name, _)| name == "since")?;
+        Some(since.1.into_owned())
+    }
+
+    async fn forward(self, shared: &Shared) -> reqwest::Result<Response> {
+        let url = format!("{}{}", shared.upstream, self.target);
+        let mut request = shared.client.request(self.method, url).body(self.body);
+        for (name, value) in self.headers {
+            if ["authorization", "content-type"].contains(&name.as_str()) {
+                request = request.header(name, value);
+            }
+        }
+        request.send().await
+    }
+}
+
+async fn line(connection: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut line = String::new();
+    match connection.read_line(&mut line).await {
+        Ok(1..) => Some(line.trim_end().to_owned()),
+        Ok(0) | Err(_) => None,
+    }
+}
+
+impl Shared {
+    /// Takes what is for the device out of an answer of sync, or puts what was held back into it.
+    async fn sift(&self, answer: &[u8], since: Option<&str>) -> Vec<u8> {
+        let mut answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");
+        let mut keys = self.keys.lock().await;
+        // The SDK does not look at an answer that seems to be the same as the last.
+        let is_news = answer["next_batch"].as_str() != since;
+        let mut events = match answer["to_device"]["events"].take() {
+            Value::Array(events) => events,
+            _ => Vec::new(),
+        };
+        if keys.hold {
+            keys.held.append(&mut events);
+            self.held.send_replace(keys.held.len());
+        } else if is_news {
+            events.splice(0..0, keys.held.drain(..));
+        }
+        answer["to_device"] = serde_json::json!({"events": events});
+        answer.to_string().into_bytes()
+    }
+}
