@@ -1,5 +1,7 @@
 //! Decides on events of rooms: what goes on the air, and what its sender is told if it does not.
 
+mod edit;
+
 use std::time::Duration;
 
 use super::action::{Action, MeshSource};
@@ -17,8 +19,8 @@ use super::split::{Fitted, Heading, fit};
 use super::{Bridge, notice};
 use crate::config::ReactionStyle;
 use crate::model::{
-    ChannelIndex, Destination, Lane, OwnedRoomId, OwnedUserId, RadioPayload, RoomReaction,
-    RoomText, RoomTextKind, Timestamp,
+    ChannelIndex, Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
+    RoomReaction, RoomText, RoomTextKind, Timestamp,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -155,7 +157,7 @@ impl Bridge {
         let to_mesh = Action::ToMesh {
             destination: Destination::Channel(channel),
             lane: if urgent { Lane::Urgent } else { Lane::Message },
-            parts: payloads(packets, target.as_ref()),
+            parts: payloads(packets, target.map(|it| it.packet)),
             source: Some(Box::new(MeshSource {
                 room: text.room.clone(),
                 event: text.event.clone(),
@@ -385,8 +387,7 @@ fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
 }
 
 /// Makes payloads of packets; the first carries the relation.
-fn payloads(packets: Vec<String>, target: Option<&PacketTarget<'_>>) -> Vec<RadioPayload> {
-    let mut reply_to = target.map(|it| it.packet);
+fn payloads(packets: Vec<String>, mut reply_to: Option<PacketId>) -> Vec<RadioPayload> {
     packets
         .into_iter()
         .map(|text| RadioPayload::Text {

@@ -18,7 +18,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
-    unbuilt("meshtastic.edits", &[]),
     unbuilt("health.radio_away", &[]),
 ];
 

@@ -26,7 +26,7 @@ use matrix_sdk::ruma::OwnedDeviceId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
+use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
 
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
@@ -161,7 +161,8 @@ impl Matrix {
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
     /// `position` is the one of the last committed batch; what was said since is handed over, some of it perhaps
-    /// again. Without one it starts now. While the server cannot be reached it tries again, for ever.
+    /// again. Without one it starts now. `kept` are the events that could not be decrypted so far: they are tried again
+    /// when keys come. While the server cannot be reached it tries again, for ever.
     ///
     /// # Errors
     ///
@@ -170,6 +171,7 @@ impl Matrix {
     pub async fn run(
         self,
         position: Option<String>,
+        kept: Vec<UndecryptableEvent>,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
@@ -178,6 +180,7 @@ impl Matrix {
             &self.rooms,
             self.session.user_id.clone(),
             position,
+            kept,
             batches,
         );
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.

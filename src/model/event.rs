@@ -167,6 +167,8 @@ pub enum MatrixEvent {
         event: OwnedEventId,
         /// Its sender.
         sender: OwnedUserId,
+        /// The sender's power level in the room.
+        sender_power: i64,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
         /// The session whose key is missing.

@@ -6,9 +6,11 @@
 
 mod columns;
 pub mod direct;
+pub mod edits;
 mod error;
 pub mod feedback;
 mod file;
+pub mod late;
 mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;

@@ -34,6 +34,7 @@ impl Ledger {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
         self.show_waiting(tx, now, outcome)?;
+        self.give_up_unread(tx, now, outcome)?;
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;

@@ -115,7 +115,6 @@ fn is_read(reason: DropReason) -> bool {
             | DropReason::UnmappedRoom
             | DropReason::Denied
             | DropReason::IgnoredUser
-            | DropReason::Undecryptable
     )
 }
 

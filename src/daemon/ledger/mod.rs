@@ -2,8 +2,10 @@
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
 mod apply;
+mod changes;
 mod chores;
 mod feedback;
+mod late;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -18,7 +20,7 @@ use crate::model::{
 };
 use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
 use super::facts;
 
@@ -172,8 +174,23 @@ impl Ledger {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
                 seen::mark_packet(tx, self.radio, *sender, *packet, now)
             }
-            Some(SeenKey::Event(id)) if !facts.already_seen => seen::mark_event(tx, id, now),
-            Some(_) | None => Ok(()),
+            // One that could not be read is decided on when its key has come.
+            Some(SeenKey::Event(_))
+                if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) =>
+            {
+                Ok(())
+            }
+            Some(SeenKey::Event(id)) => {
+                store::late::forget(tx, id)?;
+                if facts.early_edit.is_some() {
+                    store::edits::forget_early(tx, id)?;
+                }
+                if facts.already_seen {
+                    return Ok(());
+                }
+                seen::mark_event(tx, id, now)
+            }
+            Some(SeenKey::Packet { .. }) | None => Ok(()),
         }
     }
 
@@ -221,19 +238,11 @@ impl Ledger {
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
+                | MatrixEvent::Undecryptable { .. }
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => {
                 signs::close(tx, &redaction.room, &redaction.target, now)
-            }
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            }) => {
-                warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
-                Ok(())
             }
             Event::Report(SendReport::Room {
                 outbox,
@@ -373,7 +382,7 @@ mod tests {
         Config::new(connection, vec![room])
     }
 
-    fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+    pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
         let primary = Channel {
             index: ChannelIndex::PRIMARY,
             name: "LongFast".to_owned(),
@@ -424,7 +433,7 @@ mod tests {
     }
 
     /// Opens a ledger on the store, and has it decide on the events.
-    fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
         let decided = store.transaction(|tx| {
             let mut ledger = Ledger::open(tx, config, NOON)?;
             let mut outcome = Outcome::default();
@@ -436,7 +445,7 @@ mod tests {
         decided.unwrap()
     }
 
-    fn waits_for_mesh(store: &mut Store) -> bool {
+    pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
         !store.transaction(outbox_mesh::queues).unwrap().is_empty()
     }
 
