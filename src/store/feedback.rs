@@ -92,8 +92,8 @@ pub fn waiting_without(
     )
 }
 
-/// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
-/// the last time counts.
+/// Returns what is known of a message; `None` if nothing is, or if it was taken away. A message that was corrected is
+/// shown as its newest version that was not taken back.
 ///
 /// # Errors
 ///
@@ -117,7 +117,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
     let parts: Vec<(OwnedRoomId, MeshState, Timestamp)> = tx.all(
         "SELECT room, state, accepted_at FROM mesh_outbox
          WHERE event = ?1 AND lane <> 2 AND message =
-             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2)
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2 AND state <> 9)
          ORDER BY id",
         [event.as_str()],
         |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),

@@ -93,7 +93,6 @@ impl SendToRoom for Server {
 /// A worker's surroundings.
 struct Scene {
     database: Database,
-    server: Server,
     asked: mpsc::Receiver<Asked>,
     session: watch::Sender<Option<Server>>,
     bell: Arc<Notify>,
@@ -113,8 +112,7 @@ impl Scene {
         let start = Instant::now();
         Self {
             database,
-            session: watch::channel(Some(server.clone())).0,
-            server,
+            session: watch::channel(Some(server)).0,
             asked,
             bell: Arc::default(),
             limit: AccountLimit::default(),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::mesh_report::{accepted, expire, outcome, refused, submitted};
+use crate::store::mesh_report::{accepted, expire, outcome, refused, submitted, withdraw};
 use crate::store::{Store, outbox_room, samples::*};
 
 const MESSAGE: &str = "$message:example.org";
@@ -246,6 +246,29 @@ fn a_sign_that_is_given_needs_no_rows() {
             given: Some("🚫".to_owned()),
         };
         assert_eq!(message(tx, &event(MESSAGE))?, Some(expected));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
+    on_empty(|tx| {
+        let parts = |tx: &Tx<'_>| Ok::<_, StoreError>(message(tx, &event(MESSAGE))?.unwrap().parts);
+        let first = accept_for_mesh(tx, MESSAGE, &["hello"], NOW)?;
+        submitted(tx, first[0].0, NOON)?;
+        accepted(tx, first[0].0, NOON)?;
+        outcome(tx, first[0].0, MeshState::Heard)?;
+        give(tx, &room_id(), &event(MESSAGE), "❌", NOON)?;
+        take_changed(tx)?;
+        // It is heard of anew: what was wrong with an earlier correction counts no more.
+        accept_for_mesh(tx, MESSAGE, &["* hello"], NOW)?;
+        assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
+        assert_eq!(message(tx, &event(MESSAGE))?.unwrap().given, None);
+        assert_eq!(parts(tx)?, [MeshState::Waiting]);
+        // Taken back, it leaves what was before.
+        withdraw(tx, &room_id(), &event(MESSAGE))?;
+        assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
+        assert_eq!(parts(tx)?, [MeshState::Heard]);
         Ok(())
     });
 }

@@ -29,7 +29,7 @@ impl Books {
             store,
             now: NOON,
         };
-        books.happens(joined());
+        books.happens(&joined());
         books
     }
 
@@ -38,14 +38,14 @@ impl Books {
         let now = self.now;
         let ledger = self.store.transaction(|tx| Ledger::open(tx, config, now));
         self.ledger = ledger.unwrap();
-        self.happens(joined());
+        self.happens(&joined());
     }
 
-    fn happens(&mut self, event: Event) -> Outcome {
+    fn happens(&mut self, event: &Event) -> Outcome {
         let (ledger, now) = (&mut self.ledger, self.now);
         let outcome = self.store.transaction(|tx| {
             let mut outcome = Outcome::default();
-            ledger.event(tx, &event, now, &mut outcome)?;
+            ledger.event(tx, event, now, &mut outcome)?;
             ledger.show(tx, now, &mut outcome)?;
             Ok(outcome)
         });
@@ -70,7 +70,7 @@ impl Books {
         text.event = event(name);
         text.sent_at = self.now;
         change(&mut text);
-        self.happens(Event::Matrix(MatrixEvent::Text(text)));
+        self.happens(&Event::Matrix(MatrixEvent::Text(text)));
     }
 
     /// Hands the next packet to the radio.
@@ -85,7 +85,7 @@ impl Books {
     }
 
     fn reports(&mut self, row: (OutboxId, PacketId), outcome: RadioOutcome) {
-        self.happens(Event::Report(SendReport::Radio {
+        self.happens(&Event::Report(SendReport::Radio {
             outbox: row.0,
             packet: row.1,
             outcome,
@@ -231,7 +231,7 @@ fn a_message_that_was_taken_away_gets_no_sign() {
     let mut books = Books::open(&config());
     books.says(HELLO, |_| {});
     let row = books.transmits();
-    books.happens(Event::Matrix(MatrixEvent::Redaction(Box::new(
+    books.happens(&Event::Matrix(MatrixEvent::Redaction(Box::new(
         RoomRedaction {
             room: "!room:example.org".try_into().unwrap(),
             event: event("$redaction:example.org"),
@@ -252,10 +252,10 @@ fn a_room_without_the_right_to_react_gets_its_signs_once_it_is_given() {
         };
         Event::Matrix(MatrixEvent::Joined(JoinedRoom { may_react, ..room }))
     };
-    books.happens(with_right(false));
+    books.happens(&with_right(false));
     books.says(HELLO, |text| text.body = "x".repeat(900));
     assert_eq!(books.shows(), "");
-    let outcome = books.happens(with_right(true));
+    let outcome = books.happens(&with_right(true));
     assert!(outcome.feedback);
     assert_eq!(books.shows(), "❌");
 }
@@ -267,7 +267,7 @@ fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
     let Next::Due(request) = books.store.next_sign(NOON).unwrap() else {
         panic!("a sign is due");
     };
-    books.happens(Event::Matrix(MatrixEvent::Own {
+    books.happens(&Event::Matrix(MatrixEvent::Own {
         room: request.room,
         event: event("$sign:example.org"),
         transaction: Some(request.transaction),
@@ -284,7 +284,7 @@ fn a_room_is_read_up_to_the_newest_message_that_was_dealt_with() {
     books.transmits();
     assert_eq!(books.read_up_to().as_deref(), Some("$one:example.org"));
     books.says("$command:example.org", |text| {
-        text.body = "!help".to_owned()
+        text.body = "!help".to_owned();
     });
     assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
     // An older one that is dealt with later does not move it back.
@@ -310,7 +310,7 @@ fn a_message_of_somebody_who_may_not_transmit_is_not_read() {
     }
     assert_eq!(books.shows(), "🚫");
     books.says("$bob2:x", |text| {
-        text.sender = "@bob:example.org".try_into().unwrap()
+        text.sender = "@bob:example.org".try_into().unwrap();
     });
     assert_eq!(books.shows(), "");
 }
