@@ -62,13 +62,16 @@ pub enum Next<T> {
 ///
 /// When the database fails.
 pub fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
-    let changed = tx.all("SELECT event FROM feedback_changed", (), |row| {
-        identifier(row, 0)
-    })?;
+    let changed: Vec<String> =
+        tx.all("SELECT event FROM feedback_changed", (), |row| row.get(0))?;
     if !changed.is_empty() {
         tx.execute("DELETE FROM feedback_changed", ())?;
     }
-    Ok(changed)
+    // What cannot be read must not fail the batch: a sign is worth less than a message.
+    let changed = changed
+        .into_iter()
+        .filter_map(|event| event.try_into().ok());
+    Ok(changed.collect())
 }
 
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
@@ -382,26 +385,31 @@ pub fn recover(tx: &Tx<'_>) -> Result<(), StoreError> {
     permit(tx, None)
 }
 
-/// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction.
+/// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction, and
+/// what else is wanted in its room waits as long. A room that was left holds no other up.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
-    let attempts: Option<u32> = tx.first(
-        "SELECT attempts FROM feedback WHERE txn = ?1",
+    let tried: Option<(u32, String)> = tx.first(
+        "SELECT attempts, room FROM feedback WHERE txn = ?1",
         [transaction],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let Some(attempts) = attempts else {
+    let Some((attempts, room)) = tried else {
         return Ok(());
     };
     let delay = FIRST_DELAY
         .saturating_mul(1 << attempts.min(12))
         .min(LONGEST_DELAY);
     tx.execute(
-        "UPDATE feedback SET attempts = attempts + 1, due = ?2 WHERE txn = ?1",
-        (transaction, now + delay),
+        "UPDATE feedback SET attempts = attempts + 1 WHERE txn = ?1",
+        [transaction],
+    )?;
+    tx.execute(
+        "UPDATE feedback SET due = ?3 WHERE due IS NOT NULL AND room = ?1 AND (due < ?3 OR txn = ?2)",
+        (room, transaction, now + delay),
     )?;
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! What follows from a change for the signs that senders see and for how far rooms are read: both are wanted states, which
 //! the feedback worker carries out.
 
+use std::error::Error;
+
+use tracing::error;
+
 use crate::bridge::{Action, DropReason, Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 use crate::config::Feedback;
 use crate::model::{Event, EventId, MatrixEvent, Timestamp};
@@ -30,7 +34,13 @@ impl Ledger {
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         for event in feedback::take_changed(tx)? {
-            self.show_one(tx, &event, now, outcome)?;
+            match self.show_one(tx, &event, now, outcome) {
+                // It must not fail the batch: a sign is worth less than a message.
+                Err(error @ StoreError::Unreadable(_)) => {
+                    error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown");
+                }
+                done => done?,
+            }
         }
         Ok(())
     }

@@ -142,6 +142,28 @@ fn tries_grow_rare_and_a_clock_that_was_wrong_holds_nothing_up() {
 }
 
 #[test]
+fn a_room_that_fails_holds_no_other_up() {
+    on_empty(|tx| {
+        let other: OwnedRoomId = "!other:example.org".try_into().unwrap();
+        for number in 0..3 {
+            let name = event(&format!("${number}:example.org"));
+            want(tx, &room_id(), &name, Some("📡"), NOON)?;
+        }
+        want(tx, &other, &event(MESSAGE), Some("📤"), later(1))?;
+        let Next::Due(request) = next(tx, later(1))? else {
+            panic!("a request is due");
+        };
+        assert_eq!(request.room, room_id());
+        retry(tx, request.transaction.as_str(), later(1))?;
+        let Next::Due(request) = next(tx, later(1))? else {
+            panic!("a request is due");
+        };
+        assert_eq!(request.room, other);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_message_that_was_taken_away_gets_no_sign_any_more() {
     on_empty(|tx| {
         let rows = accept_for_mesh(tx, MESSAGE, &["hello"], NOW)?;
