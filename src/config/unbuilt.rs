@@ -12,13 +12,11 @@ struct Unbuilt {
 }
 
 const UNBUILT: &[Unbuilt] = &[
-    unbuilt("matrix.access_token", &[]),
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
-    unbuilt("health.radio_away", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {

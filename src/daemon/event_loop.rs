@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::matrix::Batch;
 use crate::model::{Clock, Event, RadioEvent};
@@ -15,6 +16,7 @@ use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
 use super::ledger::{Ledger, Outcome, describe};
+use super::live::Live;
 use super::queues::Queues;
 use super::reports::Report;
 
@@ -22,6 +24,10 @@ use super::reports::Report;
 const LARGEST_BATCH: usize = 256;
 /// How often what has expired, or is too old to keep, is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
+/// How long messages go first when there is more to forget than one transaction should.
+const FORGET_EVERY: Duration = Duration::from_millis(250);
+/// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the loop needs.
 pub(super) struct EventLoop {
@@ -39,6 +45,10 @@ pub(super) struct EventLoop {
     pub(super) queues: Queues,
     /// Told whether the link to the radio is ready.
     pub(super) radio_ready: watch::Sender<bool>,
+    /// When the daemon started.
+    pub(super) started: Instant,
+    /// Told how it goes.
+    pub(super) live: Arc<Live>,
     /// Tells the time.
     pub(super) clock: Clock,
 }
@@ -52,11 +62,18 @@ impl EventLoop {
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
+            self.live.beat();
             let mut work = tokio::select! {
                 Some(event) = self.radio.recv() => Work::event(event),
                 Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
-                _ = housekeeping.tick() => Work { housekeeping: true, ..Work::default() },
+                _ = housekeeping.tick() => {
+                    if self.chores().await {
+                        // Messages first, then the next batch.
+                        housekeeping.reset_after(FORGET_EVERY);
+                    }
+                    Work::default()
+                }
                 () = finish.cancelled() => {
                     last = true;
                     Work::default()
@@ -86,12 +103,18 @@ impl EventLoop {
             events,
             position,
             committed,
-            housekeeping,
         } = work;
         let events = Arc::new(events);
-        let Some(outcome) = self.store(&events, position, housekeeping, finish).await else {
+        let Some(mut outcome) = self.store(&events, position, finish).await else {
             return false;
         };
+        self.live.committed(&events, &mut outcome);
+        if let Some(away) = self.live.stored() {
+            info!(
+                seconds = away.as_secs(),
+                "what was received can be stored again"
+            );
+        }
         for told in committed {
             // Who waited may have been stopped.
             let _ = told.send(());
@@ -118,14 +141,11 @@ impl EventLoop {
         &self,
         events: &Arc<Vec<Event>>,
         position: Option<String>,
-        housekeeping: bool,
         finish: &CancellationToken,
     ) -> Option<Outcome> {
         let mut backoff = Backoff::default();
         loop {
-            let committed = self
-                .commit(Arc::clone(events), position.clone(), housekeeping)
-                .await;
+            let committed = self.commit(Arc::clone(events), position.clone()).await;
             let error = match committed {
                 Ok(outcome) => return Some(outcome),
                 Err(error) => error,
@@ -145,22 +165,23 @@ impl EventLoop {
                             "an event cannot be handled and is given up; please report this"
                         );
                         let nothing = Arc::new(Vec::new());
-                        return Box::pin(self.store(&nothing, position, false, finish)).await;
+                        return Box::pin(self.store(&nothing, position, finish)).await;
                     }
                     several => {
                         let mut outcome = Outcome::default();
                         for event in several {
                             let one = Arc::new(vec![event.clone()]);
-                            outcome.add(Box::pin(self.store(&one, None, false, finish)).await?);
+                            outcome.add(Box::pin(self.store(&one, None, finish)).await?);
                         }
                         let nothing = Arc::new(Vec::new());
-                        let rest = self.store(&nothing, position, housekeeping, finish);
+                        let rest = self.store(&nothing, position, finish);
                         outcome.add(Box::pin(rest).await?);
                         return Some(outcome);
                     }
                 }
             }
-            let delay = backoff.grow();
+            self.live.not_stored(&error);
+            let delay = backoff.grow().min(LONGEST_PAUSE);
             error!(
                 error = &error as &dyn Error,
                 hint = error.hint(),
@@ -174,11 +195,41 @@ impl EventLoop {
         }
     }
 
+    /// Ends what is over and forgets what is old. It is tried again next time if it fails: no message waits for it.
+    /// Returns whether there is more to forget.
+    async fn chores(&mut self) -> bool {
+        let ledger = Arc::clone(&self.ledger);
+        let (now, up) = (self.clock.now(), self.started.elapsed());
+        let done = self.database.run(move |store| {
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            store.transaction(|tx| {
+                let mut outcome = Outcome::default();
+                ledger.housekeeping(tx, now, up, &mut outcome)?;
+                ledger.show(tx, now, &mut outcome)?;
+                Ok(outcome)
+            })
+        });
+        match done.await {
+            Ok(mut outcome) => {
+                self.live.committed(&[], &mut outcome);
+                self.queues.wake(&outcome);
+                outcome.more_to_forget
+            }
+            Err(error) => {
+                error!(
+                    error = &error as &dyn Error,
+                    hint = error.hint(),
+                    "cannot look after the database, trying again"
+                );
+                false
+            }
+        }
+    }
+
     async fn commit(
         &self,
         events: Arc<Vec<Event>>,
         position: Option<String>,
-        housekeeping: bool,
     ) -> Result<Outcome, StoreError> {
         let ledger = Arc::clone(&self.ledger);
         let now = self.clock.now();
@@ -192,9 +243,6 @@ impl EventLoop {
                     }
                     if let Some(position) = &position {
                         ledger.position(tx, position)?;
-                    }
-                    if housekeeping {
-                        ledger.housekeeping(tx, now, &mut outcome)?;
                     }
                     ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
@@ -210,7 +258,6 @@ struct Work {
     events: Vec<Event>,
     position: Option<String>,
     committed: Vec<oneshot::Sender<()>>,
-    housekeeping: bool,
 }
 
 impl Work {
@@ -232,12 +279,11 @@ impl Work {
             events: batch.events.into_iter().map(Event::Matrix).collect(),
             position: Some(batch.position),
             committed: vec![batch.committed],
-            housekeeping: false,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.position.is_none() && !self.housekeeping
+        self.events.is_empty() && self.position.is_none()
     }
 
     fn add(&mut self, report: Report) {

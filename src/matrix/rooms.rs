@@ -14,7 +14,8 @@ use tracing::{error, info, warn};
 
 use super::errors::{self, Answer};
 use super::events::{SenderFacts, cut, display_name};
-use super::{Invites, Options, backoff};
+use super::{Options, Pulse, backoff};
+use crate::config::Invites;
 use crate::model::{
     JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
 };
@@ -143,6 +144,11 @@ impl Rooms {
         self.changed.notified().await;
     }
 
+    /// Returns where the server's answers are noted.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.options.pulse
+    }
+
     /// Returns what there is to tell of a room, if it is mapped, usable, and not told before as it is now.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let configured = self.names_of(room.room_id());
@@ -255,11 +261,9 @@ impl Rooms {
     fn is_listed(&self, inviter: Option<&UserId>) -> bool {
         match &self.options.invites {
             Invites::Mapped | Invites::None => false,
-            Invites::From(people) => inviter.is_some_and(|inviter| {
-                people
-                    .iter()
-                    .any(|pattern| wildmatch::WildMatch::new(pattern).matches(inviter.as_str()))
-            }),
+            Invites::From(people) => {
+                inviter.is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter)))
+            }
         }
     }
 

@@ -118,6 +118,7 @@ impl<'a> Sync<'a> {
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
                     let error = errors::sentence(&error);
+                    self.rooms.pulse().failed(&error);
                     let delay_ms = pause.as_millis();
                     if reachable == Some(false) {
                         debug!(error, delay_ms, "sync failed");
@@ -137,6 +138,7 @@ impl<'a> Sync<'a> {
                     continue;
                 }
             };
+            self.rooms.pulse().answered();
             if reachable != Some(true) {
                 info!("connected to the homeserver");
                 reachable = Some(true);

@@ -24,7 +24,7 @@ impl Store {
     ///
     /// When the database fails.
     pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
-        self.commit(|tx| outbox_room::next(tx, room))
+        self.in_place(|store| store.commit(|tx| outbox_room::next(tx, room)))
     }
 
     /// Returns the row that is to be handed to the radio next for a destination and lane, and notes that it is. A power
@@ -93,6 +93,6 @@ impl Store {
     ///
     /// When the database fails.
     pub fn sync_position(&mut self, account: &UserId) -> Result<Option<String>, StoreError> {
-        self.commit(|tx| meta::sync_position(tx, account))
+        self.read(|tx| meta::sync_position(tx, account))
     }
 }

@@ -2,13 +2,15 @@
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
 mod apply;
+mod calendar;
 mod changes;
 mod chores;
 mod feedback;
 mod late;
 mod reports;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -22,6 +24,8 @@ use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
 use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
+use self::calendar::Calendar;
+use super::counts::{Counts, Place, Way};
 use super::facts;
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
@@ -38,10 +42,16 @@ pub(super) struct Outcome {
     pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// The radio that is ready now may transmit: no gate of the configuration or of its own holds it back.
     pub(super) may_transmit: bool,
+    /// Why nothing is transmitted by the radio that is ready now; `None` if it may transmit.
+    pub(super) silence: Option<String>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
     /// A sign or a read receipt may be due.
     pub(super) feedback: bool,
+    /// What became of messages.
+    pub(super) counts: Counts,
+    /// There is more to forget than one transaction should.
+    pub(super) more_to_forget: bool,
 }
 
 impl Outcome {
@@ -51,8 +61,11 @@ impl Outcome {
         self.changed.extend(other.changed);
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
+        self.silence = other.silence.or(self.silence.take());
         self.withdrawn.extend(other.withdrawn);
         self.feedback |= other.feedback;
+        self.counts.add(other.counts);
+        self.more_to_forget |= other.more_to_forget;
     }
 }
 
@@ -64,9 +77,10 @@ pub(super) struct Ledger {
     account: Option<OwnedUserId>,
     keep_days: u32,
     keep_pairs: u64,
-    unparked_at: Timestamp,
+    /// How long the daemon had run when parked rooms got their last try.
+    unparked_at: Duration,
+    calendar: Calendar,
     first_seen: HashSet<(Destination, &'static str)>,
-    dropped: BTreeMap<&'static str, u64>,
     operator_told: HashSet<(&'static str, String)>,
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
@@ -99,10 +113,14 @@ impl Ledger {
             radio,
             account: None,
             keep_days: config.database.keep_days,
-            keep_pairs: config.database.msg_map.msgs_to_keep,
-            unparked_at: now,
+            // As in MMRelay, 0 is no limit.
+            keep_pairs: match config.database.msg_map.msgs_to_keep {
+                0 => u64::MAX,
+                pairs => pairs,
+            },
+            unparked_at: Duration::ZERO,
+            calendar: Calendar::new(now),
             first_seen: HashSet::new(),
-            dropped: BTreeMap::new(),
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
@@ -167,7 +185,9 @@ impl Ledger {
             self.apply(tx, event, action, now, outcome)?;
         }
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
-            outcome.may_transmit = self.bridge.silence().is_none();
+            let silence = self.bridge.silence();
+            outcome.may_transmit = silence.is_none();
+            outcome.silence = silence.map(|reason| reason.to_string());
             self.report_radio(tx, profile)?;
         }
         match &questions.seen {
@@ -213,7 +233,9 @@ impl Ledger {
             }
             Event::Radio(RadioEvent::Nodes(batch)) => nodes::update(tx, self.radio, batch, now),
             Event::Radio(RadioEvent::Ignored { reason }) => {
-                *self.dropped.entry(reason).or_default() += 1;
+                outcome
+                    .counts
+                    .ignored(Place::Elsewhere, Way::ToMatrix, reason);
                 Ok(())
             }
             Event::Matrix(MatrixEvent::Joined(room)) => self.joined(tx, room, outcome),
@@ -223,7 +245,7 @@ impl Ledger {
                 ..
             }) => {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
-                    outbox_room::sent(tx, row, Some(event))?;
+                    Self::room_sent(tx, row, event, outcome)?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
                 } else if signs::done(tx, transaction.as_str(), event, now)? {
                     outcome.feedback = true;
@@ -247,7 +269,7 @@ impl Ledger {
             Event::Report(SendReport::Room {
                 outbox,
                 outcome: report,
-            }) => Self::room_report(tx, *outbox, report, now),
+            }) => Self::room_report(tx, *outbox, report, now, outcome),
             Event::Report(SendReport::Radio {
                 outbox,
                 packet,
@@ -341,6 +363,26 @@ pub(super) fn describe(event: &Event) -> String {
     }
 }
 
+/// Returns where it is counted that an event is not relayed; `None` for a report, which is counted as what it tells.
+fn place(event: &Event) -> Option<(Place, Way)> {
+    let room = |room: &OwnedRoomId| Some((Place::Room(room.clone().into()), Way::ToMesh));
+    match event {
+        Event::Radio(RadioEvent::Text(text)) => Some((text.destination.into(), Way::ToMatrix)),
+        Event::Radio(_) => Some((Place::Elsewhere, Way::ToMatrix)),
+        Event::Matrix(MatrixEvent::Text(text)) => room(&text.room),
+        Event::Matrix(MatrixEvent::Reaction(reaction)) => room(&reaction.room),
+        Event::Matrix(MatrixEvent::Edit(edit)) => room(&edit.new.room),
+        Event::Matrix(MatrixEvent::Redaction(redaction)) => room(&redaction.room),
+        Event::Matrix(
+            MatrixEvent::Own { room: id, .. }
+            | MatrixEvent::Undecryptable { room: id, .. }
+            | MatrixEvent::Banned { room: id, .. },
+        ) => room(id),
+        Event::Matrix(MatrixEvent::Joined(joined)) => room(&joined.room),
+        Event::Report(_) => None,
+    }
+}
+
 /// Names who an event is from, for the log.
 fn sender(event: &Event) -> String {
     match event {
@@ -365,7 +407,7 @@ mod tests {
     use crate::model::{
         Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
     };
-    use crate::store::Store;
+    use crate::store::{Store, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -488,6 +530,32 @@ mod tests {
                 "restriction {number}"
             );
         }
+    }
+
+    #[test]
+    fn each_picture_of_a_note_is_found_by_who_answers_it() {
+        let mut store = Store::in_memory().unwrap();
+        let names = ["$one:example.org", "$two:example.org"];
+        let mut events = vec![joined()];
+        for name in names {
+            let mut picture = hello_of_alice();
+            if let Event::Matrix(MatrixEvent::Text(text)) = &mut picture {
+                text.event = OwnedEventId::try_from(name).unwrap();
+                text.kind = RoomTextKind::Media { word: "image" };
+                text.body = String::new();
+            }
+            events.push(picture);
+        }
+        decide(&mut store, &config(), &events);
+        let packets = names.map(|name| {
+            let event = OwnedEventId::try_from(name).unwrap();
+            let pairs = store
+                .transaction(|tx| message_map::by_event(tx, &event))
+                .unwrap();
+            pairs.iter().map(|pair| pair.packet).collect::<Vec<_>>()
+        });
+        assert_eq!(packets[0].len(), 1);
+        assert_eq!(packets[0], packets[1]);
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! A real homeserver: one for the whole run, with users of its own for every test.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::LIMIT;
 use super::process::{temporary_directory, virtual_environment};
+use super::{LIMIT, within};
 
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "a password for tests only";
@@ -26,8 +27,8 @@ static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Synapse {
     url: String,
-    /// Its standard input is what keeps the homeserver alive.
-    _keeper: Child,
+    /// Its standard input is what keeps the homeserver alive, and takes commands.
+    keeper: Mutex<Child>,
 }
 
 impl Synapse {
@@ -39,6 +40,43 @@ impl Synapse {
     /// Returns a homeserver that takes no more events from a person than Synapse does by default.
     pub(crate) async fn limited() -> &'static Self {
         LIMITED.get_or_init(|| Self::start(Limits::Default)).await
+    }
+
+    /// Starts one that nobody else uses, for tests in which it fails.
+    pub(crate) async fn of_its_own() -> &'static Self {
+        Box::leak(Box::new(Self::start(Limits::None).await))
+    }
+
+    /// Lets it hang: connections stay, and nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.command("hang");
+    }
+
+    /// Ends the hanging.
+    pub(crate) fn resume(&self) {
+        self.command("resume");
+    }
+
+    /// Stops it and starts it again; returns when it answers.
+    pub(crate) async fn restart(&self) {
+        self.command("restart");
+        // First it has to be gone.
+        let versions = format!("{}/_matrix/client/versions", self.url);
+        for wanted in [false, true] {
+            let changed = async {
+                while reqwest::get(&versions).await.is_ok() != wanted {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            within("the homeserver's restart", changed).await;
+        }
+    }
+
+    fn command(&self, command: &str) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = keeper.stdin.as_mut().expect("its input is a pipe");
+        writeln!(input, "{command}").expect("the keeper reads its input");
+        input.flush().expect("the keeper reads its input");
     }
 
     /// Returns where it is.
@@ -132,7 +170,7 @@ impl Synapse {
         }
         Self {
             url,
-            _keeper: keeper,
+            keeper: Mutex::new(keeper),
         }
     }
 }
