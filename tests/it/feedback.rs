@@ -231,7 +231,8 @@ async fn a_reaction_that_is_there_already_holds_nothing_up() {
 async fn under_the_servers_default_limits_messages_pass_in_order_and_signs_yield() {
     const COUNT: usize = 14;
     let plan = Plan::one_room(Kind::Plain).room(Kind::Plain);
-    let mut scene = plan.route(1, 0, "both").limited().start().await;
+    let stage = plan.route(1, 0, "both").set_up_on(Synapse::limited().await);
+    let mut scene = stage.await.raise_the_curtain().await;
     for number in 0..COUNT {
         scene.radio.says(BASE, 0, &format!("number {number}")).await;
     }

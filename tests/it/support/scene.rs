@@ -14,7 +14,6 @@ pub(crate) struct Plan {
     routes: Vec<(usize, u8, &'static str)>,
     matrix: Vec<&'static str>,
     meshtastic: Vec<&'static str>,
-    limited: bool,
 }
 
 impl Plan {
@@ -47,12 +46,6 @@ impl Plan {
         self
     }
 
-    /// On a homeserver with Synapse's default limits.
-    pub(crate) fn limited(mut self) -> Self {
-        self.limited = true;
-        self
-    }
-
     /// Makes all of it, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
@@ -61,11 +54,11 @@ impl Plan {
 
     /// Makes all of it, but does not start the relay yet.
     pub(crate) async fn set_up(self) -> Stage {
-        let synapse = if self.limited {
-            Synapse::limited().await
-        } else {
-            Synapse::shared().await
-        };
+        self.set_up_on(Synapse::shared().await).await
+    }
+
+    /// Likewise, on that homeserver.
+    pub(crate) async fn set_up_on(self, synapse: &'static Synapse) -> Stage {
         let home = Home::new();
         let (alice, bot, radio) = tokio::join!(
             User::new(synapse, "Alice"),
