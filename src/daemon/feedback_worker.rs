@@ -209,3 +209,6 @@ enum Step {
     /// Not before this time has passed.
     Failed(Duration),
 }
+
+#[cfg(test)]
+mod tests;

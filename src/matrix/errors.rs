@@ -205,8 +205,17 @@ mod tests {
         };
         match answer.outcome() {
             RoomOutcome::Sent { .. } => "sent",
-            RoomOutcome::Retry { after: Some(_), .. } => "retry when the server says",
-            RoomOutcome::Retry { after: None, .. } => "retry",
+            RoomOutcome::Retry {
+                after: Some(_),
+                limited: true,
+                ..
+            } => "limited",
+            RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                ..
+            } => "retry",
+            RoomOutcome::Retry { .. } => "not in the table",
             RoomOutcome::Parked { account: true, .. } => "account parked",
             RoomOutcome::Parked { account: false, .. } => "room parked",
             RoomOutcome::Refused { .. } => "refused",
@@ -217,19 +226,27 @@ mod tests {
     fn every_answer_of_a_server_has_its_outcome() {
         for (status, errcode, expected) in [
             (400, Some("M_BAD_JSON"), "refused"),
+            (400, Some(DUPLICATE), "refused"),
+            (400, Some("M_UNKNOWN"), "refused"),
             (404, Some("M_NOT_FOUND"), "refused"),
+            (409, Some("M_UNKNOWN"), "refused"),
             (413, Some("M_TOO_LARGE"), "refused"),
             (400, None, "retry"),
             (404, None, "retry"),
             (401, Some("M_UNKNOWN_TOKEN"), "account parked"),
+            (401, Some("M_MISSING_TOKEN"), "account parked"),
             (401, None, "retry"),
             (403, Some("M_FORBIDDEN"), "room parked"),
+            (403, Some("M_UNKNOWN_TOKEN"), "account parked"),
             (403, Some("M_USER_DEACTIVATED"), "account parked"),
             (403, None, "retry"),
             (408, Some("M_UNKNOWN"), "retry"),
+            (408, None, "retry"),
             (425, Some("M_UNKNOWN"), "retry"),
-            (429, Some("M_LIMIT_EXCEEDED"), "retry when the server says"),
-            (429, None, "retry when the server says"),
+            (425, None, "retry"),
+            (429, Some("M_LIMIT_EXCEEDED"), "limited"),
+            (429, Some("M_UNKNOWN"), "limited"),
+            (429, None, "limited"),
             (500, Some("M_UNKNOWN"), "retry"),
             (502, None, "retry"),
             (503, None, "retry"),

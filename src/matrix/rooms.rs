@@ -193,6 +193,14 @@ impl Rooms {
             encrypted,
             public: room.is_public().unwrap_or(false),
             may_mention_room: levels.user_can_trigger_room_notification(own),
+            may_write: levels.user_can_send_message(
+                own,
+                if encrypted {
+                    MessageLikeEventType::RoomEncrypted
+                } else {
+                    MessageLikeEventType::RoomMessage
+                },
+            ),
             may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
                 && levels.user_can_redact_own_event(own),
         };

@@ -20,6 +20,9 @@ use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
 /// Longer than all requests of one message to a big encrypted room should take.
 const LIMIT: Duration = Duration::from_mins(2);
 
+/// Our own reaction is looked for among so many hundred others.
+const MOST_PAGES: usize = 10;
+
 /// Sends to the mapped rooms; cheap to clone, works from any task.
 #[derive(Debug, Clone)]
 pub struct Sender {
@@ -127,28 +130,36 @@ impl Sender {
 
     /// The reaction is there already: looks which event it is.
     async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> RoomOutcome {
-        let mut request = relations::v1::Request::new(
-            room.room_id().to_owned(),
-            target.to_owned(),
-            RelationType::Annotation,
-            TimelineEventType::Reaction,
-        );
-        request.limit = Some(100_u32.into());
-        let found = match self.client.send(request).await {
-            Ok(found) => found,
-            Err(error) => return errors::outcome(&error.into()),
-        };
-        found
-            .chunk
-            .iter()
-            .filter_map(|event| serde_json::from_str(event.json().get()).ok())
-            .find_map(|event| own_reaction(&event, room.own_user_id().as_str(), key))
-            .map_or_else(
-                || RoomOutcome::Refused {
-                    error: "the same reaction is there already".to_owned(),
-                },
-                |event| RoomOutcome::Sent { event },
-            )
+        let mut page = None;
+        for _ in 0..MOST_PAGES {
+            let mut request = relations::v1::Request::new(
+                room.room_id().to_owned(),
+                target.to_owned(),
+                RelationType::Annotation,
+                TimelineEventType::Reaction,
+            );
+            request.limit = Some(100_u32.into());
+            request.from = page;
+            let found = match self.client.send(request).await {
+                Ok(found) => found,
+                Err(error) => return errors::outcome(&error.into()),
+            };
+            let ours = found
+                .chunk
+                .iter()
+                .filter_map(|event| serde_json::from_str(event.json().get()).ok())
+                .find_map(|event| own_reaction(&event, room.own_user_id().as_str(), key));
+            if let Some(event) = ours {
+                return RoomOutcome::Sent { event };
+            }
+            page = found.next_batch;
+            if page.is_none() {
+                break;
+            }
+        }
+        RoomOutcome::Refused {
+            error: "the same reaction is there already".to_owned(),
+        }
     }
 }
 

@@ -131,6 +131,8 @@ pub struct JoinedRoom {
     pub public: bool,
     /// The bot may mention everyone in it.
     pub may_mention_room: bool,
+    /// The bot may write in it.
+    pub may_write: bool,
     /// The bot may react in it, and take its reactions back.
     pub may_react: bool,
 }

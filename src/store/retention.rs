@@ -116,7 +116,7 @@ mod tests {
     use crate::model::{EventId, Node, NodeNum, PacketId};
     use crate::store::mesh_report::{accepted, submitted};
     use crate::store::samples::*;
-    use crate::store::{message_map, nodes, outbox_room, seen, told};
+    use crate::store::{feedback, message_map, nodes, outbox_room, receipts, seen, told};
 
     const DAYS: u32 = 30;
 
@@ -193,6 +193,33 @@ mod tests {
             assert_eq!(message_map::by_event(tx, &event("$one:example.org"))?, []);
             assert!(!message_map::is_own_packet(tx, RADIO, rows[0].1)?);
             assert_eq!(tx.count("SELECT COUNT(*) FROM mesh_outbox", ())?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn signs_and_receipts_go_with_their_messages() {
+        on_empty(|tx| {
+            let room_id = source("$one:example.org", "hello").room;
+            let rows = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
+            let count = |tx: &Tx<'_>| {
+                tx.count(
+                    "SELECT (SELECT COUNT(*) FROM feedback) + (SELECT COUNT(*) FROM unread)
+                         + (SELECT COUNT(*) FROM receipt)",
+                    (),
+                )
+            };
+            feedback::want(tx, &room_id, &event("$one:example.org"), Some("⏳"), NOON)?;
+            receipts::arrived(tx, &room_id, &event("$one:example.org"), None, NOON)?;
+            prune_all(tx, days(400), 0)?;
+            assert_eq!(count(tx)?, 2);
+            submitted(tx, rows[0].0, NOON)?;
+            accepted(tx, rows[0].0, NOON)?;
+            receipts::read(tx, &event("$one:example.org"), NOON)?;
+            prune_all(tx, days(30), 0)?;
+            assert_eq!(count(tx)?, 2);
+            prune_all(tx, days(31), 0)?;
+            assert_eq!(count(tx)?, 0);
             Ok(())
         });
     }

@@ -303,8 +303,10 @@ impl Ledger {
         for name in room.configured.iter().filter(|name| **name != id) {
             outbox_room::rename_room(tx, name, &id)?;
         }
-        outbox_room::unpark(tx, Some(&id))?;
-        outcome.changed.insert(id);
+        if room.may_write {
+            outbox_room::unpark(tx, Some(&id))?;
+            outcome.changed.insert(id);
+        }
         if room.may_react {
             signs::permit(tx, Some(&room.room))?;
         } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
@@ -454,6 +456,7 @@ mod tests {
             encrypted: false,
             public: false,
             may_mention_room: false,
+            may_write: true,
             may_react: true,
         }))
     }

@@ -473,6 +473,7 @@ fn joined(room: &OwnedRoomId) -> MatrixEvent {
         encrypted: false,
         public: false,
         may_mention_room: false,
+        may_write: true,
         may_react: true,
     })
 }

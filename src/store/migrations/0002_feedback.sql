@@ -34,6 +34,13 @@ WHEN NEW.event IS NOT NULL AND NEW.lane <> 2 AND NEW.state <> OLD.state AND NEW.
 BEGIN
     INSERT OR IGNORE INTO feedback_changed (event) VALUES (NEW.event);
 END;
+-- What goes to the mesh after all, or anew (a corrected message), is shown as it fares.
+CREATE TRIGGER mesh_outbox_accepted AFTER INSERT ON mesh_outbox
+WHEN EXISTS (SELECT 1 FROM feedback WHERE event = NEW.event AND given IS NOT NULL) AND NEW.lane <> 2
+BEGIN
+    UPDATE feedback SET given = NULL WHERE event = NEW.event;
+    INSERT OR IGNORE INTO feedback_changed (event) VALUES (NEW.event);
+END;
 
 -- Messages that wait to be counted as read, in the order in which they came. AUTOINCREMENT: a number is never used again.
 CREATE TABLE unread (

@@ -20,6 +20,7 @@ use super::process::{temporary_directory, virtual_environment};
 pub(crate) const PASSWORD: &str = "a password for tests only";
 
 static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
+static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
 /// Who makes trouble with the unreliable homeserver now.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -50,13 +51,18 @@ pub(crate) enum Trouble {
 impl Synapse {
     /// Returns the homeserver of this run; the first who asks starts it.
     pub(crate) async fn shared() -> &'static Self {
-        SYNAPSE.get_or_init(Self::start).await
+        SYNAPSE.get_or_init(|| Self::start(Limits::None)).await
+    }
+
+    /// Returns a homeserver that takes no more events from a person than Synapse does by default.
+    pub(crate) async fn limited() -> &'static Self {
+        LIMITED.get_or_init(|| Self::start(Limits::Default)).await
     }
 
     /// Returns a homeserver that one test at a time may make trouble with, as long as it holds the guard.
     pub(crate) async fn unreliable() -> (&'static Self, MutexGuard<'static, ()>) {
         let guard = TROUBLE.lock().await;
-        let synapse = UNRELIABLE.get_or_init(Self::start).await;
+        let synapse = UNRELIABLE.get_or_init(|| Self::start(Limits::None)).await;
         // The test before may have ended in the middle.
         synapse.does(Trouble::Resume);
         (synapse, guard)
@@ -125,11 +131,11 @@ impl Synapse {
         serde_json::from_str(&text).expect("an event is JSON")
     }
 
-    async fn start() -> Self {
+    async fn start(limits: Limits) -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
-        write_configuration(&directory, port);
+        write_configuration(&directory, port, limits);
 
         let python = environment.join("bin/python");
         let command = |config: &[&str]| {
@@ -181,8 +187,21 @@ impl Synapse {
     }
 }
 
-fn write_configuration(directory: &Path, port: u16) {
-    let config = include_str!("synapse.yaml")
+/// How many events a person may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    /// Any number.
+    None,
+    /// As Synapse has it where nothing is said: a burst of 10, then one in 5 seconds.
+    Default,
+}
+
+fn write_configuration(directory: &Path, port: u16, limits: Limits) {
+    let is_kept = |line: &&str| limits == Limits::None || !line.starts_with("rc_message:");
+    let lines = include_str!("synapse.yaml").lines().filter(is_kept);
+    let config = lines
+        .collect::<Vec<_>>()
+        .join("\n")
         .replace("DIRECTORY", &directory.display().to_string())
         .replace("PORT", &port.to_string());
     let log = format!(

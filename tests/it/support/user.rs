@@ -255,6 +255,17 @@ impl User {
         &self,
         room: &OwnedRoomId,
         what: &str,
+        wanted: impl FnMut(&Seen) -> bool,
+    ) -> Seen {
+        self.sees_within(LIMIT, room, what, wanted).await
+    }
+
+    /// Waits for such an event for so long: what the relay itself waits for can take longer than usual.
+    pub(crate) async fn sees_within(
+        &self,
+        limit: Duration,
+        room: &OwnedRoomId,
+        what: &str,
         mut wanted: impl FnMut(&Seen) -> bool,
     ) -> Seen {
         let mut seen = self.seen.clone();
@@ -266,12 +277,12 @@ impl User {
                 .cloned();
             found.is_some()
         });
-        drop(tokio::time::timeout(LIMIT, wait).await);
+        drop(tokio::time::timeout(limit, wait).await);
         found.unwrap_or_else(|| {
             let told = self.told(room).join("\n");
             panic!(
                 "in {} s {} did not see {what}; it saw:\n{told}",
-                LIMIT.as_secs(),
+                limit.as_secs(),
                 self.id()
             )
         })
@@ -331,6 +342,17 @@ impl User {
         let joined = self.client.join_room_by_id(room).await;
         joined.expect("the invited can join");
         self.sees_join(room, self.id()).await;
+    }
+
+    /// Changes fields of a room's power levels.
+    pub(crate) async fn set_levels(&self, room: &OwnedRoomId, fields: Value) {
+        let path = ["rooms", room.as_str(), "state", "m.room.power_levels"];
+        let mut levels = self.request(Method::GET, &path, &json!({})).await;
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            levels[key] = value.clone();
+        }
+        let answer = self.request(Method::PUT, &path, &levels).await;
+        assert!(answer["event_id"].is_string(), "not changed: {answer}");
     }
 
     /// Returns the reactions that stand on an event now, as the server counts them.

@@ -1,0 +1,356 @@
+//! The rules of the feedback worker, against a server with prepared answers.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::*;
+use crate::model::{
+    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, TransactionId,
+};
+use crate::store::Store;
+use crate::store::outbox_room::{self, NewRoomRow};
+
+use super::super::reports::{Report, Reports};
+use super::super::room_worker::{RoomBell, RoomWorker};
+
+const NOON: Timestamp = Timestamp(1_767_225_600_000);
+const ROOM: &str = "!room:example.org";
+const OTHER: &str = "!other:example.org";
+
+/// A request that came to the server: its room, its transaction (empty for a receipt), and what it says.
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
+    room: String,
+    transaction: String,
+    what: String,
+}
+
+/// A server with answers prepared; it does whatever it is asked when there are none left.
+#[derive(Clone)]
+struct Server {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: mpsc::Sender<Asked>,
+}
+
+enum Answer {
+    Outcome(RoomOutcome),
+    /// Not before the other end says so.
+    Held(oneshot::Receiver<()>, RoomOutcome),
+    Never,
+}
+
+impl Server {
+    async fn answer(&self, room: &RoomOrAliasId, transaction: &str, what: String) -> RoomOutcome {
+        let asked = Asked {
+            room: room.to_string(),
+            transaction: transaction.to_owned(),
+            what,
+        };
+        self.asked.send(asked).await.unwrap();
+        let answer = self
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        match answer {
+            Some(Answer::Outcome(outcome)) => outcome,
+            Some(Answer::Held(release, outcome)) => {
+                release.await.unwrap();
+                outcome
+            }
+            Some(Answer::Never) => std::future::pending().await,
+            None => RoomOutcome::Sent {
+                event: event(&format!("$sent{}:example.org", rand::random::<u64>())),
+            },
+        }
+    }
+}
+
+impl SendToRoom for Server {
+    async fn send(
+        &self,
+        room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        _now: Timestamp,
+    ) -> RoomOutcome {
+        let what = match content {
+            RoomContent::Reaction { key, .. } => key.clone(),
+            RoomContent::Redaction { .. } => "-".to_owned(),
+            RoomContent::Text { text, .. } => text.clone(),
+        };
+        self.answer(room, transaction.as_str(), what).await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        _thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        self.answer(room, "", format!("read {event}")).await
+    }
+}
+
+/// A worker's surroundings.
+struct Scene {
+    database: Database,
+    asked: mpsc::Receiver<Asked>,
+    session: watch::Sender<Option<Server>>,
+    bell: Arc<Notify>,
+    limit: AccountLimit,
+    clock: Clock,
+    workers: JoinSet<()>,
+}
+
+impl Scene {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let (database, _) = Database::start(Store::in_memory().unwrap()).unwrap();
+        let (tell, asked) = mpsc::channel(100);
+        let server = Server {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            asked: tell,
+        };
+        let start = Instant::now();
+        Self {
+            database,
+            session: watch::channel(Some(server)).0,
+            asked,
+            bell: Arc::default(),
+            limit: AccountLimit::default(),
+            clock: Clock::new(move || NOON + start.elapsed()),
+            workers: JoinSet::new(),
+        }
+    }
+
+    fn start(&mut self) {
+        let worker = FeedbackWorker {
+            database: self.database.clone(),
+            sender: self.session.subscribe(),
+            bell: Arc::clone(&self.bell),
+            limit: self.limit.clone(),
+            clock: self.clock.clone(),
+        };
+        self.workers.spawn(worker.run(CancellationToken::new()));
+    }
+
+    async fn wants(&self, room: &str, name: &str, sign: &str) {
+        let (room, event) = (OwnedRoomId::try_from(room).unwrap(), event(name));
+        let (sign, now) = (sign.to_owned(), self.clock.now());
+        let wanted = self.database.run(move |store| {
+            store.transaction(|tx| feedback::want(tx, &room, &event, Some(&sign), now))
+        });
+        wanted.await.unwrap();
+        self.bell.notify_one();
+    }
+
+    /// Returns the next request that comes to the server.
+    async fn asks(&mut self) -> Asked {
+        // The paused clock runs ahead while the database's thread works: only the real one can say that it takes too long.
+        let start = std::time::Instant::now();
+        loop {
+            if let Ok(asked) = self.asked.try_recv() {
+                return asked;
+            }
+            let waited = start.elapsed();
+            assert!(waited < Duration::from_mins(1), "nothing is asked");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn asks_for(&mut self, room: &str, what: &str) -> String {
+        let asked = self.asks().await;
+        assert_eq!((asked.room.as_str(), asked.what.as_str()), (room, what));
+        asked.transaction
+    }
+}
+
+fn event(name: &str) -> OwnedEventId {
+    EventId::parse(name).unwrap()
+}
+
+fn error() -> String {
+    "for the test".to_owned()
+}
+
+fn retry(limited: bool) -> Answer {
+    Answer::Outcome(RoomOutcome::Retry {
+        after: None,
+        limited,
+        error: error(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_forbids_signs_is_asked_once_and_the_others_go_on() {
+    let forbidden = RoomOutcome::Parked {
+        account: false,
+        error: error(),
+    };
+    let mut scene = Scene::new([Answer::Outcome(forbidden)]);
+    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.start();
+    scene.asks_for(ROOM, "📡").await;
+    scene.wants(OTHER, "$other:x", "📤").await;
+    scene.asks_for(OTHER, "📤").await;
+    scene.wants(ROOM, "$three:x", "📡").await;
+    scene.wants(OTHER, "$last:x", "❌").await;
+    scene.asks_for(OTHER, "❌").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_is_not_asked_again() {
+    let refused = RoomOutcome::Refused { error: error() };
+    let mut scene = Scene::new([Answer::Outcome(refused)]);
+    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.start();
+    scene.asks_for(ROOM, "📡").await;
+    scene.asks_for(ROOM, "📤").await;
+    scene.wants(ROOM, "$three:x", "❌").await;
+    scene.asks_for(ROOM, "❌").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_same_request_is_made_again() {
+    let mut scene = Scene::new([Answer::Never]);
+    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.start();
+    let first = scene.asks_for(ROOM, "📡").await;
+    scene.workers.abort_all();
+    scene.start();
+    assert_eq!(scene.asks_for(ROOM, "📡").await, first);
+    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.asks_for(ROOM, "📤").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_away_is_asked_again_under_the_same_transaction() {
+    let mut scene = Scene::new([retry(false), retry(false)]);
+    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.start();
+    let first = scene.asks_for(ROOM, "📡").await;
+    assert_eq!(scene.asks_for(ROOM, "📡").await, first);
+    assert_eq!(scene.asks_for(ROOM, "📡").await, first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_the_limit_only_the_latest_wish_is_left() {
+    let (release, held) = oneshot::channel();
+    let Answer::Outcome(limited) = retry(true) else {
+        panic!("a retry is an outcome");
+    };
+    let mut scene = Scene::new([Answer::Held(held, limited)]);
+    scene.wants(ROOM, "$one:x", "⏳").await;
+    scene.start();
+    let first = scene.asks_for(ROOM, "⏳").await;
+    scene.wants(ROOM, "$one:x", "📤").await;
+    scene.wants(ROOM, "$one:x", "📡").await;
+    release.send(()).unwrap();
+    assert_ne!(scene.asks_for(ROOM, "📡").await, first);
+    assert!(scene.clock.now().since(NOON) >= Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn receipts_come_after_signs_and_what_the_server_has_against_one_is_no_matter() {
+    let refused = RoomOutcome::Refused { error: error() };
+    let sent = RoomOutcome::Sent {
+        event: event("$sign:x"),
+    };
+    let mut scene = Scene::new([Answer::Outcome(sent), Answer::Outcome(refused)]);
+    for room in [ROOM, OTHER] {
+        let room = OwnedRoomId::try_from(room).unwrap();
+        let arrived = scene.database.run(move |store| {
+            store.transaction(|tx| {
+                let event = event(&format!("$in-{}:x", &room.as_str()[1..5]));
+                receipts::arrived(tx, &room, &event, None, NOON)?;
+                receipts::read(tx, &event, NOON)
+            })
+        });
+        assert!(arrived.await.unwrap());
+    }
+    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.start();
+    scene.asks_for(ROOM, "📡").await;
+    let mut read = [scene.asks().await.what, scene.asks().await.what];
+    read.sort();
+    assert_eq!(read, ["read $in-othe:x", "read $in-room:x"]);
+    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.asks_for(ROOM, "📤").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn signs_wait_until_no_room_has_a_message_to_send() {
+    let mut scene = Scene::new([retry(true)]);
+    scene.wants(ROOM, "$one:x", "📡").await;
+    let texts = ["first", "second", "third"];
+    for text in texts {
+        let message = RoomMessage {
+            room: OwnedRoomId::try_from(ROOM).unwrap().into(),
+            content: RoomContent::Text {
+                notice: false,
+                prefix: String::new(),
+                text: text.to_owned(),
+                heard_at: None,
+                reply_to: None,
+                thread: None,
+                mentions: Vec::new(),
+                mentions_room: false,
+                fields: None,
+                suppress: false,
+            },
+        };
+        let inserted = scene.database.run(move |store| {
+            store.transaction(|tx| {
+                let row = NewRoomRow {
+                    message: &message,
+                    send_as: None,
+                    pair: None,
+                    target_packet: None,
+                };
+                outbox_room::insert(tx, &row, NOON)
+            })
+        });
+        inserted.await.unwrap();
+    }
+    let (reports, mut take_reports) = mpsc::channel::<Report>(1);
+    let database = scene.database.clone();
+    scene.workers.spawn(async move {
+        while let Some(report) = take_reports.recv().await {
+            let SendReport::Room { outbox, outcome } = report.report else {
+                panic!("it is about a room");
+            };
+            if let RoomOutcome::Sent { event } = outcome {
+                let noted = database.run(move |store| {
+                    store.transaction(|tx| outbox_room::sent(tx, outbox, Some(&event)))
+                });
+                assert!(noted.await.unwrap());
+            }
+            report.committed.send(()).unwrap();
+        }
+    });
+    let room_worker = RoomWorker {
+        room: OwnedRoomId::try_from(ROOM).unwrap().into(),
+        database: scene.database.clone(),
+        sender: scene.session.subscribe(),
+        bell: Arc::new(RoomBell::default()),
+        reports: Reports::new(reports),
+        limit: scene.limit.clone(),
+        clock: scene.clock.clone(),
+    };
+    scene
+        .workers
+        .spawn(room_worker.run(CancellationToken::new()));
+    let first = scene.asks_for(ROOM, "first").await;
+    scene.start();
+    assert_eq!(scene.asks_for(ROOM, "first").await, first);
+    for text in &texts[1..] {
+        scene.asks_for(ROOM, text).await;
+    }
+    scene.asks_for(ROOM, "📡").await;
+}
