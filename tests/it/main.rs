@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod host;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod peer;
