@@ -18,8 +18,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
     unbuilt("meshtastic.backlog", &[]),
     unbuilt("meshtastic.channel_use", &[]),
-    unbuilt("meshtastic.edits", &[]),
-    unbuilt("meshtastic.delivery_feedback", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {

@@ -13,7 +13,7 @@ use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError, LoginOptions};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
-use crate::store::{Database, meta, outbox_room};
+use crate::store::{Database, late, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -237,22 +237,22 @@ impl Account {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
         info!(account = user, device = %matrix.own_device(), verification, "Matrix session open");
-        let position = loop {
+        let (position, kept) = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
-            let position = self.database.run(move |store| {
-                let position = store.transaction(|tx| {
+            let start = self.database.run(move |store| {
+                let start = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
                     outbox_room::unpark_all(tx)?;
-                    meta::sync_position(tx, &account)
+                    Ok((meta::sync_position(tx, &account)?, late::waiting(tx)?))
                 })?;
                 ledger
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .use_account(account);
-                Ok(position)
+                Ok(start)
             });
-            match position.await {
-                Ok(position) => break position,
+            match start.await {
+                Ok(start) => break start,
                 Err(error) => {
                     error!(%error, "cannot read the sync position, trying again");
                     tokio::select! {
@@ -264,7 +264,7 @@ impl Account {
         };
         self.sender.send_replace(Some(matrix.sender()));
         let result = matrix
-            .run(position, self.batches.clone(), stop.clone())
+            .run(position, kept, self.batches.clone(), stop.clone())
             .await;
         if !stop.is_cancelled() {
             self.sender.send_replace(None);

@@ -205,6 +205,7 @@ impl EventLoop {
             store.transaction(|tx| {
                 let mut outcome = Outcome::default();
                 ledger.housekeeping(tx, now, up, &mut outcome)?;
+                ledger.show(tx, now, &mut outcome)?;
                 Ok(outcome)
             })
         });
@@ -243,6 +244,7 @@ impl EventLoop {
                     if let Some(position) = &position {
                         ledger.position(tx, position)?;
                     }
+                    ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
                 })
             })

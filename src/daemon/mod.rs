@@ -1,11 +1,13 @@
 //! Builds the parts, runs them, stops them. The only place that knows all of them.
 
 mod account;
+mod account_limit;
 mod backoff;
 mod control;
 mod counts;
 mod event_loop;
 mod facts;
+mod feedback_worker;
 mod health;
 mod ledger;
 mod live;
@@ -35,7 +37,7 @@ use crate::config::{self, Config, Direction, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{
-    Clock, Node, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+    Clock, EventId, Node, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
 };
 use crate::radio::{Radio, RadioError, RadioOptions};
 use crate::store::{Database, DatabaseEnd, Store, StoreError, meta, nodes};
@@ -342,5 +344,14 @@ impl SendToRoom for matrix::Sender {
         now: Timestamp,
     ) -> RoomOutcome {
         matrix::Sender::send(self, room, transaction, content, now).await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        matrix::Sender::mark_read(self, room, event, thread).await
     }
 }

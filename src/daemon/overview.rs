@@ -57,7 +57,7 @@ impl Overview<'_> {
             rooms: self.rooms(),
             channels: self.channels(),
             elsewhere: self.elsewhere(),
-            undecryptable: self.undecryptable(),
+            undecryptable: summary.map(|summary| summary.undecryptable),
             direct_messages: summary.map(|summary| summary.direct_messages),
         }
     }
@@ -213,16 +213,6 @@ impl Overview<'_> {
             }
         }
         counted
-    }
-
-    fn undecryptable(&self) -> u64 {
-        let places = self.facts.counts.places().cloned();
-        let places: BTreeSet<Place> = places.collect();
-        let of = |place| self.facts.counts.of(&place, Way::ToMesh).dropped;
-        places
-            .into_iter()
-            .filter_map(|place| of(place).get("undecryptable").copied())
-            .sum()
     }
 
     fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Waiting) -> bool) -> Traffic {

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Invites;
-use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
+use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
 
 pub use self::pulse::{Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
@@ -155,7 +155,8 @@ impl Matrix {
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
     /// `position` is the one of the last committed batch; what was said since is handed over, some of it perhaps
-    /// again. Without one it starts now. While the server cannot be reached it tries again, for ever.
+    /// again. Without one it starts now. `kept` are the events that could not be decrypted so far: they are tried again
+    /// when keys come. While the server cannot be reached it tries again, for ever.
     ///
     /// # Errors
     ///
@@ -164,6 +165,7 @@ impl Matrix {
     pub async fn run(
         self,
         position: Option<String>,
+        kept: Vec<UndecryptableEvent>,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
@@ -172,6 +174,7 @@ impl Matrix {
             &self.rooms,
             self.session.user_id.clone(),
             position,
+            kept,
             batches,
         );
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.

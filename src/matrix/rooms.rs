@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::events::MessageLikeEventType;
 use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::Notify;
@@ -169,17 +170,17 @@ impl Rooms {
             Ok(name) => name.to_string(),
             Err(_) => room.room_id().to_string(),
         };
-        let may_mention_room = room
-            .power_levels_or_default()
-            .await
-            .user_can_trigger_room_notification(room.own_user_id());
+        let levels = room.power_levels_or_default().await;
+        let own = room.own_user_id();
         let now = JoinedRoom {
             room: room.room_id().to_owned(),
             configured,
             name: cut(&name, 256).to_owned(),
             encrypted,
             public: room.is_public().unwrap_or(false),
-            may_mention_room,
+            may_mention_room: levels.user_can_trigger_room_notification(own),
+            may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
+                && levels.user_can_redact_own_event(own),
         };
         let mut announced = lock(&self.announced);
         if announced.get(&now.room) == Some(&now) {

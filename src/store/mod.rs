@@ -6,8 +6,11 @@
 
 mod columns;
 pub mod direct;
+pub mod edits;
 mod error;
+pub mod feedback;
 mod file;
+pub mod late;
 mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;
@@ -18,6 +21,7 @@ pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
+pub mod receipts;
 pub mod retention;
 mod room_content;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::columns::{destination, identifier};
 use super::parked::{Parked, parked};
-use super::{StoreError, Tx, direct};
+use super::{StoreError, Tx, direct, late};
 use crate::model::{Destination, OutboxId, OwnedRoomOrAliasId, Timestamp};
 
 /// How the outboxes stand.
@@ -16,6 +16,8 @@ pub struct Summary {
     pub parked: Vec<Parked>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
+    /// How many events wait for their keys.
+    pub undecryptable: u64,
 }
 
 /// What waits from or for one place.
@@ -55,6 +57,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
         to_mesh: to_mesh(tx)?,
         parked: parked(tx)?,
         direct_messages: direct::count(tx)?,
+        undecryptable: late::count(tx)?,
     })
 }
 

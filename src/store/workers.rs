@@ -2,7 +2,7 @@
 
 use super::outbox_mesh::{self, MeshRow};
 use super::outbox_room::{self, RoomRow};
-use super::{Store, StoreError, mesh_report, meta};
+use super::{Store, StoreError, Tx, feedback, mesh_report, meta, receipts};
 use crate::model::{Destination, Lane, RoomOrAliasId, Timestamp, UserId};
 
 /// What a worker for the mesh finds.
@@ -47,6 +47,44 @@ impl Store {
             let due = outbox_mesh::next_due(tx, to, lane, now)?;
             Ok(due.map_or(NextMesh::Nothing, NextMesh::Later))
         })
+    }
+
+    /// Returns what is to be shown next of what became of messages, and stores under which transaction. A power cut can take
+    /// the note back: then the server says that the reaction is there already.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_sign(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<feedback::Next<feedback::Request>, StoreError> {
+        self.note(|tx| feedback::next(tx, now))
+    }
+
+    /// Returns the read receipt that is to be sent next.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_receipt(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<feedback::Next<receipts::Receipt>, StoreError> {
+        self.note(|tx| receipts::next(tx, now))
+    }
+
+    /// Notes what became of a sign or a receipt, in a commit that does not wait for the disk: what a power cut takes back is
+    /// found out again.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn note_shown<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.note(work)
     }
 
     /// Returns up to where an account's events were accepted; `None` before the first sync.

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod feedback;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod hostile;

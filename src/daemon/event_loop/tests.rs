@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
-    ChannelIndex, Destination, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId, PacketId,
-    RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp, TransactionId,
+    ChannelIndex, Destination, EventId, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
+    PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
+    TransactionId,
 };
 use crate::store::{Store, outbox_room, retention, seen};
 
@@ -39,6 +40,16 @@ impl SendToRoom for Server {
             self.0.lock().unwrap().push(text.clone());
         }
         let event = OwnedEventId::try_from(format!("${transaction}:example.org")).unwrap();
+        RoomOutcome::Sent { event }
+    }
+
+    async fn mark_read(
+        &self,
+        _room: &RoomOrAliasId,
+        event: &EventId,
+        _thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        let event = event.to_owned();
         RoomOutcome::Sent { event }
     }
 }
@@ -231,6 +242,7 @@ fn joined() -> MatrixEvent {
         encrypted: false,
         public: false,
         may_mention_room: false,
+        may_react: true,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::bridge::{Action, MeshSource, NewPair};
 use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, mesh_report, told};
+use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, told};
 
 use super::{Ledger, Outcome, describe, place, sender};
 
@@ -77,12 +77,24 @@ impl Ledger {
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
+                Self::forget_taken_away(tx, &event, now)?;
+                edits::forget_early(tx, &event)?;
             }
+            Action::WithdrawSender { room, sender } => {
+                Self::withdraw_sender(tx, &room, &sender, now, outcome)?;
+            }
+            Action::KeepUndecryptable => {
+                if let Event::Matrix(event) = event {
+                    Self::keep_undecryptable(tx, event, now)?;
+                }
+            }
+            Action::Change(change) => self.change(tx, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
                 mesh_report::rewrite(tx, outbox, &payload, None)?;
             }
-            // Nothing is shown yet.
-            Action::Sign { .. } => {}
+            Action::Sign { room, event, sign } => {
+                feedback::give(tx, &room, &event, sign.key(), now)?;
+            }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
                 let name = reason.name();
@@ -118,7 +130,7 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
     }
 }
 
-fn source_of(source: MeshSource) -> Source {
+pub(super) fn source_of(source: MeshSource) -> Source {
     let MeshSource {
         room,
         event,

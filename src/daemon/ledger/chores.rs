@@ -42,6 +42,8 @@ impl Ledger {
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
+        self.show_waiting(tx, now, outcome)?;
+        self.give_up_unread(tx, now, outcome)?;
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         if self.calendar.is_steady(now, up) {

@@ -3,7 +3,10 @@
 
 mod apply;
 mod calendar;
+mod changes;
 mod chores;
+mod feedback;
+mod late;
 mod reports;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,13 +15,14 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Bridge, SeenKey};
-use crate::config::Config;
+use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
+use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
 use self::calendar::Calendar;
 use super::counts::{Counts, Place, Way};
@@ -46,6 +50,8 @@ pub(super) struct Outcome {
     pub(super) counts: Counts,
     /// There is more to forget than one transaction should.
     pub(super) more_to_forget: bool,
+    /// A sign or a read receipt may be due.
+    pub(super) feedback: bool,
 }
 
 impl Outcome {
@@ -59,6 +65,7 @@ impl Outcome {
         self.withdrawn.extend(other.withdrawn);
         self.counts.add(other.counts);
         self.more_to_forget |= other.more_to_forget;
+        self.feedback |= other.feedback;
     }
 }
 
@@ -77,6 +84,7 @@ pub(super) struct Ledger {
     operator_told: HashSet<(&'static str, String)>,
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
+    feedback: Feedback,
 }
 
 impl Ledger {
@@ -97,6 +105,8 @@ impl Ledger {
             );
         }
         outbox_room::unpark_all(tx)?;
+        signs::recover(tx)?;
+        feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
         chores::end_forbidden(tx, config)?;
         Ok(Self {
             bridge,
@@ -114,6 +124,7 @@ impl Ledger {
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
+            feedback: config.meshtastic.delivery_feedback,
         })
     }
 
@@ -169,6 +180,7 @@ impl Ledger {
             )?;
         }
         let actions = self.bridge.decide(event, &facts, now);
+        Self::note_reading(tx, event, &actions, now, outcome)?;
         for action in actions {
             self.apply(tx, event, action, now, outcome)?;
         }
@@ -182,8 +194,23 @@ impl Ledger {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
                 seen::mark_packet(tx, self.radio, *sender, *packet, now)
             }
-            Some(SeenKey::Event(id)) if !facts.already_seen => seen::mark_event(tx, id, now),
-            Some(_) | None => Ok(()),
+            // One that could not be read is decided on when its key has come.
+            Some(SeenKey::Event(_))
+                if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) =>
+            {
+                Ok(())
+            }
+            Some(SeenKey::Event(id)) => {
+                store::late::forget(tx, id)?;
+                if facts.early_edit.is_some() {
+                    store::edits::forget_early(tx, id)?;
+                }
+                if facts.already_seen {
+                    return Ok(());
+                }
+                seen::mark_event(tx, id, now)
+            }
+            Some(SeenKey::Packet { .. }) | None => Ok(()),
         }
     }
 
@@ -220,6 +247,8 @@ impl Ledger {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
                     Self::room_sent(tx, row, event, outcome)?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
+                } else if signs::done(tx, transaction.as_str(), event, now)? {
+                    outcome.feedback = true;
                 }
                 Ok(())
             }
@@ -231,17 +260,11 @@ impl Ledger {
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
-                | MatrixEvent::Redaction(_)
+                | MatrixEvent::Undecryptable { .. }
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            }) => {
-                warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
-                Ok(())
+            Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                signs::close(tx, &redaction.room, &redaction.target, now)
             }
             Event::Report(SendReport::Room {
                 outbox,
@@ -277,6 +300,12 @@ impl Ledger {
         }
         outbox_room::unpark(tx, Some(&id))?;
         outcome.changed.insert(id);
+        if room.may_react {
+            signs::permit(tx, Some(&room.room))?;
+        } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
+            warn!(room = %room.room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
+        }
+        outcome.feedback = true;
         Ok(())
     }
 
@@ -378,9 +407,9 @@ mod tests {
     };
     use crate::store::Store;
 
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    fn config() -> Config {
+    pub(super) fn config() -> Config {
         let room = MappedRoom {
             id: "!room:example.org".try_into().unwrap(),
             meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
@@ -393,7 +422,7 @@ mod tests {
         Config::new(connection, vec![room])
     }
 
-    fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+    pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
         let primary = Channel {
             index: ChannelIndex::PRIMARY,
             name: "LongFast".to_owned(),
@@ -412,7 +441,7 @@ mod tests {
         Event::Radio(RadioEvent::Ready(Box::new(profile)))
     }
 
-    fn joined() -> Event {
+    pub(super) fn joined() -> Event {
         Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: "!room:example.org".try_into().unwrap(),
             configured: vec!["!room:example.org".try_into().unwrap()],
@@ -420,10 +449,11 @@ mod tests {
             encrypted: false,
             public: false,
             may_mention_room: false,
+            may_react: true,
         }))
     }
 
-    fn hello_of_alice() -> Event {
+    pub(super) fn hello_of_alice() -> Event {
         Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
             room: "!room:example.org".try_into().unwrap(),
             event: OwnedEventId::try_from("$hello:example.org").unwrap(),
@@ -442,7 +472,7 @@ mod tests {
     }
 
     /// Opens a ledger on the store, and has it decide on the events.
-    fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
         let decided = store.transaction(|tx| {
             let mut ledger = Ledger::open(tx, config, NOON)?;
             let mut outcome = Outcome::default();
@@ -454,7 +484,7 @@ mod tests {
         decided.unwrap()
     }
 
-    fn waits_for_mesh(store: &mut Store) -> bool {
+    pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
         !store.transaction(outbox_mesh::queues).unwrap().is_empty()
     }
 
