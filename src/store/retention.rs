@@ -113,6 +113,39 @@ pub fn prune(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tables that keep themselves small, and how.
+    const BOUNDED: [(&str, &str); 7] = [
+        ("room_outbox", "a row goes when the server has it"),
+        ("parked", "one row for each room"),
+        ("meta", "single values"),
+        ("feedback_changed", "emptied by the next batch"),
+        ("feedback_forbidden", "one row for each room"),
+        ("undecryptable", "`late::prune`"),
+        ("early_edit", "`edits::prune_early`"),
+    ];
+
+    #[test]
+    fn no_table_grows_for_ever() {
+        on_empty(|tx| {
+            let tables = tx.all(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+                (),
+                |row| row.get::<_, String>(0),
+            )?;
+            let source = include_str!("retention.rs");
+            for table in tables {
+                let pruned = source.contains(&format!("DELETE FROM {table} "));
+                let bounded = BOUNDED.iter().any(|(name, _)| *name == table);
+                assert!(
+                    pruned != bounded,
+                    "{table} is forgotten by `prune`, or stands in the list of those that need not be"
+                );
+            }
+            Ok(())
+        });
+    }
+
     use crate::model::{EventId, Node, NodeNum, PacketId};
     use crate::store::mesh_report::{accepted, submitted};
     use crate::store::samples::*;
@@ -193,6 +226,17 @@ mod tests {
             assert_eq!(message_map::by_event(tx, &event("$one:example.org"))?, []);
             assert!(!message_map::is_own_packet(tx, RADIO, rows[0].1)?);
             assert_eq!(tx.count("SELECT COUNT(*) FROM mesh_outbox", ())?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn without_a_limit_to_how_many_are_kept_none_is_forgotten() {
+        on_empty(|tx| {
+            send_all(tx, 5)?;
+            prune_all(tx, days(400), u64::MAX)?;
+            assert_eq!(tx.count("SELECT COUNT(*) FROM message_pair", ())?, 5);
+            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 5);
             Ok(())
         });
     }
