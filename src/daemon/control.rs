@@ -396,7 +396,8 @@ mod tests {
         let bench = Bench::new();
         let (go_on, wait) = std::sync::mpsc::channel::<()>();
         let mut stuck = Box::pin(bench.database.run(move |_| {
-            drop(wait.recv());
+            // Ends when the other side is dropped.
+            assert!(wait.recv().is_err());
             Ok(())
         }));
         assert!(futures_util::poll!(&mut stuck).is_pending());

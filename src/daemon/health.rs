@@ -284,11 +284,11 @@ mod tests {
         }
     }
 
-    fn parked() -> Option<ParkedStatus> {
-        Some(ParkedStatus {
+    fn parked() -> ParkedStatus {
+        ParkedStatus {
             reason: "M_FORBIDDEN".to_owned(),
             for_seconds: 9,
-        })
+        }
     }
 
     /// Returns the worst result, and which check had it.
@@ -351,8 +351,8 @@ mod tests {
                 "matrix",
                 Failed,
             ),
-            (|it| it.matrix.parked = parked(), "matrix", Failed),
-            (|it| it.rooms[0].parked = parked(), "rooms", Failed),
+            (|it| it.matrix.parked = Some(parked()), "matrix", Failed),
+            (|it| it.rooms[0].parked = Some(parked()), "rooms", Failed),
             (|it| it.rooms[0].joined = false, "rooms", Failed),
             (
                 |it| {
