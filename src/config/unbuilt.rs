@@ -12,7 +12,6 @@ struct Unbuilt {
 }
 
 const UNBUILT: &[Unbuilt] = &[
-    unbuilt("matrix.access_token", &[]),
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
-use crate::matrix::auth::{self, AuthError, LoginOptions};
+use crate::matrix::auth::{self, AuthError, Identity, LoginOptions, TokenOptions};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
 use crate::store::{Database, late, meta, outbox_room};
 
@@ -52,21 +52,38 @@ fn after(error: &MatrixError, file: Option<SystemTime>) -> Wait {
 /// For a first login without a terminal.
 pub(super) struct FirstLogin {
     homeserver: Option<String>,
-    username: String,
-    password: Secret<String>,
+    user: Option<String>,
+    proof: Proof,
     allow_http: bool,
 }
 
+/// What lets us in.
+enum Proof {
+    /// The account's password: a new device.
+    Password(Secret<String>),
+    /// The access token of a device that somebody has made for us.
+    AccessToken(Secret<String>),
+}
+
 impl FirstLogin {
-    /// Takes what the configuration holds; `None` if that is not enough.
+    /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
+    /// device of our own, and can sign it.
     pub(super) fn of(config: &config::Matrix) -> Option<Self> {
+        let password = config
+            .password
+            .clone()
+            .filter(|_| config.bot_user_id.is_some());
+        let token = config.access_token.clone().map(Proof::AccessToken);
         Some(Self {
             homeserver: config.homeserver.as_ref().map(|server| match server {
                 Homeserver::Url(url) => url.to_string(),
                 Homeserver::Name(name) => name.to_string(),
             }),
-            username: config.bot_user_id.as_ref()?.as_str().to_owned(),
-            password: config.password.clone()?,
+            user: config
+                .bot_user_id
+                .as_ref()
+                .map(|user| user.as_str().to_owned()),
+            proof: password.map(Proof::Password).or(token)?,
             allow_http: config.allow_http,
         })
     }
@@ -133,12 +150,22 @@ impl Account {
                 self.no_session(&error);
                 error!(
                     error = &error as &dyn Error,
-                    "cannot log in to Matrix with the configuration's password; what the mesh says is kept"
+                    "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
                 );
             }
             match error {
                 // Trying again is useless, and could lock the account: the configuration is not read again.
+                AuthError::DeviceInUse { .. } => {
+                    error!(
+                        "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
+                    );
+                    self.release();
+                    return self.new_session(None).await;
+                }
                 AuthError::WrongPassword { .. }
+                | AuthError::DeadToken { .. }
+                | AuthError::OtherAccount { .. }
+                | AuthError::NoDevice { .. }
                 | AuthError::Deactivated { .. }
                 | AuthError::NoPasswordLogin { .. }
                 | AuthError::BadUsername { .. }
@@ -164,21 +191,44 @@ impl Account {
         let Some(login) = &self.login else {
             return Ok(());
         };
-        let options = LoginOptions {
-            homeserver: login.homeserver.clone(),
-            username: login.username.clone(),
-            password: login.password.clone(),
-            device_name: "relay".to_owned(),
-            display_name: None,
-            allow_http: login.allow_http,
-            force: false,
-            unlock: Unlock::Nothing,
-            recovery_key_file: Some(self.files.recovery_key()),
+        let made = match &login.proof {
+            Proof::Password(password) => {
+                let options = LoginOptions {
+                    homeserver: login.homeserver.clone(),
+                    username: login.user.clone().unwrap_or_default(),
+                    password: password.clone(),
+                    device_name: "relay".to_owned(),
+                    display_name: None,
+                    allow_http: login.allow_http,
+                    force: false,
+                    unlock: Unlock::Nothing,
+                    recovery_key_file: Some(self.files.recovery_key()),
+                };
+                Box::pin(auth::login(&self.files, &options)).await?
+            }
+            Proof::AccessToken(token) => {
+                let options = TokenOptions {
+                    homeserver: login.homeserver.clone(),
+                    user: login.user.clone(),
+                    access_token: token.clone(),
+                    allow_http: login.allow_http,
+                    recovery_key_file: self.files.recovery_key(),
+                };
+                Box::pin(auth::adopt(&self.files, &options)).await?
+            }
         };
-        let made = Box::pin(auth::login(&self.files, &options)).await?;
-        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with the configuration's password");
+        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
         for problem in &made.standing.problems {
             warn!("{problem}");
+        }
+        match made.standing.identity {
+            Identity::Foreign => warn!(
+                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; run `relay auth login --force --recovery-key-file FILE`, or with --reset-cross-signing"
+            ),
+            Identity::Missing => warn!(
+                "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"
+            ),
+            Identity::Created | Identity::Recovered | Identity::Reset => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
 //! takes what the relay says there. Nothing is decided here about what crosses.
 
+mod adopt;
 pub mod auth;
 mod backoff;
 mod catch_up;

@@ -113,6 +113,12 @@ pub fn prune(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{EventId, Node, NodeNum, PacketId};
+    use crate::store::mesh_report::{accepted, submitted};
+    use crate::store::samples::*;
+    use crate::store::{message_map, nodes, outbox_room, seen, told};
+
+    const DAYS: u32 = 30;
 
     /// Tables that keep themselves small, and how.
     const BOUNDED: [(&str, &str); 7] = [
@@ -145,13 +151,6 @@ mod tests {
             Ok(())
         });
     }
-
-    use crate::model::{EventId, Node, NodeNum, PacketId};
-    use crate::store::mesh_report::{accepted, submitted};
-    use crate::store::samples::*;
-    use crate::store::{message_map, nodes, outbox_room, seen, told};
-
-    const DAYS: u32 = 30;
 
     fn days(days: u64) -> Timestamp {
         NOON + Duration::from_hours(24 * days)

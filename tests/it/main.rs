@@ -6,11 +6,21 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod duplicates;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod feedback;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]

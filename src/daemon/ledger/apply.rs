@@ -3,10 +3,10 @@
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Action, MeshSource, NewPair};
-use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{Event, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, told};
+use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
 
 use super::{Ledger, Outcome, describe, place, sender};
 
@@ -90,7 +90,11 @@ impl Ledger {
             }
             Action::Change(change) => self.change(tx, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
-                mesh_report::rewrite(tx, outbox, &payload, None)?;
+                let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
+                // One more message that this packet stands for: who answers it answers the packet.
+                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (rewritten, event) {
+                    message_map::stands_too(tx, outbox, &text.event, text.thread.as_deref())?;
+                }
             }
             Action::Sign { room, event, sign } => {
                 feedback::give(tx, &room, &event, sign.key(), now)?;

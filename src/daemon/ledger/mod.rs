@@ -46,12 +46,12 @@ pub(super) struct Outcome {
     pub(super) silence: Option<String>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+    /// A sign or a read receipt may be due.
+    pub(super) feedback: bool,
     /// What became of messages.
     pub(super) counts: Counts,
     /// There is more to forget than one transaction should.
     pub(super) more_to_forget: bool,
-    /// A sign or a read receipt may be due.
-    pub(super) feedback: bool,
 }
 
 impl Outcome {
@@ -63,9 +63,9 @@ impl Outcome {
         self.may_transmit |= other.may_transmit;
         self.silence = other.silence.or(self.silence.take());
         self.withdrawn.extend(other.withdrawn);
+        self.feedback |= other.feedback;
         self.counts.add(other.counts);
         self.more_to_forget |= other.more_to_forget;
-        self.feedback |= other.feedback;
     }
 }
 
@@ -405,7 +405,7 @@ mod tests {
     use crate::model::{
         Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
     };
-    use crate::store::Store;
+    use crate::store::{Store, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -527,6 +527,32 @@ mod tests {
                 "restriction {number}"
             );
         }
+    }
+
+    #[test]
+    fn each_picture_of_a_note_is_found_by_who_answers_it() {
+        let mut store = Store::in_memory().unwrap();
+        let names = ["$one:example.org", "$two:example.org"];
+        let mut events = vec![joined()];
+        for name in names {
+            let mut picture = hello_of_alice();
+            if let Event::Matrix(MatrixEvent::Text(text)) = &mut picture {
+                text.event = OwnedEventId::try_from(name).unwrap();
+                text.kind = RoomTextKind::Media { word: "image" };
+                text.body = String::new();
+            }
+            events.push(picture);
+        }
+        decide(&mut store, &config(), &events);
+        let packets = names.map(|name| {
+            let event = OwnedEventId::try_from(name).unwrap();
+            let pairs = store
+                .transaction(|tx| message_map::by_event(tx, &event))
+                .unwrap();
+            pairs.iter().map(|pair| pair.packet).collect::<Vec<_>>()
+        });
+        assert_eq!(packets[0].len(), 1);
+        assert_eq!(packets[0], packets[1]);
     }
 
     #[test]

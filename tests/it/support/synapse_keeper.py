@@ -1,43 +1,77 @@
-"""Runs a homeserver until standard input ends, which happens however the tests end; then cleans up behind it."""
+"""Runs a homeserver until standard input ends, which happens however the tests end; then cleans up behind it.
 
+A line on standard input is a command: `hang`, `resume`, `stop`, `start`. It is repeated on standard output when it is done.
+"""
+
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 
+# What ends the tests (Ctrl-C, a time limit) often signals their whole group: the one who cleans up is not in it.
+os.setsid()
 directory, *command = sys.argv[1:]
-with open(f"{directory}/output.log", "wb") as output:
-    server = subprocess.Popen(
-        command,
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+asked_to_stop = False
+
+
+def start() -> subprocess.Popen:
+    with open(f"{directory}/output.log", "wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def stop() -> None:
+    server.send_signal(signal.SIGCONT)
     server.terminate()
     try:
         server.wait(10)
     except subprocess.TimeoutExpired:
         server.kill()
+        server.wait()
 
 
-def stop_at_end_of_input() -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    stop()
-
-
-threading.Thread(target=stop_at_end_of_input, daemon=True).start()
-try:
-    server.wait()
-except KeyboardInterrupt:
-    stop()
-    server.wait()
-with open(f"{directory}/output.log", "rb") as output:
-    if server.returncode > 0:
+def watch(watched: subprocess.Popen) -> None:
+    watched.wait()
+    if asked_to_stop:
+        return
+    with open(f"{directory}/output.log", "rb") as output:
         sys.stderr.buffer.write(output.read()[-4000:])
+        sys.stderr.flush()
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(1)
+
+
+def start_and_watch() -> subprocess.Popen:
+    started = start()
+    threading.Thread(target=watch, args=[started], daemon=True).start()
+    return started
+
+
+server = start_and_watch()
+try:
+    for line in sys.stdin:
+        match line.strip():
+            case "hang":
+                server.send_signal(signal.SIGSTOP)
+            case "resume":
+                server.send_signal(signal.SIGCONT)
+            case "stop":
+                asked_to_stop = True
+                stop()
+            case "start":
+                asked_to_stop = False
+                server = start_and_watch()
+        print(line.strip(), flush=True)
+except KeyboardInterrupt:
+    pass
+asked_to_stop = True
+stop()
 shutil.rmtree(directory, ignore_errors=True)
