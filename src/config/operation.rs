@@ -18,7 +18,7 @@ pub struct Database {
 /// The map of packets and events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MsgMap {
-    /// So many pairs are kept even when they are older than `keep_days`.
+    /// So many pairs are kept even when they are older than `keep_days`; 0: all of them.
     pub msgs_to_keep: u64,
 }
 

@@ -264,3 +264,164 @@ async fn accept(
     let (client, _) = listener.accept().await?;
     Ok((client, place))
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Connection;
+    use crate::radio::LinkState;
+    use crate::store::Store;
+
+    struct Bench {
+        _directory: TempDir,
+        home: Home,
+        database: Database,
+        stop: CancellationToken,
+        tasks: JoinSet<()>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let home = Home::locate(Some(directory.path()), |_| None).unwrap();
+            home.prepare(true).unwrap();
+            let (database, _end) = Database::start(Store::in_memory().unwrap()).unwrap();
+            let (_, link) = watch::channel(Link {
+                state: LinkState::Connecting,
+                since: Instant::now(),
+                cause: None,
+            });
+            let wire = Connection::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: 4403,
+            };
+            let control = Control {
+                live: Arc::new(Live::new()),
+                database: database.clone(),
+                config: Config::new(wire, Vec::new()),
+                link,
+                pulse: Pulse::default(),
+                clock: Clock::system(),
+                started: Instant::now(),
+                last: Mutex::default(),
+            };
+            let stop = CancellationToken::new();
+            let mut tasks = JoinSet::new();
+            tasks.spawn(control.run(open(&home), stop.clone()));
+            Self {
+                _directory: directory,
+                home,
+                database,
+                stop,
+                tasks,
+            }
+        }
+
+        async fn connect(&self) -> BufReader<UnixStream> {
+            BufReader::new(UnixStream::connect(self.home.socket()).await.unwrap())
+        }
+    }
+
+    async fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Option<Answer> {
+        client.get_mut().write_all(line.as_bytes()).await.unwrap();
+        answer(client).await
+    }
+
+    /// Returns the next answer; `None` if the daemon has closed the connection.
+    async fn answer(client: &mut BufReader<UnixStream>) -> Option<Answer> {
+        let mut line = String::new();
+        match client.read_line(&mut line).await {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(serde_json::from_str(&line).unwrap()),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_of_a_client_has_its_answer() {
+        let bench = Bench::new();
+        let mut client = bench.connect().await;
+        for _ in 0..3 {
+            let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
+            assert!(matches!(status, Some(Answer::Status(status)) if status.database.ok));
+            let health = ask(&mut client, "{\"request\":\"doctor\"}\n").await;
+            // There is no session.
+            assert!(matches!(health, Some(Answer::Doctor(health)) if !health.healthy));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_told_so_and_the_next_one_is_answered() {
+        let bench = Bench::new();
+        let mut client = bench.connect().await;
+        for wrong in [
+            "\n",
+            "status\n",
+            "{}\n",
+            "{\"request\":\"stop\"}\n",
+            "\u{FFFD}\n",
+        ] {
+            let told = ask(&mut client, wrong).await;
+            assert!(matches!(told, Some(Answer::Error(_))), "{wrong:?}");
+        }
+        let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
+        assert!(matches!(status, Some(Answer::Status(_))));
+    }
+
+    #[tokio::test]
+    async fn a_request_without_end_is_cut_off() {
+        let bench = Bench::new();
+        let mut client = bench.connect().await;
+        let limit = usize::try_from(LONGEST_REQUEST).unwrap();
+        let told = ask(&mut client, &"x".repeat(limit)).await;
+        assert!(matches!(told, Some(Answer::Error(_))));
+        assert!(answer(&mut client).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_say_nothing_do_not_keep_others_out() {
+        let bench = Bench::new();
+        let mut silent = Vec::new();
+        for _ in 0..3 * CLIENTS {
+            silent.push(bench.connect().await);
+        }
+        let mut client = bench.connect().await;
+        let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
+        assert!(matches!(status, Some(Answer::Status(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_hangs_is_told_and_does_not_hang_the_answer() {
+        let bench = Bench::new();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let mut stuck = Box::pin(bench.database.run(move |_| {
+            // Ends when the other side is dropped.
+            assert!(wait.recv().is_err());
+            Ok(())
+        }));
+        assert!(futures_util::poll!(&mut stuck).is_pending());
+        let mut client = bench.connect().await;
+        let Some(Answer::Status(status)) = ask(&mut client, "{\"request\":\"status\"}\n").await
+        else {
+            panic!("no status")
+        };
+        assert!(!status.database.ok && status.database.hint.is_some());
+        assert_eq!((status.outbox, status.direct_messages), (None, None));
+        drop(go_on);
+        stuck.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn at_the_end_clients_are_let_go_and_the_socket_is_gone() {
+        let mut bench = Bench::new();
+        let mut client = bench.connect().await;
+        ask(&mut client, "{\"request\":\"status\"}\n")
+            .await
+            .unwrap();
+        bench.stop.cancel();
+        bench.tasks.join_next().await.unwrap().unwrap();
+        assert!(answer(&mut client).await.is_none());
+        assert!(!bench.home.socket().exists());
+    }
+}

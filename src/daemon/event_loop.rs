@@ -296,3 +296,6 @@ impl Work {
 fn concerns_one_event(error: &StoreError) -> bool {
     matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_))
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,3 +221,201 @@ fn failed(name: &str, text: String, hint: &str) -> Check {
         ..warning(name, text, hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::status::{
+        MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, Traffic, Waits,
+    };
+
+    fn well() -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            pid: 1,
+            started_at: "2026-01-31T12:00:00Z".to_owned(),
+            uptime_seconds: 60,
+            radio: RadioStatus {
+                state: RadioState::Ready,
+                for_seconds: 50,
+                cause: None,
+                node: None,
+                name: None,
+                firmware: None,
+                channel_use_percent: None,
+                channel_use_age_seconds: None,
+                silence: None,
+            },
+            matrix: MatrixStatus {
+                state: MatrixState::Connected,
+                cause: None,
+                away_seconds: None,
+                sync_age_seconds: Some(3),
+                account: None,
+                device: None,
+                device_trust: None,
+                parked: None,
+            },
+            database: DatabaseStatus {
+                ok: true,
+                error: None,
+                hint: None,
+                for_seconds: None,
+            },
+            outbox: Some(OutboxStatus {
+                to_matrix: Waits::default(),
+                to_mesh: Waits::default(),
+            }),
+            rooms: vec![RoomStatus {
+                room: "!room:example.org".to_owned(),
+                name: None,
+                mapped: true,
+                joined: true,
+                encrypted: None,
+                channels: vec!["0".to_owned()],
+                parked: None,
+                to_matrix: Traffic::default(),
+                to_mesh: Traffic::default(),
+            }],
+            channels: Vec::new(),
+            elsewhere: std::collections::BTreeMap::new(),
+            undecryptable: None,
+            direct_messages: None,
+        }
+    }
+
+    fn parked() -> ParkedStatus {
+        ParkedStatus {
+            reason: "M_FORBIDDEN".to_owned(),
+            for_seconds: 9,
+        }
+    }
+
+    /// Returns the worst result, and which check had it.
+    fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
+        let examined = Examined {
+            status,
+            beat: Duration::from_secs(beat),
+            written: Ok(()),
+            radio_away: Duration::from_mins(10),
+        };
+        let health = examined.health();
+        let rank = |check: &&Check| match check.result {
+            CheckResult::Ok => 0,
+            CheckResult::Warning => 1,
+            CheckResult::Failed => 2,
+        };
+        let worst = health.checks.iter().max_by_key(rank).unwrap();
+        assert_eq!(health.healthy, worst.result != CheckResult::Failed);
+        if worst.result == CheckResult::Failed {
+            assert!(worst.hint.is_some(), "{worst:?} names no cure");
+        }
+        (worst.name.clone(), worst.result)
+    }
+
+    #[test]
+    fn each_fault_has_its_check() {
+        use CheckResult::{Failed, Ok, Warning};
+        type Change = fn(&mut Status);
+        let cases: [(Change, &str, CheckResult); 13] = [
+            (|_| {}, "outbox", Ok),
+            (
+                |it| it.radio.state = RadioState::Connecting,
+                "radio",
+                Warning,
+            ),
+            (
+                |it| {
+                    it.radio.state = RadioState::Lost;
+                    it.radio.for_seconds = 599;
+                },
+                "radio",
+                Warning,
+            ),
+            (
+                |it| {
+                    it.radio.state = RadioState::Configuring;
+                    it.radio.for_seconds = 600;
+                },
+                "radio",
+                Failed,
+            ),
+            (
+                |it| it.radio.silence = Some("no region".to_owned()),
+                "radio",
+                Warning,
+            ),
+            (|it| it.matrix.state = MatrixState::Away, "matrix", Warning),
+            (
+                |it| it.matrix.state = MatrixState::NoSession,
+                "matrix",
+                Failed,
+            ),
+            (|it| it.matrix.parked = Some(parked()), "matrix", Failed),
+            (|it| it.rooms[0].parked = Some(parked()), "rooms", Failed),
+            (|it| it.rooms[0].joined = false, "rooms", Failed),
+            (
+                |it| {
+                    it.rooms[0].joined = false;
+                    it.rooms[0].mapped = false;
+                },
+                "outbox",
+                Ok,
+            ),
+            (
+                |it| {
+                    // The server has not told the rooms yet.
+                    it.rooms[0].joined = false;
+                    it.matrix.state = MatrixState::Connecting;
+                },
+                "outbox",
+                Ok,
+            ),
+            (
+                |it| {
+                    let outbox = it.outbox.as_mut().unwrap();
+                    outbox.to_matrix.waiting = MANY_ROWS + 1;
+                },
+                "outbox",
+                Warning,
+            ),
+        ];
+        for (number, (change, name, result)) in cases.into_iter().enumerate() {
+            let mut status = well();
+            change(&mut status);
+            assert_eq!(
+                worst(&status, 1),
+                (name.to_owned(), result),
+                "case {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_loop_that_hangs_is_told_from_one_that_waits_for_the_disk() {
+        let mut status = well();
+        assert_eq!(worst(&status, 91).0, "event_loop");
+        status.database = DatabaseStatus {
+            ok: false,
+            error: Some("the disk is full".to_owned()),
+            hint: Some("make room".to_owned()),
+            for_seconds: Some(300),
+        };
+        assert_eq!(
+            worst(&status, 300),
+            ("database".to_owned(), CheckResult::Failed)
+        );
+    }
+
+    #[test]
+    fn spans_are_told_in_few_words() {
+        let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, u64::MAX].map(words);
+        let days = format!("{} days", u64::MAX / 86_400);
+        assert_eq!(
+            told,
+            [
+                "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days", &*days
+            ]
+        );
+    }
+}

@@ -57,7 +57,7 @@ impl Overview<'_> {
             rooms: self.rooms(),
             channels: self.channels(),
             elsewhere: self.elsewhere(),
-            undecryptable: summary.map_or(0, |summary| summary.undecryptable),
+            undecryptable: summary.map(|summary| summary.undecryptable),
             direct_messages: summary.map(|summary| summary.direct_messages),
         }
     }
@@ -275,5 +275,155 @@ impl Overview<'_> {
 
     fn age(&self, moment: Timestamp) -> Duration {
         self.now.since(moment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Connection, Direction, MappedRoom};
+    use crate::daemon::live::{Live, RadioFacts};
+    use crate::model::{Channel, ChannelIndex, ChannelRole, Destination};
+    use crate::store::outbox_room::Parked;
+
+    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    const ROOM: &str = "!room:example.org";
+    const ALIAS: &str = "#hilltop:example.org";
+
+    fn room(name: &str) -> OwnedRoomOrAliasId {
+        name.try_into().unwrap()
+    }
+
+    fn club() -> ChannelIndex {
+        ChannelIndex::try_from(2).unwrap()
+    }
+
+    fn config() -> Config {
+        let mapped = MappedRoom {
+            id: room(ALIAS),
+            meshtastic_channel: ChannelRef::Name("club".to_owned()),
+            direction: Direction::Both,
+        };
+        let wire = Connection::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 4403,
+        };
+        Config::new(wire, vec![mapped])
+    }
+
+    fn facts(joined: bool) -> Facts {
+        let mut facts = Live::new().facts();
+        facts.radio = Some(RadioFacts {
+            node: "!00000001".to_owned(),
+            name: "Hilltop".to_owned(),
+            firmware: "2.7.26".to_owned(),
+            channels: vec![Channel {
+                index: club(),
+                name: "club".to_owned(),
+                role: ChannelRole::Secondary,
+            }],
+            silence: None,
+        });
+        if joined {
+            let joined = JoinedRoom {
+                room: ROOM.try_into().unwrap(),
+                configured: vec![room(ALIAS)],
+                name: "Hilltop".to_owned(),
+                encrypted: true,
+                public: false,
+                may_mention_room: false,
+                may_react: true,
+                may_write: true,
+            };
+            facts.rooms.insert(joined.room.clone(), joined);
+        }
+        facts
+    }
+
+    fn status(facts: Facts, summary: Result<Summary, DatabaseStatus>) -> Status {
+        let overview = Overview {
+            config: &config(),
+            started: Instant::now(),
+            facts,
+            link: Link {
+                state: LinkState::Ready,
+                since: Instant::now(),
+                cause: None,
+            },
+            heard: Heard::default(),
+            summary,
+            now: NOON,
+        };
+        overview.status()
+    }
+
+    fn waiting(seconds: u64, destination: Option<Destination>) -> Waiting {
+        Waiting {
+            room: Some(room(ROOM)),
+            destination,
+            count: 3,
+            oldest: NOON - Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_room_that_is_mapped_by_its_alias_is_told_once_under_its_id() {
+        let mut facts = facts(true);
+        let on_club = Destination::Channel(club());
+        facts.counts.relayed(room(ROOM), on_club, Way::ToMatrix);
+        let summary = Summary {
+            to_matrix: vec![waiting(7, None)],
+            to_mesh: vec![waiting(9, Some(on_club))],
+            parked: vec![Parked {
+                room: Some(room(ROOM)),
+                error: "M_FORBIDDEN".to_owned(),
+                since: NOON - Duration::from_secs(5),
+            }],
+            ..Summary::default()
+        };
+        let status = status(facts, Ok(summary));
+        assert_eq!(status.rooms.len(), 1);
+        let told = &status.rooms[0];
+        assert_eq!(
+            (told.room.as_str(), told.mapped, told.joined),
+            (ROOM, true, true)
+        );
+        assert_eq!(told.channels, ["club"]);
+        assert_eq!(told.to_matrix.relayed, 1);
+        let waits = |oldest| {
+            Some(Waits {
+                waiting: 3,
+                oldest_seconds: Some(oldest),
+            })
+        };
+        assert_eq!(told.to_matrix.outbox, waits(7));
+        assert_eq!(told.to_mesh.outbox, waits(9));
+        assert_eq!(told.parked.as_ref().unwrap().for_seconds, 5);
+        assert_eq!(status.channels.len(), 1);
+        assert_eq!(status.channels[0].channel, 2);
+        assert_eq!(status.channels[0].to_matrix.relayed, 1);
+        assert_eq!(status.channels[0].to_mesh.outbox, waits(9));
+    }
+
+    #[test]
+    fn a_room_that_is_not_joined_is_told_as_it_is_configured() {
+        let status = status(facts(false), Ok(Summary::default()));
+        assert_eq!(status.rooms[0].room, ALIAS);
+        assert!(status.rooms[0].mapped && !status.rooms[0].joined);
+    }
+
+    #[test]
+    fn without_an_answer_of_the_database_the_rest_is_told() {
+        let unreadable = DatabaseStatus {
+            ok: false,
+            error: Some("it did not answer".to_owned()),
+            hint: None,
+            for_seconds: None,
+        };
+        let status = status(facts(true), Err(unreadable.clone()));
+        assert_eq!(status.database, unreadable);
+        assert_eq!((status.outbox, status.undecryptable), (None, None));
+        assert_eq!(status.rooms[0].to_mesh.outbox, None);
+        assert_eq!(status.radio.name.as_deref(), Some("Hilltop"));
     }
 }

@@ -30,8 +30,8 @@ pub struct Status {
     pub channels: Vec<ChannelStatus>,
     /// What was counted beside rooms and channels: packets between single nodes, packets still encrypted, and such.
     pub elsewhere: BTreeMap<String, u64>,
-    /// Events that wait for their keys, or waited too long; 0 while the database does not answer.
-    pub undecryptable: u64,
+    /// Events that wait for their keys; `None` while the database does not answer.
+    pub undecryptable: Option<u64>,
     /// Direct messages to our node that are kept; `None` while the database does not answer.
     pub direct_messages: Option<u64>,
 }

@@ -123,13 +123,31 @@ impl StoreError {
         }
     }
 
+    /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
+    pub(super) fn concerns_file(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::ReadOnly(_) | Self::Disk(_) => true,
+            Self::Open { .. }
+            | Self::Gone { .. }
+            | Self::Foreign { .. }
+            | Self::NotDatabase { .. }
+            | Self::Newer { .. }
+            | Self::Full(_)
+            | Self::Busy(_)
+            | Self::Unreadable(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_) => false,
+        }
+    }
+
     /// Returns what a person can do about it, if we know.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Open { .. } => {
-                Some("check that the directory exists and belongs to the relay's user")
-            }
+            Self::Open { .. } => Some(
+                "check that the directory exists, belongs to the relay's user, and is not mounted read-only",
+            ),
             Self::Gone { .. } => Some(
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again",
             ),

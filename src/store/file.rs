@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
 use tracing::warn;
 
 /// What stands where the database should be.
@@ -63,6 +64,14 @@ pub(super) fn look_at(path: &Path) -> io::Result<Found> {
         application: number(68),
         version: number(60),
     })
+}
+
+/// Looks whether the file can be written, and the directory in which SQLite makes files beside it.
+pub(super) fn look_whether_writable(path: &Path) -> io::Result<()> {
+    for path in path.parent().into_iter().chain([path]) {
+        access(path, Access::WRITE_OK)?;
+    }
+    Ok(())
 }
 
 /// Makes an empty file that only its owner can read; SQLite gives the files beside it the same mode.

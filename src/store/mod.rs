@@ -85,7 +85,7 @@ pub struct Store {
 struct Opened {
     path: PathBuf,
     identity: Identity,
-    /// The disk failed under it: what is open may be of no use any more.
+    /// It failed: what is open, or remembered of it, may be of no use any more.
     doubtful: bool,
 }
 
@@ -128,6 +128,7 @@ impl Store {
                 return Err(StoreError::NotDatabase { path });
             }
         };
+        file::look_whether_writable(path).map_err(open_error)?;
         file::narrow_mode(path);
         let gone = || StoreError::Gone {
             path: path.to_owned(),
@@ -227,8 +228,8 @@ impl Store {
             warn!(path = %path.display(), "the database was opened again, after its file or its disk had failed or was replaced");
         }
         let done = work(self);
-        if let (Err(StoreError::Disk(_)), Some(file)) = (&done, &mut self.file) {
-            file.doubtful = true;
+        if let (Err(error), Some(file)) = (&done, &mut self.file) {
+            file.doubtful = error.concerns_file();
         }
         done
     }
@@ -271,6 +272,20 @@ impl Store {
     /// When it does not.
     pub fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.note(|tx| meta::set_probed(tx, now))
+    }
+
+    /// Lets the file grow to so many pages and no further, as a disk does.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<(), StoreError> {
+        self.connection
+            .pragma_update(None, "max_page_count", pages)?;
+        Ok(())
+    }
+
+    /// Waits for no other program.
+    #[cfg(test)]
+    pub(crate) fn wait_for_nobody(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
     fn wait_for_disk(&mut self, wait: bool) -> Result<(), StoreError> {
@@ -600,5 +615,120 @@ mod tests {
             .and_then(|mut store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
             .unwrap_err();
         assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+    }
+
+    /// Fills the database so that it has leaves to damage; returns its size in pages of 4096 bytes.
+    fn filled(path: &Path) -> usize {
+        let mut store = Store::open(path).unwrap();
+        let fill = |tx: &Tx<'_>| {
+            for number in 0..2_000 {
+                told::remember(tx, &format!("{number:0100}"), Timestamp(9))?;
+            }
+            Ok(())
+        };
+        store.transaction(fill).unwrap();
+        drop(store);
+        usize::try_from(fs::metadata(path).unwrap().len() / 4096).unwrap()
+    }
+
+    fn count_told(store: &mut Store) -> Result<u64, StoreError> {
+        store.read(|tx| tx.count("SELECT COUNT(*) FROM told NOT INDEXED", ()))
+    }
+
+    #[test]
+    fn a_file_whose_header_is_damaged_is_an_error_that_names_the_cure() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        filled(&path);
+        let mut bytes = fs::read(&path).unwrap();
+        // The magic and the marks are sound, what stands between is not (page size, versions, sizes).
+        bytes[16..60].fill(0xFF);
+        fs::write(&path, &bytes).unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+        assert!(error.hint().is_some());
+        assert_eq!(fs::read(&path).unwrap(), bytes, "it was not touched");
+    }
+
+    #[test]
+    fn a_damaged_page_in_the_middle_is_an_error_where_it_is_used_and_the_rest_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let pages = filled(&path);
+        let mut bytes = fs::read(&path).unwrap();
+        let sound = bytes.clone();
+        for page in bytes.chunks_mut(4096).skip(pages - 20) {
+            page.fill(0xA5);
+        }
+        fs::write(&path, &bytes).unwrap();
+
+        let mut store = Store::open(&path).unwrap();
+        let error = count_told(&mut store).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+        let event = EventId::parse("$one:example.org").unwrap();
+        store
+            .transaction(|tx| seen::mark_event(tx, &event, Timestamp(1)))
+            .unwrap();
+        drop(store);
+
+        // A copy from before takes its place while the database is in use.
+        let mut store = Store::open(&path).unwrap();
+        assert!(count_told(&mut store).is_err());
+        fs::write(&path, &sound).unwrap();
+        assert_eq!(count_told(&mut store).unwrap(), 2_000);
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_is_missed_and_nothing_is_written_until_it_is_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let path = home.join("relay.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        let mark = |tx: &Tx<'_>| told::remember(tx, "a", Timestamp(9));
+        store.transaction(mark).unwrap();
+
+        let away = directory.path().join("away");
+        fs::rename(&home, &away).unwrap();
+        let error = store.transaction(mark).unwrap_err();
+        assert!(matches!(error, StoreError::Gone { .. }), "{error:?}");
+        assert!(error.hint().is_some());
+        assert!(matches!(
+            count_told(&mut store),
+            Err(StoreError::Gone { .. })
+        ));
+        assert!(!home.exists(), "nothing is made in its place");
+
+        fs::rename(&away, &home).unwrap();
+        store.transaction(mark).unwrap();
+    }
+
+    #[test]
+    fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_in(&directory);
+        let copy = directory.path().join("copy.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        let mark = |name: &'static str| move |tx: &Tx<'_>| told::remember(tx, name, Timestamp(9));
+        store.transaction(mark("before")).unwrap();
+        store
+            .connection
+            .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+            .unwrap();
+        store.transaction(mark("after the copy")).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        for beside in ["-wal", "-shm"] {
+            fs::remove_file(format!("{}{beside}", path.display())).unwrap();
+        }
+
+        store.transaction(mark("later")).unwrap();
+        drop(store);
+        let mut store = Store::open(&path).unwrap();
+        let told = |store: &mut Store, name: &'static str| {
+            store.read(|tx| told::is_told(tx, name, Timestamp(1)))
+        };
+        assert!(told(&mut store, "before").unwrap());
+        assert!(told(&mut store, "later").unwrap());
+        assert!(!told(&mut store, "after the copy").unwrap());
     }
 }

@@ -120,6 +120,38 @@ mod tests {
 
     const DAYS: u32 = 30;
 
+    /// Tables that keep themselves small, and how.
+    const BOUNDED: [(&str, &str); 7] = [
+        ("room_outbox", "a row goes when the server has it"),
+        ("parked", "one row for each room"),
+        ("meta", "single values"),
+        ("feedback_changed", "emptied by the next batch"),
+        ("feedback_forbidden", "one row for each room"),
+        ("undecryptable", "`late::prune`"),
+        ("early_edit", "`edits::prune_early`"),
+    ];
+
+    #[test]
+    fn no_table_grows_for_ever() {
+        on_empty(|tx| {
+            let tables = tx.all(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+                (),
+                |row| row.get::<_, String>(0),
+            )?;
+            let source = include_str!("retention.rs");
+            for table in tables {
+                let pruned = source.contains(&format!("DELETE FROM {table} "));
+                let bounded = BOUNDED.iter().any(|(name, _)| *name == table);
+                assert!(
+                    pruned != bounded,
+                    "{table} is forgotten by `prune`, or stands in the list of those that need not be"
+                );
+            }
+            Ok(())
+        });
+    }
+
     fn days(days: u64) -> Timestamp {
         NOON + Duration::from_hours(24 * days)
     }
@@ -220,6 +252,17 @@ mod tests {
             assert_eq!(count(tx)?, 2);
             prune_all(tx, days(31), 0)?;
             assert_eq!(count(tx)?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn without_a_limit_to_how_many_are_kept_none_is_forgotten() {
+        on_empty(|tx| {
+            send_all(tx, 5)?;
+            prune_all(tx, days(400), u64::MAX)?;
+            assert_eq!(tx.count("SELECT COUNT(*) FROM message_pair", ())?, 5);
+            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 5);
             Ok(())
         });
     }

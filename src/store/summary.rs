@@ -16,7 +16,7 @@ pub struct Summary {
     pub parked: Vec<Parked>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
-    /// How many events wait for their keys, or waited too long.
+    /// How many events wait for their keys.
     pub undecryptable: u64,
 }
 

@@ -68,8 +68,7 @@ pub fn lines(status: &Status) -> String {
     if !others.is_empty() {
         page.line("not relayed", &others);
     }
-    if status.undecryptable > 0 {
-        let count = status.undecryptable;
+    if let Some(count @ 1..) = status.undecryptable {
         page.line(
             "undecryptable",
             &format!("{count}: their keys have not arrived"),
@@ -354,7 +353,7 @@ mod tests {
                 to_mesh,
             }],
             elsewhere: counts(&[("encrypted", 3), ("for_another_node", 4)]),
-            undecryptable: 1,
+            undecryptable: Some(1),
             direct_messages: Some(2),
         }
     }
@@ -410,6 +409,7 @@ mod tests {
         status.outbox = None;
         status.channels.clear();
         status.direct_messages = None;
+        status.undecryptable = None;
         status.rooms[0].joined = false;
         status.rooms[0].encrypted = None;
         status.rooms[0].parked = Some(ParkedStatus {
@@ -434,7 +434,6 @@ mod tests {
                       to Matrix    12 relayed
                       to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
         not relayed   3 encrypted, 4 for another node
-        undecryptable 1: their keys have not arrived
         "#);
     }
 }

@@ -16,6 +16,8 @@ mod faults;
 #[cfg(test)]
 mod feedback;
 #[cfg(test)]
+mod host;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod kill;

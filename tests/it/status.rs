@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::LIMIT;
+use crate::support::forwarder::Forwarder;
 use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
-use crate::support::user::Kind;
+use crate::support::synapse::{PASSWORD, Synapse};
+use crate::support::user::{Kind, User};
 
 fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(output)))
@@ -189,4 +191,48 @@ async fn a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces() {
 
     assert!(scene.relay.stop().await.success());
     assert!(!scene.home.path("relay.sock").exists());
+}
+
+#[tokio::test]
+async fn a_homeserver_that_is_away_is_told_and_is_no_reason_to_restart_the_relay() {
+    let synapse = Synapse::shared().await;
+    let port = synapse
+        .url()
+        .rsplit(':')
+        .next()
+        .and_then(|it| it.parse().ok());
+    let way = Forwarder::to(port.expect("the server has a port")).await;
+    let home = Home::new();
+    let username = synapse.register("bot").await;
+    let server = format!("http://127.0.0.1:{}", way.port());
+    let output = home.log_in_as(&server, &username, PASSWORD).await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let alice = User::new(synapse, "Alice").await;
+    let bot = format!("@{username}:localhost").parse().expect("a user");
+    let room = alice.create_room(Kind::Plain, &[bot]).await;
+    let mut radio = Radio::start().await;
+    home.configure(&format!(
+        "matrix_rooms: [{{id: '{room}', meshtastic_channel: 0}}]\n\
+         meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: {}}}\n",
+        radio.port()
+    ));
+    let relay = home.start().await;
+    relay.logs("room joined room=").await;
+
+    way.cut();
+    let away = |told: &Value| told["matrix"]["state"] == "away";
+    let told = status_tells(&home, "that the homeserver is away", away).await;
+    assert!(told["matrix"]["cause"].is_string());
+    radio.says(BASE, 0, "kept").await;
+    let waits = |told: &Value| told["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 1;
+    let told = status_tells(&home, "that a message waits", waits).await;
+    assert_eq!(told["outbox"]["to_matrix"]["waiting"], 1);
+    let output = home.run(["doctor", "--quick", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    assert_eq!(check(&json_of(&output), "matrix")["result"], "warning");
+
+    way.mend();
+    alice.sees_text(&room, "[Base Camp/LongFast]: kept").await;
+    let back = |told: &Value| told["matrix"]["state"] == "connected";
+    status_tells(&home, "that the homeserver is back", back).await;
 }

@@ -49,7 +49,7 @@ impl Ledger {
         if self.calendar.is_steady(now, up) {
             outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         }
-        report_backlog(tx, now)?;
+        report_backlog(tx, MANY_ROWS, now)?;
         if up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = up;
             for entry in outbox_room::parked(tx)? {
@@ -79,16 +79,18 @@ fn count_expired(tx: &Tx<'_>, ended: &[Ended], outcome: &mut Outcome) -> Result<
 }
 
 /// Says once an hour that a very long queue waits for Matrix: the disk is its only bound.
-fn report_backlog(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+/// Returns whether it was said now.
+fn report_backlog(tx: &Tx<'_>, many: u64, now: Timestamp) -> Result<bool, StoreError> {
     let rows = outbox_room::count(tx)?;
-    if rows <= MANY_ROWS || told::is_told(tx, BACKLOG, now)? {
-        return Ok(());
+    if rows <= many || told::is_told(tx, BACKLOG, now)? {
+        return Ok(false);
     }
     warn!(
         rows,
         "very much waits for Matrix, and fills the disk: `relay status` says for which rooms, and since when"
     );
-    told::remember(tx, BACKLOG, now + BACKLOG_AGAIN)
+    told::remember(tx, BACKLOG, now + BACKLOG_AGAIN)?;
+    Ok(true)
 }
 
 /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
@@ -129,4 +131,41 @@ pub(super) fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreErr
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RoomContent, RoomMessage};
+    use crate::store::Store;
+    use crate::store::outbox_room::NewRoomRow;
+
+    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+
+    #[test]
+    fn a_very_long_queue_is_reported_once_an_hour() {
+        let message = RoomMessage {
+            room: "!room:example.org".try_into().unwrap(),
+            content: RoomContent::Redaction {
+                target: "$event:example.org".try_into().unwrap(),
+            },
+        };
+        let row = NewRoomRow {
+            message: &message,
+            send_as: None,
+            pair: None,
+            target_packet: None,
+        };
+        let mut store = Store::in_memory().unwrap();
+        let said = store.transaction(|tx| {
+            let mut said = Vec::new();
+            for minutes in [0, 1, 2, 59, 62] {
+                outbox_room::insert(tx, &row, NOON)?;
+                let now = NOON + Duration::from_mins(minutes);
+                said.push(report_backlog(tx, 1, now)?);
+            }
+            Ok(said)
+        });
+        assert_eq!(said.unwrap(), [false, true, false, false, true]);
+    }
 }

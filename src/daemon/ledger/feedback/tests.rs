@@ -57,7 +57,7 @@ impl Books {
         let (ledger, now) = (&mut self.ledger, self.now);
         let kept = self.store.transaction(|tx| {
             let mut outcome = Outcome::default();
-            ledger.housekeeping(tx, now, Duration::from_secs(20), &mut outcome)?;
+            ledger.housekeeping(tx, now, now.since(NOON), &mut outcome)?;
             ledger.show(tx, now, &mut outcome)
         });
         kept.unwrap();

@@ -1,0 +1,392 @@
+//! Faults of the host: what cannot be stored is not accepted, and everything goes on when the fault is over.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
+use crate::model::{
+    ChannelIndex, Destination, EventId, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
+    PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
+    TransactionId,
+};
+use crate::store::{Store, outbox_room, retention, seen};
+
+use super::super::queues::Shared;
+use super::super::reports::Reports;
+use super::super::room_worker::SendToRoom;
+use super::super::supervisor::Supervisor;
+
+const NOON: Timestamp = Timestamp(1_767_225_600_000);
+const ROOM: &str = "!room:example.org";
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A homeserver that takes everything, and remembers the texts.
+#[derive(Debug, Clone, Default)]
+struct Server(Arc<Mutex<Vec<String>>>);
+
+impl SendToRoom for Server {
+    async fn send(
+        &self,
+        _room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        _now: Timestamp,
+    ) -> RoomOutcome {
+        if let RoomContent::Text { text, .. } = content {
+            self.0.lock().unwrap().push(text.clone());
+        }
+        let event = OwnedEventId::try_from(format!("${transaction}:example.org")).unwrap();
+        RoomOutcome::Sent { event }
+    }
+
+    async fn mark_read(
+        &self,
+        _room: &RoomOrAliasId,
+        event: &EventId,
+        _thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        let event = event.to_owned();
+        RoomOutcome::Sent { event }
+    }
+}
+
+impl Server {
+    fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// An event loop on a database in a file, with a clock to turn.
+struct Bench {
+    _directory: TempDir,
+    path: PathBuf,
+    database: Database,
+    radio: mpsc::Sender<Event>,
+    batches: mpsc::Sender<Batch>,
+    live: Arc<Live>,
+    server: Server,
+    clock: Arc<AtomicI64>,
+    stop: CancellationToken,
+    /// Ends with this.
+    _tasks: tokio::task::JoinSet<()>,
+    packets: u32,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(prepare: impl FnOnce(&mut Store)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        prepare(&mut store);
+        let config = config();
+        let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
+        let (database, _end) = Database::start(store).unwrap();
+        let turned = Arc::new(AtomicI64::new(NOON.0));
+        let shown = Arc::clone(&turned);
+        let clock = Clock::new(move || Timestamp(shown.load(Ordering::SeqCst)));
+        let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
+        let (radio, take_radio) = mpsc::channel(4);
+        let (reports, take_reports) = mpsc::channel(4);
+        let (batches, take_batches) = mpsc::channel(1);
+        let (submissions, _) = mpsc::channel(1);
+        let (withdrawals, _) = mpsc::channel(1);
+        let server = Server::default();
+        let (_, sender) = watch::channel(Some(server.clone()));
+        let (radio_ready, is_ready) = watch::channel(false);
+        let supervisor = Supervisor::new(stop.clone());
+        let queues = Queues::new(Shared {
+            database: database.clone(),
+            sender,
+            submissions,
+            radio_ready: is_ready,
+            reports: Reports::new(reports),
+            workers: supervisor.workers(),
+            withdrawals,
+            clock: clock.clone(),
+            stop: stop.clone(),
+        });
+        let live = Arc::new(Live::new());
+        let event_loop = EventLoop {
+            database: database.clone(),
+            ledger: Arc::new(Mutex::new(ledger.unwrap())),
+            radio: take_radio,
+            reports: take_reports,
+            batches: take_batches,
+            queues,
+            radio_ready,
+            started: Instant::now(),
+            live: Arc::clone(&live),
+            clock,
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(event_loop.run(stop.clone(), finish));
+        let mut bench = Self {
+            _directory: directory,
+            path,
+            database,
+            radio,
+            batches,
+            live,
+            server,
+            clock: turned,
+            stop,
+            _tasks: tasks,
+            packets: 1,
+        };
+        bench.matrix(vec![joined()], "s1").await.unwrap();
+        bench
+    }
+
+    /// Hands over a batch of the Matrix side; an error: it was not committed.
+    async fn matrix(
+        &mut self,
+        events: Vec<MatrixEvent>,
+        position: &str,
+    ) -> Result<(), oneshot::error::RecvError> {
+        self.hand_over(events, position).await.await
+    }
+
+    async fn hand_over(
+        &mut self,
+        events: Vec<MatrixEvent>,
+        position: &str,
+    ) -> oneshot::Receiver<()> {
+        let (committed, told) = oneshot::channel();
+        let batch = Batch {
+            events,
+            position: position.to_owned(),
+            committed,
+        };
+        self.batches.send(batch).await.unwrap();
+        told
+    }
+
+    async fn hears(&mut self, text: &str) {
+        self.packets += 1;
+        let text = RadioText {
+            sender: Node::unknown(NodeNum(0xA11C_E000)),
+            packet: PacketId(self.packets),
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: text.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at: Timestamp(self.clock.load(Ordering::SeqCst)),
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: false,
+        };
+        let event = Event::Radio(RadioEvent::Text(Box::new(text)));
+        self.radio.send(event).await.unwrap();
+    }
+
+    async fn posts(&self, texts: &[&str]) {
+        wait_for(|| self.server.texts() == texts, || self.server.texts()).await;
+    }
+
+    async fn fails(&self, with: &str) {
+        let trouble = || self.live.facts().trouble;
+        let is = || trouble().is_some_and(|it| it.error.contains(with) && it.hint.is_some());
+        wait_for(is, trouble).await;
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Looks until it is so.
+async fn wait_for<T: std::fmt::Debug>(is: impl Fn() -> bool, now: impl Fn() -> T) {
+    let looking = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(LIMIT, looking).await;
+    assert!(waited.is_ok(), "still {:?}", now());
+}
+
+fn config() -> Config {
+    let room = MappedRoom {
+        id: ROOM.try_into().unwrap(),
+        meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
+        direction: Direction::Both,
+    };
+    let wire = Wire::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 4403,
+    };
+    Config::new(wire, vec![room])
+}
+
+fn joined() -> MatrixEvent {
+    MatrixEvent::Joined(JoinedRoom {
+        room: ROOM.try_into().unwrap(),
+        configured: vec![ROOM.try_into().unwrap()],
+        name: "Hilltop".to_owned(),
+        encrypted: false,
+        public: false,
+        may_mention_room: false,
+        may_react: true,
+        may_write: true,
+    })
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
+    let mut bench = Bench::new().await;
+    let full = bench.database.run(|store| store.limit_pages(1));
+    full.await.unwrap();
+    // More than there is free in the pages that the file has.
+    let long = "x".repeat(20_000);
+    bench.hears(&long).await;
+    bench.fails("full").await;
+    bench.hears("while it is full").await;
+    let mut committed = bench.hand_over(vec![joined()], "s2").await;
+    bench.fails("full").await;
+    assert_eq!(bench.server.texts(), [""; 0]);
+    assert!(committed.try_recv().is_err(), "the sync position stays");
+
+    let room = bench.database.run(|store| store.limit_pages(100_000));
+    room.await.unwrap();
+    bench.posts(&[&long, "while it is full"]).await;
+    committed.await.unwrap();
+    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+}
+
+#[tokio::test]
+async fn what_another_program_locks_is_stored_when_it_lets_go() {
+    let mut bench = Bench::new().await;
+    let hurry = bench.database.run(Store::wait_for_nobody);
+    hurry.await.unwrap();
+    let other = Connection::open(&bench.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    bench.hears("one").await;
+    bench.fails("locked").await;
+    bench.hears("two").await;
+    assert_eq!(bench.server.texts(), [""; 0]);
+    other.execute_batch("ROLLBACK").unwrap();
+    bench.posts(&["one", "two"]).await;
+}
+
+#[tokio::test]
+async fn what_comes_while_the_home_is_gone_is_stored_when_it_is_back() {
+    let mut bench = Bench::new().await;
+    let away = bench.path.with_extension("away");
+    std::fs::rename(&bench.path, &away).unwrap();
+    bench.hears("one").await;
+    bench.fails("gone").await;
+    assert_eq!(bench.server.texts(), [""; 0]);
+    std::fs::rename(&away, &bench.path).unwrap();
+    bench.posts(&["one"]).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_by_hours_holds_nothing_up() {
+    let mut bench = Bench::new().await;
+    let mut expected = Vec::new();
+    for hours in [0_i64, 7, -9, -30_000, 30_000, 0] {
+        bench
+            .clock
+            .store(NOON.0 + hours * 3_600_000, Ordering::SeqCst);
+        let text = format!("{hours} hours off");
+        bench.hears(&text).await;
+        expected.push(text);
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        wait_for(
+            || bench.server.texts().len() == expected.len(),
+            || bench.server.texts(),
+        )
+        .await;
+        bench.matrix(vec![joined()], "s2").await.unwrap();
+    }
+    for (text, expected) in bench.server.texts().iter().zip(expected) {
+        assert!(text.contains(&expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
+    let mut bench = Bench::new().await;
+    let other = Connection::open(&bench.path).unwrap();
+    // Only the chores use it here.
+    other.execute_batch("DROP TABLE direct_message").unwrap();
+    let chores = bench.database.run(|store| {
+        let pruned = store.transaction(|tx| retention::prune(tx, NOON, 30, 500));
+        assert!(pruned.is_err());
+        Ok(())
+    });
+    chores.await.unwrap();
+    bench.hears("one").await;
+    bench.posts(&["one"]).await;
+    assert!(bench.live.facts().trouble.is_none());
+}
+
+#[tokio::test]
+async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
+    const OLD: u32 = 3_000;
+    let long_ago = NOON - Duration::from_hours(24 * 60);
+    let mut bench = Bench::with(|store| {
+        let fill = store.transaction(|tx| {
+            for packet in 1..=OLD {
+                seen::mark_packet(tx, NodeNum(1), NodeNum(2), PacketId(packet), long_ago)?;
+            }
+            Ok(())
+        });
+        fill.unwrap();
+    })
+    .await;
+    bench.hears("meanwhile").await;
+    bench.posts(&["meanwhile"]).await;
+    // As many as the map keeps whatever their age, less the one just heard.
+    let kept = 500 - 1;
+    let newest_forgotten = PacketId(OLD - kept);
+    let looking = async {
+        let is_known = || {
+            bench.database.run(move |store| {
+                store.read(|tx| {
+                    let first = seen::has_packet(tx, NodeNum(1), NodeNum(2), PacketId(1))?;
+                    let last = seen::has_packet(tx, NodeNum(1), NodeNum(2), newest_forgotten)?;
+                    Ok(first || last)
+                })
+            })
+        };
+        while is_known().await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.unwrap();
+}
+
+#[test]
+fn a_parked_room_is_tried_again_even_if_the_clock_was_set_back() {
+    let room: &RoomOrAliasId = ROOM.try_into().unwrap();
+    let earlier = NOON - Duration::from_hours(5);
+    let mut store = Store::in_memory().unwrap();
+    let parked = store.transaction(|tx| {
+        let mut ledger = Ledger::open(tx, &config(), NOON)?;
+        outbox_room::park(tx, Some(room), "may not", NOON)?;
+        let mut left = Vec::new();
+        for up in [Duration::from_mins(4), Duration::from_mins(6)] {
+            ledger.housekeeping(tx, earlier, up, &mut Outcome::default())?;
+            left.push(outbox_room::parked(tx)?.len());
+        }
+        Ok(left)
+    });
+    assert_eq!(parked.unwrap(), [1, 0]);
+}
