@@ -79,6 +79,8 @@ pub enum DropReason {
     Edit,
     /// It cannot be decrypted.
     Undecryptable,
+    /// It was written too long ago.
+    TooOld,
     /// It cannot go on the air; its sender was told.
     Refused(Refused),
 }
@@ -124,6 +126,7 @@ impl DropReason {
             Self::TooManyEmoji => "too_many_emoji",
             Self::Edit => "edit",
             Self::Undecryptable => "undecryptable",
+            Self::TooOld => "too_old",
             Self::Refused(refused) => refused.name(),
         }
     }
@@ -166,6 +169,7 @@ impl DropReason {
             | Self::TooManyEmoji
             | Self::Edit
             | Self::Undecryptable
+            | Self::TooOld
             | Self::Refused(_) => false,
         }
     }
@@ -216,6 +220,7 @@ impl fmt::Display for DropReason {
             Self::TooManyEmoji => "three emoji are on that message already",
             Self::Edit => "edits are not relayed",
             Self::Undecryptable => "cannot be decrypted",
+            Self::TooOld => "too old (meshtastic.max_message_age)",
             Self::Refused(refused) => return write!(f, "refused: {refused}"),
         })
     }

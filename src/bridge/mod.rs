@@ -4,6 +4,7 @@
 //! keeps in memory it is told again after a restart: the radio as it is set up, and the rooms that are joined.
 
 mod action;
+mod backlog;
 mod dropped;
 mod facts;
 mod feedback;
@@ -21,6 +22,7 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, MeshSource, NewPair};
+pub use backlog::{Expired, OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
 pub use feedback::Sign;
@@ -108,6 +110,12 @@ impl Bridge {
     #[must_use]
     pub fn silence(&self) -> Option<Refused> {
         policy::check_radio(&self.config, self.profile.as_ref()).err()
+    }
+
+    /// Returns what tells a room of what expired in it.
+    #[must_use]
+    pub fn expired_notice(&self, expired: &Expired) -> Vec<Action> {
+        backlog::expired_notice(&self.config, expired)
     }
 
     /// Decides what is to be done about an event, given what is known of it.

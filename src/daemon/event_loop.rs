@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -22,6 +23,8 @@ use super::reports::Report;
 const LARGEST_BATCH: usize = 256;
 /// How often what has expired, or is too old to keep, is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
+/// It is not done more often, however much expires.
+const CHORES_APART: Duration = Duration::from_secs(1);
 
 /// What the loop needs.
 pub(super) struct EventLoop {
@@ -47,8 +50,7 @@ impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING_EVERY);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut housekeeping_at = Instant::now();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
@@ -56,7 +58,7 @@ impl EventLoop {
                 Some(event) = self.radio.recv() => Work::event(event),
                 Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
-                _ = housekeeping.tick() => Work { housekeeping: true, ..Work::default() },
+                () = sleep_until(housekeeping_at) => Work { housekeeping: true, ..Work::default() },
                 () = finish.cancelled() => {
                     last = true;
                     Work::default()
@@ -71,8 +73,23 @@ impl EventLoop {
                     break;
                 }
             }
-            let goes_on = work.is_empty() || self.settle(work, &finish).await;
-            if last || !goes_on {
+            if !work.is_empty() {
+                let housekeeping = work.housekeeping;
+                let Some(outcome) = self.settle(work, &finish).await else {
+                    return;
+                };
+                let now = Instant::now();
+                if housekeeping {
+                    housekeeping_at = now + HOUSEKEEPING_EVERY;
+                }
+                if let Some(time) = outcome.chores_at {
+                    let wait = time
+                        .since(self.clock.now())
+                        .clamp(CHORES_APART, HOUSEKEEPING_EVERY);
+                    housekeeping_at = housekeeping_at.min(now + wait);
+                }
+            }
+            if last {
                 return;
             }
         }
@@ -80,8 +97,8 @@ impl EventLoop {
 
     /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
     /// the queues fill and the adapters wait.
-    /// False: it cannot be stored any more, and the relay has to stop.
-    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
+    /// Returns what it touched; `None`: nothing can be stored any more, and the relay has to stop.
+    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> Option<Outcome> {
         let Work {
             events,
             position,
@@ -89,9 +106,7 @@ impl EventLoop {
             housekeeping,
         } = work;
         let events = Arc::new(events);
-        let Some(outcome) = self.store(&events, position, housekeeping, finish).await else {
-            return false;
-        };
+        let outcome = self.store(&events, position, housekeeping, finish).await?;
         for told in committed {
             // Who waited may have been stopped.
             let _ = told.send(());
@@ -110,7 +125,7 @@ impl EventLoop {
             }
         }
         self.queues.wake(&outcome);
-        true
+        Some(outcome)
     }
 
     /// Commits a batch, however long it takes; `None` if there was no more time.

@@ -12,6 +12,7 @@ mod room_worker;
 mod supervisor;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::store::{self, Database, Store, meta, nodes};
 use account::{Account, FirstLogin};
 use event_loop::EventLoop;
 use ledger::Ledger;
+use mesh_worker::MeshRules;
 use queues::{Queues, Shared};
 use reports::Reports;
 use room_worker::SendToRoom;
@@ -60,11 +62,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let place = home.database(&config.database.path, store::APPLICATION_ID);
-    if let Some(warning) = place.warning {
-        warn!("{warning}");
-    }
-    let mut store = Store::open(&place.path)?;
+    let mut store = Store::open(&place_of_database(&home, &config))?;
     let (ledger, waiting, known_nodes, last_accepted) = store
         .transaction(|tx| {
             let ledger = Ledger::open(tx, &config, start)?;
@@ -102,6 +100,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         radio_ready: is_radio_ready,
         reports: Reports::new(reports),
         workers: supervisor.workers(),
+        rules: MeshRules::of(&config.meshtastic),
         clock: clock.clone(),
         stop: stop.clone(),
     });
@@ -157,6 +156,14 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         End::Asked => ExitCode::SUCCESS,
         End::Failed => ExitCode::FAILURE,
     })
+}
+
+fn place_of_database(home: &Home, config: &Config) -> PathBuf {
+    let place = home.database(&config.database.path, store::APPLICATION_ID);
+    if let Some(warning) = place.warning {
+        warn!("{warning}");
+    }
+    place.path
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.

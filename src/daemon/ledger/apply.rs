@@ -3,7 +3,7 @@
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Action, MeshSource, NewPair};
-use crate::model::{Event, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{Event, Lane, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{StoreError, Tx, direct, mesh_report, told};
@@ -14,7 +14,7 @@ impl Ledger {
     pub(super) fn apply(
         &mut self,
         tx: &Tx<'_>,
-        event: &Event,
+        event: Option<&Event>,
         action: Action,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -60,11 +60,18 @@ impl Ledger {
                     not_before,
                     expires,
                 };
-                for (id, packet) in outbox_mesh::insert(tx, &message, now)? {
+                let rows = outbox_mesh::insert(tx, &message, now)?;
+                for (id, packet) in &rows {
                     debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
+                }
+                if let (Lane::Message, Some(source), Some((first, _))) =
+                    (lane, &source, rows.first())
+                {
+                    self.accept_late(tx, source, *first, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
             }
+            Action::Expire(source) => Self::came_too_late(tx, &source_of(*source), now, outcome)?,
             Action::KeepDirect(message) => {
                 info!(node = %message.sender.num, "a direct message to our node is kept");
                 direct::keep(tx, self.radio, &message)?;
@@ -87,6 +94,9 @@ impl Ledger {
             Action::Drop(reason) => {
                 let name = reason.name();
                 *self.dropped.entry(name).or_default() += 1;
+                let Some(event) = event else {
+                    return Ok(());
+                };
                 // Once for each sender: a person has to act, and knows from one line.
                 if reason.concerns_operator() && self.tell_operator(name, event) {
                     warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");

@@ -23,18 +23,13 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_report::expire(tx, now)?;
-        if !expired.is_empty() {
-            warn!(
-                packets = expired.len(),
-                "messages for the mesh are too old now and are not transmitted"
-            );
-        }
+        Self::expire(tx, now, outcome)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
+        self.tell_expired(tx, now, outcome)?;
         retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         if now.since(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = now;

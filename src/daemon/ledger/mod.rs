@@ -2,6 +2,7 @@
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
 mod apply;
+mod backlog;
 mod chores;
 mod reports;
 
@@ -36,6 +37,8 @@ pub(super) struct Outcome {
     pub(super) may_transmit: bool,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+    /// Housekeeping has something to do then.
+    pub(super) chores_at: Option<Timestamp>,
 }
 
 impl Outcome {
@@ -46,6 +49,10 @@ impl Outcome {
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
         self.withdrawn.extend(other.withdrawn);
+        self.chores_at = [self.chores_at, other.chores_at]
+            .into_iter()
+            .flatten()
+            .min();
     }
 }
 
@@ -57,6 +64,7 @@ pub(super) struct Ledger {
     account: Option<OwnedUserId>,
     keep_days: u32,
     keep_pairs: u64,
+    newest: u32,
     unparked_at: Timestamp,
     first_seen: HashSet<(Destination, &'static str)>,
     dropped: BTreeMap<&'static str, u64>,
@@ -82,6 +90,7 @@ impl Ledger {
                 "the radio may or may not have taken these, trying again under the same ids"
             );
         }
+        backlog::relay_was_away(tx)?;
         outbox_room::unpark_all(tx)?;
         chores::end_forbidden(tx, config)?;
         Ok(Self {
@@ -90,6 +99,7 @@ impl Ledger {
             account: None,
             keep_days: config.database.keep_days,
             keep_pairs: config.database.msg_map.msgs_to_keep,
+            newest: config.meshtastic.backlog.newest,
             unparked_at: now,
             first_seen: HashSet::new(),
             dropped: BTreeMap::new(),
@@ -152,11 +162,14 @@ impl Ledger {
         }
         let actions = self.bridge.decide(event, &facts, now);
         for action in actions {
-            self.apply(tx, event, action, now, outcome)?;
+            self.apply(tx, Some(event), action, now, outcome)?;
         }
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
             outcome.may_transmit = self.bridge.silence().is_none();
             self.report_radio(tx, profile)?;
+            if outcome.may_transmit {
+                self.radio_is_back(tx, now, outcome)?;
+            }
         }
         match &questions.seen {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
@@ -201,9 +214,8 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Radio(
-                RadioEvent::Lost { .. } | RadioEvent::Text(_) | RadioEvent::ChannelUse { .. },
-            )
+            Event::Radio(RadioEvent::Lost { .. }) => backlog::radio_is_away(tx, now),
+            Event::Radio(RadioEvent::Text(_) | RadioEvent::ChannelUse { .. })
             | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
@@ -336,9 +348,9 @@ mod tests {
     };
     use crate::store::Store;
 
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    fn config() -> Config {
+    pub(super) fn config() -> Config {
         let room = MappedRoom {
             id: "!room:example.org".try_into().unwrap(),
             meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
@@ -351,7 +363,7 @@ mod tests {
         Config::new(connection, vec![room])
     }
 
-    fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+    pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
         let primary = Channel {
             index: ChannelIndex::PRIMARY,
             name: "LongFast".to_owned(),
@@ -370,7 +382,7 @@ mod tests {
         Event::Radio(RadioEvent::Ready(Box::new(profile)))
     }
 
-    fn joined() -> Event {
+    pub(super) fn joined() -> Event {
         Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: "!room:example.org".try_into().unwrap(),
             configured: vec!["!room:example.org".try_into().unwrap()],
@@ -382,15 +394,21 @@ mod tests {
     }
 
     fn hello_of_alice() -> Event {
+        text_of_alice("hello", NOON)
+    }
+
+    /// The text is also the event's id.
+    pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
+        let event = format!("${}:example.org", text.replace(' ', "-"));
         Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
             room: "!room:example.org".try_into().unwrap(),
-            event: OwnedEventId::try_from("$hello:example.org").unwrap(),
+            event: OwnedEventId::try_from(event).unwrap(),
             sender: "@alice:example.org".try_into().unwrap(),
             sender_name: "Alice".to_owned(),
             sender_power: 0,
-            sent_at: NOON,
+            sent_at,
             kind: RoomTextKind::Text,
-            body: "hello".to_owned(),
+            body: text.to_owned(),
             reply_to: None,
             thread: None,
             relay: None,
@@ -401,11 +419,21 @@ mod tests {
 
     /// Opens a ledger on the store, and has it decide on the events.
     fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+        decide_at(store, config, events, NOON)
+    }
+
+    /// The same at another time.
+    pub(super) fn decide_at(
+        store: &mut Store,
+        config: &Config,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Outcome {
         let decided = store.transaction(|tx| {
-            let mut ledger = Ledger::open(tx, config, NOON)?;
+            let mut ledger = Ledger::open(tx, config, now)?;
             let mut outcome = Outcome::default();
             for event in events {
-                ledger.event(tx, event, NOON, &mut outcome)?;
+                ledger.event(tx, event, now, &mut outcome)?;
             }
             Ok(outcome)
         });
