@@ -16,7 +16,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
-    unbuilt("meshtastic.channel_use", &[]),
     unbuilt("meshtastic.edits", &[]),
     unbuilt("meshtastic.delivery_feedback", &[]),
     unbuilt("health.radio_away", &[]),
