@@ -158,11 +158,11 @@ impl Bridge {
             Fitted::Cut(packets) => (packets, false),
             Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
         };
+        let urgent = body.starts_with(ALERT) || target.is_some_and(|it| it.pair.alert);
         // What was written during an outage is bounded by the backlog instead.
-        if !is_backlog(text.sent_at, facts.gathering, now) {
+        if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(packets.len(), facts)?;
         }
-        let urgent = body.starts_with(ALERT) || target.is_some_and(|it| it.pair.alert);
         let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh {
             destination: Destination::Channel(channel),

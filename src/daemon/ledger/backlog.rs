@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::bridge::{Expired, OUTAGE, is_backlog};
 use crate::model::{Lane, OutboxId, Timestamp};
@@ -62,6 +62,10 @@ impl Ledger {
         };
         meta::set_radio_away_since(tx, None)?;
         if now.since(since) > OUTAGE {
+            info!(
+                seconds = now.since(since).as_secs(),
+                "the radio can be reached again: what waited for it goes spaced"
+            );
             let expired = backlog::after_outage(tx, OUTAGE, self.newest, now)?;
             note(tx, &expired, now, outcome)?;
         }
@@ -107,7 +111,11 @@ impl Ledger {
             }
             told::remember(tx, &what, now + TOLD_AGAIN)?;
             backlog::forget_expired(tx, &found.room)?;
-            info!(room = %found.room, messages = found.messages, "telling the room what expired");
+            warn!(
+                room = %found.room,
+                messages = found.messages,
+                "messages were too old, or too many after an outage, and were not transmitted; the room is told"
+            );
             let expired = Expired {
                 room: found.room,
                 messages: found.messages,
@@ -157,10 +165,7 @@ fn note(
     if ended.is_empty() {
         return Ok(());
     }
-    warn!(
-        packets = ended.len(),
-        "messages for the mesh are too old now, or too many after an outage, and are not transmitted"
-    );
+    debug!(packets = ended.len(), "packets for the mesh have expired");
     let mut last = None;
     for row in ended.iter().filter(|row| row.lane != Lane::Reaction) {
         let Some(source) = &row.source else { continue };

@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use matrix_sdk::reqwest;
+use matrix_sdk::reqwest::{self, Method};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -80,6 +80,11 @@ impl Synapse {
         serde_json::from_str(&text).expect("an event is JSON")
     }
 
+    /// Returns who can say something in the past.
+    pub(crate) fn past(&self) -> Past<'_> {
+        Past { url: &self.url }
+    }
+
     async fn start() -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
@@ -131,6 +136,51 @@ impl Synapse {
     }
 }
 
+/// An application service, whose events carry the time stamps that it chooses; see `past.yaml`.
+#[derive(Debug)]
+pub(crate) struct Past<'a> {
+    url: &'a str,
+}
+
+impl Past<'_> {
+    /// Its user.
+    pub(crate) const USER: &'static str = "@past:localhost";
+
+    /// Accepts its invite to a room.
+    pub(crate) async fn joins(&self, room: &str) {
+        self.ask(Method::POST, &["join", room], None, &json!({}))
+            .await;
+    }
+
+    /// Writes a text, so many seconds ago.
+    pub(crate) async fn says(&self, room: &str, seconds_ago: u64, text: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("it is after 1970") - Duration::from_secs(seconds_ago);
+        let transaction = format!("{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+        let path = ["rooms", room, "send", "m.room.message", &transaction];
+        let content = json!({"msgtype": "m.text", "body": text});
+        self.ask(Method::PUT, &path, Some(now), &content).await;
+    }
+
+    async fn ask(&self, method: Method, path: &[&str], at: Option<Duration>, body: &Value) {
+        let mut url = url::Url::parse(self.url).expect("the homeserver has a URL");
+        url.path_segments_mut()
+            .expect("an HTTP URL has segments")
+            .extend(["_matrix", "client", "v3"])
+            .extend(path);
+        if let Some(at) = at {
+            url.query_pairs_mut()
+                .append_pair("ts", &at.as_millis().to_string());
+        }
+        let request = reqwest::Client::new()
+            .request(method, url)
+            .bearer_auth("a-token-for-tests-only")
+            .body(body.to_string());
+        let answer = request.send().await.expect("the homeserver answers");
+        assert!(answer.status().is_success(), "{:?}", answer.text().await);
+    }
+}
+
 fn write_configuration(directory: &Path, port: u16) {
     let config = include_str!("synapse.yaml")
         .replace("DIRECTORY", &directory.display().to_string())
@@ -146,6 +196,7 @@ fn write_configuration(directory: &Path, port: u16) {
         ("homeserver.yaml", &*config),
         ("log.yaml", &*log),
         ("signing.key", key),
+        ("past.yaml", include_str!("past.yaml")),
     ] {
         fs::write(directory.join(name), content).expect("a temporary file can be written");
     }
