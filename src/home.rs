@@ -2,6 +2,7 @@
 
 mod files;
 mod lock;
+mod socket;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,7 +10,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use files::{create_private_directory, write_private};
-pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState};
+pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState, utc};
+pub use socket::{Socket, SocketName};
 
 /// Where the Debian package keeps its home.
 const PACKAGE_HOME: &str = "/var/lib/relay";

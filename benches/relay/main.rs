@@ -14,11 +14,19 @@ mod figures;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod latency;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod plan;
+#[cfg(test)]
+mod queue;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]

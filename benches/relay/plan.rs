@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::figures::{Figures, progress};
-use crate::{bare_program, burst, idle, latency, machine, soak, start};
+use crate::{
+    bare_program, burst, idle, kill, latency, machine, outage, outside, queue, soak, start,
+};
 
 const USAGE: &str = "usage: scripts/bench [--quick] [FIGURE...]
 A figure is chosen by its name or by the beginning of it; without one all are measured. They are:";
@@ -23,6 +25,18 @@ pub(crate) struct Extent {
     pub(crate) burst: usize,
     /// Packets of the soak.
     pub(crate) soak: usize,
+    /// Cuts of the link to the radio of 3 s, and of 30 s.
+    pub(crate) short_cuts: usize,
+    pub(crate) long_cuts: usize,
+    /// Times that the homeserver hangs, and that it restarts; how long it hangs.
+    pub(crate) homeserver_outages: usize,
+    pub(crate) hang: Duration,
+    /// Messages that wait for the mesh when the relay is killed.
+    pub(crate) kill_to_mesh: usize,
+    /// Messages of a queue to the mesh.
+    pub(crate) queue: usize,
+    /// Messages that the relay misses.
+    pub(crate) missed: usize,
     /// How long the relay rests before its memory is read.
     pub(crate) rest: Duration,
     /// How long the idle relay's processor time is counted.
@@ -35,6 +49,13 @@ const FULL: Extent = Extent {
     to_mesh: 40,
     burst: 500,
     soak: 5000,
+    short_cuts: 5,
+    long_cuts: 3,
+    homeserver_outages: 3,
+    hang: Duration::from_secs(10),
+    kill_to_mesh: 20,
+    queue: 25,
+    missed: 300,
     rest: Duration::from_secs(10),
     idle: Duration::from_mins(1),
 };
@@ -45,12 +66,19 @@ const QUICK: Extent = Extent {
     to_mesh: 5,
     burst: 100,
     soak: 1000,
+    short_cuts: 1,
+    long_cuts: 1,
+    homeserver_outages: 1,
+    hang: Duration::from_secs(3),
+    kill_to_mesh: 4,
+    queue: 4,
+    missed: 60,
     rest: Duration::from_secs(3),
     idle: Duration::from_secs(10),
 };
 
 /// Returns every group of figures: those that are measured together.
-fn groups() -> [&'static [&'static str]; 6] {
+fn groups() -> [&'static [&'static str]; 9] {
     [
         &machine::FIGURES,
         &start::FIGURES,
@@ -58,6 +86,9 @@ fn groups() -> [&'static [&'static str]; 6] {
         &burst::FIGURES,
         &idle::FIGURES,
         &soak::FIGURES,
+        &outage::FIGURES,
+        &kill::FIGURES,
+        &queue::FIGURES,
     ]
 }
 
@@ -96,7 +127,18 @@ pub(crate) fn run() -> ExitCode {
         progress("this is a debug build: its figures are worthless");
     }
     let mut figures = Figures::new(wanted);
-    runtime.block_on(measure(&mut figures, extent));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            () = measure(&mut figures, extent) => None,
+            signal = outside::ended() => Some(signal),
+        }
+    });
+    if let Some(signal) = ended {
+        progress(&format!("ended from outside ({signal})"));
+        // Whatever still runs in the background must not hold the end up: the homeserver waits for it.
+        runtime.shutdown_background();
+        return ExitCode::FAILURE;
+    }
     match figures.promises_broken() {
         [] => ExitCode::SUCCESS,
         broken => {
@@ -126,6 +168,15 @@ async fn measure(figures: &mut Figures, extent: Extent) {
     }
     if figures.want_any_of(&soak::FIGURES) {
         Box::pin(soak::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&outage::FIGURES) {
+        Box::pin(outage::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&kill::FIGURES) {
+        Box::pin(kill::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&queue::FIGURES) {
+        Box::pin(queue::measure(figures, extent)).await;
     }
 }
 

@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::dropped::DropReason;
+use super::facts::EarlyEdit;
 use super::feedback::Sign;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
@@ -47,6 +48,17 @@ pub enum Action {
         /// The event.
         event: OwnedEventId,
     },
+    /// Take back what waits for the mesh of a person in a room: banned there.
+    WithdrawSender {
+        /// The room.
+        room: OwnedRoomId,
+        /// Who.
+        sender: OwnedUserId,
+    },
+    /// Keep the event, which cannot be decrypted, until its key comes.
+    KeepUndecryptable,
+    /// What follows from the edit of a message.
+    Change(Change),
     /// Change the text of a row that waits for the mesh: one more picture.
     Rewrite {
         /// The row.
@@ -72,6 +84,59 @@ pub enum Action {
     },
     /// Nothing is relayed. Counted by reason, and logged at debug.
     Drop(DropReason),
+}
+
+/// What follows from the edit of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
+    Rewrite {
+        /// The row of its first part.
+        row: OutboxId,
+        /// What it is now.
+        new: NewVersion,
+    },
+    /// Send a correction of a message that was sent.
+    Correct {
+        /// To whom.
+        destination: Destination,
+        /// Which correction of the message, from 1.
+        number: u8,
+        /// What it is.
+        version: NewVersion,
+        /// The message that is corrected, with the correction's text and time.
+        source: Box<MeshSource>,
+        /// Worthless after that.
+        expires: Timestamp,
+    },
+    /// Keep an edit until the message comes that it changes.
+    Keep {
+        /// The room.
+        room: OwnedRoomId,
+        /// The message.
+        target: OwnedEventId,
+        /// Who wrote the edit.
+        sender: OwnedUserId,
+        /// The edit's own event.
+        event: OwnedEventId,
+        /// What it says.
+        edit: EarlyEdit,
+    },
+}
+
+/// A message for the mesh in its changed form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewVersion {
+    /// What each part carries.
+    pub parts: Vec<RadioPayload>,
+    /// Its text, without prefix.
+    pub text: String,
+    /// How urgent.
+    pub lane: Lane,
+    /// It begins with 🚨.
+    pub alert: bool,
+    /// Not before; `None`: as it was, or at once.
+    pub not_before: Option<Timestamp>,
 }
 
 /// The message behind the pair that an event for a room will make.

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::feedback::Sign;
+use super::late::written;
 use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of};
 use crate::config::{Config, LongMessages};
 use crate::model::{OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, Timestamp};
@@ -79,44 +78,33 @@ fn age_mark(age: Duration) -> String {
     }
 }
 
-/// Tells a room what expired in it: one notice, and the sign on the newest message.
-pub(super) fn expired_notice(config: &Config, expired: &Expired) -> Vec<Action> {
-    let (oldest, newest) = (utc(expired.oldest), utc(expired.newest));
+/// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
+pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
+    let when = written(now.since(expired.newest), now.since(expired.oldest));
     let what = match expired.messages {
-        0 | 1 => format!("Not sent to the mesh: a message of {newest} UTC."),
-        several => format!("Not sent to the mesh: {several} messages of {oldest} to {newest} UTC."),
+        0 | 1 => format!("Not sent to the mesh: a message written {when}."),
+        several => format!("Not sent to the mesh: {several} messages written {when}."),
     };
-    let age = config.meshtastic.max_message_age;
     let rule = format!(
         "What waits longer than {} expires, and after an outage only the {} newest messages of a room are sent.",
-        span(age),
+        span(config.meshtastic.max_message_age),
         config.meshtastic.backlog.newest
     );
-    let notice = Action::ToRoom {
-        message: RoomMessage {
-            room: expired.room.clone().into(),
-            content: RoomContent::Text {
-                notice: true,
-                prefix: String::new(),
-                text: format!("{what} {rule}"),
-                heard_at: None,
-                reply_to: Some(expired.event.clone()),
-                thread: expired.thread.clone(),
-                mentions: Vec::new(),
-                mentions_room: false,
-                fields: None,
-                suppress: true,
-            },
+    RoomMessage {
+        room: expired.room.clone().into(),
+        content: RoomContent::Text {
+            notice: true,
+            prefix: String::new(),
+            text: format!("{what} {rule}"),
+            heard_at: None,
+            reply_to: Some(expired.event.clone()),
+            thread: expired.thread.clone(),
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: true,
         },
-        pair: None,
-        target_packet: None,
-    };
-    let sign = Action::Sign {
-        room: expired.room.clone(),
-        event: expired.event.clone(),
-        sign: Sign::Expired,
-    };
-    vec![notice, sign]
+    }
 }
 
 /// Returns a span of time in words.
@@ -127,38 +115,6 @@ fn span(span: Duration) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200.. => format!("{} h", seconds / 3600),
     }
-}
-
-/// Returns a moment as `2026-02-28 14:03`.
-fn utc(moment: Timestamp) -> String {
-    let minutes = moment.0.div_euclid(60_000);
-    let (days, minute) = (minutes.div_euclid(1440), minutes.rem_euclid(1440));
-    let (year, month, day) = civil_date(days);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}",
-        minute / 60,
-        minute % 60
-    )
-}
-
-/// Returns year, month and day of a number of days since 1970-01-01: years begin in March, so that the day that comes
-/// every four years is the last of its year.
-fn civil_date(days: i64) -> (i64, i64, i64) {
-    /// Days from 0000-03-01 to 1970-01-01, and in 400 years.
-    const TO_1970: i64 = 719_468;
-    const CYCLE: i64 = 146_097;
-    let days = days.saturating_add(TO_1970);
-    let (cycle, day) = (days.div_euclid(CYCLE), days.rem_euclid(CYCLE));
-    let year = (day - day / 1460 + day / 36_524 - day / (CYCLE - 1)) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (cycle * 400 + year + later, month, day)
 }
 
 #[cfg(test)]
@@ -277,55 +233,42 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_told_once_how_many_and_from_when_with_the_sign_on_the_newest() {
+    fn a_room_is_told_how_many_expired_and_from_when() {
         let expired = Expired {
             room: room(ROOM),
             messages: 280,
-            oldest: Timestamp(1_750_000_000_000),
-            newest: Timestamp(1_750_003_600_000),
+            oldest: NOON,
+            newest: NOON + Duration::from_mins(60),
             event: event("$newest"),
             thread: None,
         };
-        let actions = expired_notice(&config(), &expired);
+        let now = NOON + Duration::from_mins(180);
+        let RoomContent::Text {
+            text,
+            notice,
+            suppress,
+            reply_to,
+            ..
+        } = expired_notice(&config(), &expired, now).content
+        else {
+            panic!("a text");
+        };
         assert_eq!(
-            notices(&actions),
-            [
-                "Not sent to the mesh: 280 messages of 2025-06-15 15:06 to 2025-06-15 16:06 UTC. What waits longer \
-                 than 60 min expires, and after an outage only the 20 newest messages of a room are sent."
-            ]
+            text,
+            "Not sent to the mesh: 280 messages written between 3 hours and 2 hours ago. What waits longer than 60 min \
+             expires, and after an outage only the 20 newest messages of a room are sent."
         );
-        assert_eq!(
-            actions[1..],
-            [Action::Sign {
-                room: room(ROOM),
-                event: event("$newest"),
-                sign: Sign::Expired
-            }]
-        );
+        assert!(notice && suppress);
+        assert_eq!(reply_to, Some(expired.event.clone()));
         let one = Expired {
             messages: 1,
+            newest: NOON,
             ..expired
         };
-        assert!(
-            notices(&expired_notice(&config(), &one))[0]
-                .contains("a message of 2025-06-15 16:06 UTC.")
-        );
-    }
-
-    #[test]
-    fn moments_are_told_in_utc() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00"),
-            (-60, "1969-12-31 23:59"),
-            (951_782_400, "2000-02-29 00:00"),
-            (1_709_251_199, "2024-02-29 23:59"),
-            (1_709_251_200, "2024-03-01 00:00"),
-            (4_107_542_399, "2100-02-28 23:59"),
-            (4_107_542_400, "2100-03-01 00:00"),
-        ] {
-            assert_eq!(utc(Timestamp(seconds * 1000)), expected);
-        }
-        assert!(!utc(Timestamp(i64::MAX)).is_empty());
+        let RoomContent::Text { text, .. } = expired_notice(&config(), &one, now).content else {
+            panic!("a text");
+        };
+        assert!(text.starts_with("Not sent to the mesh: a message written 3 hours ago."));
     }
 
     proptest! {

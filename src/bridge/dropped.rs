@@ -75,10 +75,16 @@ pub enum DropReason {
     RepeatedEmoji,
     /// Three different emoji are on that packet already.
     TooManyEmoji,
-    /// Edits are not carried to the mesh.
+    /// An edit of what is not on the mesh, or of what was sent while `edits` is not `resend`.
     Edit,
-    /// It cannot be decrypted.
-    Undecryptable,
+    /// An edit by somebody else than the author.
+    ForeignEdit,
+    /// An edit that does not change the text.
+    SameText,
+    /// An edit that came too long after the message was sent.
+    LateEdit,
+    /// The message was corrected twice already.
+    TooManyEdits,
     /// It was written too long ago.
     TooOld,
     /// It cannot go on the air; its sender was told.
@@ -125,7 +131,10 @@ impl DropReason {
             Self::RepeatedEmoji => "repeated_emoji",
             Self::TooManyEmoji => "too_many_emoji",
             Self::Edit => "edit",
-            Self::Undecryptable => "undecryptable",
+            Self::ForeignEdit => "foreign_edit",
+            Self::SameText => "same_text",
+            Self::LateEdit => "late_edit",
+            Self::TooManyEdits => "too_many_edits",
             Self::TooOld => "too_old",
             Self::Refused(refused) => refused.name(),
         }
@@ -168,7 +177,10 @@ impl DropReason {
             | Self::RepeatedEmoji
             | Self::TooManyEmoji
             | Self::Edit
-            | Self::Undecryptable
+            | Self::ForeignEdit
+            | Self::SameText
+            | Self::LateEdit
+            | Self::TooManyEdits
             | Self::TooOld
             | Self::Refused(_) => false,
         }
@@ -218,8 +230,11 @@ impl fmt::Display for DropReason {
             Self::FeedbackSign => "a reaction with a sign of our own",
             Self::RepeatedEmoji => "that emoji is on that message already",
             Self::TooManyEmoji => "three emoji are on that message already",
-            Self::Edit => "edits are not relayed",
-            Self::Undecryptable => "cannot be decrypted",
+            Self::Edit => "an edit of what is not on the mesh, or was sent already (meshtastic.edits)",
+            Self::ForeignEdit => "an edit by another person",
+            Self::SameText => "an edit that does not change the text",
+            Self::LateEdit => "an edit long after the message was sent",
+            Self::TooManyEdits => "its message was corrected twice already",
             Self::TooOld => "too old (meshtastic.max_message_age)",
             Self::Refused(refused) => return write!(f, "refused: {refused}"),
         })

@@ -1,8 +1,8 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    ChannelIndex, Lane, MessagePair, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId,
-    PacketId, Timestamp,
+    ChannelIndex, Destination, Lane, MessagePair, NodeNum, OutboxId, OwnedEventId, OwnedRoomId,
+    OwnedUserId, PacketId, Timestamp,
 };
 
 use super::action::MeshSource;
@@ -16,6 +16,10 @@ pub struct Questions {
     pub sent_by_us: Option<PacketId>,
     /// Which pairs does this message have?
     pub target: Option<Target>,
+    /// How does this event, of this room, wait for the mesh, or was sent there? And was it decided on?
+    pub versions: Option<(OwnedRoomId, OwnedEventId)>,
+    /// Did this person change this event of this room before it came?
+    pub early_edit: Option<(OwnedRoomId, OwnedEventId, OwnedUserId)>,
     /// Which pairs does this event, a thread's root, have?
     pub thread: Option<OwnedEventId>,
     /// Which emoji did we put on the packets of this event's pairs?
@@ -76,6 +80,12 @@ pub struct Facts {
     /// Pairs of the message that this one answers, reacts to, changes or takes away; newest first. For a packet's
     /// `reply_to` they are looked up by (channel, packet id), for an event's target by event id. Empty if unknown.
     pub target: Vec<MessagePair>,
+    /// The versions of the message that an edit changes, the oldest first: the message, and corrections of it.
+    pub versions: Vec<Version>,
+    /// The message that an edit changes was decided on.
+    pub target_seen: bool,
+    /// What the author changed the message to before it came.
+    pub early_edit: Option<EarlyEdit>,
     /// Pairs of the thread's root, likewise.
     pub thread: Vec<MessagePair>,
     /// The emoji that we have put on the target's packet so far, waiting ones included.
@@ -96,6 +106,42 @@ pub struct Facts {
     pub told: Vec<String>,
     /// The message behind the row that a report is about; `None` if nobody waits for its fate.
     pub reported: Option<Box<Reported>>,
+}
+
+/// A message of Matrix, or a correction of it, as it waits for the mesh or was sent there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// The row of its first part.
+    pub row: OutboxId,
+    /// 0: the message itself; else which correction.
+    pub correction: u8,
+    /// All of it waits, and the radio cannot know any of it.
+    pub waits: bool,
+    /// What stands behind it in Matrix, with this version's text.
+    pub source: MeshSource,
+    /// To whom.
+    pub destination: Destination,
+    /// Its lane.
+    pub lane: Lane,
+    /// The id of its first packet.
+    pub packet: PacketId,
+    /// The packet that its first one answers.
+    pub reply_to: Option<PacketId>,
+    /// How many packets it is.
+    pub packets: usize,
+    /// What its first packet carries.
+    pub carried: String,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// An edit that came before its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlyEdit {
+    /// It makes an emote of it.
+    pub emote: bool,
+    /// The new body.
+    pub body: String,
 }
 
 /// The message behind a row for the mesh.

@@ -9,6 +9,7 @@ mod dropped;
 mod facts;
 mod feedback;
 mod format;
+mod late;
 mod notice;
 mod policy;
 mod questions;
@@ -21,11 +22,12 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{Action, MeshSource, NewPair};
+pub use action::{Action, Change, MeshSource, NewPair, NewVersion};
 pub use backlog::{Expired, OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
-pub use facts::{Facts, Questions, Reported, SeenKey, Target};
-pub use feedback::Sign;
+pub use facts::{EarlyEdit, Facts, Questions, Reported, SeenKey, Target, Version};
+pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
+pub use late::Unread;
 pub use notice::Refused;
 
 pub use route::RouteProblem;
@@ -34,7 +36,7 @@ pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 use crate::config::Config;
 use crate::model::{
     Channel, Event, Lane, MatrixEvent, NodeNum, OwnedUserId, RadioEvent, RadioOutcome,
-    RadioProfile, SendReport, Timestamp,
+    RadioProfile, RoomMessage, SendReport, Timestamp,
 };
 use notice::About;
 use route::Routes;
@@ -112,10 +114,10 @@ impl Bridge {
         policy::check_radio(&self.config, self.profile.as_ref()).err()
     }
 
-    /// Returns what tells a room of what expired in it.
+    /// Returns the notice that tells a room of what expired in it.
     #[must_use]
-    pub fn expired_notice(&self, expired: &Expired) -> Vec<Action> {
-        backlog::expired_notice(&self.config, expired)
+    pub fn expired_notice(&self, expired: &Expired, now: Timestamp) -> RoomMessage {
+        backlog::expired_notice(&self.config, expired, now)
     }
 
     /// Decides what is to be done about an event, given what is known of it.
@@ -148,16 +150,30 @@ impl Bridge {
                 self.routes.join(room);
                 Vec::new()
             }
-            MatrixEvent::Text(text) => self.room_message(text, facts, now),
+            MatrixEvent::Text(text) => {
+                let edit = facts.early_edit.as_ref();
+                match edit.and_then(|edit| Self::changed_early(text, edit)) {
+                    Some(changed) => self.room_message(&changed, facts, now),
+                    None => self.room_message(text, facts, now),
+                }
+            }
             MatrixEvent::Reaction(reaction) => self.room_reaction(reaction, facts, now),
             MatrixEvent::Redaction(redaction) => vec![Action::Withdraw {
                 room: redaction.room.clone(),
                 event: redaction.target.clone(),
             }],
-            MatrixEvent::Edit(_) if facts.already_seen => vec![Action::Drop(DropReason::Duplicate)],
-            MatrixEvent::Edit(_) => vec![Action::Drop(DropReason::Edit)],
-            MatrixEvent::Undecryptable { .. } => vec![Action::Drop(DropReason::Undecryptable)],
-            MatrixEvent::Own { .. } | MatrixEvent::Banned { .. } => Vec::new(),
+            MatrixEvent::Edit(edit) => self.room_edit(edit, facts, now),
+            MatrixEvent::Undecryptable {
+                room,
+                sender,
+                sender_power,
+                ..
+            } => vec![self.undecryptable(room, sender, *sender_power, facts)],
+            MatrixEvent::Banned { room, user } => vec![Action::WithdrawSender {
+                room: room.clone(),
+                sender: user.clone(),
+            }],
+            MatrixEvent::Own { .. } => Vec::new(),
         }
     }
 
@@ -196,8 +212,7 @@ mod tests {
     use super::testing::*;
     use super::*;
     use crate::model::{
-        NodeNum, OutboxId, PacketId, RadioText, Refusal, RoomContent, RoomEdit, RoomRedaction,
-        RoomText,
+        NodeNum, OutboxId, PacketId, RadioText, Refusal, RoomContent, RoomRedaction, RoomText,
     };
 
     fn report(outcome: RadioOutcome) -> Event {
@@ -262,18 +277,6 @@ mod tests {
                 room: room(ROOM),
                 event: event("$message"),
             }]
-        );
-    }
-
-    #[test]
-    fn an_edit_is_not_sent_as_a_new_text() {
-        let edit = Event::Matrix(MatrixEvent::Edit(Box::new(RoomEdit {
-            target: event("$target"),
-            new: message("better"),
-        })));
-        assert_eq!(
-            bridge().decide(&edit, &Facts::default(), NOON),
-            [Action::Drop(DropReason::Edit)]
         );
     }
 

@@ -4,8 +4,8 @@ use super::action::MeshSource;
 use super::facts::{Questions, SeenKey, Target};
 use super::{Bridge, notice};
 use crate::model::{
-    Event, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomReaction, RoomText,
-    RoomTextKind, SendReport, Timestamp,
+    Event, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit, RoomReaction,
+    RoomText, RoomTextKind, SendReport, Timestamp,
 };
 
 impl Bridge {
@@ -15,8 +15,10 @@ impl Bridge {
         match event {
             Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet),
             Event::Matrix(MatrixEvent::Text(text)) => about_message(text, now),
-            Event::Matrix(MatrixEvent::Edit(edit)) => Questions {
-                seen: Some(SeenKey::Event(edit.new.event.clone())),
+            Event::Matrix(MatrixEvent::Edit(edit)) => about_edit(edit, now),
+            // Asked, but not marked: it is decided on when its key has come.
+            Event::Matrix(MatrixEvent::Undecryptable { event, .. }) => Questions {
+                seen: Some(SeenKey::Event(event.clone())),
                 ..Questions::default()
             },
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
@@ -40,10 +42,7 @@ impl Bridge {
                 | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
-                MatrixEvent::Joined(_)
-                | MatrixEvent::Own { .. }
-                | MatrixEvent::Undecryptable { .. }
-                | MatrixEvent::Banned { .. },
+                MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }
@@ -90,6 +89,7 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
     Questions {
         seen: Some(SeenKey::Event(text.event.clone())),
         target: text.reply_to.clone().map(Target::Event),
+        early_edit: Some((text.room.clone(), text.event.clone(), text.sender.clone())),
         thread: text.thread.clone(),
         waiting_media: (is_media && text.body.trim().is_empty())
             .then(|| (text.room.clone(), text.sender.clone())),
@@ -98,6 +98,19 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
         gathering: Some(text.room.clone()),
         sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
         told,
+        ..Questions::default()
+    }
+}
+
+fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
+    let new = &edit.new;
+    Questions {
+        seen: Some(SeenKey::Event(new.event.clone())),
+        versions: Some((new.room.clone(), edit.target.clone())),
+        heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),
+        waiting_for_mesh: Some(new.room.clone()),
+        sender_sent: Some((new.sender.clone(), new.sent_at.min(now))),
+        told: notice::refusal_names(&new.room).collect(),
         ..Questions::default()
     }
 }

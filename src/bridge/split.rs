@@ -41,6 +41,8 @@ pub enum Fitted {
 
 /// Fits a text into packets. The first carries the relation of a reply, if it is one.
 pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+    // White space at the ends could make parts that say nothing.
+    let text = trimmed(text);
     let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
     let bytes = heading.prefix.len() + text.len();
     if bytes <= whole {
@@ -206,7 +208,18 @@ fn take(text: &str, room: usize) -> Option<(&str, &str)> {
         return None;
     }
     let (piece, rest) = text.split_at_checked(cut)?;
-    Some((piece.trim_end(), rest.trim_start()))
+    Some((trimmed(piece), trimmed(rest)))
+}
+
+/// Returns a text without white space at its ends. A space that carries an accent is a character of the text.
+fn trimmed(text: &str) -> &str {
+    let is_seen = |(_, grapheme): &(usize, &str)| !grapheme.chars().all(char::is_whitespace);
+    let mut seen = text.grapheme_indices(true).filter(is_seen);
+    let Some((start, first)) = seen.next() else {
+        return "";
+    };
+    let (last, end) = seen.next_back().unwrap_or((start, first));
+    text.get(start..last + end.len()).unwrap_or(text)
 }
 
 /// Returns as many whole characters from the beginning as fit.
@@ -366,6 +379,75 @@ mod tests {
         text.chars().filter(|it| !it.is_whitespace()).collect()
     }
 
+    #[test]
+    fn a_part_never_says_nothing_and_white_space_is_no_reason_for_one() {
+        let rules = LongMessages {
+            part_bytes: 40,
+            ..rules()
+        };
+        for text in [
+            format!("{}word", " ".repeat(300)),
+            format!("word{}", "\n".repeat(300)),
+            " ".repeat(300),
+        ] {
+            let parts = packets(fit(&alice(), &text, false, &rules));
+            assert_eq!(parts, [format!("Alice[M]: {}", text.trim())]);
+        }
+        let gap = format!("{}{}{}", "a".repeat(150), " ".repeat(150), "b".repeat(150));
+        let parts = packets(fit(
+            &alice(),
+            &gap,
+            false,
+            &LongMessages {
+                part_bytes: 200,
+                ..rules
+            },
+        ));
+        assert_eq!(parts[1], format!("Alice 2/2: {}", "b".repeat(150)));
+    }
+
+    #[test]
+    fn an_accent_on_a_space_stays_on_it() {
+        let text = "a \u{301}".repeat(100);
+        let parts = packets(fit(&alice(), &text, false, &rules()));
+        assert_eq!(parts.concat().matches(" \u{301}").count(), 100);
+    }
+
+    /// Cuts the heading off each packet, and returns the pieces.
+    fn pieces(packets: &[String]) -> Vec<&str> {
+        let total = packets.len();
+        let piece = |(part, packet)| {
+            let head = match total {
+                1 => alice().prefix,
+                _ => head(&alice(), part, total),
+            };
+            str::strip_prefix(packet, &head).expect("each packet begins with its heading")
+        };
+        packets
+            .iter()
+            .map(String::as_str)
+            .enumerate()
+            .map(piece)
+            .collect()
+    }
+
+    /// Returns where in the text each piece begins and ends, with nothing but white space left out between them.
+    fn places(text: &str, pieces: &[&str]) -> Vec<(usize, usize)> {
+        let mut at = 0;
+        let mut places = Vec::new();
+        for piece in pieces {
+            let rest = &text[at..];
+            let gap = rest
+                .find(piece)
+                .unwrap_or_else(|| panic!("{piece:?} is not in {rest:?}"));
+            assert!(rest[..gap].trim().is_empty(), "{:?} is lost", &rest[..gap]);
+            places.push((at + gap, at + gap + piece.len()));
+            at += gap + piece.len();
+        }
+        assert_eq!(text[at..].trim(), "", "the end is lost");
+        places
+    }
+
     proptest! {
         #[test]
         fn parts_are_within_the_limit_and_together_hold_the_whole_text(
@@ -393,6 +475,39 @@ mod tests {
         }
 
         #[test]
+        fn parts_are_cut_at_spaces_or_else_between_characters_as_people_see_them(
+            text in "([a-zäß]{1,70}[ \n]{0,3}|👨‍👩‍👧|🇩🇪|e\u{301}{1,3}|漢字| ){1,120}",
+            part_bytes in 60_usize..=232,
+            is_reply in any::<bool>(),
+        ) {
+            let text = text.trim();
+            prop_assume!(!text.is_empty());
+            let rules = LongMessages { split: true, part_bytes, max_parts: 9, overflow: Overflow::Refuse };
+            let Fitted::Packets(packets) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
+            let pieces = pieces(&packets);
+            let boundaries: Vec<usize> =
+                text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();
+            let total = packets.len();
+            for (part, (start, end)) in places(text, &pieces).into_iter().enumerate() {
+                prop_assert!(start < end, "part {part} says nothing");
+                prop_assert!(boundaries.contains(&start) && boundaries.contains(&end));
+                let at_space = text[end..].chars().next().is_none_or(char::is_whitespace);
+                if at_space || part + 1 == total {
+                    continue;
+                }
+                // Cut within a word: then there was no space in the second half, and no room for more.
+                let room = room_for_text(&alice(), part, total, is_reply, &rules).unwrap();
+                let mut second_half = text[start..end]
+                    .grapheme_indices(true)
+                    .filter(|(place, _)| *place > room / 2);
+                let space = second_half.find(|(_, it)| it.chars().all(char::is_whitespace));
+                prop_assert_eq!(space, None);
+                let next = text[end..].graphemes(true).next().unwrap();
+                prop_assert!(end - start + next.len() > room, "{next:?} had fitted too");
+            }
+        }
+
+        #[test]
         fn cut_texts_are_within_the_limit(
             text in any::<String>(),
             part_bytes in 40_usize..=232,
@@ -405,6 +520,7 @@ mod tests {
             prop_assert!(parts.len() <= max_parts);
             for (part, packet) in parts.iter().enumerate() {
                 let limit = if part == 0 { REPLY_BYTES } else { PACKET_BYTES };
+                let limit = if parts.len() > 1 { limit.min(part_bytes) } else { limit };
                 prop_assert!(packet.len() <= limit);
             }
         }

@@ -100,6 +100,7 @@ pub(super) fn joined(id: &str) -> JoinedRoom {
         encrypted: false,
         public: false,
         may_mention_room: false,
+        may_react: true,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Decides on events of rooms: what goes on the air, and what its sender is told if it does not.
 
+mod edit;
+
 use std::time::Duration;
 
 use super::action::{Action, MeshSource};
 use super::backlog::is_backlog;
 use super::dropped::DropReason;
 use super::facts::Facts;
+use super::feedback::Sign;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, noted_media, reaction_in_words,
     relay_heading, spoken_text, user_heading,
@@ -17,8 +20,8 @@ use super::split::{Fitted, Heading, fit};
 use super::{Bridge, notice};
 use crate::config::ReactionStyle;
 use crate::model::{
-    ChannelIndex, Destination, Lane, OwnedRoomId, OwnedUserId, RadioPayload, RoomReaction,
-    RoomText, RoomTextKind, Timestamp,
+    ChannelIndex, Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
+    RoomReaction, RoomText, RoomTextKind, Timestamp,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -92,7 +95,11 @@ impl Bridge {
             Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
             Err(Refusal::Denied) => {
                 let mut actions = vec![Action::Drop(DropReason::Denied)];
-                actions.extend(notice::denied(about, &facts.told, now));
+                let notice = notice::denied(about, &facts.told, now);
+                // On the first message of the day only, as the notice.
+                let sign = (!notice.is_empty()).then(|| signed(about, Sign::Denied));
+                actions.extend(notice);
+                actions.extend(sign);
                 actions
             }
             Err(Refusal::TooOld) => {
@@ -116,6 +123,7 @@ impl Bridge {
                     &facts.told,
                     now,
                 ));
+                actions.push(signed(about, Sign::Refused));
                 actions
             }
         }
@@ -167,7 +175,7 @@ impl Bridge {
         let to_mesh = Action::ToMesh {
             destination: Destination::Channel(channel),
             lane: if urgent { Lane::Urgent } else { Lane::Message },
-            parts: payloads(packets, target.as_ref()),
+            parts: payloads(packets, target.map(|it| it.packet)),
             source: Some(Box::new(MeshSource {
                 room: text.room.clone(),
                 event: text.event.clone(),
@@ -364,6 +372,15 @@ impl Bridge {
     }
 }
 
+/// Shows a sign on a message that never gets rows for the mesh.
+fn signed(about: About<'_>, sign: Sign) -> Action {
+    Action::Sign {
+        room: about.room.clone(),
+        event: about.event.clone(),
+        sign,
+    }
+}
+
 /// Returns the word for a picture or the like without caption.
 fn bare_media(text: &RoomText) -> Option<&'static str> {
     if let RoomTextKind::Media { word } = text.kind
@@ -389,8 +406,7 @@ fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
 }
 
 /// Makes payloads of packets; the first carries the relation.
-fn payloads(packets: Vec<String>, target: Option<&PacketTarget<'_>>) -> Vec<RadioPayload> {
-    let mut reply_to = target.map(|it| it.packet);
+fn payloads(packets: Vec<String>, mut reply_to: Option<PacketId>) -> Vec<RadioPayload> {
     packets
         .into_iter()
         .map(|text| RadioPayload::Text {

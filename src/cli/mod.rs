@@ -5,6 +5,7 @@ pub mod config;
 pub mod globals;
 pub mod run;
 pub mod simulate;
+pub mod status;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,6 +32,9 @@ enum Command {
     /// Run the daemon, in the foreground (as without a command).
     #[command(after_help = "Example: relay run --log-level debug")]
     Run,
+    /// Tell how the running relay stands: radio, Matrix, and what it carried.
+    #[command(after_help = "Example: relay status --json")]
+    Status(status::StatusArgs),
     /// Log in to Matrix, out of it, or look at the login.
     #[command(
         subcommand,
@@ -40,6 +44,9 @@ enum Command {
     /// Check the configuration, write a new one, or show where things are.
     #[command(subcommand, after_help = "Example: relay config check")]
     Config(config::ConfigCommand),
+    /// Tell whether the running relay does its work: exit code 0 if it does, 1 if not.
+    #[command(after_help = "Example: relay doctor --quick")]
+    Doctor(status::DoctorArgs),
     /// Behave like a radio, to try the relay without one.
     Simulate(simulate::SimulateArgs),
 }
@@ -72,6 +79,8 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             None | Some(Command::Run) => run::run(&globals).await,
+            Some(Command::Status(arguments)) => status::run(&arguments, &globals).await,
+            Some(Command::Doctor(arguments)) => status::examine(&arguments, &globals).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
@@ -92,6 +101,10 @@ fn report(error: &anyhow::Error) -> ExitCode {
         text.push_str(": ");
         text.push_str(&inner.to_string());
         cause = inner.source();
+    }
+    if let Some(hint) = crate::daemon::hint(error) {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
     }
     // Nowhere left to report to if standard error is closed.
     drop(writeln!(std::io::stderr().lock(), "{text}"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-use super::finding::nearest;
+use super::finding::near;
 
 const PREFIX: &str = "RELAY_";
 const ALIAS_PREFIX: &str = "MMRELAY_";
@@ -171,7 +171,12 @@ impl Environment {
             if let Some((_, why)) = MEANINGLESS.iter().find(|(it, _)| it == name) {
                 unknown.push((name.clone(), format!("has no meaning here: {why}"), None));
             } else if name.starts_with(PREFIX) && !known.contains(name) {
-                let hint = nearest(name, known.iter().map(String::as_str));
+                // The prefix is common to all of them and says nothing about nearness.
+                let known = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+                let hint = name
+                    .strip_prefix(PREFIX)
+                    .and_then(|name| near(name, known))
+                    .map(|known| format!("did you mean `{PREFIX}{known}`?"));
                 unknown.push((name.clone(), "names no key".to_owned(), hint));
             }
         }
@@ -263,5 +268,24 @@ mod tests {
             unknown[0].2.as_deref(),
             Some("did you mean `RELAY_MESHTASTIC_HOST`?")
         );
+    }
+
+    #[test]
+    fn only_a_near_variable_is_suggested() {
+        let paths = ["meshtastic.host".to_owned(), "matrix.password".to_owned()].into();
+        let hint = |name: &str| {
+            let unknown = environment(&[(name, "x")]).unknown(&paths);
+            unknown.into_iter().next().and_then(|(_, _, hint)| hint)
+        };
+        for odd in [
+            "RELAY_FOO",
+            "RELAY_PORT",
+            "RELAY_SERVICE_HOST",
+            "RELAY_MESHTASTIC_FOO",
+        ] {
+            assert_eq!(hint(odd), None, "{odd}");
+        }
+        let host = "did you mean `RELAY_MESHTASTIC_HOST`?";
+        assert_eq!(hint("RELAY_HOST").as_deref(), Some(host));
     }
 }

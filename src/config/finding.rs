@@ -191,6 +191,13 @@ impl Report {
 
 /// Returns `; did you mean …?`'s sentence for a word that nobody knows, if a known one is near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    near(word, known).map(|known| format!("did you mean `{known}`?"))
+}
+
+/// Returns the known word that is nearest, if it differs by a slip of the fingers or lacks its beginning.
+pub(super) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// More slips make another word.
+    const MOST_SLIPS: usize = 2;
     let word = word.to_lowercase();
     let known: Vec<&str> = known.into_iter().collect();
     let ending = format!("_{word}");
@@ -198,7 +205,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .iter()
         .find(|known| known.to_lowercase().ends_with(&ending))
     {
-        return Some(format!("did you mean `{longer}`?"));
+        return Some(longer);
     }
     known
         .into_iter()
@@ -207,8 +214,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
             (distance, candidate)
         })
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+        .filter(|(distance, candidate)| *distance <= MOST_SLIPS.min(1 + candidate.len() / 4))
+        .map(|(_, candidate)| candidate)
 }
 
 /// Returns the beginning of a text that we did not expect, in quotes, fit for a sentence.

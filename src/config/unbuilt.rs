@@ -12,13 +12,9 @@ struct Unbuilt {
 }
 
 const UNBUILT: &[Unbuilt] = &[
-    unbuilt("matrix.access_token", &[]),
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
-    unbuilt("meshtastic.edits", &[]),
-    unbuilt("meshtastic.delivery_feedback", &[]),
-    unbuilt("health.radio_away", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {

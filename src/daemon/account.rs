@@ -11,12 +11,14 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
-use crate::matrix::auth::{self, AuthError, LoginOptions};
+use crate::matrix::auth::{self, AuthError, Identity, LoginOptions, TokenOptions};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
-use crate::store::{Database, meta, outbox_room};
+use crate::store::{Database, late, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
+use super::live::{Live, Session, with_causes};
+use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -50,21 +52,38 @@ fn after(error: &MatrixError, file: Option<SystemTime>) -> Wait {
 /// For a first login without a terminal.
 pub(super) struct FirstLogin {
     homeserver: Option<String>,
-    username: String,
-    password: Secret<String>,
+    user: Option<String>,
+    proof: Proof,
     allow_http: bool,
 }
 
+/// What lets us in.
+enum Proof {
+    /// The account's password: a new device.
+    Password(Secret<String>),
+    /// The access token of a device that somebody has made for us.
+    AccessToken(Secret<String>),
+}
+
 impl FirstLogin {
-    /// Takes what the configuration holds; `None` if that is not enough.
+    /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
+    /// device of our own, and can sign it.
     pub(super) fn of(config: &config::Matrix) -> Option<Self> {
+        let password = config
+            .password
+            .clone()
+            .filter(|_| config.bot_user_id.is_some());
+        let token = config.access_token.clone().map(Proof::AccessToken);
         Some(Self {
             homeserver: config.homeserver.as_ref().map(|server| match server {
                 Homeserver::Url(url) => url.to_string(),
                 Homeserver::Name(name) => name.to_string(),
             }),
-            username: config.bot_user_id.as_ref()?.as_str().to_owned(),
-            password: config.password.clone()?,
+            user: config
+                .bot_user_id
+                .as_ref()
+                .map(|user| user.as_str().to_owned()),
+            proof: password.map(Proof::Password).or(token)?,
             allow_http: config.allow_http,
         })
     }
@@ -88,6 +107,8 @@ pub(super) struct Account {
     pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while a session is open.
     pub(super) sender: watch::Sender<Option<matrix::Sender>>,
+    /// Told how the session stands.
+    pub(super) live: Arc<Live>,
 }
 
 impl Account {
@@ -96,6 +117,7 @@ impl Account {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+            self.no_session(&error);
             return Opened::Not(Wait::Shortly);
         }
         let file = self.session_changed_at();
@@ -110,6 +132,7 @@ impl Account {
             error = &error as &dyn Error,
             "Matrix cannot be used yet; what the mesh says is kept"
         );
+        self.no_session(&error);
         self.release();
         Opened::Not(after(&error, file))
     }
@@ -124,14 +147,25 @@ impl Account {
             };
             if error.to_string() != told {
                 told = error.to_string();
+                self.no_session(&error);
                 error!(
                     error = &error as &dyn Error,
-                    "cannot log in to Matrix with the configuration's password; what the mesh says is kept"
+                    "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
                 );
             }
             match error {
                 // Trying again is useless, and could lock the account: the configuration is not read again.
+                AuthError::DeviceInUse { .. } => {
+                    error!(
+                        "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
+                    );
+                    self.release();
+                    return self.new_session(None).await;
+                }
                 AuthError::WrongPassword { .. }
+                | AuthError::DeadToken { .. }
+                | AuthError::OtherAccount { .. }
+                | AuthError::NoDevice { .. }
                 | AuthError::Deactivated { .. }
                 | AuthError::NoPasswordLogin { .. }
                 | AuthError::BadUsername { .. }
@@ -157,21 +191,44 @@ impl Account {
         let Some(login) = &self.login else {
             return Ok(());
         };
-        let options = LoginOptions {
-            homeserver: login.homeserver.clone(),
-            username: login.username.clone(),
-            password: login.password.clone(),
-            device_name: "relay".to_owned(),
-            display_name: None,
-            allow_http: login.allow_http,
-            force: false,
-            unlock: Unlock::Nothing,
-            recovery_key_file: Some(self.files.recovery_key()),
+        let made = match &login.proof {
+            Proof::Password(password) => {
+                let options = LoginOptions {
+                    homeserver: login.homeserver.clone(),
+                    username: login.user.clone().unwrap_or_default(),
+                    password: password.clone(),
+                    device_name: "relay".to_owned(),
+                    display_name: None,
+                    allow_http: login.allow_http,
+                    force: false,
+                    unlock: Unlock::Nothing,
+                    recovery_key_file: Some(self.files.recovery_key()),
+                };
+                Box::pin(auth::login(&self.files, &options)).await?
+            }
+            Proof::AccessToken(token) => {
+                let options = TokenOptions {
+                    homeserver: login.homeserver.clone(),
+                    user: login.user.clone(),
+                    access_token: token.clone(),
+                    allow_http: login.allow_http,
+                    recovery_key_file: self.files.recovery_key(),
+                };
+                Box::pin(auth::adopt(&self.files, &options)).await?
+            }
         };
-        let made = Box::pin(auth::login(&self.files, &options)).await?;
-        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with the configuration's password");
+        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
         for problem in &made.standing.problems {
             warn!("{problem}");
+        }
+        match made.standing.identity {
+            Identity::Foreign => warn!(
+                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; run `relay auth login --force --recovery-key-file FILE`, or with --reset-cross-signing"
+            ),
+            Identity::Missing => warn!(
+                "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"
+            ),
+            Identity::Created | Identity::Recovered | Identity::Reset => {}
         }
         Ok(())
     }
@@ -189,6 +246,7 @@ impl Account {
                             error = &error as &dyn Error,
                             "the Matrix side ended; what the mesh says is kept"
                         );
+                        self.no_session(&error);
                         self.release();
                         after(&error, file)
                     }
@@ -215,31 +273,36 @@ impl Account {
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
         let user = matrix.own_user().to_string();
-        let trust = match matrix.device_trust().await {
-            DeviceTrust::Verified => "verified by its owner",
-            DeviceTrust::Unverified => "not verified: run `relay auth status`",
-            DeviceTrust::Unknown => "not known yet",
+        let (trust, verification) = match matrix.device_trust().await {
+            DeviceTrust::Verified => (Trust::Verified, "verified by its owner"),
+            DeviceTrust::Unverified => (Trust::Unverified, "not verified: run `relay auth status`"),
+            DeviceTrust::Unknown => (Trust::Unknown, "not known yet"),
         };
+        self.live.session(Session::Open {
+            account: user.clone(),
+            device: matrix.own_device().to_string(),
+            trust,
+        });
         if let Some(path) = matrix.session().recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
-        info!(account = user, device = %matrix.own_device(), verification = trust, "Matrix session open");
-        let position = loop {
+        info!(account = user, device = %matrix.own_device(), verification, "Matrix session open");
+        let (position, kept) = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
-            let position = self.database.run(move |store| {
-                let position = store.transaction(|tx| {
+            let start = self.database.run(move |store| {
+                let start = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
                     outbox_room::unpark_all(tx)?;
-                    meta::sync_position(tx, &account)
+                    Ok((meta::sync_position(tx, &account)?, late::waiting(tx)?))
                 })?;
                 ledger
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .use_account(account);
-                Ok(position)
+                Ok(start)
             });
-            match position.await {
-                Ok(position) => break position,
+            match start.await {
+                Ok(start) => break start,
                 Err(error) => {
                     error!(%error, "cannot read the sync position, trying again");
                     tokio::select! {
@@ -251,12 +314,16 @@ impl Account {
         };
         self.sender.send_replace(Some(matrix.sender()));
         let result = matrix
-            .run(position, self.batches.clone(), stop.clone())
+            .run(position, kept, self.batches.clone(), stop.clone())
             .await;
         if !stop.is_cancelled() {
             self.sender.send_replace(None);
         }
         result
+    }
+
+    fn no_session(&self, error: &dyn Error) {
+        self.live.session(Session::None(with_causes(error)));
     }
 
     fn release(&self) {

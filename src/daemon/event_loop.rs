@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::matrix::Batch;
 use crate::model::{Clock, Event, RadioEvent};
@@ -16,6 +16,7 @@ use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
 use super::ledger::{Ledger, Outcome, describe};
+use super::live::Live;
 use super::queues::Queues;
 use super::reports::Report;
 
@@ -25,6 +26,10 @@ const LARGEST_BATCH: usize = 256;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
 /// It is not done more often, however much expires.
 const CHORES_APART: Duration = Duration::from_secs(1);
+/// How long messages go first when there is more to forget than one transaction should.
+const FORGET_EVERY: Duration = Duration::from_millis(250);
+/// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the loop needs.
 pub(super) struct EventLoop {
@@ -42,6 +47,10 @@ pub(super) struct EventLoop {
     pub(super) queues: Queues,
     /// Told whether the link to the radio is ready.
     pub(super) radio_ready: watch::Sender<bool>,
+    /// When the daemon started.
+    pub(super) started: Instant,
+    /// Told how it goes.
+    pub(super) live: Arc<Live>,
     /// Tells the time.
     pub(super) clock: Clock,
 }
@@ -50,15 +59,26 @@ impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
-        let mut housekeeping_at = Instant::now();
+        let mut chores_at = Instant::now();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
+            self.live.beat();
             let mut work = tokio::select! {
                 Some(event) = self.radio.recv() => Work::event(event),
                 Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
-                () = sleep_until(housekeeping_at) => Work { housekeeping: true, ..Work::default() },
+                () = sleep_until(chores_at) => {
+                    chores_at = Instant::now() + HOUSEKEEPING_EVERY;
+                    if let Some(outcome) = self.chores().await {
+                        chores_at = self.next_chores(chores_at, &outcome);
+                        if outcome.more_to_forget {
+                            // Messages first, then the next batch.
+                            chores_at = chores_at.min(Instant::now() + FORGET_EVERY);
+                        }
+                    }
+                    Work::default()
+                }
                 () = finish.cancelled() => {
                     last = true;
                     Work::default()
@@ -74,25 +94,23 @@ impl EventLoop {
                 }
             }
             if !work.is_empty() {
-                let housekeeping = work.housekeeping;
                 let Some(outcome) = self.settle(work, &finish).await else {
                     return;
                 };
-                let now = Instant::now();
-                if housekeeping {
-                    housekeeping_at = now + HOUSEKEEPING_EVERY;
-                }
-                if let Some(time) = outcome.chores_at {
-                    let wait = time
-                        .since(self.clock.now())
-                        .clamp(CHORES_APART, HOUSEKEEPING_EVERY);
-                    housekeeping_at = housekeeping_at.min(now + wait);
-                }
+                chores_at = self.next_chores(chores_at, &outcome);
             }
             if last {
                 return;
             }
         }
+    }
+
+    /// Returns when housekeeping is due: at its time, or sooner if a batch wants it.
+    fn next_chores(&self, at: Instant, outcome: &Outcome) -> Instant {
+        outcome.chores_at.map_or(at, |time| {
+            let wait = time.since(self.clock.now());
+            at.min(Instant::now() + wait.clamp(CHORES_APART, HOUSEKEEPING_EVERY))
+        })
     }
 
     /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
@@ -103,10 +121,16 @@ impl EventLoop {
             events,
             position,
             committed,
-            housekeeping,
         } = work;
         let events = Arc::new(events);
-        let outcome = self.store(&events, position, housekeeping, finish).await?;
+        let mut outcome = self.store(&events, position, finish).await?;
+        self.live.committed(&events, &mut outcome);
+        if let Some(away) = self.live.stored() {
+            info!(
+                seconds = away.as_secs(),
+                "what was received can be stored again"
+            );
+        }
         for told in committed {
             // Who waited may have been stopped.
             let _ = told.send(());
@@ -133,14 +157,11 @@ impl EventLoop {
         &self,
         events: &Arc<Vec<Event>>,
         position: Option<String>,
-        housekeeping: bool,
         finish: &CancellationToken,
     ) -> Option<Outcome> {
         let mut backoff = Backoff::default();
         loop {
-            let committed = self
-                .commit(Arc::clone(events), position.clone(), housekeeping)
-                .await;
+            let committed = self.commit(Arc::clone(events), position.clone()).await;
             let error = match committed {
                 Ok(outcome) => return Some(outcome),
                 Err(error) => error,
@@ -160,22 +181,23 @@ impl EventLoop {
                             "an event cannot be handled and is given up; please report this"
                         );
                         let nothing = Arc::new(Vec::new());
-                        return Box::pin(self.store(&nothing, position, false, finish)).await;
+                        return Box::pin(self.store(&nothing, position, finish)).await;
                     }
                     several => {
                         let mut outcome = Outcome::default();
                         for event in several {
                             let one = Arc::new(vec![event.clone()]);
-                            outcome.add(Box::pin(self.store(&one, None, false, finish)).await?);
+                            outcome.add(Box::pin(self.store(&one, None, finish)).await?);
                         }
                         let nothing = Arc::new(Vec::new());
-                        let rest = self.store(&nothing, position, housekeeping, finish);
+                        let rest = self.store(&nothing, position, finish);
                         outcome.add(Box::pin(rest).await?);
                         return Some(outcome);
                     }
                 }
             }
-            let delay = backoff.grow();
+            self.live.not_stored(&error);
+            let delay = backoff.grow().min(LONGEST_PAUSE);
             error!(
                 error = &error as &dyn Error,
                 hint = error.hint(),
@@ -189,11 +211,41 @@ impl EventLoop {
         }
     }
 
+    /// Ends what is over and forgets what is old. It is tried again next time if it fails: no message waits for it.
+    /// Returns what it touched.
+    async fn chores(&mut self) -> Option<Outcome> {
+        let ledger = Arc::clone(&self.ledger);
+        let (now, up) = (self.clock.now(), self.started.elapsed());
+        let done = self.database.run(move |store| {
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            store.transaction(|tx| {
+                let mut outcome = Outcome::default();
+                ledger.housekeeping(tx, now, up, &mut outcome)?;
+                ledger.show(tx, now, &mut outcome)?;
+                Ok(outcome)
+            })
+        });
+        match done.await {
+            Ok(mut outcome) => {
+                self.live.committed(&[], &mut outcome);
+                self.queues.wake(&outcome);
+                Some(outcome)
+            }
+            Err(error) => {
+                error!(
+                    error = &error as &dyn Error,
+                    hint = error.hint(),
+                    "cannot look after the database, trying again"
+                );
+                None
+            }
+        }
+    }
+
     async fn commit(
         &self,
         events: Arc<Vec<Event>>,
         position: Option<String>,
-        housekeeping: bool,
     ) -> Result<Outcome, StoreError> {
         let ledger = Arc::clone(&self.ledger);
         let now = self.clock.now();
@@ -208,9 +260,7 @@ impl EventLoop {
                     if let Some(position) = &position {
                         ledger.position(tx, position)?;
                     }
-                    if housekeeping {
-                        ledger.housekeeping(tx, now, &mut outcome)?;
-                    }
+                    ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
                 })
             })
@@ -224,7 +274,6 @@ struct Work {
     events: Vec<Event>,
     position: Option<String>,
     committed: Vec<oneshot::Sender<()>>,
-    housekeeping: bool,
 }
 
 impl Work {
@@ -246,12 +295,11 @@ impl Work {
             events: batch.events.into_iter().map(Event::Matrix).collect(),
             position: Some(batch.position),
             committed: vec![batch.committed],
-            housekeeping: false,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.position.is_none() && !self.housekeeping
+        self.events.is_empty() && self.position.is_none()
     }
 
     fn add(&mut self, report: Report) {

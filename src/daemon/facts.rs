@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::bridge::{Facts, MeshSource, Questions, Reported, SeenKey, Target};
+use crate::bridge::{EarlyEdit, Facts, MeshSource, Questions, Reported, SeenKey, Target, Version};
 use crate::model::{Destination, NodeNum, Timestamp};
 use crate::store::outbox_mesh::Source;
-use crate::store::{StoreError, Tx, backlog, message_map, outbox_mesh, seen, told};
+use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
 const ECHO_WINDOW: Duration = Duration::from_mins(10);
@@ -39,6 +39,15 @@ pub(super) fn look_up(
         }
         Some(Target::Event(event)) => facts.target = message_map::by_event(tx, event)?,
         None => {}
+    }
+    if let Some((room, event)) = &questions.versions {
+        let versions = edits::versions(tx, room, event)?;
+        facts.versions = versions.into_iter().map(version).collect();
+        facts.target_seen = seen::has_event(tx, event)?;
+    }
+    if let Some((room, event, sender)) = &questions.early_edit {
+        let edit = edits::early(tx, event, room, sender)?;
+        facts.early_edit = edit.map(|edits::EarlyEdit { emote, body }| EarlyEdit { emote, body });
     }
     if let Some(root) = &questions.thread {
         facts.thread = message_map::by_event(tx, root)?;
@@ -75,26 +84,59 @@ pub(super) fn look_up(
     facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
     if let Some(outbox) = questions.reported {
         facts.reported = outbox_mesh::message_of(tx, outbox)?.map(|(source, lane)| {
-            let Source {
-                room,
-                event,
-                thread,
-                sender,
-                sent_at,
-                text,
-                alert,
-            } = source;
-            let source = MeshSource {
-                room,
-                event,
-                thread,
-                sender,
-                sent_at,
-                text,
-                alert,
-            };
+            let source = source_of(source);
             Box::new(Reported { source, lane })
         });
     }
     Ok(facts)
+}
+
+fn version(version: edits::Version) -> Version {
+    let edits::Version {
+        row,
+        correction,
+        waits,
+        source,
+        destination,
+        lane,
+        packet,
+        reply_to,
+        packets,
+        carried,
+        accepted_at,
+    } = version;
+    Version {
+        row,
+        correction,
+        waits,
+        source: source_of(source),
+        destination,
+        lane,
+        packet,
+        reply_to,
+        packets,
+        carried,
+        accepted_at,
+    }
+}
+
+fn source_of(source: Source) -> MeshSource {
+    let Source {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    } = source;
+    MeshSource {
+        room,
+        event,
+        thread,
+        sender,
+        sent_at,
+        text,
+        alert,
+    }
 }

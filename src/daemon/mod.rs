@@ -1,18 +1,26 @@
 //! Builds the parts, runs them, stops them. The only place that knows all of them.
 
 mod account;
+mod account_limit;
 mod backoff;
+mod control;
+mod counts;
 mod event_loop;
 mod facts;
+mod feedback_worker;
+mod health;
 mod ledger;
+mod live;
 mod mesh_worker;
+mod overview;
 mod queues;
 mod reports;
 mod room_worker;
+pub mod status;
 mod supervisor;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,19 +29,28 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Direction, Invites, Recipients};
+use crate::config::{self, Config, Direction, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
-use crate::model::{Clock, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
-use crate::radio::{Radio, RadioOptions};
-use crate::store::{self, Database, Store, meta, nodes};
+use crate::model::{
+    Clock, EventId, Node, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+};
+use crate::radio::{Radio, RadioError, RadioOptions};
+use crate::store::{Database, DatabaseEnd, Store, StoreError, meta, nodes};
+
+pub use control::{Answer, Question, Request};
+pub use health::words;
 
 use account::{Account, FirstLogin};
+use backoff::Backoff;
+use control::Control;
 use event_loop::EventLoop;
-use ledger::Ledger;
+use ledger::{Ledger, Outcome};
+use live::Live;
 use mesh_worker::MeshRules;
 use queues::{Queues, Shared};
 use reports::Reports;
@@ -55,28 +72,24 @@ const SUBMISSIONS: usize = 8;
 /// What keeps it from starting, with the cure.
 pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
-    let start = clock.now();
+    let (start, started) = (clock.now(), Instant::now());
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let mut store = Store::open(&place_of_database(&home, &config))?;
-    let (ledger, waiting, known_nodes, last_accepted) = store
-        .transaction(|tx| {
-            let ledger = Ledger::open(tx, &config, start)?;
-            let known = nodes::all(tx, ledger.radio())?;
-            Ok((
-                ledger,
-                Ledger::waiting(tx)?,
-                known,
-                meta::last_acceptance(tx)?,
-            ))
-        })
-        .context("the database cannot be read")?;
-    let (database, database_end) = Database::start(store)?;
-    let ledger = Arc::new(Mutex::new(ledger));
+    let Some(opened) = open_database(&config, &home, start, &mut signals).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Opened {
+        database,
+        database_end,
+        ledger,
+        waiting,
+        known_nodes,
+        last_accepted,
+    } = opened;
 
     let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
     let (reports, take_reports) = mpsc::channel(EVENTS);
@@ -86,12 +99,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let (radio_ready, is_radio_ready) = watch::channel(false);
 
     say_rooms(&config);
-    let radio = Radio::new(RadioOptions {
-        nodes: known_nodes,
-        last_accepted,
-        clock: clock.clone(),
-        ..RadioOptions::new(&config.meshtastic)?
-    });
+    let radio = make_radio(&config, known_nodes, last_accepted, &clock)?;
     let mut queues = Queues::new(Shared {
         database: database.clone(),
         sender: take_sender,
@@ -105,6 +113,19 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         stop: stop.clone(),
     });
     queues.wake(&waiting);
+
+    let (live, pulse) = (Arc::new(Live::new()), matrix::Pulse::default());
+    let control = Control {
+        live: Arc::clone(&live),
+        database: database.clone(),
+        config: config.clone(),
+        link: radio.link(),
+        pulse: pulse.clone(),
+        clock: clock.clone(),
+        started,
+        last: Mutex::default(),
+    };
+    supervisor.essential("control", control.run(control::open(&home), stop.clone()));
 
     let radio_stop = stop.clone();
     supervisor.essential("radio", async move {
@@ -120,6 +141,8 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         batches: take_batches,
         queues,
         radio_ready,
+        started,
+        live: Arc::clone(&live),
         clock,
     };
     let loop_stop = stop.clone();
@@ -127,13 +150,14 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
 
     let account = Account {
         files: matrix::Files::new(home.matrix()),
-        options: matrix_options(&config),
+        options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
         database,
         ledger,
         batches,
         sender,
+        live,
     };
     let opened = account.open().await;
     supervisor.essential("matrix", account.run(opened, stop.clone()));
@@ -144,13 +168,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         end = supervisor.run() => end,
         end = signals.obey(stop) => end,
     };
-    if tokio::time::timeout(DATABASE_ENDS_WITHIN, database_end.wait())
-        .await
-        .is_err()
-    {
-        // A send that the server never answers holds it; nothing is written any more.
-        warn!("the database is still in use: what was accepted is stored");
-    }
+    close(database_end).await;
     info!("relay ends");
     Ok(match end {
         End::Asked => ExitCode::SUCCESS,
@@ -158,12 +176,84 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn place_of_database(home: &Home, config: &Config) -> PathBuf {
-    let place = home.database(&config.database.path, store::APPLICATION_ID);
+/// Waits until the database is closed, but not for long.
+async fn close(database_end: DatabaseEnd) {
+    if tokio::time::timeout(DATABASE_ENDS_WITHIN, database_end.wait())
+        .await
+        .is_err()
+    {
+        // A send that the server never answers holds it; nothing is written any more.
+        warn!("the database is still in use: what was accepted is stored");
+    }
+}
+
+/// What the start needs of the database.
+struct Opened {
+    database: Database,
+    database_end: DatabaseEnd,
+    ledger: Arc<Mutex<Ledger>>,
+    waiting: Outcome,
+    known_nodes: Vec<Node>,
+    last_accepted: Option<Timestamp>,
+}
+
+/// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for; `None`
+/// when a signal came meanwhile.
+async fn open_database(
+    config: &Config,
+    home: &Home,
+    start: Timestamp,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Opened>> {
+    let place = home.database(&config.database.path, config::Database::APPLICATION_ID);
     if let Some(warning) = place.warning {
         warn!("{warning}");
     }
-    place.path
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match try_database(config, &place.path, start) {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) if error.passes() => error,
+            Err(error) => return Err(error).context("the relay cannot start"),
+        };
+        let delay = backoff.grow();
+        error!(
+            error = &error as &dyn Error,
+            hint = error.hint(),
+            delay_ms = delay.as_millis(),
+            "the database cannot be opened, trying again"
+        );
+        tokio::select! {
+            () = signals.next() => return Ok(None),
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened, StoreError> {
+    let mut store = Store::open(path)?;
+    let (ledger, waiting, known_nodes, last_accepted) = store.transaction(|tx| {
+        let ledger = Ledger::open(tx, config, start)?;
+        let known = nodes::all(tx, ledger.radio())?;
+        let last_accepted = meta::last_acceptance(tx)?;
+        Ok((ledger, Ledger::waiting(tx)?, known, last_accepted))
+    })?;
+    let (database, database_end) = Database::start(store)?;
+    Ok(Opened {
+        database,
+        database_end,
+        ledger: Arc::new(Mutex::new(ledger)),
+        waiting,
+        known_nodes,
+        last_accepted,
+    })
+}
+
+/// Returns what a person can do about an error that kept the daemon from starting, if we know.
+pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<StoreError>()?.hint())
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.
@@ -205,6 +295,20 @@ fn tell_service_manager(state: NotifyState<'_>) {
     }
 }
 
+fn make_radio(
+    config: &Config,
+    nodes: Vec<Node>,
+    last_accepted: Option<Timestamp>,
+    clock: &Clock,
+) -> Result<Radio, RadioError> {
+    Ok(Radio::new(RadioOptions {
+        nodes,
+        last_accepted,
+        clock: clock.clone(),
+        ..RadioOptions::new(&config.meshtastic)?
+    }))
+}
+
 /// One line for each mapped room.
 fn say_rooms(config: &Config) {
     for mapped in &config.matrix_rooms {
@@ -217,7 +321,7 @@ fn say_rooms(config: &Config) {
     }
 }
 
-fn matrix_options(config: &Config) -> matrix::Options {
+fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
     let mut rooms = Vec::new();
     for mapped in &config.matrix_rooms {
         if !rooms.contains(&mapped.id) {
@@ -226,15 +330,10 @@ fn matrix_options(config: &Config) -> matrix::Options {
     }
     matrix::Options {
         rooms,
-        invites: match &config.matrix.invites {
-            Invites::Mapped => matrix::Invites::Mapped,
-            Invites::None => matrix::Invites::None,
-            Invites::From(patterns) => {
-                matrix::Invites::From(patterns.iter().map(ToString::to_string).collect())
-            }
-        },
+        invites: config.matrix.invites.clone(),
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
+        pulse,
     }
 }
 
@@ -247,5 +346,14 @@ impl SendToRoom for matrix::Sender {
         now: Timestamp,
     ) -> RoomOutcome {
         matrix::Sender::send(self, room, transaction, content, now).await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        matrix::Sender::mark_read(self, room, event, thread).await
     }
 }

@@ -1,4 +1,5 @@
-//! The workers: one for each room and one for each (mesh destination, lane), started when first needed.
+//! The workers: one for each room and one for each (mesh destination, lane), started when first needed; and the one that
+//! shows what became of messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crate::model::{Clock, Destination, Lane, OutboxId, OwnedRoomOrAliasId};
 use crate::radio::Submission;
 use crate::store::Database;
 
+use super::account_limit::AccountLimit;
+use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
 use super::mesh_worker::{InFlight, MeshRules, MeshWorker};
 use super::reports::Reports;
@@ -26,6 +29,7 @@ pub(super) struct Queues {
     start_mesh: Start<(Destination, Lane), Notify>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
+    feedback: Arc<Notify>,
     in_flight: InFlight,
     withdrawals: mpsc::Sender<OutboxId>,
 }
@@ -55,11 +59,23 @@ pub(super) struct Shared<S> {
 }
 
 impl Queues {
-    /// Makes them; no worker runs yet.
+    /// Makes them; only the one for feedback runs yet.
     pub(super) fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
         let shared = Arc::new(shared);
         let in_flight = InFlight::default();
         let withdrawals = shared.withdrawals.clone();
+        let limit = AccountLimit::default();
+        let feedback = Arc::new(Notify::new());
+        let feedback_worker = FeedbackWorker {
+            database: shared.database.clone(),
+            sender: shared.sender.clone(),
+            bell: Arc::clone(&feedback),
+            limit: limit.clone(),
+            clock: shared.clock.clone(),
+        };
+        shared
+            .workers
+            .start("feedback worker", feedback_worker.run(shared.stop.clone()));
         let start_room = {
             let shared = Arc::clone(&shared);
             Box::new(move |room, bell| {
@@ -69,6 +85,7 @@ impl Queues {
                     sender: shared.sender.clone(),
                     bell,
                     reports: shared.reports.clone(),
+                    limit: limit.clone(),
                     clock: shared.clock.clone(),
                 };
                 shared
@@ -105,6 +122,7 @@ impl Queues {
             start_mesh,
             rooms: HashMap::new(),
             mesh: HashMap::new(),
+            feedback,
             in_flight,
             withdrawals,
         }
@@ -127,6 +145,9 @@ impl Queues {
         for room in &outcome.changed {
             self.bell(room).changed.notify_one();
         }
+        if outcome.feedback {
+            self.feedback.notify_one();
+        }
         for queue in &outcome.mesh {
             // A worker that has ended has let go of its bell.
             self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
@@ -141,6 +162,7 @@ impl Queues {
                 .notify_one();
         }
     }
+
     fn bell(&mut self, room: &OwnedRoomOrAliasId) -> &RoomBell {
         let start = &self.start_room;
         self.rooms.entry(room.clone()).or_insert_with(|| {

@@ -12,18 +12,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Clock, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport, Timestamp,
-    TransactionId,
+    Clock, EventId, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport,
+    Timestamp, TransactionId,
 };
 use crate::store::{Database, StoreError};
 
+use super::account_limit::{AccountLimit, Busy};
 use super::backoff::Backoff;
 use super::reports::Reports;
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
-/// Sends one event to a room. The Matrix adapter does it; a test can.
+/// Sends to a room. The Matrix adapter does it; a test can.
 pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
     /// Sends `content` under `transaction`, and returns what became of it.
     fn send(
@@ -32,6 +33,14 @@ pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
         transaction: &TransactionId,
         content: &RoomContent,
         now: Timestamp,
+    ) -> impl Future<Output = RoomOutcome> + Send;
+
+    /// Marks a room as read up to an event; with `thread`, the thread of that root.
+    fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
     ) -> impl Future<Output = RoomOutcome> + Send;
 }
 
@@ -56,6 +65,8 @@ pub(super) struct RoomWorker<S> {
     pub(super) bell: Arc<RoomBell>,
     /// Where outcomes go.
     pub(super) reports: Reports,
+    /// What the server lets the account do.
+    pub(super) limit: AccountLimit,
     /// Tells the time.
     pub(super) clock: Clock,
 }
@@ -64,9 +75,10 @@ impl<S: SendToRoom> RoomWorker<S> {
     /// Works until `stop`; a send under way is waited for.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
+        let mut busy = None;
         while !stop.is_cancelled() {
-            let pause = match self.step(&mut backoff, &stop).await {
-                Ok(Step::Sent) => continue,
+            let pause = match self.step(&mut backoff, &mut busy, &stop).await {
+                Ok(Step::Again) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
                 Err(error) => {
@@ -74,6 +86,8 @@ impl<S: SendToRoom> RoomWorker<S> {
                     Some(DATABASE_DELAY)
                 }
             };
+            // Signs go on while this room cannot.
+            busy = None;
             // News do not shorten the wait after a failure.
             let over = async {
                 match pause {
@@ -93,6 +107,7 @@ impl<S: SendToRoom> RoomWorker<S> {
     async fn step(
         &mut self,
         backoff: &mut Backoff,
+        busy: &mut Option<Busy>,
         stop: &CancellationToken,
     ) -> Result<Step, StoreError> {
         let sender = tokio::select! {
@@ -108,6 +123,12 @@ impl<S: SendToRoom> RoomWorker<S> {
         let Some(row) = next.await? else {
             return Ok(Step::Nothing);
         };
+        busy.get_or_insert_with(|| self.limit.busy());
+        let turn = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Step::Nothing),
+            turn = self.limit.message_turn() => turn,
+        };
         let outcome = sender
             .send(
                 &self.room,
@@ -116,13 +137,20 @@ impl<S: SendToRoom> RoomWorker<S> {
                 self.clock.now(),
             )
             .await;
+        turn.over(&outcome);
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
         let next = match &outcome {
             RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
                 backoff.reset();
-                Step::Sent
+                Step::Again
             }
-            RoomOutcome::Retry { after, error, .. } => {
+            // The account's limit holds the next try back, as it does those of the other rooms.
+            RoomOutcome::Retry { limited: true, .. } => Step::Again,
+            RoomOutcome::Retry {
+                after,
+                limited: false,
+                error,
+            } => {
                 let wait = after.unwrap_or_default().max(backoff.grow());
                 if backoff.failures() == 1 {
                     warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
@@ -145,8 +173,8 @@ impl<S: SendToRoom> RoomWorker<S> {
 }
 
 enum Step {
-    /// A row has ended; there may be another.
-    Sent,
+    /// There may be something to send.
+    Again,
     /// The table holds nothing for this room.
     Nothing,
     /// Not before this time has passed.
@@ -154,7 +182,7 @@ enum Step {
 }
 
 /// Waits until there is a sender; `None` when there will never be one again.
-async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
+pub(super) async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
     sender
         .wait_for(Option::is_some)
         .await

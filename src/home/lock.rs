@@ -259,7 +259,7 @@ fn read(mut file: &File) -> Option<Holder> {
 }
 
 /// Returns a time as in `2025-01-31T12:00:00Z`.
-fn utc(time: SystemTime) -> String {
+pub fn utc(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -1,7 +1,8 @@
 //! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
@@ -15,6 +16,7 @@ use super::{MatrixError, client, errors, recovery};
 use crate::config::Secret;
 
 pub use super::DeviceTrust;
+pub use super::adopt::{TokenOptions, adopt};
 pub use super::recovery::{Identity, Standing, Unlock};
 pub use super::session::Files;
 
@@ -69,7 +71,7 @@ pub enum AuthError {
     },
     /// Neither a homeserver nor a user id that names one.
     #[error(
-        "which homeserver? give --homeserver, or the whole user id (`@name:example.org`) as --username"
+        "which homeserver? give --homeserver (`matrix.homeserver`), or the whole user id (`@name:example.org`) as --username (`matrix.bot_user_id`)"
     )]
     NoHomeserver,
     /// Not a user of any server.
@@ -103,6 +105,36 @@ pub enum AuthError {
         homeserver: Url,
         /// The kinds of login that it offers.
         offered: String,
+    },
+    /// The server does not know the access token.
+    #[error(
+        "{homeserver} does not accept `matrix.access_token`: it is mistyped, or its session has been signed out"
+    )]
+    DeadToken {
+        /// Where.
+        homeserver: Url,
+    },
+    /// The access token is somebody else's.
+    #[error("`matrix.access_token` belongs to {actual}, and `matrix.bot_user_id` says {expected}")]
+    OtherAccount {
+        /// Whose it is.
+        actual: OwnedUserId,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// The access token stands for no device, so nothing can be encrypted with it.
+    #[error("`matrix.access_token` belongs to no device of {user}, so it cannot be used")]
+    NoDevice {
+        /// The account.
+        user: OwnedUserId,
+    },
+    /// Another program has given the device its keys.
+    #[error(
+        "device {device} of `matrix.access_token` has encryption keys of another program, and a second set would make its messages unreadable"
+    )]
+    DeviceInUse {
+        /// The device.
+        device: OwnedDeviceId,
     },
     /// Nobody is logged in.
     #[error("not logged in: nothing to do")]
@@ -154,7 +186,12 @@ pub async fn login(files: &Files, options: &LoginOptions) -> Result<Login, AuthE
         Err(FilesError::Damaged { .. }) if options.force => None,
         Err(error) => return Err(error.into()),
     };
-    let server = find_server(options).await?;
+    let server = find_server(
+        options.homeserver.as_deref(),
+        &options.username,
+        options.allow_http,
+    )
+    .await?;
     check_flows(&server).await?;
     let mut session = request_login(&server, options).await?;
     let standing = match settle(files, options, &mut session).await {
@@ -182,6 +219,29 @@ async fn settle(
     options: &LoginOptions,
     session: &mut Session,
 ) -> Result<Standing, AuthError> {
+    let client = open_store(files, session).await?;
+    let mut standing = stand(&client, session, Some(&options.password), &options.unlock).await;
+    if let Some(name) = &options.display_name
+        && let Err(error) = client.account().set_display_name(Some(name)).await
+    {
+        standing.problems.push(format!(
+            "the display name could not be set: {}",
+            errors::sentence(&error)
+        ));
+    }
+    save(
+        files,
+        &client,
+        session,
+        &standing,
+        options.recovery_key_file.as_deref(),
+    )
+    .await?;
+    Ok(standing)
+}
+
+/// Opens a new store for the session. The device's keys are made, but nobody is told of them yet.
+pub(super) async fn open_store(files: &Files, session: &Session) -> Result<Client, AuthError> {
     let key = files.create_key()?;
     let client = client::build(files, session, &key, false).await?;
     Box::pin(client.restore_session(session.to_sdk()))
@@ -190,37 +250,41 @@ async fn settle(
             path: files.sdk(),
             cause: Box::new(cause),
         })?;
-    let mut problems = Vec::new();
+    Ok(client)
+}
+
+/// Gives the device its standing.
+pub(super) async fn stand(
+    client: &Client,
+    session: &Session,
+    password: Option<&Secret<String>>,
+    unlock: &Unlock,
+) -> Standing {
     client
         .encryption()
         .wait_for_e2ee_initialization_tasks()
         .await;
     // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
-    if let Err(error) = Box::pin(client.sync_once(first_sync())).await {
-        problems.push(format!(
-            "the first sync failed: {}",
-            errors::sentence(&error)
-        ));
+    let synced = Box::pin(client.sync_once(first_sync())).await;
+    let mut standing = Box::pin(recovery::secure(client, &session.user_id, password, unlock)).await;
+    if let Err(error) = synced {
+        let problem = format!("the first sync failed: {}", errors::sentence(&error));
+        standing.problems.push(problem);
     }
-    let mut standing = Box::pin(recovery::secure(
-        &client,
-        &session.user_id,
-        &options.password,
-        &options.unlock,
-    ))
-    .await;
-    if let Some(name) = &options.display_name
-        && let Err(error) = client.account().set_display_name(Some(name)).await
-    {
-        problems.push(format!(
-            "the display name could not be set: {}",
-            errors::sentence(&error)
-        ));
-    }
-    standing.problems.extend(problems);
-    if let (Some(key), Some(path)) = (&standing.recovery_key, &options.recovery_key_file) {
+    standing
+}
+
+/// Saves what the login came to, and lets go of the store.
+pub(super) async fn save(
+    files: &Files,
+    client: &Client,
+    session: &mut Session,
+    standing: &Standing,
+    recovery_key_file: Option<&Path>,
+) -> Result<(), AuthError> {
+    if let (Some(key), Some(path)) = (&standing.recovery_key, recovery_key_file) {
         files.save_recovery_key(path, key)?;
-        session.recovery_key_file = Some(path.clone());
+        session.recovery_key_file = Some(path.to_owned());
     } else if files.recovery_key().exists() {
         session.recovery_key_file = Some(files.recovery_key());
     }
@@ -229,25 +293,29 @@ async fn settle(
         session.access_token = Secret::new(tokens.access_token);
         session.refresh_token = tokens.refresh_token.map(Secret::new);
     }
-    client::close(&client).await;
-    files.save_session(session)?;
-    Ok(standing)
+    client::close(client).await;
+    Ok(files.save_session(session)?)
 }
 
 fn first_sync() -> SyncSettings {
     super::sync::settings(std::time::Duration::ZERO, 1)
 }
 
-async fn find_server(options: &LoginOptions) -> Result<Server, AuthError> {
-    let given = match (&options.homeserver, options.username.strip_prefix('@')) {
-        (Some(homeserver), _) => homeserver.as_str(),
+/// Finds the homeserver: where it is given, else where the user id says.
+pub(super) async fn find_server(
+    homeserver: Option<&str>,
+    username: &str,
+    allow_http: bool,
+) -> Result<Server, AuthError> {
+    let given = match (homeserver, username.strip_prefix('@')) {
+        (Some(homeserver), _) => homeserver,
         (None, Some(id)) => id
             .split_once(':')
             .map(|(_, server)| server)
             .ok_or(AuthError::NoHomeserver)?,
         (None, None) => return Err(AuthError::NoHomeserver),
     };
-    Ok(Server::discover(given, options.allow_http).await?)
+    Ok(Server::discover(given, allow_http).await?)
 }
 
 async fn check_flows(server: &Server) -> Result<(), AuthError> {
@@ -338,7 +406,7 @@ async fn try_login(
     })
 }
 
-fn text<'a>(answer: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(answer: &'a Value, key: &str) -> Option<&'a str> {
     answer.get(key).and_then(Value::as_str)
 }
 

@@ -70,6 +70,18 @@ impl Envelope {
         Some((membership(before), membership(Some(self.content()))))
     }
 
+    /// Returns who is banned by this event, if it bans somebody.
+    pub(super) fn banned(&self) -> Option<OwnedUserId> {
+        if self.kind != "m.room.member" {
+            return None;
+        }
+        let membership = self.content().get("membership").and_then(Value::as_str);
+        if membership != Some("ban") {
+            return None;
+        }
+        OwnedUserId::try_from(self.state_key.as_deref()?).ok()
+    }
+
     fn content(&self) -> &Value {
         self.json.get("content").unwrap_or(&Value::Null)
     }
@@ -93,6 +105,7 @@ impl Envelope {
     pub(super) fn into_undecryptable(
         self,
         room: OwnedRoomId,
+        sender: &SenderFacts,
         session: String,
         raw: String,
     ) -> MatrixEvent {
@@ -100,6 +113,7 @@ impl Envelope {
             room,
             event: self.event,
             sender: self.sender,
+            sender_power: sender.power,
             sent_at: self.sent_at,
             session,
             raw,

@@ -1,56 +1,154 @@
-//! Events whose key has not come yet. They wait in memory, and are read when it comes.
+//! Events whose key has not come yet, as far as the adapter remembers them: it tries them when keys come. The table of
+//! whoever takes our batches is what outlives a restart; both keep the same bounds.
 
 use std::collections::HashMap;
 
-use matrix_sdk::ruma::events::AnySyncTimelineEvent;
-use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use crate::model::{OwnedRoomId, RoomId};
+use crate::model::{EventId, OwnedRoomId, UndecryptableEvent};
 
-/// Each is at most 64 KiB, normally one: what is beyond stays unread.
-const MOST_EVENTS: usize = 1000;
-
-type EncryptedEvent = Raw<AnySyncTimelineEvent>;
-
-/// Undecryptable events, by room and session of their key.
+/// Undecryptable events, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Late {
-    waiting: HashMap<(OwnedRoomId, String), Vec<EncryptedEvent>>,
-    count: usize,
+    waiting: Vec<UndecryptableEvent>,
 }
 
 impl Late {
-    /// Keeps an event until its key comes.
-    pub(super) fn keep(&mut self, room: &RoomId, session: &str, event: EncryptedEvent) {
-        if self.count < MOST_EVENTS {
-            self.count += 1;
-            self.waiting
-                .entry((room.to_owned(), session.to_owned()))
-                .or_default()
-                .push(event);
+    /// Begins with what was kept earlier.
+    pub(super) fn new(kept: Vec<UndecryptableEvent>) -> Self {
+        let mut late = Self::default();
+        for event in kept {
+            late.keep(event);
         }
+        late
     }
 
-    /// Returns the events that these keys may open.
-    pub(super) fn opened_by(&mut self, keys: &[RoomKeyInfo]) -> Vec<(OwnedRoomId, EncryptedEvent)> {
-        let mut opened = Vec::new();
-        for key in keys {
-            let at = (key.room_id.clone(), key.session_id.clone());
-            for event in self.waiting.remove(&at).unwrap_or_default() {
-                self.count = self.count.saturating_sub(1);
-                opened.push((key.room_id.clone(), event));
-            }
+    /// Keeps an event until its key comes. The oldest of a room make room for it.
+    pub(super) fn keep(&mut self, event: UndecryptableEvent) {
+        if self.waiting.iter().any(|other| other.event == event.event) {
+            return;
         }
+        let room = event.room.clone();
+        self.waiting.push(event);
+        let (mut count, mut bytes) = (0_u32, 0_u64);
+        let mut fits = Vec::with_capacity(self.waiting.len());
+        for event in self.waiting.iter().rev() {
+            if event.room == room {
+                count = count.saturating_add(1);
+                bytes = bytes.saturating_add(u64::try_from(event.raw.len()).unwrap_or(u64::MAX));
+            }
+            fits.push(
+                event.room != room
+                    || count == 1
+                    || (count <= UndecryptableEvent::MOST_OF_ROOM
+                        && bytes <= UndecryptableEvent::MOST_BYTES_OF_ROOM),
+            );
+        }
+        let mut fits = fits.into_iter().rev();
+        self.waiting.retain(|_| fits.next().unwrap_or(true));
+    }
+
+    /// Forgets an event: it was taken away.
+    pub(super) fn forget(&mut self, event: &EventId) {
+        self.waiting.retain(|other| other.event != event);
+    }
+
+    /// Takes out the events that these keys may open; without keys, all: some came unseen.
+    pub(super) fn take(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<UndecryptableEvent> {
+        let Some(keys) = keys else {
+            return std::mem::take(&mut self.waiting);
+        };
+        let mut sessions: HashMap<&OwnedRoomId, Vec<&str>> = HashMap::new();
+        for key in keys {
+            sessions
+                .entry(&key.room_id)
+                .or_default()
+                .push(&key.session_id);
+        }
+        let is_opened = |event: &UndecryptableEvent| {
+            sessions
+                .get(&event.room)
+                .is_some_and(|sessions| sessions.contains(&event.session.as_str()))
+        };
+        let (opened, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(is_opened);
+        self.waiting = waiting;
         opened
     }
 
-    /// Returns everything that waits: some keys came unseen.
-    pub(super) fn all(&mut self) -> Vec<(OwnedRoomId, EncryptedEvent)> {
-        self.count = 0;
-        self.waiting
-            .drain()
-            .flat_map(|((room, _), events)| events.into_iter().map(move |it| (room.clone(), it)))
-            .collect()
+    /// Returns whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::{owned_event_id, owned_room_id};
+    use matrix_sdk_base::crypto::types::EventEncryptionAlgorithm;
+    use matrix_sdk_base::crypto::vodozemac::Curve25519PublicKey;
+
+    use super::*;
+
+    fn event(number: u32) -> UndecryptableEvent {
+        UndecryptableEvent {
+            room: owned_room_id!("!room:example.org"),
+            event: format!("${number}:example.org").try_into().unwrap(),
+            session: format!("session {}", number % 2),
+            raw: "{}".to_owned(),
+        }
+    }
+
+    fn key(room: OwnedRoomId, session: &str) -> RoomKeyInfo {
+        RoomKeyInfo {
+            algorithm: EventEncryptionAlgorithm::MegolmV1AesSha2,
+            room_id: room,
+            sender_key: Curve25519PublicKey::from_bytes([0; 32]),
+            session_id: session.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_key_opens_the_events_of_its_session_in_their_order() {
+        let mut late = Late::new((1..=5).map(event).collect());
+        let room = owned_room_id!("!room:example.org");
+        let elsewhere = key(owned_room_id!("!other:example.org"), "session 1");
+        assert_eq!(late.take(Some(&[elsewhere])), []);
+        let opened = late.take(Some(&[key(room.clone(), "session 1")]));
+        assert_eq!(opened, [event(1), event(3), event(5)]);
+        assert_eq!(late.take(Some(&[key(room, "session 1")])), []);
+        assert_eq!(late.take(None), [event(2), event(4)]);
+        assert!(late.is_empty());
+    }
+
+    #[test]
+    fn an_event_waits_once_and_not_after_it_was_taken_away() {
+        let mut late = Late::new(vec![event(1), event(1), event(2)]);
+        late.forget(&owned_event_id!("$2:example.org"));
+        assert_eq!(late.take(None), [event(1)]);
+    }
+
+    #[test]
+    fn a_room_keeps_its_newest_and_takes_nothing_from_other_rooms() {
+        let mut late = Late::default();
+        let other = UndecryptableEvent {
+            room: owned_room_id!("!other:example.org"),
+            ..event(0)
+        };
+        late.keep(other.clone());
+        for number in 1..=UndecryptableEvent::MOST_OF_ROOM + 1 {
+            late.keep(event(number));
+        }
+        let waiting = late.take(None);
+        assert_eq!(waiting[..2], [other, event(2)]);
+        let half = usize::try_from(UndecryptableEvent::MOST_BYTES_OF_ROOM).unwrap() / 2 + 1;
+        for number in 1..=2 {
+            late.keep(UndecryptableEvent {
+                raw: "x".repeat(half),
+                ..event(number)
+            });
+        }
+        assert_eq!(late.take(None).len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
 //! takes what the relay says there. Nothing is decided here about what crosses.
 
+mod adopt;
 pub mod auth;
 mod backoff;
 mod catch_up;
@@ -9,6 +10,7 @@ mod content;
 mod errors;
 mod events;
 mod late;
+mod pulse;
 mod reader;
 mod recovery;
 mod rooms;
@@ -26,8 +28,10 @@ use matrix_sdk::ruma::OwnedDeviceId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId};
+use crate::config::Invites;
+use crate::model::{MatrixEvent, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
 
+pub use self::pulse::{Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
@@ -44,17 +48,8 @@ pub struct Options {
     pub encryption: bool,
     /// Only devices that their owners have signed get the keys of what we say.
     pub verified_recipients_only: bool,
-}
-
-/// Whose invites are accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Invites {
-    /// Anybody's, to rooms of the configuration.
-    Mapped,
-    /// Nobody's.
-    None,
-    /// Those of these people (MXIDs or globs) to any room, and anybody's to rooms of the configuration.
-    From(Vec<String>),
+    /// Where the server's answers are noted.
+    pub pulse: Pulse,
 }
 
 /// What happened since the last batch.
@@ -161,7 +156,8 @@ impl Matrix {
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
     /// `position` is the one of the last committed batch; what was said since is handed over, some of it perhaps
-    /// again. Without one it starts now. While the server cannot be reached it tries again, for ever.
+    /// again. Without one it starts now. `kept` are the events that could not be decrypted so far: they are tried again
+    /// when keys come. While the server cannot be reached it tries again, for ever.
     ///
     /// # Errors
     ///
@@ -170,6 +166,7 @@ impl Matrix {
     pub async fn run(
         self,
         position: Option<String>,
+        kept: Vec<UndecryptableEvent>,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
@@ -178,6 +175,7 @@ impl Matrix {
             &self.rooms,
             self.session.user_id.clone(),
             position,
+            kept,
             batches,
         );
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.

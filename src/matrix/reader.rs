@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
-use matrix_sdk::ruma::events::AnySyncTimelineEvent;
+use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
 use super::rooms::Rooms;
-use crate::model::{MatrixEvent, OwnedUserId, RoomId, Timestamp};
+use crate::model::{MatrixEvent, OwnedUserId, Timestamp, UndecryptableEvent};
 
 /// Reads timelines, and remembers what it could not read yet.
 pub(super) struct Reader<'a> {
@@ -23,12 +23,17 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(rooms: &'a Rooms, own: OwnedUserId, not_before: Option<Timestamp>) -> Self {
+    pub(super) fn new(
+        rooms: &'a Rooms,
+        own: OwnedUserId,
+        not_before: Option<Timestamp>,
+        kept: Vec<UndecryptableEvent>,
+    ) -> Self {
         Self {
             rooms,
             own,
             not_before,
-            late: Late::default(),
+            late: Late::new(kept),
         }
     }
 
@@ -82,23 +87,14 @@ impl<'a> Reader<'a> {
         envelope: Envelope,
         senders: &mut HashMap<OwnedUserId, SenderFacts>,
     ) -> Option<MatrixEvent> {
-        if envelope.state_key.is_some() {
-            return None;
-        }
         let id = room.room_id().to_owned();
+        if envelope.state_key.is_some() {
+            let user = envelope.banned()?;
+            return Some(MatrixEvent::Banned { room: id, user });
+        }
         if envelope.sender == self.own {
             return Some(envelope.into_own(id));
         }
-        let encrypted = match &event.kind {
-            TimelineEventKind::Decrypted(_) => true,
-            TimelineEventKind::PlainText { .. } => false,
-            TimelineEventKind::UnableToDecrypt { event, .. } => {
-                self.keep(&id, event);
-                let session = session_of(event).unwrap_or_default();
-                let raw = event.json().get().to_owned();
-                return Some(envelope.into_undecryptable(id, session, raw));
-            }
-        };
         let facts = if let Some(facts) = senders.get(&envelope.sender) {
             facts.clone()
         } else {
@@ -106,33 +102,68 @@ impl<'a> Reader<'a> {
             senders.insert(envelope.sender.clone(), facts.clone());
             facts
         };
-        envelope.into_event(id, facts, encrypted)
+        let encrypted = match &event.kind {
+            TimelineEventKind::Decrypted(_) => true,
+            TimelineEventKind::PlainText { .. } => false,
+            TimelineEventKind::UnableToDecrypt { event, .. } => {
+                let session = session_of(event).unwrap_or_default();
+                let raw = event.json().get().to_owned();
+                self.late.keep(UndecryptableEvent {
+                    room: id.clone(),
+                    event: envelope.event.clone(),
+                    session: session.clone(),
+                    raw: raw.clone(),
+                });
+                return Some(envelope.into_undecryptable(id, &facts, session, raw));
+            }
+        };
+        let read = envelope.into_event(id, facts, encrypted)?;
+        if let MatrixEvent::Redaction(redaction) = &read {
+            self.late.forget(&redaction.target);
+        }
+        Some(read)
     }
 
-    /// Returns what waiting events say whose key has come; `None`: some keys were missed.
-    pub(super) async fn read_late(&mut self, keys: Option<Vec<RoomKeyInfo>>) -> Vec<MatrixEvent> {
-        let opened = match keys {
-            Some(keys) => self.late.opened_by(&keys),
-            None => self.late.all(),
-        };
+    /// Returns who was banned, by state that no timeline shows.
+    pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
+        let banned = |event: &Raw<AnySyncStateEvent>| Envelope::read(event.json().get())?.banned();
+        let users = state.iter().filter_map(banned);
+        users
+            .filter(|user| *user != self.own)
+            .map(|user| MatrixEvent::Banned {
+                room: room.room_id().to_owned(),
+                user,
+            })
+            .collect()
+    }
+
+    /// Returns what waiting events say whose key has come; without keys, all are tried: some keys were missed.
+    pub(super) async fn read_late(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<MatrixEvent> {
         let mut events = Vec::new();
-        for (id, event) in opened {
-            let Some(room) = self.rooms.mapped(&id) else {
+        for kept in self.late.take(keys) {
+            let Some(room) = self.rooms.mapped(&kept.room) else {
+                // An alias may not be resolved yet.
+                self.late.keep(kept);
                 continue;
             };
-            match decrypt(&room, &event).await {
+            match open(&room, &kept.raw).await {
                 Some(event) => events.extend(self.read(&room, &[event]).await),
-                None => self.keep(&id, &event),
+                None => self.late.keep(kept),
             }
         }
         events
     }
 
-    fn keep(&mut self, room: &RoomId, event: &Raw<AnySyncTimelineEvent>) {
-        if let Some(session) = session_of(event) {
-            self.late.keep(room, &session, event.clone());
-        }
+    /// Returns whether an event waits for its key.
+    pub(super) fn waits_for_keys(&self) -> bool {
+        !self.late.is_empty()
     }
+}
+
+/// Returns what a kept event says, if its key is here.
+async fn open(room: &Room, raw: &str) -> Option<TimelineEvent> {
+    let event = Raw::<AnySyncTimelineEvent>::from_json_string(raw.to_owned()).ok()?;
+    decrypt(room, &event).await
 }
 
 /// Returns what an encrypted event says, if its key is here.

@@ -69,11 +69,12 @@ pub struct Standing {
     pub problems: Vec<String>,
 }
 
-/// Signs the device with the account's identity, and turns on key backup.
+/// Signs the device with the account's identity, and turns on key backup. Without a password this works where the
+/// account has no identity yet and the server asks for no proof.
 pub(super) async fn secure(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret<String>,
+    password: Option<&Secret<String>>,
     unlock: &Unlock,
 ) -> Standing {
     let mut standing = Standing {
@@ -112,7 +113,7 @@ type AnyError = Box<dyn std::error::Error + Send + std::marker::Sync>;
 async fn take_identity(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret<String>,
+    password: Option<&Secret<String>>,
     unlock: &Unlock,
     standing: &mut Standing,
 ) -> Result<(), AnyError> {
@@ -159,13 +160,13 @@ async fn take_identity(
 async fn create(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret<String>,
+    password: Option<&Secret<String>>,
 ) -> Result<(), matrix_sdk::Error> {
     let encryption = client.encryption();
     let Err(error) = encryption.bootstrap_cross_signing(None).await else {
         return Ok(());
     };
-    let Some(wanted) = error.as_uiaa_response() else {
+    let (Some(wanted), Some(password)) = (error.as_uiaa_response(), password) else {
         return Err(error);
     };
     let proof = proof(user, password, wanted.session.clone());
@@ -188,13 +189,14 @@ fn not_the_key(error: &RecoveryError) -> AnyError {
 async fn reset(
     client: &Client,
     user: &OwnedUserId,
-    password: &Secret<String>,
+    password: Option<&Secret<String>>,
 ) -> Result<(), AnyError> {
     let Some(handle) = client.encryption().recovery().reset_identity().await? else {
         return Ok(());
     };
     match handle.auth_type() {
         CrossSigningResetAuthType::Uiaa(wanted) => {
+            let password = password.ok_or("the server wants the password for it")?;
             let proof = proof(user, password, wanted.session.clone());
             handle.reset(Some(proof)).await?;
             Ok(())

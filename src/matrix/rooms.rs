@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::events::MessageLikeEventType;
 use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::Notify;
@@ -13,7 +14,8 @@ use tracing::{error, info, warn};
 
 use super::errors::{self, Answer};
 use super::events::{SenderFacts, cut, display_name};
-use super::{Invites, Options, backoff};
+use super::{Options, Pulse, backoff};
+use crate::config::Invites;
 use crate::model::{
     JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
 };
@@ -142,6 +144,11 @@ impl Rooms {
         self.changed.notified().await;
     }
 
+    /// Returns where the server's answers are noted.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.options.pulse
+    }
+
     /// Returns what there is to tell of a room, if it is mapped, usable, and not told before as it is now.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let configured = self.names_of(room.room_id());
@@ -163,17 +170,17 @@ impl Rooms {
             Ok(name) => name.to_string(),
             Err(_) => room.room_id().to_string(),
         };
-        let may_mention_room = room
-            .power_levels_or_default()
-            .await
-            .user_can_trigger_room_notification(room.own_user_id());
+        let levels = room.power_levels_or_default().await;
+        let own = room.own_user_id();
         let now = JoinedRoom {
             room: room.room_id().to_owned(),
             configured,
             name: cut(&name, 256).to_owned(),
             encrypted,
             public: room.is_public().unwrap_or(false),
-            may_mention_room,
+            may_mention_room: levels.user_can_trigger_room_notification(own),
+            may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
+                && levels.user_can_redact_own_event(own),
         };
         let mut announced = lock(&self.announced);
         if announced.get(&now.room) == Some(&now) {
@@ -246,11 +253,9 @@ impl Rooms {
     fn is_listed(&self, inviter: Option<&UserId>) -> bool {
         match &self.options.invites {
             Invites::Mapped | Invites::None => false,
-            Invites::From(people) => inviter.is_some_and(|inviter| {
-                people
-                    .iter()
-                    .any(|pattern| wildmatch::WildMatch::new(pattern).matches(inviter.as_str()))
-            }),
+            Invites::From(people) => {
+                inviter.is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter)))
+            }
         }
     }
 

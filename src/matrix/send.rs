@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use matrix_sdk::ruma::api::client::receipt::create_receipt::v3::ReceiptType;
 use matrix_sdk::ruma::api::client::relations::get_relating_events_with_rel_type_and_event_type as relations;
 use matrix_sdk::ruma::events::TimelineEventType;
+use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::relation::RelationType;
 use matrix_sdk::ruma::{OwnedEventId, TransactionId};
 use matrix_sdk::{Client, Error, Room, RoomState};
@@ -84,6 +86,34 @@ impl Sender {
                 self.find_reaction(&room, target, key).await
             }
             (Err(error), _) => errors::outcome(&error),
+        }
+    }
+
+    /// Marks a room as read up to an event, for everybody to see; with `thread`, the thread of that root.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may or may not have done so; it can be done again.
+    pub async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        let Some(room) = self.room(room) else {
+            return retry("the room is not joined yet");
+        };
+        // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
+        let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
+            ReceiptThread::Thread(root.to_owned())
+        });
+        let attempt = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
+        match timeout(LIMIT, attempt).await {
+            Ok(Ok(())) => RoomOutcome::Sent {
+                event: event.to_owned(),
+            },
+            Ok(Err(error)) => errors::outcome(&error),
+            Err(_) => retry("the homeserver took too long"),
         }
     }
 

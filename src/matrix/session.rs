@@ -20,6 +20,8 @@ use crate::config::Secret;
 pub enum Made {
     /// With the account's password.
     Password,
+    /// With an access token that somebody gave us.
+    AccessToken,
 }
 
 /// A login of the bot: `matrix/session.json`.

@@ -27,7 +27,7 @@ use super::errors;
 use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, backoff};
-use crate::model::{MatrixEvent, OwnedUserId, Timestamp};
+use crate::model::{MatrixEvent, OwnedUserId, Timestamp, UndecryptableEvent};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -66,12 +66,13 @@ impl<'a> Sync<'a> {
         rooms: &'a Rooms,
         own: OwnedUserId,
         position: Option<String>,
+        kept: Vec<UndecryptableEvent>,
         batches: mpsc::Sender<Batch>,
     ) -> Self {
         Self {
             client,
             rooms,
-            reader: Reader::new(rooms, own, position.is_none().then(Timestamp::now)),
+            reader: Reader::new(rooms, own, position.is_none().then(Timestamp::now), kept),
             batches,
             position,
             handed_over: None,
@@ -90,6 +91,8 @@ impl<'a> Sync<'a> {
         let mut last = String::new();
 
         self.announce().await?;
+        // A key that came just before the last stop opens what was kept then.
+        self.try_late(None).await?;
         loop {
             let asked = Instant::now();
             let answer = tokio::select! {
@@ -115,6 +118,7 @@ impl<'a> Sync<'a> {
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
                     let error = errors::sentence(&error);
+                    self.rooms.pulse().failed(&error);
                     let delay_ms = pause.as_millis();
                     if reachable == Some(false) {
                         debug!(error, delay_ms, "sync failed");
@@ -134,6 +138,7 @@ impl<'a> Sync<'a> {
                     continue;
                 }
             };
+            self.rooms.pulse().answered();
             if reachable != Some(true) {
                 info!("connected to the homeserver");
                 reachable = Some(true);
@@ -189,15 +194,28 @@ impl<'a> Sync<'a> {
 
     async fn do_meanwhile(&mut self, what: Meanwhile) -> Result<(), MatrixError> {
         match what {
-            Meanwhile::RoomsChanged => self.announce().await,
-            Meanwhile::Keys(keys) => {
-                let events = self.reader.read_late(keys).await;
-                match self.position.clone() {
-                    Some(position) if !events.is_empty() => self.hand_over(events, position).await,
-                    Some(_) | None => Ok(()),
-                }
+            Meanwhile::RoomsChanged => {
+                self.announce().await?;
+                self.try_late(None).await
             }
+            Meanwhile::Keys(keys) => self.try_late(keys.as_deref()).await,
         }
+    }
+
+    /// Hands over what waited for these keys; without keys, all that waited is tried.
+    async fn try_late(&mut self, keys: Option<&[RoomKeyInfo]>) -> Result<(), MatrixError> {
+        // Before the first answer of a first run there is no position to hand over with.
+        let Some(position) = self.position.clone() else {
+            return Ok(());
+        };
+        if !self.reader.waits_for_keys() {
+            return Ok(());
+        }
+        let events = self.reader.read_late(keys).await;
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.hand_over(events, position).await
     }
 
     async fn keys(&self) -> Keys {
@@ -230,6 +248,11 @@ impl<'a> Sync<'a> {
             };
             if has_state(update) || !self.rooms.is_synced(id) {
                 events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            }
+            // What the room was like when we joined is no news.
+            if self.rooms.is_synced(id) {
+                let (State::Before(state) | State::After(state)) = &update.state;
+                events.extend(self.reader.bans(&room, state));
             }
             let gap = update.timeline.limited && !behind;
             if gap && !self.reader.shows_join(&update.timeline.events) {

@@ -131,6 +131,8 @@ pub struct JoinedRoom {
     pub public: bool,
     /// The bot may mention everyone in it.
     pub may_mention_room: bool,
+    /// The bot may react in it, and take its reactions back.
+    pub may_react: bool,
 }
 
 /// Something that happened in a mapped room.
@@ -163,6 +165,8 @@ pub enum MatrixEvent {
         event: OwnedEventId,
         /// Its sender.
         sender: OwnedUserId,
+        /// The sender's power level in the room.
+        sender_power: i64,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
         /// The session whose key is missing.

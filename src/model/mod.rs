@@ -5,6 +5,7 @@
 
 mod event;
 mod ids;
+mod late;
 mod message;
 mod retry;
 mod time;
@@ -19,6 +20,7 @@ pub use ids::{
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
     RoomOrAliasId, TransactionId, UserId, waiting_event,
 };
+pub use late::UndecryptableEvent;
 pub use message::{
     Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
     RoomContent, RoomMessage,

@@ -10,6 +10,7 @@ mod captures;
 pub mod codec;
 mod connection;
 mod handshake;
+mod link;
 mod moment;
 mod nodedb;
 mod pacer;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
@@ -37,12 +38,14 @@ use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
 pub use connection::{Connection, ConnectionError, Wire};
+pub use link::{Link, LinkState};
 pub use moment::Moment;
 pub use nodedb::{News, NodeDb};
 pub use pacer::{Pacer, Submission};
 pub use session::{Output, Session, SessionOptions, disconnect};
 
 use codec::Item;
+use link::LinkNotes;
 use reconnect::Reconnect;
 
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
@@ -149,6 +152,7 @@ pub struct Radio {
     withdraw: mpsc::Sender<OutboxId>,
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
+    link: LinkNotes,
     clock: Clock,
 }
 
@@ -214,6 +218,7 @@ impl Radio {
             withdraw,
             withdrawals,
             told_cause: None,
+            link: LinkNotes::default(),
         }
     }
 
@@ -222,6 +227,12 @@ impl Radio {
     #[must_use]
     pub fn withdrawals(&self) -> mpsc::Sender<OutboxId> {
         self.withdraw.clone()
+    }
+
+    /// Returns where to look how the link stands.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.watch()
     }
 
     /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens.
@@ -242,6 +253,7 @@ impl Radio {
             stop,
         };
         loop {
+            self.link.step(LinkState::Connecting);
             let connected = tokio::select! {
                 () = ends.stop.cancelled() => return Ok(()),
                 connected = self.wire.connect() => connected,
@@ -249,6 +261,7 @@ impl Radio {
             let end = match connected {
                 Ok(connection) => {
                     debug!("connected to the radio, asking for its configuration");
+                    self.link.step(LinkState::Configuring);
                     self.serve(connection, &mut ends).await
                 }
                 Err(error) => End::Lost(with_causes(&error)),
@@ -279,6 +292,7 @@ impl Radio {
         } else {
             cause
         };
+        self.link.lost(&cause);
         if news {
             warn!(cause, delay_ms, "no link to the radio, trying again");
             ends.tell(Event::Radio(RadioEvent::Lost {
@@ -458,6 +472,7 @@ impl Radio {
                         self.pacer.on_ready(profile.own.num, may_transmit);
                         self.reconnect.on_ready(Instant::now().into_std());
                         self.told_cause = None;
+                        self.link.step(LinkState::Ready);
                         info!(
                             node = %profile.own.num,
                             firmware = %profile.firmware,
@@ -468,6 +483,8 @@ impl Radio {
                     ends.tell(Event::Radio(event)).await?;
                 }
                 Output::Restarted { cause } => {
+                    self.link.lost(cause);
+                    self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
                     self.pacer.on_lost();

@@ -17,6 +17,7 @@ pub(super) struct Condition {
     pub(super) duty_cycle: bool,
     pub(super) slow_config: Duration,
     pub(super) never_complete: bool,
+    pub(super) cached: bool,
     pub(super) unnoticed_close: bool,
     pub(super) slow_reads: bool,
     pub(super) no_telemetry: bool,
@@ -29,6 +30,7 @@ pub(super) struct Refusals {
     pub(super) error: u32,
     pub(super) count: u32,
     pub(super) nak: bool,
+    pub(super) skip: u32,
 }
 
 impl Machine {
@@ -43,11 +45,17 @@ impl Machine {
                 self.faults.direct_answer = *answer;
                 self.faults.direct_error = *error;
             }
-            Fault::Refuse { error, count, nak } => {
+            Fault::Refuse {
+                error,
+                count,
+                nak,
+                skip,
+            } => {
                 self.faults.refuse = Some(Refusals {
                     error: *error,
                     count: *count,
                     nak: *nak,
+                    skip: *skip,
                 });
             }
             Fault::Silent { count, lost: false } => self.faults.silent = *count,
@@ -57,6 +65,7 @@ impl Machine {
             Fault::DutyCycle { on } => self.faults.duty_cycle = *on,
             Fault::SlowConfig { ms } => self.faults.slow_config = Duration::from_millis(*ms),
             Fault::NeverComplete { on } => self.faults.never_complete = *on,
+            Fault::Cached { on } => self.faults.cached = *on,
             Fault::UnnoticedClose { on } => self.faults.unnoticed_close = *on,
             Fault::SlowReads { on } => self.faults.slow_reads = *on,
             Fault::Queue { capacity } => self.queues.set_capacity(*capacity),

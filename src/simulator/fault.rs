@@ -93,6 +93,9 @@ pub enum Fault {
         /// With a routing packet; without one there is only the queue status.
         #[serde(default = "yes")]
         nak: bool,
+        /// So many pass before.
+        #[serde(default)]
+        skip: u32,
     },
     /// The next packets get no answer.
     Silent {
@@ -128,6 +131,13 @@ pub enum Fault {
     },
     /// The configuration's closing frame does not come.
     NeverComplete {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
+    /// and status, as ordinary packets with their old ids and times.
+    Cached {
         /// Whether.
         #[serde(default = "yes")]
         on: bool,
@@ -251,6 +261,7 @@ mod tests {
             error: 7,
             count: 1,
             nak: true,
+            skip: 0,
         };
         assert_eq!(fault(r#"{"fault": "refuse", "error": 7}"#), refuse);
         let frame = Fault::Frame {

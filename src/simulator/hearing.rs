@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::model::NodeNum;
 use crate::radio::proto::{
-    Data, MeshPacket, Message, PortNum, User,
+    Data, MeshPacket, Message, PortNum, StoreAndForward, User,
     mesh_packet::{PayloadVariant, Priority, TransportMechanism},
+    store_and_forward,
 };
 
 use super::air::HOP_LIMIT;
@@ -106,8 +107,13 @@ impl Machine {
         if heard.to != NodeNum::BROADCAST && !to_us {
             return;
         }
+        let (port, payload) = if say.stored {
+            (PortNum::StoreForwardApp, told_again(payload, to_us))
+        } else {
+            (PortNum::TextMessageApp, payload)
+        };
         let data = Data {
-            portnum: say.port.unwrap_or(i32::from(PortNum::TextMessageApp)),
+            portnum: say.port.unwrap_or(i32::from(port)),
             payload,
             reply_id: say.reply_id.unwrap_or(0),
             emoji: say.emoji,
@@ -116,6 +122,10 @@ impl Machine {
         };
         let mut packet = self.envelope(heard);
         packet.id = id;
+        packet.rx_time = say.rx_time.unwrap_or(0);
+        if say.stored {
+            packet.to = self.mesh.own.num.0;
+        }
         if say.encrypted {
             // As good as any cipher text: the client has no key either.
             packet.channel = FOREIGN_CHANNEL_HASH;
@@ -128,7 +138,8 @@ impl Machine {
         } else {
             packet.payload_variant = Some(PayloadVariant::Decoded(data));
         }
-        if to_us && heard.from != self.mesh.own.num {
+        // The server does not have the author's key, so it tells everything on the channel.
+        if to_us && heard.from != self.mesh.own.num && !say.stored {
             let key = self
                 .mesh
                 .node(heard.from)
@@ -191,6 +202,20 @@ struct Heard<'a> {
     hops: u8,
     snr: f32,
     say: &'a Say,
+}
+
+/// Returns what a store-and-forward server makes of a text; it says which ones were for one node alone.
+fn told_again(text: Vec<u8>, direct: bool) -> Vec<u8> {
+    let kind = if direct {
+        store_and_forward::RequestResponse::RouterTextDirect
+    } else {
+        store_and_forward::RequestResponse::RouterTextBroadcast
+    };
+    StoreAndForward {
+        rr: i32::from(kind),
+        variant: Some(store_and_forward::Variant::Text(text)),
+    }
+    .encode_to_vec()
 }
 
 /// Returns the packet's payload; `None` if the line only names a node.
@@ -257,6 +282,31 @@ mod tests {
         let packet = one(&frames);
         assert!(packet.pki_encrypted);
         assert_eq!((packet.channel, packet.public_key.len()), (0, 32));
+    }
+
+    #[test]
+    fn what_a_server_tells_again_keeps_author_id_channel_and_time() {
+        let mut harness = Harness::live(3);
+        let frames = harness
+            .hear(r#"{"text": "old", "channel": 1, "id": 9, "stored": true, "rx_time": 77}"#);
+        let packet = one(&frames);
+        assert_eq!(
+            (packet.from, packet.to),
+            (harness.neighbour(0), harness.own())
+        );
+        assert_eq!((packet.id, packet.channel, packet.rx_time), (9, 1, 77));
+        assert!(!packet.pki_encrypted);
+        let data = content(packet);
+        assert_eq!(data.portnum, i32::from(PortNum::StoreForwardApp));
+        let told = StoreAndForward::decode(data.payload.as_slice()).unwrap();
+        assert_eq!(
+            told.variant,
+            Some(store_and_forward::Variant::Text(b"old".to_vec()))
+        );
+        assert_eq!(
+            told.rr,
+            i32::from(store_and_forward::RequestResponse::RouterTextBroadcast)
+        );
     }
 
     #[test]

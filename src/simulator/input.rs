@@ -62,6 +62,11 @@ pub struct Say {
     pub name: Option<String>,
     /// The node's short name from now on; told to the radio first.
     pub short: Option<String>,
+    /// When the radio heard it, in Unix seconds; absent: now, by the radio's clock.
+    pub rx_time: Option<u32>,
+    /// A store-and-forward server tells it again, to the radio alone.
+    #[serde(default)]
+    pub stored: bool,
     /// The radio has no key for it: the client gets it encrypted.
     #[serde(default)]
     pub encrypted: bool,

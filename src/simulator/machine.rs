@@ -140,7 +140,9 @@ impl Machine {
 
     /// Likewise, but an id of 0 stays.
     pub(super) fn push_packet_as_it_is(&mut self, mut packet: MeshPacket, now: Instant) {
-        packet.rx_time = self.radio_time(now);
+        if packet.rx_time == 0 {
+            packet.rx_time = self.radio_time(now);
+        }
         if self.session.is_none() && self.writes_are_lost {
             return;
         }
@@ -298,6 +300,11 @@ impl Machine {
         if let ToClient::ConfigCompleteId(_) = frame {
             session.phase = Phase::Live;
             self.report(Report::Client(Connection::Configured));
+            if self.faults.cached {
+                for packet in packets::cached(&self.mesh) {
+                    self.push_packet(packet, now);
+                }
+            }
         }
         Some(frame)
     }

@@ -2,12 +2,14 @@
 
 use crate::model::NodeNum;
 use crate::radio::proto::{
-    Data, DeviceMetrics, LocalStats, MeshPacket, Message, PortNum, Routing, Telemetry,
+    Data, DeviceMetrics, LocalStats, MeshPacket, Message, PortNum, Position, Routing,
+    StatusMessage, Telemetry,
     mesh_packet::{PayloadVariant, Priority, TransportMechanism},
     routing, telemetry,
 };
 
 use super::air::HOP_LIMIT;
+use super::mesh::Mesh;
 
 /// Returns the routing packet with which the radio itself answers a packet of its client: `error` 0 for an
 /// acknowledgement, else a `Routing.Error`.
@@ -59,6 +61,37 @@ pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
         })),
         ..MeshPacket::default()
     }
+}
+
+/// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
+pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
+    let position = Position {
+        latitude_i: Some(470_000_000),
+        longitude_i: Some(110_000_000),
+        ..Position::default()
+    }
+    .encode_to_vec();
+    let status = StatusMessage {
+        status: "at home".to_owned(),
+    }
+    .encode_to_vec();
+    let kinds = [
+        (PortNum::PositionApp, position),
+        (PortNum::TelemetryApp, device_metrics(0, 60, 5)),
+        (PortNum::NodeStatusApp, status),
+    ];
+    let known = mesh.nodes.iter().filter(|node| node.user.is_some());
+    known
+        .flat_map(|node| {
+            (1_u32..).zip(&kinds).map(|(number, (port, payload))| {
+                let mut packet = own_broadcast(node.num, *port, payload.clone());
+                packet.id = node.num.0 ^ number;
+                packet.rx_time = node.last_heard;
+                packet.rx_snr = node.snr;
+                packet
+            })
+        })
+        .collect()
 }
 
 /// Returns the payload of the radio's own device telemetry.

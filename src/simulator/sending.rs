@@ -158,6 +158,7 @@ impl Machine {
     /// Returns why the packet cannot be sent, if so; the order of the checks is the firmware's.
     fn refusal(&mut self, packet: &MeshPacket, data: &Data) -> Option<Refusal> {
         if let Some(refuse) = &mut self.faults.refuse
+            && !take_one(&mut refuse.skip)
             && take_one(&mut refuse.count)
         {
             return Some(Refusal {
@@ -201,8 +202,10 @@ impl Machine {
         now: Instant,
     ) {
         if status_told {
+            // The rate limit looks like success until its routing packet comes.
+            let limited = refusal.number == error_number(Error::RateLimitExceeded);
             let res = i32::try_from(refusal.number).unwrap_or(i32::MAX);
-            self.push_status(res, packet.id);
+            self.push_status(if limited { 0 } else { res }, packet.id);
         }
         if refusal.duty_cycle {
             let text = "Duty cycle limit exceeded. You can send again in 12 mins";

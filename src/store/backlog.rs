@@ -365,7 +365,7 @@ mod tests {
 
     /// Has the radio take the next packet; returns its text.
     fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
-        let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, SPACING, now)? else {
+        let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
             return Ok(None);
         };
         assert!(submitted(tx, row.id, now)?);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        outbox_mesh::next_due(tx, CHANNEL, Lane::Message, SPACING, now)
+        outbox_mesh::next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
     }
 
     #[test]
@@ -446,7 +446,8 @@ mod tests {
             late(tx, ROOM, "old")?;
             late(tx, ROOM, "old too")?;
             let row =
-                outbox_mesh::next(tx, CHANNEL, Lane::Message, SPACING, later(COMPLETE))?.unwrap();
+                outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(COMPLETE))?
+                    .unwrap();
             submitted(tx, row.id, later(COMPLETE))?;
             accept(tx, ROOM, "new", NOON, 1)?;
             let again = retry(tx, row.id, row.packet, later(300), true, "duty cycle")?;

@@ -20,6 +20,12 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
+    /// The file was taken away while it was in use; what is written to it now would be lost.
+    #[error("the database `{path}` is gone")]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The file is somebody else's; it was only looked at.
     #[error("`{path}` is not a database of the relay (application id {found:#010x})")]
     Foreign {
@@ -80,7 +86,11 @@ impl StoreError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Full(_) | Self::Busy(_) | Self::Disk(_) | Self::Open { .. } => Retry::Later,
+            Self::Full(_)
+            | Self::Busy(_)
+            | Self::Disk(_)
+            | Self::Open { .. }
+            | Self::Gone { .. } => Retry::Later,
             Self::Foreign { .. }
             | Self::NotDatabase { .. }
             | Self::Newer { .. }
@@ -93,6 +103,26 @@ impl StoreError {
         }
     }
 
+    /// Returns whether it passes without a person doing something to the database itself: there is room on the disk
+    /// again, the other program is done.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::Busy(_) | Self::Disk(_) => true,
+            Self::Open { .. }
+            | Self::Gone { .. }
+            | Self::Foreign { .. }
+            | Self::NotDatabase { .. }
+            | Self::Newer { .. }
+            | Self::Damaged(_)
+            | Self::ReadOnly(_)
+            | Self::Unreadable(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_) => false,
+        }
+    }
+
     /// Returns what a person can do about it, if we know.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -100,6 +130,9 @@ impl StoreError {
             Self::Open { .. } => {
                 Some("check that the directory exists and belongs to the relay's user")
             }
+            Self::Gone { .. } => Some(
+                "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again",
+            ),
             Self::Foreign { .. } | Self::NotDatabase { .. } => {
                 Some("name another file in `database.path`; this one is left as it is")
             }

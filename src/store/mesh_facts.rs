@@ -167,6 +167,24 @@ pub fn submitted_of(
     )
 }
 
+/// Returns the rows of a person in a room that the radio was asked to take and that it has not answered yet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn submitted_by(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    sender: &UserId,
+) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox
+         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 1",
+        (room.as_str(), sender.as_str()),
+        |row| row.get(0),
+    )
+}
+
 /// Returns from whom in which room something waits for the mesh.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
-    Ended, adopt_radio, expire, next_expiry, overdue, refit, rewrite, withdraw, withdraw_sender,
+    Ended, adopt_radio, expire, next_expiry, overdue, rewrite, withdraw, withdraw_sender,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.

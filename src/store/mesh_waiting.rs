@@ -1,6 +1,6 @@
 //! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
 
-use super::outbox_mesh::{Source, free_packet_id, own_packet, payload_columns, read_source};
+use super::outbox_mesh::{Source, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
 use crate::model::{EventId, Lane, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
 
@@ -107,91 +107,6 @@ pub(super) fn packets_of(tx: &Tx<'_>, first: OutboxId) -> Result<Vec<String>, St
         [first],
         |row| row.get(0),
     )
-}
-
-/// Gives a message, of which nothing was tried, these texts for its packets, one or more. Their number may change: the
-/// message keeps its place, its pairs follow. Returns false, and changes nothing, if the radio may know a packet of it
-/// already. `first` is the row of its first part.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn refit(
-    tx: &Tx<'_>,
-    first: OutboxId,
-    packets: &[String],
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let rows: Vec<(OutboxId, bool)> = tx.all(
-        "SELECT id, part + 1 <= parts AND state = 0 AND tried = 0 AND attempts = 0 AND tapback = 0
-         FROM mesh_outbox WHERE message = ?1 AND state <= 1 ORDER BY part",
-        [first],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let begins = rows.first().is_some_and(|(id, _)| *id == first);
-    let whole = tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND parts = ?2",
-        (first, rows.len()),
-    )?;
-    if packets.is_empty() || !begins || !whole || rows.iter().any(|(_, untouched)| !untouched) {
-        return Ok(false);
-    }
-    let parts = u8::try_from(packets.len()).unwrap_or(u8::MAX);
-    for (part, text) in (0_u8..).zip(packets) {
-        match rows.get(usize::from(part)) {
-            Some((id, _)) => {
-                tx.execute("UPDATE mesh_outbox SET text = ?2 WHERE id = ?1", (id, text))?;
-            }
-            None => add_part(tx, first, part, text, now)?,
-        }
-    }
-    for (id, _) in rows.iter().skip(packets.len()) {
-        tx.execute("DELETE FROM message_pair WHERE mesh_outbox = ?1", [id])?;
-        tx.execute("DELETE FROM mesh_outbox WHERE id = ?1", [id])?;
-    }
-    tx.execute(
-        "UPDATE mesh_outbox SET parts = ?2 WHERE message = ?1 AND state <= 1",
-        (first, parts),
-    )?;
-    Ok(true)
-}
-
-/// Adds a part to a message: all as its first one, but for the relation.
-fn add_part(
-    tx: &Tx<'_>,
-    first: OutboxId,
-    part: u8,
-    text: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let radio: Option<NodeNum> = tx.first(
-        "SELECT radio FROM mesh_outbox WHERE id = ?1",
-        [first],
-        |row| row.get(0),
-    )?;
-    let radio = radio.unwrap_or(super::outbox_mesh::UNKNOWN_RADIO);
-    let packet = free_packet_id(tx, radio)?;
-    let id = tx.insert(
-        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
-             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
-             source_text, alert, accepted_at, active_at, backlog)
-         SELECT message, ?2, parts, radio, target_kind, target, lane, 0,
-             ?3, NULL, ?4, not_before, expires, room, event, thread, sender, sent_at,
-             source_text, alert, accepted_at, active_at, backlog
-         FROM mesh_outbox WHERE id = ?1",
-        (first, part, text, packet),
-    )?;
-    let id = OutboxId(id);
-    own_packet(tx, radio, packet, id, now)?;
-    tx.execute(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
-             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, ?2, target_kind, target, room, event,
-             thread, author, text, alert, ?3, at, room_outbox, ?4
-         FROM message_pair WHERE mesh_outbox = ?1 LIMIT 1",
-        (first, packet, part, id),
-    )?;
-    Ok(())
 }
 
 /// Ends what waits and is worthless now. Returns it, oldest first.
@@ -434,68 +349,6 @@ mod tests {
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!(pairs[0].sender, RADIO);
             assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_message_that_is_fitted_anew_keeps_its_place_and_its_pairs() {
-        on_empty(|tx| {
-            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["whole"], NOW)?[0];
-            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
-            let parts = ["1/3", "2/3", "3/3"].map(str::to_owned);
-            assert!(refit(tx, id, &parts, NOON)?);
-            let mut sent = Vec::new();
-            while let Some(row) = submit_next(tx, NOON)? {
-                crate::store::mesh_report::accepted(tx, row.id, NOON)?;
-                sent.push((row.message.payload, row.part));
-            }
-            let expected = [
-                ("1/3", (0, 3)),
-                ("2/3", (1, 3)),
-                ("3/3", (2, 3)),
-                ("next", (0, 1)),
-            ];
-            assert_eq!(sent, expected.map(|(text, part)| (payload(text), part)));
-            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
-            assert_eq!(pairs.len(), 3);
-            assert!(
-                pairs
-                    .iter()
-                    .any(|pair| pair.packet == packet && pair.part == 0)
-            );
-            for pair in pairs {
-                assert!(message_map::is_own_packet(tx, RADIO, pair.packet)?);
-            }
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_message_can_be_fitted_into_fewer_packets() {
-        on_empty(|tx| {
-            let rows = accept_for_mesh(tx, "$one:example.org", &["1/3", "2/3", "3/3"], NOW)?;
-            assert!(refit(tx, rows[0].0, &["whole".to_owned()], NOON)?);
-            assert_eq!(submit_next(tx, NOON)?.unwrap().part, (0, 1));
-            assert_eq!(submit_next(tx, NOON)?, None);
-            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
-            assert_eq!(pairs.len(), 1);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_message_that_the_radio_may_know_is_not_fitted_anew() {
-        on_empty(|tx| {
-            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
-            let anew = ["other".to_owned()];
-            assert!(!refit(tx, rows[1].0, &anew, NOON)?, "not its first part");
-            assert!(!refit(tx, rows[0].0, &[], NOON)?);
-            submitted(tx, rows[0].0, NOON)?;
-            assert!(!refit(tx, rows[0].0, &anew, NOON)?);
-            retry(tx, rows[0].0, rows[0].1, NOON, false, "link lost")?;
-            assert!(!refit(tx, rows[0].0, &anew, NOON)?);
-            assert_eq!(packets_of(tx, rows[0].0)?, ["1/2", "2/2"]);
             Ok(())
         });
     }

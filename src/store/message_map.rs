@@ -49,6 +49,28 @@ pub fn by_packet(
     )
 }
 
+/// Notes that a row for the mesh stands for another event of its room too: one more picture in its note.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn stands_too(
+    tx: &Tx<'_>,
+    outbox: OutboxId,
+    event: &EventId,
+    thread: Option<&EventId>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
+             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, packet, target_kind, target, room, ?2, ?3, author, text,
+             alert, part, at, room_outbox, mesh_outbox
+         FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id LIMIT 1",
+        (outbox, event.as_str(), thread.map(EventId::as_str)),
+    )?;
+    Ok(())
+}
+
 /// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
 ///
 /// # Errors
@@ -158,6 +180,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 mod tests {
     use super::*;
     use crate::model::{ChannelIndex, Lane, RadioPayload};
+    use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh::{self, NewMeshMessage};
     use crate::store::outbox_room;
     use crate::store::samples::*;
@@ -209,6 +232,25 @@ mod tests {
                 .map(|pair| pair.text)
                 .collect();
             assert_eq!(texts, ["second", "first", "another mesh"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_stands_for_several_events_is_found_by_each_and_under_each_id() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["[image]"], NOW)?[0];
+            for other in ["$two:example.org", "$three:example.org"] {
+                stands_too(tx, id, &event(other), None)?;
+            }
+            submitted(tx, id, NOON)?;
+            retry(tx, id, packet, NOON, true, "the queue is full")?;
+            for name in ["$one:example.org", "$two:example.org", "$three:example.org"] {
+                assert_eq!(by_event(tx, &event(name))?.len(), 2, "{name}");
+            }
+            let pairs = by_packet(tx, RADIO, CHANNEL, packet)?;
+            assert_eq!(pairs[0].event, Some(event("$three:example.org")));
+            assert_eq!(pairs.len(), 3);
             Ok(())
         });
     }

@@ -10,6 +10,7 @@ const MESHNET: &str = "meshnet";
 const OWN_RADIO: &str = "own_radio";
 const RADIO_AWAY: &str = "radio_away_since";
 const LAST_ACCEPTANCE: &str = "last_acceptance";
+const PROBED: &str = "probed";
 
 /// Returns up to where the account's events were accepted; `None` before the first sync.
 ///
@@ -82,6 +83,11 @@ pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
 /// When the database fails.
 pub(super) fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     set(tx, LAST_ACCEPTANCE, &at.to_string())
+}
+
+/// Notes that somebody looked whether the database can be written.
+pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    set(tx, PROBED, &now.to_string())
 }
 
 /// Returns since when nothing reaches the radio; `None` while it can be reached.

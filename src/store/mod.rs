@@ -7,8 +7,11 @@
 pub mod backlog;
 mod columns;
 pub mod direct;
+pub mod edits;
 mod error;
+pub mod feedback;
 mod file;
+pub mod late;
 mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;
@@ -19,34 +22,39 @@ pub mod nodes;
 pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
+pub mod receipts;
 pub mod retention;
 mod room_content;
 #[cfg(test)]
 mod samples;
 pub mod seen;
+pub mod summary;
 mod thread;
 pub mod told;
 mod workers;
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
     TransactionBehavior,
 };
+use tracing::warn;
 
 use crate::config;
+use crate::model::Timestamp;
 
-use file::Found;
+use file::{Found, Identity};
 
 pub use error::StoreError;
 pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
 pub use workers::{Aged, MeshPace, NextMesh};
 
-/// Marks the file as ours: `RLAY`.
-pub const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
+/// Marks the file as ours.
+const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
 
 /// The schema's versions, oldest first; `user_version` counts those that a file has seen.
 const MIGRATIONS: &[&str] = &[
@@ -68,6 +76,17 @@ pub struct Store {
     connection: Connection,
     /// Commits do not wait for the disk just now.
     relaxed: bool,
+    /// The file; `None`: in memory.
+    file: Option<Opened>,
+}
+
+/// The file of an open database.
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    identity: Identity,
+    /// The disk failed under it: what is open may be of no use any more.
+    doubtful: bool,
 }
 
 impl Store {
@@ -77,10 +96,7 @@ impl Store {
     ///
     /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let open_error = |cause| StoreError::Open {
-            path: path.to_owned(),
-            cause,
-        };
+        let open_error = |cause| open_error(path, cause);
         let newer = |found| StoreError::Newer {
             path: path.to_owned(),
             found,
@@ -113,6 +129,10 @@ impl Store {
             }
         };
         file::narrow_mode(path);
+        let gone = || StoreError::Gone {
+            path: path.to_owned(),
+        };
+        let identity = file::identity(path).map_err(open_error)?.ok_or_else(gone)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_LIMIT)?;
@@ -126,7 +146,12 @@ impl Store {
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         connection.pragma_update(None, "journal_mode", "wal")?;
-        Self::prepare(connection)
+        let file = Opened {
+            path: path.to_owned(),
+            identity,
+            doubtful: false,
+        };
+        Self::prepare(connection, Some(file))
     }
 
     /// Makes an empty database in memory, for tests.
@@ -135,10 +160,10 @@ impl Store {
     ///
     /// When there is no memory.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?)
+        Self::prepare(Connection::open_in_memory()?, None)
     }
 
-    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+    fn prepare(mut connection: Connection, file: Option<Opened>) -> Result<Self, StoreError> {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -146,6 +171,7 @@ impl Store {
         Ok(Self {
             connection,
             relaxed: false,
+            file,
         })
     }
 
@@ -159,8 +185,10 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.wait_for_disk(true)?;
-        self.commit(work)
+        self.in_place(|store| {
+            store.wait_for_disk(true)?;
+            store.commit(work)
+        })
     }
 
     /// Runs `work` in one transaction whose commit does not wait for the disk: it survives the end of this process, but
@@ -169,8 +197,40 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.wait_for_disk(false)?;
-        self.commit(work)
+        self.in_place(|store| {
+            store.wait_for_disk(false)?;
+            store.commit(work)
+        })
+    }
+
+    /// Does `work` on the file that has the database's name. SQLite goes on writing to a file that was deleted or whose
+    /// disk was taken away, and all of it is lost: so what was moved away is missed, and what was put back is opened again.
+    fn in_place<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(file) = &self.file else {
+            return work(self);
+        };
+        let now = file::identity(&file.path).map_err(|cause| open_error(&file.path, cause))?;
+        let is_same = match now {
+            Some(now) => now == file.identity,
+            None => {
+                return Err(StoreError::Gone {
+                    path: file.path.clone(),
+                });
+            }
+        };
+        if !is_same || file.doubtful {
+            let path = file.path.clone();
+            *self = Self::open(&path)?;
+            warn!(path = %path.display(), "the database was opened again, after its file or its disk had failed or was replaced");
+        }
+        let done = work(self);
+        if let (Err(StoreError::Disk(_)), Some(file)) = (&done, &mut self.file) {
+            file.doubtful = true;
+        }
+        done
     }
 
     fn commit<T>(
@@ -185,6 +245,32 @@ impl Store {
         })?;
         transaction.commit()?;
         Ok(result)
+    }
+
+    /// Runs `work`, which only reads, on one consistent state of the tables.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`.
+    pub fn read<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.in_place(|store| {
+            let transaction = store.connection.transaction()?;
+            work(&Tx {
+                connection: &transaction,
+            })
+        })
+    }
+
+    /// Writes a few bytes, to find out whether that works.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.note(|tx| meta::set_probed(tx, now))
     }
 
     fn wait_for_disk(&mut self, wait: bool) -> Result<(), StoreError> {
@@ -253,6 +339,13 @@ impl Tx<'_> {
             .statement(sql)?
             .query_row(parameters, |row| row.get(0))?;
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn open_error(path: &Path, cause: io::Error) -> StoreError {
+    StoreError::Open {
+        path: path.to_owned(),
+        cause,
     }
 }
 

@@ -21,8 +21,8 @@ use crate::model::{
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_of,
-    tapbacks, waiting, waiting_of_room, waiting_senders,
+    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_by,
+    submitted_of, tapbacks, waiting, waiting_of_room, waiting_senders,
 };
 
 /// A message for the mesh that is to be accepted.
@@ -391,7 +391,8 @@ mod tests {
     }
 
     fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
-        Ok(next(tx, CHANNEL, Lane::Message, SPACING, now)?.map(|row| text_of(&row).to_owned()))
+        Ok(next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?
+            .map(|row| text_of(&row).to_owned()))
     }
 
     #[test]
@@ -414,7 +415,7 @@ mod tests {
                 accepted_at: NOON,
             };
             assert_eq!(
-                next(tx, CHANNEL, Lane::Message, SPACING, NOON)?,
+                next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
                 Some(expected)
             );
             assert_ne!(rows[0].1, PacketId::NONE);
@@ -446,7 +447,7 @@ mod tests {
                 insert(tx, &message, NOON)?;
             }
             for (destination, lane) in all {
-                let row = next(tx, destination, lane, SPACING, NOON)?.unwrap();
+                let row = next(tx, destination, lane, BACKLOG_SPACING, NOON)?.unwrap();
                 assert_eq!(text_of(&row), format!("{destination} {lane:?}"));
                 assert_eq!(row.source, None);
             }
@@ -467,13 +468,13 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["later"], waits)?;
             assert_eq!(next_text(tx, NOON)?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
                 Some(later(10))
             );
             accept_for_mesh(tx, "$two:example.org", &["now"], NOW)?;
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
                 Some(NOON)
             );
             assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
@@ -490,7 +491,7 @@ mod tests {
             retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
             assert_eq!(next_text(tx, later(1))?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, later(1))?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(1))?,
                 Some(later(2))
             );
             assert_eq!(next_text(tx, later(2))?.as_deref(), Some("first"));
@@ -505,7 +506,10 @@ mod tests {
             let first = submit_next(tx, NOON)?.unwrap();
             assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
             assert_eq!(next_text(tx, NOON)?, None);
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, SPACING, NOON)?, None);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                None
+            );
             accepted(tx, rows[0].0, NOON)?;
             let second = submit_next(tx, NOON)?.unwrap();
             assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
@@ -519,7 +523,7 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?;
             assert_eq!(next_text(tx, NOW.expires)?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, NOW.expires)?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOW.expires)?,
                 None
             );
             Ok(())
@@ -536,7 +540,7 @@ mod tests {
             };
             accept_for_mesh(tx, "$one:example.org", &["hello"], when)?;
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
                 Some(NOON)
             );
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("hello"));
@@ -553,7 +557,7 @@ mod tests {
             assert_eq!(next_text(tx, NOON)?, None);
             let back = NOON - Duration::from_mins(30);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, SPACING, back)?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, back)?,
                 Some(back)
             );
             assert_eq!(next_text(tx, back)?.as_deref(), Some("first"));
@@ -629,7 +633,7 @@ mod tests {
             let again = submit_next(tx, NOON)?.unwrap();
             assert_ne!(again.packet, first[0].1);
             accepted(tx, again.id, NOON)?;
-            let row = next(tx, CHANNEL, Lane::Message, SPACING, NOON)?.unwrap();
+            let row = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?.unwrap();
             assert_eq!(
                 row.message.payload,
                 RadioPayload::Text {
@@ -695,8 +699,8 @@ mod tests {
                     let mut failures = failures.into_iter();
                     let mut now = NOON;
                     loop {
-                        let Some(row) = next(tx, CHANNEL, Lane::Message, SPACING, now)? else {
-                            match next_due(tx, CHANNEL, Lane::Message, SPACING, now)? {
+                        let Some(row) = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
+                            match next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? {
                                 Some(due) => now = due,
                                 None => break,
                             }

@@ -216,6 +216,15 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<RoomWaiting>, StoreError> {
     )
 }
 
+/// Returns how many rows wait, for all rooms together.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
+    tx.count("SELECT COUNT(*) FROM room_outbox", ())
+}
+
 /// Moves everything that waits for an alias, and the message map, to the room that a server named for it. Their
 /// order with what waits for the room already is the order in which they were accepted.
 ///

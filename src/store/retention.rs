@@ -69,6 +69,27 @@ pub fn prune(
             (before, BATCH),
         )?,
         tx.execute(
+            "DELETE FROM feedback WHERE event IN (
+                 SELECT event FROM feedback WHERE at < ?1
+                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
+                         WHERE mesh_outbox.event = feedback.event AND state <= 1)
+                 LIMIT ?2)",
+            (before, BATCH),
+        )?,
+        tx.execute(
+            "DELETE FROM unread WHERE number IN (
+                 SELECT number FROM unread WHERE at < ?1
+                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
+                         WHERE mesh_outbox.event = unread.event AND state <= 1)
+                 LIMIT ?2)",
+            (before, BATCH),
+        )?,
+        tx.execute(
+            "DELETE FROM receipt WHERE (room, thread) IN (
+                 SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
+            (before, BATCH),
+        )?,
+        tx.execute(
             "DELETE FROM told WHERE what IN (SELECT what FROM told WHERE until <= ?1 LIMIT ?2)",
             (now, BATCH),
         )?,

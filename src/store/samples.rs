@@ -17,10 +17,10 @@ pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMA
 pub(super) const ROOM: &str = "!room:example.org";
 
 /// From one message of a backlog to the next.
-pub(super) const SPACING: Duration = Duration::from_secs(10);
+pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
 /// Old texts do not say how old they are.
 pub(super) const PACE: MeshPace<'static> = MeshPace {
-    spacing: SPACING,
+    spacing: BACKLOG_SPACING,
     tell_age: &|_| None,
 };
 
@@ -151,7 +151,7 @@ pub(super) fn submit_next(
     tx: &Tx<'_>,
     now: Timestamp,
 ) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
-    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, SPACING, now)?;
+    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?;
     if let Some(row) = &row {
         assert!(super::mesh_report::submitted(tx, row.id, now)?);
     }

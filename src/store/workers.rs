@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::mesh_waiting::{packets_of, refit};
+use super::edits::{NewText, rewrite_message};
+use super::mesh_waiting::packets_of;
 use super::outbox_mesh::{self, MeshRow};
 use super::outbox_room::{self, RoomRow};
-use super::{Store, StoreError, Tx, mesh_report, meta};
+use super::{Store, StoreError, Tx, feedback, mesh_report, meta, receipts};
 use crate::model::{Destination, Lane, RadioPayload, RoomOrAliasId, Timestamp, UserId};
 
 /// A text that goes on the air later than that says how old it is.
@@ -100,13 +101,51 @@ impl Store {
         }
     }
 
+    /// Returns what is to be shown next of what became of messages, and stores under which transaction. A power cut can take
+    /// the note back: then the server says that the reaction is there already.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_sign(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<feedback::Next<feedback::Request>, StoreError> {
+        self.note(|tx| feedback::next(tx, now))
+    }
+
+    /// Returns the read receipt that is to be sent next.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn next_receipt(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<feedback::Next<receipts::Receipt>, StoreError> {
+        self.note(|tx| receipts::next(tx, now))
+    }
+
+    /// Notes what became of a sign or a receipt, in a commit that does not wait for the disk: what a power cut takes back is
+    /// found out again.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn note_shown<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.note(work)
+    }
+
     /// Returns up to where an account's events were accepted; `None` before the first sync.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub fn sync_position(&mut self, account: &UserId) -> Result<Option<String>, StoreError> {
-        self.commit(|tx| meta::sync_position(tx, account))
+        self.read(|tx| meta::sync_position(tx, account))
     }
 }
 
@@ -140,8 +179,21 @@ fn tell_age(
         is_reply: reply_to.is_some(),
         age: now.since(source.sent_at),
     };
-    if let Some(packets) = (pace.tell_age)(&aged) {
-        refit(tx, row.id, &packets, now)?;
-    }
+    let Some(packets) = (pace.tell_age)(&aged) else {
+        return Ok(());
+    };
+    let mut reply_to = *reply_to;
+    let parts = packets.into_iter().map(|text| RadioPayload::Text {
+        text,
+        reply_to: reply_to.take(),
+    });
+    let text = NewText {
+        parts: &parts.collect::<Vec<_>>(),
+        text: &source.text,
+        lane: row.message.lane,
+        alert: source.alert,
+        not_before: None,
+    };
+    rewrite_message(tx, row.id, &text, now)?;
     Ok(())
 }

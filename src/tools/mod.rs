@@ -1,1 +1,5 @@
 //! What commands do beside the daemon.
+
+pub mod control;
+pub mod doctor;
+pub mod status;

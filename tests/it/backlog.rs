@@ -75,7 +75,7 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
         .alice
         .sees(&scene.room, "a notice of what expired", |seen| {
             seen.body()
-                .starts_with("Not sent to the mesh: 296 messages of")
+                .starts_with("Not sent to the mesh: 296 messages written")
         });
     let notice = notice.await;
     let answered = notice.answers().map(str::to_owned);

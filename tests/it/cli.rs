@@ -53,6 +53,8 @@ async fn help_tells_of_every_command_with_an_example() {
     for command in [
         "",
         "run",
+        "status",
+        "doctor",
         "auth",
         "auth login",
         "auth status",

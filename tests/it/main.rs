@@ -8,7 +8,15 @@ mod cli;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod duplicates;
+#[cfg(test)]
+mod feedback;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
@@ -19,6 +27,8 @@ mod reconnect;
 mod replies;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]

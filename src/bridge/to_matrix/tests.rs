@@ -442,6 +442,7 @@ fn an_alert_is_marked_and_mentions_the_room_once_in_ten_minutes() {
         &mut bridge,
         JoinedRoom {
             may_mention_room: true,
+            may_react: true,
             ..joined(ROOM)
         },
     );

@@ -33,6 +33,15 @@ fn refused(actions: &[Action]) -> Option<Refused> {
     }
 }
 
+/// The sign that Alice's message gets.
+fn signed(sign: Sign) -> Action {
+    Action::Sign {
+        room: room(ROOM),
+        event: event("$message"),
+        sign,
+    }
+}
+
 fn reply(body: &str) -> RoomText {
     RoomText {
         reply_to: Some(event("$target")),
@@ -280,6 +289,7 @@ fn only_who_may_transmit_transmits_and_others_are_told_once_a_day() {
                 until
             }
         );
+        assert_eq!(actions[3..], [signed(Sign::Denied)]);
         let told = Facts {
             told: vec![what],
             ..Facts::default()
@@ -340,13 +350,37 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
             until
         }
     );
+    assert_eq!(actions[3..], [signed(Sign::Refused)]);
 
+    // The notice is limited, the sign is not.
     let told = Facts {
         told: vec![what],
         ..Facts::default()
     };
     let actions = said(&mut bridge(), &long, &told);
-    assert_eq!(actions, dropped(DropReason::Refused(Refused::TooLong)));
+    let drop = Action::Drop(DropReason::Refused(Refused::TooLong));
+    assert_eq!(actions, [drop, signed(Sign::Refused)]);
+}
+
+#[test]
+fn a_text_that_went_without_its_end_and_a_reaction_get_no_sign_of_refusal() {
+    let no_sign = |actions: &[Action]| {
+        let is_sign = |action: &Action| matches!(action, Action::Sign { .. });
+        !actions.iter().any(is_sign)
+    };
+    let mut config = config();
+    config.meshtastic.long_messages.overflow = crate::config::Overflow::Cut;
+    let long = message(&"x".repeat(700));
+    let cut = said(&mut bridge_of(config), &long, &Facts::default());
+    assert_eq!(notices(&cut).len(), 1);
+    assert!(no_sign(&cut), "{cut:?}");
+    let full = Facts {
+        waiting_for_mesh: 1000,
+        ..knowing(vec![pair()])
+    };
+    let reacted = reacted(&mut bridge(), &reaction("👍"), &full);
+    assert_eq!(refused(&reacted), Some(Refused::QueueFull));
+    assert!(no_sign(&reacted), "{reacted:?}");
 }
 
 #[test]

@@ -3,18 +3,18 @@
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Action, MeshSource, NewPair};
-use crate::model::{Event, Lane, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{Event, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, mesh_report, told};
+use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
 
-use super::{Ledger, Outcome, describe, sender};
+use super::{Ledger, Outcome, describe, place, sender};
 
 impl Ledger {
     pub(super) fn apply(
         &mut self,
         tx: &Tx<'_>,
-        event: Option<&Event>,
+        event: &Event,
         action: Action,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -84,19 +84,34 @@ impl Ledger {
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
+                Self::forget_taken_away(tx, &event, now)?;
+                edits::forget_early(tx, &event)?;
             }
+            Action::WithdrawSender { room, sender } => {
+                Self::withdraw_sender(tx, &room, &sender, now, outcome)?;
+            }
+            Action::KeepUndecryptable => {
+                if let Event::Matrix(event) = event {
+                    Self::keep_undecryptable(tx, event, now)?;
+                }
+            }
+            Action::Change(change) => self.change(tx, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
-                mesh_report::rewrite(tx, outbox, &payload, None)?;
+                let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
+                // One more message that this packet stands for: who answers it answers the packet.
+                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (rewritten, event) {
+                    message_map::stands_too(tx, outbox, &text.event, text.thread.as_deref())?;
+                }
             }
-            // Nothing is shown yet.
-            Action::Sign { .. } => {}
+            Action::Sign { room, event, sign } => {
+                feedback::give(tx, &room, &event, sign.key(), now)?;
+            }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => {
                 let name = reason.name();
-                *self.dropped.entry(name).or_default() += 1;
-                let Some(event) = event else {
-                    return Ok(());
-                };
+                if let Some((place, way)) = place(event) {
+                    outcome.counts.dropped(place, way, reason);
+                }
                 // Once for each sender: a person has to act, and knows from one line.
                 if reason.concerns_operator() && self.tell_operator(name, event) {
                     warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
@@ -126,7 +141,7 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
     }
 }
 
-fn source_of(source: MeshSource) -> Source {
+pub(super) fn source_of(source: MeshSource) -> Source {
     let MeshSource {
         room,
         event,

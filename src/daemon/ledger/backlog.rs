@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Expired, OUTAGE, is_backlog};
+use crate::bridge::{Expired, OUTAGE, Sign, is_backlog};
 use crate::model::{Lane, OutboxId, Timestamp};
 use crate::store::mesh_report::Ended;
 use crate::store::outbox_mesh::Source;
-use crate::store::{StoreError, Tx, backlog, mesh_report, meta, outbox_mesh, told};
+use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::{StoreError, Tx, backlog, feedback, mesh_report, meta, outbox_mesh, told};
 
 use super::{Ledger, Outcome};
 
@@ -89,7 +90,7 @@ impl Ledger {
 
     /// Tells rooms what expired in them: once all of an outage has.
     pub(super) fn tell_expired(
-        &mut self,
+        &self,
         tx: &Tx<'_>,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -124,9 +125,16 @@ impl Ledger {
                 event: found.event,
                 thread: found.thread,
             };
-            for action in self.bridge.expired_notice(&expired) {
-                self.apply(tx, None, action, now, outcome)?;
-            }
+            let message = self.bridge.expired_notice(&expired, now);
+            let row = NewRoomRow {
+                message: &message,
+                send_as: None,
+                pair: None,
+                target_packet: None,
+            };
+            outbox_room::insert(tx, &row, now)?;
+            feedback::give(tx, &expired.room, &expired.event, Sign::Expired.key(), now)?;
+            outcome.rooms.insert(message.room);
         }
         Ok(())
     }
@@ -173,6 +181,10 @@ fn note(
         if last != Some(row.message) {
             last = Some(row.message);
             backlog::note_expired(tx, source, now)?;
+            if let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)? {
+                let room = source.room.clone().into();
+                outcome.counts.expired(room, destination);
+            }
         }
     }
     outcome.chores_by(now + QUIET);
@@ -185,7 +197,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::model::{Event, RadioEvent, RoomContent};
-    use crate::store::{Store, outbox_room};
+    use crate::store::Store;
 
     fn config() -> Config {
         let mut config = tests::config();
@@ -223,7 +235,7 @@ mod tests {
         store
             .transaction(|tx| {
                 let mut ledger = Ledger::open(tx, config, now)?;
-                ledger.housekeeping(tx, now, &mut Outcome::default())?;
+                ledger.housekeeping(tx, now, Duration::ZERO, &mut Outcome::default())?;
                 let mut texts = Vec::new();
                 let room = "!room:example.org".try_into().unwrap();
                 while let Some(row) = outbox_room::next(tx, room)? {
@@ -254,7 +266,7 @@ mod tests {
         let told = notices(&mut store, &config, NOON + LONGEST_SILENCE);
         assert_eq!(told.len(), 1);
         assert!(
-            told[0].contains(": 70 messages of 2025-12-31 22:28 to 2025-12-31 23:37 UTC."),
+            told[0].contains(": 70 messages written between 97 minutes and 28 minutes ago."),
             "{told:?}"
         );
         assert_eq!(
@@ -265,7 +277,7 @@ mod tests {
         assert_eq!(notices(&mut store, &config, NOON + minutes(60)), [""; 0]);
         assert_eq!(waiting(&mut store), 0);
         let told = notices(&mut store, &config, NOON + minutes(66));
-        assert!(told[0].contains(": 20 messages of"), "{told:?}");
+        assert!(told[0].contains(": 20 messages written"), "{told:?}");
     }
 
     #[test]
@@ -322,7 +334,7 @@ mod tests {
         let told = notices(&mut store, &config, now + QUIET);
         assert_eq!(told.len(), 1);
         assert!(
-            told[0].starts_with("Not sent to the mesh: 2 messages of"),
+            told[0].starts_with("Not sent to the mesh: 2 messages written"),
             "{told:?}"
         );
     }

@@ -6,14 +6,21 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::model::{RoomOrAliasId, Timestamp};
-use crate::store::{MeshState, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, retention};
+use crate::store::{
+    MeshState, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, retention, told,
+};
 
+use super::super::health::MANY_ROWS;
 use super::{Ledger, Outcome};
 
 /// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
 const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
 /// A parked room gets one try after that, in case nothing told us of a change.
 const PARKED_RETRY: Duration = Duration::from_mins(5);
+/// Under this name it is remembered that a long queue was reported.
+const BACKLOG: &str = "backlog to matrix";
+/// When it is reported again.
+const BACKLOG_AGAIN: Duration = Duration::from_hours(1);
 
 impl Ledger {
     /// Ends what has expired, forgets what is too old, and gives parked rooms another try.
@@ -21,18 +28,24 @@ impl Ledger {
         &mut self,
         tx: &Tx<'_>,
         now: Timestamp,
+        up: Duration,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         Self::expire(tx, now, outcome)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
+        self.show_waiting(tx, now, outcome)?;
+        self.give_up_unread(tx, now, outcome)?;
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         self.tell_expired(tx, now, outcome)?;
-        retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
-        if now.since(self.unparked_at) >= PARKED_RETRY {
-            self.unparked_at = now;
+        if self.calendar.is_steady(now, up) {
+            outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
+        }
+        report_backlog(tx, now)?;
+        if up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
+            self.unparked_at = up;
             for entry in outbox_room::parked(tx)? {
                 outbox_room::unpark(tx, entry.room.as_deref())?;
             }
@@ -42,6 +55,19 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Says once an hour that a very long queue waits for Matrix: the disk is its only bound.
+fn report_backlog(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let rows = outbox_room::count(tx)?;
+    if rows <= MANY_ROWS || told::is_told(tx, BACKLOG, now)? {
+        return Ok(());
+    }
+    warn!(
+        rows,
+        "very much waits for Matrix, and fills the disk: `relay status` says for which rooms, and since when"
+    );
+    told::remember(tx, BACKLOG, now + BACKLOG_AGAIN)
 }
 
 /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.

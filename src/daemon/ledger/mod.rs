@@ -3,22 +3,30 @@
 
 mod apply;
 mod backlog;
+mod calendar;
+mod changes;
 mod chores;
+mod feedback;
+mod late;
 mod reports;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Bridge, SeenKey};
-use crate::config::Config;
+use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
+use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
+use crate::store::{self, StoreError, Tx, mesh_report, meta, nodes, outbox_room, seen, told};
 
+use self::calendar::Calendar;
+use super::counts::{Counts, Place, Way};
 use super::facts;
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
@@ -35,10 +43,18 @@ pub(super) struct Outcome {
     pub(super) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// The radio that is ready now may transmit: no gate of the configuration or of its own holds it back.
     pub(super) may_transmit: bool,
+    /// Why nothing is transmitted by the radio that is ready now; `None` if it may transmit.
+    pub(super) silence: Option<String>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
     /// Housekeeping has something to do then.
     pub(super) chores_at: Option<Timestamp>,
+    /// A sign or a read receipt may be due.
+    pub(super) feedback: bool,
+    /// What became of messages.
+    pub(super) counts: Counts,
+    /// There is more to forget than one transaction should.
+    pub(super) more_to_forget: bool,
 }
 
 impl Outcome {
@@ -48,11 +64,15 @@ impl Outcome {
         self.changed.extend(other.changed);
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
+        self.silence = other.silence.or(self.silence.take());
         self.withdrawn.extend(other.withdrawn);
         self.chores_at = [self.chores_at, other.chores_at]
             .into_iter()
             .flatten()
             .min();
+        self.feedback |= other.feedback;
+        self.counts.add(other.counts);
+        self.more_to_forget |= other.more_to_forget;
     }
 }
 
@@ -65,12 +85,14 @@ pub(super) struct Ledger {
     keep_days: u32,
     keep_pairs: u64,
     newest: u32,
-    unparked_at: Timestamp,
+    /// How long the daemon had run when parked rooms got their last try.
+    unparked_at: Duration,
+    calendar: Calendar,
     first_seen: HashSet<(Destination, &'static str)>,
-    dropped: BTreeMap<&'static str, u64>,
     operator_told: HashSet<(&'static str, String)>,
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
+    feedback: Feedback,
 }
 
 impl Ledger {
@@ -92,20 +114,27 @@ impl Ledger {
         }
         backlog::relay_was_away(tx)?;
         outbox_room::unpark_all(tx)?;
+        signs::recover(tx)?;
+        feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
         chores::end_forbidden(tx, config)?;
         Ok(Self {
             bridge,
             radio,
             account: None,
             keep_days: config.database.keep_days,
-            keep_pairs: config.database.msg_map.msgs_to_keep,
             newest: config.meshtastic.backlog.newest,
-            unparked_at: now,
+            // As in MMRelay, 0 is no limit.
+            keep_pairs: match config.database.msg_map.msgs_to_keep {
+                0 => u64::MAX,
+                pairs => pairs,
+            },
+            unparked_at: Duration::ZERO,
+            calendar: Calendar::new(now),
             first_seen: HashSet::new(),
-            dropped: BTreeMap::new(),
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
+            feedback: config.meshtastic.delivery_feedback,
         })
     }
 
@@ -161,11 +190,14 @@ impl Ledger {
             )?;
         }
         let actions = self.bridge.decide(event, &facts, now);
+        Self::note_reading(tx, event, &actions, now, outcome)?;
         for action in actions {
-            self.apply(tx, Some(event), action, now, outcome)?;
+            self.apply(tx, event, action, now, outcome)?;
         }
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
-            outcome.may_transmit = self.bridge.silence().is_none();
+            let silence = self.bridge.silence();
+            outcome.may_transmit = silence.is_none();
+            outcome.silence = silence.map(|reason| reason.to_string());
             self.report_radio(tx, profile)?;
             if outcome.may_transmit {
                 self.radio_is_back(tx, now, outcome)?;
@@ -175,8 +207,23 @@ impl Ledger {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
                 seen::mark_packet(tx, self.radio, *sender, *packet, now)
             }
-            Some(SeenKey::Event(id)) if !facts.already_seen => seen::mark_event(tx, id, now),
-            Some(_) | None => Ok(()),
+            // One that could not be read is decided on when its key has come.
+            Some(SeenKey::Event(_))
+                if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) =>
+            {
+                Ok(())
+            }
+            Some(SeenKey::Event(id)) => {
+                store::late::forget(tx, id)?;
+                if facts.early_edit.is_some() {
+                    store::edits::forget_early(tx, id)?;
+                }
+                if facts.already_seen {
+                    return Ok(());
+                }
+                seen::mark_event(tx, id, now)
+            }
+            Some(SeenKey::Packet { .. }) | None => Ok(()),
         }
     }
 
@@ -199,7 +246,9 @@ impl Ledger {
             }
             Event::Radio(RadioEvent::Nodes(batch)) => nodes::update(tx, self.radio, batch, now),
             Event::Radio(RadioEvent::Ignored { reason }) => {
-                *self.dropped.entry(reason).or_default() += 1;
+                outcome
+                    .counts
+                    .ignored(Place::Elsewhere, Way::ToMatrix, reason);
                 Ok(())
             }
             Event::Matrix(MatrixEvent::Joined(room)) => self.joined(tx, room, outcome),
@@ -209,8 +258,10 @@ impl Ledger {
                 ..
             }) => {
                 if let Some((row, _)) = outbox_room::by_transaction(tx, transaction.as_str())? {
-                    outbox_room::sent(tx, row, Some(event))?;
+                    Self::room_sent(tx, row, event, outcome)?;
                     debug!(outbox = %row, %event, "an event of ours came back before the server's answer did");
+                } else if signs::done(tx, transaction.as_str(), event, now)? {
+                    outcome.feedback = true;
                 }
                 Ok(())
             }
@@ -221,22 +272,16 @@ impl Ledger {
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
-                | MatrixEvent::Redaction(_)
+                | MatrixEvent::Undecryptable { .. }
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            }) => {
-                warn!(%room, event_id = %event, %sender, "a message cannot be decrypted: its key has not arrived");
-                Ok(())
+            Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                signs::close(tx, &redaction.room, &redaction.target, now)
             }
             Event::Report(SendReport::Room {
                 outbox,
                 outcome: report,
-            }) => Self::room_report(tx, *outbox, report, now),
+            }) => Self::room_report(tx, *outbox, report, now, outcome),
             Event::Report(SendReport::Radio {
                 outbox,
                 packet,
@@ -267,6 +312,12 @@ impl Ledger {
         }
         outbox_room::unpark(tx, Some(&id))?;
         outcome.changed.insert(id);
+        if room.may_react {
+            signs::permit(tx, Some(&room.room))?;
+        } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
+            warn!(room = %room.room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
+        }
+        outcome.feedback = true;
         Ok(())
     }
 
@@ -322,6 +373,26 @@ pub(super) fn describe(event: &Event) -> String {
     }
 }
 
+/// Returns where it is counted that an event is not relayed; `None` for a report, which is counted as what it tells.
+fn place(event: &Event) -> Option<(Place, Way)> {
+    let room = |room: &OwnedRoomId| Some((Place::Room(room.clone().into()), Way::ToMesh));
+    match event {
+        Event::Radio(RadioEvent::Text(text)) => Some((text.destination.into(), Way::ToMatrix)),
+        Event::Radio(_) => Some((Place::Elsewhere, Way::ToMatrix)),
+        Event::Matrix(MatrixEvent::Text(text)) => room(&text.room),
+        Event::Matrix(MatrixEvent::Reaction(reaction)) => room(&reaction.room),
+        Event::Matrix(MatrixEvent::Edit(edit)) => room(&edit.new.room),
+        Event::Matrix(MatrixEvent::Redaction(redaction)) => room(&redaction.room),
+        Event::Matrix(
+            MatrixEvent::Own { room: id, .. }
+            | MatrixEvent::Undecryptable { room: id, .. }
+            | MatrixEvent::Banned { room: id, .. },
+        ) => room(id),
+        Event::Matrix(MatrixEvent::Joined(joined)) => room(&joined.room),
+        Event::Report(_) => None,
+    }
+}
+
 /// Names who an event is from, for the log.
 fn sender(event: &Event) -> String {
     match event {
@@ -346,7 +417,7 @@ mod tests {
     use crate::model::{
         Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
     };
-    use crate::store::Store;
+    use crate::store::{Store, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -390,10 +461,11 @@ mod tests {
             encrypted: false,
             public: false,
             may_mention_room: false,
+            may_react: true,
         }))
     }
 
-    fn hello_of_alice() -> Event {
+    pub(super) fn hello_of_alice() -> Event {
         text_of_alice("hello", NOON)
     }
 
@@ -418,7 +490,7 @@ mod tests {
     }
 
     /// Opens a ledger on the store, and has it decide on the events.
-    fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
         decide_at(store, config, events, NOON)
     }
 
@@ -440,7 +512,7 @@ mod tests {
         decided.unwrap()
     }
 
-    fn waits_for_mesh(store: &mut Store) -> bool {
+    pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
         !store.transaction(outbox_mesh::queues).unwrap().is_empty()
     }
 
@@ -483,6 +555,32 @@ mod tests {
                 "restriction {number}"
             );
         }
+    }
+
+    #[test]
+    fn each_picture_of_a_note_is_found_by_who_answers_it() {
+        let mut store = Store::in_memory().unwrap();
+        let names = ["$one:example.org", "$two:example.org"];
+        let mut events = vec![joined()];
+        for name in names {
+            let mut picture = hello_of_alice();
+            if let Event::Matrix(MatrixEvent::Text(text)) = &mut picture {
+                text.event = OwnedEventId::try_from(name).unwrap();
+                text.kind = RoomTextKind::Media { word: "image" };
+                text.body = String::new();
+            }
+            events.push(picture);
+        }
+        decide(&mut store, &config(), &events);
+        let packets = names.map(|name| {
+            let event = OwnedEventId::try_from(name).unwrap();
+            let pairs = store
+                .transaction(|tx| message_map::by_event(tx, &event))
+                .unwrap();
+            pairs.iter().map(|pair| pair.packet).collect::<Vec<_>>()
+        });
+        assert_eq!(packets[0].len(), 1);
+        assert_eq!(packets[0], packets[1]);
     }
 
     #[test]

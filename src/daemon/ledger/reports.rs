@@ -2,11 +2,11 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::{OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
+use crate::model::{EventId, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
 use crate::store::mesh_report::{self, Retried};
-use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room};
+use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room, summary};
 
-use super::{Ledger, Outcome};
+use super::{Ledger, Outcome, Place, Way};
 
 impl Ledger {
     pub(super) fn room_report(
@@ -14,13 +14,14 @@ impl Ledger {
         outbox: OutboxId,
         report: &RoomOutcome,
         now: Timestamp,
+        outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         let room = outbox_room::room_of(tx, outbox)?;
         let room = room.as_ref().map_or("(ended)", |room| room.as_str());
         match report {
             RoomOutcome::Sent { event } => {
                 debug!(%outbox, room, event_id = %event, "message sent");
-                outbox_room::sent(tx, outbox, Some(event))?;
+                Self::room_sent(tx, outbox, event, outcome)?;
             }
             RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, now, error)?,
             RoomOutcome::Parked { account, error } => {
@@ -30,8 +31,28 @@ impl Ledger {
             }
             RoomOutcome::Refused { error } => {
                 error!(%outbox, room, error, "the homeserver will never take this message; it is given up");
+                if let Some((room, _)) = summary::room_message(tx, outbox)? {
+                    let place = Place::Room(room);
+                    outcome.counts.refused(place, Way::ToMatrix, "homeserver");
+                }
                 outbox_room::refuse(tx, outbox)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Ends a row that the homeserver has.
+    pub(super) fn room_sent(
+        tx: &Tx<'_>,
+        outbox: OutboxId,
+        event: &EventId,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let message = summary::room_message(tx, outbox)?;
+        if outbox_room::sent(tx, outbox, Some(event))?
+            && let Some((room, heard_on)) = message
+        {
+            outcome.counts.relayed(room, heard_on, Way::ToMatrix);
         }
         Ok(())
     }
@@ -47,7 +68,13 @@ impl Ledger {
         debug!(%outbox, %packet, ?report, "report of the radio");
         match report {
             RadioOutcome::Accepted { at } => {
-                mesh_report::accepted(tx, outbox, *at)?;
+                let message = summary::mesh_message(tx, outbox)?;
+                if mesh_report::accepted(tx, outbox, *at)?
+                    && let Some(message) = message.filter(|it| it.ends_message && !it.was_taken)
+                {
+                    let counts = &mut outcome.counts;
+                    counts.relayed(message.room, message.destination, Way::ToMesh);
+                }
             }
             RadioOutcome::Heard => {
                 mesh_report::outcome(tx, outbox, MeshState::Heard)?;
@@ -69,7 +96,13 @@ impl Ledger {
                 Retried::Withdrawn | Retried::Late => {}
             },
             RadioOutcome::Refused(refusal) => {
+                let message = summary::mesh_message(tx, outbox)?;
                 let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
+                if let Some(message) = message.filter(|_| !ended.is_empty()) {
+                    for place in [Place::Room(message.room), message.destination.into()] {
+                        outcome.counts.refused(place, Way::ToMesh, "radio");
+                    }
+                }
                 warn!(%outbox, %packet, ?refusal, parts = ended.len(), "the radio refused a packet");
             }
         }

@@ -1,1 +1,33 @@
 -- Events whose key has not come, and changed messages.
+
+-- In order of arrival. Bounded for each room, see late.rs.
+CREATE TABLE undecryptable (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    event     TEXT NOT NULL UNIQUE,
+    room      TEXT NOT NULL,
+    session   TEXT NOT NULL,                -- whose key is missing; empty if the event does not say
+    sender    TEXT NOT NULL,
+    sent_at   INTEGER NOT NULL,             -- by the server's clock, but never after `kept_at`
+    raw       TEXT NOT NULL,                -- as the server sent it
+    kept_at   INTEGER NOT NULL,
+    given_up  INTEGER NOT NULL DEFAULT 0    -- 1: the key did not come in time, and the room was told
+) STRICT;
+CREATE INDEX undecryptable_room ON undecryptable (room, sender);
+CREATE INDEX undecryptable_waiting ON undecryptable (sent_at) WHERE given_up = 0;
+
+-- Edits that came before the message that they change: the newest of each of its authors.
+CREATE TABLE early_edit (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    target    TEXT NOT NULL,
+    room      TEXT NOT NULL,
+    sender    TEXT NOT NULL,
+    event     TEXT NOT NULL,                -- the edit itself
+    emote     INTEGER NOT NULL,
+    body      TEXT NOT NULL,
+    kept_at   INTEGER NOT NULL,
+    UNIQUE (target, sender)
+) STRICT;
+CREATE INDEX early_edit_event ON early_edit (event);
+
+-- 0: the message itself; 1, 2: a correction of it, sent after it. A correction names the message's own event.
+ALTER TABLE mesh_outbox ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;

@@ -1,11 +1,11 @@
 //! What most tests begin with: Alice, a relay, a radio, and rooms tied to the radio's channels.
 
-use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId};
+use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use super::radio::Radio;
 use super::relay::{Home, Relay};
 use super::synapse::Synapse;
-use super::user::{Kind, User};
+use super::user::{Kind, Seen, User};
 
 /// What a scene is made of.
 #[derive(Debug, Default)]
@@ -168,4 +168,54 @@ pub(crate) struct Scene {
     pub(crate) bot: OwnedUserId,
     /// The relay's home.
     pub(crate) home: Home,
+}
+
+impl Scene {
+    /// Waits until the relay has shown a sign on an event, and returns the sign's own event.
+    pub(crate) async fn sees_sign(
+        &self,
+        room: &OwnedRoomId,
+        event: &OwnedEventId,
+        sign: &str,
+    ) -> Seen {
+        let ours = |seen: &Seen| {
+            seen.is_reaction(event, sign) && seen.event["sender"] == self.bot.as_str()
+        };
+        self.alice
+            .sees(room, &format!("the sign {sign}"), ours)
+            .await
+    }
+
+    /// Returns the signs that stand on an event now.
+    pub(crate) async fn signs_on(&self, room: &OwnedRoomId, event: &OwnedEventId) -> Vec<String> {
+        let reactions = self.alice.reactions(room, event).await;
+        let ours = reactions
+            .iter()
+            .filter(|reaction| reaction["sender"] == self.bot.as_str());
+        ours.filter_map(|reaction| {
+            let key = &reaction["content"]["m.relates_to"]["key"];
+            key.as_str().map(str::to_owned)
+        })
+        .collect()
+    }
+
+    /// Waits until the relay's read receipt stands on an event.
+    pub(crate) async fn is_read_up_to(
+        &self,
+        room: &OwnedRoomId,
+        event: &OwnedEventId,
+        thread: Option<&OwnedEventId>,
+    ) {
+        self.alice
+            .sees_receipt(room, &self.bot, event, thread)
+            .await;
+    }
+
+    /// Returns how many notices the relay has given in the first room so far.
+    pub(crate) fn notices(&self) -> usize {
+        let said = self.alice.seen_of(&self.room, &self.bot);
+        said.iter()
+            .filter(|seen| seen.content("/msgtype") == "m.notice")
+            .count()
+    }
 }

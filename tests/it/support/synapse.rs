@@ -1,19 +1,21 @@
 //! A real homeserver: one for the whole run, with users of its own for every test.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest::{self, Method};
+use relay::model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::LIMIT;
 use super::process::{temporary_directory, virtual_environment};
+use super::{LIMIT, within};
 
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "a password for tests only";
@@ -25,14 +27,51 @@ static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Synapse {
     url: String,
-    /// Its standard input is what keeps the homeserver alive.
-    _keeper: Child,
+    /// Its standard input is what keeps the homeserver alive, and takes commands.
+    keeper: Mutex<Child>,
 }
 
 impl Synapse {
     /// Returns the homeserver of this run; the first who asks starts it.
     pub(crate) async fn shared() -> &'static Self {
         SYNAPSE.get_or_init(Self::start).await
+    }
+
+    /// Starts one that nobody else uses, for tests in which it fails.
+    pub(crate) async fn of_its_own() -> &'static Self {
+        Box::leak(Box::new(Self::start().await))
+    }
+
+    /// Lets it hang: connections stay, and nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.command("hang");
+    }
+
+    /// Ends the hanging.
+    pub(crate) fn resume(&self) {
+        self.command("resume");
+    }
+
+    /// Stops it and starts it again; returns when it answers.
+    pub(crate) async fn restart(&self) {
+        self.command("restart");
+        // First it has to be gone.
+        let versions = format!("{}/_matrix/client/versions", self.url);
+        for wanted in [false, true] {
+            let changed = async {
+                while reqwest::get(&versions).await.is_ok() != wanted {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            within("the homeserver's restart", changed).await;
+        }
+    }
+
+    fn command(&self, command: &str) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = keeper.stdin.as_mut().expect("its input is a pipe");
+        writeln!(input, "{command}").expect("the keeper reads its input");
+        input.flush().expect("the keeper reads its input");
     }
 
     /// Returns where it is.
@@ -131,7 +170,7 @@ impl Synapse {
         }
         Self {
             url,
-            _keeper: keeper,
+            keeper: Mutex::new(keeper),
         }
     }
 }
@@ -154,23 +193,21 @@ impl Past<'_> {
 
     /// Writes a text, so many seconds ago.
     pub(crate) async fn says(&self, room: &str, seconds_ago: u64, text: &str) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.expect("it is after 1970") - Duration::from_secs(seconds_ago);
+        let at = Timestamp::now() - Duration::from_secs(seconds_ago);
         let transaction = format!("{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
         let path = ["rooms", room, "send", "m.room.message", &transaction];
         let content = json!({"msgtype": "m.text", "body": text});
-        self.ask(Method::PUT, &path, Some(now), &content).await;
+        self.ask(Method::PUT, &path, Some(at), &content).await;
     }
 
-    async fn ask(&self, method: Method, path: &[&str], at: Option<Duration>, body: &Value) {
+    async fn ask(&self, method: Method, path: &[&str], at: Option<Timestamp>, body: &Value) {
         let mut url = url::Url::parse(self.url).expect("the homeserver has a URL");
         url.path_segments_mut()
             .expect("an HTTP URL has segments")
             .extend(["_matrix", "client", "v3"])
             .extend(path);
         if let Some(at) = at {
-            url.query_pairs_mut()
-                .append_pair("ts", &at.as_millis().to_string());
+            url.query_pairs_mut().append_pair("ts", &at.to_string());
         }
         let request = reqwest::Client::new()
             .request(method, url)

@@ -9,6 +9,7 @@ use matrix_sdk::encryption::EncryptionSettings;
 use matrix_sdk::reqwest::{self, Method};
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
+use matrix_sdk::ruma::events::receipt::{ReceiptThread, ReceiptType};
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, uint};
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk::{Client, Room};
@@ -330,12 +331,67 @@ impl User {
             .await
     }
 
+    /// Joins a room at the invitation of somebody in it.
+    pub(crate) async fn joins(&self, room: &OwnedRoomId, host: &User) {
+        let invited = host.room(room).invite_user_by_id(self.id()).await;
+        invited.expect("a member can invite");
+        let joined = self.client.join_room_by_id(room).await;
+        joined.expect("the invited can join");
+        self.sees_join(room, self.id()).await;
+    }
+
+    /// Returns the reactions that stand on an event now, as the server counts them.
+    pub(crate) async fn reactions(&self, room: &OwnedRoomId, event: &OwnedEventId) -> Vec<Value> {
+        let path = ["rooms", room.as_str(), "relations", event.as_str()];
+        let kind = ["m.annotation", "m.reaction"];
+        let path: Vec<&str> = path.into_iter().chain(kind).collect();
+        let answer = self.ask(Method::GET, "v1", &path, &json!({})).await;
+        let chunk = answer["chunk"].as_array();
+        chunk
+            .unwrap_or_else(|| panic!("no reactions were told: {answer}"))
+            .clone()
+    }
+
+    /// Waits until somebody's public read receipt, in that thread or in none, stands on an event.
+    pub(crate) async fn sees_receipt(
+        &self,
+        room: &OwnedRoomId,
+        user: &UserId,
+        event: &OwnedEventId,
+        thread: Option<&OwnedEventId>,
+    ) {
+        let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
+            ReceiptThread::Thread(root.clone())
+        });
+        let mut last = None;
+        let stands = async {
+            loop {
+                let room = self.room(room);
+                let receipt = room.load_user_receipt(ReceiptType::Read, thread.clone(), user);
+                last = receipt.await.expect("the store can be read");
+                if last.as_ref().is_some_and(|(read, _)| read == event) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let stands = tokio::time::timeout(LIMIT, stands).await.is_ok();
+        assert!(
+            stands,
+            "the receipt of {user} does not stand on {event} but on {last:?}"
+        );
+    }
+
     /// Asks the homeserver for something that the SDK has no function for.
     pub(crate) async fn request(&self, method: Method, path: &[&str], body: &Value) -> Value {
+        self.ask(method, "v3", path, body).await
+    }
+
+    async fn ask(&self, method: Method, version: &str, path: &[&str], body: &Value) -> Value {
         let mut url = url::Url::parse(self.synapse.url()).expect("the homeserver has a URL");
         url.path_segments_mut()
             .expect("an HTTP URL has segments")
-            .extend(["_matrix", "client", "v3"])
+            .extend(["_matrix", "client", version])
             .extend(path);
         let request = reqwest::Client::new()
             .request(method, url)

@@ -1,0 +1,154 @@
+//! The radio or the homeserver is away for a while: how soon after its return the first message of each side crosses that
+//! was said meanwhile.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::figures::{Figures, Series, after, progress};
+use crate::plan::Extent;
+use crate::stage::{RADIO_REST, Stage, sees, start, takes};
+use crate::support::synapse::Synapse;
+
+/// The figures measured here.
+pub(crate) const FIGURES: [&str; 8] = [
+    "radio_back_3s_to_mesh",
+    "radio_back_3s_to_matrix",
+    "radio_back_30s_to_mesh",
+    "radio_back_30s_to_matrix",
+    "homeserver_resumed_to_mesh",
+    "homeserver_resumed_to_matrix",
+    "homeserver_restarted_to_mesh",
+    "homeserver_restarted_to_matrix",
+];
+
+/// Both ways, after the return.
+#[derive(Debug, Default)]
+struct Back {
+    to_mesh: Series,
+    to_matrix: Series,
+}
+
+impl Back {
+    fn tell(&self, figures: &Figures, name: &str) {
+        for (way, series) in [("mesh", &self.to_mesh), ("matrix", &self.to_matrix)] {
+            let name = format!("{name}_to_{way}");
+            figures.tell(&name, series.median(), "ms", &series.summary());
+        }
+    }
+}
+
+/// Measures them.
+pub(crate) async fn measure(figures: &Figures, extent: Extent) {
+    let mut stage = Stage::set_up().await;
+    let _relay = start(&stage.home).await;
+    for (name, seconds, times) in [
+        ("radio_back_3s", 3, extent.short_cuts),
+        ("radio_back_30s", 30, extent.long_cuts),
+    ] {
+        if wanted(figures, name) {
+            progress(&format!("the radio is away for {seconds} s, {times} times"));
+            let mut back = Back::default();
+            for number in 0..times {
+                radio_away(&mut stage, name, number, seconds, &mut back).await;
+            }
+            back.tell(figures, name);
+        }
+    }
+    for (name, restarts) in [
+        ("homeserver_resumed", false),
+        ("homeserver_restarted", true),
+    ] {
+        if wanted(figures, name) {
+            let times = extent.homeserver_outages;
+            progress(&format!("{name}, {times} times"));
+            let mut back = Back::default();
+            for number in 0..times {
+                let outage = (name, number);
+                homeserver_away(&mut stage, restarts, extent.hang, outage, &mut back).await;
+            }
+            back.tell(figures, name);
+        }
+    }
+}
+
+fn wanted(figures: &Figures, name: &str) -> bool {
+    let names = ["mesh", "matrix"].map(|way| format!("{name}_to_{way}"));
+    figures.want_any_of(&names.each_ref().map(String::as_str))
+}
+
+/// The radio keeps what the mesh says meanwhile, the relay what Alice writes.
+async fn radio_away(stage: &mut Stage, name: &str, number: usize, seconds: u64, back: &mut Back) {
+    tokio::time::sleep(RADIO_REST).await;
+    let from = stage.radio.output.count();
+    let away = json!({"fault": "away", "seconds": seconds});
+    stage.radio.fault(away).await;
+    let closed = |line: &str| line.contains("\"closed\"").then_some(());
+    let gone = stage.radio.output.first(from, "that it is away", closed);
+    gone.await;
+    let returns = Instant::now() + Duration::from_secs(seconds);
+
+    let said = said_by_both(stage, name, number).await;
+    cross(stage, returns, from, &said, back).await;
+}
+
+/// The homeserver keeps what Alice writes as soon as it is back, the relay what the mesh said meanwhile.
+async fn homeserver_away(
+    stage: &mut Stage,
+    restarts: bool,
+    hang: Duration,
+    (name, number): (&str, usize),
+    back: &mut Back,
+) {
+    tokio::time::sleep(RADIO_REST).await;
+    let synapse = Synapse::shared().await;
+    let from = stage.radio.output.count();
+    let said = Said::new(name, number);
+    let place = &stage.places[0];
+    if restarts {
+        stage.radio.write(&place.heard(&said.on_the_mesh)).await;
+        synapse.restart().await;
+    } else {
+        synapse.hang();
+        stage.radio.write(&place.heard(&said.on_the_mesh)).await;
+        tokio::time::sleep(hang).await;
+        synapse.resume();
+    }
+    let returns = Instant::now();
+    stage.alice.send(&place.relay, &said.in_matrix).await;
+    cross(stage, returns, from, &said, back).await;
+}
+
+/// A text of each side.
+struct Said {
+    on_the_mesh: String,
+    in_matrix: String,
+}
+
+impl Said {
+    fn new(name: &str, number: usize) -> Self {
+        Self {
+            on_the_mesh: format!("{name}, mesh {number}"),
+            in_matrix: format!("{name}, Matrix {number}"),
+        }
+    }
+}
+
+async fn said_by_both(stage: &mut Stage, name: &str, number: usize) -> Said {
+    let said = Said::new(name, number);
+    let place = &stage.places[0];
+    stage.radio.write(&place.heard(&said.on_the_mesh)).await;
+    stage.alice.send(&place.relay, &said.in_matrix).await;
+    said
+}
+
+/// Waits until both have crossed, and notes how long after the return.
+async fn cross(stage: &Stage, returns: Instant, from: usize, said: &Said, back: &mut Back) {
+    let room = &stage.places[0].relay;
+    let (to_mesh, to_matrix) = tokio::join!(
+        after(returns, takes(&stage.radio, from, &said.in_matrix)),
+        after(returns, sees(&stage.alice, room, &said.on_the_mesh)),
+    );
+    back.to_mesh.add(to_mesh);
+    back.to_matrix.add(to_matrix);
+}

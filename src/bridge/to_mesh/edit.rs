@@ -1,0 +1,359 @@
+//! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
+//! corrected by a further message.
+
+use std::time::Duration;
+
+use super::{Refusal, Sending, payloads};
+use crate::bridge::action::{Action, Change, MeshSource, NewVersion};
+use crate::bridge::dropped::DropReason;
+use crate::bridge::facts::{EarlyEdit, Facts, Version};
+use crate::bridge::feedback::Sign;
+use crate::bridge::format::ALERT;
+use crate::bridge::notice::{self, About, Refused};
+use crate::bridge::split::{Fitted, Heading, fit};
+use crate::bridge::{Bridge, policy};
+use crate::config::Edits;
+use crate::model::{
+    ChannelIndex, Destination, Lane, PacketId, RoomEdit, RoomText, RoomTextKind, Timestamp,
+};
+
+/// A correction waits for that time, so that several edits become one.
+const CORRECTION_WAIT: Duration = Duration::from_secs(10);
+/// Further edits delay a correction up to that time after the first.
+const LONGEST_CORRECTION_WAIT: Duration = Duration::from_secs(30);
+/// A message is corrected so many times.
+const MOST_CORRECTIONS: u8 = 2;
+/// And only that long after it was written.
+const CORRECTION_AGE: Duration = Duration::from_mins(15);
+/// Stands before the text of a correction.
+const MARK: &str = "* ";
+
+/// A text that fits, and whether all of it does.
+struct Fit {
+    packets: Vec<String>,
+    whole: bool,
+}
+
+impl Bridge {
+    pub(in crate::bridge) fn room_edit(
+        &self,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        match self.change(edit, facts, now) {
+            Ok(actions) => actions,
+            Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
+            // Who may not transmit was told when they wrote the message.
+            Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
+            Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
+            Err(Refusal::Told(refused)) => {
+                let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
+                // What waits goes as it is.
+                if !facts.versions.last().is_some_and(|newest| newest.waits) {
+                    actions.push(refused_sign(edit));
+                }
+                actions.extend(self.notice_of_edit(refused, edit, facts, now));
+                actions
+            }
+        }
+    }
+
+    /// Returns a message as its author changed it before it came.
+    pub(in crate::bridge) fn changed_early(text: &RoomText, edit: &EarlyEdit) -> Option<RoomText> {
+        let kind = match text.kind {
+            RoomTextKind::Text | RoomTextKind::Emote if edit.emote => RoomTextKind::Emote,
+            RoomTextKind::Text | RoomTextKind::Emote => RoomTextKind::Text,
+            RoomTextKind::Notice
+            | RoomTextKind::Media { .. }
+            | RoomTextKind::Location
+            | RoomTextKind::Poll
+            | RoomTextKind::VerificationRequest
+            | RoomTextKind::Other => return None,
+        };
+        Some(RoomText {
+            kind,
+            body: edit.body.clone(),
+            ..text.clone()
+        })
+    }
+
+    fn change(
+        &self,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Vec<Action>, Refusal> {
+        let new = &edit.new;
+        self.check_event(&new.room, &new.sender, new.suppress, facts)?;
+        if self.config.meshtastic.edits == Edits::Ignore {
+            return Err(DropReason::Edit.into());
+        }
+        let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
+            return keep(edit, facts).ok_or(DropReason::Edit.into());
+        };
+        if first.source.sender != new.sender {
+            return Err(DropReason::ForeignEdit.into());
+        }
+        if newest.waits {
+            self.change_waiting(newest, edit, facts, now)
+        } else {
+            self.correct(first, newest, edit, facts, now)
+        }
+    }
+
+    /// Changes what nobody has heard yet.
+    fn change_waiting(
+        &self,
+        waiting: &Version,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Vec<Action>, Refusal> {
+        let new = &edit.new;
+        let withdraw = Action::Withdraw {
+            room: new.room.clone(),
+            event: edit.target.clone(),
+        };
+        let before = facts.versions.iter().rev().nth(1);
+        let (heading, body) = match self.changed_text(new, facts) {
+            Ok(text) => text,
+            // Its author does not want it on the air any more.
+            Err(reason) => return Ok(vec![withdraw, Action::Drop(reason)]),
+        };
+        if body == plain(waiting) {
+            return Err(DropReason::SameText.into());
+        }
+        if before.is_some_and(|sent| body == plain(sent)) {
+            // Changed back to what was sent: there is nothing to correct.
+            return Ok(vec![withdraw, Action::Drop(DropReason::SameText)]);
+        }
+        // It has its place in the queue already.
+        let placed = Facts {
+            waiting_for_mesh: 0,
+            ..facts.clone()
+        };
+        let channel = channel_of(waiting)?;
+        self.check_edit(new, channel, &placed, now)?;
+        let spoken = spoken(&body, waiting.correction);
+        let Some(fit) = self.fit_version(&heading, &spoken, waiting.reply_to) else {
+            let refused = Refused::TooLong;
+            let mut actions = vec![
+                withdraw,
+                Action::Drop(DropReason::Refused(refused)),
+                refused_sign(edit),
+            ];
+            actions.extend(self.notice_of_edit(refused, edit, facts, now));
+            return Ok(actions);
+        };
+        self.check_limit(fit.packets.len().saturating_sub(waiting.packets), facts)?;
+        let alert = body.starts_with(ALERT);
+        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
+        let mut actions = vec![Action::Change(Change::Rewrite {
+            row: waiting.row,
+            new: NewVersion {
+                parts: payloads(fit.packets, waiting.reply_to),
+                text: spoken,
+                // An alert that is corrected stays urgent.
+                lane: if alert { Lane::Urgent } else { waiting.lane },
+                alert,
+                not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
+            },
+        })];
+        if !fit.whole {
+            actions.extend(self.notice_of_edit(Refused::Cut, edit, facts, now));
+        }
+        Ok(actions)
+    }
+
+    /// Says again what was sent.
+    fn correct(
+        &self,
+        first: &Version,
+        newest: &Version,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Vec<Action>, Refusal> {
+        let new = &edit.new;
+        let sent_at = new.sent_at.min(now);
+        if self.config.meshtastic.edits == Edits::Queued {
+            return Err(DropReason::Edit.into());
+        }
+        if newest.correction >= MOST_CORRECTIONS {
+            return Err(DropReason::TooManyEdits.into());
+        }
+        let worth = self.config.meshtastic.max_message_age;
+        if sent_at.since(first.source.sent_at) > CORRECTION_AGE || now.since(sent_at) > worth {
+            return Err(DropReason::LateEdit.into());
+        }
+        let (heading, body) = self.changed_text(new, facts)?;
+        if body == plain(newest) {
+            return Err(DropReason::SameText.into());
+        }
+        let channel = channel_of(first)?;
+        self.check_edit(new, channel, facts, now)?;
+        let original = Some(first.packet)
+            .filter(|_| self.config.meshtastic.message_interactions.replies)
+            .filter(|_| first.correction == 0);
+        let number = newest.correction.saturating_add(1);
+        let spoken = spoken(&body, number);
+        let fit = self
+            .fit_version(&heading, &spoken, original)
+            .ok_or(Refused::TooLong)?;
+        self.check_limit(fit.packets.len(), facts)?;
+        let alert = body.starts_with(ALERT);
+        let mut actions = vec![Action::Change(Change::Correct {
+            destination: first.destination,
+            number,
+            version: NewVersion {
+                parts: payloads(fit.packets, original),
+                text: spoken.clone(),
+                lane: if alert { Lane::Urgent } else { first.lane },
+                alert,
+                not_before: Some(now + CORRECTION_WAIT),
+            },
+            source: Box::new(MeshSource {
+                sent_at,
+                text: spoken,
+                alert,
+                ..first.source.clone()
+            }),
+            expires: sent_at + worth,
+        })];
+        if !fit.whole {
+            actions.extend(self.notice_of_edit(Refused::Cut, edit, facts, now));
+        }
+        Ok(actions)
+    }
+
+    /// Returns what stands before the new text, and the text; the error says why it is nothing for the mesh.
+    fn changed_text(&self, new: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
+        policy::check_message(&self.config, new)?;
+        let (heading, body) = self.speech(new, facts)?;
+        if body.is_empty() {
+            return Err(DropReason::Empty);
+        }
+        Ok((heading, body))
+    }
+
+    /// Checks whether the author may transmit now, and still to that channel.
+    fn check_edit(
+        &self,
+        new: &RoomText,
+        channel: ChannelIndex,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let sending = Sending {
+            room: &new.room,
+            sender: &new.sender,
+            power: new.sender_power,
+            sent_at: new.sent_at,
+            age: self.config.meshtastic.max_message_age,
+        };
+        if self.check_sending(&sending, Some(channel), facts, now)? == channel {
+            Ok(())
+        } else {
+            Err(DropReason::Edit.into())
+        }
+    }
+
+    fn fit_version(
+        &self,
+        heading: &Heading,
+        text: &str,
+        reply_to: Option<PacketId>,
+    ) -> Option<Fit> {
+        let rules = &self.config.meshtastic.long_messages;
+        match fit(heading, text, reply_to.is_some(), rules) {
+            Fitted::Packets(packets) => Some(Fit {
+                packets,
+                whole: true,
+            }),
+            Fitted::Cut(packets) => Some(Fit {
+                packets,
+                whole: false,
+            }),
+            Fitted::TooLong { .. } => None,
+        }
+    }
+
+    /// Tells the author why the new text does not go on the air, or not all of it.
+    fn notice_of_edit(
+        &self,
+        refused: Refused,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        // It answers the message: that is what people see.
+        let about = About {
+            room: &edit.new.room,
+            event: &edit.target,
+            thread: edit.new.thread.as_ref(),
+            sender: &edit.new.sender,
+        };
+        notice::refused(&self.config, refused, about, &facts.told, now)
+    }
+}
+
+fn refused_sign(edit: &RoomEdit) -> Action {
+    Action::Sign {
+        room: edit.new.room.clone(),
+        event: edit.target.clone(),
+        sign: Sign::Refused,
+    }
+}
+
+/// What becomes of an edit of a message that is not on its way to the mesh: it may come first.
+fn keep(edit: &RoomEdit, facts: &Facts) -> Option<Vec<Action>> {
+    let emote = match edit.new.kind {
+        RoomTextKind::Text => false,
+        RoomTextKind::Emote => true,
+        RoomTextKind::Notice
+        | RoomTextKind::Media { .. }
+        | RoomTextKind::Location
+        | RoomTextKind::Poll
+        | RoomTextKind::VerificationRequest
+        | RoomTextKind::Other => return None,
+    };
+    (!facts.target_seen).then(|| {
+        vec![Action::Change(Change::Keep {
+            room: edit.new.room.clone(),
+            target: edit.target.clone(),
+            sender: edit.new.sender.clone(),
+            event: edit.new.event.clone(),
+            edit: EarlyEdit {
+                emote,
+                body: edit.new.body.clone(),
+            },
+        })]
+    })
+}
+
+/// Returns a version's text as its author wrote it.
+fn plain(version: &Version) -> &str {
+    let text = version.source.text.as_str();
+    match version.correction {
+        0 => text,
+        _ => text.strip_prefix(MARK).unwrap_or(text),
+    }
+}
+
+fn spoken(body: &str, correction: u8) -> String {
+    match correction {
+        0 => body.to_owned(),
+        _ => format!("{MARK}{body}"),
+    }
+}
+
+fn channel_of(version: &Version) -> Result<ChannelIndex, DropReason> {
+    match version.destination {
+        Destination::Channel(channel) => Ok(channel),
+        Destination::Direct(_) => Err(DropReason::Edit),
+    }
+}
+
+#[cfg(test)]
+mod tests;

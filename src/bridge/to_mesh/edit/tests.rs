@@ -1,0 +1,492 @@
+//! The rules for edits.
+
+use super::*;
+use crate::bridge::testing::*;
+use crate::config::{Config, Overflow};
+use crate::model::{Event, MatrixEvent, OutboxId, RadioPayload};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Alice's edit of `$target`.
+fn edit(body: &str) -> RoomEdit {
+    RoomEdit {
+        target: event("$target"),
+        new: RoomText {
+            event: event("$edit"),
+            ..message(body)
+        },
+    }
+}
+
+fn edited(config: Config, edit: &RoomEdit, facts: &Facts) -> Vec<Action> {
+    let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit.clone())));
+    bridge_of(config).decide(&event, facts, NOON)
+}
+
+/// Alice's `$target`, written a minute ago; it waits.
+fn waiting() -> Version {
+    Version {
+        row: OutboxId(7),
+        correction: 0,
+        waits: true,
+        source: MeshSource {
+            room: room(ROOM),
+            event: event("$target"),
+            thread: None,
+            sender: alice(),
+            sent_at: NOON - MINUTE,
+            text: "helo".into(),
+            alert: false,
+        },
+        destination: Destination::Channel(ChannelIndex::PRIMARY),
+        lane: Lane::Message,
+        packet: PacketId(60),
+        reply_to: None,
+        packets: 1,
+        carried: "Alice[M]: helo".into(),
+        accepted_at: NOON - MINUTE,
+    }
+}
+
+fn sent() -> Version {
+    Version {
+        waits: false,
+        ..waiting()
+    }
+}
+
+/// A correction of [`sent`] that waits for a moment.
+fn correction(text: &str, number: u8) -> Version {
+    Version {
+        row: OutboxId(8),
+        correction: number,
+        packet: PacketId(61),
+        reply_to: Some(PacketId(60)),
+        source: MeshSource {
+            text: format!("* {text}"),
+            ..waiting().source
+        },
+        accepted_at: NOON,
+        ..waiting()
+    }
+}
+
+fn knowing_versions(versions: Vec<Version>) -> Facts {
+    Facts {
+        versions,
+        target_seen: true,
+        ..Facts::default()
+    }
+}
+
+fn only_change(actions: &[Action]) -> &Change {
+    match actions {
+        [Action::Change(change)] => change,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rewritten(actions: &[Action]) -> &NewVersion {
+    match actions.first() {
+        Some(Action::Change(Change::Rewrite { new, .. })) => new,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn texts(parts: &[RadioPayload]) -> Vec<(String, Option<u32>)> {
+    let text = |part: &RadioPayload| match part {
+        RadioPayload::Text { text, reply_to } => (text.clone(), reply_to.map(|it| it.0)),
+        RadioPayload::Tapback { .. } => panic!("a tapback"),
+    };
+    parts.iter().map(text).collect()
+}
+
+fn dropped(reason: DropReason) -> Vec<Action> {
+    vec![Action::Drop(reason)]
+}
+
+#[test]
+fn what_waits_is_changed_where_it_is() {
+    let facts = knowing_versions(vec![waiting()]);
+    let actions = edited(config(), &edit("hello"), &facts);
+    assert_eq!(
+        only_change(&actions),
+        &Change::Rewrite {
+            row: OutboxId(7),
+            new: NewVersion {
+                parts: vec![RadioPayload::Text {
+                    text: "Alice[M]: hello".into(),
+                    reply_to: None,
+                }],
+                text: "hello".into(),
+                lane: Lane::Message,
+                alert: false,
+                not_before: None,
+            },
+        }
+    );
+}
+
+#[test]
+fn a_changed_reply_stays_a_reply_and_a_longer_text_gets_more_parts() {
+    let reply = Version {
+        reply_to: Some(PacketId(50)),
+        ..waiting()
+    };
+    let long = "word ".repeat(80);
+    let actions = edited(config(), &edit(&long), &knowing_versions(vec![reply]));
+    let parts = texts(&rewritten(&actions).parts);
+    assert!(parts.len() > 1);
+    assert_eq!(parts[0].1, Some(50));
+    assert!(parts[1..].iter().all(|(_, reply_to)| reply_to.is_none()));
+}
+
+#[test]
+fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
+    let facts = knowing_versions(vec![waiting()]);
+    let actions = edited(config(), &edit(&"x".repeat(900)), &facts);
+    assert_eq!(
+        actions[..3],
+        [
+            Action::Withdraw {
+                room: room(ROOM),
+                event: event("$target"),
+            },
+            Action::Drop(DropReason::Refused(Refused::TooLong)),
+            Action::Sign {
+                room: room(ROOM),
+                event: event("$target"),
+                sign: Sign::Refused,
+            },
+        ]
+    );
+    assert_eq!(notices(&actions), [Refused::TooLong.explanation(&config())]);
+    let mut cuts = config();
+    cuts.meshtastic.long_messages.overflow = Overflow::Cut;
+    let actions = edited(cuts, &edit(&"x".repeat(900)), &facts);
+    assert_eq!(rewritten(&actions).parts.len(), 3);
+    assert_eq!(notices(&actions), [Refused::Cut.explanation(&config())]);
+}
+
+#[test]
+fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back() {
+    let facts = knowing_versions(vec![waiting()]);
+    for (body, reason) in [
+        ("// only for this room", DropReason::OffAir),
+        ("!help", DropReason::Command),
+        ("  ", DropReason::Empty),
+    ] {
+        let actions = edited(config(), &edit(body), &facts);
+        let taken = Action::Withdraw {
+            room: room(ROOM),
+            event: event("$target"),
+        };
+        assert_eq!(actions, [taken, Action::Drop(reason)], "{body}");
+    }
+}
+
+#[test]
+fn a_waiting_alert_becomes_urgent() {
+    let facts = knowing_versions(vec![waiting()]);
+    let actions = edited(config(), &edit("🚨 help"), &facts);
+    let new = rewritten(&actions);
+    assert_eq!((new.lane, new.alert), (Lane::Urgent, true));
+}
+
+#[test]
+fn what_was_sent_is_corrected_by_an_answer_to_it() {
+    let facts = knowing_versions(vec![sent()]);
+    let actions = edited(config(), &edit("hello"), &facts);
+    assert_eq!(
+        only_change(&actions),
+        &Change::Correct {
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            number: 1,
+            version: NewVersion {
+                parts: vec![RadioPayload::Text {
+                    text: "Alice[M]: * hello".into(),
+                    reply_to: Some(PacketId(60)),
+                }],
+                text: "* hello".into(),
+                lane: Lane::Message,
+                alert: false,
+                not_before: Some(NOON + CORRECTION_WAIT),
+            },
+            source: Box::new(MeshSource {
+                sent_at: NOON,
+                text: "* hello".into(),
+                ..sent().source
+            }),
+            expires: NOON + Duration::from_hours(1),
+        }
+    );
+    let mut plain = config();
+    plain.meshtastic.message_interactions.replies = false;
+    let actions = edited(plain, &edit("hello"), &facts);
+    let Change::Correct { version, .. } = only_change(&actions) else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(
+        texts(&version.parts),
+        [("Alice[M]: * hello".to_owned(), None)]
+    );
+}
+
+#[test]
+fn several_edits_become_one_correction() {
+    let facts = knowing_versions(vec![sent(), correction("hell", 1)]);
+    let actions = edited(config(), &edit("hello"), &facts);
+    let new = rewritten(&actions);
+    assert_eq!(
+        texts(&new.parts),
+        [("Alice[M]: * hello".to_owned(), Some(60))]
+    );
+    assert_eq!(new.text, "* hello");
+    assert_eq!(new.not_before, Some(NOON + CORRECTION_WAIT));
+}
+
+#[test]
+fn whoever_edits_without_end_delays_a_correction_for_half_a_minute_at_most() {
+    let begun = NOON - Duration::from_secs(25);
+    let waits = Version {
+        accepted_at: begun,
+        ..correction("hell", 1)
+    };
+    let actions = edited(
+        config(),
+        &edit("hello"),
+        &knowing_versions(vec![sent(), waits]),
+    );
+    assert_eq!(
+        rewritten(&actions).not_before,
+        Some(begun + LONGEST_CORRECTION_WAIT)
+    );
+}
+
+#[test]
+fn a_correction_that_is_changed_back_is_not_sent() {
+    let facts = knowing_versions(vec![sent(), correction("hello", 1)]);
+    let actions = edited(config(), &edit("helo"), &facts);
+    assert_eq!(
+        actions,
+        [
+            Action::Withdraw {
+                room: room(ROOM),
+                event: event("$target"),
+            },
+            Action::Drop(DropReason::SameText),
+        ]
+    );
+}
+
+#[test]
+fn a_message_is_corrected_twice_at_most() {
+    let gone = |number| Version {
+        waits: false,
+        ..correction("hullo", number)
+    };
+    let once = knowing_versions(vec![sent(), gone(1)]);
+    let actions = edited(config(), &edit("hello"), &once);
+    assert!(matches!(
+        only_change(&actions),
+        Change::Correct { number: 2, .. }
+    ));
+    let twice = knowing_versions(vec![sent(), gone(1), gone(2)]);
+    assert_eq!(
+        edited(config(), &edit("hello"), &twice),
+        dropped(DropReason::TooManyEdits)
+    );
+}
+
+#[test]
+fn only_a_changed_text_is_said_again() {
+    for facts in [
+        knowing_versions(vec![sent()]),
+        knowing_versions(vec![waiting()]),
+        knowing_versions(vec![
+            Version {
+                source: MeshSource {
+                    text: "first".into(),
+                    ..sent().source
+                },
+                ..sent()
+            },
+            correction("helo", 1),
+        ]),
+    ] {
+        assert_eq!(
+            edited(config(), &edit("helo"), &facts),
+            dropped(DropReason::SameText)
+        );
+    }
+}
+
+#[test]
+fn a_correction_comes_within_a_quarter_of_an_hour_by_the_messages_own_times() {
+    let written = |minutes: u64| {
+        let mut version = sent();
+        version.source.sent_at = NOON - MINUTE * u32::try_from(minutes).unwrap();
+        knowing_versions(vec![version])
+    };
+    let corrects = |facts: &Facts, edit: &RoomEdit| {
+        matches!(edited(config(), edit, facts)[..], [Action::Change(_)])
+    };
+    assert!(corrects(&written(15), &edit("hello")));
+    assert!(!corrects(&written(16), &edit("hello")));
+    // Both were written while we were away.
+    let mut early = edit("hello");
+    early.new.sent_at = NOON - MINUTE * 40;
+    assert!(corrects(&written(45), &early));
+    early.new.sent_at = NOON - MINUTE * 61;
+    assert_eq!(
+        edited(config(), &early, &written(62)),
+        dropped(DropReason::LateEdit)
+    );
+}
+
+#[test]
+fn only_the_author_changes_a_message() {
+    for version in [waiting(), sent()] {
+        let mut foreign = edit("something else");
+        foreign.new.sender = user("@mallory:example.org");
+        assert_eq!(
+            edited(config(), &foreign, &knowing_versions(vec![version])),
+            dropped(DropReason::ForeignEdit)
+        );
+    }
+}
+
+#[test]
+fn the_key_edits_says_what_an_edit_does() {
+    let with = |edits| {
+        let mut config = config();
+        config.meshtastic.edits = edits;
+        config
+    };
+    let (queue, air) = (
+        knowing_versions(vec![waiting()]),
+        knowing_versions(vec![sent()]),
+    );
+    let change = edit("hello");
+    assert!(matches!(
+        edited(with(Edits::Queued), &change, &queue)[..],
+        [Action::Change(Change::Rewrite { .. })]
+    ));
+    assert_eq!(
+        edited(with(Edits::Queued), &change, &air),
+        dropped(DropReason::Edit)
+    );
+    for facts in [queue, air, Facts::default()] {
+        assert_eq!(
+            edited(with(Edits::Ignore), &change, &facts),
+            dropped(DropReason::Edit)
+        );
+    }
+}
+
+#[test]
+fn who_may_not_transmit_any_more_changes_nothing() {
+    let mut closed = config();
+    closed.matrix.allowed_users = Some(Vec::new());
+    for version in [waiting(), sent()] {
+        assert_eq!(
+            edited(
+                closed.clone(),
+                &edit("hello"),
+                &knowing_versions(vec![version])
+            ),
+            dropped(DropReason::Denied)
+        );
+    }
+}
+
+#[test]
+fn edits_count_for_the_senders_limit() {
+    let mut limited = config();
+    limited.matrix.sender_limit.per_minute = 3;
+    let often = |version: Version| Facts {
+        sender_sent: (3, 3),
+        ..knowing_versions(vec![version])
+    };
+    let refused = Action::Drop(DropReason::Refused(Refused::SenderLimit));
+    let actions = edited(limited.clone(), &edit("hello"), &often(sent()));
+    assert_eq!(actions[0], refused);
+    assert!(actions.iter().any(|it| matches!(it, Action::Sign { .. })));
+    // As many packets as before cost nothing more; further ones do, and then what waits goes as it is.
+    let actions = edited(limited.clone(), &edit("hello"), &often(waiting()));
+    assert!(matches!(actions[..], [Action::Change(_)]));
+    let actions = edited(limited, &edit(&"long ".repeat(80)), &often(waiting()));
+    assert_eq!(actions[0], refused);
+    assert!(
+        !actions
+            .iter()
+            .any(|it| matches!(it, Action::Sign { .. } | Action::Withdraw { .. }))
+    );
+}
+
+#[test]
+fn a_full_queue_does_not_keep_what_stands_in_it_from_being_changed() {
+    let mut facts = knowing_versions(vec![waiting()]);
+    facts.waiting_for_mesh = 5_000;
+    assert!(matches!(
+        edited(config(), &edit("hello"), &facts)[..],
+        [Action::Change(_)]
+    ));
+    facts.versions = vec![sent()];
+    assert_eq!(
+        edited(config(), &edit("hello"), &facts)[0],
+        Action::Drop(DropReason::Refused(Refused::QueueFull))
+    );
+}
+
+#[test]
+fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_message() {
+    let known = Facts {
+        target_seen: true,
+        ..Facts::default()
+    };
+    assert_eq!(
+        edited(config(), &edit("hello"), &known),
+        dropped(DropReason::Edit)
+    );
+    let actions = edited(config(), &edit("hello"), &Facts::default());
+    let Change::Keep { target, edit, .. } = only_change(&actions) else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((target, edit.body.as_str()), (&event("$target"), "hello"));
+    let early = Facts {
+        early_edit: Some(edit.clone()),
+        ..Facts::default()
+    };
+    assert_eq!(
+        spoken_of(&said(&mut bridge(), &message("helo"), &early)),
+        ["Alice[M]: hello"]
+    );
+    let emote = Facts {
+        early_edit: Some(EarlyEdit {
+            emote: true,
+            body: "waves".into(),
+        }),
+        ..Facts::default()
+    };
+    assert_eq!(
+        spoken_of(&said(&mut bridge(), &message("helo"), &emote)),
+        ["* Alice[M] waves"]
+    );
+}
+
+fn spoken_of(actions: &[Action]) -> Vec<String> {
+    crate::bridge::testing::spoken(actions)
+}
+
+#[test]
+fn an_edit_is_decided_on_once() {
+    let seen = Facts {
+        already_seen: true,
+        ..Facts::default()
+    };
+    assert_eq!(
+        edited(config(), &edit("hello"), &seen),
+        dropped(DropReason::Duplicate)
+    );
+}

@@ -1,0 +1,324 @@
+//! The one limit of the account: when the server says that it is too much, everything that the account sends waits, then
+//! goes one by one, messages first and rooms in turn, until the server has been content for a while.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use crate::model::RoomOutcome;
+
+use super::backoff::Backoff;
+
+/// Without a further complaint for so long, requests go side by side again, and what is less than a message goes too.
+const CALM_AFTER: Duration = Duration::from_secs(30);
+/// However long a server wants to be left alone, one request asks after that time whether it still does.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Shared by everybody who sends; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AccountLimit {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// A change for those who wait for silence.
+    changed: Notify,
+    /// Held by the one request that is made while the account is limited. Whoever waited longest gets it first.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    limited: Option<Limited>,
+    backoff: Backoff,
+    /// Rooms that have messages to send.
+    busy: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limited {
+    /// Nothing before then.
+    until: Instant,
+    /// Over then, if nothing more comes.
+    calm: Instant,
+}
+
+/// The right to make one request; give it back with [`Turn::over`].
+#[derive(Debug)]
+pub(super) struct Turn {
+    limit: AccountLimit,
+    /// Kept from the others while the account is limited.
+    alone: Option<OwnedMutexGuard<()>>,
+}
+
+/// Says, as long as it lives, that a room has messages to send.
+#[derive(Debug)]
+pub(super) struct Busy {
+    limit: AccountLimit,
+}
+
+impl AccountLimit {
+    /// Says that a room has messages to send: signs and receipts wait.
+    pub(super) fn busy(&self) -> Busy {
+        self.state().busy += 1;
+        Busy {
+            limit: self.clone(),
+        }
+    }
+
+    /// Waits until a message may be sent: at once, normally.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: the place in the line is lost.
+    pub(super) async fn message_turn(&self) -> Turn {
+        let mut alone = None;
+        while let Some(limited) = self.limited() {
+            if alone.is_none() {
+                let turn = Arc::clone(&self.inner.turn);
+                alone = Some(turn.lock_owned().await);
+            } else if limited.until > Instant::now() {
+                sleep_until(limited.until).await;
+            } else {
+                return self.turn(alone);
+            }
+        }
+        self.turn(None)
+    }
+
+    /// Waits until what is less than a message may be sent: no room has any, and the server has not complained for a while.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped.
+    pub(super) async fn quiet_turn(&self) -> Turn {
+        loop {
+            // Before the look, so that no change after it is missed.
+            let changed = self.inner.changed.notified();
+            let (busy, limited) = {
+                let state = self.state();
+                (state.busy > 0, state.limited)
+            };
+            match (busy, self.still(limited)) {
+                (false, None) => return self.turn(None),
+                (true, _) => changed.await,
+                (false, Some(limited)) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(limited.calm) => {}
+                },
+            }
+        }
+    }
+
+    fn turn(&self, alone: Option<OwnedMutexGuard<()>>) -> Turn {
+        Turn {
+            limit: self.clone(),
+            alone,
+        }
+    }
+
+    /// Returns the limit that holds now, if one does.
+    fn limited(&self) -> Option<Limited> {
+        let limited = self.state().limited;
+        self.still(limited)
+    }
+
+    fn still(&self, limited: Option<Limited>) -> Option<Limited> {
+        let limited = limited?;
+        if limited.calm > Instant::now() {
+            return Some(limited);
+        }
+        let mut state = self.state();
+        // Somebody may have been told otherwise since.
+        if state.limited.is_some_and(|it| it.calm == limited.calm) {
+            state.limited = None;
+            state.backoff.reset();
+            info!("the homeserver takes everything again");
+        }
+        None
+    }
+
+    fn complained(&self, after: Option<Duration>) {
+        let mut state = self.state();
+        let grown = state.backoff.grow();
+        let wait = match after {
+            // Up to a quarter more, so that many relays do not come back at once.
+            Some(after) => after
+                .min(LONGEST)
+                .mul_f64(rand::rng().random_range(1.0..1.25)),
+            None => grown,
+        };
+        let until = Instant::now() + wait;
+        let delay_ms = wait.as_millis();
+        if state.limited.is_none() {
+            warn!(
+                delay_ms,
+                "the homeserver wants fewer events: messages go one by one, signs wait"
+            );
+        } else {
+            debug!(delay_ms, "the homeserver still wants fewer events");
+        }
+        state.limited = Some(Limited {
+            until,
+            calm: until + CALM_AFTER,
+        });
+        drop(state);
+        self.inner.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// Gives the turn back, with what became of the request.
+    pub(super) fn over(self, outcome: &RoomOutcome) {
+        match outcome {
+            RoomOutcome::Retry {
+                limited: true,
+                after,
+                ..
+            } => self.limit.complained(*after),
+            RoomOutcome::Sent { .. } => self.limit.state().backoff.reset(),
+            RoomOutcome::Retry { limited: false, .. }
+            | RoomOutcome::Parked { .. }
+            | RoomOutcome::Refused { .. } => {}
+        }
+        drop(self.alone);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.limit.state();
+        state.busy = state.busy.saturating_sub(1);
+        drop(state);
+        self.limit.inner.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::model::EventId;
+
+    fn too_much(after: Option<u64>) -> RoomOutcome {
+        RoomOutcome::Retry {
+            after: after.map(Duration::from_secs),
+            limited: true,
+            error: "too much".to_owned(),
+        }
+    }
+
+    fn sent() -> RoomOutcome {
+        RoomOutcome::Sent {
+            event: EventId::parse("$sent:example.org").unwrap(),
+        }
+    }
+
+    async fn complain(limit: &AccountLimit, after: Option<u64>) -> Duration {
+        let start = Instant::now();
+        limit.message_turn().await.over(&too_much(after));
+        let turn = limit.message_turn().await;
+        drop(turn);
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rooms_send_side_by_side_as_long_as_the_server_is_content() {
+        let limit = AccountLimit::default();
+        let one = limit.message_turn().await;
+        let two = limit.message_turn().await;
+        one.over(&sent());
+        two.over(&sent());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_waits_as_long_as_the_server_says() {
+        let limit = AccountLimit::default();
+        let waited = complain(&limit, Some(5)).await;
+        assert!((5.0..6.3).contains(&waited.as_secs_f64()), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_servers_word_waits_grow_and_no_word_stops_the_relay_for_good() {
+        let limit = AccountLimit::default();
+        let first = complain(&limit, None).await;
+        let mut last = Duration::ZERO;
+        for _ in 0..10 {
+            last = complain(&limit, None).await;
+        }
+        assert!(first < Duration::from_secs(1), "{first:?}");
+        assert!(last >= Duration::from_mins(1), "{last:?}");
+        let longest = complain(&limit, Some(u64::MAX)).await;
+        assert!(longest < LONGEST.mul_f64(2.0), "{longest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn under_the_limit_fifty_rooms_go_one_by_one_and_in_turn() {
+        let limit = AccountLimit::default();
+        limit.message_turn().await.over(&too_much(Some(5)));
+        let (under_way, order) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
+        let mut rooms = JoinSet::new();
+        for room in 0..50 {
+            let (limit, under_way) = (limit.clone(), Arc::clone(&under_way));
+            let order = Arc::clone(&order);
+            rooms.spawn(async move {
+                for _ in 0..2 {
+                    let turn = limit.message_turn().await;
+                    assert_eq!(under_way.fetch_add(1, Ordering::SeqCst), 0);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    under_way.fetch_sub(1, Ordering::SeqCst);
+                    order.lock().unwrap().push(room);
+                    turn.over(&sent());
+                }
+            });
+            // So that they stand in line in this order.
+            tokio::task::yield_now().await;
+        }
+        while rooms.join_next().await.transpose().unwrap().is_some() {}
+        let expected: Vec<usize> = (0..50).chain(0..50).collect();
+        assert_eq!(*order.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_waits_for_messages_and_for_a_content_server() {
+        let limit = AccountLimit::default();
+        limit.quiet_turn().await.over(&sent());
+        let busy = limit.busy();
+        let soon = Duration::from_mins(5);
+        assert!(
+            tokio::time::timeout(soon, limit.quiet_turn())
+                .await
+                .is_err()
+        );
+        limit.message_turn().await.over(&too_much(Some(5)));
+        let start = Instant::now();
+        drop(busy);
+        limit.quiet_turn().await.over(&sent());
+        assert!(start.elapsed() >= Duration::from_secs(35));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_nobody_sends_any_more_holds_no_place() {
+        let limit = AccountLimit::default();
+        limit.message_turn().await.over(&too_much(Some(5)));
+        let dropped = tokio::time::timeout(Duration::from_secs(1), limit.message_turn()).await;
+        assert!(dropped.is_err());
+        limit.message_turn().await.over(&sent());
+    }
+}

@@ -1,0 +1,266 @@
+//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object a line.
+//!
+//! A client is a person's command, and may be slow, gone or wrong: its requests are short, its waits have limits, and
+//! there are never more than a few at a time. The event loop knows nothing of them.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::config::Config;
+use crate::home::{Home, Socket};
+use crate::matrix::Pulse;
+use crate::model::Clock;
+use crate::radio::Link;
+use crate::store::summary::{Summary, summary};
+use crate::store::{Database, StoreError};
+
+use super::health::Examined;
+use super::live::{Live, with_causes};
+use super::overview::Overview;
+use super::status::{DatabaseStatus, Health, Status};
+
+/// Clients at a time; further ones wait in the system's queue.
+const CLIENTS: usize = 8;
+/// The longest request, in bytes.
+const LONGEST_REQUEST: u64 = 1024;
+/// How long a client may take to ask, and to take its answer.
+const CLIENT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the database may take: it is busy with messages first.
+const DATABASE_LIMIT: Duration = Duration::from_secs(3);
+/// What the tables told is told again for so long: a client that asks without end does not keep the database busy.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long to wait when no client can be accepted (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How the daemon stands.
+    Status,
+    /// Whether it does its work.
+    Doctor,
+}
+
+/// A line from a client.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// What it asks.
+    pub request: Request,
+}
+
+/// A line to a client.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// How the daemon stands.
+    Status(Box<Status>),
+    /// Whether it does its work.
+    Doctor(Health),
+    /// Why there is no answer.
+    Error(String),
+}
+
+/// Answers clients.
+pub(super) struct Control {
+    /// What the daemon knows of itself.
+    pub(super) live: Arc<Live>,
+    /// The tables.
+    pub(super) database: Database,
+    /// The configuration.
+    pub(super) config: Config,
+    /// How the link to the radio stands.
+    pub(super) link: watch::Receiver<Link>,
+    /// What was heard of the homeserver.
+    pub(super) pulse: Pulse,
+    /// Tells the time.
+    pub(super) clock: Clock,
+    /// When the daemon started.
+    pub(super) started: Instant,
+    /// What the tables told last.
+    pub(super) last: Mutex<Option<(Instant, Summary)>>,
+}
+
+/// Opens the control socket. Without one the daemon works all the same: one warning says so.
+pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
+    let opened = home.listen().and_then(|(listener, socket)| {
+        let listener = UnixListener::from_std(listener)?;
+        Ok((listener, socket))
+    });
+    match opened {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            warn!(
+                path = %home.socket().display(),
+                %error,
+                "no control socket: `relay status` and `relay doctor` cannot reach this daemon"
+            );
+            None
+        }
+    }
+}
+
+impl Control {
+    /// Answers clients until `stop`; then the socket is gone.
+    pub(super) async fn run(self, opened: Option<(UnixListener, Socket)>, stop: CancellationToken) {
+        let Some((listener, socket)) = opened else {
+            return stop.cancelled().await;
+        };
+        let control = Arc::new(self);
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        // Dropped with this future: whoever is still connected then is let go.
+        let mut clients = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            while clients.try_join_next().is_some() {}
+            match accepted {
+                Ok((client, place)) => {
+                    let control = Arc::clone(&control);
+                    clients.spawn(async move {
+                        if let Err(error) = control.serve(client).await {
+                            debug!(%error, "a client of the control socket is gone");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    debug!(%error, "no client of the control socket can be accepted");
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = sleep(ACCEPT_PAUSE) => {}
+                    }
+                }
+            }
+        }
+        drop(socket);
+    }
+
+    async fn serve(&self, client: UnixStream) -> io::Result<()> {
+        let (requests, mut answers) = client.into_split();
+        let mut requests = BufReader::new(requests);
+        loop {
+            let mut line = Vec::new();
+            let mut one = (&mut requests).take(LONGEST_REQUEST);
+            let read = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await;
+            let is_whole = line.last() == Some(&b'\n');
+            let is_end = match read {
+                Ok(read) => read? == 0,
+                Err(_) => line.is_empty(),
+            };
+            if is_end {
+                return Ok(());
+            }
+            let answer = if is_whole {
+                self.answer(&line).await
+            } else {
+                Answer::Error("a request is one line of at most 1024 bytes".to_owned())
+            };
+            let mut text = serde_json::to_vec(&answer)?;
+            text.push(b'\n');
+            timeout(CLIENT_LIMIT, answers.write_all(&text)).await??;
+            if !is_whole {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn answer(&self, line: &[u8]) -> Answer {
+        match serde_json::from_slice::<Question>(line) {
+            Ok(Question {
+                request: Request::Status,
+            }) => Answer::Status(Box::new(self.status().await)),
+            Ok(Question {
+                request: Request::Doctor,
+            }) => Answer::Doctor(self.health().await),
+            Err(error) => Answer::Error(format!("not a request: {error}")),
+        }
+    }
+
+    async fn status(&self) -> Status {
+        let summary = self.summary().await;
+        let overview = Overview {
+            config: &self.config,
+            started: self.started,
+            facts: self.live.facts(),
+            link: self.link.borrow().clone(),
+            heard: self.pulse.heard(),
+            summary,
+            now: self.clock.now(),
+        };
+        overview.status()
+    }
+
+    async fn health(&self) -> Health {
+        let now = self.clock.now();
+        let written = self.asked(self.database.run(move |store| store.probe(now)));
+        let written = written.await;
+        let status = self.status().await;
+        let examined = Examined {
+            status: &status,
+            beat: self.live.facts().beat.elapsed(),
+            written,
+            radio_away: self.config.health.radio_away,
+        };
+        examined.health()
+    }
+
+    async fn summary(&self) -> Result<Summary, DatabaseStatus> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, told)) = &*last()
+            && at.elapsed() < FRESH
+        {
+            return Ok(told.clone());
+        }
+        let told = self.asked(self.database.run(|store| store.read(summary)));
+        let told = told.await?;
+        *last() = Some((Instant::now(), told.clone()));
+        Ok(told)
+    }
+
+    /// Waits for the database, but not for long.
+    async fn asked<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, DatabaseStatus> {
+        let failed = |error: String, hint: Option<&str>| DatabaseStatus {
+            ok: false,
+            error: Some(error),
+            hint: hint.map(str::to_owned),
+            for_seconds: None,
+        };
+        match timeout(DATABASE_LIMIT, work).await {
+            Ok(Ok(told)) => Ok(told),
+            Ok(Err(error)) => Err(failed(with_causes(&error), error.hint())),
+            Err(_) => Err(failed(
+                format!("it did not answer in {} s", DATABASE_LIMIT.as_secs()),
+                Some("look whether the disk is slow, or another program has the database open"),
+            )),
+        }
+    }
+}
+
+/// Accepts a client when there is a place for it.
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    // Nobody closes it.
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
+    let (client, _) = listener.accept().await?;
+    Ok((client, place))
+}

@@ -1,0 +1,455 @@
+//! What follows from a change for the signs that senders see and for how far rooms are read: both are wanted states, which
+//! the feedback worker carries out.
+
+use crate::bridge::{Action, DropReason, Fate, PartState, SHOWN_WAITING_AFTER, Sign};
+use crate::config::Feedback;
+use crate::model::{Event, EventId, MatrixEvent, Timestamp};
+use crate::store::{MeshState, StoreError, Tx, feedback, receipts};
+
+use super::{Ledger, Outcome};
+
+/// Gives up what an earlier configuration wanted to be shown and this one does not.
+pub(super) fn forget_unwanted(
+    tx: &Tx<'_>,
+    mode: Feedback,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for sign in Sign::ALL.into_iter().filter(|it| !it.is_shown(mode)) {
+        // Nobody would ever take an hourglass away again.
+        feedback::forget_wishes(tx, sign.key(), Sign::Waiting.key(), now)?;
+    }
+    Ok(())
+}
+
+impl Ledger {
+    /// Wants the signs that follow from everything that a batch has changed; the last thing in its transaction.
+    pub(in crate::daemon) fn show(
+        &self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        for event in feedback::take_changed(tx)? {
+            self.show_one(tx, &event, now, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Wants the sign of waiting on what has waited long enough.
+    pub(super) fn show_waiting(
+        &self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        if !Sign::Waiting.is_shown(self.feedback) {
+            return Ok(());
+        }
+        let before = now - SHOWN_WAITING_AFTER;
+        for event in feedback::waiting_without(tx, Sign::Waiting.key(), before)? {
+            self.show_one(tx, &event, now, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn show_one(
+        &self,
+        tx: &Tx<'_>,
+        event: &EventId,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let Some(message) = feedback::message(tx, event)? else {
+            return Ok(());
+        };
+        let parts: Vec<PartState> = message.parts.iter().copied().map(part_state).collect();
+        let fate = Fate {
+            parts: &parts,
+            waits_since: message.accepted_at,
+            given: message.given.as_deref().and_then(Sign::of_key),
+        };
+        let sign = fate.sign(self.feedback, now);
+        outcome.feedback |= feedback::want(tx, &message.room, event, sign.map(Sign::key), now)?;
+        if !parts.is_empty() && !parts.contains(&PartState::Waiting) {
+            outcome.feedback |= receipts::read(tx, event, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was decided on a message, for the read receipt of its room: what waits for the mesh is read once
+    /// the radio took it, what is not for the mesh is read at once.
+    pub(super) fn note_reading(
+        tx: &Tx<'_>,
+        event: &Event,
+        actions: &[Action],
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let Event::Matrix(MatrixEvent::Text(text)) = event else {
+            return Ok(());
+        };
+        let dropped = actions.iter().find_map(|action| match action {
+            Action::Drop(reason) => Some(*reason),
+            _ => None,
+        });
+        let is_sent = actions
+            .iter()
+            .any(|action| matches!(action, Action::ToMesh { .. }));
+        if is_sent || dropped.is_some_and(is_read) {
+            receipts::arrived(tx, &text.room, &text.event, text.thread.as_deref(), now)?;
+        }
+        if !is_sent && dropped.is_some_and(is_read) {
+            outcome.feedback |= receipts::read(tx, &text.event, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a message that was not relayed for this reason counts as read: it was looked at, and its sender might
+/// have had it transmitted.
+fn is_read(reason: DropReason) -> bool {
+    !matches!(
+        reason,
+        DropReason::Duplicate
+            | DropReason::OwnEvent
+            | DropReason::UnmappedRoom
+            | DropReason::Denied
+            | DropReason::IgnoredUser
+    )
+}
+
+fn part_state(state: MeshState) -> PartState {
+    match state {
+        MeshState::Waiting | MeshState::Submitted => PartState::Waiting,
+        MeshState::Accepted | MeshState::Unknown => PartState::Sent,
+        MeshState::Unheard => PartState::Unheard,
+        MeshState::Heard => PartState::Heard,
+        MeshState::Delivered => PartState::Delivered,
+        MeshState::Refused => PartState::Refused,
+        MeshState::Expired => PartState::Expired,
+        MeshState::Withdrawn => PartState::Withdrawn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{NOON, config, hello_of_alice, joined};
+    use super::*;
+    use crate::config::Config;
+    use crate::model::{
+        JoinedRoom, Lane, OutboxId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
+        RoomRedaction, RoomText, SendReport,
+    };
+    use crate::store::{MeshPace, Store};
+    use crate::store::feedback::Next;
+    use crate::store::outbox_mesh::{self, MeshRow};
+
+    const PACE: MeshPace<'static> = MeshPace {
+        spacing: Duration::ZERO,
+        tell_age: &|_| None,
+    };
+
+    /// A ledger with its tables, and a clock.
+    struct Books {
+        store: Store,
+        ledger: Ledger,
+        now: Timestamp,
+    }
+
+    impl Books {
+        fn open(config: &Config) -> Self {
+            let mut store = Store::in_memory().unwrap();
+            let ledger = store.transaction(|tx| Ledger::open(tx, config, NOON));
+            let mut books = Self {
+                ledger: ledger.unwrap(),
+                store,
+                now: NOON,
+            };
+            books.happens(joined());
+            books
+        }
+
+        /// The relay starts again, perhaps with another configuration.
+        fn open_again(&mut self, config: &Config) {
+            let now = self.now;
+            let ledger = self.store.transaction(|tx| Ledger::open(tx, config, now));
+            self.ledger = ledger.unwrap();
+            self.happens(joined());
+        }
+
+        fn happens(&mut self, event: Event) -> Outcome {
+            let (ledger, now) = (&mut self.ledger, self.now);
+            let outcome = self.store.transaction(|tx| {
+                let mut outcome = Outcome::default();
+                ledger.event(tx, &event, now, &mut outcome)?;
+                ledger.show(tx, now, &mut outcome)?;
+                Ok(outcome)
+            });
+            outcome.unwrap()
+        }
+
+        fn passes(&mut self, time: Duration) {
+            self.now = self.now + time;
+            let (ledger, now) = (&mut self.ledger, self.now);
+            let kept = self.store.transaction(|tx| {
+                let mut outcome = Outcome::default();
+                ledger.housekeeping(tx, now, Duration::from_secs(20), &mut outcome)?;
+                ledger.show(tx, now, &mut outcome)
+            });
+            kept.unwrap();
+        }
+
+        fn says(&mut self, name: &str, change: impl Fn(&mut RoomText)) {
+            let Event::Matrix(MatrixEvent::Text(mut text)) = hello_of_alice() else {
+                panic!("hello is a text");
+            };
+            text.event = event(name);
+            text.sent_at = self.now;
+            change(&mut text);
+            self.happens(Event::Matrix(MatrixEvent::Text(text)));
+        }
+
+        /// Hands the next packet to the radio.
+        fn submit(&mut self) -> MeshRow {
+            let (to, lane) = self.store.transaction(outbox_mesh::queues).unwrap()[0];
+            assert_eq!(lane, Lane::Message);
+            let next = self.store.next_for_mesh(to, lane, &PACE, self.now).unwrap();
+            let crate::store::NextMesh::Due(row) = next else {
+                panic!("nothing is due");
+            };
+            *row
+        }
+
+        fn reports(&mut self, row: (OutboxId, PacketId), outcome: RadioOutcome) {
+            self.happens(Event::Report(SendReport::Radio {
+                outbox: row.0,
+                packet: row.1,
+                outcome,
+            }));
+        }
+
+        /// The radio takes the next packet.
+        fn transmits(&mut self) -> (OutboxId, PacketId) {
+            let row = self.submit();
+            let row = (row.id, row.packet);
+            let at = self.now;
+            self.reports(row, RadioOutcome::Accepted { at });
+            row
+        }
+
+        /// Carries out all wishes; returns what was asked for: keys that are placed, and `-` for each that is taken away.
+        fn shows(&mut self) -> String {
+            let mut shown = String::new();
+            while let Next::Due(request) = self.store.next_sign(self.now).unwrap() {
+                match &request.content {
+                    RoomContent::Reaction { key, .. } => shown.push_str(key),
+                    RoomContent::Redaction { .. } => shown.push('-'),
+                    RoomContent::Text { .. } => panic!("a sign is no text"),
+                }
+                let (transaction, now) = (request.transaction, self.now);
+                let sign = event(&format!("$sign{}:example.org", rand::random::<u64>()));
+                let noted = self
+                    .store
+                    .note_shown(|tx| feedback::done(tx, transaction.as_str(), &sign, now));
+                assert!(noted.unwrap());
+            }
+            shown
+        }
+
+        /// Returns up to where the room is to be read.
+        fn read_up_to(&mut self) -> Option<String> {
+            let later = self.now + Duration::from_mins(1);
+            match self.store.next_receipt(later).unwrap() {
+                Next::Due(receipt) => Some(receipt.event.to_string()),
+                Next::Later(_) | Next::Nothing => None,
+            }
+        }
+    }
+
+    fn event(name: &str) -> OwnedEventId {
+        name.try_into().unwrap()
+    }
+
+    fn with(mode: Feedback) -> Config {
+        let mut config = config();
+        config.meshtastic.delivery_feedback = mode;
+        config
+    }
+
+    const HELLO: &str = "$hello:example.org";
+    const SECONDS_59: Duration = Duration::from_secs(59);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_message_that_waits_shows_so_after_a_minute_and_then_what_became_of_it() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |_| {});
+        books.passes(SECONDS_59);
+        assert_eq!(books.shows(), "");
+        books.passes(SECOND);
+        assert_eq!(books.shows(), "⏳");
+        let row = books.transmits();
+        assert_eq!(books.shows(), "-");
+        books.reports(row, RadioOutcome::Unheard);
+        assert_eq!(books.shows(), "📤");
+        books.reports(row, RadioOutcome::Heard);
+        assert_eq!(books.shows(), "-📡");
+        books.reports(row, RadioOutcome::Unheard);
+        assert_eq!(books.shows(), "");
+    }
+
+    #[test]
+    fn what_the_radio_has_not_answered_waits_too() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |_| {});
+        let row = books.submit();
+        books.passes(SECONDS_59 + SECOND);
+        assert_eq!(books.shows(), "⏳");
+        books.reports(
+            (row.id, row.packet),
+            RadioOutcome::Refused(Refusal::NoChannel),
+        );
+        assert_eq!(books.shows(), "-❌");
+    }
+
+    #[test]
+    fn what_expired_loses_its_hourglass() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |_| {});
+        books.passes(Duration::from_mins(2));
+        assert_eq!(books.shows(), "⏳");
+        books.passes(Duration::from_hours(1));
+        assert_eq!(books.shows(), "-");
+    }
+
+    #[test]
+    fn parts_are_shown_together_when_the_last_one_is_known() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |text| text.body = "word ".repeat(70));
+        let first = books.transmits();
+        let second = books.transmits();
+        books.reports(first, RadioOutcome::Heard);
+        assert_eq!(books.shows(), "");
+        books.reports(second, RadioOutcome::Unheard);
+        assert_eq!(books.shows(), "📤");
+        books.reports(second, RadioOutcome::Heard);
+        assert_eq!(books.shows(), "-📡");
+    }
+
+    #[test]
+    fn a_refused_message_is_shown_at_once_in_every_mode_but_off() {
+        for (mode, expected) in [
+            (Feedback::Reactions, "❌"),
+            (Feedback::Failures, "❌"),
+            (Feedback::Off, ""),
+        ] {
+            let mut books = Books::open(&with(mode));
+            books.says(HELLO, |text| text.body = "x".repeat(900));
+            assert_eq!(books.shows(), expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_sign_that_the_configuration_wants_no_more_is_not_shown_and_no_hourglass_is_left() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |_| {});
+        books.passes(Duration::from_mins(2));
+        assert_eq!(books.shows(), "⏳");
+        books.says("$refused:example.org", |text| text.body = "x".repeat(900));
+        books.open_again(&with(Feedback::Off));
+        assert_eq!(books.shows(), "-");
+        books.passes(Duration::from_mins(2));
+        assert_eq!(books.shows(), "");
+    }
+
+    #[test]
+    fn a_message_that_was_taken_away_gets_no_sign() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |_| {});
+        let row = books.transmits();
+        books.happens(Event::Matrix(MatrixEvent::Redaction(Box::new(
+            RoomRedaction {
+                room: "!room:example.org".try_into().unwrap(),
+                event: event("$redaction:example.org"),
+                sender: "@alice:example.org".try_into().unwrap(),
+                target: event(HELLO),
+            },
+        ))));
+        books.reports(row, RadioOutcome::Heard);
+        assert_eq!(books.shows(), "");
+    }
+
+    #[test]
+    fn a_room_without_the_right_to_react_gets_its_signs_once_it_is_given() {
+        let mut books = Books::open(&config());
+        let with_right = |may_react| {
+            let Event::Matrix(MatrixEvent::Joined(room)) = joined() else {
+                panic!("joined is joined");
+            };
+            Event::Matrix(MatrixEvent::Joined(JoinedRoom { may_react, ..room }))
+        };
+        books.happens(with_right(false));
+        books.says(HELLO, |text| text.body = "x".repeat(900));
+        assert_eq!(books.shows(), "");
+        let outcome = books.happens(with_right(true));
+        assert!(outcome.feedback);
+        assert_eq!(books.shows(), "❌");
+    }
+
+    #[test]
+    fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
+        let mut books = Books::open(&config());
+        books.says(HELLO, |text| text.body = "x".repeat(900));
+        let Next::Due(request) = books.store.next_sign(NOON).unwrap() else {
+            panic!("a sign is due");
+        };
+        books.happens(Event::Matrix(MatrixEvent::Own {
+            room: request.room,
+            event: event("$sign:example.org"),
+            transaction: Some(request.transaction),
+        }));
+        assert_eq!(books.shows(), "");
+    }
+
+    #[test]
+    fn a_room_is_read_up_to_the_newest_message_that_was_dealt_with() {
+        let mut books = Books::open(&config());
+        books.says("$one:example.org", |_| {});
+        books.says("$two:example.org", |_| {});
+        assert_eq!(books.read_up_to(), None);
+        books.transmits();
+        assert_eq!(books.read_up_to().as_deref(), Some("$one:example.org"));
+        books.says("$command:example.org", |text| {
+            text.body = "!help".to_owned()
+        });
+        assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
+        // An older one that is dealt with later does not move it back.
+        books.transmits();
+        assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
+        books.says("$long:example.org", |text| text.body = "x".repeat(900));
+        assert_eq!(books.read_up_to().as_deref(), Some("$long:example.org"));
+    }
+
+    #[test]
+    fn a_message_of_somebody_who_may_not_transmit_is_not_read() {
+        let mut config = config();
+        config.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
+        config.matrix.ignored_users = vec!["@eve:example.org".parse().unwrap()];
+        let mut books = Books::open(&config);
+        books.says("$one:example.org", |text| text.body = "!help".to_owned());
+        for (name, sender) in [
+            ("$bob:x", "@bob:example.org"),
+            ("$eve:x", "@eve:example.org"),
+        ] {
+            books.says(name, |text| text.sender = sender.try_into().unwrap());
+            assert_eq!(books.read_up_to().as_deref(), Some("$one:example.org"));
+        }
+        assert_eq!(books.shows(), "🚫");
+        books.says("$bob2:x", |text| {
+            text.sender = "@bob:example.org".try_into().unwrap()
+        });
+        assert_eq!(books.shows(), "");
+    }
+}

@@ -1,0 +1,199 @@
+//! What the daemon knows of itself just now, for `relay status`. Nothing is decided by it, and a restart forgets it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::model::{Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, RadioEvent};
+use crate::store::StoreError;
+
+use super::counts::Counts;
+use super::ledger::Outcome;
+use super::status::Trust;
+
+/// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
+const MOST_ROOMS: usize = 10_000;
+
+/// What the daemon knows of itself.
+#[derive(Debug)]
+pub(super) struct Live {
+    now: Mutex<Facts>,
+}
+
+/// What is known.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    /// When the event loop was last seen at work.
+    pub(super) beat: Instant,
+    /// Why what is received cannot be stored.
+    pub(super) trouble: Option<Trouble>,
+    /// The radio that was there last.
+    pub(super) radio: Option<RadioFacts>,
+    /// How busy its channel is, in percent, and when it said so.
+    pub(super) channel_use: Option<(f32, Instant)>,
+    /// The Matrix session.
+    pub(super) session: Session,
+    /// The mapped rooms that are joined.
+    pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// What became of messages.
+    pub(super) counts: Counts,
+}
+
+/// Why what is received cannot be stored.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    /// The error with its causes.
+    pub(super) error: String,
+    /// What a person can do about it.
+    pub(super) hint: Option<&'static str>,
+    /// Since when.
+    pub(super) since: Instant,
+}
+
+/// The radio, as it told of itself when it was ready last.
+#[derive(Debug, Clone)]
+pub(super) struct RadioFacts {
+    /// Its own node.
+    pub(super) node: String,
+    /// Its name.
+    pub(super) name: String,
+    /// Its firmware.
+    pub(super) firmware: String,
+    /// Its channels.
+    pub(super) channels: Vec<Channel>,
+    /// Why nothing is transmitted.
+    pub(super) silence: Option<String>,
+}
+
+/// The Matrix session.
+#[derive(Debug, Clone)]
+pub(super) enum Session {
+    /// There is none, for this reason, which names the cure.
+    None(String),
+    /// It is open.
+    Open {
+        /// The account.
+        account: String,
+        /// Its device.
+        device: String,
+        /// Whether its owner has signed the device.
+        trust: Trust,
+    },
+}
+
+impl Live {
+    /// Makes one for a daemon that has just started.
+    pub(super) fn new() -> Self {
+        let facts = Facts {
+            beat: Instant::now(),
+            trouble: None,
+            radio: None,
+            channel_use: None,
+            session: Session::None("the Matrix session is being opened".to_owned()),
+            rooms: BTreeMap::new(),
+            counts: Counts::default(),
+        };
+        Self {
+            now: Mutex::new(facts),
+        }
+    }
+
+    /// Returns what is known now.
+    pub(super) fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// Notes that the event loop is at work.
+    pub(super) fn beat(&self) {
+        self.lock().beat = Instant::now();
+    }
+
+    /// Notes that what was received is stored. Returns how long it could not be.
+    pub(super) fn stored(&self) -> Option<std::time::Duration> {
+        let trouble = self.lock().trouble.take();
+        trouble.map(|trouble| trouble.since.elapsed())
+    }
+
+    /// Notes that what was received cannot be stored.
+    pub(super) fn not_stored(&self, error: &StoreError) {
+        let mut now = self.lock();
+        let since = now
+            .trouble
+            .as_ref()
+            .map_or_else(Instant::now, |it| it.since);
+        now.trouble = Some(Trouble {
+            error: with_causes(error),
+            hint: error.hint(),
+            since,
+        });
+    }
+
+    /// Notes how the session stands.
+    pub(super) fn session(&self, session: Session) {
+        self.lock().session = session;
+    }
+
+    /// Notes what a committed batch tells.
+    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) {
+        let mut now = self.lock();
+        now.counts.add(std::mem::take(&mut outcome.counts));
+        for event in events {
+            match event {
+                Event::Radio(RadioEvent::Ready(profile)) => {
+                    now.radio = Some(RadioFacts {
+                        node: profile.own.num.to_string(),
+                        name: profile.own.long(),
+                        firmware: profile.firmware.clone(),
+                        channels: profile.channels.clone(),
+                        silence: outcome.silence.clone(),
+                    });
+                }
+                Event::Radio(RadioEvent::ChannelUse { percent }) => {
+                    now.channel_use = Some((*percent, Instant::now()));
+                }
+                Event::Matrix(MatrixEvent::Joined(room)) if now.rooms.len() < MOST_ROOMS => {
+                    now.rooms.insert(room.room.clone(), room.clone());
+                }
+                Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => {}
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns an error and its causes in one sentence.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_of_the_database_counts_from_its_first_failure() {
+        let live = Live::new();
+        assert_eq!(live.stored(), None);
+        for _ in 0..3 {
+            live.not_stored(&StoreError::Closed);
+            tokio::time::advance(Duration::from_secs(4)).await;
+        }
+        let trouble = live.facts().trouble.unwrap();
+        assert_eq!(trouble.error, "the database is closed");
+        assert_eq!(live.stored(), Some(Duration::from_secs(12)));
+        assert!(live.facts().trouble.is_none());
+    }
+}

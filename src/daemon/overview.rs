@@ -1,0 +1,289 @@
+//! Puts together what `relay status` tells, from what is known in memory and what the tables hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{ChannelRef, Config};
+use crate::home::utc;
+use crate::matrix::Heard;
+use crate::model::{JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
+use crate::radio::{Link, LinkState};
+use crate::store::summary::{Summary, Waiting};
+
+use super::counts::{Place, Tally, Way};
+use super::live::{Facts, Session};
+use super::status::{
+    ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, OutboxStatus, ParkedStatus,
+    RadioState, RadioStatus, RoomStatus, Status, Traffic, Waits,
+};
+
+/// Everything that a status is made of.
+pub(super) struct Overview<'a> {
+    /// The configuration.
+    pub(super) config: &'a Config,
+    /// When the daemon started.
+    pub(super) started: Instant,
+    /// What it knows of itself.
+    pub(super) facts: Facts,
+    /// The link to the radio.
+    pub(super) link: Link,
+    /// What was heard of the homeserver.
+    pub(super) heard: Heard,
+    /// What the tables hold; why not, if they cannot be read.
+    pub(super) summary: Result<Summary, DatabaseStatus>,
+    /// The present.
+    pub(super) now: Timestamp,
+}
+
+impl Overview<'_> {
+    /// Returns the status.
+    pub(super) fn status(&self) -> Status {
+        let uptime = self.started.elapsed();
+        let summary = self.summary.as_ref().ok();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: utc((self.now - uptime).into()),
+            uptime_seconds: uptime.as_secs(),
+            radio: self.radio(),
+            matrix: self.matrix(),
+            database: self.database(),
+            outbox: summary.map(|summary| OutboxStatus {
+                to_matrix: self.waits(&summary.to_matrix, |_| true),
+                to_mesh: self.waits(&summary.to_mesh, |_| true),
+            }),
+            rooms: self.rooms(),
+            channels: self.channels(),
+            elsewhere: self.elsewhere(),
+            undecryptable: self.undecryptable(),
+            direct_messages: summary.map(|summary| summary.direct_messages),
+        }
+    }
+
+    fn radio(&self) -> RadioStatus {
+        let radio = self.facts.radio.as_ref();
+        let channel_use = self.facts.channel_use;
+        RadioStatus {
+            state: match self.link.state {
+                LinkState::Connecting => RadioState::Connecting,
+                LinkState::Configuring => RadioState::Configuring,
+                LinkState::Ready => RadioState::Ready,
+                LinkState::Lost => RadioState::Lost,
+            },
+            for_seconds: self.link.since.elapsed().as_secs(),
+            cause: self.link.cause.clone(),
+            node: radio.map(|radio| radio.node.clone()),
+            name: radio.map(|radio| radio.name.clone()),
+            firmware: radio.map(|radio| radio.firmware.clone()),
+            channel_use_percent: channel_use.map(|(percent, _)| percent),
+            channel_use_age_seconds: channel_use.map(|(_, at)| at.elapsed().as_secs()),
+            silence: radio.and_then(|radio| radio.silence.clone()),
+        }
+    }
+
+    fn matrix(&self) -> MatrixStatus {
+        let failing = self.heard.failing.as_ref();
+        let (state, cause) = match (&self.facts.session, failing, self.heard.answered) {
+            (Session::None(cause), _, _) => (MatrixState::NoSession, Some(cause.clone())),
+            (Session::Open { .. }, Some((_, cause)), _) => (MatrixState::Away, Some(cause.clone())),
+            (Session::Open { .. }, None, Some(_)) => (MatrixState::Connected, None),
+            (Session::Open { .. }, None, None) => (MatrixState::Connecting, None),
+        };
+        let (account, device, device_trust) = match &self.facts.session {
+            Session::None(_) => (None, None, None),
+            Session::Open {
+                account,
+                device,
+                trust,
+            } => (Some(account.clone()), Some(device.clone()), Some(*trust)),
+        };
+        let away = failing.filter(|_| state == MatrixState::Away);
+        MatrixStatus {
+            state,
+            cause,
+            away_seconds: away.map(|(since, _)| since.elapsed().as_secs()),
+            sync_age_seconds: self.heard.answered.map(|at| at.elapsed().as_secs()),
+            account,
+            device,
+            device_trust,
+            parked: self.parked(None),
+        }
+    }
+
+    fn database(&self) -> DatabaseStatus {
+        let trouble = self.facts.trouble.as_ref().map(|trouble| DatabaseStatus {
+            ok: false,
+            error: Some(trouble.error.clone()),
+            hint: trouble.hint.map(str::to_owned),
+            for_seconds: Some(trouble.since.elapsed().as_secs()),
+        });
+        let unreadable = || self.summary.as_ref().err().cloned();
+        trouble.or_else(unreadable).unwrap_or(DatabaseStatus {
+            ok: true,
+            error: None,
+            hint: None,
+            for_seconds: None,
+        })
+    }
+
+    /// Returns the mapped rooms in the configuration's order, then the others that something was counted for.
+    fn rooms(&self) -> Vec<RoomStatus> {
+        let mut names: Vec<OwnedRoomOrAliasId> = Vec::new();
+        let mapped = self.config.matrix_rooms.iter().map(|it| self.known(&it.id));
+        let counted = self.facts.counts.places().filter_map(|place| match place {
+            Place::Room(room) => Some(self.known(room)),
+            Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
+        });
+        for name in mapped.chain(counted) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.iter().map(|name| self.room(name)).collect()
+    }
+
+    fn room(&self, name: &RoomOrAliasId) -> RoomStatus {
+        let joined = self.joined(name);
+        let mapped = self.config.matrix_rooms.iter();
+        let channels: Vec<_> = mapped
+            .filter(|it| *self.known(&it.id) == *name)
+            .map(|it| it.meshtastic_channel.to_string())
+            .collect();
+        let place = Place::Room(name.to_owned());
+        let is_from = |waiting: &Waiting| waiting.room.as_deref() == Some(name);
+        RoomStatus {
+            room: name.to_string(),
+            name: joined.map(|room| room.name.clone()),
+            mapped: !channels.is_empty(),
+            joined: joined.is_some(),
+            encrypted: joined.map(|room| room.encrypted),
+            channels,
+            parked: self.parked(Some(name)),
+            to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
+            to_mesh: self.traffic(&place, Way::ToMesh, is_from),
+        }
+    }
+
+    fn channels(&self) -> Vec<ChannelStatus> {
+        let radio = self.facts.radio.as_ref();
+        let told = radio.map_or(&[][..], |radio| &radio.channels);
+        let mapped = self.config.matrix_rooms.iter();
+        let mapped = mapped.filter_map(|it| match &it.meshtastic_channel {
+            ChannelRef::Index(index) => Some(index.number()),
+            ChannelRef::Name(name) => {
+                let channel = told.iter().find(|channel| channel.name == *name)?;
+                Some(channel.index.number())
+            }
+        });
+        let counted = self.facts.counts.places().filter_map(|place| match place {
+            Place::Channel(number) => Some(*number),
+            Place::Room(_) | Place::Direct | Place::Elsewhere => None,
+        });
+        let numbers: BTreeSet<u8> = mapped.chain(counted).collect();
+        let channels = numbers.into_iter().map(|number| {
+            let place = Place::Channel(number);
+            let channel = told.iter().find(|it| it.index.number() == number);
+            let goes_there = |waiting: &Waiting| {
+                waiting
+                    .destination
+                    .is_some_and(|it| Place::from(it) == place)
+            };
+            let mut to_matrix = self.traffic(&place, Way::ToMatrix, |_| false);
+            // A row for a room does not say which channel its message came from.
+            to_matrix.outbox = None;
+            ChannelStatus {
+                channel: number,
+                name: channel.map(|channel| channel.name.clone()),
+                to_matrix,
+                to_mesh: self.traffic(&place, Way::ToMesh, goes_there),
+            }
+        });
+        channels.collect()
+    }
+
+    fn elsewhere(&self) -> BTreeMap<String, u64> {
+        let mut counted = BTreeMap::new();
+        for place in [Place::Direct, Place::Elsewhere] {
+            for way in [Way::ToMatrix, Way::ToMesh] {
+                for (reason, count) in self.facts.counts.of(&place, way).dropped {
+                    *counted.entry(reason.to_owned()).or_default() += count;
+                }
+            }
+        }
+        counted
+    }
+
+    fn undecryptable(&self) -> u64 {
+        let places = self.facts.counts.places().cloned();
+        let places: BTreeSet<Place> = places.collect();
+        let of = |place| self.facts.counts.of(&place, Way::ToMesh).dropped;
+        places
+            .into_iter()
+            .filter_map(|place| of(place).get("undecryptable").copied())
+            .sum()
+    }
+
+    fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Waiting) -> bool) -> Traffic {
+        let Tally {
+            relayed,
+            expired,
+            refused,
+            dropped,
+        } = self.facts.counts.of(place, way);
+        let named = |counts: BTreeMap<&'static str, u64>| {
+            let named = counts
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count));
+            named.collect()
+        };
+        let waiting = self.summary.as_ref().ok().map(|summary| match way {
+            Way::ToMatrix => &summary.to_matrix,
+            Way::ToMesh => &summary.to_mesh,
+        });
+        Traffic {
+            relayed,
+            outbox: waiting.map(|waiting| self.waits(waiting, is_of)),
+            expired,
+            refused: named(refused),
+            dropped: named(dropped),
+        }
+    }
+
+    fn waits(&self, waiting: &[Waiting], is_of: impl Fn(&Waiting) -> bool) -> Waits {
+        let of = || waiting.iter().filter(|waiting| is_of(waiting));
+        let oldest = of().map(|waiting| waiting.oldest).min();
+        Waits {
+            waiting: of().map(|waiting| waiting.count).sum(),
+            oldest_seconds: oldest.map(|oldest| self.age(oldest).as_secs()),
+        }
+    }
+
+    fn parked(&self, room: Option<&RoomOrAliasId>) -> Option<ParkedStatus> {
+        let parked = &self.summary.as_ref().ok()?.parked;
+        let found = parked
+            .iter()
+            .find(|parked| parked.room.as_deref() == room)?;
+        Some(ParkedStatus {
+            reason: found.error.clone(),
+            for_seconds: self.age(found.since).as_secs(),
+        })
+    }
+
+    /// Returns the id of the room that an alias stands for, as far as it is known.
+    fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
+        self.joined(name)
+            .map_or_else(|| name.to_owned(), |room| room.room.clone().into())
+    }
+
+    fn joined(&self, name: &RoomOrAliasId) -> Option<&JoinedRoom> {
+        self.facts.rooms.values().find(|room| {
+            room.room.as_str() == name.as_str() || room.configured.iter().any(|it| **it == *name)
+        })
+    }
+
+    fn age(&self, moment: Timestamp) -> Duration {
+        self.now.since(moment)
+    }
+}

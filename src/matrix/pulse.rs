@@ -1,0 +1,68 @@
+//! Whether the homeserver answers, for whoever wants to know now.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+/// Where the sync loop notes the server's answers; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<Mutex<Heard>>);
+
+/// What was heard of the homeserver.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// When it answered the sync loop last; a server with nothing to tell answers every 30 s.
+    pub answered: Option<Instant>,
+    /// Since when it cannot be read, and why.
+    pub failing: Option<(Instant, String)>,
+}
+
+impl Pulse {
+    /// Returns what was heard so far.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes an answer.
+    pub(super) fn answered(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Heard {
+            answered: Some(Instant::now()),
+            failing: None,
+        };
+    }
+
+    /// Notes that the server cannot be read, and why.
+    pub(super) fn failed(&self, error: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = heard
+            .failing
+            .take()
+            .map_or_else(Instant::now, |(since, _)| since);
+        heard.failing = Some((since, error.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_counts_from_its_first_failure_and_ends_with_an_answer() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.heard(), Heard::default());
+        pulse.failed("refused");
+        let since = Instant::now();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        pulse.failed("no answer");
+        assert_eq!(pulse.heard().failing, Some((since, "no answer".to_owned())));
+        pulse.answered();
+        assert_eq!(pulse.heard().answered, Some(Instant::now()));
+        assert_eq!(pulse.heard().failing, None);
+    }
+}

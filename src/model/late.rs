@@ -1,0 +1,23 @@
+//! An event that waits for its key.
+
+use super::ids::{OwnedEventId, OwnedRoomId};
+
+/// An event of a room that could not be decrypted yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndecryptableEvent {
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// Its id.
+    pub event: OwnedEventId,
+    /// The session whose key is missing; empty if the event does not say.
+    pub session: String,
+    /// The event as the server sent it.
+    pub raw: String,
+}
+
+impl UndecryptableEvent {
+    /// So many of a room are kept, whoever keeps them: a day of a lively room.
+    pub const MOST_OF_ROOM: u32 = 500;
+    /// So many bytes of a room are kept. An event of normal size has one thousand.
+    pub const MOST_BYTES_OF_ROOM: u64 = 2 * 1024 * 1024;
+}

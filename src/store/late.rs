@@ -1,0 +1,306 @@
+//! Events of rooms that could not be decrypted, kept until their key comes: a key often travels behind its message.
+//!
+//! A room keeps at most [`MOST_EVENTS`] of them and [`MOST_BYTES`]; beyond that its oldest go first.
+
+use super::columns::identifier;
+use super::{StoreError, Tx};
+use crate::model::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Timestamp, UndecryptableEvent, UserId,
+};
+
+/// Events of a room.
+pub const MOST_EVENTS: u32 = UndecryptableEvent::MOST_OF_ROOM;
+/// Bytes of JSON of a room.
+pub const MOST_BYTES: u64 = UndecryptableEvent::MOST_BYTES_OF_ROOM;
+
+/// What became of an event that is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It was kept already.
+    Before,
+    /// It is kept now; so many older ones of its room had to go.
+    Now {
+        /// How many.
+        dropped: usize,
+    },
+}
+
+/// Who wrote an event that waits for its key, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The event.
+    pub event: OwnedEventId,
+    /// Who wrote it.
+    pub sender: OwnedUserId,
+    /// When, by the server's clock.
+    pub sent_at: Timestamp,
+}
+
+/// Keeps an event.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn keep(
+    tx: &Tx<'_>,
+    event: &UndecryptableEvent,
+    sender: &UserId,
+    sent_at: Timestamp,
+    now: Timestamp,
+) -> Result<Kept, StoreError> {
+    let added = tx.execute(
+        "INSERT OR IGNORE INTO undecryptable (event, room, session, sender, sent_at, raw, kept_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (
+            event.event.as_str(),
+            event.room.as_str(),
+            event.session.as_str(),
+            sender.as_str(),
+            sent_at.min(now),
+            event.raw.as_str(),
+            now,
+        ),
+    )?;
+    if added == 0 {
+        return Ok(Kept::Before);
+    }
+    let most_bytes = i64::try_from(MOST_BYTES).unwrap_or(i64::MAX);
+    let dropped = tx.execute(
+        "DELETE FROM undecryptable WHERE id IN (
+             SELECT id FROM (
+                 SELECT id, ROW_NUMBER() OVER newest AS place,
+                     SUM(LENGTH(CAST(raw AS BLOB))) OVER newest AS bytes
+                 FROM undecryptable WHERE room = ?1 WINDOW newest AS (ORDER BY id DESC))
+             WHERE place > ?2 OR (bytes > ?3 AND place > 1))",
+        (event.room.as_str(), MOST_EVENTS, most_bytes),
+    )?;
+    Ok(Kept::Now { dropped })
+}
+
+/// Returns the events whose key may still come in time, in order of arrival.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
+    tx.all(
+        "SELECT * FROM undecryptable WHERE given_up = 0 ORDER BY id",
+        (),
+        |row| {
+            Ok(UndecryptableEvent {
+                room: identifier(row, "room")?,
+                event: identifier(row, "event")?,
+                session: row.get("session")?,
+                raw: row.get("raw")?,
+            })
+        },
+    )
+}
+
+/// Returns whether an event is kept.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM undecryptable WHERE event = ?1",
+        [event.as_str()],
+    )
+}
+
+/// Forgets an event: it could be read, or was taken away. Returns false if it was not kept.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
+    let deleted = tx.execute(
+        "DELETE FROM undecryptable WHERE event = ?1",
+        [event.as_str()],
+    )?;
+    Ok(deleted > 0)
+}
+
+/// Forgets what a person wrote in a room, and returns it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget_sender(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    sender: &UserId,
+) -> Result<Vec<OwnedEventId>, StoreError> {
+    tx.all(
+        "DELETE FROM undecryptable WHERE room = ?1 AND sender = ?2 RETURNING event",
+        (room.as_str(), sender.as_str()),
+        |row| identifier(row, "event"),
+    )
+}
+
+/// Returns what was written up to then and still waits for its key, room by room, oldest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError> {
+    tx.all(
+        "SELECT room, event, sender, sent_at FROM undecryptable
+         WHERE given_up = 0 AND sent_at <= ?1 ORDER BY room, sent_at, id",
+        [until],
+        |row| {
+            Ok(Overdue {
+                room: identifier(row, "room")?,
+                event: identifier(row, "event")?,
+                sender: identifier(row, "sender")?,
+                sent_at: row.get("sent_at")?,
+            })
+        },
+    )
+}
+
+/// Notes that the key of an event would come too late now. The event is counted until [`prune`] takes it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE undecryptable SET given_up = 1 WHERE event = ?1",
+        [event.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Returns how many events are kept, those included that were given up.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
+    tx.count("SELECT COUNT(*) FROM undecryptable", ())
+}
+
+/// Forgets what was kept before then.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM undecryptable WHERE kept_at < ?1", [before])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples::*;
+
+    fn undecryptable(number: u32, raw: &str) -> UndecryptableEvent {
+        UndecryptableEvent {
+            room: ROOM.try_into().unwrap(),
+            event: event(&format!("$late{number}:example.org")),
+            session: format!("session {number}"),
+            raw: raw.to_owned(),
+        }
+    }
+
+    fn alice() -> OwnedUserId {
+        "@alice:example.org".try_into().unwrap()
+    }
+
+    fn numbers(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+        let kept = waiting(tx)?;
+        Ok(kept.into_iter().map(|it| it.session).collect())
+    }
+
+    #[test]
+    fn an_event_is_kept_once_and_comes_back_as_it_was() {
+        on_empty(|tx| {
+            let one = undecryptable(1, "{\"a\": \"é\"}");
+            assert_eq!(
+                keep(tx, &one, &alice(), NOON, NOON)?,
+                Kept::Now { dropped: 0 }
+            );
+            assert_eq!(keep(tx, &one, &alice(), NOON, later(9))?, Kept::Before);
+            assert_eq!(waiting(tx)?, std::slice::from_ref(&one));
+            assert!(is_kept(tx, &one.event)?);
+            assert!(forget(tx, &one.event)?);
+            assert!(!forget(tx, &one.event)?);
+            assert!(!is_kept(tx, &one.event)?);
+            assert_eq!(waiting(tx)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_room_keeps_its_newest_and_takes_nothing_from_other_rooms() {
+        on_empty(|tx| {
+            let mut other = undecryptable(0, "{}");
+            other.room = "!other:example.org".try_into().unwrap();
+            keep(tx, &other, &alice(), NOON, NOON)?;
+            for number in 1..=MOST_EVENTS {
+                keep(tx, &undecryptable(number, "{}"), &alice(), NOON, NOON)?;
+            }
+            let one_more = undecryptable(MOST_EVENTS + 1, "{}");
+            assert_eq!(
+                keep(tx, &one_more, &alice(), NOON, NOON)?,
+                Kept::Now { dropped: 1 }
+            );
+            let kept = numbers(tx)?;
+            assert_eq!(kept[..2], ["session 0", "session 2"]);
+            assert_eq!(count(tx)?, u64::from(MOST_EVENTS) + 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn large_events_push_older_ones_of_their_room_out() {
+        on_empty(|tx| {
+            let half = "x".repeat(usize::try_from(MOST_BYTES).unwrap() / 2 + 1);
+            for (number, dropped) in [(1, 0), (2, 1), (3, 1)] {
+                let kept = keep(tx, &undecryptable(number, &half), &alice(), NOON, NOON)?;
+                assert_eq!(kept, Kept::Now { dropped });
+            }
+            assert_eq!(numbers(tx)?, ["session 3"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_too_long_is_given_up_and_counted_until_it_is_old() {
+        on_empty(|tx| {
+            // A server's clock that runs ahead does not make an event wait for longer.
+            keep(tx, &undecryptable(1, "{}"), &alice(), later(9_999), NOON)?;
+            keep(tx, &undecryptable(2, "{}"), &alice(), later(5), later(5))?;
+            assert_eq!(overdue(tx, NOON - std::time::Duration::from_secs(1))?, []);
+            let late = overdue(tx, NOON)?;
+            assert_eq!(late.len(), 1);
+            assert_eq!((&late[0].sender, late[0].sent_at), (&alice(), NOON));
+            give_up(tx, &late[0].event)?;
+            assert_eq!(overdue(tx, NOON)?, []);
+            assert_eq!(numbers(tx)?, ["session 2"]);
+            assert_eq!(count(tx)?, 2);
+            prune(tx, later(1))?;
+            assert_eq!(count(tx)?, 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_a_person_wrote_in_a_room_goes_together() {
+        on_empty(|tx| {
+            keep(tx, &undecryptable(1, "{}"), &alice(), NOON, NOON)?;
+            let bob = source("$any:example.org", "").sender;
+            keep(tx, &undecryptable(2, "{}"), &bob, NOON, NOON)?;
+            let room: OwnedRoomId = ROOM.try_into().unwrap();
+            let forgotten = forget_sender(tx, &room, &alice())?;
+            assert_eq!(forgotten, [event("$late1:example.org")]);
+            assert_eq!(numbers(tx)?, ["session 2"]);
+            Ok(())
+        });
+    }
+}

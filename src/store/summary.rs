@@ -1,0 +1,201 @@
+//! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
+
+use super::columns::{destination, identifier};
+use super::parked::{Parked, parked};
+use super::{StoreError, Tx, direct};
+use crate::model::{Destination, OutboxId, OwnedRoomOrAliasId, Timestamp};
+
+/// How the outboxes stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// What waits for rooms, one entry a room.
+    pub to_matrix: Vec<Waiting>,
+    /// What waits for the mesh, one entry for each room and destination.
+    pub to_mesh: Vec<Waiting>,
+    /// What takes nothing until something changes.
+    pub parked: Vec<Parked>,
+    /// How many direct messages are kept.
+    pub direct_messages: u64,
+}
+
+/// What waits from or for one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The room; `None`: an answer of our own to a node.
+    pub room: Option<OwnedRoomOrAliasId>,
+    /// Where on the mesh; `None`: it goes to the room.
+    pub destination: Option<Destination>,
+    /// How many rows.
+    pub count: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Timestamp,
+}
+
+/// A packet for the mesh, as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshMessage {
+    /// The room that it came from.
+    pub room: OwnedRoomOrAliasId,
+    /// Where it goes.
+    pub destination: Destination,
+    /// It is the last part of its message, and not a tapback.
+    pub ends_message: bool,
+    /// The radio took it before.
+    pub was_taken: bool,
+}
+
+/// Returns how the outboxes stand.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
+    Ok(Summary {
+        to_matrix: to_matrix(tx)?,
+        to_mesh: to_mesh(tx)?,
+        parked: parked(tx)?,
+        direct_messages: direct::count(tx)?,
+    })
+}
+
+/// Returns the room that a row of the room outbox is for, and where on the mesh its message was heard; `None` for what
+/// no message of the mesh stands behind: reactions, notices.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn room_message(
+    tx: &Tx<'_>,
+    id: OutboxId,
+) -> Result<Option<(OwnedRoomOrAliasId, Destination)>, StoreError> {
+    tx.first(
+        "SELECT room, target_kind, target FROM message_pair WHERE room_outbox = ?1",
+        [id],
+        |row| Ok((identifier(row, "room")?, destination(row)?)),
+    )
+}
+
+/// Returns the message of a row of the mesh outbox; `None` for an answer of our own.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn mesh_message(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshMessage>, StoreError> {
+    tx.first(
+        "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
+             taken_at IS NOT NULL AS taken
+         FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
+        [id],
+        |row| {
+            Ok(MeshMessage {
+                room: identifier(row, "room")?,
+                destination: destination(row)?,
+                ends_message: row.get("ends")?,
+                was_taken: row.get("taken")?,
+            })
+        },
+    )
+}
+
+fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
+    tx.all(
+        "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room",
+        (),
+        |row| {
+            Ok(Waiting {
+                room: Some(identifier(row, "room")?),
+                destination: None,
+                count: count(row)?,
+                oldest: row.get("oldest")?,
+            })
+        },
+    )
+}
+
+fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
+    tx.all(
+        "SELECT room, target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
+         FROM mesh_outbox WHERE state <= 1 GROUP BY room, target_kind, target",
+        (),
+        |row| {
+            let is_ours = matches!(row.get_ref("room")?, rusqlite::types::ValueRef::Null);
+            Ok(Waiting {
+                room: if is_ours {
+                    None
+                } else {
+                    Some(identifier(row, "room")?)
+                },
+                destination: Some(destination(row)?),
+                count: count(row)?,
+                oldest: row.get("oldest")?,
+            })
+        },
+    )
+}
+
+fn count(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
+    let count: i64 = row.get("count")?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::mesh_report::{accepted, submitted};
+    use crate::store::outbox_room;
+    use crate::store::samples::*;
+
+    #[test]
+    fn what_waits_is_told_for_each_room_with_the_age_of_the_oldest() {
+        on_empty(|tx| {
+            assert_eq!(summary(tx)?, Summary::default());
+            accept_for_room(tx, ROOM, 1, "hello")?;
+            accept_for_room(tx, ROOM, 2, "hello again")?;
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            outbox_room::park(tx, Some(&room(ROOM)), "may not", NOON)?;
+            let told = summary(tx)?;
+            let to_room = Waiting {
+                room: Some(room(ROOM)),
+                destination: None,
+                count: 2,
+                oldest: NOON,
+            };
+            assert_eq!(told.to_matrix, [to_room]);
+            assert_eq!(told.to_mesh.len(), 1);
+            assert_eq!(told.to_mesh[0].destination, Some(CHANNEL));
+            assert_eq!(told.to_mesh[0].count, 2);
+            assert_eq!(told.parked[0].error, "may not");
+
+            submitted(tx, rows[0].0, NOON)?;
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(summary(tx)?.to_mesh[0].count, 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_message_in_parts_ends_with_the_last_of_them() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            let ends = |number: usize| mesh_message(tx, rows[number].0);
+            assert!(!ends(0)?.unwrap().ends_message);
+            assert!(ends(1)?.unwrap().ends_message);
+            assert!(!ends(1)?.unwrap().was_taken);
+            submitted(tx, rows[1].0, NOON)?;
+            accepted(tx, rows[1].0, NOON)?;
+            assert!(ends(1)?.unwrap().was_taken);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_message_for_a_room_knows_where_it_was_heard_until_it_is_sent() {
+        on_empty(|tx| {
+            let id = accept_for_room(tx, ROOM, 1, "hello")?;
+            assert_eq!(room_message(tx, id)?, Some((room(ROOM), CHANNEL)));
+            outbox_room::sent(tx, id, Some(&event("$one:example.org")))?;
+            assert_eq!(room_message(tx, id)?, None);
+            Ok(())
+        });
+    }
+}

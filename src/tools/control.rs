@@ -1,0 +1,125 @@
+//! Asks a running daemon through its control socket.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::daemon::{Answer, Question, Request};
+use crate::home::{Holder, Home, Lock};
+
+/// How long the daemon may take; it gives up on a slow database itself before that.
+const LIMIT: Duration = Duration::from_secs(20);
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// Why the daemon does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is none.
+    #[error("no relay is running in `{}`", home.display())]
+    NotRunning {
+        /// The home.
+        home: PathBuf,
+    },
+    /// It runs, and has no socket.
+    #[error("the relay in `{}` ({holder}) has no control socket", home.display())]
+    NoSocket {
+        /// The home.
+        home: PathBuf,
+        /// The daemon.
+        holder: Holder,
+    },
+    /// It runs, and says nothing.
+    #[error("the relay in `{}` does not answer", home.display())]
+    Silent {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The socket cannot be used.
+    #[error("cannot use the control socket `{}`", path.display())]
+    Use {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// It does not understand us, or we do not understand it.
+    #[error("the running relay answers in another way than this program expects: {0}")]
+    Other(String),
+}
+
+impl ControlError {
+    /// Returns what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotRunning { .. } => {
+                "start it with `relay run`, or name the home of one that runs with `--home DIR`"
+            }
+            Self::NoSocket { .. } => "its log says why; start it again when that is mended",
+            Self::Silent { .. } => "look into its log, and start it again",
+            Self::Use { .. } => "run this command as the relay's user",
+            Self::Other(_) => {
+                "run the program of the same version, or start the relay again after an update"
+            }
+        }
+    }
+}
+
+/// Asks the daemon of a home.
+///
+/// # Errors
+///
+/// When it does not answer.
+pub async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
+    let path = home.socket();
+    let used = timeout(LIMIT, exchange(home, request)).await;
+    let silent = || ControlError::Silent {
+        home: home.path().to_owned(),
+    };
+    let line = match used {
+        Err(_) => return Err(silent()),
+        Ok(Ok(line)) if line.is_empty() => return Err(silent()),
+        Ok(Ok(line)) => line,
+        Ok(Err(cause)) => {
+            return Err(match cause.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(home),
+                _ => ControlError::Use { path, cause },
+            });
+        }
+    };
+    match serde_json::from_slice(&line) {
+        Ok(Answer::Error(error)) => Err(ControlError::Other(error)),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(ControlError::Other(error.to_string())),
+    }
+}
+
+async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
+    let name = home.socket_name()?;
+    let mut stream = UnixStream::connect(name.path()).await?;
+    let mut question = serde_json::to_vec(&Question { request })?;
+    question.push(b'\n');
+    stream.write_all(&question).await?;
+    let mut line = Vec::new();
+    let mut answer = BufReader::new(stream).take(LONGEST_ANSWER);
+    answer.read_until(b'\n', &mut line).await?;
+    Ok(line)
+}
+
+fn absent(home: &Home) -> ControlError {
+    match Lock::holder(home) {
+        Some(holder) => ControlError::NoSocket {
+            home: home.path().to_owned(),
+            holder,
+        },
+        None => ControlError::NotRunning {
+            home: home.path().to_owned(),
+        },
+    }
+}

@@ -1,0 +1,116 @@
+//! `relay doctor --quick`: whether the running daemon does its work, for people and for health checks.
+
+use std::fmt::Write as _;
+
+use crate::daemon::status::{Check, CheckResult, Health};
+use crate::daemon::{Answer, Request};
+use crate::home::Home;
+
+use super::control::{ControlError, ask};
+use super::status::printable;
+
+/// Asks the daemon; one that does not answer is unhealthy.
+pub async fn examine(home: &Home) -> Health {
+    match ask(home, Request::Doctor).await {
+        Ok(Answer::Doctor(health)) => health,
+        Ok(Answer::Status(_) | Answer::Error(_)) => no_answer(&ControlError::Other(
+            "it answers another question".to_owned(),
+        )),
+        Err(error) => no_answer(&error),
+    }
+}
+
+fn no_answer(error: &ControlError) -> Health {
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        text = format!("{text}: {cause}");
+    }
+    Health {
+        healthy: false,
+        checks: vec![Check {
+            name: "daemon".to_owned(),
+            result: CheckResult::Failed,
+            text,
+            hint: Some(error.hint().to_owned()),
+        }],
+    }
+}
+
+/// Returns what the checks found, for people: a line each, and the cures below.
+#[must_use]
+pub fn lines(health: &Health) -> String {
+    let mut text = String::new();
+    for check in &health.checks {
+        let result = match check.result {
+            CheckResult::Ok => "ok",
+            CheckResult::Warning => "warning",
+            CheckResult::Failed => "FAILED",
+        };
+        let name = check.name.replace('_', " ");
+        let found = printable(&check.text);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<12} {result:<8} {found}");
+        if let (CheckResult::Warning | CheckResult::Failed, Some(hint)) =
+            (check.result, &check.hint)
+        {
+            let _ = writeln!(text, "{:<21} hint: {}", "", printable(hint));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_is_a_line_and_what_is_not_well_has_its_cure() {
+        let check = |name: &str, result, text: &str, hint: Option<&str>| Check {
+            name: name.to_owned(),
+            result,
+            text: text.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        let health = Health {
+            healthy: false,
+            checks: vec![
+                check(
+                    "event_loop",
+                    CheckResult::Ok,
+                    "at work",
+                    Some("never shown"),
+                ),
+                check(
+                    "matrix",
+                    CheckResult::Warning,
+                    "away\u{1b}[2J",
+                    Some("it comes back"),
+                ),
+                check(
+                    "radio",
+                    CheckResult::Failed,
+                    "away for 12 min",
+                    Some("check its power"),
+                ),
+            ],
+        };
+        insta::assert_snapshot!(lines(&health), @r#"
+        event loop   ok       at work
+        matrix       warning  away[2J
+                              hint: it comes back
+        radio        FAILED   away for 12 min
+                              hint: check its power
+        "#);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_there_is_unhealthy_and_the_cure_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path()), |_| None).unwrap();
+        let health = examine(&home).await;
+        assert!(!health.healthy);
+        let text = lines(&health);
+        assert!(text.contains("no relay is running"), "{text}");
+        assert!(text.contains("hint: start it with `relay run`"), "{text}");
+    }
+}

@@ -1,0 +1,440 @@
+//! `relay status`: how the running daemon stands, for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::daemon::status::{
+    ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
+    RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
+};
+use crate::daemon::{Answer, Request, words};
+use crate::home::Home;
+
+use super::control::{ControlError, ask};
+
+/// What is counted and is nobody's loss: our own messages that come back, and signs of ours.
+const NOT_WORTH_A_WORD: [&str; 5] = [
+    "own_event",
+    "own_packet",
+    "suppressed",
+    "feedback_sign",
+    "duplicate",
+];
+
+/// Asks the daemon how it stands.
+///
+/// # Errors
+///
+/// When it does not answer.
+pub async fn status(home: &Home) -> Result<Status, ControlError> {
+    match ask(home, Request::Status).await? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(
+            "it answers another question".to_owned(),
+        )),
+    }
+}
+
+/// Returns how the daemon stands, for people.
+#[must_use]
+pub fn lines(status: &Status) -> String {
+    let mut page = Page::default();
+    let since = &status.started_at;
+    let up = words(status.uptime_seconds);
+    page.line(
+        "relay",
+        &format!(
+            "{}, up for {up} (since {since}), process {}",
+            status.version, status.pid
+        ),
+    );
+    radio(&mut page, &status.radio);
+    matrix(&mut page, &status.matrix);
+    database(&mut page, &status.database);
+    if let Some(outbox) = &status.outbox {
+        let (to_matrix, to_mesh) = (waits(&outbox.to_matrix), waits(&outbox.to_mesh));
+        page.line(
+            "waiting",
+            &format!("{to_matrix} for Matrix, {to_mesh} for the mesh"),
+        );
+    }
+    for it in &status.rooms {
+        room(&mut page, it);
+    }
+    for it in &status.channels {
+        channel(&mut page, it);
+    }
+    let others = reasons(&status.elsewhere);
+    if !others.is_empty() {
+        page.line("not relayed", &others);
+    }
+    if status.undecryptable > 0 {
+        let count = status.undecryptable;
+        page.line(
+            "undecryptable",
+            &format!("{count}: their keys have not arrived"),
+        );
+    }
+    if let Some(count @ 1..) = status.direct_messages {
+        page.line(
+            "direct",
+            &format!("{count} direct messages to our node are kept"),
+        );
+    }
+    page.text
+}
+
+fn radio(page: &mut Page, radio: &RadioStatus) {
+    let time = words(radio.for_seconds);
+    let state = match radio.state {
+        RadioState::Ready => format!("ready for {time}"),
+        RadioState::Connecting => format!("away for {time}, connecting"),
+        RadioState::Configuring => format!("away for {time}, being configured"),
+        RadioState::Lost => format!("away for {time}"),
+    };
+    page.line("radio", &state);
+    if let Some(cause) = &radio.cause {
+        page.more(&format!("because: {cause}"));
+    }
+    let node = radio.node.as_deref().unwrap_or_default();
+    if let (Some(name), Some(firmware)) = (&radio.name, &radio.firmware) {
+        page.more(&format!("{name} ({node}), firmware {firmware}"));
+    }
+    if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
+        page.more(&format!(
+            "channel use {percent:.1} %, told {} ago",
+            words(age)
+        ));
+    }
+    if let Some(silence) = &radio.silence {
+        page.more(&format!("nothing is transmitted: {silence}"));
+    }
+}
+
+fn matrix(page: &mut Page, matrix: &MatrixStatus) {
+    let state = match matrix.state {
+        MatrixState::Connected => {
+            let age = words(matrix.sync_age_seconds.unwrap_or_default());
+            format!("connected, last answer {age} ago")
+        }
+        MatrixState::Connecting => "waiting for the homeserver's first answer".to_owned(),
+        MatrixState::Away => {
+            let away = words(matrix.away_seconds.unwrap_or_default());
+            format!("the homeserver has been away for {away}")
+        }
+        MatrixState::NoSession => "no session".to_owned(),
+    };
+    page.line("matrix", &state);
+    if let Some(cause) = &matrix.cause {
+        page.more(&format!("because: {cause}"));
+    }
+    if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
+        let trust = match matrix.device_trust {
+            Some(Trust::Verified) => "verified by its owner",
+            Some(Trust::Unverified) => "not verified: see `relay auth status`",
+            Some(Trust::Unknown) | None => "not known whether verified",
+        };
+        page.more(&format!("{account}, device {device}, {trust}"));
+    }
+    parked(page, matrix.parked.as_ref());
+}
+
+fn database(page: &mut Page, database: &DatabaseStatus) {
+    if database.ok {
+        return;
+    }
+    let error = database.error.as_deref().unwrap_or("it does not work");
+    let time = database
+        .for_seconds
+        .map(|seconds| format!(" for {}", words(seconds)));
+    page.line(
+        "database",
+        &format!("fails{}: {error}", time.unwrap_or_default()),
+    );
+    if let Some(hint) = &database.hint {
+        page.more(&format!("hint: {hint}"));
+    }
+}
+
+fn room(page: &mut Page, room: &RoomStatus) {
+    let name = room.name.as_ref().filter(|name| **name != room.room);
+    let name = name.map(|name| format!("{name}, ")).unwrap_or_default();
+    let mut about = format!("{name}{}", room.room);
+    if !room.channels.is_empty() {
+        let word = if room.channels.len() == 1 {
+            "channel"
+        } else {
+            "channels"
+        };
+        let _ = write!(about, ", {word} {}", room.channels.join(", "));
+    }
+    if !room.mapped {
+        about.push_str(", not mapped");
+    } else if !room.joined {
+        about.push_str(", NOT JOINED: invite the bot");
+    } else if room.encrypted == Some(true) {
+        about.push_str(", encrypted");
+    }
+    page.line("room", &about);
+    parked(page, room.parked.as_ref());
+    page.more(&format!("to Matrix    {}", traffic(&room.to_matrix)));
+    page.more(&format!("to the mesh  {}", traffic(&room.to_mesh)));
+}
+
+fn channel(page: &mut Page, channel: &ChannelStatus) {
+    let name = channel.name.as_ref().filter(|name| !name.is_empty());
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    page.line("channel", &format!("{}{name}", channel.channel));
+    page.more(&format!("to Matrix    {}", traffic(&channel.to_matrix)));
+    page.more(&format!("to the mesh  {}", traffic(&channel.to_mesh)));
+}
+
+fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
+    if let Some(ParkedStatus {
+        reason,
+        for_seconds,
+    }) = parked
+    {
+        page.more(&format!("PARKED for {}: {reason}", words(*for_seconds)));
+    }
+}
+
+fn traffic(traffic: &Traffic) -> String {
+    let mut text = format!("{} relayed", traffic.relayed);
+    if let Some(outbox) = traffic.outbox.as_ref().filter(|it| it.waiting > 0) {
+        let age = words(outbox.oldest_seconds.unwrap_or_default());
+        let _ = write!(text, ", {} waiting (oldest {age})", outbox.waiting);
+    }
+    if traffic.expired > 0 {
+        let _ = write!(text, ", {} expired", traffic.expired);
+    }
+    for (word, counts) in [
+        ("refused", &traffic.refused),
+        ("not relayed", &traffic.dropped),
+    ] {
+        let reasons = reasons(counts);
+        if !reasons.is_empty() {
+            let _ = write!(text, "; {word}: {reasons}");
+        }
+    }
+    text
+}
+
+fn waits(waits: &Waits) -> String {
+    match waits.oldest_seconds {
+        Some(age) => format!("{} (oldest {})", waits.waiting, words(age)),
+        None => waits.waiting.to_string(),
+    }
+}
+
+fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let told = counts
+        .iter()
+        .filter(|(reason, _)| !NOT_WORTH_A_WORD.contains(&reason.as_str()));
+    let told: Vec<String> = told
+        .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
+        .collect();
+    told.join(", ")
+}
+
+/// Lines with a heading each, aligned.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn line(&mut self, heading: &str, text: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{heading:<13} {}", printable(text));
+    }
+
+    fn more(&mut self, text: &str) {
+        self.line("", text);
+    }
+}
+
+/// Returns a text without what could play tricks on a terminal: names come from strangers.
+pub(super) fn printable(text: &str) -> String {
+    let is_trick = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .filter(|character| !is_trick(*character))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::status::OutboxStatus;
+
+    fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        let owned = counts
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count));
+        owned.collect()
+    }
+
+    fn waits(waiting: u64, oldest_seconds: Option<u64>) -> Waits {
+        Waits {
+            waiting,
+            oldest_seconds,
+        }
+    }
+
+    fn well() -> Status {
+        let to_mesh = Traffic {
+            relayed: 7,
+            outbox: Some(waits(2, Some(65))),
+            expired: 1,
+            refused: counts(&[("too_long", 1)]),
+            dropped: counts(&[("command", 2), ("own_event", 12)]),
+        };
+        let to_matrix = Traffic {
+            relayed: 12,
+            outbox: Some(waits(0, None)),
+            ..Traffic::default()
+        };
+        Status {
+            version: "1.2.3".to_owned(),
+            pid: 4711,
+            started_at: "2026-01-31T12:00:00Z".to_owned(),
+            uptime_seconds: 3 * 86_400,
+            radio: RadioStatus {
+                state: RadioState::Ready,
+                for_seconds: 7_300,
+                cause: None,
+                node: Some("!a11ce001".to_owned()),
+                name: Some("Hill\u{1b}[2Jtop".to_owned()),
+                firmware: Some("2.7.26".to_owned()),
+                channel_use_percent: Some(12.34),
+                channel_use_age_seconds: Some(40),
+                silence: None,
+            },
+            matrix: MatrixStatus {
+                state: MatrixState::Connected,
+                cause: None,
+                away_seconds: None,
+                sync_age_seconds: Some(12),
+                account: Some("@relay:example.org".to_owned()),
+                device: Some("DEVICE".to_owned()),
+                device_trust: Some(Trust::Verified),
+                parked: None,
+            },
+            database: DatabaseStatus {
+                ok: true,
+                error: None,
+                hint: None,
+                for_seconds: None,
+            },
+            outbox: Some(OutboxStatus {
+                to_matrix: waits(0, None),
+                to_mesh: waits(2, Some(65)),
+            }),
+            rooms: vec![RoomStatus {
+                room: "!room:example.org".to_owned(),
+                name: Some("Hilltop".to_owned()),
+                mapped: true,
+                joined: true,
+                encrypted: Some(true),
+                channels: vec!["0".to_owned()],
+                parked: None,
+                to_matrix: to_matrix.clone(),
+                to_mesh: to_mesh.clone(),
+            }],
+            channels: vec![ChannelStatus {
+                channel: 0,
+                name: Some("LongFast".to_owned()),
+                to_matrix: Traffic {
+                    outbox: None,
+                    ..to_matrix
+                },
+                to_mesh,
+            }],
+            elsewhere: counts(&[("encrypted", 3), ("for_another_node", 4)]),
+            undecryptable: 1,
+            direct_messages: Some(2),
+        }
+    }
+
+    #[test]
+    fn a_relay_at_work_tells_what_it_carries() {
+        insta::assert_snapshot!(lines(&well()), @r#"
+        relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
+        radio         ready for 2 h
+                      Hill[2Jtop (!a11ce001), firmware 2.7.26
+                      channel use 12.3 %, told 40 s ago
+        matrix        connected, last answer 12 s ago
+                      @relay:example.org, device DEVICE, verified by its owner
+        waiting       0 for Matrix, 2 (oldest 65 s) for the mesh
+        room          Hilltop, !room:example.org, channel 0, encrypted
+                      to Matrix    12 relayed
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+        channel       0 LongFast
+                      to Matrix    12 relayed
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+        not relayed   3 encrypted, 4 for another node
+        undecryptable 1: their keys have not arrived
+        direct        2 direct messages to our node are kept
+        "#);
+    }
+
+    #[test]
+    fn what_is_wrong_comes_with_its_reason_and_since_when() {
+        let mut status = well();
+        status.radio = RadioStatus {
+            state: RadioState::Lost,
+            for_seconds: 780,
+            cause: Some("cannot connect to 192.168.1.20:4403: connection refused".to_owned()),
+            silence: Some("the radio has no region".to_owned()),
+            ..status.radio
+        };
+        status.matrix = MatrixStatus {
+            state: MatrixState::Away,
+            cause: Some("no answer".to_owned()),
+            away_seconds: Some(130),
+            parked: Some(ParkedStatus {
+                reason: "M_UNKNOWN_TOKEN".to_owned(),
+                for_seconds: 4,
+            }),
+            ..status.matrix
+        };
+        status.database = DatabaseStatus {
+            ok: false,
+            error: Some("the disk that holds the database is full".to_owned()),
+            hint: Some("make room on the disk".to_owned()),
+            for_seconds: Some(75),
+        };
+        status.outbox = None;
+        status.channels.clear();
+        status.direct_messages = None;
+        status.rooms[0].joined = false;
+        status.rooms[0].encrypted = None;
+        status.rooms[0].parked = Some(ParkedStatus {
+            reason: "M_FORBIDDEN".to_owned(),
+            for_seconds: 200,
+        });
+        insta::assert_snapshot!(lines(&status), @r#"
+        relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
+        radio         away for 13 min
+                      because: cannot connect to 192.168.1.20:4403: connection refused
+                      Hill[2Jtop (!a11ce001), firmware 2.7.26
+                      channel use 12.3 %, told 40 s ago
+                      nothing is transmitted: the radio has no region
+        matrix        the homeserver has been away for 2 min
+                      because: no answer
+                      @relay:example.org, device DEVICE, verified by its owner
+                      PARKED for 4 s: M_UNKNOWN_TOKEN
+        database      fails for 75 s: the disk that holds the database is full
+                      hint: make room on the disk
+        room          Hilltop, !room:example.org, channel 0, NOT JOINED: invite the bot
+                      PARKED for 3 min: M_FORBIDDEN
+                      to Matrix    12 relayed
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+        not relayed   3 encrypted, 4 for another node
+        undecryptable 1: their keys have not arrived
+        "#);
+    }
+}

@@ -1,0 +1,192 @@
+//! `relay status` and `relay doctor --quick`: what the running daemon says of itself is true, and comes with exit codes.
+
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::LIMIT;
+use crate::support::radio::{BASE, Radio};
+use crate::support::relay::{Home, text_of};
+use crate::support::scene::Plan;
+use crate::support::user::Kind;
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(output)))
+}
+
+/// Asks until what the daemon tells is as expected.
+async fn tells(home: &Home, command: &[&str], what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let asking = async {
+        loop {
+            let output = home.run(command.iter().copied().chain(["--json"])).await;
+            last = json_of(&output);
+            if is(&last) {
+                return last.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let told = tokio::time::timeout(LIMIT, asking).await;
+    told.unwrap_or_else(|_| panic!("{command:?} never told {what}: {last:#}"))
+}
+
+async fn status_tells(home: &Home, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    tells(home, &["status"], what, is).await
+}
+
+fn check<'a>(health: &'a Value, name: &str) -> &'a Value {
+    let checks = health["checks"].as_array().expect("there are checks");
+    let found = checks.iter().find(|check| check["name"] == name);
+    found.unwrap_or_else(|| panic!("no check {name}: {health:#}"))
+}
+
+#[tokio::test]
+async fn while_both_sides_work_it_tells_what_was_carried_each_way() {
+    let mut scene = Plan::one_room(Kind::Encrypted).start().await;
+    scene.radio.says(BASE, 0, "secret words").await;
+    scene
+        .alice
+        .sees_text(&scene.room, "[Base Camp/LongFast]: secret words")
+        .await;
+    scene.alice.send(&scene.room, "hidden words").await;
+    scene.radio.transmits("Alice[M]: hidden words").await;
+    scene.alice.send(&scene.room, "!command").await;
+
+    let told = status_tells(&scene.home, "all of it", |told| {
+        let room = &told["rooms"][0];
+        room["to_matrix"]["relayed"] == 1
+            && room["to_mesh"]["relayed"] == 1
+            && room["to_mesh"]["dropped"]["command"] == 1
+            && told["outbox"]["to_mesh"]["waiting"] == 0
+    })
+    .await;
+    assert_eq!(told["radio"]["state"], "ready");
+    assert!(told["radio"]["cause"].is_null());
+    assert!(told["radio"]["firmware"].is_string() && told["radio"]["name"].is_string());
+    assert_eq!(told["matrix"]["state"], "connected");
+    assert_eq!(told["matrix"]["account"], scene.bot.as_str());
+    assert_eq!(told["matrix"]["device_trust"], "verified");
+    assert_eq!(told["database"]["ok"], true);
+    let room = &told["rooms"][0];
+    assert_eq!(room["room"], scene.room.as_str());
+    assert_eq!(
+        (&room["joined"], &room["encrypted"]),
+        (&true.into(), &true.into())
+    );
+    let channel = &told["channels"][0];
+    assert_eq!(
+        (&channel["channel"], &channel["name"]),
+        (&0.into(), &"LongFast".into())
+    );
+    assert_eq!(channel["to_matrix"]["relayed"], 1);
+    assert_eq!(channel["to_mesh"]["relayed"], 1);
+
+    let output = scene.home.run(["status"]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for word in [
+        "ready for",
+        "connected",
+        "1 relayed",
+        "verified by its owner",
+    ] {
+        assert!(text.contains(word), "{word} is missing in {text}");
+    }
+    let all = format!("{text}{told}");
+    let token = std::fs::read_to_string(scene.home.path("matrix/session.json"));
+    let token: Value = serde_json::from_str(&token.expect("there is a session")).expect("JSON");
+    for secret in [
+        "secret words",
+        "hidden words",
+        token["access_token"].as_str().expect("a token"),
+    ] {
+        assert!(!all.contains(secret), "{secret} is told");
+    }
+
+    let output = scene.home.run(["doctor", "--quick"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+}
+
+#[tokio::test]
+async fn a_radio_that_is_away_is_told_with_its_cause_and_makes_the_relay_unhealthy_in_the_end() {
+    let mut stage = Plan::one_room(Kind::Plain).set_up().await;
+    let config = std::fs::read_to_string(stage.home.path("config.yaml")).expect("it was written");
+    stage
+        .home
+        .configure(&format!("{config}health: {{radio_away: 3s}}\n"));
+    let port = stage.radio.port();
+    stage.radio.end().await;
+    let mut scene = stage.raise_the_curtain().await;
+    let told = status_tells(&scene.home, "why the radio is away", |told| {
+        told["radio"]["cause"].is_string()
+    })
+    .await;
+    assert_ne!(told["radio"]["state"], "ready");
+    scene.alice.send(&scene.room, "waits").await;
+    let waits = |told: &Value| told["rooms"][0]["to_mesh"]["outbox"]["waiting"] == 1;
+    let told = status_tells(&scene.home, "that a message waits", waits).await;
+    assert_eq!(told["outbox"]["to_mesh"]["waiting"], 1);
+    assert!(told["outbox"]["to_mesh"]["oldest_seconds"].is_number());
+
+    let doctor = ["doctor", "--quick"];
+    let sick = |told: &Value| told["healthy"] == false;
+    let told = tells(&scene.home, &doctor, "that it is unhealthy", sick).await;
+    assert_eq!(check(&told, "radio")["result"], "failed");
+    assert_eq!(check(&told, "database")["result"], "ok");
+    let output = scene.home.run(doctor).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("hint: "), "{text}");
+
+    scene.radio = Radio::start_on(port).await;
+    scene.radio.transmits("Alice[M]: waits").await;
+    let well = |told: &Value| told["healthy"] == true;
+    tells(&scene.home, &doctor, "that it is well again", well).await;
+}
+
+#[tokio::test]
+async fn without_a_daemon_it_says_so_with_the_cure() {
+    let home = Home::new();
+    let output = home.run(["status"]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(output.stdout.is_empty(), "{text}");
+    assert!(text.contains("no relay is running in"), "{text}");
+    assert!(text.contains("hint: start it with `relay run`"), "{text}");
+
+    let output = home.run(["doctor", "--quick", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    assert_eq!(json_of(&output)["healthy"], false);
+}
+
+#[tokio::test]
+async fn without_quick_there_is_no_doctor() {
+    let output = Home::new().run(["doctor"]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--quick"), "{text}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    scene.relay.kill().await;
+    assert!(scene.home.path("relay.sock").exists());
+    let output = scene.home.run(["status"]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("no relay is running in"), "{text}");
+
+    scene.relay = scene.home.start().await;
+    assert_eq!(scene.home.run(["status"]).await.status.code(), Some(0));
+
+    // A second daemon is turned away, and leaves the first one's socket alone.
+    let output = scene.home.run(["run"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    assert_eq!(scene.home.run(["status"]).await.status.code(), Some(0));
+
+    assert!(scene.relay.stop().await.success());
+    assert!(!scene.home.path("relay.sock").exists());
+}
