@@ -311,7 +311,39 @@ fn sources() -> Result<Vec<Source>> {
     }
     sources.retain(|source| source.name != "src/lib.rs");
     anyhow::ensure!(sources.len() > 10, "the sources were not found");
+    let mut tests = Vec::new();
+    for source in &sources {
+        for name in test_modules(source.tokens()?) {
+            let mut module = source.module.clone();
+            module.push(name);
+            tests.push(module);
+        }
+    }
+    // A test may use any part to try its own, also from a file of its own.
+    sources.retain(|source| tests.iter().all(|test| !source.module.starts_with(test)));
     Ok(sources)
+}
+
+/// Returns the modules in files of their own that are only there for tests: `#[cfg(test)] mod name;`.
+fn test_modules(tokens: TokenStream) -> Vec<String> {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let declared = tokens.windows(5).filter_map(|five| match five {
+        [
+            hash,
+            TokenTree::Group(group),
+            TokenTree::Ident(word),
+            TokenTree::Ident(name),
+            end,
+        ] if is_punct(hash, '#')
+            && group.stream().to_string().replace(' ', "") == "cfg(test)"
+            && word == "mod"
+            && is_punct(end, ';') =>
+        {
+            Some(name.to_string())
+        }
+        _ => None,
+    });
+    declared.collect()
 }
 
 fn source(root: &Path, path: &PathBuf) -> Result<Source> {

@@ -238,11 +238,11 @@ mod tests {
             room: room(ROOM),
             messages: 280,
             oldest: NOON,
-            newest: NOON + Duration::from_mins(60),
+            newest: NOON + Duration::from_hours(1),
             event: event("$newest"),
             thread: None,
         };
-        let now = NOON + Duration::from_mins(180);
+        let now = NOON + Duration::from_hours(3);
         let RoomContent::Text {
             text,
             notice,

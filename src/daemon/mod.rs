@@ -13,11 +13,14 @@ mod ledger;
 mod live;
 mod mesh_worker;
 mod overview;
+mod parts;
 mod queues;
 mod reports;
 mod room_worker;
 pub mod status;
 mod supervisor;
+#[cfg(test)]
+mod trial;
 
 use std::error::Error;
 use std::path::Path;
@@ -28,7 +31,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -37,10 +39,10 @@ use crate::config::{self, Config, Direction, Recipients};
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{
-    Clock, EventId, Node, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
 };
-use crate::radio::{Radio, RadioError, RadioOptions};
-use crate::store::{Database, DatabaseEnd, Store, StoreError, meta, nodes};
+use crate::radio::RadioOptions;
+use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub use control::{Answer, Question, Request};
 pub use health::words;
@@ -48,22 +50,12 @@ pub use health::words;
 use account::{Account, FirstLogin};
 use backoff::Backoff;
 use control::Control;
-use event_loop::EventLoop;
-use ledger::{Ledger, Outcome};
-use live::Live;
-use mesh_worker::MeshRules;
-use queues::{Queues, Shared};
-use reports::Reports;
+use parts::{Found, Parts};
 use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
-/// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
-/// slow disk slows the adapters down instead of filling the memory.
-const EVENTS: usize = 256;
 /// How long the database may take to close after everything else has ended.
 const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
-/// Packets between the workers and the pacer: it holds one for each destination and lane itself.
-const SUBMISSIONS: usize = 8;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -85,79 +77,42 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let Opened {
         database,
         database_end,
-        ledger,
-        waiting,
-        known_nodes,
-        last_accepted,
+        found,
     } = opened;
 
-    let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
-    let (reports, take_reports) = mpsc::channel(EVENTS);
-    let (batches, take_batches) = mpsc::channel(1);
-    let (submissions, take_submissions) = mpsc::channel(SUBMISSIONS);
-    let (sender, take_sender) = watch::channel(None);
-    let (radio_ready, is_radio_ready) = watch::channel(false);
-
     say_rooms(&config);
-    let radio = make_radio(&config, known_nodes, last_accepted, &clock)?;
-    let mut queues = Queues::new(Shared {
-        database: database.clone(),
-        sender: take_sender,
-        submissions,
-        withdrawals: radio.withdrawals(),
-        radio_ready: is_radio_ready,
-        reports: Reports::new(reports),
-        workers: supervisor.workers(),
-        rules: MeshRules::of(&config.meshtastic),
-        clock: clock.clone(),
-        stop: stop.clone(),
-    });
-    queues.wake(&waiting);
-
-    let (live, pulse) = (Arc::new(Live::new()), matrix::Pulse::default());
+    let radio = RadioOptions::new(&config.meshtastic)?;
+    let parts = Parts::start(
+        &mut supervisor,
+        found,
+        database,
+        radio,
+        clock.clone(),
+        &stop,
+    );
+    let pulse = matrix::Pulse::default();
     let control = Control {
-        live: Arc::clone(&live),
-        database: database.clone(),
+        live: Arc::clone(&parts.live),
+        database: parts.database.clone(),
         config: config.clone(),
-        link: radio.link(),
+        link: parts.link,
         pulse: pulse.clone(),
-        clock: clock.clone(),
+        clock,
         started,
         last: Mutex::default(),
     };
     supervisor.essential("control", control.run(control::open(&home), stop.clone()));
-
-    let radio_stop = stop.clone();
-    supervisor.essential("radio", async move {
-        if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
-            error!(error = &error as &dyn Error, "the radio's side ended");
-        }
-    });
-    let event_loop = EventLoop {
-        database: database.clone(),
-        ledger: Arc::clone(&ledger),
-        radio: take_radio_events,
-        reports: take_reports,
-        batches: take_batches,
-        queues,
-        radio_ready,
-        started,
-        live: Arc::clone(&live),
-        clock,
-    };
-    let loop_stop = stop.clone();
-    supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
 
     let account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
-        database,
-        ledger,
-        batches,
-        sender,
-        live,
+        database: parts.database,
+        ledger: parts.ledger,
+        batches: parts.batches,
+        sender: parts.sender,
+        live: parts.live,
     };
     let opened = account.open().await;
     supervisor.essential("matrix", account.run(opened, stop.clone()));
@@ -191,10 +146,7 @@ async fn close(database_end: DatabaseEnd) {
 struct Opened {
     database: Database,
     database_end: DatabaseEnd,
-    ledger: Arc<Mutex<Ledger>>,
-    waiting: Outcome,
-    known_nodes: Vec<Node>,
-    last_accepted: Option<Timestamp>,
+    found: Found,
 }
 
 /// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for; `None`
@@ -232,20 +184,12 @@ async fn open_database(
 
 fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened, StoreError> {
     let mut store = Store::open(path)?;
-    let (ledger, waiting, known_nodes, last_accepted) = store.transaction(|tx| {
-        let ledger = Ledger::open(tx, config, start)?;
-        let known = nodes::all(tx, ledger.radio())?;
-        let last_accepted = meta::last_acceptance(tx)?;
-        Ok((ledger, Ledger::waiting(tx)?, known, last_accepted))
-    })?;
+    let found = Found::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;
     Ok(Opened {
         database,
         database_end,
-        ledger: Arc::new(Mutex::new(ledger)),
-        waiting,
-        known_nodes,
-        last_accepted,
+        found,
     })
 }
 
@@ -293,20 +237,6 @@ fn tell_service_manager(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         warn!(%error, "cannot tell the service manager");
     }
-}
-
-fn make_radio(
-    config: &Config,
-    nodes: Vec<Node>,
-    last_accepted: Option<Timestamp>,
-    clock: &Clock,
-) -> Result<Radio, RadioError> {
-    Ok(Radio::new(RadioOptions {
-        nodes,
-        last_accepted,
-        clock: clock.clone(),
-        ..RadioOptions::new(&config.meshtastic)?
-    }))
 }
 
 /// One line for each mapped room.

@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
+#[cfg(test)]
+use super::trial::Life;
+
 /// How long what is in flight may take to end after the first signal.
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long what keeps the books may take after that.
@@ -39,6 +42,8 @@ pub(super) enum End {
 pub(super) struct Workers {
     tracker: TaskTracker,
     failed: CancellationToken,
+    #[cfg(test)]
+    life: Life,
 }
 
 impl Workers {
@@ -49,6 +54,8 @@ impl Workers {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         let failed = self.failed.clone();
+        #[cfg(test)]
+        let work = self.life.of(work);
         let task = self.tracker.spawn(work);
         self.tracker.spawn(async move {
             if let Err(panic) = task.await {
@@ -70,8 +77,18 @@ impl Supervisor {
             workers: Workers {
                 tracker: TaskTracker::new(),
                 failed: CancellationToken::new(),
+                #[cfg(test)]
+                life: Life::default(),
             },
         }
+    }
+
+    /// Makes one whose tasks all vanish with `life`, as a process does that is killed.
+    #[cfg(test)]
+    pub(super) fn mortal(stop: CancellationToken, life: Life) -> Self {
+        let mut supervisor = Self::new(stop);
+        supervisor.workers.life = life;
+        supervisor
     }
 
     /// Returns what starts tasks later.
@@ -85,6 +102,8 @@ impl Supervisor {
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
+        #[cfg(test)]
+        let work = self.workers.life.of(work);
         self.tasks.spawn(async move {
             work.await;
             name
@@ -97,6 +116,8 @@ impl Supervisor {
         F: Future<Output = ()> + Send + 'static,
     {
         let work = work(self.finish.clone());
+        #[cfg(test)]
+        let work = self.workers.life.of(work);
         self.last.spawn(async move {
             work.await;
             name

@@ -33,7 +33,8 @@ pub(super) struct Rooms {
     /// The room of each configured name, as far as it is known. Never locked across an await.
     resolved: RwLock<HashMap<OwnedRoomOrAliasId, OwnedRoomId>>,
     synced: Mutex<HashSet<OwnedRoomId>>,
-    announced: Mutex<HashMap<OwnedRoomId, JoinedRoom>>,
+    /// What was told of each room last, and whether we might speak there then.
+    announced: Mutex<HashMap<OwnedRoomId, (JoinedRoom, bool)>>,
     /// Sentences that were logged, so that each is said once.
     said: Mutex<HashSet<String>>,
     /// Invites that nobody has looked at yet.
@@ -182,12 +183,15 @@ impl Rooms {
             may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
                 && levels.user_can_redact_own_event(own),
         };
+        // What waits for a room where we might not speak is tried again when we may.
+        let may_speak = levels.user_can_send_message(own, MessageLikeEventType::RoomMessage);
+        let told = (now, may_speak);
         let mut announced = lock(&self.announced);
-        if announced.get(&now.room) == Some(&now) {
+        if announced.get(&told.0.room) == Some(&told) {
             return None;
         }
-        announced.insert(now.room.clone(), now.clone());
-        Some(now)
+        announced.insert(told.0.room.clone(), told.clone());
+        Some(told.0)
     }
 
     /// Returns the name and power of a member, without asking the server.

@@ -69,6 +69,29 @@ impl PipeRadio {
             .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         Ok(near)
     }
+
+    /// Returns what keeps a pipe ready in `pipes`, a queue for one; whoever takes it is from then on the radio's client.
+    /// It ends when nobody can take one any more, or the radio is stopped.
+    pub fn keep_ready(
+        &self,
+        pipes: mpsc::Sender<DuplexStream>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let clients = self.clients.clone();
+        async move {
+            let mut offered = None;
+            // There is room for a pipe as soon as the one before it is taken.
+            while let Ok(place) = pipes.reserve().await {
+                if let Some(taken) = offered.take()
+                    && clients.send(taken).await.is_err()
+                {
+                    return;
+                }
+                let (near, far) = tokio::io::duplex(PIPE);
+                place.send(near);
+                offered = Some(far);
+            }
+        }
+    }
 }
 
 struct PipePort {

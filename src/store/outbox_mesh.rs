@@ -47,6 +47,9 @@ pub struct NewMeshMessage<'a> {
 /// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
 pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
 
+/// The time of a row that waits for nothing: before every other, however the clock is turned after it was accepted.
+const AT_ONCE: Timestamp = Timestamp(0);
+
 /// The Matrix message behind packets for the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -162,7 +165,7 @@ fn insert_part(
             text,
             reference,
             packet,
-            new.not_before.unwrap_or(now),
+            new.not_before.unwrap_or(AT_ONCE),
             new.expires,
             source.map(|source| source.room.as_str()),
             source.map(|source| source.event.as_str()),
@@ -408,7 +411,7 @@ mod tests {
                     payload: payload("Bob[M]: hello"),
                 },
                 part: (0, 1),
-                not_before: NOON,
+                not_before: AT_ONCE,
                 expires: NOW.expires,
                 attempts: 0,
                 source: Some(source("$one:example.org", "hello")),
@@ -475,7 +478,7 @@ mod tests {
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
             assert_eq!(
                 next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
-                Some(NOON)
+                Some(AT_ONCE)
             );
             assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
             Ok(())

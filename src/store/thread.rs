@@ -1,5 +1,7 @@
 //! The one thread that uses the database, and the handle by which async code hands it work.
 
+#[cfg(test)]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +19,9 @@ type Job = Box<dyn FnOnce(&mut Store) + Send>;
 #[derive(Debug, Clone)]
 pub struct Database {
     jobs: mpsc::Sender<Job>,
+    /// Where the work is done if there is no thread.
+    #[cfg(test)]
+    here: Option<Arc<Mutex<Store>>>,
 }
 
 /// Tells when the database's thread has ended and the file is closed.
@@ -45,7 +50,23 @@ impl Database {
                 let _: Result<(), ()> = closing.send(());
             })
             .map_err(StoreError::Thread)?;
-        Ok((Self { jobs }, DatabaseEnd { closed }))
+        let database = Self {
+            jobs,
+            #[cfg(test)]
+            here: None,
+        };
+        Ok((database, DatabaseEnd { closed }))
+    }
+
+    /// Makes one that has no thread: the work runs in the task that asks for it, so that a test's paused clock stands
+    /// still meanwhile.
+    #[cfg(test)]
+    pub(crate) fn here(store: Arc<Mutex<Store>>) -> Self {
+        let (jobs, _) = mpsc::channel(1);
+        Self {
+            jobs,
+            here: Some(store),
+        }
     }
 
     /// Runs `work` on the database's thread and returns its result. Jobs run in the order in which they were given.
@@ -63,6 +84,14 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Some(store) = &self.here {
+            // Whoever waits for the thread can be stopped before the work and after it; so can this.
+            tokio::task::yield_now().await;
+            let result = work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
+            tokio::task::yield_now().await;
+            return result;
+        }
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move |store| {
             // The asker may have gone; what was asked is done all the same.

@@ -10,9 +10,13 @@ mod direct;
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod feedback;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod kill;
 #[cfg(test)]
 mod login;
 #[cfg(test)]

@@ -142,9 +142,9 @@ mod tests {
         JoinedRoom, Lane, OutboxId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
         RoomRedaction, RoomText, SendReport,
     };
-    use crate::store::{MeshPace, Store};
     use crate::store::feedback::Next;
     use crate::store::outbox_mesh::{self, MeshRow};
+    use crate::store::{MeshPace, Store};
 
     const PACE: MeshPace<'static> = MeshPace {
         spacing: Duration::ZERO,

@@ -1,5 +1,7 @@
 //! The lines that a program writes, kept and waited for.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,6 +43,17 @@ impl Lines {
         &self,
         from: usize,
         what: &str,
+        pick: impl FnMut(&str) -> Option<T>,
+    ) -> T {
+        self.first_within(LIMIT, from, what, pick).await
+    }
+
+    /// Likewise, waiting that long at most.
+    pub(crate) async fn first_within<T>(
+        &self,
+        limit: Duration,
+        from: usize,
+        what: &str,
         mut pick: impl FnMut(&str) -> Option<T>,
     ) -> T {
         let mut so_far = self.so_far.clone();
@@ -53,7 +66,7 @@ impl Lines {
             }
             found.is_some()
         });
-        let waited = tokio::time::timeout(LIMIT, wait)
+        let waited = tokio::time::timeout(limit, wait)
             .await
             .map(|result| result.is_ok());
         match (waited, found) {
@@ -66,7 +79,7 @@ impl Lines {
             (Err(_), _) => {
                 panic!(
                     "in {} s {} did not write {what}; it wrote:\n{}",
-                    LIMIT.as_secs(),
+                    limit.as_secs(),
                     self.whose,
                     self.text()
                 )

@@ -1,5 +1,6 @@
 //! The real parts that the tests are made of: a homeserver, a Matrix user, a radio, the relay, and the scene that joins them.
 
+pub(crate) mod books;
 pub(crate) mod lines;
 pub(crate) mod process;
 pub(crate) mod radio;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use matrix_sdk::ruma::OwnedUserId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -143,6 +144,24 @@ impl Relay {
         self.log
             .first(0, &format!("a line with {text:?}"), pick)
             .await
+    }
+
+    /// Likewise, for that long.
+    pub(crate) async fn logs_within(&self, text: &str, limit: Duration) -> String {
+        let pick = |line: &str| line.contains(text).then(|| line.to_owned());
+        let what = format!("a line with {text:?}");
+        self.log.first_within(limit, 0, &what, pick).await
+    }
+
+    /// Waits until its log has so many lines that contain that text.
+    pub(crate) async fn logs_times(&self, text: &str, times: usize) {
+        let mut found = 0;
+        let what = format!("{times} lines with {text:?}");
+        let pick = |line: &str| {
+            found += usize::from(line.contains(text));
+            (found == times).then_some(())
+        };
+        self.log.first(0, &what, pick).await;
     }
 
     /// Returns its log so far.

@@ -54,7 +54,11 @@ impl Plan {
 
     /// Makes all of it, but does not start the relay yet.
     pub(crate) async fn set_up(self) -> Stage {
-        let synapse = Synapse::shared().await;
+        self.set_up_on(Synapse::shared().await).await
+    }
+
+    /// Likewise, on that homeserver.
+    pub(crate) async fn set_up_on(self, synapse: &'static Synapse) -> Stage {
         let home = Home::new();
         let (alice, bot, radio) = tokio::join!(
             User::new(synapse, "Alice"),

@@ -1,18 +1,18 @@
 //! A real homeserver: one for the whole run, with users of its own for every test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest::{self, Method};
 use relay::model::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{MutexGuard, OnceCell};
 
 use super::process::{temporary_directory, virtual_environment};
 use super::{LIMIT, within};
@@ -21,14 +21,31 @@ use super::{LIMIT, within};
 pub(crate) const PASSWORD: &str = "a password for tests only";
 
 static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
+static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
+/// Who makes trouble with the unreliable homeserver now.
+static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
 
 /// A homeserver on loopback. It is stopped when this process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Synapse {
     url: String,
-    /// Its standard input is what keeps the homeserver alive, and takes commands.
-    keeper: Mutex<Child>,
+    /// Its standard input is what keeps the homeserver alive.
+    _keeper: Child,
+    commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+}
+
+/// What can be done to a homeserver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It keeps its connections and answers nothing.
+    Hang,
+    /// It answers again.
+    Resume,
+    /// It ends.
+    Stop,
+    /// It runs again.
+    Start,
 }
 
 impl Synapse {
@@ -37,41 +54,59 @@ impl Synapse {
         SYNAPSE.get_or_init(Self::start).await
     }
 
-    /// Starts one that nobody else uses, for tests in which it fails.
+    /// Returns a homeserver that one test at a time may make trouble with, as long as it holds the guard.
+    pub(crate) async fn unreliable() -> (&'static Self, MutexGuard<'static, ()>) {
+        let guard = TROUBLE.lock().await;
+        let synapse = UNRELIABLE.get_or_init(Self::start).await;
+        // The test before may have ended in the middle.
+        synapse.does(Trouble::Resume);
+        (synapse, guard)
+    }
+
+    /// Starts one that nobody else uses, for whatever makes more trouble than a guard allows.
     pub(crate) async fn of_its_own() -> &'static Self {
         Box::leak(Box::new(Self::start().await))
     }
 
     /// Lets it hang: connections stay, and nothing is answered.
     pub(crate) fn hang(&self) {
-        self.command("hang");
+        self.does(Trouble::Hang);
     }
 
     /// Ends the hanging.
     pub(crate) fn resume(&self) {
-        self.command("resume");
+        self.does(Trouble::Resume);
     }
 
     /// Stops it and starts it again; returns when it answers.
     pub(crate) async fn restart(&self) {
-        self.command("restart");
-        // First it has to be gone.
+        self.does(Trouble::Stop);
+        self.does(Trouble::Start);
         let versions = format!("{}/_matrix/client/versions", self.url);
-        for wanted in [false, true] {
-            let changed = async {
-                while reqwest::get(&versions).await.is_ok() != wanted {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            within("the homeserver's restart", changed).await;
-        }
+        let answers = async {
+            while reqwest::get(&versions).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the homeserver's restart", answers).await;
     }
 
-    fn command(&self, command: &str) {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = keeper.stdin.as_mut().expect("its input is a pipe");
-        writeln!(input, "{command}").expect("the keeper reads its input");
-        input.flush().expect("the keeper reads its input");
+    /// Makes trouble, or ends it; a homeserver that starts needs a while until it answers.
+    pub(crate) fn does(&self, trouble: Trouble) {
+        let command = match trouble {
+            Trouble::Hang => "hang",
+            Trouble::Resume => "resume",
+            Trouble::Stop => "stop",
+            Trouble::Start => "start",
+        };
+        let mut commands = self.commands.lock().expect("no test has panicked here");
+        writeln!(commands.0, "{command}").expect("the homeserver is kept");
+        let mut done = String::new();
+        commands
+            .1
+            .read_line(&mut done)
+            .expect("the homeserver is kept");
+        assert_eq!(done.trim_end(), command);
     }
 
     /// Returns where it is.
@@ -146,7 +181,7 @@ impl Synapse {
         ]);
         let mut keeper = keeper
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("Python runs");
@@ -168,9 +203,12 @@ impl Synapse {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let input = keeper.stdin.take().expect("its input is a pipe");
+        let output = keeper.stdout.take().expect("its output is a pipe");
         Self {
             url,
-            keeper: Mutex::new(keeper),
+            _keeper: keeper,
+            commands: Mutex::new((input, BufReader::new(output))),
         }
     }
 }

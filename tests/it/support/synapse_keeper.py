@@ -1,6 +1,6 @@
 """Runs a homeserver until standard input ends, which happens however the tests end; then cleans up behind it.
 
-A line on standard input is something to do: `hang`, `resume`, or `restart`.
+A line on standard input is a command: `hang`, `resume`, `stop`, `start`. It is repeated on standard output when it is done.
 """
 
 import os
@@ -13,6 +13,7 @@ import threading
 # What ends the tests (Ctrl-C, a time limit) often signals their whole group: the one who cleans up is not in it.
 os.setsid()
 directory, *command = sys.argv[1:]
+asked_to_stop = False
 
 
 def start() -> subprocess.Popen:
@@ -37,31 +38,40 @@ def stop() -> None:
         server.wait()
 
 
-def obey() -> None:
-    global server
-    for line in sys.stdin:
-        with changing:
-            match line.strip():
-                case "hang":
-                    server.send_signal(signal.SIGSTOP)
-                case "resume":
-                    server.send_signal(signal.SIGCONT)
-                case "restart":
-                    stop()
-                    server = start()
-    stop()
-
-
-server = start()
-changing = threading.Lock()
-threading.Thread(target=obey, daemon=True).start()
-while True:
-    running = server
-    running.wait()
-    with changing:
-        if server is running:
-            break
-with open(f"{directory}/output.log", "rb") as output:
-    if server.returncode > 0:
+def watch(watched: subprocess.Popen) -> None:
+    watched.wait()
+    if asked_to_stop:
+        return
+    with open(f"{directory}/output.log", "rb") as output:
         sys.stderr.buffer.write(output.read()[-4000:])
+        sys.stderr.flush()
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(1)
+
+
+def start_and_watch() -> subprocess.Popen:
+    started = start()
+    threading.Thread(target=watch, args=[started], daemon=True).start()
+    return started
+
+
+server = start_and_watch()
+try:
+    for line in sys.stdin:
+        match line.strip():
+            case "hang":
+                server.send_signal(signal.SIGSTOP)
+            case "resume":
+                server.send_signal(signal.SIGCONT)
+            case "stop":
+                asked_to_stop = True
+                stop()
+            case "start":
+                asked_to_stop = False
+                server = start_and_watch()
+        print(line.strip(), flush=True)
+except KeyboardInterrupt:
+    pass
+asked_to_stop = True
+stop()
 shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,149 @@
+//! Joins the parts between the two networks: tables, event loop, workers, radio. What lies outside is handed in: the
+//! wire to the radio, and who speaks with the homeserver.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::config::Config;
+use crate::matrix::Batch;
+use crate::model::{Clock, Node, Timestamp};
+use crate::radio::{Link, Radio, RadioOptions};
+use crate::store::{Database, Store, StoreError, meta, nodes};
+
+use super::event_loop::EventLoop;
+use super::ledger::{Ledger, Outcome};
+use super::live::Live;
+use super::mesh_worker::MeshRules;
+use super::queues::{Queues, Shared};
+use super::reports::Reports;
+use super::room_worker::SendToRoom;
+use super::supervisor::Supervisor;
+
+/// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
+/// slow disk slows the adapters down instead of filling the memory.
+const EVENTS: usize = 256;
+/// Packets between the workers and the pacer: it holds one for each destination and lane itself.
+const SUBMISSIONS: usize = 8;
+
+/// What the tables say at a start.
+#[derive(Debug)]
+pub(super) struct Found {
+    ledger: Ledger,
+    waiting: Outcome,
+    nodes: Vec<Node>,
+    last_accepted: Option<Timestamp>,
+    rules: MeshRules,
+}
+
+impl Found {
+    /// Reads it; what was under way when the relay stopped goes back into its queue.
+    pub(super) fn in_store(
+        store: &mut Store,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        store.transaction(|tx| {
+            let ledger = Ledger::open(tx, config, now)?;
+            Ok(Self {
+                nodes: nodes::all(tx, ledger.radio())?,
+                waiting: Ledger::waiting(tx)?,
+                last_accepted: meta::last_acceptance(tx)?,
+                rules: MeshRules::of(&config.meshtastic),
+                ledger,
+            })
+        })
+    }
+}
+
+/// What the Matrix side holds of the parts that run.
+#[derive(Debug)]
+pub(super) struct Parts<S> {
+    /// The tables.
+    pub(super) database: Database,
+    /// Decides, and writes down what was decided.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Where what happens in the rooms goes.
+    pub(super) batches: mpsc::Sender<Batch>,
+    /// Who sends to rooms, while there is somebody.
+    pub(super) sender: watch::Sender<Option<S>>,
+    /// What is known of the running daemon.
+    pub(super) live: Arc<Live>,
+    /// How the link to the radio stands.
+    pub(super) link: watch::Receiver<Link>,
+}
+
+impl<S: SendToRoom> Parts<S> {
+    /// Starts them as tasks of `supervisor`, which ends them when `stop` is cancelled. `radio` says how to reach the
+    /// radio; what the tables know of it, and the clock, are put in here.
+    pub(super) fn start(
+        supervisor: &mut Supervisor,
+        found: Found,
+        database: Database,
+        radio: RadioOptions,
+        clock: Clock,
+        stop: &CancellationToken,
+    ) -> Self {
+        let ledger = Arc::new(Mutex::new(found.ledger));
+        let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
+        let (reports, take_reports) = mpsc::channel(EVENTS);
+        let (batches, take_batches) = mpsc::channel(1);
+        let (submissions, take_submissions) = mpsc::channel(SUBMISSIONS);
+        let (sender, take_sender) = watch::channel(None);
+        let (radio_ready, is_radio_ready) = watch::channel(false);
+
+        let radio = Radio::new(RadioOptions {
+            nodes: found.nodes,
+            last_accepted: found.last_accepted,
+            clock: clock.clone(),
+            ..radio
+        });
+        let (live, link) = (Arc::new(Live::new()), radio.link());
+        let mut queues = Queues::new(Shared {
+            database: database.clone(),
+            sender: take_sender,
+            submissions,
+            withdrawals: radio.withdrawals(),
+            radio_ready: is_radio_ready,
+            reports: Reports::new(reports),
+            workers: supervisor.workers(),
+            rules: found.rules,
+            clock: clock.clone(),
+            stop: stop.clone(),
+        });
+        queues.wake(&found.waiting);
+
+        let radio_stop = stop.clone();
+        supervisor.essential("radio", async move {
+            if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
+                error!(error = &error as &dyn Error, "the radio's side ended");
+            }
+        });
+        let event_loop = EventLoop {
+            database: database.clone(),
+            ledger: Arc::clone(&ledger),
+            radio: take_radio_events,
+            reports: take_reports,
+            batches: take_batches,
+            queues,
+            radio_ready,
+            started: Instant::now(),
+            live: Arc::clone(&live),
+            clock,
+        };
+        let loop_stop = stop.clone();
+        supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
+        Self {
+            database,
+            ledger,
+            batches,
+            sender,
+            live,
+            link,
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The Matrix side by script: a timeline that people write and the relay reads from its stored position on, and rooms
+//! that take what the relay sends, or do not. It outlives the relay.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::room_worker::SendToRoom;
+use crate::matrix::Batch;
+use crate::model::{
+    Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
+    RoomTextKind, Timestamp, TransactionId,
+};
+
+/// So many events come in one answer at most.
+const PAGE: usize = 4;
+/// So many events from before its position a relay is told again at its start.
+const TOLD_AGAIN: usize = 3;
+/// The adapter gives up waiting for an answer after that.
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
+
+/// What a room does with what is sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// Takes it.
+    Takes,
+    /// Takes it, but its answers are lost on their way.
+    LosesAnswers,
+    /// Cannot be reached.
+    Away,
+    /// Never answers.
+    Hangs,
+    /// Says 429, and to come back after that.
+    Limits(Duration),
+    /// Says 403.
+    Forbids,
+    /// Says that it will never take it.
+    Refuses,
+}
+
+/// An event that a room took.
+#[derive(Debug, Clone)]
+pub(super) struct Posted {
+    /// Its id.
+    pub(super) event: OwnedEventId,
+    /// The transaction under which it came.
+    pub(super) transaction: OwnedTransactionId,
+    /// What it holds.
+    pub(super) content: RoomContent,
+}
+
+/// A try to send.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    /// To which room.
+    pub(super) room: OwnedRoomId,
+    /// When.
+    pub(super) at: Timestamp,
+}
+
+#[derive(Debug)]
+struct State {
+    timeline: Vec<MatrixEvent>,
+    posted: HashMap<OwnedRoomId, Vec<Posted>>,
+    attempts: Vec<Attempt>,
+    repeats: usize,
+    under_way: usize,
+    most_under_way: usize,
+    moods: HashMap<OwnedRoomId, Mood>,
+    read: HashMap<OwnedRoomId, OwnedEventId>,
+    written: usize,
+}
+
+/// A homeserver; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Homeserver {
+    state: Arc<Mutex<State>>,
+    rooms: Arc<Vec<OwnedRoomId>>,
+    news: Arc<Notify>,
+    mood: watch::Sender<Mood>,
+    clock: Clock,
+}
+
+impl Homeserver {
+    /// Makes one with these rooms, in which the relay and Alice are.
+    pub(super) fn new(rooms: Vec<OwnedRoomId>, clock: Clock) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                timeline: Vec::new(),
+                posted: HashMap::new(),
+                attempts: Vec::new(),
+                repeats: 0,
+                under_way: 0,
+                most_under_way: 0,
+                moods: HashMap::new(),
+                read: HashMap::new(),
+                written: 0,
+            })),
+            rooms: Arc::new(rooms),
+            news: Arc::new(Notify::new()),
+            mood: watch::Sender::new(Mood::Takes),
+            clock,
+        }
+    }
+
+    /// Changes what the whole server does. Away, hanging or losing answers, it tells those who read nothing either.
+    pub(super) fn set_mood(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// Changes what one room does, where the whole server is well.
+    pub(super) fn set_mood_of(&self, room: usize, mood: Mood) {
+        let room = self.rooms[room].clone();
+        self.state().moods.insert(room, mood);
+        // Who hangs looks again.
+        self.mood.send_modify(|_| {});
+    }
+
+    /// Alice writes a text.
+    pub(super) fn says(&self, room: usize, text: &str) -> OwnedEventId {
+        let (event, text) = self.text_of_alice(room, text);
+        self.happens(MatrixEvent::Text(Box::new(text)));
+        event
+    }
+
+    /// Alice changes a text.
+    pub(super) fn edits(&self, room: usize, target: &OwnedEventId, text: &str) {
+        let (_, new) = self.text_of_alice(room, text);
+        self.happens(MatrixEvent::Edit(Box::new(RoomEdit {
+            target: target.clone(),
+            new,
+        })));
+    }
+
+    /// Alice takes an event away.
+    pub(super) fn redacts(&self, room: usize, target: &OwnedEventId) {
+        let (event, _) = self.text_of_alice(room, "");
+        self.happens(MatrixEvent::Redaction(Box::new(RoomRedaction {
+            room: self.rooms[room].clone(),
+            event,
+            sender: alice(),
+            target: target.clone(),
+        })));
+    }
+
+    /// The relay is told of its rooms again, as when their power levels change.
+    pub(super) fn changes_rooms(&self) {
+        for room in self.rooms.iter() {
+            self.happens(joined(room));
+        }
+    }
+
+    /// Returns what a room took, in order.
+    pub(super) fn posted(&self, room: usize) -> Vec<Posted> {
+        let room = &self.rooms[room];
+        self.state().posted.get(room).cloned().unwrap_or_default()
+    }
+
+    /// Returns the texts of the mesh that a room took, in order; what the relay says about itself is left out.
+    pub(super) fn texts(&self, room: usize) -> Vec<String> {
+        let texts = self.posted(room).into_iter().filter_map(|posted| {
+            let RoomContent::Text { text, suppress, .. } = posted.content else {
+                return None;
+            };
+            (!suppress).then_some(text)
+        });
+        texts.collect()
+    }
+
+    /// Returns the relay's reactions on an event that are not taken away again.
+    pub(super) fn signs(&self, room: usize, event: &OwnedEventId) -> Vec<String> {
+        let posted = self.posted(room);
+        let mut signs = Vec::new();
+        for reaction in &posted {
+            let RoomContent::Reaction { target, key } = &reaction.content else {
+                continue;
+            };
+            let gone = posted.iter().any(|later| {
+                matches!(&later.content, RoomContent::Redaction { target } if *target == reaction.event)
+            });
+            if target == event && !gone {
+                signs.push(key.clone());
+            }
+        }
+        signs
+    }
+
+    /// Returns the notices that a room took, in order: what the relay says about itself.
+    pub(super) fn notices(&self, room: usize) -> Vec<String> {
+        let notices = self.posted(room).into_iter().filter_map(|posted| {
+            let RoomContent::Text { text, suppress, .. } = posted.content else {
+                return None;
+            };
+            suppress.then_some(text)
+        });
+        notices.collect()
+    }
+
+    /// Returns up to which event the relay has read a room, threads apart.
+    pub(super) fn read_to(&self, room: usize) -> Option<OwnedEventId> {
+        self.state().read.get(&self.rooms[room]).cloned()
+    }
+
+    /// Returns every try to send, in order.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.state().attempts.clone()
+    }
+
+    /// Returns how many sends came again under a transaction that was known.
+    pub(super) fn repeats(&self) -> usize {
+        self.state().repeats
+    }
+
+    /// Returns how many sends were under way at once at most.
+    pub(super) fn most_under_way(&self) -> usize {
+        self.state().most_under_way
+    }
+
+    /// Reads the timeline from `position` on, as the adapter does, until `stop`, or until nobody takes it.
+    pub(super) async fn sync(
+        self,
+        position: Option<String>,
+        batches: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) {
+        let mut place: usize = position.map_or(0, |position| position.parse().expect("a number"));
+        let mut first = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.reachable() => {}
+            }
+            let mut events: Vec<_> = if first {
+                let joined = self.rooms.iter().map(joined);
+                joined
+                    .chain(self.page(place.saturating_sub(TOLD_AGAIN), place))
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            let page = self.page(place, place + PAGE);
+            place += page.len();
+            events.extend(page);
+            if events.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = self.news.notified() => continue,
+                }
+            }
+            first = false;
+            let (committed, is_committed) = oneshot::channel();
+            let batch = Batch {
+                events,
+                position: place.to_string(),
+                committed,
+            };
+            if batches.send(batch).await.is_err() || is_committed.await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn page(&self, from: usize, to: usize) -> Vec<MatrixEvent> {
+        let state = self.state();
+        let to = to.min(state.timeline.len());
+        state.timeline[from.min(to)..to].to_vec()
+    }
+
+    async fn reachable(&self) {
+        let mut mood = self.mood.subscribe();
+        let well = |mood: &Mood| !matches!(mood, Mood::Away | Mood::Hangs | Mood::LosesAnswers);
+        mood.wait_for(well).await.expect("the server exists");
+    }
+
+    fn happens(&self, event: MatrixEvent) {
+        self.state().timeline.push(event);
+        self.news.notify_one();
+    }
+
+    fn text_of_alice(&self, room: usize, text: &str) -> (OwnedEventId, RoomText) {
+        let event = self.next_event("alice");
+        let text = RoomText {
+            room: self.rooms[room].clone(),
+            event: event.clone(),
+            sender: alice(),
+            sender_name: "Alice".to_owned(),
+            sender_power: 0,
+            sent_at: self.clock.now(),
+            kind: RoomTextKind::Text,
+            body: text.to_owned(),
+            reply_to: None,
+            thread: None,
+            relay: None,
+            suppress: false,
+            encrypted: false,
+        };
+        (event, text)
+    }
+
+    fn next_event(&self, of: &str) -> OwnedEventId {
+        let mut state = self.state();
+        state.written += 1;
+        format!("${of}{}:example.org", state.written)
+            .try_into()
+            .expect("an event's id")
+    }
+
+    fn mood_of(&self, room: &OwnedRoomId) -> Mood {
+        let mood = *self.mood.borrow();
+        match mood {
+            Mood::Takes => *self.state().moods.get(room).unwrap_or(&Mood::Takes),
+            _ => mood,
+        }
+    }
+
+    /// Takes an event, once for each transaction.
+    fn take(
+        &self,
+        room: &OwnedRoomId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+    ) -> OwnedEventId {
+        let fresh = self.next_event("relay");
+        let mut state = self.state();
+        let posted = state.posted.entry(room.clone()).or_default();
+        let known = posted.iter().find(|it| *it.transaction == *transaction);
+        if let Some(known) = known {
+            let event = known.event.clone();
+            state.repeats += 1;
+            return event;
+        }
+        posted.push(Posted {
+            event: fresh.clone(),
+            transaction: transaction.to_owned(),
+            content: content.clone(),
+        });
+        drop(state);
+        self.happens(MatrixEvent::Own {
+            room: room.clone(),
+            event: fresh.clone(),
+            transaction: Some(transaction.to_owned()),
+        });
+        fresh
+    }
+
+    async fn answer(
+        &self,
+        room: &OwnedRoomId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+    ) -> RoomOutcome {
+        let retry = |after, limited, error: &str| RoomOutcome::Retry {
+            after,
+            limited,
+            error: error.to_owned(),
+        };
+        let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
+        let mut changes = self.mood.subscribe();
+        loop {
+            changes.mark_unchanged();
+            match self.mood_of(room) {
+                Mood::Takes => {
+                    let event = self.take(room, transaction, content);
+                    // The answer is on its way: the relay can end here.
+                    tokio::task::yield_now().await;
+                    return RoomOutcome::Sent { event };
+                }
+                Mood::LosesAnswers => {
+                    self.take(room, transaction, content);
+                    tokio::task::yield_now().await;
+                    return retry(None, false, "the answer was lost");
+                }
+                Mood::Away => return retry(None, false, "the server cannot be reached"),
+                Mood::Hangs => {
+                    let wait = tokio::time::timeout_at(deadline, changes.changed());
+                    if wait.await.is_err() {
+                        return retry(None, false, "the homeserver took too long");
+                    }
+                }
+                Mood::Limits(after) => return retry(Some(after), true, "too many requests"),
+                Mood::Forbids => {
+                    return RoomOutcome::Parked {
+                        account: false,
+                        error: "you may not send here".to_owned(),
+                    };
+                }
+                Mood::Refuses => {
+                    return RoomOutcome::Refused {
+                        error: "this is no event".to_owned(),
+                    };
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test has panicked")
+    }
+}
+
+impl SendToRoom for Homeserver {
+    async fn send(
+        &self,
+        room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        _now: Timestamp,
+    ) -> RoomOutcome {
+        let room = OwnedRoomId::try_from(room.to_owned()).expect("the room is known by its id");
+        {
+            let mut state = self.state();
+            state.attempts.push(Attempt {
+                room: room.clone(),
+                at: self.clock.now(),
+            });
+            state.under_way += 1;
+            state.most_under_way = state.most_under_way.max(state.under_way);
+        }
+        let _under_way = UnderWay(self);
+        // The request is on its way: the relay can end here.
+        tokio::task::yield_now().await;
+        self.answer(&room, transaction, content).await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        let room = OwnedRoomId::try_from(room.to_owned()).expect("the room is known by its id");
+        tokio::task::yield_now().await;
+        if self.mood_of(&room) != Mood::Takes {
+            return RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                error: "not now".to_owned(),
+            };
+        }
+        if thread.is_none() {
+            self.state().read.insert(room, event.to_owned());
+        }
+        RoomOutcome::Sent {
+            event: event.to_owned(),
+        }
+    }
+}
+
+/// A send whose end is noticed, however it ends.
+struct UnderWay<'a>(&'a Homeserver);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+    }
+}
+
+fn alice() -> crate::model::OwnedUserId {
+    "@alice:example.org".try_into().expect("a user's id")
+}
+
+fn joined(room: &OwnedRoomId) -> MatrixEvent {
+    MatrixEvent::Joined(JoinedRoom {
+        room: room.clone(),
+        configured: vec![OwnedRoomOrAliasId::from(room.clone())],
+        name: "Hilltop".to_owned(),
+        encrypted: false,
+        public: false,
+        may_mention_room: false,
+        may_react: true,
+    })
+}

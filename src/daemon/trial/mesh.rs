@@ -1,0 +1,123 @@
+//! The mesh's side: the simulated radio on its in-memory pipe, and what it tells of its client. It outlives the relay.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::simulator::pipe::{self, PipeRadio};
+use crate::simulator::{Connection, Fate, Machine, Mesh, Report, Transmitted};
+
+/// Text messages; other packets of the relay are its own business.
+const TEXT_PORT: i32 = 1;
+
+/// A simulated radio.
+#[derive(Debug)]
+pub(super) struct SimulatedMesh {
+    radio: PipeRadio,
+    reports: Arc<Mutex<Vec<Report>>>,
+}
+
+/// A text that the radio took from the relay for the air.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OnAir {
+    /// The packet's id.
+    pub(super) id: u32,
+    /// The channel.
+    pub(super) channel: u32,
+    /// The text.
+    pub(super) text: String,
+    /// When, since the radio was switched on.
+    pub(super) at: Duration,
+}
+
+impl SimulatedMesh {
+    /// Switches a radio with three neighbours on; it runs as tasks of `world`.
+    pub(super) fn start(world: &mut JoinSet<()>, seed: u64) -> Self {
+        let machine = Machine::new(Mesh::new(seed, 3), seed, Instant::now().into_std());
+        let (mut radio, driver) = pipe::radio(machine, seed);
+        world.spawn(async { driver.await.expect("the simulated radio runs") });
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let (_, nobody) = mpsc::channel(1);
+        let mut told = std::mem::replace(&mut radio.reports, nobody);
+        let kept = Arc::clone(&reports);
+        world.spawn(async move {
+            while let Some(report) = told.recv().await {
+                kept.lock().expect("no test has panicked").push(report);
+            }
+        });
+        Self { radio, reports }
+    }
+
+    /// Returns what keeps a pipe ready for an adapter; it ends when the adapter does.
+    pub(super) fn pipes(
+        &self,
+        pipes: mpsc::Sender<DuplexStream>,
+    ) -> impl Future<Output = ()> + use<> {
+        self.radio.keep_ready(pipes)
+    }
+
+    /// A node says something on a channel.
+    pub(super) async fn says(&self, channel: usize, id: u32, text: &str) {
+        let say = serde_json::json!({"channel": channel, "text": text, "id": id});
+        self.does(&say.to_string()).await;
+    }
+
+    /// Makes something go wrong, or right again.
+    pub(super) async fn fault(&self, line: &str) {
+        self.does(line).await;
+    }
+
+    /// Returns how many answers the radio has given to texts so far, whichever.
+    pub(super) fn answers(&self) -> usize {
+        let reports = self.reports.lock().expect("no test has panicked");
+        reports.iter().filter_map(text_of).count()
+    }
+
+    /// Returns the texts that the radio took, in order; one that came again under its id stands here once.
+    pub(super) fn on_air(&self) -> Vec<OnAir> {
+        let reports = self.reports.lock().expect("no test has panicked");
+        let mut known = HashSet::new();
+        let taken = reports
+            .iter()
+            .filter_map(text_of)
+            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.id));
+        let on_air = taken.map(|(packet, _)| OnAir {
+            id: packet.id,
+            channel: packet.channel,
+            text: packet.text().unwrap_or_default().to_owned(),
+            at: packet.at,
+        });
+        on_air.collect()
+    }
+
+    /// Returns how often a client was told the whole configuration.
+    pub(super) fn handshakes(&self) -> usize {
+        let reports = self.reports.lock().expect("no test has panicked");
+        let configured = Report::Client(Connection::Configured);
+        reports
+            .iter()
+            .filter(|report| **report == configured)
+            .count()
+    }
+
+    async fn does(&self, line: &str) {
+        let command = line.parse().expect("a command");
+        let sent = self.radio.commands.send(command).await;
+        sent.expect("the simulated radio runs");
+    }
+}
+
+/// Returns the text, not a tapback, that a report is about.
+fn text_of(report: &Report) -> Option<(&Transmitted, Fate)> {
+    match report {
+        Report::Transmitted { packet, fate } if packet.port == TEXT_PORT && packet.emoji == 0 => {
+            Some((packet, *fate))
+        }
+        _ => None,
+    }
+}

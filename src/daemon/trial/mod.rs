@@ -1,0 +1,299 @@
+//! The relay on trial, in one process and under paused time: event loop, tables, workers, session and pacer are the
+//! daemon's own, joined as the daemon joins them. The radio is the simulated one on its in-memory pipe, the Matrix side
+//! goes by script, both clocks are the test's. So minutes and hours pass in no time, and a relay can be killed at any
+//! step of any of its tasks, hundreds of times.
+
+mod homeserver;
+mod kills;
+mod life;
+mod mesh;
+mod outages;
+mod rooms;
+mod signs;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom, SenderLimit};
+use crate::model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Timestamp};
+use crate::radio::{RadioOptions, Wire};
+use crate::store::{Database, Store, StoreError, Tx, meta, outbox_mesh, outbox_room, seen};
+
+use super::parts::{Found, Parts};
+use super::supervisor::{End, Supervisor};
+
+use homeserver::{Homeserver, Mood};
+pub(super) use life::Life;
+use mesh::SimulatedMesh;
+
+/// When every trial begins: 2026-01-01.
+const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
+/// Rooms, on the radio's first channels.
+const ROOMS: usize = 3;
+/// How often a trial looks whether what it waits for has come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A relay, and the world that outlives it.
+struct Trial {
+    /// What is on the relay's disk: whatever is committed.
+    store: Arc<Mutex<Store>>,
+    config: Config,
+    /// Milliseconds by which somebody has turned the wall clock.
+    turned: Arc<AtomicI64>,
+    clock: Clock,
+    homeserver: Homeserver,
+    mesh: SimulatedMesh,
+    relay: Option<Relay>,
+    world: JoinSet<()>,
+}
+
+/// A relay that runs.
+struct Relay {
+    life: Life,
+    stop: CancellationToken,
+    end: oneshot::Receiver<End>,
+}
+
+impl Trial {
+    /// Makes the world, without a relay.
+    fn new(seed: u64) -> Self {
+        let began = Instant::now();
+        let turned = Arc::new(AtomicI64::new(0));
+        let turn = Arc::clone(&turned);
+        let clock = Clock::new(move || {
+            let shown = BEGIN + began.elapsed();
+            Timestamp(shown.0 + turn.load(Ordering::Relaxed))
+        });
+        let rooms: Vec<OwnedRoomId> = (0..ROOMS)
+            .map(|room| format!("!room{room}:example.org").try_into().unwrap())
+            .collect();
+        let mut world = JoinSet::new();
+        Self {
+            store: Arc::new(Mutex::new(Store::in_memory().unwrap())),
+            config: config(&rooms),
+            turned,
+            homeserver: Homeserver::new(rooms, clock.clone()),
+            clock,
+            mesh: SimulatedMesh::start(&mut world, seed),
+            relay: None,
+            world,
+        }
+    }
+
+    /// Makes the world and starts the relay; returns when its radio is ready.
+    async fn started(seed: u64) -> Self {
+        let mut trial = Self::new(seed);
+        trial.start();
+        trial
+            .until("the radio is ready", |trial| trial.mesh.handshakes() > 0)
+            .await;
+        trial
+    }
+
+    /// Starts the relay.
+    fn start(&mut self) {
+        self.start_with(Life::default());
+    }
+
+    /// Starts the relay with that life.
+    fn start_with(&mut self, life: Life) {
+        assert!(self.relay.is_none(), "one relay at a time");
+        let account: OwnedUserId = "@relay:example.org".try_into().unwrap();
+        let (position, found) = {
+            let mut store = self.store.lock().unwrap();
+            let found = Found::in_store(&mut store, &self.config, self.clock.now());
+            (store.sync_position(&account).unwrap(), found.unwrap())
+        };
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::mortal(stop.clone(), life.clone());
+        let (pipes, take_pipes) = mpsc::channel(1);
+        self.world.spawn(self.mesh.pipes(pipes));
+        let parts = Parts::start(
+            &mut supervisor,
+            found,
+            Database::here(Arc::clone(&self.store)),
+            RadioOptions {
+                message_delay: self.config.meshtastic.message_delay,
+                channel_use: Some(self.config.meshtastic.channel_use),
+                ..RadioOptions::over(Wire::Pipes(take_pipes))
+            },
+            self.clock.clone(),
+            &stop,
+        );
+        parts.ledger.lock().unwrap().use_account(account);
+        parts.sender.send_replace(Some(self.homeserver.clone()));
+        let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
+        supervisor.essential("matrix", async move {
+            // Ends only when the relay does; until then somebody can send.
+            let Parts {
+                batches, sender, ..
+            } = parts;
+            homeserver.sync(position, batches, stopped.clone()).await;
+            stopped.cancelled().await;
+            drop(sender);
+        });
+        let (told, end) = oneshot::channel();
+        self.world.spawn(life.of(async move {
+            let _ = told.send(supervisor.run().await);
+        }));
+        self.relay = Some(Relay { life, stop, end });
+    }
+
+    /// Ends the relay without a word.
+    async fn kill(&mut self) {
+        let relay = self.relay.take().expect("a relay runs");
+        relay.life.kill().await;
+    }
+
+    /// Asks the relay to stop, and returns how long that took.
+    async fn stop(&mut self) -> Duration {
+        let relay = self.relay.take().expect("a relay runs");
+        let asked = Instant::now();
+        relay.stop.cancel();
+        assert_eq!(relay.end.await, Ok(End::Asked));
+        let took = asked.elapsed();
+        // What is not done by then ends with the process.
+        relay.life.kill().await;
+        took
+    }
+
+    /// Lets time pass.
+    async fn wait(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+
+    /// Waits until something has happened; an hour, and then says what has not.
+    async fn until(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+        let limit = Instant::now() + Duration::from_hours(1);
+        while !happened(self) {
+            assert!(
+                Instant::now() < limit,
+                "in an hour did not happen: {what}\n{}",
+                self.told()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Turns the wall clock.
+    fn turn_clock(&self, milliseconds: i64) {
+        self.turned.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Returns the numbers of the texts that a room took, in order; see [`number`].
+    fn in_room(&self, room: usize) -> Vec<u32> {
+        let texts = self.homeserver.texts(room);
+        texts.iter().map(|text| number(text)).collect()
+    }
+
+    /// Returns the numbers of the texts that the radio took for a channel, in order, each once.
+    fn on_mesh(&self, channel: usize) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for text in self.mesh.on_air() {
+            let number = number(&text.text);
+            if usize::try_from(text.channel) == Ok(channel) && !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        numbers
+    }
+
+    /// Returns how many messages wait in the outboxes for rooms, and how many packets for the mesh.
+    fn waiting(&self) -> (u64, u64) {
+        self.look(|tx| {
+            let rooms = outbox_room::waiting(tx)?.iter().map(|it| it.count).sum();
+            let mesh = outbox_mesh::waiting(tx)?.iter().map(|it| it.count).sum();
+            Ok((rooms, mesh))
+        })
+    }
+
+    /// Returns those of these packets that the relay has accepted.
+    fn accepted(&self, packets: &[u32]) -> Vec<u32> {
+        self.look(|tx| {
+            let radio = meta::own_radio(tx)?;
+            let mut accepted = Vec::new();
+            for packet in packets {
+                if let Some(radio) = radio
+                    && seen::was_heard(tx, radio, PacketId(*packet))?
+                {
+                    accepted.push(*packet);
+                }
+            }
+            Ok(accepted)
+        })
+    }
+
+    /// Looks into the database, also while the relay runs.
+    fn look<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {
+        self.store.lock().unwrap().transaction(work).unwrap()
+    }
+
+    /// The radio never took a text under two ids, unless it had refused the first or may have lost it.
+    fn no_text_went_under_two_ids(&self) {
+        let on_air = self.mesh.on_air();
+        for text in &on_air {
+            let other = on_air
+                .iter()
+                .find(|other| other.text == text.text && other.id != text.id);
+            assert_eq!(other, None, "{text:?} again\n{}", self.told());
+        }
+    }
+
+    /// No two sends to a room were the same message.
+    fn no_transaction_was_posted_twice(&self) {
+        for room in 0..ROOMS {
+            let posted = self.homeserver.posted(room);
+            let mut transactions: Vec<_> = posted.iter().map(|it| &it.transaction).collect();
+            transactions.sort_unstable();
+            transactions.dedup();
+            assert_eq!(transactions.len(), posted.len(), "room {room}");
+        }
+    }
+
+    /// Returns what has come where, for the report of a failure.
+    fn told(&self) -> String {
+        let mut told = format!("waiting: {:?}\n", self.waiting());
+        for place in 0..ROOMS {
+            let (room, mesh) = (self.in_room(place), self.on_mesh(place));
+            let line = format!("{place}: in the room {room:?}, on the mesh {mesh:?}\n");
+            told.push_str(&line);
+        }
+        told
+    }
+}
+
+/// Returns the number at the end of a text: trials number what is said.
+fn number(text: &str) -> u32 {
+    let word = text.rsplit(' ').next().and_then(|word| word.parse().ok());
+    word.unwrap_or_else(|| panic!("{text:?} does not end in a number"))
+}
+
+/// Returns the numbers from 1 to `last`.
+fn up_to(last: u32) -> Vec<u32> {
+    (1..=last).collect()
+}
+
+fn config(rooms: &[OwnedRoomId]) -> Config {
+    let mapped = (0_u32..).zip(rooms).map(|(channel, room)| MappedRoom {
+        id: room.clone().into(),
+        meshtastic_channel: ChannelRef::Index(ChannelIndex::try_from(channel).unwrap()),
+        direction: Direction::Both,
+    });
+    // Never used: the wire is a pipe.
+    let connection = Connection::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 4403,
+    };
+    let mut config = Config::new(connection, mapped.collect());
+    config.matrix.sender_limit = SenderLimit {
+        per_minute: 1_000_000,
+        per_hour: 1_000_000,
+    };
+    config
+}

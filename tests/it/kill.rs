@@ -1,0 +1,149 @@
+//! A relay that is killed at any moment loses nothing that it had accepted, and doubles nothing.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+
+use crate::support::books::Books;
+use crate::support::radio::BASE;
+use crate::support::scene::{Plan, Scene};
+use crate::support::user::Kind;
+
+const ROUNDS: u32 = 50;
+/// So many of the kills come while messages are under way.
+const UNDER_WAY: u32 = 30;
+
+/// What was said, numbered; in each list in its order.
+#[derive(Debug, Default)]
+struct Said {
+    last: u32,
+    /// On the mesh, by channel: packets and numbers.
+    on_mesh: [Vec<(u32, u32)>; 2],
+    /// In Matrix, by room: numbers.
+    in_matrix: [Vec<u32>; 2],
+}
+
+impl Said {
+    async fn on_mesh(&mut self, scene: &mut Scene, place: u8) {
+        self.last += 1;
+        let packet = scene
+            .radio
+            .says(BASE, place, &format!("far {}", self.last))
+            .await;
+        self.on_mesh[usize::from(place)].push((packet, self.last));
+    }
+
+    async fn in_matrix(&mut self, scene: &Scene, place: u8) {
+        self.last += 1;
+        let place = usize::from(place);
+        scene
+            .alice
+            .send(&scene.rooms[place], &format!("near {}", self.last))
+            .await;
+        self.in_matrix[place].push(self.last);
+    }
+}
+
+/// Returns the number at the end of a text that was said by these tests.
+fn number(text: &str, word: &str) -> Option<u32> {
+    let (_, number) = text.split_once(word)?;
+    number.trim().parse().ok()
+}
+
+#[tokio::test]
+async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
+    let plan = Plan::default().room(Kind::Plain).room(Kind::Encrypted);
+    let plan = plan.route(0, 0, "both").route(1, 1, "both");
+    let plan = plan.matrix("sender_limit: {per_minute: 10000, per_hour: 100000}");
+    let mut scene = plan.start().await;
+    let mut random = StdRng::seed_from_u64(50);
+    let mut said = Said::default();
+    let mut accepted = HashSet::new();
+    let mut under_way = 0;
+    for round in 0..ROUNDS {
+        said.in_matrix(&scene, random.random_range(0..2)).await;
+        for _ in 0..random.random_range(1..4) {
+            said.on_mesh(&mut scene, random.random_range(0..2)).await;
+        }
+        // Some die before they are ready, most soon after it.
+        if round % 5 != 4 {
+            scene.relay.logs("relay is ready").await;
+        }
+        let moment = Duration::from_millis(random.random_range(0..1200));
+        let (channel, late) = (random.random_range(0..2), random.random_bool(0.5));
+        let talk = async {
+            tokio::time::sleep(moment / 2).await;
+            if late {
+                said.on_mesh(&mut scene, channel).await;
+            }
+        };
+        tokio::join!(talk, tokio::time::sleep(moment));
+        scene.relay.kill().await;
+        let books = Books::of(&scene.home);
+        accepted.extend(books.accepted());
+        under_way += u32::from(books.in_flight() > 0);
+        scene.relay = scene.home.spawn();
+    }
+    assert!(
+        under_way >= UNDER_WAY,
+        "only {under_way} kills came while messages were under way"
+    );
+
+    // What was said before the last words has crossed when they have.
+    for place in 0..2 {
+        said.in_matrix(&scene, place).await;
+        said.on_mesh(&mut scene, place).await;
+        accepted.extend(
+            said.on_mesh[usize::from(place)]
+                .last()
+                .map(|(packet, _)| *packet),
+        );
+    }
+    let on_mesh: usize = said.in_matrix.iter().map(Vec::len).sum();
+    while scene.radio.texts().len() < on_mesh {
+        let known = scene.radio.texts().len();
+        scene
+            .radio
+            .transmits_where("one text more", |_| scene.radio.texts().len() > known)
+            .await;
+    }
+    for place in 0..2 {
+        let room = &scene.rooms[place];
+        let last = said.on_mesh[place].last().map(|(_, number)| *number);
+        scene
+            .alice
+            .sees(room, "the last word of the mesh", |seen| {
+                number(seen.body(), "far ") == last
+            })
+            .await;
+        // Once and in order, all of it; under one id each.
+        let channel = Value::from(place);
+        let packets = scene.radio.packets().into_iter();
+        let crossed = packets
+            .filter(|packet| packet["channel"] == channel)
+            .filter_map(|packet| number(packet["text"].as_str()?, "near "));
+        assert_eq!(
+            crossed.collect::<Vec<_>>(),
+            said.in_matrix[place],
+            "to channel {place}"
+        );
+
+        // What the radio had handed over when its client died is lost unless it was on the disk.
+        let wanted = said.on_mesh[place]
+            .iter()
+            .filter(|(packet, _)| accepted.contains(packet));
+        let wanted: Vec<_> = wanted.map(|(_, number)| *number).collect();
+        assert!(
+            wanted.len() * 2 > said.on_mesh[place].len(),
+            "too few were accepted: {wanted:?}"
+        );
+        let history = scene.alice.history(room).await;
+        let crossed = history
+            .iter()
+            .filter_map(|seen| number(seen.body(), "far "));
+        assert_eq!(crossed.collect::<Vec<_>>(), wanted, "to room {place}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What a relay that is not running has on its disk.
+
+use std::collections::HashSet;
+use std::fs;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::process::temporary_directory;
+use super::relay::Home;
+
+/// A copy of a relay's database: looking into it changes nothing of what the next start finds.
+#[derive(Debug)]
+pub(crate) struct Books {
+    copy: Connection,
+    _directory: TempDir,
+}
+
+impl Books {
+    /// Copies the database of a home whose relay has ended, however it ended.
+    pub(crate) fn of(home: &Home) -> Self {
+        let directory = temporary_directory("books");
+        for name in ["relay.sqlite", "relay.sqlite-wal"] {
+            let file = home.path("database").join(name);
+            if file.exists() {
+                fs::copy(file, directory.path().join(name)).expect("a file can be copied");
+            }
+        }
+        let copy = Connection::open(directory.path().join("relay.sqlite"));
+        Self {
+            copy: copy.expect("a database can be opened"),
+            _directory: directory,
+        }
+    }
+
+    /// Returns the packets of the mesh that the relay has accepted.
+    pub(crate) fn accepted(&self) -> HashSet<u32> {
+        let mut statement = self
+            .copy
+            .prepare("SELECT packet FROM seen_packet")
+            .expect("the table is there");
+        let packets = statement.query_map((), |row| row.get(0));
+        let packets = packets.expect("the table can be read");
+        packets.map(|packet| packet.expect("a number")).collect()
+    }
+
+    /// Returns how many messages are under way: for rooms, and handed to the radio without its answer.
+    pub(crate) fn in_flight(&self) -> u32 {
+        let count = self.copy.query_row(
+            "SELECT (SELECT COUNT(*) FROM room_outbox)
+                  + (SELECT COUNT(*) FROM mesh_outbox WHERE state = 1)",
+            (),
+            |row| row.get(0),
+        );
+        count.expect("the tables are there")
+    }
+}
