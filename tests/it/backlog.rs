@@ -86,6 +86,9 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
         .expect("it was sent");
     assert_eq!(answered.as_deref(), Some(newest.id.as_str()));
     assert_eq!(notice.content("/msgtype"), "m.notice");
+    let signs = |seen: &Seen| seen.content("/m.relates_to/key") == "⌛";
+    let sign = scene.alice.sees(&scene.room, "the sign of expiry", signs);
+    assert!(sign.await.is_reaction(&newest.id, "⌛"));
     assert_eq!(notice.content("/mmrelay_suppress"), true);
 
     // Nothing is told or transmitted a second time.
@@ -101,6 +104,8 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
         .filter(|body| !body.is_empty())
         .collect();
     assert_eq!(said, [notice.body()]);
+    let all = scene.alice.seen_of(&scene.room, &scene.bot);
+    assert_eq!(all.iter().filter(|seen| signs(seen)).count(), 1);
 }
 
 #[tokio::test]

@@ -274,7 +274,10 @@ mod tests {
             [""; 0]
         );
         // The rest gets too old within the hour, and is told after it.
-        assert_eq!(notices(&mut store, &config, NOON + Duration::from_hours(1)), [""; 0]);
+        assert_eq!(
+            notices(&mut store, &config, NOON + Duration::from_hours(1)),
+            [""; 0]
+        );
         assert_eq!(waiting(&mut store), 0);
         let told = notices(&mut store, &config, NOON + minutes(66));
         assert!(told[0].contains(": 20 messages written"), "{told:?}");
