@@ -5,6 +5,7 @@
 )]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use relay::model::{
@@ -13,7 +14,9 @@ use relay::model::{
 };
 use relay::store::outbox_mesh::NewMeshMessage;
 use relay::store::outbox_room::NewRoomRow;
-use relay::store::{NextMesh, Store, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, seen};
+use relay::store::{
+    MeshPace, NextMesh, Store, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, seen,
+};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const LATER: Timestamp = Timestamp(1_700_000_600_000);
@@ -129,6 +132,10 @@ fn mesh_messages(criterion: &mut Criterion) {
         not_before: None,
         expires: LATER,
     };
+    let pace = MeshPace {
+        spacing: Duration::from_secs(10),
+        tell_age: &|_| None,
+    };
     criterion.bench_function(
         "to the mesh: accept, submit and take one packet",
         |bencher| {
@@ -136,7 +143,9 @@ fn mesh_messages(criterion: &mut Criterion) {
                 store
                     .transaction(|tx| outbox_mesh::insert(tx, &message, NOW))
                     .unwrap();
-                let next = store.next_for_mesh(CHANNEL, Lane::Message, NOW).unwrap();
+                let next = store
+                    .next_for_mesh(CHANNEL, Lane::Message, &pace, NOW)
+                    .unwrap();
                 if let NextMesh::Due(row) = next {
                     store
                         .transaction(|tx| mesh_report::accepted(tx, row.id, NOW))

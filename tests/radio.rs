@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use relay::config::ChannelUse;
 use relay::model::{
     ChannelIndex, Destination, Event, Lane, NodeNum, OutboxId, PacketId, RadioEvent, RadioMessage,
     RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
@@ -35,11 +36,20 @@ struct Bench {
 
 impl Bench {
     async fn new(neighbours: usize) -> (Self, Box<RadioProfile>) {
+        Self::with(neighbours, |_| {}).await
+    }
+
+    /// With other options.
+    async fn with(
+        neighbours: usize,
+        change: impl FnOnce(&mut RadioOptions),
+    ) -> (Self, Box<RadioProfile>) {
         let machine = Machine::new(Mesh::new(SEED, neighbours), SEED, Instant::now().into_std());
         let (simulated, driver) = pipe::radio(machine, SEED);
         let (pipes, receiver) = mpsc::channel(1);
         let mut options = RadioOptions::over(Wire::Pipes(receiver));
         options.seed = Some(SEED);
+        change(&mut options);
         let (submissions, submitted) = mpsc::channel(8);
         let (told, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
@@ -126,13 +136,17 @@ impl Bench {
     }
 
     async fn submit(&self, number: u32, destination: Destination) {
+        self.submit_in(number, destination, Lane::Message).await;
+    }
+
+    async fn submit_in(&self, number: u32, destination: Destination, lane: Lane) {
         let payload = RadioPayload::Text {
             text: format!("text {number}"),
             reply_to: None,
         };
         let message = RadioMessage {
             destination,
-            lane: Lane::Message,
+            lane,
             payload,
         };
         let (outbox, packet) = (OutboxId(i64::from(number)), PacketId(number));
@@ -368,4 +382,99 @@ async fn a_stop_takes_leave_of_the_radio() {
         reports.push(report);
     }
     assert_eq!(reports.last(), Some(&Report::Client(Connection::Closed)));
+}
+
+/// A radio reads up to 250 ms late what comes after a silence of 2 s, and takes one text in 2 s.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_goes_at_the_firmwares_own_best_rate() {
+    let (mut bench, _) = Bench::new(3).await;
+    let mut first = None;
+    for number in 1..=25 {
+        bench.submit(number, primary()).await;
+        loop {
+            let (packet, outcome) = bench.outcome().await;
+            if accepted(&outcome) {
+                assert_eq!(packet, number);
+                break;
+            }
+            assert!(
+                !matches!(outcome, RadioOutcome::Retry { .. }),
+                "{outcome:?}"
+            );
+        }
+        first.get_or_insert_with(Instant::now);
+    }
+    let spent = first.expect("25 texts were taken").elapsed();
+    assert!(spent < Duration::from_millis(2100) * 24, "{spent:?}");
+    let fates = bench.fates();
+    let refused = fates.iter().filter(|(_, fate)| *fate == Fate::RateLimited);
+    assert_eq!(refused.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_channel_spaces_texts_and_a_very_busy_one_stops_all_but_urgent_ones() {
+    let limits = ChannelUse {
+        slow_above: 25,
+        stop_above: 40,
+    };
+    let (mut bench, _) = Bench::with(3, |options| options.channel_use = Some(limits)).await;
+    let told = async |bench: &mut Bench, percent: u8| {
+        let line = format!(r#"{{"fault": "channel_use", "percent": {percent}}}"#);
+        bench.command(&line).await;
+        bench
+            .find("how busy the channel is", |event| match event {
+                Event::Radio(RadioEvent::ChannelUse { percent }) => Some(percent),
+                _ => None,
+            })
+            .await
+    };
+    let taken = async |bench: &mut Bench, number: u32, lane: Lane| {
+        bench.submit_in(number, primary(), lane).await;
+        loop {
+            let (packet, outcome) = bench.outcome().await;
+            if accepted(&outcome) {
+                return (packet, Instant::now());
+            }
+        }
+    };
+    let (_, first) = taken(&mut bench, 1, Lane::Message).await;
+    assert!((told(&mut bench, 26).await - 26.0).abs() < 0.1);
+    let (_, second) = taken(&mut bench, 2, Lane::Message).await;
+    assert!(second - first >= Duration::from_millis(9_900));
+
+    told(&mut bench, 41).await;
+    bench.submit(3, primary()).await;
+    let (packet, third) = taken(&mut bench, 4, Lane::Urgent).await;
+    assert_eq!(packet, 4);
+    assert!(third - second < Duration::from_secs(3));
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert!(bench.fates().iter().all(|(number, _)| *number != 3));
+
+    told(&mut bench, 10).await;
+    let freed = Instant::now();
+    loop {
+        let (packet, outcome) = bench.outcome().await;
+        if packet == 3 && accepted(&outcome) {
+            break;
+        }
+    }
+    assert!(freed.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_radio_that_tells_no_more_how_busy_its_channel_is_stops_nothing() {
+    let limits = ChannelUse {
+        slow_above: 25,
+        stop_above: 40,
+    };
+    let (mut bench, _) = Bench::with(3, |options| options.channel_use = Some(limits)).await;
+    bench
+        .command(r#"{"fault": "channel_use", "percent": 90}"#)
+        .await;
+    bench
+        .command(r#"{"fault": "telemetry", "on": false}"#)
+        .await;
+    bench.submit(1, primary()).await;
+    let (packet, outcome) = bench.outcome().await;
+    assert!(packet == 1 && accepted(&outcome));
 }

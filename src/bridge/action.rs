@@ -37,6 +37,8 @@ pub enum Action {
         /// Worthless after that.
         expires: Timestamp,
     },
+    /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
+    Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
     /// Take back what waits for the mesh of this event (message, parts, tapback).

@@ -85,6 +85,8 @@ pub enum DropReason {
     LateEdit,
     /// The message was corrected twice already.
     TooManyEdits,
+    /// It was written too long ago.
+    TooOld,
     /// It cannot go on the air; its sender was told.
     Refused(Refused),
 }
@@ -133,6 +135,7 @@ impl DropReason {
             Self::SameText => "same_text",
             Self::LateEdit => "late_edit",
             Self::TooManyEdits => "too_many_edits",
+            Self::TooOld => "too_old",
             Self::Refused(refused) => refused.name(),
         }
     }
@@ -178,6 +181,7 @@ impl DropReason {
             | Self::SameText
             | Self::LateEdit
             | Self::TooManyEdits
+            | Self::TooOld
             | Self::Refused(_) => false,
         }
     }
@@ -231,6 +235,7 @@ impl fmt::Display for DropReason {
             Self::SameText => "an edit that does not change the text",
             Self::LateEdit => "an edit long after the message was sent",
             Self::TooManyEdits => "its message was corrected twice already",
+            Self::TooOld => "too old (meshtastic.max_message_age)",
             Self::Refused(refused) => return write!(f, "refused: {refused}"),
         })
     }

@@ -32,6 +32,8 @@ pub struct Questions {
     pub heard_by_our_radio: Option<PacketId>,
     /// How many rows of this room wait for the mesh?
     pub waiting_for_mesh: Option<OwnedRoomId>,
+    /// Since when is the backlog of this room gathered?
+    pub gathering: Option<OwnedRoomId>,
     /// How many packets of this sender carry a time stamp of the minute and of the hour before this moment?
     pub sender_sent: Option<(OwnedUserId, Timestamp)>,
     /// Which of these names are remembered?
@@ -96,6 +98,8 @@ pub struct Facts {
     pub heard_by_our_radio: bool,
     /// Rows of this room that wait for the mesh.
     pub waiting_for_mesh: u64,
+    /// Messages of this room come late, since then.
+    pub gathering: Option<Timestamp>,
     /// The sender's packets of the last minute and of the last hour, by their messages' own time stamps.
     pub sender_sent: (u32, u32),
     /// What was said already: those of the names asked for that are remembered ([`super::Action::Remember`]).

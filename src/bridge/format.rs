@@ -19,7 +19,7 @@ const UNKNOWN: &str = "?";
 /// Of a display name, so many grapheme clusters are looked at.
 const LONGEST_NAME: usize = 64;
 /// Of a display name, so many stand before the counters of further parts.
-const LABEL_GRAPHEMES: usize = 5;
+pub(super) const LABEL_GRAPHEMES: usize = 5;
 /// Of the text that a reaction in words is about, so many are quoted.
 const QUOTED: usize = 40;
 

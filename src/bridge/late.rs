@@ -139,7 +139,8 @@ fn listed(senders: &[(OwnedUserId, usize)]) -> String {
     }
 }
 
-fn written(youngest: Duration, oldest: Duration) -> String {
+/// Returns how long ago something was written.
+pub(super) fn written(youngest: Duration, oldest: Duration) -> String {
     let (youngest, oldest) = (age(youngest), age(oldest));
     if youngest == oldest {
         format!("{oldest} ago")

@@ -4,6 +4,7 @@
 //! keeps in memory it is told again after a restart: the radio as it is set up, and the rooms that are joined.
 
 mod action;
+mod backlog;
 mod dropped;
 mod facts;
 mod feedback;
@@ -22,6 +23,7 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, Change, MeshSource, NewPair, NewVersion};
+pub use backlog::{Expired, OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
 pub use facts::{EarlyEdit, Facts, Questions, Reported, SeenKey, Target, Version};
 pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
@@ -34,7 +36,7 @@ pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 use crate::config::Config;
 use crate::model::{
     Channel, Event, Lane, MatrixEvent, NodeNum, OwnedUserId, RadioEvent, RadioOutcome,
-    RadioProfile, SendReport, Timestamp,
+    RadioProfile, RoomMessage, SendReport, Timestamp,
 };
 use notice::About;
 use route::Routes;
@@ -110,6 +112,12 @@ impl Bridge {
     #[must_use]
     pub fn silence(&self) -> Option<Refused> {
         policy::check_radio(&self.config, self.profile.as_ref()).err()
+    }
+
+    /// Returns the notice that tells a room of what expired in it.
+    #[must_use]
+    pub fn expired_notice(&self, expired: &Expired, now: Timestamp) -> RoomMessage {
+        backlog::expired_notice(&self.config, expired, now)
     }
 
     /// Decides what is to be done about an event, given what is known of it.

@@ -39,15 +39,13 @@ pub enum Refused {
     QueueFull,
     /// The sender was on the air too often.
     SenderLimit,
-    /// It was written too long ago.
-    TooOld,
     /// The radio refused it for another reason.
     Radio,
 }
 
 impl Refused {
     /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::TooLong,
         Self::Cut,
         Self::NoChannel,
@@ -58,7 +56,6 @@ impl Refused {
         Self::TransmitOff,
         Self::QueueFull,
         Self::SenderLimit,
-        Self::TooOld,
         Self::Radio,
     ];
 
@@ -76,7 +73,6 @@ impl Refused {
             Self::TransmitOff => "transmit_off",
             Self::QueueFull => "queue_full",
             Self::SenderLimit => "sender_limit",
-            Self::TooOld => "too_old",
             Self::Radio => "radio",
         }
     }
@@ -128,9 +124,6 @@ impl Refused {
                 "Not sent to the mesh: nobody may send more than {} packets a minute and {} an hour. Please try later.",
                 config.matrix.sender_limit.per_minute, config.matrix.sender_limit.per_hour
             ),
-            Self::TooOld => {
-                "Not sent to the mesh: it was too old when the bridge got it.".into()
-            }
             Self::Radio => "Not sent to the mesh: the radio refused it.".into(),
         }
     }
@@ -151,7 +144,6 @@ impl fmt::Display for Refused {
             Self::TransmitOff => "the radio's transmitter is switched off; set lora.tx_enabled on it",
             Self::QueueFull => "too many messages of its room are waiting",
             Self::SenderLimit => "its sender was on the air too often (matrix.sender_limit)",
-            Self::TooOld => "it is too old (meshtastic.max_message_age)",
             Self::Radio => "the radio refused it",
         })
     }

@@ -95,6 +95,7 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
             .then(|| (text.room.clone(), text.sender.clone())),
         heard_by_our_radio: text.relay.as_ref().and_then(|fields| fields.id),
         waiting_for_mesh: Some(text.room.clone()),
+        gathering: Some(text.room.clone()),
         sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
         told,
         ..Questions::default()

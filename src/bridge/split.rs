@@ -4,7 +4,8 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::text::fitting;
+use super::format::LABEL_GRAPHEMES;
+use super::text::{first_graphemes, fitting};
 use crate::config::{LongMessages, Overflow};
 
 /// The bytes of text that fit into one packet to a channel (measured on firmware 2.7).
@@ -16,7 +17,7 @@ pub const REPLY_BYTES: usize = 227;
 const CUT: &str = "…";
 
 /// Who speaks, as it stands at the beginning of packets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heading {
     /// Before the text: `Alice[M]: `, may be empty.
     pub prefix: String,
@@ -60,6 +61,38 @@ pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) 
         Overflow::Cut if splits => cut_parts(heading, text, is_reply, rules),
         Overflow::Cut => Fitted::Cut(vec![cut_one(&heading.prefix, text, whole)]),
     }
+}
+
+/// Returns the heading of packets that [`fit`] made of this text; `None` if they show none of it.
+pub(super) fn heading_of(packets: &[String], text: &str) -> Option<Heading> {
+    let total = packets.len();
+    let (first, rest) = packets.split_first()?;
+    let begins = |piece: &str| {
+        let kept = piece.strip_suffix(CUT).unwrap_or(piece);
+        !kept.is_empty() && text.starts_with(kept)
+    };
+    let Some(second) = rest.first() else {
+        let end = (0..first.len()).find(|at| first.get(*at..).is_some_and(begins))?;
+        let prefix = first.get(..end)?.to_owned();
+        // No packet shows the label: it is nearly always how the prefix begins.
+        let name = prefix.trim_start_matches(['*', '[', ' ']);
+        let name = name.split(['[', ']', ':', '(', '/']).next();
+        let label = first_graphemes(name.unwrap_or_default().trim_end(), LABEL_GRAPHEMES);
+        return Some(Heading {
+            label: label.trim_end().to_owned(),
+            prefix,
+        });
+    };
+    let counter = format!("1/{total} ");
+    let (end, _) = first
+        .match_indices(&counter)
+        .find(|(at, counter)| first.get(at + counter.len()..).is_some_and(begins))?;
+    let counter = format!("2/{total}: ");
+    let label = second.find(&counter).and_then(|at| second.get(..at))?;
+    Some(Heading {
+        prefix: first.get(..end)?.to_owned(),
+        label: label.trim_end().to_owned(),
+    })
 }
 
 /// Splits a text into parts numbered up to `total`; `None` if it needs more.

@@ -5,6 +5,7 @@ mod edit;
 use std::time::Duration;
 
 use super::action::{Action, MeshSource};
+use super::backlog::is_backlog;
 use super::dropped::DropReason;
 use super::facts::Facts;
 use super::feedback::Sign;
@@ -38,6 +39,8 @@ enum Refusal {
     Silent(DropReason),
     /// The sender may not transmit.
     Denied,
+    /// It came too late.
+    TooOld,
     /// The sender is told the reason and the cure.
     Told(Refused),
 }
@@ -99,6 +102,18 @@ impl Bridge {
                 actions.extend(sign);
                 actions
             }
+            Err(Refusal::TooOld) => {
+                let expire = Action::Expire(Box::new(MeshSource {
+                    room: text.room.clone(),
+                    event: text.event.clone(),
+                    thread: text.thread.clone(),
+                    sender: text.sender.clone(),
+                    sent_at: text.sent_at.min(now),
+                    text: text.body.clone(),
+                    alert: false,
+                }));
+                vec![Action::Drop(DropReason::TooOld), expire]
+            }
             Err(Refusal::Told(refused)) => {
                 let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
                 actions.extend(notice::refused(
@@ -151,8 +166,11 @@ impl Bridge {
             Fitted::Cut(packets) => (packets, false),
             Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
         };
-        self.check_limit(packets.len(), facts)?;
         let urgent = body.starts_with(ALERT) || target.is_some_and(|it| it.pair.alert);
+        // What was written during an outage is bounded by the backlog instead.
+        if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
+            self.check_limit(packets.len(), facts)?;
+        }
         let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh {
             destination: Destination::Channel(channel),
@@ -211,6 +229,7 @@ impl Bridge {
             Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
             // A reaction is not worth a notice.
             Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
+            Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
             Err(Refusal::Told(refused)) => vec![Action::Drop(DropReason::Refused(refused))],
         }
     }
@@ -331,7 +350,7 @@ impl Bridge {
         };
         policy::check_sender(config, sending.sender, sending.power)?;
         if now.since(sending.sent_at) > sending.age {
-            return Err(Refused::TooOld.into());
+            return Err(Refusal::TooOld);
         }
         policy::check_radio(config, self.profile.as_ref())?;
         if facts.waiting_for_mesh >= MOST_WAITING {

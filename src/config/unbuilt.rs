@@ -15,8 +15,6 @@ const UNBUILT: &[Unbuilt] = &[
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
     unbuilt("meshtastic.connection_type", &["serial", "ble"]),
-    unbuilt("meshtastic.backlog", &[]),
-    unbuilt("meshtastic.channel_use", &[]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -24,6 +24,8 @@ use super::reports::Report;
 const LARGEST_BATCH: usize = 256;
 /// How often what has expired, or is too old to keep, is looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
+/// It is not done more often, however much expires.
+const CHORES_APART: Duration = Duration::from_secs(1);
 /// How long messages go first when there is more to forget than one transaction should.
 const FORGET_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
@@ -57,8 +59,7 @@ impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
-        let mut housekeeping = tokio::time::interval(HOUSEKEEPING_EVERY);
-        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut chores_at = Instant::now();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
@@ -67,10 +68,14 @@ impl EventLoop {
                 Some(event) = self.radio.recv() => Work::event(event),
                 Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
-                _ = housekeeping.tick() => {
-                    if self.chores().await {
-                        // Messages first, then the next batch.
-                        housekeeping.reset_after(FORGET_EVERY);
+                () = sleep_until(chores_at) => {
+                    chores_at = Instant::now() + HOUSEKEEPING_EVERY;
+                    if let Some(outcome) = self.chores().await {
+                        chores_at = self.next_chores(chores_at, &outcome);
+                        if outcome.more_to_forget {
+                            // Messages first, then the next batch.
+                            chores_at = chores_at.min(Instant::now() + FORGET_EVERY);
+                        }
                     }
                     Work::default()
                 }
@@ -88,26 +93,37 @@ impl EventLoop {
                     break;
                 }
             }
-            let goes_on = work.is_empty() || self.settle(work, &finish).await;
-            if last || !goes_on {
+            if !work.is_empty() {
+                let Some(outcome) = self.settle(work, &finish).await else {
+                    return;
+                };
+                chores_at = self.next_chores(chores_at, &outcome);
+            }
+            if last {
                 return;
             }
         }
     }
 
+    /// Returns when housekeeping is due: at its time, or sooner if a batch wants it.
+    fn next_chores(&self, at: Instant, outcome: &Outcome) -> Instant {
+        outcome.chores_at.map_or(at, |time| {
+            let wait = time.since(self.clock.now());
+            at.min(Instant::now() + wait.clamp(CHORES_APART, HOUSEKEEPING_EVERY))
+        })
+    }
+
     /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
     /// the queues fill and the adapters wait.
-    /// False: it cannot be stored any more, and the relay has to stop.
-    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
+    /// Returns what it touched; `None`: nothing can be stored any more, and the relay has to stop.
+    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> Option<Outcome> {
         let Work {
             events,
             position,
             committed,
         } = work;
         let events = Arc::new(events);
-        let Some(mut outcome) = self.store(&events, position, finish).await else {
-            return false;
-        };
+        let mut outcome = self.store(&events, position, finish).await?;
         self.live.committed(&events, &mut outcome);
         if let Some(away) = self.live.stored() {
             info!(
@@ -133,7 +149,7 @@ impl EventLoop {
             }
         }
         self.queues.wake(&outcome);
-        true
+        Some(outcome)
     }
 
     /// Commits a batch, however long it takes; `None` if there was no more time.
@@ -196,8 +212,8 @@ impl EventLoop {
     }
 
     /// Ends what is over and forgets what is old. It is tried again next time if it fails: no message waits for it.
-    /// Returns whether there is more to forget.
-    async fn chores(&mut self) -> bool {
+    /// Returns what it touched.
+    async fn chores(&mut self) -> Option<Outcome> {
         let ledger = Arc::clone(&self.ledger);
         let (now, up) = (self.clock.now(), self.started.elapsed());
         let done = self.database.run(move |store| {
@@ -213,7 +229,7 @@ impl EventLoop {
             Ok(mut outcome) => {
                 self.live.committed(&[], &mut outcome);
                 self.queues.wake(&outcome);
-                outcome.more_to_forget
+                Some(outcome)
             }
             Err(error) => {
                 error!(
@@ -221,7 +237,7 @@ impl EventLoop {
                     hint = error.hint(),
                     "cannot look after the database, trying again"
                 );
-                false
+                None
             }
         }
     }

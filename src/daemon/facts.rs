@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bridge::{EarlyEdit, Facts, MeshSource, Questions, Reported, SeenKey, Target, Version};
 use crate::model::{Destination, NodeNum, Timestamp};
 use crate::store::outbox_mesh::Source;
-use crate::store::{StoreError, Tx, edits, message_map, outbox_mesh, seen, told};
+use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
 const ECHO_WINDOW: Duration = Duration::from_mins(10);
@@ -74,6 +74,9 @@ pub(super) fn look_up(
     }
     if let Some(room) = &questions.waiting_for_mesh {
         facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room)?;
+    }
+    if let Some(room) = &questions.gathering {
+        facts.gathering = backlog::gathering(tx, room, now)?;
     }
     if let Some((sender, at)) = &questions.sender_sent {
         facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;

@@ -9,9 +9,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::bridge;
+use crate::config::{LongMessages, Meshtastic};
 use crate::model::{Clock, Destination, Lane, OutboxId, RadioOutcome, SendReport};
 use crate::radio::Submission;
-use crate::store::{Database, NextMesh, StoreError};
+use crate::store::{Aged, Database, MeshPace, NextMesh, StoreError};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -63,6 +65,25 @@ impl InFlight {
     }
 }
 
+/// How messages go to the mesh.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MeshRules {
+    /// From one message of a room's backlog to the next.
+    pub(super) spacing: Duration,
+    /// How texts fit into packets.
+    pub(super) long_messages: LongMessages,
+}
+
+impl MeshRules {
+    /// Takes them from the configuration.
+    pub(super) fn of(config: &Meshtastic) -> Self {
+        Self {
+            spacing: config.backlog.spacing,
+            long_messages: config.long_messages,
+        }
+    }
+}
+
 /// What such a worker needs.
 pub(super) struct MeshWorker {
     /// Its destination.
@@ -79,6 +100,8 @@ pub(super) struct MeshWorker {
     pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
     pub(super) in_flight: InFlight,
+    /// How messages go to the mesh.
+    pub(super) rules: MeshRules,
     /// Tells the time.
     pub(super) clock: Clock,
     /// It ends when it has had nothing to do for so long; `None`: never.
@@ -125,9 +148,23 @@ impl MeshWorker {
         }
         let (destination, lane) = (self.destination, self.lane);
         let now = self.clock.now();
-        let next = self
-            .database
-            .run(move |store| store.next_for_mesh(destination, lane, now));
+        let rules = self.rules;
+        let next = self.database.run(move |store| {
+            let tell_age = |it: &Aged| {
+                bridge::with_age(
+                    &it.packets,
+                    &it.text,
+                    it.is_reply,
+                    it.age,
+                    &rules.long_messages,
+                )
+            };
+            let pace = MeshPace {
+                spacing: rules.spacing,
+                tell_age: &tell_age,
+            };
+            store.next_for_mesh(destination, lane, &pace, now)
+        });
         let row = match next.await? {
             NextMesh::Due(row) => row,
             NextMesh::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
@@ -162,6 +199,7 @@ enum Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Overflow;
     use crate::model::NodeNum;
     use crate::store::Store;
 
@@ -178,6 +216,15 @@ mod tests {
             ready,
             wake: Arc::new(Notify::new()),
             in_flight: InFlight::default(),
+            rules: MeshRules {
+                spacing: Duration::from_secs(10),
+                long_messages: LongMessages {
+                    split: true,
+                    part_bytes: 200,
+                    max_parts: 3,
+                    overflow: Overflow::Refuse,
+                },
+            },
             clock: Clock::system(),
             idle: Some(Duration::from_millis(1)),
         };

@@ -18,6 +18,7 @@ use crate::store::{Database, Store, StoreError, meta, nodes};
 use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
+use super::mesh_worker::MeshRules;
 use super::queues::{Queues, Shared};
 use super::reports::Reports;
 use super::room_worker::SendToRoom;
@@ -36,6 +37,7 @@ pub(super) struct Found {
     waiting: Outcome,
     nodes: Vec<Node>,
     last_accepted: Option<Timestamp>,
+    rules: MeshRules,
 }
 
 impl Found {
@@ -51,6 +53,7 @@ impl Found {
                 nodes: nodes::all(tx, ledger.radio())?,
                 waiting: Ledger::waiting(tx)?,
                 last_accepted: meta::last_acceptance(tx)?,
+                rules: MeshRules::of(&config.meshtastic),
                 ledger,
             })
         })
@@ -108,6 +111,7 @@ impl<S: SendToRoom> Parts<S> {
             radio_ready: is_radio_ready,
             reports: Reports::new(reports),
             workers: supervisor.workers(),
+            rules: found.rules,
             clock: clock.clone(),
             stop: stop.clone(),
         });

@@ -15,7 +15,7 @@ use crate::store::Database;
 use super::account_limit::AccountLimit;
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
-use super::mesh_worker::{InFlight, MeshWorker};
+use super::mesh_worker::{InFlight, MeshRules, MeshWorker};
 use super::reports::Reports;
 use super::room_worker::{RoomBell, RoomWorker, SendToRoom};
 use super::supervisor::Workers;
@@ -50,6 +50,8 @@ pub(super) struct Shared<S> {
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
     pub(super) withdrawals: mpsc::Sender<OutboxId>,
+    /// How messages go to the mesh.
+    pub(super) rules: MeshRules,
     /// Tells the time.
     pub(super) clock: Clock,
     /// Ends them.
@@ -102,6 +104,7 @@ impl Queues {
                     ready: shared.radio_ready.clone(),
                     wake,
                     in_flight: in_flight.clone(),
+                    rules: shared.rules,
                     clock: shared.clock.clone(),
                     idle: match destination {
                         Destination::Channel(_) => None,

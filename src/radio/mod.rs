@@ -19,6 +19,7 @@ pub mod proto;
 mod reconnect;
 mod session;
 mod tcp;
+mod traffic;
 mod translate;
 
 use std::error::Error as _;
@@ -83,6 +84,8 @@ pub struct RadioOptions {
     pub chat_ports: Vec<u32>,
     /// The nodes known from before.
     pub nodes: Vec<Node>,
+    /// How busy a channel slows traffic down, or stops it.
+    pub channel_use: Option<config::ChannelUse>,
     /// When the radio took a text of ours last.
     pub last_accepted: Option<Timestamp>,
     /// For random numbers that are the same in every run of a test.
@@ -108,6 +111,7 @@ impl RadioOptions {
         };
         Ok(Self {
             message_delay: config.message_delay,
+            channel_use: Some(config.channel_use),
             set_time: config.set_time,
             chat_ports: config
                 .packet_routing
@@ -125,6 +129,7 @@ impl RadioOptions {
         Self {
             wire,
             message_delay: Duration::from_millis(2050),
+            channel_use: None,
             set_time: true,
             chat_ports: Vec::new(),
             nodes: Vec::new(),
@@ -192,6 +197,10 @@ impl Radio {
     pub fn new(options: RadioOptions) -> Self {
         let (withdraw, withdrawals) = mpsc::channel(WITHDRAWALS);
         let now = Moment::now(&options.clock);
+        let mut pacer = Pacer::new(options.message_delay, options.last_accepted, now);
+        if let Some(limits) = options.channel_use {
+            pacer = pacer.with_channel_use(limits);
+        }
         Self {
             clock: options.clock,
             session_options: SessionOptions {
@@ -200,7 +209,7 @@ impl Radio {
                 wake_pause: options.wire.wake_pause(),
             },
             wire: options.wire,
-            pacer: Pacer::new(options.message_delay, options.last_accepted, now),
+            pacer,
             nodes: NodeDb::new(options.nodes),
             reconnect: Reconnect::default(),
             random: options
@@ -424,13 +433,19 @@ impl Radio {
     fn deadline(&self, session: &Session, stop_limit: Option<Instant>) -> Instant {
         let now = Instant::now().into_std();
         let nodes = self.nodes.deadline(now).filter(|_| session.is_ready());
-        [Some(session.deadline()), self.pacer.deadline(), nodes]
-            .into_iter()
-            .flatten()
-            .map(Instant::from_std)
-            .chain(stop_limit)
-            .min()
-            .unwrap_or_else(|| Instant::from_std(now))
+        let prompt = self.pacer.prompt_deadline();
+        [
+            Some(session.deadline()),
+            self.pacer.deadline(),
+            prompt,
+            nodes,
+        ]
+        .into_iter()
+        .flatten()
+        .map(Instant::from_std)
+        .chain(stop_limit)
+        .min()
+        .unwrap_or_else(|| Instant::from_std(now))
     }
 
     async fn carry_out(
@@ -448,6 +463,10 @@ impl Radio {
                     .map_err(|error| lost(&error))?,
                 Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
+                    if let RadioEvent::ChannelUse { percent } = &event {
+                        let now = Instant::now().into_std();
+                        self.pacer.on_channel_use(*percent, now);
+                    }
                     if let RadioEvent::Ready(profile) = &event {
                         let may_transmit = profile.region_set && profile.transmit_enabled;
                         self.pacer.on_ready(profile.own.num, may_transmit);
@@ -481,9 +500,17 @@ impl Radio {
     async fn send_next(
         &mut self,
         connection: &mut Connection,
-        session: &Session,
+        session: &mut Session,
     ) -> Result<(), End> {
-        let Some((packet, message)) = self.pacer.poll(Moment::now(&self.clock)) else {
+        let now = Moment::now(&self.clock);
+        let Some((packet, message)) = self.pacer.poll(now) else {
+            if session.is_ready() && self.pacer.prompts(now.instant) {
+                let heartbeat = session.heartbeat(now.instant);
+                connection
+                    .send(&heartbeat)
+                    .await
+                    .map_err(|error| lost(&error))?;
+            }
             return Ok(());
         };
         // Only a ready session has a pacer with a link.

@@ -7,14 +7,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::ChannelUse;
 use crate::model::{
-    Destination, NodeNum, OutboxId, PacketId, RadioMessage, RadioOutcome, RadioPayload, Refusal,
-    SendReport, Timestamp,
+    Destination, Lane, NodeNum, OutboxId, PacketId, RadioMessage, RadioOutcome, RadioPayload,
+    Refusal, SendReport, Timestamp,
 };
 
 use super::acks::Acks;
 use super::answer::{AFTER_FULL_QUEUE, Answer, Verdict};
 use super::moment::Moment;
+use super::traffic::{self, Traffic};
 
 /// How long to wait for a `QueueStatus`.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -22,6 +24,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_millis(400);
 /// Places in the radio's transmit queue that are left to the radio itself.
 const SPARE_PLACES: u32 = 2;
+/// Firmware looks only four times a second for something to read when it has read nothing for 2 s. A heartbeat so long
+/// before a text makes it look at once.
+const PROMPT: Duration = Duration::from_millis(300);
 /// Candidates that wait here: eight channels and some direct messages, in three lanes.
 const PLACES: usize = 64;
 
@@ -57,6 +62,9 @@ struct Flight {
 pub struct Pacer {
     delay: Duration,
     not_before: Option<Instant>,
+    traffic: Traffic,
+    /// The radio was made to look for the text that may go then.
+    prompted_for: Option<Instant>,
     link: Option<Link>,
     waiting: Vec<Submission>,
     flight: Option<Flight>,
@@ -70,10 +78,15 @@ impl Pacer {
     /// Makes one that keeps `delay` between texts, also from the one that the radio took before this program's start.
     #[must_use]
     pub fn new(delay: Duration, last_accepted: Option<Timestamp>, now: Moment) -> Self {
-        let rest = last_accepted.map(|last| delay.saturating_sub(now.wall.since(last)));
+        let rest_of = |delay: Duration| {
+            let rest = last_accepted.map(|last| delay.saturating_sub(now.wall.since(last)));
+            rest.map(|rest| now.instant + rest)
+        };
         Self {
             delay,
-            not_before: rest.map(|rest| now.instant + rest),
+            not_before: rest_of(delay),
+            traffic: Traffic::new(delay, rest_of(traffic::SLOW_DELAY.max(delay))),
+            prompted_for: None,
             link: None,
             waiting: Vec::new(),
             flight: None,
@@ -82,6 +95,18 @@ impl Pacer {
             acks: Acks::default(),
             reports: Vec::new(),
         }
+    }
+
+    /// Has it slow down, or stop but for urgent texts, on a channel that is busier than these limits.
+    #[must_use]
+    pub fn with_channel_use(mut self, limits: ChannelUse) -> Self {
+        self.traffic.limit(limits);
+        self
+    }
+
+    /// Takes note of how busy the radio's channel is, in percent.
+    pub fn on_channel_use(&mut self, percent: f32, now: Instant) {
+        self.traffic.on_channel_use(percent, now);
     }
 
     /// Returns whether [`Pacer::submit`] may be called.
@@ -233,19 +258,17 @@ impl Pacer {
         if self.flight.is_some() {
             return self.poll_flight(now);
         }
-        if self.queue_full
-            || self
-                .not_before
-                .is_some_and(|not_before| now.instant < not_before)
-        {
+        if self.queue_full {
             return None;
         }
         // The oldest of the most urgent lane: each destination has one candidate, so they take turns.
-        let next = (0..self.waiting.len()).min_by_key(|&at| {
-            self.waiting
-                .get(at)
-                .map(|submission| submission.message.lane)
-        })?;
+        let candidates = self.waiting.iter().enumerate();
+        let (next, lane) = candidates
+            .map(|(at, submission)| (at, submission.message.lane))
+            .min_by_key(|(_, lane)| *lane)?;
+        if self.may_go(lane).is_some_and(|due| now.instant < due) {
+            return None;
+        }
         let submission = self.waiting.remove(next);
         let outgoing = (submission.packet, submission.message.clone());
         self.flight = Some(Flight {
@@ -289,9 +312,7 @@ impl Pacer {
     pub fn deadline(&self) -> Option<Instant> {
         self.link?;
         let Some(flight) = &self.flight else {
-            return self
-                .not_before
-                .filter(|_| !self.waiting.is_empty() && !self.queue_full);
+            return self.next_text();
         };
         match (flight.status, flight.repeated) {
             (Some((_, at)), _) => Some(at.instant + SETTLING),
@@ -301,6 +322,46 @@ impl Pacer {
                     .is_some_and(|frame| frame > repeated && frame < *due)
             }),
         }
+    }
+
+    /// Returns whether the radio is to be made to look for a text that follows shortly: by a heartbeat, now.
+    pub fn prompts(&mut self, now: Instant) -> bool {
+        let due = self.next_text().filter(|_| self.flight.is_none());
+        let Some(due) = due.filter(|due| now < *due) else {
+            return false;
+        };
+        if self.prompt_at(due).is_none_or(|prompt| now < prompt) {
+            return false;
+        }
+        self.prompted_for = Some(due);
+        true
+    }
+
+    /// Returns when [`Pacer::prompts`] wants to be called, if nothing else happens before.
+    pub fn prompt_deadline(&self) -> Option<Instant> {
+        if self.flight.is_some() {
+            return None;
+        }
+        self.next_text().and_then(|due| self.prompt_at(due))
+    }
+
+    /// Returns when to make the radio look for the text that may go then; `None` if that is done.
+    fn prompt_at(&self, due: Instant) -> Option<Instant> {
+        (self.prompted_for != Some(due))
+            .then(|| due.checked_sub(PROMPT))
+            .flatten()
+    }
+
+    /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
+    fn next_text(&self) -> Option<Instant> {
+        self.link.filter(|_| !self.queue_full)?;
+        let lanes = self.waiting.iter().map(|it| it.message.lane);
+        lanes.min().and_then(|lane| self.may_go(lane))
+    }
+
+    /// Returns before when nothing of a lane may go.
+    fn may_go(&self, lane: Lane) -> Option<Instant> {
+        self.not_before.max(self.traffic.not_before(lane))
     }
 
     /// Returns what has become known of messages since the last call.
@@ -316,6 +377,7 @@ impl Pacer {
 
     fn delay_from(&mut self, instant: Instant) {
         self.not_before = self.not_before.max(Some(instant + self.delay));
+        self.traffic.sent(instant);
     }
 
     /// Reports what became of a packet, and remembers it for what comes later.
@@ -326,12 +388,16 @@ impl Pacer {
             // The rate limit and a full queue concern every destination alike.
             let pause = at.instant + after.min(AFTER_FULL_QUEUE);
             self.not_before = self.not_before.max(Some(pause));
+            if after > AFTER_FULL_QUEUE {
+                self.traffic.rest(at.instant, after);
+            }
         }
         if let Some(outcome) = self.acks.outcome(verdict, outbox) {
             self.acks.failed(packet, outbox, destination);
             self.report(submission, outcome);
         } else {
             self.acks.taken(packet, outbox, destination);
+            self.traffic.taken();
             self.report(submission, RadioOutcome::Accepted { at: at.wall });
         }
     }
@@ -371,6 +437,8 @@ fn payload_limit(payload: &RadioPayload) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::{ChannelIndex, Lane};
 
@@ -835,5 +903,192 @@ mod tests {
             bench.submit(number, Destination::Direct(NodeNum(number)), Lane::Message);
         }
         assert!(!bench.pacer.has_room());
+    }
+
+    #[test]
+    fn a_heartbeat_shortly_before_a_text_makes_the_radio_look_for_it() {
+        let mut bench = Bench::new();
+        assert!(!bench.pacer.prompts(bench.now.instant), "nothing waits");
+        bench.submit(1, channel(0), Lane::Message);
+        let accepted = bench.now.instant;
+        bench.accept(1);
+        assert_eq!(bench.pacer.prompt_deadline(), None);
+        bench.submit(2, channel(0), Lane::Message);
+        let due = accepted + DELAY - PROMPT;
+        assert_eq!(bench.pacer.prompt_deadline(), Some(due));
+        assert!(!bench.pacer.prompts(bench.now.instant));
+        bench.wait(due - bench.now.instant);
+        assert!(bench.pacer.prompts(bench.now.instant));
+        assert!(!bench.pacer.prompts(bench.now.instant), "once");
+        assert_eq!(bench.pacer.prompt_deadline(), None);
+        // Its answer is about no packet.
+        bench.queue(0, 0);
+        bench.wait(PROMPT);
+        assert!(!bench.pacer.prompts(bench.now.instant), "it is due");
+        assert_eq!(bench.written(), Some(2));
+        bench.queue(0, 0);
+        assert_eq!(bench.settled(), [], "it has no answer yet");
+        bench.queue(2, 0);
+        assert_eq!(bench.settled().len(), 1);
+    }
+
+    #[test]
+    fn urgent_texts_pass_what_a_busy_channel_holds_back() {
+        let mut bench = Bench::new();
+        bench.pacer = bench.pacer.with_channel_use(ChannelUse {
+            slow_above: 25,
+            stop_above: 40,
+        });
+        bench.pacer.on_channel_use(41.0, bench.now.instant);
+        bench.submit(1, channel(0), Lane::Message);
+        bench.submit(2, channel(0), Lane::Urgent);
+        bench.accept(2);
+        bench.wait(DELAY);
+        assert_eq!(bench.written(), None);
+        bench.pacer.on_channel_use(26.0, bench.now.instant);
+        assert_eq!(bench.written(), None, "spaced");
+        bench.until_deadline();
+        assert_eq!(bench.written(), Some(1));
+    }
+
+    #[test]
+    fn a_used_up_duty_cycle_is_tried_again_after_five_minutes_by_whatever_waits() {
+        let mut bench = Bench::new();
+        bench.submit(1, channel(0), Lane::Message);
+        assert_eq!(bench.written(), Some(1));
+        bench.queue(1, 9);
+        bench.routing(OWN, 1, 9);
+        let after = Duration::from_mins(5);
+        assert_eq!(retry(&bench.reports()), Some((1, after, true)));
+        bench.submit(2, channel(1), Lane::Message);
+        bench.submit(3, channel(1), Lane::Urgent);
+        bench.until_deadline();
+        assert_eq!(bench.written(), Some(3));
+        bench.queue(3, 9);
+        bench.routing(OWN, 3, 9);
+        bench.until_deadline();
+        assert_eq!(bench.written(), Some(2));
+        assert!(bench.now.wall >= Timestamp(1_000_000) + after);
+    }
+
+    /// What happens to the pacer.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Submit(u32, u32, u8),
+        Wait(u32),
+        Status(i32),
+        Routing(u32),
+        Frame,
+        Lost,
+        Ready(bool),
+        Withdraw(u32),
+        Busy(u8),
+        Heartbeat(u32),
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let error = prop::sample::select(vec![0_u32, 3, 5, 6, 7, 9, 34, 35, 38, 39]);
+        let res = prop::sample::select(vec![0_i32, 0, 0, 6, 7, 9, 32, 33, 34, 35]);
+        prop_oneof![
+            4 => (1..9_u32, 0..3_u32, 0..3_u8).prop_map(|(row, to, lane)| Happening::Submit(row, to, lane)),
+            4 => (0..12_000_u32).prop_map(Happening::Wait),
+            4 => res.prop_map(Happening::Status),
+            2 => error.prop_map(Happening::Routing),
+            1 => Just(Happening::Frame),
+            1 => Just(Happening::Lost),
+            1 => any::<bool>().prop_map(Happening::Ready),
+            1 => (1..9_u32).prop_map(Happening::Withdraw),
+            1 => (0..101_u8).prop_map(Happening::Busy),
+            1 => (0..17_u32).prop_map(Happening::Heartbeat),
+        ]
+    }
+
+    proptest! {
+        /// Texts are apart, one is unanswered, a row has one verdict for each time it is handed over, and whatever
+        /// waits on a live link has a time at which it is looked at again.
+        #[test]
+        fn the_pace_is_kept_whatever_happens(happenings in prop::collection::vec(happening(), 1..80)) {
+            let mut bench = Bench::new();
+            bench.pacer = bench.pacer.with_channel_use(ChannelUse { slow_above: 25, stop_above: 40 });
+            let (mut linked, mut transmits) = (true, true);
+            let mut full = false;
+            let mut held: Vec<u32> = Vec::new();
+            let mut unanswered: Option<(u32, u32)> = None;
+            let mut accepted_at: Option<Instant> = None;
+            for happening in happenings {
+                match happening {
+                    Happening::Submit(row, to, lane) => {
+                        // A worker hands nothing over twice, and nothing but one row of its queue.
+                        if !held.contains(&row) && linked {
+                            held.push(row);
+                            bench.submit(row, channel(to), Lane::try_from(lane).unwrap());
+                        }
+                    }
+                    Happening::Wait(milliseconds) => bench.wait(Duration::from_millis(milliseconds.into())),
+                    Happening::Status(res) => {
+                        if let Some((packet, _)) = unanswered {
+                            bench.queue(packet, res);
+                            full = false;
+                            accepted_at = accepted_at.max(Some(bench.now.instant));
+                        }
+                    }
+                    Happening::Routing(error) => {
+                        if let Some((packet, _)) = unanswered {
+                            bench.routing(OWN, packet, error);
+                        }
+                    }
+                    Happening::Frame => bench.pacer.on_frame(bench.now.instant),
+                    Happening::Lost => {
+                        linked = false;
+                        bench.pacer.on_lost();
+                    }
+                    Happening::Ready(may_transmit) => {
+                        (linked, transmits, full) = (true, may_transmit, false);
+                        bench.pacer.on_ready(OWN, may_transmit);
+                    }
+                    Happening::Withdraw(row) => bench.pacer.withdraw(OutboxId(row.into())),
+                    Happening::Busy(percent) => bench.pacer.on_channel_use(percent.into(), bench.now.instant),
+                    Happening::Heartbeat(free) => {
+                        if linked {
+                            full = free <= SPARE_PLACES;
+                            bench.queue_with(0, 0, free);
+                        }
+                    }
+                }
+                let written = bench.written();
+                for (row, outcome) in bench.reports() {
+                    let settles = match outcome {
+                        RadioOutcome::Accepted { .. } | RadioOutcome::Retry { .. } | RadioOutcome::Refused(_) => true,
+                        RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => false,
+                    };
+                    if settles && let Some(at) = held.iter().position(|it| *it == row) {
+                        held.remove(at);
+                        if unanswered.is_some_and(|(packet, _)| packet == row) {
+                            unanswered = None;
+                        }
+                    }
+                }
+                if let Some(packet) = written {
+                    prop_assert!(linked && held.contains(&packet));
+                    let times = match unanswered {
+                        Some((other, times)) => {
+                            prop_assert_eq!(other, packet, "one is unanswered");
+                            times + 1
+                        }
+                        None => {
+                            prop_assert!(transmits);
+                            prop_assert!(accepted_at.is_none_or(|at| bench.now.instant >= at + DELAY));
+                            1
+                        }
+                    };
+                    prop_assert!(times <= 2, "repeated once");
+                    unanswered = Some((packet, times));
+                }
+                let silent = matches!(unanswered, Some((_, 2)));
+                if linked && !held.is_empty() && !silent && !full {
+                    prop_assert!(bench.pacer.deadline().is_some(), "{:?}", bench.pacer);
+                }
+            }
+        }
     }
 }

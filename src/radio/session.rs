@@ -164,17 +164,22 @@ impl Session {
                 }]
             }
             Phase::Ready(_) if now.instant >= self.next_heartbeat => {
-                self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-                let nonce = self.heartbeat_nonce;
-                self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
-                vec![frame(to_radio::PayloadVariant::Heartbeat(
-                    proto::Heartbeat { nonce },
-                ))]
+                vec![Output::Frame(self.heartbeat(now.instant))]
             }
             Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring(_) | Phase::Ready(_) => {
                 Vec::new()
             }
         }
+    }
+
+    /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
+    pub fn heartbeat(&mut self, now: Instant) -> Vec<u8> {
+        self.next_heartbeat = now + HEARTBEAT_EVERY;
+        let nonce = self.heartbeat_nonce;
+        self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
+        encoded(to_radio::PayloadVariant::Heartbeat(proto::Heartbeat {
+            nonce,
+        }))
     }
 
     /// Takes a frame that the radio sent.
@@ -352,7 +357,7 @@ impl Session {
             }
             Translated::ChannelUse(percent) => {
                 self.channel_use = Some(percent);
-                Vec::new()
+                vec![Output::Event(RadioEvent::ChannelUse { percent })]
             }
             Translated::Ignored(reason) => {
                 debug!(node = %from, packet = packet.id, reason, "packet ignored");

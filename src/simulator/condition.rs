@@ -81,7 +81,10 @@ impl Machine {
             }
             Fault::Notification { text, reply_id } => self.push_notification(text, *reply_id, now),
             Fault::Telemetry { on } => self.faults.no_telemetry = !on,
-            Fault::ChannelUse { percent } => self.faults.channel_use = *percent,
+            Fault::ChannelUse { percent } => {
+                self.faults.channel_use = *percent;
+                self.tell_metrics(now);
+            }
             Fault::Reboot { .. } => self.reboot(now),
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
             Fault::HalfOpen {}

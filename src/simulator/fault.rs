@@ -150,7 +150,7 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
-    /// The radio reads what comes after a silence up to 250 ms late.
+    /// The radio reads what comes after a silence up to 250 ms late: it does so from the start.
     SlowReads {
         /// Whether.
         #[serde(default = "yes")]
@@ -192,7 +192,7 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
-    /// How busy the air is, in that telemetry.
+    /// How busy the air is, in that telemetry; told at once, too.
     ChannelUse {
         /// Percent.
         percent: u8,

@@ -42,9 +42,12 @@ impl Harness {
     pub(super) fn new(neighbours: usize) -> Self {
         let now = Instant::now();
         let mut machine = Machine::new(Mesh::new(1, neighbours), 1, now);
-        machine
-            .set_condition(&super::Fault::Telemetry { on: false }, now)
-            .unwrap();
+        for fault in [
+            super::Fault::Telemetry { on: false },
+            super::Fault::SlowReads { on: false },
+        ] {
+            machine.set_condition(&fault, now).unwrap();
+        }
         Self {
             machine,
             now,

@@ -93,7 +93,10 @@ impl Machine {
                 region_set: true,
                 transmit_enabled: true,
             },
-            faults: Condition::default(),
+            faults: Condition {
+                slow_reads: true,
+                ..Condition::default()
+            },
             air: Air::new(seed),
             queues: ClientQueues::new(PACKETS),
             session: None,
@@ -264,8 +267,15 @@ impl Machine {
         }
         if now >= self.telemetry_at {
             self.telemetry_at = now + TELEMETRY_EVERY;
-            self.tell_own(packets::device_metrics(time, uptime, channel_use), now);
+            self.tell_metrics(now);
         }
+    }
+
+    /// Tells the client how busy the air is, among other things.
+    pub(super) fn tell_metrics(&mut self, now: Instant) {
+        let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
+        let metrics = packets::device_metrics(time, uptime, self.faults.channel_use);
+        self.tell_own(metrics, now);
     }
 
     fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
@@ -605,6 +615,7 @@ mod tests {
         let mut harness = Harness::live(3);
         harness.fault(r#"{"fault": "telemetry"}"#);
         harness.fault(r#"{"fault": "channel_use", "percent": 33}"#);
+        assert_eq!(packets(&harness.frames()).len(), 1, "it is told at once");
         let frames = harness.wait(MINUTE * 10);
         let own = harness.own();
         let telemetry = packets(&frames);

@@ -213,10 +213,10 @@ fn insert_part(
     let id = OutboxId(tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
              text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
-             source_text, alert, accepted_at, active_at, correction)
+             source_text, alert, accepted_at, active_at, correction, backlog)
          SELECT message, ?2, parts, radio, target_kind, target, lane, ?3, ?4, ?5, ?6, not_before,
              expires, room, event, thread, sender, sent_at, source_text, alert, accepted_at, ?7,
-             correction
+             correction, backlog
          FROM mesh_outbox WHERE id = ?1",
         (first, part, tapback, text, reference, packet, now),
     )?);
@@ -445,7 +445,8 @@ mod tests {
             let mut parts: Vec<u8> = pairs.iter().map(|pair| pair.part).collect();
             parts.sort_unstable();
             assert_eq!(parts, [0, 1, 2]);
-            let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, NOON)?.unwrap();
+            let row =
+                outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?.unwrap();
             assert_eq!(row.part, (0, 3));
             assert_eq!(sent(tx)?, ["1/3", "2/3", "3/3"]);
             Ok(())

@@ -1,13 +1,19 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
+use std::time::Duration;
+
+use super::backlog;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
 use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
-    Ended, adopt_radio, expire, next_expiry, rewrite, withdraw, withdraw_sender,
+    Ended, adopt_radio, expire, next_expiry, overdue, rewrite, withdraw, withdraw_sender,
 };
+
+/// The parts of a message whose first one the radio took expire no sooner.
+const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
 ///
@@ -20,6 +26,7 @@ pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, Stor
          WHERE id = ?1 AND state = 0",
         (id, now),
     )?;
+    backlog::release(tx, id, now)?;
     Ok(changed > 0)
 }
 
@@ -33,6 +40,12 @@ pub fn accepted(tx: &Tx<'_>, id: OutboxId, at: Timestamp) -> Result<bool, StoreE
         "UPDATE mesh_outbox SET state = 2, taken_at = ?2, active_at = ?2, error = NULL
          WHERE id = ?1 AND state <= 1",
         (id, at),
+    )?;
+    // Half a message is worth less than a late one.
+    tx.execute(
+        "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
+         WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1) AND state <= 1 AND state = 0",
+        (id, at + FINISHES_WITHIN),
     )?;
     meta::set_last_acceptance(tx, at)?;
     Ok(changed > 0)
@@ -71,8 +84,9 @@ pub fn refused(
     let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
     let rest = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state = 0 AND id > ?1
-             AND message = (SELECT message FROM mesh_outbox WHERE id = ?1)",
+        "SELECT * FROM mesh_outbox WHERE state <= 1 AND state = 0
+             AND (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
+             AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
         [id],
     )?;
     for row in &rest {

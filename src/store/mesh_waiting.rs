@@ -2,15 +2,19 @@
 
 use super::outbox_mesh::{Source, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
-use crate::model::{EventId, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
+use crate::model::{EventId, Lane, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The row.
     pub id: OutboxId,
+    /// The row of its message's first part.
+    pub message: OutboxId,
     /// Which part, from 0.
     pub part: u8,
+    /// Its lane.
+    pub lane: Lane,
     /// The Matrix message behind it; `None` for an answer of our own.
     pub source: Option<Source>,
 }
@@ -96,23 +100,44 @@ pub fn rewrite(
     Ok(changed > 0)
 }
 
+/// Returns the texts of a message's packets, in order; `first` is the row of its first part.
+pub(super) fn packets_of(tx: &Tx<'_>, first: OutboxId) -> Result<Vec<String>, StoreError> {
+    tx.all(
+        "SELECT text FROM mesh_outbox WHERE message = ?1 AND state <= 1 ORDER BY part",
+        [first],
+        |row| row.get(0),
+    )
+}
+
 /// Ends what waits and is worthless now. Returns it, oldest first.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
-    // Without ORDER BY, which would make SQLite walk through everything that was ever sent.
     let mut rows = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1",
+        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires",
         [now],
     )?;
-    rows.sort_by_key(|row| row.id);
+    rows.sort_by_key(|row| (row.message, row.part));
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Expired)?;
     }
     Ok(rows)
+}
+
+/// Returns what the radio's pacer was given and is worthless now: to be called back.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<OutboxId>, StoreError> {
+    tx.all(
+        "SELECT id FROM mesh_outbox WHERE state <= 1 AND state = 1 AND expires <= ?1",
+        [now],
+        |row| row.get(0),
+    )
 }
 
 /// Returns when the next waiting row expires.
@@ -178,7 +203,9 @@ pub(super) fn ended_rows(
     tx.all(sql, parameters, |row| {
         Ok(Ended {
             id: row.get("id")?,
+            message: row.get("message")?,
             part: row.get("part")?,
+            lane: row.get("lane")?,
             source: read_source(row)?,
         })
     })
@@ -322,6 +349,19 @@ mod tests {
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!(pairs[0].sender, RADIO);
             assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_the_radio_holds_is_called_back_when_it_is_too_old() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?[0];
+            assert_eq!(overdue(tx, NOW.expires)?, []);
+            submitted(tx, id, NOON)?;
+            assert_eq!(overdue(tx, NOON)?, []);
+            assert_eq!(overdue(tx, NOW.expires)?, [id]);
+            assert_eq!(expire(tx, NOW.expires)?, [], "it may be on the air");
             Ok(())
         });
     }

@@ -8,6 +8,7 @@ use crate::model::{Channel, ChannelIndex, ChannelRole, NodeNum, Timestamp, UserI
 
 const MESHNET: &str = "meshnet";
 const OWN_RADIO: &str = "own_radio";
+const RADIO_AWAY: &str = "radio_away_since";
 const LAST_ACCEPTANCE: &str = "last_acceptance";
 const PROBED: &str = "probed";
 
@@ -87,6 +88,29 @@ pub(super) fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), Stor
 /// Notes that somebody looked whether the database can be written.
 pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
     set(tx, PROBED, &now.to_string())
+}
+
+/// Returns since when nothing reaches the radio; `None` while it can be reached.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let time = value(tx, RADIO_AWAY)?.and_then(|text| text.parse().ok());
+    Ok(time.map(Timestamp))
+}
+
+/// Notes since when nothing reaches the radio, or that it can be reached.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(), StoreError> {
+    set(
+        tx,
+        RADIO_AWAY,
+        &since.map(|it| it.to_string()).unwrap_or_default(),
+    )
 }
 
 /// Returns a radio's channels as they were seen last; empty if none were.

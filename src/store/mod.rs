@@ -4,6 +4,7 @@
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
 
+pub mod backlog;
 mod columns;
 pub mod direct;
 pub mod edits;
@@ -51,7 +52,7 @@ use file::{Found, Identity};
 pub use error::StoreError;
 pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
-pub use workers::NextMesh;
+pub use workers::{Aged, MeshPace, NextMesh};
 
 /// Marks the file as ours.
 const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;

@@ -3,12 +3,16 @@
 //!
 //! A row is one packet. It gets its id when it is accepted and keeps it until the radio's answer calls for another.
 //! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
-//! merely is not due yet does not. A part waits until the one before it was taken by the radio.
+//! merely is not due yet does not. A part waits until the one before it was taken by the radio. What waits since an
+//! outage stands behind what is new, see `backlog.rs`.
+
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
-use super::columns::{LONGEST_WAIT, destination, event, identifier, is_due, target};
+use super::backlog;
+use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
 use super::message_map::{self, Link};
 use super::{StoreError, Tx};
 use crate::model::{
@@ -211,8 +215,9 @@ pub(super) fn own_packet(
     Ok(())
 }
 
-/// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come. It
-/// changes nothing: `mesh_report::submitted` does.
+/// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come: what is
+/// new before the backlog, whose messages are `spacing` apart in a room. It changes nothing: `mesh_report::submitted`
+/// does.
 ///
 /// # Errors
 ///
@@ -221,24 +226,41 @@ pub fn next(
     tx: &Tx<'_>,
     to: Destination,
     lane: Lane,
+    spacing: Duration,
     now: Timestamp,
 ) -> Result<Option<MeshRow>, StoreError> {
     let (kind, target) = target(to);
-    let row = tx.first(
+    let new: Option<(OutboxId, bool)> = tx.first(
+        "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
+         FROM mesh_outbox AS row
+         WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+             AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
+             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                 WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
+         ORDER BY message, part LIMIT 1",
+        (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let id = match new {
+        Some((id, true)) => Some(id),
+        // It was tried: nothing overtakes it.
+        Some((_, false)) => None,
+        None => backlog::next(tx, (to, lane), spacing, now)?,
+    };
+    id.map_or(Ok(None), |id| row(tx, id))
+}
+
+/// Returns a row as it goes to the radio.
+fn row(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshRow>, StoreError> {
+    tx.first(
         "SELECT *, COALESCE(
              (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
               WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference),
              reference) AS current_reference
-         FROM mesh_outbox AS row
-         WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
-             AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5)
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                 WHERE earlier.id >= row.message AND earlier.id < row.id AND earlier.state <= 1)
-         ORDER BY id LIMIT 1",
-        (kind, target, lane, now, now + LONGEST_WAIT),
+         FROM mesh_outbox AS row WHERE id = ?1",
+        [id],
         read,
-    )?;
-    Ok(row.filter(|row| is_due(row.not_before, now)))
+    )
 }
 
 /// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
@@ -251,27 +273,49 @@ pub fn next_due(
     tx: &Tx<'_>,
     to: Destination,
     lane: Lane,
+    spacing: Duration,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let (kind, target) = target(to);
-    // Nothing overtakes the oldest row that was tried.
-    let due: Option<Timestamp> = tx
+    let tried: Option<OutboxId> = tx
         .first(
-            "SELECT MIN(CASE WHEN not_before > ?5 THEN ?4 ELSE not_before END)
-             FROM mesh_outbox AS row
-             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
-                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                     WHERE earlier.id >= row.message AND earlier.id < row.id AND earlier.state <= 1)
-                 AND id <= COALESCE(
-                     (SELECT MIN(id) FROM mesh_outbox
-                      WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3
-                          AND expires > ?4 AND attempts > 0),
-                     id)",
-            (kind, target, lane, now, now + LONGEST_WAIT),
+            "SELECT MIN(message) FROM mesh_outbox
+             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+                 AND expires > ?4 AND attempts > 0",
+            (kind, target, lane, now),
             |row| row.get(0),
         )?
         .flatten();
-    Ok(due)
+    // Nothing overtakes the oldest row that was tried.
+    let due: Option<Timestamp> = tx
+        .first(
+            "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
+             FROM mesh_outbox AS row
+             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
+                 AND message <= COALESCE(?7, message)",
+            (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried),
+            |row| row.get(0),
+        )?
+        .flatten();
+    if tried.is_some() {
+        return Ok(due);
+    }
+    let backlog = backlog::next_due(tx, (to, lane), spacing, now)?;
+    Ok([due, backlog].into_iter().flatten().min())
+}
+
+/// Returns when something was last accepted for the mesh, handed to the radio or taken by it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let last = tx.first("SELECT MAX(active_at) FROM mesh_outbox", (), |row| {
+        row.get(0)
+    })?;
+    Ok(last.flatten())
 }
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
@@ -340,7 +384,7 @@ mod tests {
     use crate::model::ChannelIndex;
     use crate::store::mesh_report::{self, accepted, retry, submitted};
     use crate::store::samples::*;
-    use crate::store::{MeshState, NextMesh, Store};
+    use crate::store::{Aged, MeshPace, MeshState, NextMesh, Store};
 
     fn text_of(row: &MeshRow) -> &str {
         match &row.message.payload {
@@ -350,7 +394,8 @@ mod tests {
     }
 
     fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
-        Ok(next(tx, CHANNEL, Lane::Message, now)?.map(|row| text_of(&row).to_owned()))
+        Ok(next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?
+            .map(|row| text_of(&row).to_owned()))
     }
 
     #[test]
@@ -372,7 +417,10 @@ mod tests {
                 source: Some(source("$one:example.org", "hello")),
                 accepted_at: NOON,
             };
-            assert_eq!(next(tx, CHANNEL, Lane::Message, NOON)?, Some(expected));
+            assert_eq!(
+                next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                Some(expected)
+            );
             assert_ne!(rows[0].1, PacketId::NONE);
             Ok(())
         });
@@ -402,7 +450,7 @@ mod tests {
                 insert(tx, &message, NOON)?;
             }
             for (destination, lane) in all {
-                let row = next(tx, destination, lane, NOON)?.unwrap();
+                let row = next(tx, destination, lane, BACKLOG_SPACING, NOON)?.unwrap();
                 assert_eq!(text_of(&row), format!("{destination} {lane:?}"));
                 assert_eq!(row.source, None);
             }
@@ -422,10 +470,16 @@ mod tests {
             };
             accept_for_mesh(tx, "$one:example.org", &["later"], waits)?;
             assert_eq!(next_text(tx, NOON)?, None);
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(later(10)));
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                Some(later(10))
+            );
             accept_for_mesh(tx, "$two:example.org", &["now"], NOW)?;
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(AT_ONCE));
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                Some(AT_ONCE)
+            );
             assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
             Ok(())
         });
@@ -440,7 +494,7 @@ mod tests {
             retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
             assert_eq!(next_text(tx, later(1))?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, later(1))?,
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(1))?,
                 Some(later(2))
             );
             assert_eq!(next_text(tx, later(2))?.as_deref(), Some("first"));
@@ -455,7 +509,10 @@ mod tests {
             let first = submit_next(tx, NOON)?.unwrap();
             assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
             assert_eq!(next_text(tx, NOON)?, None);
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, None);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                None
+            );
             accepted(tx, rows[0].0, NOON)?;
             let second = submit_next(tx, NOON)?.unwrap();
             assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
@@ -468,7 +525,10 @@ mod tests {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?;
             assert_eq!(next_text(tx, NOW.expires)?, None);
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOW.expires)?, None);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOW.expires)?,
+                None
+            );
             Ok(())
         });
     }
@@ -482,10 +542,76 @@ mod tests {
                 expires: next_year + Duration::from_hours(1),
             };
             accept_for_mesh(tx, "$one:example.org", &["hello"], when)?;
-            assert_eq!(next_due(tx, CHANNEL, Lane::Message, NOON)?, Some(NOON));
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                Some(NOON)
+            );
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("hello"));
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        on_empty(|tx| {
+            let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
+            submit_next(tx, NOON)?;
+            retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
+            assert_eq!(next_text(tx, NOON)?, None);
+            let back = NOON - Duration::from_mins(30);
+            assert_eq!(
+                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, back)?,
+                Some(back)
+            );
+            assert_eq!(next_text(tx, back)?.as_deref(), Some("first"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_old_text_says_so_when_its_turn_comes_and_never_twice() {
+        let mut store = Store::in_memory().unwrap();
+        let rows = store
+            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], NOW))
+            .unwrap();
+        let pace = MeshPace {
+            tell_age: &|it: &Aged| {
+                let minutes = it.age.as_secs() / 60;
+                Some(vec![
+                    format!("({minutes}) {}", it.packets[0]),
+                    "2/2".to_owned(),
+                ])
+            },
+            ..PACE
+        };
+        let mut ask = |now| match store
+            .next_for_mesh(CHANNEL, Lane::Message, &pace, now)
+            .unwrap()
+        {
+            NextMesh::Due(row) => Some((text_of(&row).to_owned(), row.part)),
+            NextMesh::Later(_) | NextMesh::Nothing => None,
+        };
+        assert_eq!(ask(later(360)), Some(("(6) hello".to_owned(), (0, 2))));
+        store
+            .transaction(|tx| retry(tx, rows[0].0, rows[0].1, later(600), true, "too fast"))
+            .unwrap();
+        let mut ask = |now| match store
+            .next_for_mesh(CHANNEL, Lane::Message, &pace, now)
+            .unwrap()
+        {
+            NextMesh::Due(row) => Some(text_of(&row).to_owned()),
+            NextMesh::Later(_) | NextMesh::Nothing => None,
+        };
+        assert_eq!(ask(later(600)).as_deref(), Some("(6) hello"));
+
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], NOW))
+            .unwrap();
+        let next = store
+            .next_for_mesh(CHANNEL, Lane::Message, &pace, later(300))
+            .unwrap();
+        assert!(matches!(next, NextMesh::Due(row) if text_of(&row) == "hello"));
     }
 
     #[test]
@@ -510,7 +636,7 @@ mod tests {
             let again = submit_next(tx, NOON)?.unwrap();
             assert_ne!(again.packet, first[0].1);
             accepted(tx, again.id, NOON)?;
-            let row = next(tx, CHANNEL, Lane::Message, NOON)?.unwrap();
+            let row = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?.unwrap();
             assert_eq!(
                 row.message.payload,
                 RadioPayload::Text {
@@ -525,7 +651,11 @@ mod tests {
     #[test]
     fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
         let mut store = Store::in_memory().unwrap();
-        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        let mut ask = |now| {
+            store
+                .next_for_mesh(CHANNEL, Lane::Message, &PACE, now)
+                .unwrap()
+        };
         assert_eq!(ask(NOON), NextMesh::Nothing);
         let mut store = Store::in_memory().unwrap();
         let when = When {
@@ -535,7 +665,11 @@ mod tests {
         let rows = store
             .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], when))
             .unwrap();
-        let mut ask = |now| store.next_for_mesh(CHANNEL, Lane::Message, now).unwrap();
+        let mut ask = |now| {
+            store
+                .next_for_mesh(CHANNEL, Lane::Message, &PACE, now)
+                .unwrap()
+        };
         assert_eq!(ask(NOON), NextMesh::Later(later(5)));
         assert!(matches!(ask(later(5)), NextMesh::Due(row) if row.id == rows[0].0));
         assert_eq!(ask(later(5)), NextMesh::Nothing);
@@ -568,8 +702,8 @@ mod tests {
                     let mut failures = failures.into_iter();
                     let mut now = NOON;
                     loop {
-                        let Some(row) = next(tx, CHANNEL, Lane::Message, now)? else {
-                            match next_due(tx, CHANNEL, Lane::Message, now)? {
+                        let Some(row) = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
+                            match next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? {
                                 Some(due) => now = due,
                                 None => break,
                             }

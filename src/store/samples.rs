@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::outbox_mesh::{self, NewMeshMessage, Source};
 use super::outbox_room::{self, NewRoomRow};
-use super::{Store, StoreError, Tx};
+use super::{MeshPace, Store, StoreError, Tx};
 use crate::model::{
     ChannelIndex, Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId,
     OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
@@ -15,6 +15,14 @@ pub(super) const ALICE: NodeNum = NodeNum(0xA11C_E000);
 pub(super) const NOON: Timestamp = Timestamp(1_700_000_000_000);
 pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
 pub(super) const ROOM: &str = "!room:example.org";
+
+/// From one message of a backlog to the next.
+pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
+/// Old texts do not say how old they are.
+pub(super) const PACE: MeshPace<'static> = MeshPace {
+    spacing: BACKLOG_SPACING,
+    tell_age: &|_| None,
+};
 
 /// Runs a test in one transaction on an empty database.
 pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
@@ -143,7 +151,7 @@ pub(super) fn submit_next(
     tx: &Tx<'_>,
     now: Timestamp,
 ) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
-    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, now)?;
+    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?;
     if let Some(row) = &row {
         assert!(super::mesh_report::submitted(tx, row.id, now)?);
     }

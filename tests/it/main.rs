@@ -2,6 +2,8 @@
 #![recursion_limit = "256"]
 
 #[cfg(test)]
+mod backlog;
+#[cfg(test)]
 mod catch_up;
 #[cfg(test)]
 mod cli;

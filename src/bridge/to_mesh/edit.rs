@@ -46,6 +46,7 @@ impl Bridge {
             Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
             // Who may not transmit was told when they wrote the message.
             Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
+            Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
             // Neither what waits nor what was sent is refused by that: the notice says it all.
             Err(Refusal::Told(refused)) => {
                 let mut actions = vec![Action::Drop(DropReason::Refused(refused))];

@@ -384,6 +384,49 @@ fn a_text_that_went_without_its_end_and_a_reaction_get_no_sign_of_refusal() {
 }
 
 #[test]
+fn what_comes_too_late_expires_and_is_no_refusal() {
+    let old = RoomText {
+        sent_at: NOON - Duration::from_mins(61),
+        ..message("x")
+    };
+    let actions = said(&mut bridge(), &old, &Facts::default());
+    assert_eq!(actions[0], Action::Drop(DropReason::TooOld));
+    let [_, Action::Expire(source)] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((&source.event, source.sent_at), (&old.event, old.sent_at));
+    let denied = RoomText {
+        sender_power: -1,
+        ..old
+    };
+    let actions = said(&mut bridge(), &denied, &Facts::default());
+    assert_eq!(actions[0], Action::Drop(DropReason::Denied));
+}
+
+#[test]
+fn what_was_written_during_an_outage_is_bounded_by_the_backlog_and_not_by_its_sender() {
+    let often = Facts {
+        sender_sent: (20, 20),
+        ..Facts::default()
+    };
+    let at = |sent_at| RoomText {
+        sent_at,
+        ..message("x")
+    };
+    let late = at(NOON - Duration::from_mins(3));
+    assert_eq!(on_air(&said(&mut bridge(), &late, &often)).len(), 1);
+    let with_late_ones = Facts {
+        gathering: Some(NOON),
+        ..often.clone()
+    };
+    assert_eq!(
+        on_air(&said(&mut bridge(), &at(NOON), &with_late_ones)).len(),
+        1
+    );
+    assert_eq!(on_air(&said(&mut bridge(), &at(NOON), &often)), []);
+}
+
+#[test]
 fn each_obstacle_is_refused_with_its_reason() {
     let silent = |change: fn(&mut crate::model::RadioProfile)| {
         let mut bridge = bridge();
@@ -404,16 +447,11 @@ fn each_obstacle_is_refused_with_its_reason() {
         sender_sent: (0, 120),
         ..Facts::default()
     };
-    let old = RoomText {
-        sent_at: NOON - Duration::from_mins(61),
-        ..message("x")
-    };
     let none = Facts::default;
     for (mut bridge, text, facts, reason) in [
         (bridge(), message("x"), full, Refused::QueueFull),
         (bridge(), message("x"), often, Refused::SenderLimit),
         (bridge(), message("x"), daily, Refused::SenderLimit),
-        (bridge(), old, none(), Refused::TooOld),
         (
             silent(|it| it.own.is_licensed = true),
             message("x"),
@@ -882,11 +920,7 @@ fn what_stands_in_the_way_of_a_reaction_is_not_told() {
             often,
             DropReason::Refused(Refused::SenderLimit),
         ),
-        (
-            old,
-            knowing(vec![pair()]),
-            DropReason::Refused(Refused::TooOld),
-        ),
+        (old, knowing(vec![pair()]), DropReason::TooOld),
         (reaction("👍"), Facts::default(), DropReason::UnknownTarget),
         (
             RoomReaction {

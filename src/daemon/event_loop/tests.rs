@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::store::{Store, outbox_room, retention, seen};
 
+use super::super::mesh_worker::MeshRules;
 use super::super::queues::Shared;
 use super::super::reports::Reports;
 use super::super::room_worker::SendToRoom;
@@ -110,6 +111,7 @@ impl Bench {
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             withdrawals,
+            rules: MeshRules::of(&config.meshtastic),
             clock: clock.clone(),
             stop: stop.clone(),
         });

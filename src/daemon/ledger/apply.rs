@@ -3,7 +3,7 @@
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Action, MeshSource, NewPair};
-use crate::model::{Event, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{Event, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
@@ -60,11 +60,18 @@ impl Ledger {
                     not_before,
                     expires,
                 };
-                for (id, packet) in outbox_mesh::insert(tx, &message, now)? {
+                let rows = outbox_mesh::insert(tx, &message, now)?;
+                for (id, packet) in &rows {
                     debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
+                }
+                if let (Lane::Message, Some(source), Some((first, _))) =
+                    (lane, &source, rows.first())
+                {
+                    self.accept_late(tx, source, *first, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
             }
+            Action::Expire(source) => Self::came_too_late(tx, &source_of(*source), now, outcome)?,
             Action::KeepDirect(message) => {
                 info!(node = %message.sender.num, "a direct message to our node is kept");
                 direct::keep(tx, self.radio, &message)?;

@@ -1,14 +1,14 @@
 //! What the ledger does from time to time, and once at a start: ends what is over, forgets what is old.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use tracing::warn;
 
 use crate::config::Config;
 use crate::model::{RoomOrAliasId, Timestamp};
-use crate::store::mesh_report::{self, Ended};
-use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room, retention, told};
+use crate::store::{
+    MeshState, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, retention, told,
+};
 
 use super::super::health::MANY_ROWS;
 use super::{Ledger, Outcome};
@@ -31,14 +31,7 @@ impl Ledger {
         up: Duration,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        let expired = mesh_report::expire(tx, now)?;
-        count_expired(tx, &expired, outcome)?;
-        if !expired.is_empty() {
-            warn!(
-                packets = expired.len(),
-                "messages for the mesh are too old now and are not transmitted"
-            );
-        }
+        Self::expire(tx, now, outcome)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
@@ -46,6 +39,7 @@ impl Ledger {
         self.give_up_unread(tx, now, outcome)?;
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
+        self.tell_expired(tx, now, outcome)?;
         if self.calendar.is_steady(now, up) {
             outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         }
@@ -61,21 +55,6 @@ impl Ledger {
         }
         Ok(())
     }
-}
-
-/// Counts each message that has expired once, however many parts it had.
-fn count_expired(tx: &Tx<'_>, ended: &[Ended], outcome: &mut Outcome) -> Result<(), StoreError> {
-    let mut counted = HashSet::new();
-    for row in ended {
-        let Some(source) = &row.source else { continue };
-        if counted.insert(&source.event)
-            && let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)?
-        {
-            let room = source.room.clone().into();
-            outcome.counts.expired(room, destination);
-        }
-    }
-    Ok(())
 }
 
 /// Says once an hour that a very long queue waits for Matrix: the disk is its only bound.

@@ -312,6 +312,7 @@ mod tests {
                 tx,
                 crate::model::Destination::Channel(crate::model::ChannelIndex::PRIMARY),
                 crate::model::Lane::Message,
+                Duration::ZERO,
                 NOON,
             )?;
             let id = row.unwrap().id;

@@ -2,6 +2,7 @@
 //! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
 
 mod apply;
+mod backlog;
 mod calendar;
 mod changes;
 mod chores;
@@ -48,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) silence: Option<String>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
+    /// Housekeeping has something to do then.
+    pub(super) chores_at: Option<Timestamp>,
     /// A sign or a read receipt may be due.
     pub(super) feedback: bool,
     /// What became of messages.
@@ -65,6 +68,10 @@ impl Outcome {
         self.may_transmit |= other.may_transmit;
         self.silence = other.silence.or(self.silence.take());
         self.withdrawn.extend(other.withdrawn);
+        self.chores_at = [self.chores_at, other.chores_at]
+            .into_iter()
+            .flatten()
+            .min();
         self.feedback |= other.feedback;
         self.counts.add(other.counts);
         self.more_to_forget |= other.more_to_forget;
@@ -79,6 +86,7 @@ pub(super) struct Ledger {
     account: Option<OwnedUserId>,
     keep_days: u32,
     keep_pairs: u64,
+    newest: u32,
     /// How long the daemon had run when parked rooms got their last try.
     unparked_at: Duration,
     calendar: Calendar,
@@ -106,6 +114,7 @@ impl Ledger {
                 "the radio may or may not have taken these, trying again under the same ids"
             );
         }
+        backlog::relay_was_away(tx)?;
         outbox_room::unpark_all(tx)?;
         signs::recover(tx)?;
         feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
@@ -117,6 +126,7 @@ impl Ledger {
             radio,
             account: None,
             keep_days: config.database.keep_days,
+            newest: config.meshtastic.backlog.newest,
             // As in MMRelay, 0 is no limit.
             keep_pairs: match config.database.msg_map.msgs_to_keep {
                 0 => u64::MAX,
@@ -193,6 +203,9 @@ impl Ledger {
             outcome.may_transmit = silence.is_none();
             outcome.silence = silence.map(|reason| reason.to_string());
             self.report_radio(tx, profile)?;
+            if outcome.may_transmit {
+                self.radio_is_back(tx, now, outcome)?;
+            }
         }
         match &questions.seen {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
@@ -256,9 +269,8 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Radio(
-                RadioEvent::Lost { .. } | RadioEvent::Text(_) | RadioEvent::ChannelUse { .. },
-            )
+            Event::Radio(RadioEvent::Lost { .. }) => backlog::radio_is_away(tx, now),
+            Event::Radio(RadioEvent::Text(_) | RadioEvent::ChannelUse { .. })
             | Event::Matrix(
                 MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
@@ -462,15 +474,21 @@ mod tests {
     }
 
     pub(super) fn hello_of_alice() -> Event {
+        text_of_alice("hello", NOON)
+    }
+
+    /// The text is also the event's id.
+    pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
+        let event = format!("${}:example.org", text.replace(' ', "-"));
         Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
             room: "!room:example.org".try_into().unwrap(),
-            event: OwnedEventId::try_from("$hello:example.org").unwrap(),
+            event: OwnedEventId::try_from(event).unwrap(),
             sender: "@alice:example.org".try_into().unwrap(),
             sender_name: "Alice".to_owned(),
             sender_power: 0,
-            sent_at: NOON,
+            sent_at,
             kind: RoomTextKind::Text,
-            body: "hello".to_owned(),
+            body: text.to_owned(),
             reply_to: None,
             thread: None,
             relay: None,
@@ -481,11 +499,21 @@ mod tests {
 
     /// Opens a ledger on the store, and has it decide on the events.
     pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+        decide_at(store, config, events, NOON)
+    }
+
+    /// The same at another time.
+    pub(super) fn decide_at(
+        store: &mut Store,
+        config: &Config,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Outcome {
         let decided = store.transaction(|tx| {
-            let mut ledger = Ledger::open(tx, config, NOON)?;
+            let mut ledger = Ledger::open(tx, config, now)?;
             let mut outcome = Outcome::default();
             for event in events {
-                ledger.event(tx, event, NOON, &mut outcome)?;
+                ledger.event(tx, event, now, &mut outcome)?;
             }
             Ok(outcome)
         });

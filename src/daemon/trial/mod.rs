@@ -120,6 +120,7 @@ impl Trial {
             Database::here(Arc::clone(&self.store)),
             RadioOptions {
                 message_delay: self.config.meshtastic.message_delay,
+                channel_use: Some(self.config.meshtastic.channel_use),
                 ..RadioOptions::over(Wire::Pipes(take_pipes))
             },
             self.clock.clone(),

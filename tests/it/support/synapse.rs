@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use matrix_sdk::reqwest;
+use matrix_sdk::reqwest::{self, Method};
+use relay::model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
@@ -131,6 +132,11 @@ impl Synapse {
         serde_json::from_str(&text).expect("an event is JSON")
     }
 
+    /// Returns who can say something in the past.
+    pub(crate) fn past(&self) -> Past<'_> {
+        Past { url: &self.url }
+    }
+
     async fn start(limits: Limits) -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
@@ -187,6 +193,49 @@ impl Synapse {
     }
 }
 
+/// An application service, whose events carry the time stamps that it chooses; see `past.yaml`.
+#[derive(Debug)]
+pub(crate) struct Past<'a> {
+    url: &'a str,
+}
+
+impl Past<'_> {
+    /// Its user.
+    pub(crate) const USER: &'static str = "@past:localhost";
+
+    /// Accepts its invite to a room.
+    pub(crate) async fn joins(&self, room: &str) {
+        self.ask(Method::POST, &["join", room], None, &json!({}))
+            .await;
+    }
+
+    /// Writes a text, so many seconds ago.
+    pub(crate) async fn says(&self, room: &str, seconds_ago: u64, text: &str) {
+        let at = Timestamp::now() - Duration::from_secs(seconds_ago);
+        let transaction = format!("{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+        let path = ["rooms", room, "send", "m.room.message", &transaction];
+        let content = json!({"msgtype": "m.text", "body": text});
+        self.ask(Method::PUT, &path, Some(at), &content).await;
+    }
+
+    async fn ask(&self, method: Method, path: &[&str], at: Option<Timestamp>, body: &Value) {
+        let mut url = url::Url::parse(self.url).expect("the homeserver has a URL");
+        url.path_segments_mut()
+            .expect("an HTTP URL has segments")
+            .extend(["_matrix", "client", "v3"])
+            .extend(path);
+        if let Some(at) = at {
+            url.query_pairs_mut().append_pair("ts", &at.to_string());
+        }
+        let request = reqwest::Client::new()
+            .request(method, url)
+            .bearer_auth("a-token-for-tests-only")
+            .body(body.to_string());
+        let answer = request.send().await.expect("the homeserver answers");
+        assert!(answer.status().is_success(), "{:?}", answer.text().await);
+    }
+}
+
 /// How many events a person may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limits {
@@ -215,6 +264,7 @@ fn write_configuration(directory: &Path, port: u16, limits: Limits) {
         ("homeserver.yaml", &*config),
         ("log.yaml", &*log),
         ("signing.key", key),
+        ("past.yaml", include_str!("past.yaml")),
     ] {
         fs::write(directory.join(name), content).expect("a temporary file can be written");
     }

@@ -172,6 +172,13 @@ impl User {
         room
     }
 
+    /// Invites somebody to a room.
+    pub(crate) async fn invite(&self, room: &OwnedRoomId, user: &str) {
+        let path = ["rooms", room.as_str(), "invite"];
+        self.request(Method::POST, &path, &json!({"user_id": user}))
+            .await;
+    }
+
     /// Waits until somebody has joined.
     pub(crate) async fn sees_join(&self, room: &OwnedRoomId, user: &UserId) {
         self.sees(room, &format!("{user} joining"), |seen| {

@@ -9,9 +9,14 @@ use crate::model::{
     JoinedRoom, Lane, OutboxId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
     RoomRedaction, RoomText, SendReport,
 };
-use crate::store::Store;
 use crate::store::feedback::Next;
 use crate::store::outbox_mesh::{self, MeshRow};
+use crate::store::{MeshPace, Store};
+
+const PACE: MeshPace<'static> = MeshPace {
+    spacing: Duration::ZERO,
+    tell_age: &|_| None,
+};
 
 /// A ledger with its tables, and a clock.
 struct Books {
@@ -77,7 +82,7 @@ impl Books {
     fn submit(&mut self) -> MeshRow {
         let (to, lane) = self.store.transaction(outbox_mesh::queues).unwrap()[0];
         assert_eq!(lane, Lane::Message);
-        let next = self.store.next_for_mesh(to, lane, self.now).unwrap();
+        let next = self.store.next_for_mesh(to, lane, &PACE, self.now).unwrap();
         let crate::store::NextMesh::Due(row) = next else {
             panic!("nothing is due");
         };

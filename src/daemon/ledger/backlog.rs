@@ -1,0 +1,344 @@
+//! What an outage leaves behind, and what expires: kept in the tables until it is sent, or its room is told.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::bridge::{Expired, OUTAGE, Sign, is_backlog};
+use crate::model::{Lane, OutboxId, Timestamp};
+use crate::store::mesh_report::Ended;
+use crate::store::outbox_mesh::Source;
+use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::{StoreError, Tx, backlog, feedback, mesh_report, meta, outbox_mesh, told};
+
+use super::{Ledger, Outcome};
+
+/// A room is told of what expired when nothing more has for so long,
+const QUIET: Duration = Duration::from_secs(10);
+/// or, while messages of it wait still, so long after the first of them.
+const LONGEST_SILENCE: Duration = Duration::from_mins(5);
+/// A room is told again after that.
+const TOLD_AGAIN: Duration = Duration::from_hours(1);
+
+impl Ledger {
+    /// Puts an accepted message into its room's backlog if it comes late.
+    pub(super) fn accept_late(
+        &self,
+        tx: &Tx<'_>,
+        source: &Source,
+        first: OutboxId,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let gathering = backlog::gathering(tx, &source.room, now)?;
+        if is_backlog(source.sent_at, gathering, now) {
+            let expired = backlog::add(tx, &source.room, first, self.newest, now)?;
+            note(tx, &expired, now, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a message that was too old when it came; others that come with it are backlog too.
+    pub(super) fn came_too_late(
+        tx: &Tx<'_>,
+        source: &Source,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        backlog::gather(tx, &source.room, now)?;
+        backlog::note_expired(tx, source, now)?;
+        outcome.chores_by(now + QUIET);
+        Ok(())
+    }
+
+    /// After an outage what waits for the radio is a backlog.
+    pub(super) fn radio_is_back(
+        &self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        let Some(since) = meta::radio_away_since(tx)? else {
+            return Ok(());
+        };
+        meta::set_radio_away_since(tx, None)?;
+        if now.since(since) > OUTAGE {
+            info!(
+                seconds = now.since(since).as_secs(),
+                "the radio can be reached again: what waited for it goes spaced"
+            );
+            let expired = backlog::after_outage(tx, OUTAGE, self.newest, now)?;
+            note(tx, &expired, now, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what is too old. What the radio's pacer holds is called back first.
+    pub(super) fn expire(
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        outcome.withdrawn.extend(mesh_report::overdue(tx, now)?);
+        let expired = mesh_report::expire(tx, now)?;
+        note(tx, &expired, now, outcome)?;
+        if let Some(next) = mesh_report::next_expiry(tx)? {
+            outcome.chores_by(next);
+        }
+        Ok(())
+    }
+
+    /// Tells rooms what expired in them: once all of an outage has.
+    pub(super) fn tell_expired(
+        &self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        for found in backlog::expired(tx)? {
+            let complete = if found.more_waits {
+                found.since + LONGEST_SILENCE
+            } else {
+                found.last + QUIET
+            };
+            // What a clock wrote that was ahead is told now.
+            if now < complete && found.last <= now {
+                outcome.chores_by(complete);
+                continue;
+            }
+            let what = format!("expired {}", found.room);
+            if told::is_told(tx, &what, now)? {
+                continue;
+            }
+            told::remember(tx, &what, now + TOLD_AGAIN)?;
+            backlog::forget_expired(tx, &found.room)?;
+            warn!(
+                room = %found.room,
+                messages = found.messages,
+                "messages were too old, or too many after an outage, and were not transmitted; the room is told"
+            );
+            let expired = Expired {
+                room: found.room,
+                messages: found.messages,
+                oldest: found.oldest,
+                newest: found.newest,
+                event: found.event,
+                thread: found.thread,
+            };
+            let message = self.bridge.expired_notice(&expired, now);
+            let row = NewRoomRow {
+                message: &message,
+                send_as: None,
+                pair: None,
+                target_packet: None,
+            };
+            outbox_room::insert(tx, &row, now)?;
+            feedback::give(tx, &expired.room, &expired.event, Sign::Expired.key(), now)?;
+            outcome.rooms.insert(message.room);
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    /// Has housekeeping done by then.
+    pub(super) fn chores_by(&mut self, time: Timestamp) {
+        self.chores_at = Some(self.chores_at.map_or(time, |other| other.min(time)));
+    }
+}
+
+/// Notes since when nothing reaches the radio.
+pub(super) fn radio_is_away(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    if meta::radio_away_since(tx)?.is_none() {
+        meta::set_radio_away_since(tx, Some(now))?;
+    }
+    Ok(())
+}
+
+/// While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
+pub(super) fn relay_was_away(tx: &Tx<'_>) -> Result<(), StoreError> {
+    match outbox_mesh::last_active(tx)? {
+        Some(last) => radio_is_away(tx, last),
+        None => Ok(()),
+    }
+}
+
+/// Takes note of rows that have expired, for the notice that their rooms get. A failed tapback is only counted.
+fn note(
+    tx: &Tx<'_>,
+    ended: &[Ended],
+    now: Timestamp,
+    outcome: &mut Outcome,
+) -> Result<(), StoreError> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    debug!(packets = ended.len(), "packets for the mesh have expired");
+    let mut last = None;
+    for row in ended.iter().filter(|row| row.lane != Lane::Reaction) {
+        let Some(source) = &row.source else { continue };
+        // The parts of a message stand together.
+        if last != Some(row.message) {
+            last = Some(row.message);
+            backlog::note_expired(tx, source, now)?;
+            if let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)? {
+                let room = source.room.clone().into();
+                outcome.counts.expired(room, destination);
+            }
+        }
+    }
+    outcome.chores_by(now + QUIET);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{self, NOON, decide_at, joined, ready, text_of_alice};
+    use super::*;
+    use crate::config::Config;
+    use crate::model::{Event, RadioEvent, RoomContent};
+    use crate::store::Store;
+
+    fn config() -> Config {
+        let mut config = tests::config();
+        config.matrix.sender_limit.per_minute = 1000;
+        config.matrix.sender_limit.per_hour = 1000;
+        config
+    }
+
+    fn minutes(count: u64) -> Duration {
+        Duration::from_mins(count)
+    }
+
+    fn lost() -> Event {
+        let cause = "cut".to_owned();
+        Event::Radio(RadioEvent::Lost { cause })
+    }
+
+    /// Messages written a minute apart, the last one then.
+    fn messages(count: u32, last: Timestamp) -> Vec<Event> {
+        (0..count)
+            .map(|number| {
+                let before = minutes(u64::from(count - 1 - number));
+                text_of_alice(&format!("message {number}"), last - before)
+            })
+            .collect()
+    }
+
+    fn waiting(store: &mut Store) -> u64 {
+        let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+        waiting.iter().map(|it| it.count).sum()
+    }
+
+    /// Does housekeeping in a ledger that has just been opened, as after a crash; returns the rooms' notices so far.
+    fn notices(store: &mut Store, config: &Config, now: Timestamp) -> Vec<String> {
+        store
+            .transaction(|tx| {
+                let mut ledger = Ledger::open(tx, config, now)?;
+                ledger.housekeeping(tx, now, Duration::ZERO, &mut Outcome::default())?;
+                let mut texts = Vec::new();
+                let room = "!room:example.org".try_into().unwrap();
+                while let Some(row) = outbox_room::next(tx, room)? {
+                    if let RoomContent::Text { text, .. } = row.message.content {
+                        texts.push(text);
+                    }
+                    outbox_room::refuse(tx, row.id)?;
+                }
+                Ok(texts)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn of_what_comes_after_an_outage_the_newest_wait_and_the_rest_is_told_once() {
+        let mut store = Store::in_memory().unwrap();
+        let mut events = vec![ready(|_| {}), joined()];
+        events.extend(messages(90, NOON - minutes(3)));
+        let config = config();
+        let outcome = decide_at(&mut store, &config, &events, NOON);
+        assert_eq!(waiting(&mut store), 20);
+        assert!(outcome.chores_at.is_some());
+        assert_eq!(
+            notices(&mut store, &config, NOON + QUIET),
+            [""; 0],
+            "20 wait still"
+        );
+        let told = notices(&mut store, &config, NOON + LONGEST_SILENCE);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].contains(": 70 messages written between 97 minutes and 28 minutes ago."),
+            "{told:?}"
+        );
+        assert_eq!(
+            notices(&mut store, &config, NOON + LONGEST_SILENCE),
+            [""; 0]
+        );
+        // The rest gets too old within the hour, and is told after it.
+        assert_eq!(
+            notices(&mut store, &config, NOON + Duration::from_hours(1)),
+            [""; 0]
+        );
+        assert_eq!(waiting(&mut store), 0);
+        let told = notices(&mut store, &config, NOON + minutes(66));
+        assert!(told[0].contains(": 20 messages written"), "{told:?}");
+    }
+
+    #[test]
+    fn what_waited_for_the_radio_is_a_backlog_after_an_outage_and_not_after_a_hiccup() {
+        for (away, left) in [(minutes(1), 30), (minutes(3), 20)] {
+            let mut store = Store::in_memory().unwrap();
+            let config = config();
+            let events = [vec![ready(|_| {}), joined()], vec![lost()]].concat();
+            decide_at(&mut store, &config, &events, NOON);
+            for message in messages(30, NOON) {
+                decide_at(
+                    &mut store,
+                    &config,
+                    &[joined(), message],
+                    NOON - minutes(30),
+                );
+            }
+            assert_eq!(waiting(&mut store), 30);
+            decide_at(&mut store, &config, &[ready(|_| {})], NOON + away);
+            assert_eq!(waiting(&mut store), left, "{away:?}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_was_away_itself_counts_as_an_outage() {
+        let mut store = Store::in_memory().unwrap();
+        let config = config();
+        let events = [vec![ready(|_| {}), joined()], messages(30, NOON)].concat();
+        decide_at(&mut store, &config, &events[..2], NOON - minutes(29));
+        for message in &events[2..] {
+            decide_at(
+                &mut store,
+                &config,
+                &[joined(), message.clone()],
+                NOON - minutes(29),
+            );
+        }
+        assert_eq!(waiting(&mut store), 30);
+        decide_at(&mut store, &config, &[ready(|_| {})], NOON);
+        assert_eq!(waiting(&mut store), 20);
+    }
+
+    #[test]
+    fn a_message_that_is_too_old_when_it_comes_is_told_with_those_that_expire() {
+        let mut store = Store::in_memory().unwrap();
+        let mut config = config();
+        config.meshtastic.max_message_age = Duration::from_secs(30);
+        let old = text_of_alice("old", NOON - Duration::from_secs(31));
+        let young = text_of_alice("young", NOON - Duration::from_secs(29));
+        decide_at(&mut store, &config, &[joined(), old, young], NOON);
+        assert_eq!(waiting(&mut store), 1);
+        let now = NOON + Duration::from_secs(1);
+        assert_eq!(notices(&mut store, &config, now), [""; 0]);
+        let told = notices(&mut store, &config, now + QUIET);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].starts_with("Not sent to the mesh: 2 messages written"),
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,563 @@
+//! What waits for the mesh since an outage: of each room the newest messages, spaced, behind what is new. And what
+//! expired, until its room has been told.
+//!
+//! A backlog is gathered before its first message goes: what was said meanwhile comes oldest first, and only its end
+//! is to be transmitted.
+
+use std::time::Duration;
+
+use rusqlite::named_params;
+use rusqlite::types::FromSql;
+
+use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
+use super::mesh_waiting::{Ended, end_waiting, ended_rows};
+use super::outbox_mesh::Source;
+use super::{MeshState, StoreError, Tx};
+use crate::model::{Destination, Lane, OutboxId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
+
+/// A backlog to which nothing was added for so long is complete.
+const QUIET: Duration = Duration::from_secs(10);
+/// It is not gathered longer, however much still comes.
+const LONGEST_GATHERING: Duration = Duration::from_mins(2);
+
+/// What expired in a room and was not told yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredInRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// How many messages.
+    pub messages: u32,
+    /// When the oldest of them was written.
+    pub oldest: Timestamp,
+    /// When the newest was.
+    pub newest: Timestamp,
+    /// The newest.
+    pub event: OwnedEventId,
+    /// Its thread.
+    pub thread: Option<OwnedEventId>,
+    /// When the first of them expired.
+    pub since: Timestamp,
+    /// When the last did.
+    pub last: Timestamp,
+    /// A message of the room waits still.
+    pub more_waits: bool,
+}
+
+/// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn gathering(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let times = tx.first(
+        "SELECT opened_at, added_at FROM backlog_room WHERE room = ?1",
+        [room.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(times.and_then(|(opened, added): (Timestamp, Timestamp)| {
+        let open = added <= now + SLACK
+            && now < added + QUIET
+            && now < opened + LONGEST_GATHERING
+            && opened <= now + SLACK;
+        open.then_some(opened)
+    }))
+}
+
+/// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
+    let opened = gathering(tx, room, now)?.unwrap_or(now);
+    tx.execute(
+        "INSERT INTO backlog_room (room, opened_at, added_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (room) DO UPDATE SET opened_at = excluded.opened_at, added_at = excluded.added_at",
+        (room.as_str(), opened, now),
+    )?;
+    Ok(())
+}
+
+/// Puts a message that was just accepted into its room's backlog, of which the newest messages are kept. Returns the
+/// rows that have expired by that.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn add(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    message: OutboxId,
+    newest: u32,
+    now: Timestamp,
+) -> Result<Vec<Ended>, StoreError> {
+    gather(tx, room, now)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET backlog = 1 WHERE message = ?1 AND state <= 1 AND state = 0",
+        [message],
+    )?;
+    keep_newest(tx, room, newest)
+}
+
+/// Makes a backlog of what waits after an outage, in each room where a message waits for longer than `late`. What the
+/// radio knows already goes on as it is. Returns the rows that have expired by that.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn after_outage(
+    tx: &Tx<'_>,
+    late: Duration,
+    newest: u32,
+    now: Timestamp,
+) -> Result<Vec<Ended>, StoreError> {
+    let rooms: Vec<OwnedRoomId> = tx.all(
+        "SELECT DISTINCT room FROM mesh_outbox
+         WHERE state <= 1 AND state = 0 AND lane = ?1 AND room IS NOT NULL AND sent_at < ?2",
+        (Lane::Message, now - late),
+        |row| identifier(row, 0),
+    )?;
+    let mut expired = Vec::new();
+    for room in rooms {
+        gather(tx, &room, now)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET backlog = 1
+             WHERE room = ?1 AND state <= 1 AND state = 0 AND lane = ?2 AND EXISTS (
+                 SELECT 1 FROM mesh_outbox AS first
+                 WHERE first.message = mesh_outbox.message AND first.part = 0
+                     AND first.state <= 1 AND first.state = 0 AND first.attempts = 0)",
+            (room.as_str(), Lane::Message),
+        )?;
+        expired.extend(keep_newest(tx, &room, newest)?);
+    }
+    Ok(expired)
+}
+
+/// Ends all of a room's backlog but so many of its newest messages. Returns the rows that have expired by that.
+fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
+    let beyond: Vec<OutboxId> = tx.all(
+        "SELECT message FROM mesh_outbox
+         WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog = 1 AND part = 0
+         ORDER BY message DESC LIMIT -1 OFFSET ?2",
+        (room.as_str(), newest),
+        |row| row.get(0),
+    )?;
+    let mut expired = Vec::new();
+    for message in beyond.into_iter().rev() {
+        let rows = ended_rows(
+            tx,
+            "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0 ORDER BY part",
+            [message],
+        )?;
+        for row in &rows {
+            end_waiting(tx, row.id, MeshState::Expired)?;
+        }
+        expired.extend(rows);
+    }
+    Ok(expired)
+}
+
+/// The backlog's messages for a destination and lane, with the time when each may go: not before its room's backlog is
+/// complete, nor before the spacing is over. What a clock wrote that was ahead holds nothing up.
+macro_rules! with_due {
+    ($query:literal) => {
+        concat!(
+            "WITH waiting AS (SELECT row.id, row.message, MAX(
+                 CASE WHEN row.not_before > :far OR row.active_at > :soon THEN 0 ELSE row.not_before END,
+                 CASE WHEN pause.added_at IS NULL OR pause.added_at > :soon THEN 0
+                      ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
+                 CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
+                      ELSE pause.handed_at + :spacing END) AS due
+             FROM mesh_outbox AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
+             WHERE row.state = 0 AND row.target_kind = :kind AND row.target = :target AND row.lane = :lane
+                 AND row.backlog = 1 AND row.part = 0 AND row.expires > :now) ",
+            $query
+        )
+    };
+}
+
+/// Returns the row of the backlog whose turn it is; of none if nothing is due.
+pub(super) fn next(
+    tx: &Tx<'_>,
+    queue: (Destination, Lane),
+    spacing: Duration,
+    now: Timestamp,
+) -> Result<Option<OutboxId>, StoreError> {
+    let sql = with_due!("SELECT id FROM waiting WHERE due <= :now ORDER BY message LIMIT 1");
+    select(tx, sql, queue, spacing, now)
+}
+
+/// Returns when [`next`] can have something; `None` if there is no backlog.
+pub(super) fn next_due(
+    tx: &Tx<'_>,
+    queue: (Destination, Lane),
+    spacing: Duration,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    select(
+        tx,
+        with_due!("SELECT MIN(due) FROM waiting"),
+        queue,
+        spacing,
+        now,
+    )
+}
+
+fn select<T: FromSql>(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    (to, lane): (Destination, Lane),
+    spacing: Duration,
+    now: Timestamp,
+) -> Result<Option<T>, StoreError> {
+    let (kind, target) = target(to);
+    let milliseconds = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4);
+    let found = tx.first(
+        sql,
+        named_params! {
+            ":kind": kind,
+            ":target": target,
+            ":lane": lane,
+            ":now": now,
+            ":soon": now + SLACK,
+            ":far": now + LONGEST_WAIT,
+            ":quiet": milliseconds(QUIET),
+            ":longest": milliseconds(LONGEST_GATHERING),
+            ":spacing": milliseconds(spacing),
+        },
+        |row| row.get(0),
+    )?;
+    Ok(found.flatten())
+}
+
+/// Notes that a message's turn has come: it is no backlog any more, its parts follow it, and the next one of its room
+/// waits.
+pub(super) fn release(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<(), StoreError> {
+    let of_backlog = tx.execute(
+        "UPDATE backlog_room SET handed_at = ?2
+         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog = 1)",
+        (id, now),
+    )?;
+    if of_backlog > 0 {
+        tx.execute(
+            "UPDATE mesh_outbox SET backlog = 0
+             WHERE state <= 1 AND message = (SELECT message FROM mesh_outbox WHERE id = ?1)",
+            [id],
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes that a message of Matrix has expired, until its room is told.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn note_expired(tx: &Tx<'_>, source: &Source, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
+         VALUES (?1, 1, ?2, ?2, ?3, ?4, ?5, ?5)
+         ON CONFLICT (room) DO UPDATE SET
+             messages = messages + 1,
+             oldest = MIN(oldest, excluded.oldest),
+             event = CASE WHEN excluded.newest >= newest THEN excluded.event ELSE event END,
+             thread = CASE WHEN excluded.newest >= newest THEN excluded.thread ELSE thread END,
+             newest = MAX(newest, excluded.newest),
+             last = excluded.last",
+        (
+            source.room.as_str(),
+            source.sent_at,
+            source.event.as_str(),
+            source.thread.as_ref().map(|thread| thread.as_str()),
+            now,
+        ),
+    )?;
+    Ok(())
+}
+
+/// Returns what expired and was not told yet, by room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn expired(tx: &Tx<'_>) -> Result<Vec<ExpiredInRoom>, StoreError> {
+    tx.all(
+        "SELECT *, EXISTS (SELECT 1 FROM mesh_outbox
+                 WHERE mesh_outbox.room = expired_room.room AND state <= 1 AND lane <= ?1) AS more_waits
+         FROM expired_room",
+        [Lane::Message],
+        |row| {
+            Ok(ExpiredInRoom {
+                room: identifier(row, "room")?,
+                messages: row.get("messages")?,
+                oldest: row.get("oldest")?,
+                newest: row.get("newest")?,
+                event: identifier(row, "event")?,
+                thread: event(row, "thread")?,
+                since: row.get("since")?,
+                last: row.get("last")?,
+                more_waits: row.get("more_waits")?,
+            })
+        },
+    )
+}
+
+/// Forgets what expired in a room: it is told.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{PacketId, RadioPayload};
+    use crate::store::mesh_report::{Retried, accepted, expire, retry, state, submitted};
+    use crate::store::outbox_mesh::{self, NewMeshMessage};
+    use crate::store::samples::{self, *};
+
+    const LATE: Duration = Duration::from_mins(2);
+    /// When a backlog that began at noon is complete.
+    const COMPLETE: u64 = 10;
+
+    fn room_of(name: &str) -> OwnedRoomId {
+        name.try_into().unwrap()
+    }
+
+    /// Accepts a message of a room, written then.
+    fn accept(
+        tx: &Tx<'_>,
+        room: &str,
+        text: &str,
+        written: Timestamp,
+        parts: usize,
+    ) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
+        let source = Source {
+            room: room_of(room),
+            sent_at: written,
+            ..source(&format!("${text}:example.org"), text)
+        };
+        let message = NewMeshMessage {
+            radio: RADIO,
+            destination: CHANNEL,
+            lane: Lane::Message,
+            parts: &vec![payload(text); parts],
+            source: Some(&source),
+            not_before: None,
+            expires: NOW.expires,
+        };
+        outbox_mesh::insert(tx, &message, NOON)
+    }
+
+    /// Accepts a message that comes late.
+    fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>, StoreError> {
+        let rows = accept(tx, room, text, NOON - LATE * 2, 1)?;
+        add(tx, &room_of(room), rows[0].0, 3, NOON)
+    }
+
+    /// Has the radio take the next packet; returns its text.
+    fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
+            return Ok(None);
+        };
+        assert!(submitted(tx, row.id, now)?);
+        accepted(tx, row.id, now)?;
+        match row.message.payload {
+            RadioPayload::Text { text, .. } => Ok(Some(text)),
+            RadioPayload::Tapback { .. } => panic!("not a text"),
+        }
+    }
+
+    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        outbox_mesh::next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
+    }
+
+    #[test]
+    fn the_newest_of_a_backlog_go_oldest_first_and_spaced_once_it_is_complete() {
+        on_empty(|tx| {
+            let mut expired = Vec::new();
+            for text in ["1", "2", "3", "4", "5"] {
+                expired.extend(late(tx, ROOM, text)?);
+            }
+            let texts: Vec<_> = expired
+                .iter()
+                .map(|row| row.source.as_ref().unwrap().text.as_str())
+                .collect();
+            assert_eq!(texts, ["1", "2"]);
+            assert_eq!(send(tx, later(COMPLETE - 1))?, None);
+            assert_eq!(due(tx, NOON)?, Some(later(COMPLETE)));
+            assert_eq!(send(tx, later(COMPLETE))?.as_deref(), Some("3"));
+            assert_eq!(send(tx, later(COMPLETE + 9))?, None);
+            assert_eq!(due(tx, later(COMPLETE))?, Some(later(COMPLETE + 10)));
+            assert_eq!(send(tx, later(COMPLETE + 10))?.as_deref(), Some("4"));
+            assert_eq!(send(tx, later(COMPLETE + 20))?.as_deref(), Some("5"));
+            assert_eq!(due(tx, later(COMPLETE + 20))?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_new_goes_before_any_backlog_and_without_spacing() {
+        on_empty(|tx| {
+            late(tx, ROOM, "old 1")?;
+            late(tx, "!other:example.org", "old 2")?;
+            accept(tx, ROOM, "new 1", NOON, 1)?;
+            accept(tx, "!other:example.org", "new 2", NOON, 1)?;
+            let now = later(COMPLETE);
+            for expected in ["new 1", "new 2", "old 1", "old 2"] {
+                assert_eq!(send(tx, now)?.as_deref(), Some(expected));
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_parts_of_a_message_stay_together_and_count_once() {
+        on_empty(|tx| {
+            for text in ["1", "2", "3"] {
+                let rows = accept(tx, ROOM, text, NOON - LATE * 2, 2)?;
+                assert_eq!(
+                    add(tx, &room_of(ROOM), rows[0].0, 2, NOON)?.len(),
+                    usize::from(text == "3") * 2
+                );
+            }
+            let now = later(COMPLETE);
+            assert_eq!(send(tx, now)?.as_deref(), Some("2"));
+            accept(tx, ROOM, "new", NOON, 1)?;
+            assert_eq!(send(tx, now)?.as_deref(), Some("2"));
+            assert_eq!(send(tx, now)?.as_deref(), Some("new"));
+            assert_eq!(send(tx, now)?, None);
+            assert_eq!(send(tx, later(COMPLETE + 10))?.as_deref(), Some("3"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_of_a_backlog_that_was_tried_is_overtaken_by_nothing() {
+        on_empty(|tx| {
+            late(tx, ROOM, "old")?;
+            late(tx, ROOM, "old too")?;
+            let row =
+                outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(COMPLETE))?
+                    .unwrap();
+            submitted(tx, row.id, later(COMPLETE))?;
+            accept(tx, ROOM, "new", NOON, 1)?;
+            let again = retry(tx, row.id, row.packet, later(300), true, "duty cycle")?;
+            assert!(matches!(again, Retried::Waits(_)));
+            assert_eq!(send(tx, later(60))?, None);
+            assert_eq!(due(tx, later(60))?, Some(later(300)));
+            assert_eq!(send(tx, later(300))?.as_deref(), Some("old"));
+            assert_eq!(send(tx, later(300))?.as_deref(), Some("new"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_backlog_is_gathered_as_long_as_more_comes_but_not_for_ever() {
+        on_empty(|tx| {
+            let here = room_of(ROOM);
+            assert_eq!(gathering(tx, &here, NOON)?, None);
+            for second in 0..119 {
+                gather(tx, &here, later(second))?;
+                assert_eq!(gathering(tx, &here, later(second))?, Some(NOON));
+            }
+            assert_eq!(gathering(tx, &here, later(120))?, None);
+            gather(tx, &here, later(200))?;
+            assert_eq!(gathering(tx, &here, later(209))?, Some(later(200)));
+            assert_eq!(gathering(tx, &here, later(210))?, None);
+            assert_eq!(gathering(tx, &here, NOON)?, None, "the clock was set back");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waited_for_the_radio_becomes_a_backlog_room_by_room() {
+        on_empty(|tx| {
+            let begun = accept(tx, ROOM, "begun", NOON - LATE * 2, 2)?;
+            submitted(tx, begun[0].0, NOON)?;
+            accepted(tx, begun[0].0, NOON)?;
+            for text in ["1", "2", "3"] {
+                accept(tx, ROOM, text, NOON - LATE * 2, 1)?;
+            }
+            accept(tx, ROOM, "4", NOON, 1)?;
+            accept(tx, "!other:example.org", "fresh", NOON, 1)?;
+            let expired = after_outage(tx, LATE, 2, NOON)?;
+            assert_eq!(expired.len(), 2);
+            let mut sent = Vec::new();
+            for second in 0..60 {
+                sent.extend(send(tx, later(second))?);
+            }
+            assert_eq!(sent, ["begun", "fresh", "3", "4"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_clock_that_is_set_holds_a_backlog_up_no_longer_than_its_spacing() {
+        on_empty(|tx| {
+            late(tx, ROOM, "1")?;
+            late(tx, ROOM, "2")?;
+            late(tx, ROOM, "3")?;
+            assert_eq!(send(tx, later(COMPLETE))?.as_deref(), Some("1"));
+            // Hours back, then hours ahead.
+            let back = NOON - Duration::from_hours(5);
+            assert!(due(tx, back)?.unwrap() <= back);
+            assert_eq!(send(tx, back)?.as_deref(), Some("2"));
+            assert_eq!(send(tx, back + Duration::from_secs(9))?, None);
+            assert_eq!(send(tx, later(1800))?.as_deref(), Some("3"));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_expired_is_summed_up_by_room_until_it_is_told() {
+        on_empty(|tx| {
+            let at = |name: &str, seconds| Source {
+                sent_at: later(seconds),
+                ..source(name, "x")
+            };
+            note_expired(tx, &at("$second:example.org", 20), later(100))?;
+            note_expired(tx, &at("$third:example.org", 30), later(101))?;
+            note_expired(tx, &at("$first:example.org", 10), later(102))?;
+            let expected = ExpiredInRoom {
+                room: room_of(ROOM),
+                messages: 3,
+                oldest: later(10),
+                newest: later(30),
+                event: samples::event("$third:example.org"),
+                thread: None,
+                since: later(100),
+                last: later(102),
+                more_waits: false,
+            };
+            assert_eq!(expired(tx)?, [expected]);
+            accept(tx, ROOM, "more", NOON, 1)?;
+            assert!(expired(tx)?[0].more_waits);
+            forget_expired(tx, &room_of(ROOM))?;
+            assert_eq!(expired(tx)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_message_of_which_a_part_was_sent_is_given_time_for_the_rest() {
+        on_empty(|tx| {
+            let rows = accept(tx, ROOM, "x", NOON, 2)?;
+            let end = NOW.expires;
+            submitted(tx, rows[0].0, end - SLACK)?;
+            accepted(tx, rows[0].0, end - SLACK)?;
+            assert_eq!(expire(tx, end)?, []);
+            assert_eq!(send(tx, end)?.as_deref(), Some("x"));
+            assert_eq!(state(tx, rows[1].0)?, Some(MeshState::Accepted));
+            Ok(())
+        });
+    }
+}
