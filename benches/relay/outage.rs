@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::figures::{Figures, Series, after, progress};
 use crate::plan::Extent;
 use crate::stage::{RADIO_REST, Stage, sees, start, takes};
-use crate::support::synapse::Synapse;
+use crate::support::synapse::{Synapse, Trouble};
 
 /// The figures measured here.
 pub(crate) const FIGURES: [&str; 8] = [
@@ -107,12 +107,14 @@ async fn homeserver_away(
     let place = &stage.places[0];
     if restarts {
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
-        synapse.restart().await;
+        synapse.does(Trouble::Stop);
+        synapse.does(Trouble::Start);
+        synapse.answers().await;
     } else {
-        synapse.hang();
+        synapse.does(Trouble::Hang);
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
         tokio::time::sleep(hang).await;
-        synapse.resume();
+        synapse.does(Trouble::Resume);
     }
     let returns = Instant::now();
     stage.alice.send(&place.relay, &said.in_matrix).await;

@@ -62,35 +62,18 @@ impl Synapse {
         (synapse, guard)
     }
 
-    /// Starts one that nobody else uses, for whatever makes more trouble than a guard allows.
-    pub(crate) async fn of_its_own() -> &'static Self {
-        Box::leak(Box::new(Self::start().await))
-    }
-
-    /// Lets it hang: connections stay, and nothing is answered.
-    pub(crate) fn hang(&self) {
-        self.does(Trouble::Hang);
-    }
-
-    /// Ends the hanging.
-    pub(crate) fn resume(&self) {
-        self.does(Trouble::Resume);
-    }
-
-    /// Stops it and starts it again; returns when it answers.
-    pub(crate) async fn restart(&self) {
-        self.does(Trouble::Stop);
-        self.does(Trouble::Start);
+    /// Waits until it answers, after a start.
+    pub(crate) async fn answers(&self) {
         let versions = format!("{}/_matrix/client/versions", self.url);
         let answers = async {
             while reqwest::get(&versions).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        within("the homeserver's restart", answers).await;
+        within("an answer of the homeserver", answers).await;
     }
 
-    /// Makes trouble, or ends it; a homeserver that starts needs a while until it answers.
+    /// Makes trouble, or ends it; a homeserver that starts needs a while until it [answers](Self::answers).
     pub(crate) fn does(&self, trouble: Trouble) {
         let command = match trouble {
             Trouble::Hang => "hang",
