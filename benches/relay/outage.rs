@@ -10,7 +10,6 @@ use crate::figures::{Figures, Series, after, progress};
 use crate::plan::Extent;
 use crate::stage::{RADIO_REST, Stage, sees, start, takes};
 use crate::support::synapse::{Synapse, Trouble};
-use crate::support::within;
 
 /// The figures measured here.
 pub(crate) const FIGURES: [&str; 8] = [
@@ -111,7 +110,7 @@ async fn homeserver_away(
         synapse.does(Trouble::Stop);
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
         synapse.does(Trouble::Start);
-        within("the homeserver's start", answers(synapse)).await;
+        synapse.answers().await;
     } else {
         synapse.does(Trouble::Hang);
         stage.radio.write(&place.heard(&said.on_the_mesh)).await;
@@ -121,14 +120,6 @@ async fn homeserver_away(
     let returns = Instant::now();
     stage.alice.send(&place.relay, &said.in_matrix).await;
     cross(stage, returns, from, &said, back).await;
-}
-
-/// Waits until the homeserver answers.
-async fn answers(synapse: &Synapse) {
-    let versions = format!("{}/_matrix/client/versions", synapse.url());
-    while reqwest::get(&versions).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// A text of each side.

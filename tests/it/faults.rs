@@ -72,6 +72,7 @@ async fn a_homeserver_that_hangs_or_ends_costs_no_message() {
     mesh_says(&mut scene, &texts[14..]).await;
     scene.relay.logs("cannot send now, trying again").await;
     synapse.does(Trouble::Start);
+    synapse.answers().await;
     all_in_room(&scene, &scene.room, &texts).await;
     scene.alice.send(&scene.room, "still here").await;
     scene.radio.transmits("Alice[M]: still here").await;

@@ -14,8 +14,8 @@ use relay::model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
-use super::LIMIT;
 use super::process::{temporary_directory, virtual_environment};
+use super::{LIMIT, within};
 
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "a password for tests only";
@@ -69,7 +69,18 @@ impl Synapse {
         (synapse, guard)
     }
 
-    /// Makes trouble, or ends it; a homeserver that starts needs a while until it answers.
+    /// Waits until it answers, after a start.
+    pub(crate) async fn answers(&self) {
+        let versions = format!("{}/_matrix/client/versions", self.url);
+        let answers = async {
+            while reqwest::get(&versions).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("an answer of the homeserver", answers).await;
+    }
+
+    /// Makes trouble, or ends it; a homeserver that starts needs a while until it [answers](Self::answers).
     pub(crate) fn does(&self, trouble: Trouble) {
         let command = match trouble {
             Trouble::Hang => "hang",
