@@ -914,7 +914,7 @@ mod tests {
         bench.accept(1);
         assert_eq!(bench.pacer.prompt_deadline(), None);
         bench.submit(2, channel(0), Lane::Message);
-        let due = accepted + DELAY - PROMPT;
+        let due = accepted + DELAY.saturating_sub(PROMPT);
         assert_eq!(bench.pacer.prompt_deadline(), Some(due));
         assert!(!bench.pacer.prompts(bench.now.instant));
         bench.wait(due.saturating_duration_since(bench.now.instant));
