@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use matrix_sdk::reqwest;
 use serde_json::json;
 
 use crate::figures::{Figures, Series, after, progress};
