@@ -283,14 +283,29 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         give(tx, &room_id(), &event(MESSAGE), "❌", NOON)?;
         take_changed(tx)?;
         // It is heard of anew: what was wrong with an earlier correction counts no more.
-        accept_for_mesh(tx, MESSAGE, &["* hello"], NOW)?;
+        let second = accept_for_mesh(tx, MESSAGE, &["* hello"], NOW)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET correction = 1 WHERE id = ?1",
+            [second[0].0],
+        )?;
         assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
         assert_eq!(message(tx, &event(MESSAGE))?.unwrap().given, None);
-        assert_eq!(parts(tx)?, [MeshState::Waiting]);
-        // Taken back, it leaves what was before.
-        withdraw(tx, &room_id(), &event(MESSAGE))?;
-        assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
+        // As long as it waits the message is what it was.
         assert_eq!(parts(tx)?, [MeshState::Heard]);
+        submitted(tx, second[0].0, NOON)?;
+        assert_eq!(parts(tx)?, [MeshState::Heard]);
+        accepted(tx, second[0].0, NOON)?;
+        assert_eq!(parts(tx)?, [MeshState::Accepted]);
+        outcome(tx, second[0].0, MeshState::Unheard)?;
+        assert_eq!(parts(tx)?, [MeshState::Unheard]);
+        // A third is taken back while it waits: nothing changes.
+        let third = accept_for_mesh(tx, MESSAGE, &["* hallo"], NOW)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET correction = 2 WHERE id = ?1",
+            [third[0].0],
+        )?;
+        withdraw(tx, &room_id(), &event(MESSAGE))?;
+        assert_eq!(parts(tx)?, [MeshState::Unheard]);
         Ok(())
     });
 }
