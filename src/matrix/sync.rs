@@ -35,6 +35,8 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 const TIMELINE_LIMIT: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
+const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
 const POSITION_EVERY: Duration = Duration::from_mins(10);
 
@@ -52,6 +54,8 @@ pub(super) struct Sync<'a> {
     /// SDK's own can be ahead of both, with events that nobody has seen.
     handed_over: Option<String>,
     committed_at: Instant,
+    /// The last answer held events of ours, and nothing else.
+    heard_only_us: bool,
 }
 
 /// What comes up while the server is asked.
@@ -87,6 +91,7 @@ impl<'a> Sync<'a> {
             position,
             handed_over: None,
             committed_at: Instant::now(),
+            heard_only_us: false,
         }
     }
 
@@ -163,6 +168,12 @@ impl<'a> Sync<'a> {
                 done = Box::pin(self.take(response, behind, &mut keys)) => done?,
             }
             behind = false;
+            if self.heard_only_us {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = sleep(OWN_PAUSE) => {}
+                }
+            }
             if is_idle && asked.elapsed() < Duration::from_secs(1) {
                 sleep(Duration::from_secs(1)).await;
             }
@@ -303,6 +314,8 @@ impl<'a> Sync<'a> {
         for room in self.rooms.joined() {
             self.reader.news().know(room.room_id());
         }
+        let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
+        self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
         let is_old_news = self.position.as_ref() == Some(&next) || self.is_position_fresh();
         if events.is_empty() && is_old_news {
             self.handed_over = Some(next);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::books::Books;
 use crate::support::radio::{BASE, Node, Radio, SUMMIT, transmitted};
-use crate::support::relay::Relay;
+use crate::support::relay::Home;
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::Kind;
@@ -119,9 +120,10 @@ async fn a_packet_that_comes_again_and_again_is_in_an_encrypted_room_once() {
     is_heard_once(Kind::Encrypted).await;
 }
 
-/// Waits until the relay has accepted so many messages since it was started.
-async fn accepts(relay: &Relay, count: usize) {
-    while relay.log().matches("accepted for a room").count() < count {
+/// Waits until the relay has accepted these packets: they are committed.
+async fn accepts(home: &Home, packets: &[u32]) {
+    let accepted = || Books::of_running(home).accepted();
+    while !packets.iter().all(|packet| accepted().contains(packet)) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -143,13 +145,14 @@ async fn what_is_on_its_way_when_both_sides_end_is_in_the_room_once() {
         if early {
             synapse.does(bad);
         }
+        let mut packets = Vec::new();
         for text in texts {
-            scene.radio.says(BASE, 0, text).await;
+            packets.push(scene.radio.says(BASE, 0, text).await);
         }
         if !early {
             synapse.does(bad);
         }
-        within("that all are accepted", accepts(&scene.relay, texts.len())).await;
+        within("that all are accepted", accepts(&scene.home, &packets)).await;
         restarts(&mut scene, true).await;
         synapse.does(good);
         let last = texts.last().expect("something was said");

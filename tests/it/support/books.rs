@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::process::temporary_directory;
@@ -13,7 +13,7 @@ use super::relay::Home;
 #[derive(Debug)]
 pub(crate) struct Books {
     copy: Connection,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 impl Books {
@@ -29,7 +29,18 @@ impl Books {
         let copy = Connection::open(directory.path().join("relay.sqlite"));
         Self {
             copy: copy.expect("a database can be opened"),
-            _directory: directory,
+            _directory: Some(directory),
+        }
+    }
+
+    /// Reads the database of a home while its relay runs: what is in there is committed.
+    pub(crate) fn of_running(home: &Home) -> Self {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let path = home.path("database").join("relay.sqlite");
+        let open = Connection::open_with_flags(path, flags);
+        Self {
+            copy: open.expect("the relay has a database"),
+            _directory: None,
         }
     }
 
