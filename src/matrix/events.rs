@@ -51,6 +51,13 @@ impl Envelope {
         })
     }
 
+    /// Returns what the homeserver's clock showed when it told of this event, if it says how old the event is.
+    pub(super) fn told_at(&self) -> Option<Timestamp> {
+        let unsigned = self.json.get("unsigned")?;
+        let age = unsigned.get("age").and_then(Value::as_i64)?;
+        Some(Timestamp(self.sent_at.0.saturating_add(age)))
+    }
+
     /// Returns the user's membership before and after, if this event changes the membership of `user`.
     pub(super) fn membership_of(&self, user: &str) -> Option<(String, String)> {
         if self.kind != "m.room.member" || self.state_key.as_deref() != Some(user) {

@@ -7,6 +7,7 @@ use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
+use tracing::warn;
 
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
@@ -19,6 +20,7 @@ pub(super) struct Reader<'a> {
     own: OwnedUserId,
     news: News,
     late: Late,
+    server: ServerClock,
 }
 
 /// Where what was said before the start is history.
@@ -71,6 +73,40 @@ impl News {
     }
 }
 
+/// How the homeserver's clock goes beside ours. A small computer without a battery can be hours off, and what was written
+/// just now must be neither history nor too old by that.
+#[derive(Debug, Default)]
+struct ServerClock {
+    /// Milliseconds by which ours is ahead.
+    ours_ahead: i64,
+}
+
+impl ServerClock {
+    /// What is within that is the way of the answer, and of no consequence.
+    const SLACK: i64 = 30_000;
+
+    /// Compares what the server's clock showed with ours, at the same time.
+    fn learn(&mut self, server: Option<Timestamp>, ours: Timestamp) {
+        let Some(server) = server else {
+            return;
+        };
+        let ahead = ours.0.saturating_sub(server.0);
+        let is_off = ahead.saturating_abs() > Self::SLACK;
+        if is_off && ahead.abs_diff(self.ours_ahead) > Self::SLACK.unsigned_abs() {
+            warn!(
+                ours_ahead_seconds = ahead / 1000,
+                "this computer's clock and the homeserver's differ: ages are told by their difference"
+            );
+        }
+        self.ours_ahead = if is_off { ahead } else { 0 };
+    }
+
+    /// Returns when that was by our clock.
+    fn by_ours(&self, server: Timestamp) -> Timestamp {
+        Timestamp(server.0.saturating_add(self.ours_ahead))
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(
         rooms: &'a Rooms,
@@ -83,6 +119,7 @@ impl<'a> Reader<'a> {
             own,
             news,
             late: Late::new(kept),
+            server: ServerClock::default(),
         }
     }
 
@@ -100,6 +137,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Takes note of the server's clock, from an answer that has come just now. Only events of ours tell it: what others
+    /// send bears the time of their own servers, or one that a bridge has chosen.
+    pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
+        let envelopes = events.iter().rev();
+        let server = envelopes
+            .filter_map(|event| Envelope::read(event.raw().json().get()))
+            .find(|event| event.sender == self.own)
+            .and_then(|event| event.told_at());
+        self.server.learn(server, Timestamp::now());
+    }
+
     /// Turns events of a room into ours; what was before the join is left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
         let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
@@ -113,9 +161,10 @@ impl<'a> Reader<'a> {
                 TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
             };
             let event = opened.as_ref().unwrap_or(event);
-            let Some(envelope) = Envelope::read(event.raw().json().get()) else {
+            let Some(mut envelope) = Envelope::read(event.raw().json().get()) else {
                 continue;
             };
+            envelope.sent_at = self.server.by_ours(envelope.sent_at);
             if let Some((_, after)) = envelope.membership_of(self.own.as_str()) {
                 joined = after == "join";
                 continue;
@@ -237,4 +286,32 @@ async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<Timel
 fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
     let content = event.get_field::<serde_json::Value>("content").ok()??;
     Some(content.get("session_id")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
+        let (ours, hours) = (Timestamp(1_767_225_600_000), 5 * 3_600_000);
+        for ahead in [hours, -hours, 40_000, -40_000] {
+            let mut clock = ServerClock::default();
+            let server = Timestamp(ours.0 - ahead);
+            clock.learn(Some(server), ours);
+            assert_eq!(clock.by_ours(server), ours);
+            // An answer without an age says nothing.
+            clock.learn(None, ours);
+            assert_eq!(clock.by_ours(server), ours);
+            clock.learn(Some(ours), ours);
+            assert_eq!(clock.by_ours(ours), ours);
+        }
+        let mut clock = ServerClock::default();
+        clock.learn(Some(Timestamp(ours.0 - 2_000)), ours);
+        assert_eq!(clock.by_ours(ours), ours);
+        for absurd in [Timestamp(i64::MIN), Timestamp(i64::MAX)] {
+            clock.learn(Some(absurd), ours);
+            clock.by_ours(absurd);
+        }
+    }
 }

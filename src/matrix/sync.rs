@@ -264,6 +264,9 @@ impl<'a> Sync<'a> {
         keys: &mut Keys,
     ) -> Result<(), MatrixError> {
         let next = response.next_batch;
+        for update in response.rooms.joined.values() {
+            self.reader.note_clock(&update.timeline.events);
+        }
         let mut events = Vec::new();
         // Keys that came with the answer open what is older than its events, which may take that away: one batch.
         while let Some(Some(keys)) = keys.next().now_or_never() {
@@ -349,6 +352,7 @@ impl<'a> Sync<'a> {
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
         let mut pages = CatchUp::new(room.clone(), &position, to);
         while let Some(mut page) = pages.next().await? {
+            self.reader.note_clock(&page);
             let overlap = page
                 .iter()
                 .position(|event| event.event_id().is_some_and(|id| shown.contains(&id)));
