@@ -10,6 +10,7 @@ mod air;
 #[cfg(test)]
 mod captures;
 mod condition;
+mod connection;
 mod driver;
 mod fault;
 mod handshake;
@@ -25,11 +26,14 @@ mod packets;
 pub mod pipe;
 mod queues;
 pub mod recording;
+mod refusing;
 mod replay;
 mod report;
 mod sending;
+mod settling;
 mod side;
 mod tcp;
+mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};

@@ -1,0 +1,65 @@
+//! What the radio knows of itself and tells unasked: its clock, its telemetry and its statistics.
+
+use std::time::{Duration, Instant};
+
+use crate::radio::proto::PortNum;
+
+use super::machine::Machine;
+use super::packets;
+
+/// How often the radio tells its own telemetry, and its statistics.
+pub(super) const TELEMETRY_EVERY: Duration = Duration::from_mins(1);
+const STATISTICS_EVERY: Duration = Duration::from_mins(15);
+
+impl Machine {
+    /// Sets the radio's clock.
+    pub(super) fn set_clock(&mut self, unix_seconds: u32, now: Instant) {
+        self.clock = Some((unix_seconds, now));
+    }
+
+    /// Returns the radio's time in Unix seconds; 0 as long as nobody has set it.
+    pub(super) fn radio_time(&self, now: Instant) -> u32 {
+        self.clock.map_or(0, |(set_to, at)| {
+            set_to.saturating_add(seconds(now.saturating_duration_since(at)))
+        })
+    }
+
+    /// Returns how long the radio runs.
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
+    pub(super) fn tell_telemetry(&mut self, now: Instant) {
+        let time = self.radio_time(now);
+        let uptime = seconds(self.uptime(now));
+        let channel_use = self.faults.channel_use;
+        let nodes = self.mesh.nodes.len() + 1;
+        if now >= self.statistics_at {
+            self.statistics_at = now + STATISTICS_EVERY;
+            self.tell_own(packets::local_stats(time, uptime, channel_use, nodes), now);
+        }
+        if now >= self.telemetry_at {
+            self.telemetry_at = now + TELEMETRY_EVERY;
+            self.tell_metrics(now);
+        }
+    }
+
+    /// Tells the client how busy the air is, among other things.
+    pub(super) fn tell_metrics(&mut self, now: Instant) {
+        let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
+        let metrics = packets::device_metrics(time, uptime, self.faults.channel_use);
+        self.tell_own(metrics, now);
+    }
+
+    pub(super) fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
+        if !self.faults.no_telemetry {
+            let own = self.mesh.own.num;
+            let packet = packets::own_broadcast(own, PortNum::TelemetryApp, telemetry);
+            self.push_packet(packet, now);
+        }
+    }
+}
+
+fn seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
