@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::simulator::recording::{self, Recorder};
-use crate::simulator::{Command, Controls, Machine, Mesh, Replay, Report, TcpPort, drive};
+use crate::simulator::{
+    Command, Controls, Firmware, Machine, Mesh, Replay, Report, Script, TcpPort, drive,
+};
 
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -21,7 +23,7 @@ const QUEUE: usize = 256;
 
 /// Serves a simulated radio.
 ///
-/// It behaves like a radio with firmware 2.7 on TCP. Each line on standard input is a text from the first node, or a JSON
+/// It behaves like a radio with firmware 2.7 or 2.8 on TCP. Each line on standard input is a text from the first node, or a JSON
 /// object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
 /// object.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,19 @@ pub struct SimulateArgs {
     /// Decides numbers, names and delays: the same seed gives the same mesh
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// Which firmware the radio has, 2.7 or 2.8
+    #[arg(long, value_name = "VERSION", default_value_t = Firmware::default(), conflicts_with = "replay")]
+    firmware: Firmware,
+
+    /// Plays a script beside standard input
+    ///
+    /// One line a step: what standard input takes (a text, or a JSON object of what a node says or what goes wrong). An
+    /// object may also say when: "after" is a time since the step before ("500ms", "2s", "10m"), and "when" is what the
+    /// step waits for before: "connected", "configured", "closed" or "transmitted". Empty lines and those that begin with
+    /// # are skipped. The same script and seed give the same events.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
 
     /// Writes what crosses the link to a file
     #[arg(long, value_name = "FILE")]
@@ -65,6 +80,10 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         Some(path) => Some(recording::read(path)?),
         None => None,
     };
+    let script = match &args.script {
+        Some(path) => read_script(path)?,
+        None => Script::default(),
+    };
     let port = TcpPort::listen(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -79,6 +98,7 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         reports: report_sender,
         stop: stop.clone(),
         recorder,
+        script,
         seed: args.seed,
     };
     let serve = async {
@@ -86,7 +106,8 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
             drive(port, Replay::new(moments, now), controls).await
         } else {
             let mesh = Mesh::new(args.seed, args.nodes);
-            drive(port, Machine::new(mesh, args.seed, now), controls).await
+            let machine = Machine::new(mesh, args.seed, now).with_firmware(args.firmware);
+            drive(port, machine, controls).await
         }
     };
     tokio::select! {
@@ -95,6 +116,13 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         result = ended_by_signal() => result?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_script(path: &Path) -> anyhow::Result<Script> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the script `{}`", path.display()))?;
+    text.parse()
+        .with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
 
 /// Reads standard input on a thread of its own, which nobody waits for: a blocked read must not keep the program.

@@ -13,10 +13,18 @@ use super::handshake;
 use super::machine::Machine;
 use super::packets;
 
+/// Older firmware says of a packet that it kept for itself that its memory can be released.
+const SHOULD_RELEASE: i32 = 35;
+
 impl Machine {
     /// Takes a packet that the client sent to the radio's own node.
     pub(super) fn deliver_locally(&mut self, packet: &MeshPacket, data: &Data, now: Instant) {
-        self.push_status(0, packet.id);
+        let res = if self.faults.should_release {
+            SHOULD_RELEASE
+        } else {
+            0
+        };
+        self.push_status(res, packet.id);
         let own = self.mesh.own.num;
         if packet.want_ack {
             let acknowledgement = MeshPacket {
@@ -72,7 +80,7 @@ impl Machine {
                 channel.map(Admin::GetChannelResponse)
             }
             Admin::GetDeviceMetadataRequest(_) => Some(Admin::GetDeviceMetadataResponse(
-                handshake::device_metadata(),
+                handshake::device_metadata(self.state.firmware),
             )),
             _ => None,
         }

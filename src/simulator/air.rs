@@ -48,6 +48,11 @@ pub(super) struct Flight {
 pub(super) enum AirEvent {
     /// The queue, which was full, has room again.
     Room,
+    /// The transmission of a packet begins; told only if that is wanted.
+    Begun {
+        /// The packet's id.
+        id: u32,
+    },
     /// Something became of a packet.
     Outcome {
         /// The packet's id.
@@ -67,6 +72,7 @@ pub(super) struct Air {
     counter: u64,
     transmitting: bool,
     was_full: bool,
+    tells_begin: bool,
     random: StdRng,
 }
 
@@ -90,8 +96,14 @@ impl Air {
             counter: 0,
             transmitting: false,
             was_full: false,
+            tells_begin: false,
             random: StdRng::seed_from_u64(seed),
         }
+    }
+
+    /// Has the beginning of each transmission told, or not.
+    pub(super) fn tell_begin(&mut self, on: bool) {
+        self.tells_begin = on;
     }
 
     /// Returns how many packets the queue still takes.
@@ -165,6 +177,9 @@ impl Air {
         };
         if std::mem::take(&mut self.was_full) {
             events.push(AirEvent::Room);
+        }
+        if self.tells_begin {
+            events.push(AirEvent::Begun { id: flight.id });
         }
         self.schedule(at + air_time(flight.size), Step::End(flight));
     }
@@ -345,7 +360,7 @@ mod tests {
                     outcome: Outcome::Sent,
                     ..
                 } => Some(*id),
-                AirEvent::Outcome { .. } | AirEvent::Room => None,
+                AirEvent::Outcome { .. } | AirEvent::Room | AirEvent::Begun { .. } => None,
             })
             .collect();
         assert_eq!(sent, (0..16).collect::<Vec<u32>>());

@@ -155,6 +155,7 @@ fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
             machine,
             now,
             closed: false,
+            newer: Vec::new(),
         };
         let complete = expected.iter().position(is_complete).unwrap();
         let first_after_start =

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::fault::{DirectAnswer, Fault};
+use super::fault::{BroadcastAnswer, DirectAnswer, Fault};
 use super::machine::Machine;
+use super::packets;
 
 /// What is wrong with the radio now.
 #[derive(Debug, Default)]
@@ -18,6 +19,19 @@ pub(super) struct Condition {
     pub(super) slow_config: Duration,
     pub(super) never_complete: bool,
     pub(super) cached: bool,
+    pub(super) hang_up: Option<usize>,
+    pub(super) endless_config: bool,
+    pub(super) stale_complete: Option<u32>,
+    pub(super) lost_frames: Option<(usize, usize)>,
+    pub(super) store_forward: bool,
+    pub(super) other_transport: bool,
+    pub(super) chatter: bool,
+    pub(super) simulated_radio: bool,
+    pub(super) patient: bool,
+    pub(super) mqtt_echo: bool,
+    pub(super) empty_acks: bool,
+    pub(super) should_release: bool,
+    pub(super) broadcast_answer: BroadcastAnswer,
     pub(super) unnoticed_close: bool,
     pub(super) slow_reads: bool,
     pub(super) no_telemetry: bool,
@@ -66,6 +80,40 @@ impl Machine {
             Fault::SlowConfig { ms } => self.faults.slow_config = Duration::from_millis(*ms),
             Fault::NeverComplete { on } => self.faults.never_complete = *on,
             Fault::Cached { on } => self.faults.cached = *on,
+            Fault::HangUp { after } => self.faults.hang_up = Some(*after),
+            Fault::EndlessConfig { on } => self.faults.endless_config = *on,
+            Fault::StaleComplete { nonce } => self.faults.stale_complete = Some(*nonce),
+            Fault::LostFrames { from, count } => self.faults.lost_frames = Some((*from, *count)),
+            Fault::Locked { on } => self.lock(*on),
+            Fault::StoreForwardServer { on } => self.faults.store_forward = *on,
+            Fault::OtherTransport { on } => self.faults.other_transport = *on,
+            Fault::Chatter { on } => self.faults.chatter = *on,
+            Fault::LogRecord { text } => self.push_log_record(text, now),
+            Fault::SimulatedRadio { on } => {
+                self.faults.simulated_radio = *on;
+                self.air.tell_begin(*on);
+            }
+            Fault::Patient { on } => self.faults.patient = *on,
+            Fault::MqttEcho { on } => self.faults.mqtt_echo = *on,
+            Fault::EmptyAcks { on } => self.faults.empty_acks = *on,
+            Fault::ShouldRelease { on } => self.faults.should_release = *on,
+            Fault::BroadcastAnswer { answer } => self.faults.broadcast_answer = *answer,
+            Fault::Answer {
+                request_id,
+                from,
+                error,
+            } => {
+                let own = self.mesh.own.num;
+                let answer = match from.filter(|from| *from != own) {
+                    Some(from) => packets::answer_of(from, own, *request_id, *error, 5.0),
+                    None => packets::own_routing(own, 0, *request_id, *error),
+                };
+                self.push_packet(answer, now);
+            }
+            Fault::Preset { number } => self.state.preset = *number,
+            Fault::SwapChannels { first, second } => {
+                return self.mesh.swap_channels(*first, *second);
+            }
             Fault::UnnoticedClose { on } => self.faults.unnoticed_close = *on,
             Fault::SlowReads { on } => self.faults.slow_reads = *on,
             Fault::Queue { capacity } => self.queues.set_capacity(*capacity),
@@ -86,6 +134,7 @@ impl Machine {
                 self.tell_metrics(now);
             }
             Fault::Reboot { .. } => self.reboot(now),
+            Fault::Rebooted {} => self.reboot_on_the_same_connection(now),
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
             Fault::HalfOpen {}
             | Fault::Stall { .. }
@@ -93,8 +142,7 @@ impl Machine {
             | Fault::Log { .. }
             | Fault::Frame { .. }
             | Fault::Split { .. }
-            | Fault::Join { .. }
-            | Fault::Rebooted {} => {}
+            | Fault::Join { .. } => {}
         }
         Ok(())
     }

@@ -4,8 +4,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::radio::proto::from_radio::PayloadVariant as ToClient;
+use crate::radio::proto::{
+    MeshPacket, PortNum, from_radio::PayloadVariant as ToClient,
+    mesh_packet::PayloadVariant as Body,
+};
 
+use super::firmware::Firmware;
+use super::frame::Frame;
 use super::handshake;
 use super::limits::Limits;
 use super::machine::Machine;
@@ -19,6 +24,16 @@ pub(super) const IDLE: Duration = Duration::from_mins(15);
 /// So long a radio takes to close the connection of a client that says goodbye.
 pub(super) const HANG_UP: Duration = Duration::from_millis(20);
 
+/// Between the frames of a configuration that does not end.
+const ENDLESS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Texts that a store-and-forward server keeps.
+const HISTORY: usize = 1000;
+
+/// `LockdownStatus.state`.
+const LOCKED: i32 = 2;
+const UNLOCKED: i32 = 3;
+
 /// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -26,6 +41,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) heartbeat: bool,
     pub(super) heard_at: Instant,
+    /// How the lock stands, if that is still to be told.
+    pub(super) lockdown: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -34,7 +51,7 @@ pub(super) enum Phase {
     Silent,
     /// The configuration is on its way.
     Configuring {
-        frames: VecDeque<ToClient>,
+        frames: VecDeque<Frame>,
         next_at: Instant,
     },
     /// The configuration is told.
@@ -46,6 +63,14 @@ impl Machine {
         let mut frames = handshake::series(&self.mesh, self.state, nonce);
         if self.faults.never_complete {
             frames.pop_back();
+        }
+        if let Some((from, count)) = self.faults.lost_frames.take() {
+            let from = from.min(frames.len());
+            let end = from.saturating_add(count).min(frames.len());
+            frames.drain(from..end);
+        }
+        if let Some(nonce) = self.faults.stale_complete.take() {
+            frames.push_front(Frame::Known(ToClient::ConfigCompleteId(nonce)));
         }
         let next_at = now + self.faults.slow_config;
         if let Some(session) = &mut self.session {
@@ -62,8 +87,58 @@ impl Machine {
         self.closes_at = Some(at);
     }
 
+    /// Locks the radio, or unlocks it for its client of now.
+    pub(super) fn lock(&mut self, on: bool) {
+        self.state.locked = on;
+        if let Some(session) = &mut self.session {
+            session.lockdown = Some(if on { LOCKED } else { UNLOCKED });
+        }
+    }
+
+    /// Keeps a text, if the radio is a store-and-forward server.
+    pub(super) fn remember_for_later(&mut self, packet: &MeshPacket, now: Instant) {
+        if !self.faults.store_forward || !is_text(packet) {
+            return;
+        }
+        if self.history.len() >= HISTORY {
+            self.history.pop_front();
+        }
+        let mut kept = packet.clone();
+        if kept.rx_time == 0 {
+            kept.rx_time = self.radio_time(now);
+        }
+        self.history.push_back(kept);
+    }
+
+    /// Returns whether a text comes to the client from the server's history, and does not wait by itself.
+    pub(super) fn is_told_from_history(&self, packet: &MeshPacket) -> bool {
+        let live = self
+            .session
+            .as_ref()
+            .is_some_and(|session| matches!(session.phase, Phase::Live));
+        self.faults.store_forward && !live && is_text(packet)
+    }
+
     pub(super) fn reboot(&mut self, now: Instant) {
         self.close(now);
+        self.restart(now);
+    }
+
+    /// The client keeps its connection, and has to ask for everything again.
+    pub(super) fn reboot_on_the_same_connection(&mut self, now: Instant) {
+        self.late_frames.clear();
+        if let Some(session) = &mut self.session {
+            session.limits = Limits::default();
+            session.phase = Phase::Silent;
+            session.heartbeat = false;
+            session.lockdown = None;
+        }
+        self.restart(now);
+    }
+
+    fn restart(&mut self, now: Instant) {
+        self.again.clear();
+        self.history.clear();
         self.queues.clear();
         self.air.clear();
         self.flights.clear();
@@ -76,7 +151,12 @@ impl Machine {
         self.push_status(0, 0);
     }
 
-    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<ToClient> {
+    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Frame> {
+        if self.faults.hang_up == Some(0) {
+            self.faults.hang_up = None;
+            self.close(now);
+            return None;
+        }
         let pause = self.faults.slow_config;
         let session = self.session.as_mut()?;
         let Phase::Configuring { frames, next_at } = &mut session.phase else {
@@ -86,16 +166,39 @@ impl Machine {
             return None;
         }
         *next_at = now + pause;
+        if self.faults.endless_config && frames.len() == 1 {
+            *next_at = now + pause.max(ENDLESS_PAUSE);
+            let info = handshake::node_info(&self.mesh.own, self.state.firmware);
+            return Some(Frame::Known(ToClient::NodeInfo(info)));
+        }
         let frame = frames.pop_front()?;
-        if let ToClient::ConfigCompleteId(_) = frame {
+        if let Some(left) = &mut self.faults.hang_up {
+            *left = left.saturating_sub(1);
+        }
+        // One that is stale is not the last.
+        let is_last =
+            frames.is_empty() && matches!(frame, Frame::Known(ToClient::ConfigCompleteId(_)));
+        if is_last {
             session.phase = Phase::Live;
+            if self.state.locked {
+                session.lockdown = Some(LOCKED);
+            }
             self.report(Report::Client(Connection::Configured));
-            if self.faults.cached {
-                for packet in packets::cached(&self.mesh) {
-                    self.push_packet(packet, now);
-                }
+            self.again = self.history.clone();
+            if self.faults.cached || self.state.firmware == Firmware::V2_8 {
+                self.again.extend(packets::cached(&self.mesh));
             }
         }
         Some(frame)
     }
 }
+
+fn is_text(packet: &MeshPacket) -> bool {
+    match &packet.payload_variant {
+        Some(Body::Decoded(data)) => data.portnum == i32::from(PortNum::TextMessageApp),
+        Some(Body::Encrypted(_)) | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::input::Command;
 use super::recording::{Recorder, What};
 use super::report::Report;
+use super::script::Script;
 use super::side::Side;
 use super::wire::Wire;
 
@@ -43,6 +44,11 @@ pub trait Port: Send {
     /// # Errors
     /// It cannot be opened again.
     fn set_shut(&mut self, shut: bool) -> io::Result<()>;
+
+    /// Ends a connection by a reset, where that can be told from an end.
+    fn reset(stream: Self::Stream) {
+        drop(stream);
+    }
 }
 
 /// What a driver needs beside the radio's side.
@@ -58,6 +64,8 @@ pub struct Controls {
     pub recorder: Option<Recorder>,
     /// Decides the noise.
     pub seed: u64,
+    /// What happens by itself.
+    pub script: Script,
 }
 
 /// Serves clients, one at a time, until it is stopped.
@@ -66,8 +74,12 @@ pub struct Controls {
 /// The port fails.
 pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io::Result<()> {
     let wire = Wire::new(controls.seed);
+    let mut script = controls.script;
+    script.start(now());
     let driver = Driver {
         side,
+        script_runs: !script.is_over(),
+        script,
         wire,
         client: None,
         writing: BytesMut::new(),
@@ -87,6 +99,8 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
 struct Driver<P: Port, S> {
     port: P,
     side: S,
+    script: Script,
+    script_runs: bool,
     wire: Wire,
     client: Option<Client<P::Stream>>,
     /// The rest of the piece that is being written.
@@ -162,6 +176,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             self.port.set_shut(false)?;
         }
         self.wire.release(now);
+        self.follow_script(now)?;
         if self.client.is_some() && self.closing_at.is_none() {
             self.take_frames(now);
         }
@@ -182,10 +197,34 @@ impl<P: Port, S: Side> Driver<P, S> {
         {
             self.drop_client(now);
         }
-        while let Some(report) = self.side.next_report() {
-            self.tell(report);
+        self.take_reports(now);
+        Ok(())
+    }
+
+    /// Carries out the steps of the script that are due.
+    fn follow_script(&mut self, now: Instant) -> io::Result<()> {
+        if !self.script_runs {
+            return Ok(());
+        }
+        self.take_reports(now);
+        while let Some(command) = self.script.next(now) {
+            if let Some(command) = command {
+                self.obey(&command, now)?;
+            }
+            self.take_reports(now);
+        }
+        if self.script.is_over() {
+            self.script_runs = false;
+            self.tell(Report::ScriptEnded);
         }
         Ok(())
+    }
+
+    fn take_reports(&mut self, now: Instant) {
+        while let Some(report) = self.side.next_report() {
+            self.script.on_report(&report, now);
+            self.tell(report);
+        }
     }
 
     fn take_frames(&mut self, now: Instant) {
@@ -206,6 +245,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     fn deadline(&self) -> Option<Instant> {
         let times = [
             self.side.deadline(),
+            self.script.deadline(),
             self.wire.deadline(),
             self.closing_at,
             self.away_until,
@@ -285,7 +325,15 @@ impl<P: Port, S: Side> Driver<P, S> {
             _ if self.client.is_none() => {}
             Fault::HalfOpen {} => self.half_open = true,
             Fault::Stall { on } => self.stalled = *on,
-            Fault::Close { mid_frame: true } => self.wire.half_frame(now),
+            Fault::Close { reset: true, .. } => {
+                if let Some(client) = self.client.take() {
+                    P::reset(client.reader.unsplit(client.writer));
+                    self.drop_client(now);
+                }
+            }
+            Fault::Close {
+                mid_frame: true, ..
+            } => self.wire.half_frame(now),
             Fault::Garbage {
                 hex: Some(bytes), ..
             } => self.wire.raw(bytes, now),

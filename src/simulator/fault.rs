@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::input::bytes;
+use crate::model::NodeNum;
+
+use super::input::{bytes, node};
 
 /// Something that goes wrong, or right again. `on` is true where it is not given.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +23,14 @@ pub enum Fault {
         /// In the middle of a frame.
         #[serde(default)]
         mid_frame: bool,
+        /// By a reset instead of an end.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// The radio closes the connection in the middle of the next configuration.
+    HangUp {
+        /// After so many frames of it.
+        after: usize,
     },
     /// The radio closes the connection and takes no other for that long.
     Away {
@@ -135,6 +145,114 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
     },
+    /// The nodes of the configuration never end.
+    EndlessConfig {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// The next configuration begins with the closing frame of an older one.
+    StaleComplete {
+        /// The older one's number.
+        nonce: u32,
+    },
+    /// So many frames of the next configuration are lost, from that place on.
+    LostFrames {
+        /// The place, from 0.
+        from: usize,
+        /// So many.
+        #[serde(default = "one_frame")]
+        count: usize,
+    },
+    /// The radio is locked, as hardened firmware 2.8 can be: a blank configuration, and no packets.
+    Locked {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// A store-and-forward server: after each handshake the radio tells all texts since its start again.
+    StoreForwardServer {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// A client on another link of the radio takes every second packet.
+    OtherTransport {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Before each frame comes one of the radio's log, or a notification.
+    Chatter {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// A frame of the radio's log.
+    LogRecord {
+        /// What it says.
+        text: String,
+    },
+    /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
+    /// for each transmission.
+    SimulatedRadio {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Clients that say nothing are kept, as by firmware before 2.7.22.
+    Patient {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// What is repeated of a broadcast comes by MQTT.
+    MqttEcho {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Acknowledgements are empty instead of spelling out that there is no error.
+    EmptyAcks {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// Packets for the radio itself get the queue status 35.
+    ShouldRelease {
+        /// Whether.
+        #[serde(default = "yes")]
+        on: bool,
+    },
+    /// How broadcasts are acknowledged.
+    BroadcastAnswer {
+        /// How.
+        answer: BroadcastAnswer,
+    },
+    /// An acknowledgement, or a refusal, of any packet.
+    Answer {
+        /// The packet.
+        request_id: u32,
+        /// Who answers; absent: the radio itself.
+        #[serde(default, deserialize_with = "node")]
+        from: Option<NodeNum>,
+        /// The `Routing.Error`; 0: none.
+        #[serde(default)]
+        error: u32,
+    },
+    /// The modem preset, as in the radio's configuration; seen at the next handshake.
+    Preset {
+        /// Its number; absent: none is used.
+        #[serde(default)]
+        number: Option<i32>,
+    },
+    /// Two channels change places; seen at the next handshake.
+    SwapChannels {
+        /// One of them.
+        first: u32,
+        /// The other.
+        second: u32,
+    },
     /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
     /// and status, as ordinary packets with their old ids and times.
     Cached {
@@ -199,6 +317,21 @@ pub enum Fault {
     },
 }
 
+/// How a broadcast is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BroadcastAnswer {
+    /// By the first repeat.
+    #[default]
+    Usual,
+    /// Twice.
+    Twice,
+    /// Given up, and acknowledged after all.
+    Late,
+    /// Given up.
+    Never,
+}
+
 /// How a node answers a direct message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -225,6 +358,10 @@ fn yes() -> bool {
 }
 
 fn one() -> u32 {
+    1
+}
+
+fn one_frame() -> usize {
     1
 }
 

@@ -3,9 +3,12 @@
 
 use std::collections::VecDeque;
 
-use crate::radio::proto::{self, config, from_radio::PayloadVariant, module_config};
+use crate::radio::proto::{self, config, from_radio::PayloadVariant, module_config, wire};
 
+use super::firmware::Firmware;
+use super::frame::Frame;
 use super::mesh::{Mesh, SimulatedNode};
+use super::packets;
 
 /// Asks for everything but the other nodes.
 pub(super) const CONFIG_ONLY: u32 = 69420;
@@ -14,7 +17,7 @@ pub(super) const CONFIG_ONLY: u32 = 69420;
 pub(super) const NODES_ONLY: u32 = 69421;
 
 /// The radio's settings that a client sees in the handshake and that faults can change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct RadioState {
     /// How often the radio has started.
     pub reboot_count: u32,
@@ -22,11 +25,17 @@ pub(super) struct RadioState {
     pub region_set: bool,
     /// Transmission is switched on.
     pub transmit_enabled: bool,
+    /// What runs on the radio.
+    pub firmware: Firmware,
+    /// The radio tells its client nothing.
+    pub locked: bool,
+    /// The modem preset's number; none if it is set up by hand.
+    pub preset: Option<i32>,
 }
 
 /// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
-pub(super) fn series(mesh: &Mesh, state: RadioState, nonce: u32) -> VecDeque<PayloadVariant> {
-    let mut frames = VecDeque::new();
+pub(super) fn series(mesh: &Mesh, state: RadioState, nonce: u32) -> VecDeque<Frame> {
+    let mut frames = Series::default();
     if nonce != NODES_ONLY {
         frames.push_back(my_info(mesh, state));
         frames.push_back(PayloadVariant::DeviceuiConfig(proto::DeviceUiConfig {
@@ -37,32 +46,56 @@ pub(super) fn series(mesh: &Mesh, state: RadioState, nonce: u32) -> VecDeque<Pay
     }
     frames.push_back(PayloadVariant::NodeInfo(proto::NodeInfo {
         is_favorite: true,
-        ..node_info(&mesh.own)
+        ..node_info(&mesh.own, state.firmware)
     }));
     if nonce != NODES_ONLY {
-        frames.push_back(metadata());
-        frames.extend(mesh.channels.iter().cloned().map(PayloadVariant::Channel));
+        frames.push_back(metadata(state));
+        if state.firmware == Firmware::V2_8 {
+            frames.push_newer(region_presets());
+        }
+        frames.extend(channels(mesh, state).map(PayloadVariant::Channel));
         frames.extend(configs(mesh, state));
-        frames.extend(module_configs());
+        frames.extend(module_configs(state.firmware));
+        if state.firmware == Firmware::V2_8 {
+            frames.push_newer(mesh_beacon());
+        }
     }
     if nonce != CONFIG_ONLY {
         frames.extend(
             mesh.nodes
                 .iter()
-                .map(|node| PayloadVariant::NodeInfo(node_info(node))),
+                .map(|node| PayloadVariant::NodeInfo(node_info(node, state.firmware))),
         );
     }
     if nonce != NODES_ONLY {
         frames.extend(files());
     }
     frames.push_back(PayloadVariant::ConfigCompleteId(nonce));
-    frames
+    frames.0
+}
+
+/// The frames so far.
+#[derive(Default)]
+struct Series(VecDeque<Frame>);
+
+impl Series {
+    fn push_back(&mut self, variant: PayloadVariant) {
+        self.0.push_back(Frame::Known(variant));
+    }
+
+    fn push_newer(&mut self, newer: wire::NewerFromRadio) {
+        self.0.push_back(Frame::Newer(newer));
+    }
+
+    fn extend(&mut self, variants: impl IntoIterator<Item = PayloadVariant>) {
+        self.0.extend(variants.into_iter().map(Frame::Known));
+    }
 }
 
 /// Returns what the radio says of itself when it is asked for its metadata.
-pub(super) fn device_metadata() -> proto::DeviceMetadata {
+pub(super) fn device_metadata(firmware: Firmware) -> proto::DeviceMetadata {
     proto::DeviceMetadata {
-        firmware_version: "2.7.26.54e0d8d".to_owned(),
+        firmware_version: firmware.version().to_owned(),
         device_state_version: 24,
         has_wifi: true,
         position_flags: 811,
@@ -84,12 +117,71 @@ fn my_info(mesh: &Mesh, state: RadioState) -> PayloadVariant {
     })
 }
 
-fn metadata() -> PayloadVariant {
-    PayloadVariant::Metadata(device_metadata())
+fn metadata(state: RadioState) -> PayloadVariant {
+    PayloadVariant::Metadata(if state.locked {
+        proto::DeviceMetadata::default()
+    } else {
+        device_metadata(state.firmware)
+    })
 }
 
-fn node_info(node: &SimulatedNode) -> proto::NodeInfo {
+/// Of a locked radio only the slots are told.
+fn channels(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = proto::Channel> {
+    mesh.channels.iter().map(move |channel| {
+        if state.locked {
+            proto::Channel {
+                index: channel.index,
+                ..proto::Channel::default()
+            }
+        } else {
+            channel.clone()
+        }
+    })
+}
+
+/// Which presets are lawful where, for two regions.
+fn region_presets() -> wire::NewerFromRadio {
+    use config::lo_ra_config::RegionCode;
+    let region = |code: RegionCode, group| wire::RegionGroup {
+        region: i32::from(code).unsigned_abs(),
+        group,
+    };
+    let region_presets = wire::RegionPresets {
+        groups: vec![
+            wire::PresetGroup {
+                presets: vec![0, 1, 3, 4, 5, 6, 7, 8, 9],
+                default_preset: 0,
+            },
+            wire::PresetGroup {
+                presets: vec![0, 1, 3, 4, 5, 6, 7],
+                default_preset: 0,
+            },
+        ],
+        regions: vec![region(RegionCode::Us, 0), region(RegionCode::Eu868, 1)],
+    };
+    wire::NewerFromRadio {
+        region_presets: Some(region_presets),
+        ..wire::NewerFromRadio::default()
+    }
+}
+
+/// A module that older clients do not know.
+fn mesh_beacon() -> wire::NewerFromRadio {
+    let module_config = wire::NewerModuleConfig {
+        mesh_beacon: Some(wire::MeshBeaconConfig {}),
+    };
+    wire::NewerFromRadio {
+        module_config: Some(module_config),
+        ..wire::NewerFromRadio::default()
+    }
+}
+
+/// Firmware 2.8 tells position and telemetry as packets after the handshake instead.
+pub(super) fn node_info(node: &SimulatedNode, firmware: Firmware) -> proto::NodeInfo {
+    let known = firmware == Firmware::V2_7 && node.user.is_some();
     proto::NodeInfo {
+        position: known.then(|| packets::position(node.last_heard)),
+        device_metrics: known.then(|| packets::metrics(60, 5)),
         num: node.num.0,
         user: node.user.clone(),
         snr: node.snr,
@@ -136,8 +228,8 @@ fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVarian
             ..config::DisplayConfig::default()
         }),
         config::PayloadVariant::Lora(config::LoRaConfig {
-            use_preset: true,
-            modem_preset: i32::from(config::lo_ra_config::ModemPreset::LongFast),
+            use_preset: state.preset.is_some(),
+            modem_preset: state.preset.unwrap_or_default(),
             bandwidth: 250,
             spread_factor: 11,
             coding_rate: 5,
@@ -167,9 +259,10 @@ fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVarian
     })
 }
 
-/// The last three have no variant: the firmware sends them for modules that its schema of the day does not name.
-fn module_configs() -> impl Iterator<Item = PayloadVariant> {
+/// The last three have no variant before 2.8: the firmware sends them for modules that it does not have yet.
+fn module_configs(firmware: Firmware) -> impl Iterator<Item = PayloadVariant> {
     use module_config::PayloadVariant as Module;
+    let newer = |module: Module| (firmware == Firmware::V2_8).then_some(module);
     let variants = [
         Some(Module::Mqtt(module_config::MqttConfig {
             address: "mqtt.example.org".to_owned(),
@@ -217,9 +310,13 @@ fn module_configs() -> impl Iterator<Item = PayloadVariant> {
         Some(Module::Paxcounter(
             module_config::PaxcounterConfig::default(),
         )),
-        None,
-        None,
-        None,
+        newer(Module::Statusmessage(
+            module_config::StatusMessageConfig::default(),
+        )),
+        newer(Module::TrafficManagement(
+            module_config::TrafficManagementConfig::default(),
+        )),
+        newer(Module::Tak(module_config::TakConfig::default())),
     ];
     variants.into_iter().map(|payload_variant| {
         PayloadVariant::ModuleConfig(proto::ModuleConfig { payload_variant })
@@ -246,16 +343,25 @@ fn files() -> impl Iterator<Item = PayloadVariant> {
 mod tests {
     use super::*;
 
-    const STATE: RadioState = RadioState {
-        reboot_count: 1,
-        region_set: true,
-        transmit_enabled: true,
-    };
-
     fn kinds(nonce: u32) -> Vec<&'static str> {
-        series(&Mesh::new(1, 3), STATE, nonce)
-            .iter()
-            .map(|frame| match frame {
+        kinds_of(Firmware::V2_7, nonce)
+    }
+
+    fn state(firmware: Firmware) -> RadioState {
+        RadioState {
+            reboot_count: 1,
+            region_set: true,
+            transmit_enabled: true,
+            firmware,
+            locked: false,
+            preset: Some(0),
+        }
+    }
+
+    fn kinds_of(firmware: Firmware, nonce: u32) -> Vec<&'static str> {
+        let frames = series(&Mesh::new(1, 3), state(firmware), nonce);
+        let kinds = frames.iter().map(|frame| match frame {
+            Frame::Known(known) => match known {
                 PayloadVariant::MyInfo(_) => "my_info",
                 PayloadVariant::DeviceuiConfig(_) => "deviceui",
                 PayloadVariant::NodeInfo(_) => "node",
@@ -266,8 +372,64 @@ mod tests {
                 PayloadVariant::FileInfo(_) => "file",
                 PayloadVariant::ConfigCompleteId(_) => "complete",
                 _ => "other",
-            })
-            .collect()
+            },
+            Frame::Newer(newer) if newer.region_presets.is_some() => "region_presets",
+            Frame::Newer(newer) if newer.module_config.is_some() => "module",
+            Frame::Newer(_) => "other",
+        });
+        kinds.collect()
+    }
+
+    #[test]
+    fn firmware_2_8_adds_region_presets_and_a_module_and_tells_thin_nodes() {
+        let expected = shape(&[
+            ("my_info", 1),
+            ("deviceui", 1),
+            ("node", 1),
+            ("metadata", 1),
+            ("region_presets", 1),
+            ("channel", 8),
+            ("config", 10),
+            ("module", 17),
+            ("node", 3),
+            ("file", 5),
+            ("complete", 1),
+        ]);
+        assert_eq!(kinds_of(Firmware::V2_8, 7), expected);
+        for (firmware, thin) in [(Firmware::V2_7, false), (Firmware::V2_8, true)] {
+            for frame in series(&Mesh::new(1, 3), state(firmware), 7) {
+                match frame {
+                    Frame::Known(PayloadVariant::NodeInfo(node)) => {
+                        assert!(node.user.is_some());
+                        assert_eq!(node.position.is_none(), thin);
+                        assert_eq!(node.device_metrics.is_none(), thin);
+                    }
+                    Frame::Known(PayloadVariant::ModuleConfig(module)) if thin => {
+                        assert!(module.payload_variant.is_some());
+                    }
+                    Frame::Known(_) | Frame::Newer(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_locked_radio_tells_blank_channels_and_no_metadata() {
+        let locked = RadioState {
+            locked: true,
+            ..state(Firmware::V2_8)
+        };
+        for frame in series(&Mesh::new(1, 3), locked, 7) {
+            match frame {
+                Frame::Known(PayloadVariant::Channel(channel)) => {
+                    assert_eq!((channel.role, channel.settings), (0, None));
+                }
+                Frame::Known(PayloadVariant::Metadata(metadata)) => {
+                    assert_eq!(metadata, proto::DeviceMetadata::default());
+                }
+                Frame::Known(_) | Frame::Newer(_) => {}
+            }
+        }
     }
 
     fn shape(parts: &[(&'static str, usize)]) -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::radio::proto::{
     Data, FromRadio, Heartbeat, MeshPacket, Message, PortNum, QueueStatus, Routing, ToRadio,
     from_radio::PayloadVariant as ToClient, mesh_packet::PayloadVariant as Body, routing,
-    to_radio::PayloadVariant as FromClient,
+    to_radio::PayloadVariant as FromClient, wire,
 };
 
 use super::machine::Machine;
@@ -19,6 +19,8 @@ pub(super) struct Harness {
     pub(super) now: Instant,
     /// The machine has closed the connection.
     pub(super) closed: bool,
+    /// The frames of firmware 2.8 that came.
+    pub(super) newer: Vec<wire::NewerFromRadio>,
 }
 
 /// An answer to a packet.
@@ -52,6 +54,7 @@ impl Harness {
             machine,
             now,
             closed: false,
+            newer: Vec::new(),
         }
     }
 
@@ -95,12 +98,18 @@ impl Harness {
     /// Takes all frames that wait.
     pub(super) fn frames(&mut self) -> Vec<ToClient> {
         let (machine, now) = (&mut self.machine, self.now);
-        std::iter::from_fn(|| machine.next_frame(now))
-            .map(|frame| {
-                let message = FromRadio::decode(frame.as_slice()).expect("a frame decodes");
-                message.payload_variant.expect("a frame holds something")
-            })
-            .collect()
+        let mut known = Vec::new();
+        while let Some(frame) = machine.next_frame(now) {
+            let message = FromRadio::decode(frame.as_slice()).expect("a frame decodes");
+            match message.payload_variant {
+                Some(variant) => known.push(variant),
+                None => {
+                    let newer = wire::NewerFromRadio::decode(frame.as_slice());
+                    self.newer.push(newer.expect("a frame decodes"));
+                }
+            }
+        }
+        known
     }
 
     /// Lets time pass, step by step; returns what came.

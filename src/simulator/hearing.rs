@@ -10,6 +10,7 @@ use crate::radio::proto::{
 };
 
 use super::air::HOP_LIMIT;
+use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
 use super::mesh::late_key;
@@ -104,7 +105,11 @@ impl Machine {
             from: heard.from,
         });
         let to_us = heard.to == self.mesh.own.num;
-        if heard.to != NodeNum::BROADCAST && !to_us {
+        if heard.to != NodeNum::BROADCAST && !to_us && !say.overheard {
+            return;
+        }
+        if say.encrypted && self.state.firmware == Firmware::V2_8 {
+            // Carried on, but not shown to the client any more.
             return;
         }
         let (port, payload) = if say.stored {
@@ -117,7 +122,7 @@ impl Machine {
             payload,
             reply_id: say.reply_id.unwrap_or(0),
             emoji: say.emoji,
-            bitfield: Some(u32::from(say.ok_to_mqtt)),
+            bitfield: (!say.hopless).then_some(u32::from(say.ok_to_mqtt)),
             ..Data::default()
         };
         let mut packet = self.envelope(heard);
@@ -148,6 +153,7 @@ impl Machine {
             packet.pki_encrypted = true;
             packet.channel = 0;
         }
+        self.remember_for_later(&packet, now);
         self.push_heard(packet, id, now);
     }
 
@@ -182,11 +188,17 @@ impl Machine {
         } else {
             TransportMechanism::TransportLora
         };
+        let (hop_limit, hop_start) = if say.hopless {
+            (0, 0)
+        } else {
+            let left = HOP_LIMIT.saturating_sub(heard.hops);
+            (u32::from(left), u32::from(HOP_LIMIT.max(heard.hops)))
+        };
         MeshPacket {
             rx_snr: heard.snr,
             rx_rssi: say.rssi.unwrap_or(-60),
-            hop_limit: u32::from(HOP_LIMIT.saturating_sub(heard.hops)),
-            hop_start: u32::from(HOP_LIMIT.max(heard.hops)),
+            hop_limit,
+            hop_start,
             relay_node: heard.from.0 & 0xFF,
             transport_mechanism: i32::from(transport),
             via_mqtt: say.via_mqtt,
@@ -383,5 +395,59 @@ mod tests {
             packet.payload_variant,
             Some(PayloadVariant::Encrypted(_))
         ));
+    }
+
+    #[test]
+    fn replies_tapbacks_and_reactions_of_old_clients_keep_their_fields() {
+        let mut harness = Harness::live(3);
+        for (line, reply_id, emoji) in [
+            (r#"{"text": "yes", "reply_id": 7}"#, 7, 0),
+            (r#"{"text": "👍", "reply_id": 7, "emoji": true}"#, 7, 1),
+            (
+                r#"{"text": "👍", "reply_id": 4294967295, "emoji": 1}"#,
+                u32::MAX,
+                1,
+            ),
+            (
+                r#"{"text": "👍", "reply_id": 7, "emoji": 128077}"#,
+                7,
+                128_077,
+            ),
+        ] {
+            let frames = harness.hear(line);
+            let data = content(one(&frames));
+            assert_eq!((data.reply_id, data.emoji), (reply_id, emoji), "{line}");
+        }
+    }
+
+    #[test]
+    fn old_firmware_does_not_tell_its_hops() {
+        let mut harness = Harness::live(3);
+        let frames = harness.hear(r#"{"text": "x", "hops": 2, "hopless": true}"#);
+        let packet = one(&frames);
+        assert_eq!((packet.hop_limit, packet.hop_start), (0, 0));
+        assert_eq!(content(packet).bitfield, None);
+    }
+
+    #[test]
+    fn a_direct_message_for_another_node_can_be_overheard() {
+        let mut harness = Harness::live(3);
+        let other = harness.neighbour(1);
+        let line = format!(r#"{{"text": "psst", "to": {other}, "overheard": true}}"#);
+        let frames = harness.hear(&line);
+        assert_eq!(one(&frames).to, other);
+        assert!(!one(&frames).pki_encrypted);
+    }
+
+    #[test]
+    fn a_direct_message_that_a_server_tells_again_says_that_it_was_one() {
+        let mut harness = Harness::live(3);
+        let own = harness.own();
+        let line = format!(r#"{{"text": "old", "to": {own}, "id": 9, "stored": true}}"#);
+        let frames = harness.hear(&line);
+        let payload = content(one(&frames)).payload.as_slice();
+        let told = StoreAndForward::decode(payload).unwrap();
+        let direct = store_and_forward::RequestResponse::RouterTextDirect;
+        assert_eq!((one(&frames).id, told.rr), (9, i32::from(direct)));
     }
 }

@@ -67,6 +67,12 @@ pub struct Say {
     /// A store-and-forward server tells it again, to the radio alone.
     #[serde(default)]
     pub stored: bool,
+    /// It does not say how many hops it made, as old firmware does.
+    #[serde(default)]
+    pub hopless: bool,
+    /// The client sees it although it is for another node.
+    #[serde(default)]
+    pub overheard: bool,
     /// The radio has no key for it: the client gets it encrypted.
     #[serde(default)]
     pub encrypted: bool,
@@ -95,7 +101,8 @@ impl FromStr for Command {
     }
 }
 
-fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
+/// Reads a node's id, or its number.
+pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Node {

@@ -9,14 +9,16 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::radio::proto::{
-    ClientNotification, FromRadio, MeshPacket, Message, QueueStatus, ToRadio,
-    from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient,
+    ClientNotification, LogRecord, MeshPacket, Message, QueueStatus, ToRadio,
+    from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient, wire,
 };
 
 use super::air::{Air, QUEUE};
 use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::fault::Fault;
+use super::firmware::Firmware;
+use super::frame::Frame;
 use super::handshake::RadioState;
 use super::input::Say;
 use super::limits::Limits;
@@ -29,6 +31,10 @@ use super::telemetry::TELEMETRY_EVERY;
 /// Reports that nobody takes are kept up to that number.
 const REPORTS: usize = 65_536;
 
+/// `LogRecord.Level`.
+const DEBUG: i32 = 10;
+const INFO: i32 = 20;
+
 /// A radio without a radio.
 #[derive(Debug)]
 pub struct Machine {
@@ -40,6 +46,14 @@ pub struct Machine {
     pub(super) session: Option<Session>,
     pub(super) flights: HashMap<u32, Transmitted>,
     pub(super) random: StdRng,
+    /// What is told after a handshake, beside what waits.
+    pub(super) again: VecDeque<MeshPacket>,
+    /// The texts that a store-and-forward server keeps.
+    pub(super) history: VecDeque<MeshPacket>,
+    /// A frame that another one was put before.
+    held: Option<Frame>,
+    chatted: u32,
+    others_turn: bool,
     pub(super) clock: Option<(u32, Instant)>,
     /// The client closed, and the radio has not noticed.
     pub(super) writes_are_lost: bool,
@@ -61,6 +75,8 @@ impl Machine {
                 reboot_count: 1,
                 region_set: true,
                 transmit_enabled: true,
+                preset: Some(0),
+                ..RadioState::default()
             },
             faults: Condition {
                 slow_reads: true,
@@ -71,6 +87,11 @@ impl Machine {
             session: None,
             flights: HashMap::new(),
             random: StdRng::seed_from_u64(seed.wrapping_add(1)),
+            again: VecDeque::new(),
+            history: VecDeque::new(),
+            held: None,
+            chatted: 0,
+            others_turn: false,
             clock: None,
             writes_are_lost: false,
             late_frames: VecDeque::new(),
@@ -82,6 +103,13 @@ impl Machine {
         };
         machine.push_status(0, 0);
         machine
+    }
+
+    /// Gives it another firmware.
+    #[must_use]
+    pub fn with_firmware(mut self, firmware: Firmware) -> Self {
+        self.state.firmware = firmware;
+        self
     }
 
     /// Returns the mesh as it is now.
@@ -112,7 +140,8 @@ impl Machine {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);
         }
-        if self.session.is_none() && self.writes_are_lost {
+        let lost = self.session.is_none() && self.writes_are_lost;
+        if lost || self.is_told_from_history(&packet) {
             return;
         }
         self.queues.push_packet(packet);
@@ -123,13 +152,14 @@ impl Machine {
         /// WARNING of the log levels.
         const WARNING: i32 = 30;
         let time = self.radio_time(now);
-        self.queues.push_notification(ClientNotification {
-            reply_id,
-            time,
-            level: WARNING,
-            message: text.to_owned(),
-            ..ClientNotification::default()
-        });
+        self.queues
+            .push_notification(notification(text, reply_id, time, WARNING));
+    }
+
+    /// Puts a frame of the radio's log for the client in its queue.
+    pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
+        let record = log_record(text, self.radio_time(now));
+        self.queues.push_log_record(record);
     }
 
     /// Adds something to tell.
@@ -156,6 +186,10 @@ impl Machine {
             return;
         };
         match variant {
+            FromClient::Packet(_) if self.state.locked => self.report(Report::Ignored {
+                reason: "the radio is locked",
+                bytes: frame.len(),
+            }),
             FromClient::Packet(packet) => self.send(packet, now),
             FromClient::WantConfigId(nonce) => self.begin_config(nonce, now),
             FromClient::Disconnect(_) => self.close(now + HANG_UP),
@@ -175,6 +209,68 @@ impl Machine {
     }
 }
 
+impl Machine {
+    fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Frame> {
+        let free = self.air.free();
+        let session = self.session.as_mut()?;
+        if std::mem::take(&mut session.heartbeat) {
+            return Some(Frame::Known(ToClient::QueueStatus(QueueStatus {
+                res: 0,
+                free,
+                maxlen: QUEUE,
+                mesh_packet_id: 0,
+            })));
+        }
+        match session.phase {
+            Phase::Silent => None,
+            Phase::Configuring { .. } => self.next_config_frame(now),
+            Phase::Live => self.next_live_frame(),
+        }
+    }
+
+    /// Statuses, then whether the radio is locked, then all that an open radio tells.
+    fn next_live_frame(&mut self) -> Option<Frame> {
+        if let Some(status) = self.queues.pop_status() {
+            return Some(Frame::Known(ToClient::QueueStatus(status)));
+        }
+        let lockdown = self.session.as_mut()?.lockdown.take();
+        if let Some(state) = lockdown {
+            return Some(Frame::Newer(wire::NewerFromRadio {
+                lockdown_status: Some(wire::LockdownStatus { state }),
+                ..wire::NewerFromRadio::default()
+            }));
+        }
+        if self.state.locked {
+            return None;
+        }
+        loop {
+            let frame = self
+                .queues
+                .pop()
+                .or_else(|| self.again.pop_front().map(ToClient::Packet))?;
+            if self.faults.other_transport && matches!(frame, ToClient::Packet(_)) {
+                self.others_turn = !self.others_turn;
+                if self.others_turn {
+                    continue;
+                }
+            }
+            return Some(Frame::Known(frame));
+        }
+    }
+
+    /// Returns what a talkative radio puts before a frame.
+    fn chatter(&mut self, now: Instant) -> Frame {
+        let time = self.radio_time(now);
+        self.chatted = self.chatted.wrapping_add(1);
+        Frame::Known(if self.chatted.is_multiple_of(3) {
+            let text = "Nothing is wrong";
+            ToClient::ClientNotification(notification(text, None, time, INFO))
+        } else {
+            ToClient::LogRecord(log_record("[Router] handled", time))
+        })
+    }
+}
+
 impl Side for Machine {
     fn on_connect(&mut self, now: Instant) {
         if self.session.is_some() {
@@ -183,11 +279,13 @@ impl Side for Machine {
         self.writes_are_lost = false;
         self.closes_at = None;
         self.late_frames.clear();
+        self.held = None;
         self.session = Some(Session {
             limits: Limits::default(),
             phase: Phase::Silent,
             heartbeat: false,
             heard_at: now,
+            lockdown: None,
         });
         self.report(Report::Client(Connection::Connected));
     }
@@ -234,14 +332,16 @@ impl Side for Machine {
         self.progress_on_air(now);
         self.tell_telemetry(now);
         let idle = |session: &Session| now.saturating_duration_since(session.heard_at) >= IDLE;
-        if self.session.as_ref().is_some_and(idle) {
+        if !self.faults.patient && self.session.as_ref().is_some_and(idle) {
             self.close(now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.as_ref();
-        let idle_at = session.map(|session| session.heard_at + IDLE);
+        let idle_at = session
+            .filter(|_| !self.faults.patient)
+            .map(|session| session.heard_at + IDLE);
         let config_at = session.and_then(|session| match &session.phase {
             Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
             Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
@@ -262,23 +362,15 @@ impl Side for Machine {
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let free = self.air.free();
-        let session = self.session.as_mut()?;
-        let variant = if std::mem::take(&mut session.heartbeat) {
-            ToClient::QueueStatus(QueueStatus {
-                res: 0,
-                free,
-                maxlen: QUEUE,
-                mesh_packet_id: 0,
-            })
-        } else {
-            match session.phase {
-                Phase::Silent => return None,
-                Phase::Configuring { .. } => self.next_config_frame(now)?,
-                Phase::Live => self.queues.pop()?,
-            }
-        };
-        Some(encode(variant))
+        if let Some(held) = self.held.take() {
+            return Some(held.encode());
+        }
+        let frame = self.next_frame_but_chatter(now)?;
+        if !self.faults.chatter {
+            return Some(frame.encode());
+        }
+        self.held = Some(frame);
+        Some(self.chatter(now).encode())
     }
 
     fn take_close(&mut self, now: Instant) -> bool {
@@ -298,13 +390,23 @@ impl Side for Machine {
     }
 }
 
-/// Returns the bytes of a frame for the client.
-pub(super) fn encode(variant: ToClient) -> Vec<u8> {
-    FromRadio {
-        id: 0,
-        payload_variant: Some(variant),
+fn notification(text: &str, reply_id: Option<u32>, time: u32, level: i32) -> ClientNotification {
+    ClientNotification {
+        reply_id,
+        time,
+        level,
+        message: text.to_owned(),
+        ..ClientNotification::default()
     }
-    .encode_to_vec()
+}
+
+fn log_record(text: &str, time: u32) -> LogRecord {
+    LogRecord {
+        message: text.to_owned(),
+        time,
+        source: "Router".to_owned(),
+        level: DEBUG,
+    }
 }
 
 #[cfg(test)]

@@ -149,6 +149,40 @@ impl Mesh {
         Ok(())
     }
 
+    /// Lets two channels change places; the primary one stays in its slot.
+    ///
+    /// # Errors
+    /// There is no such channel, or the primary one would be switched off.
+    pub fn swap_channels(&mut self, first: u32, second: u32) -> Result<(), String> {
+        const SLOTS: &str = "a radio has channels 0 to 7";
+        let place = |index: u32| {
+            let place = usize::try_from(index).ok();
+            let place = place.filter(|place| *place < self.channels.len());
+            place.ok_or_else(|| format!("there is no channel {index}: {SLOTS}"))
+        };
+        let (first, second) = (place(first)?, place(second)?);
+        let primary = i32::from(proto::channel::Role::Primary);
+        let disabled = i32::from(proto::channel::Role::Disabled);
+        let roles = |place: usize| self.channels.get(place).map(|channel| channel.role);
+        let both = [roles(first), roles(second)];
+        let holds_primary = both.contains(&Some(primary));
+        if holds_primary && both.contains(&Some(disabled)) {
+            return Err("the primary channel cannot be switched off".to_owned());
+        }
+        self.channels.swap(first, second);
+        for (index, channel) in (0..).zip(&mut self.channels) {
+            channel.index = index;
+            if holds_primary {
+                channel.role = match channel.role {
+                    role if role == disabled => disabled,
+                    _ if index == 0 => primary,
+                    _ => i32::from(proto::channel::Role::Secondary),
+                };
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether anyone is near enough to repeat what the radio says.
     pub fn has_direct_neighbour(&self) -> bool {
         self.nodes.iter().any(|node| node.hops == 0)
@@ -284,6 +318,35 @@ mod tests {
             names
                 .into_iter()
                 .all(|user| user.long_name.len() <= 39 && user.short_name.len() <= 4)
+        );
+    }
+
+    #[test]
+    fn channels_change_places_and_the_primary_slot_stays_primary() {
+        let mut mesh = Mesh::new(1, 1);
+        let names = |mesh: &Mesh| -> Vec<(i32, String, i32)> {
+            let channels = mesh.channels.iter().take(4);
+            channels
+                .map(|it| (it.index, it.settings.clone().unwrap().name, it.role))
+                .collect()
+        };
+        mesh.swap_channels(1, 3).unwrap();
+        let moved = [(0, "", 1), (1, "", 0), (2, "club", 2), (3, "bridge", 2)];
+        assert_eq!(
+            names(&mesh),
+            moved.map(|(at, name, role)| (at, name.to_owned(), role))
+        );
+        mesh.swap_channels(0, 2).unwrap();
+        let moved = [(0, "club", 1), (1, "", 0), (2, "", 2), (3, "bridge", 2)];
+        assert_eq!(
+            names(&mesh),
+            moved.map(|(at, name, role)| (at, name.to_owned(), role))
+        );
+        assert!(mesh.swap_channels(0, 1).is_err());
+        assert!(
+            mesh.swap_channels(0, 8)
+                .unwrap_err()
+                .contains("no channel 8")
         );
     }
 

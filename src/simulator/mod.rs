@@ -1,4 +1,4 @@
-//! A radio without a radio: what firmware 2.7 does, as far as a client can see.
+//! A radio without a radio: what firmware 2.7 or 2.8 does, as far as a client can see.
 //!
 //! [`Machine`] is the behaviour, pure and with its time handed in; [`Replay`] plays a recording instead. The driver
 //! serves either of them on TCP ([`TcpPort`]) or on in-memory pipes ([`pipe`]). People use it to try their Matrix side
@@ -13,6 +13,8 @@ mod condition;
 mod connection;
 mod driver;
 mod fault;
+mod firmware;
+mod frame;
 mod handshake;
 #[cfg(test)]
 mod harness;
@@ -29,6 +31,7 @@ pub mod recording;
 mod refusing;
 mod replay;
 mod report;
+mod script;
 mod sending;
 mod settling;
 mod side;
@@ -37,11 +40,13 @@ mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};
-pub use fault::{DirectAnswer, Fault};
+pub use fault::{BroadcastAnswer, DirectAnswer, Fault};
+pub use firmware::Firmware;
 pub use input::{Command, Say};
 pub use machine::Machine;
 pub use mesh::{Mesh, SimulatedNode};
 pub use replay::Replay;
 pub use report::{Connection, Fate, Report, Transmitted};
+pub use script::{Script, ScriptError};
 pub use side::Side;
 pub use tcp::TcpPort;

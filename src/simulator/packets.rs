@@ -2,8 +2,8 @@
 
 use crate::model::NodeNum;
 use crate::radio::proto::{
-    Data, DeviceMetrics, LocalStats, MeshPacket, Message, PortNum, Position, Routing,
-    StatusMessage, Telemetry,
+    Data, DeviceMetrics, EnvironmentMetrics, LocalStats, MeshPacket, Message, PortNum, Position,
+    Routing, StatusMessage, Telemetry,
     mesh_packet::{PayloadVariant, Priority, TransportMechanism},
     routing, telemetry,
 };
@@ -63,14 +63,19 @@ pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
     }
 }
 
-/// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
-pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
-    let position = Position {
+/// Returns where all simulated nodes are.
+pub(super) fn position(time: u32) -> Position {
+    Position {
         latitude_i: Some(470_000_000),
         longitude_i: Some(110_000_000),
+        time,
         ..Position::default()
     }
-    .encode_to_vec();
+}
+
+/// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
+pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
+    let position = position(0).encode_to_vec();
     let status = StatusMessage {
         status: "at home".to_owned(),
     }
@@ -78,6 +83,7 @@ pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
     let kinds = [
         (PortNum::PositionApp, position),
         (PortNum::TelemetryApp, device_metrics(0, 60, 5)),
+        (PortNum::TelemetryApp, environment()),
         (PortNum::NodeStatusApp, status),
     ];
     let known = mesh.nodes.iter().filter(|node| node.user.is_some());
@@ -88,6 +94,7 @@ pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
                 packet.id = node.num.0 ^ number;
                 packet.rx_time = node.last_heard;
                 packet.rx_snr = node.snr;
+                packet.transport_mechanism = i32::from(TransportMechanism::TransportLora);
                 packet
             })
         })
@@ -96,16 +103,34 @@ pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
 
 /// Returns the payload of the radio's own device telemetry.
 pub(super) fn device_metrics(time: u32, uptime: u32, channel_use: u8) -> Vec<u8> {
-    let metrics = DeviceMetrics {
+    let metrics = metrics(uptime, channel_use);
+    Telemetry {
+        time,
+        variant: Some(telemetry::Variant::DeviceMetrics(metrics)),
+    }
+    .encode_to_vec()
+}
+
+/// Returns what a node measures of itself.
+pub(super) fn metrics(uptime: u32, channel_use: u8) -> DeviceMetrics {
+    DeviceMetrics {
         battery_level: Some(101),
         voltage: Some(4.1),
         channel_utilization: Some(f32::from(channel_use)),
         air_util_tx: Some(0.4),
         uptime_seconds: Some(uptime),
+    }
+}
+
+/// Returns the payload of the weather that a node measures.
+fn environment() -> Vec<u8> {
+    let metrics = EnvironmentMetrics {
+        temperature: Some(7.5),
+        ..EnvironmentMetrics::default()
     };
     Telemetry {
-        time,
-        variant: Some(telemetry::Variant::DeviceMetrics(metrics)),
+        time: 0,
+        variant: Some(telemetry::Variant::EnvironmentMetrics(metrics)),
     }
     .encode_to_vec()
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::driver::{Controls, Port, drive};
 use super::input::Command;
 use super::report::Report;
+use super::script::Script;
 use super::side::Side;
 
 /// Bytes that each direction of a pipe holds; small enough that a reader who stalls is felt.
@@ -31,6 +32,15 @@ pub fn radio<S: Side + Send + 'static>(
     side: S,
     seed: u64,
 ) -> (PipeRadio, impl Future<Output = io::Result<()>> + Send) {
+    scripted(side, seed, Script::default())
+}
+
+/// Likewise, with what happens by itself.
+pub fn scripted<S: Side + Send + 'static>(
+    side: S,
+    seed: u64,
+    script: Script,
+) -> (PipeRadio, impl Future<Output = io::Result<()>> + Send) {
     // Tests do one thing after the other; a few may pile up before the driver's turn.
     let (client_sender, clients) = mpsc::channel(4);
     let (command_sender, commands) = mpsc::channel(64);
@@ -42,6 +52,7 @@ pub fn radio<S: Side + Send + 'static>(
         stop: stop.clone(),
         recorder: None,
         seed,
+        script,
     };
     let port = PipePort {
         clients,
@@ -121,7 +132,7 @@ impl Port for PipePort {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinSet;
@@ -151,20 +162,29 @@ mod tests {
 
     impl Bench {
         fn start() -> Self {
-            let machine = Machine::new(Mesh::new(1, 3), 1, Instant::now());
-            let (radio, driver) = radio(machine, 1);
+            Self::with(Script::default())
+        }
+
+        fn with(script: Script) -> Self {
+            let now = tokio::time::Instant::now().into_std();
+            let machine = Machine::new(Mesh::new(1, 3), 1, now);
+            let (radio, driver) = scripted(machine, 1, script);
             let mut drivers = JoinSet::new();
             drivers.spawn(driver);
             Self { radio, drivers }
         }
 
-        async fn client(&self) -> TestClient {
-            let mut client = TestClient {
+        async fn unconfigured(&self) -> TestClient {
+            TestClient {
                 pipe: self.radio.connect().await.unwrap(),
                 codec: Codec::new(),
                 input: BytesMut::new(),
                 noise: 0,
-            };
+            }
+        }
+
+        async fn client(&self) -> TestClient {
+            let mut client = self.unconfigured().await;
             client.pipe.write_all(&WAKE).await.unwrap();
             client.configure(42).await;
             client
@@ -244,6 +264,15 @@ mod tests {
             (
                 r#"{"fault": "frame", "hex": "ffffff"}"#,
                 "after a broken frame",
+            ),
+            // An unknown variant; a packet with an unknown field, of an unknown port, with an unknown priority.
+            (
+                r#"{"fault": "frame", "hex": "fa0f020801"}"#,
+                "after a newer frame",
+            ),
+            (
+                r#"{"fault": "frame", "hex": "12140d05000000220308e80735090000005863f80702"}"#,
+                "after a newer packet \u{414}",
             ),
             (r#"{"fault": "split"}"#, "byte by byte"),
             (r#"{"fault": "join"}"#, "in one piece"),
@@ -358,5 +387,61 @@ mod tests {
         bench.radio.stop.cancel();
         bench.drivers.join_next().await.unwrap().unwrap().unwrap();
         while client.next().await.is_some() {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_frame_of_a_client_is_skipped_and_the_next_one_heard() {
+        let bench = Bench::start();
+        let mut client = bench.client().await;
+        let mut noise = vec![0x42, 0x94, 0x94, 0xC3, 0x02, 0x01];
+        noise.extend_from_slice(&[0; 0x0201]);
+        client.pipe.write_all(&noise).await.unwrap();
+        let heartbeat = FromClient::Heartbeat(Heartbeat { nonce: 2 });
+        client.tell(heartbeat).await;
+        loop {
+            match client.next().await.expect("the connection stays") {
+                ToClient::QueueStatus(status) if status.mesh_packet_id == 0 => break,
+                _ => {}
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_can_end_in_the_middle_of_the_configuration() {
+        let bench = Bench::start();
+        bench.client().await;
+        bench.does(r#"{"fault": "hang_up", "after": 9}"#).await;
+        let mut client = bench.unconfigured().await;
+        client.tell(FromClient::WantConfigId(7)).await;
+        let mut frames = 0;
+        while client.next().await.is_some() {
+            frames += 1;
+        }
+        assert_eq!(frames, 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_script_happens_at_its_times_whatever_the_client_does() {
+        let script = "{\"when\": \"configured\", \"after\": \"2s\", \"text\": \"one\"}\n\
+                      {\"after\": \"500ms\", \"text\": \"two\"}\n\
+                      {\"after\": \"1m\", \"fault\": \"close\"}\n";
+        for _ in 0..2 {
+            let mut bench = Bench::with(script.parse().unwrap());
+            let mut client = bench.client().await;
+            let start = tokio::time::Instant::now();
+            let mut times = Vec::new();
+            for text in ["one", "two"] {
+                assert_eq!(client.text().await, text);
+                times.push(start.elapsed().as_millis());
+            }
+            while client.next().await.is_some() {}
+            times.push(start.elapsed().as_millis());
+            assert_eq!(times, [2_000, 2_500, 62_500]);
+            loop {
+                if bench.radio.reports.recv().await == Some(Report::ScriptEnded) {
+                    break;
+                }
+            }
+        }
     }
 }

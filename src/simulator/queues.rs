@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::radio::proto::{
-    ClientNotification, MeshPacket, PortNum, QueueStatus, from_radio::PayloadVariant,
+    ClientNotification, LogRecord, MeshPacket, PortNum, QueueStatus, from_radio::PayloadVariant,
     mesh_packet::PayloadVariant as Body,
 };
 
@@ -18,6 +18,7 @@ pub(super) const PACKETS: usize = 32;
 pub(super) struct ClientQueues {
     statuses: VecDeque<QueueStatus>,
     notifications: VecDeque<ClientNotification>,
+    log: VecDeque<LogRecord>,
     packets: VecDeque<MeshPacket>,
     capacity: usize,
 }
@@ -28,6 +29,7 @@ impl ClientQueues {
         Self {
             statuses: VecDeque::new(),
             notifications: VecDeque::new(),
+            log: VecDeque::new(),
             packets: VecDeque::new(),
             capacity,
         }
@@ -51,6 +53,16 @@ impl ClientQueues {
         push_bounded(&mut self.notifications, notification, STATUSES);
     }
 
+    /// Adds a frame of the log; of more than two unread ones the oldest is lost.
+    pub(super) fn push_log_record(&mut self, record: LogRecord) {
+        push_bounded(&mut self.log, record, STATUSES);
+    }
+
+    /// Takes the next queue status.
+    pub(super) fn pop_status(&mut self) -> Option<QueueStatus> {
+        self.statuses.pop_front()
+    }
+
     /// Adds a packet. When the queue is full, a text or range test pushes out the oldest packet of any kind, and every
     /// other packet is itself dropped.
     pub(super) fn push_packet(&mut self, packet: MeshPacket) {
@@ -67,8 +79,11 @@ impl ClientQueues {
 
     /// Takes what goes to the client next: statuses before notifications before packets.
     pub(super) fn pop(&mut self) -> Option<PayloadVariant> {
-        if let Some(status) = self.statuses.pop_front() {
+        if let Some(status) = self.pop_status() {
             return Some(PayloadVariant::QueueStatus(status));
+        }
+        if let Some(record) = self.log.pop_front() {
+            return Some(PayloadVariant::LogRecord(record));
         }
         if let Some(notification) = self.notifications.pop_front() {
             return Some(PayloadVariant::ClientNotification(notification));
@@ -80,6 +95,7 @@ impl ClientQueues {
     pub(super) fn clear(&mut self) {
         self.statuses.clear();
         self.notifications.clear();
+        self.log.clear();
         self.packets.clear();
     }
 }

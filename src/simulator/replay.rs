@@ -10,8 +10,8 @@ use crate::radio::proto::{
 
 use super::air::QUEUE;
 use super::fault::Fault;
+use super::frame::Frame;
 use super::input::Say;
-use super::machine::encode;
 use super::recording::{Moment, What};
 use super::report::{Connection, Fate, Report, Transmitted};
 use super::side::Side;
@@ -141,7 +141,7 @@ impl Replay {
             _ => false,
         };
         if changed {
-            encode(variant)
+            Frame::Known(variant).encode()
         } else {
             frame.to_vec()
         }
@@ -204,7 +204,7 @@ impl Side for Replay {
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
         if let Some(answer) = self.answers.pop_front() {
-            return Some(encode(answer));
+            return Some(Frame::Known(answer).encode());
         }
         if !self.connected || self.due()? > now {
             return None;

@@ -102,6 +102,8 @@ pub enum Report {
         /// Its size in bytes.
         bytes: usize,
     },
+    /// The script has come to its end.
+    ScriptEnded,
     /// A line from outside was not understood, or could not be carried out.
     Error {
         /// Why.
@@ -218,6 +220,7 @@ impl Report {
             Self::Ignored { reason, bytes } => {
                 json!({"ignored": {"reason": reason, "bytes": bytes}})
             }
+            Self::ScriptEnded => json!({ "script": "ended" }),
             Self::Error { message } => json!({ "error": message }),
         }
     }

@@ -81,6 +81,7 @@ impl Machine {
         for event in self.air.on_time(now) {
             match event {
                 AirEvent::Room => self.push_status(0, 0),
+                AirEvent::Begun { id } => self.tell_begun(id, now),
                 AirEvent::Outcome { id, outcome, last } => self.settle(id, outcome, last, now),
             }
         }

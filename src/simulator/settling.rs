@@ -3,10 +3,14 @@
 use std::time::Instant;
 
 use crate::model::NodeNum;
-use crate::radio::proto::{MeshPacket, routing::Error};
+use crate::radio::proto::{
+    Compressed, Data, MeshPacket, Message, PortNum,
+    mesh_packet::{PayloadVariant, TransportMechanism},
+    routing::Error,
+};
 
 use super::air::Outcome;
-use super::fault::DirectAnswer;
+use super::fault::{BroadcastAnswer, DirectAnswer};
 use super::machine::Machine;
 use super::packets;
 use super::report::Fate;
@@ -22,7 +26,12 @@ impl Machine {
             return vec![Outcome::GaveUp];
         }
         if packet.to == NodeNum::BROADCAST.0 {
-            return vec![Outcome::Repeated];
+            return match self.faults.broadcast_answer {
+                BroadcastAnswer::Usual => vec![Outcome::Repeated],
+                BroadcastAnswer::Twice => vec![Outcome::Repeated, Outcome::Repeated],
+                BroadcastAnswer::Late => vec![Outcome::GaveUp, Outcome::Repeated],
+                BroadcastAnswer::Never => vec![Outcome::GaveUp],
+            };
         }
         match self.faults.direct_answer {
             DirectAnswer::Usual => match self.mesh.node(NodeNum(packet.to)) {
@@ -37,6 +46,35 @@ impl Machine {
             DirectAnswer::Never => vec![Outcome::GaveUp],
             DirectAnswer::Error => vec![Outcome::Answered(self.faults.direct_error)],
         }
+    }
+
+    /// The firmware's own simulator tells its client of each transmission: once more that there is room, and the packet
+    /// itself, wrapped up.
+    pub(super) fn tell_begun(&mut self, id: u32, now: Instant) {
+        let Some(record) = self.flights.get(&id) else {
+            return;
+        };
+        let wrapped = Compressed {
+            portnum: record.port,
+            data: record.payload.clone(),
+        };
+        let data = Data {
+            portnum: i32::from(PortNum::SimulatorApp),
+            payload: wrapped.encode_to_vec(),
+            ..Data::default()
+        };
+        let packet = MeshPacket {
+            from: self.mesh.own.num.0,
+            to: record.to.0,
+            channel: record.channel,
+            id,
+            hop_limit: record.hop_limit,
+            hop_start: record.hop_limit,
+            payload_variant: Some(PayloadVariant::Decoded(data)),
+            ..MeshPacket::default()
+        };
+        self.push_status(0, id);
+        self.push_packet(packet, now);
     }
 
     /// Tells the client, and whoever watches, what became of a packet.
@@ -78,7 +116,16 @@ impl Machine {
                 (Some(nak), Fate::Unheard)
             }
         };
-        if let Some(answer) = answer {
+        if let Some(mut answer) = answer {
+            if self.faults.mqtt_echo && broadcast && outcome == Outcome::Repeated {
+                answer.transport_mechanism = i32::from(TransportMechanism::TransportMqtt);
+            }
+            if self.faults.empty_acks
+                && matches!(outcome, Outcome::Repeated | Outcome::Answered(0))
+                && let Some(PayloadVariant::Decoded(data)) = &mut answer.payload_variant
+            {
+                data.payload.clear();
+            }
             self.push_packet(answer, now);
         }
         self.tell(&record, fate);

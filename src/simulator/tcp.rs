@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::driver::Port;
@@ -46,6 +48,11 @@ impl Port for TcpPort {
         Ok(stream)
     }
 
+    fn reset(stream: TcpStream) {
+        // Without it the connection ends, and that is all.
+        let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    }
+
     /// A shut port refuses connections.
     fn set_shut(&mut self, shut: bool) -> io::Result<()> {
         if shut {
@@ -56,5 +63,22 @@ impl Port for TcpPort {
             self.listener = Some(TcpListener::from_std(listener)?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_can_end_by_a_reset() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut port = TcpPort::listen(loopback).await.unwrap();
+        let mut client = TcpStream::connect(port.address()).await.unwrap();
+        TcpPort::reset(port.accept().await.unwrap());
+        let error = client.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -417,3 +417,125 @@ fn what_is_sent_is_never_echoed() {
         .map(|packet| super::super::harness::content(packet).portnum);
     assert!(ports.into_iter().all(|port| port == routing));
 }
+
+fn acknowledged(harness: &mut Harness, fault: &str) -> Vec<ToClient> {
+    harness.fault(fault);
+    let text = harness.text(7, "hello");
+    harness.send(text);
+    harness.wait(MINUTE * 2)
+}
+
+#[test]
+fn broadcasts_can_be_acknowledged_in_every_odd_way() {
+    for (answer, expected) in [
+        ("usual", vec![0]),
+        ("twice", vec![0, 0]),
+        ("late", vec![5, 0]),
+        ("never", vec![5]),
+    ] {
+        let mut harness = Harness::live(3);
+        let fault = format!(r#"{{"fault": "broadcast_answer", "answer": "{answer}"}}"#);
+        let frames = acknowledged(&mut harness, &fault);
+        let expected: Vec<Answer> = expected.into_iter().map(|it| nak(&harness, it)).collect();
+        assert_eq!(answers(&frames, 7), expected, "{answer}");
+    }
+}
+
+#[test]
+fn an_echo_by_mqtt_acknowledges_a_broadcast_and_says_where_it_came_from() {
+    let mut harness = Harness::live(3);
+    let frames = acknowledged(&mut harness, r#"{"fault": "mqtt_echo"}"#);
+    assert_eq!(answers(&frames, 7), [nak(&harness, 0)]);
+    assert_eq!(packets(&frames)[0].transport_mechanism, 5);
+}
+
+#[test]
+fn an_acknowledgement_is_spelt_out_or_empty_and_has_the_port_and_priority_of_one() {
+    for (fault, payload) in [
+        (r#"{"fault": "empty_acks", "on": false}"#, &[0x18, 0][..]),
+        (r#"{"fault": "empty_acks"}"#, &[]),
+    ] {
+        let mut harness = Harness::live(3);
+        let frames = acknowledged(&mut harness, fault);
+        let packet = packets(&frames)[0];
+        let data = super::super::harness::content(packet);
+        assert_eq!(
+            (data.portnum, data.request_id, packet.priority),
+            (5, 7, 120)
+        );
+        assert_eq!(data.payload, payload);
+    }
+}
+
+#[test]
+fn answers_to_packets_that_nobody_sent_can_be_ordered() {
+    let mut harness = Harness::live(3);
+    harness.fault(r#"{"fault": "answer", "request_id": 4711}"#);
+    harness.fault(r#"{"fault": "answer", "request_id": 4711, "from": "!00000063", "error": 35}"#);
+    let frames = harness.frames();
+    let expected = [
+        nak(&harness, 0),
+        Answer::Routing {
+            from: 0x63,
+            error: 35,
+        },
+    ];
+    assert_eq!(answers(&frames, 4711), expected);
+}
+
+#[test]
+fn the_firmwares_own_simulator_tells_each_transmission_on_port_69() {
+    let mut harness = Harness::live(3);
+    let frames = acknowledged(&mut harness, r#"{"fault": "simulated_radio"}"#);
+    let packet = packets(&frames)
+        .into_iter()
+        .find(|packet| super::super::harness::content(packet).portnum == 69)
+        .expect("the packet itself");
+    assert_eq!((packet.id, packet.to), (7, u32::MAX));
+    let wrapped = super::super::harness::content(packet).payload.as_slice();
+    let wrapped = crate::radio::proto::Compressed::decode(wrapped).unwrap();
+    assert_eq!(
+        (wrapped.portnum, wrapped.data.as_slice()),
+        (1, b"hello".as_slice())
+    );
+    let status = frames.iter().find_map(|frame| match frame {
+        ToClient::QueueStatus(status) if status.mesh_packet_id == 7 => Some(status.free),
+        _ => None,
+    });
+    assert_eq!(status, Some(16));
+}
+
+#[test]
+fn hop_limit_zero_is_no_hops_without_an_acknowledgement() {
+    let mut harness = Harness::live(3);
+    let text = MeshPacket {
+        want_ack: false,
+        hop_limit: 0,
+        ..harness.text(7, "only next door")
+    };
+    harness.send(text);
+    let told = std::iter::from_fn(|| super::super::side::Side::next_report(&mut harness.machine));
+    let hops: Vec<u32> = told
+        .filter_map(|report| match report {
+            Report::Transmitted { packet, .. } => Some(packet.hop_limit),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(hops, [0]);
+}
+
+#[test]
+fn older_firmware_says_35_of_a_packet_for_itself() {
+    for (fault, res) in [
+        (r#"{"fault": "should_release", "on": false}"#, 0),
+        (r#"{"fault": "should_release"}"#, 35),
+    ] {
+        let mut harness = Harness::live(3);
+        harness.fault(fault);
+        let text = MeshPacket {
+            to: harness.own(),
+            ..harness.text(7, "note to self")
+        };
+        assert_eq!(harness.send(text), [Answer::Status(res), nak(&harness, 0)]);
+    }
+}

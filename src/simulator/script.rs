@@ -1,0 +1,248 @@
+//! What is to happen by itself, step after step: the lines of standard input, each with its time. Pure: the time is
+//! handed in.
+
+use std::collections::VecDeque;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::input::Command;
+use super::report::{Connection, Report};
+
+/// Steps that happen by themselves. The clock of a step starts when the one before it has happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Script {
+    steps: VecDeque<Step>,
+    /// When the step before happened, or what the next one waits for did.
+    since: Option<Instant>,
+    /// What the next step waits for has happened.
+    met: bool,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+struct Step {
+    when: Option<Condition>,
+    after: Duration,
+    /// `None`: it only waits.
+    command: Option<Command>,
+}
+
+/// What a step can wait for; only what happens after the step before counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Condition {
+    /// A client connects.
+    Connected,
+    /// It has been told the whole configuration.
+    Configured,
+    /// It is gone.
+    Closed,
+    /// It hands over a packet, or more becomes of one.
+    Transmitted,
+}
+
+/// Why a script cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct ScriptError {
+    /// Where, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+impl Script {
+    /// Starts its clock.
+    pub fn start(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
+    /// Takes what the radio tells of its client: a step may wait for it.
+    pub fn on_report(&mut self, report: &Report, now: Instant) {
+        let condition = match report {
+            Report::Client(Connection::Connected) => Condition::Connected,
+            Report::Client(Connection::Configured) => Condition::Configured,
+            Report::Client(Connection::Closed) => Condition::Closed,
+            Report::Transmitted { .. } => Condition::Transmitted,
+            Report::Injected { .. }
+            | Report::Ignored { .. }
+            | Report::Error { .. }
+            | Report::ScriptEnded => return,
+        };
+        let waited_for = self.steps.front().and_then(|step| step.when);
+        if waited_for == Some(condition) && !self.met {
+            self.met = true;
+            self.since = Some(now);
+        }
+    }
+
+    /// Returns when the next step is due; `None` while it waits for something else than time.
+    pub fn deadline(&self) -> Option<Instant> {
+        let step = self.steps.front()?;
+        let waits = step.when.is_some() && !self.met;
+        let since = self.since.filter(|_| !waits)?;
+        since.checked_add(step.after)
+    }
+
+    /// Takes the next step that is due; `Some(None)` for one that only waits.
+    pub fn next(&mut self, now: Instant) -> Option<Option<Command>> {
+        let due = self.deadline().filter(|due| *due <= now)?;
+        let step = self.steps.pop_front()?;
+        // From when it was due, not from when it was noticed: a script takes as long each time.
+        self.since = Some(due);
+        self.met = false;
+        Some(step.command)
+    }
+
+    /// Returns whether all has happened.
+    pub fn is_over(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl FromStr for Script {
+    type Err = ScriptError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let steps =
+            lines.map(|(line, step)| step.parse().map_err(|reason| ScriptError { line, reason }));
+        Ok(Self {
+            steps: steps.collect::<Result<_, _>>()?,
+            ..Self::default()
+        })
+    }
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        let (mut when, mut after) = (None, Duration::ZERO);
+        if !line.starts_with('{') {
+            let command = Some(line.parse()?);
+            return Ok(Self {
+                when,
+                after,
+                command,
+            });
+        }
+        let mut object: serde_json::Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
+        if let Some(value) = object.remove("when") {
+            when = Some(serde_json::from_value(value).map_err(|error| error.to_string())?);
+        }
+        match object.remove("after") {
+            None => {}
+            Some(Value::String(text)) => after = span(&text)?,
+            Some(other) => return Err(format!("`after` is {other}: write it like \"2s\"")),
+        }
+        let command = if object.is_empty() {
+            None
+        } else {
+            Some(Value::Object(object).to_string().parse()?)
+        };
+        Ok(Self {
+            when,
+            after,
+            command,
+        })
+    }
+}
+
+/// Reads a span of time: a number and `ms`, `s`, `m` or `h`.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no span of time: write it like 500ms, 2s, 10m or 1h");
+    let digits = text
+        .find(|it: char| !it.is_ascii_digit())
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let unit = match unit {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        _ => return Err(wrong()),
+    };
+    Ok(unit * number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fault;
+    use super::*;
+
+    fn text(command: Option<Command>) -> String {
+        match command {
+            Some(Command::Say(say)) => say.text.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_step_counts_from_the_one_before_however_late_that_was_noticed() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut script: Script = "# a comment\n\n{\"after\": \"2s\", \"text\": \"one\"}\ntwo\n\
+                                  {\"after\": \"500ms\", \"fault\": \"half_open\"}\n"
+            .parse()
+            .unwrap();
+        assert_eq!(script.deadline(), None, "before its start");
+        script.start(start);
+        assert_eq!(script.next(at(1999)), None);
+        assert_eq!(text(script.next(at(2400)).unwrap()), "one");
+        assert_eq!(text(script.next(at(2400)).unwrap()), "two");
+        assert_eq!(script.deadline(), Some(at(2500)));
+        assert_eq!(script.next(at(2400)), None);
+        let fault = Some(Command::Fault(Fault::HalfOpen {}));
+        assert_eq!(script.next(at(2500)), Some(fault));
+        assert!(script.is_over());
+        assert_eq!(script.next(at(9000)), None);
+    }
+
+    #[test]
+    fn a_step_can_wait_for_the_client_and_only_what_comes_then_counts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let configured = Report::Client(Connection::Configured);
+        let mut script: Script =
+            "one\n{\"when\": \"configured\", \"after\": \"3s\", \"text\": \"two\"}\n\
+                                  {\"when\": \"closed\"}\nthree"
+                .parse()
+                .unwrap();
+        script.start(start);
+        script.on_report(&configured, at(0));
+        assert_eq!(text(script.next(at(0)).unwrap()), "one");
+        assert_eq!(script.deadline(), None);
+        script.on_report(&Report::Client(Connection::Connected), at(5));
+        assert_eq!(script.deadline(), None);
+        script.on_report(&configured, at(6));
+        script.on_report(&configured, at(8));
+        assert_eq!(script.deadline(), Some(at(9)));
+        assert_eq!(text(script.next(at(9)).unwrap()), "two");
+        script.on_report(&Report::Client(Connection::Closed), at(20));
+        assert_eq!(script.next(at(20)), Some(None));
+        assert_eq!(text(script.next(at(20)).unwrap()), "three");
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_named() {
+        for (script, line, reason) in [
+            ("one\n{\"after\": 2, \"text\": \"x\"}", 2, "`after` is 2"),
+            ("{\"after\": \"2\"}", 1, "`2` is no span of time"),
+            ("{\"after\": \"2d\"}", 1, "`2d` is no span of time"),
+            ("#\n\n{\"when\": \"noon\"}", 3, "unknown variant `noon`"),
+            ("{\"fault\": \"flood\"}", 1, "unknown variant `flood`"),
+            ("{\"text\": ", 1, "not JSON"),
+        ] {
+            let error = script.parse::<Script>().unwrap_err();
+            assert_eq!(error.line, line, "{script}");
+            assert!(error.reason.contains(reason), "{script}: {error}");
+        }
+    }
+}
