@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use relay::config::ChannelUse;
 use relay::model::{
-    ChannelIndex, Destination, Event, Lane, NodeNum, OutboxId, PacketId, RadioEvent, RadioMessage,
-    RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
+    ChannelIndex, ChannelRole, Destination, Event, Lane, NodeNum, OutboxId, PacketId, RadioEvent,
+    RadioMessage, RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
 };
-use relay::radio::{Radio, RadioOptions, Submission, Wire};
+use relay::radio::{Link, Radio, RadioOptions, Submission, Wire};
 use relay::simulator::pipe::{self, PipeRadio};
-use relay::simulator::{Connection, Fate, Machine, Mesh, Report};
+use relay::simulator::{
+    Connection, Controls, Fate, Firmware, Machine, Mesh, Report, Script, TcpPort, drive,
+};
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,7 @@ struct Bench {
     pipes: mpsc::Sender<DuplexStream>,
     submissions: mpsc::Sender<Submission>,
     events: mpsc::Receiver<Event>,
+    link: watch::Receiver<Link>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -44,7 +47,20 @@ impl Bench {
         neighbours: usize,
         change: impl FnOnce(&mut RadioOptions),
     ) -> (Self, Box<RadioProfile>) {
-        let machine = Machine::new(Mesh::new(SEED, neighbours), SEED, Instant::now().into_std());
+        let mut bench = Self::away(machine(neighbours), change);
+        let profile = bench.connect().await;
+        (bench, profile)
+    }
+
+    /// With a radio of that firmware.
+    async fn of(firmware: Firmware) -> (Self, Box<RadioProfile>) {
+        let mut bench = Self::away(machine(3).with_firmware(firmware), |_| {});
+        let profile = bench.connect().await;
+        (bench, profile)
+    }
+
+    /// With a radio that is not connected yet.
+    fn away(machine: Machine, change: impl FnOnce(&mut RadioOptions)) -> Self {
         let (simulated, driver) = pipe::radio(machine, SEED);
         let (pipes, receiver) = mpsc::channel(1);
         let mut options = RadioOptions::over(Wire::Pipes(receiver));
@@ -53,30 +69,47 @@ impl Bench {
         let (submissions, submitted) = mpsc::channel(8);
         let (told, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
-        let running = Radio::new(options).run(submitted, told, stop.clone());
+        let radio = Radio::new(options);
+        let link = radio.link();
+        let running = radio.run(submitted, told, stop.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async { driver.await.expect("the simulated radio runs") });
         tasks.spawn(async { running.await.expect("the adapter runs") });
-        let mut bench = Self {
+        Self {
             simulated,
             pipes,
             submissions,
             events,
+            link,
             stop,
             tasks,
-        };
-        let profile = bench.connect().await;
-        (bench, profile)
+        }
     }
 
     /// Gives the adapter a connection to the radio, and waits until it is ready.
     async fn connect(&mut self) -> Box<RadioProfile> {
+        self.plug().await;
+        self.ready().await
+    }
+
+    /// Has the radio close the connection, and gives the adapter another one.
+    async fn reconnect(&mut self) -> Box<RadioProfile> {
+        self.command(r#"{"fault": "close"}"#).await;
+        self.lost().await;
+        self.connect().await
+    }
+
+    /// Gives the adapter a connection to the radio.
+    async fn plug(&self) {
         let pipe = self
             .simulated
             .connect()
             .await
             .expect("the simulated radio runs");
         self.pipes.send(pipe).await.expect("the adapter connects");
+    }
+
+    async fn ready(&mut self) -> Box<RadioProfile> {
         self.find("ready", |event| match event {
             Event::Radio(RadioEvent::Ready(profile)) => Some(profile),
             _ => None,
@@ -173,6 +206,15 @@ impl Bench {
         }
         fates
     }
+}
+
+fn machine(neighbours: usize) -> Machine {
+    Machine::new(Mesh::new(SEED, neighbours), SEED, Instant::now().into_std())
+}
+
+fn names(profile: &RadioProfile) -> Vec<&str> {
+    let channels = profile.channels.iter().take(3);
+    channels.map(|channel| channel.name.as_str()).collect()
 }
 
 fn primary() -> Destination {
@@ -305,10 +347,12 @@ async fn a_radio_that_does_not_answer_gets_the_same_packet_again() {
 async fn a_half_open_link_is_noticed_and_made_again() {
     let (mut bench, _) = Bench::new(3).await;
     bench.command(r#"{"fault": "half_open"}"#).await;
+    let silent = Instant::now();
     assert_eq!(
         bench.lost().await,
         "the radio has been silent for 75 seconds"
     );
+    assert!(silent.elapsed() < Duration::from_secs(80));
     bench.connect().await;
     bench.submit(1, primary()).await;
     assert!(accepted(&bench.outcome().await.1));
@@ -477,4 +521,336 @@ async fn a_radio_that_tells_no_more_how_busy_its_channel_is_stops_nothing() {
     bench.submit(1, primary()).await;
     let (packet, outcome) = bench.outcome().await;
     assert!(packet == 1 && accepted(&outcome));
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarts_of_the_radio_are_counted_and_nothing_else_is_taken_for_one() {
+    let (mut bench, _) = Bench::new(3).await;
+    let restarts = |bench: &Bench| bench.link.borrow().restarts;
+    bench.command(r#"{"fault": "close"}"#).await;
+    bench.lost().await;
+    bench.connect().await;
+    assert_eq!(restarts(&bench), 0);
+    bench.command(r#"{"fault": "reboot"}"#).await;
+    bench.lost().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    bench.connect().await;
+    assert_eq!(restarts(&bench), 1);
+    bench.command(r#"{"fault": "rebooted"}"#).await;
+    assert_eq!(bench.lost().await, "the radio rebooted");
+    bench.ready().await;
+    assert_eq!(restarts(&bench), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_radio_gets_the_time_after_each_connect() {
+    let (mut bench, _) = Bench::new(3).await;
+    let mut settings = 0;
+    for _ in 0..3 {
+        bench.command(r#"{"text": "hi"}"#).await;
+        bench.text().await;
+        while let Ok(report) = bench.simulated.reports.try_recv() {
+            if let Report::Transmitted { packet, fate } = report {
+                assert_eq!((packet.port, fate), (6, Fate::Local));
+                settings += 1;
+            }
+        }
+        bench.command(r#"{"fault": "reboot"}"#).await;
+        bench.lost().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        bench.connect().await;
+    }
+    assert_eq!(settings, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_radio_that_never_ends_its_configuration_is_given_up_and_asked_again() {
+    let (mut bench, _) = Bench::new(3).await;
+    for (fault, seconds, cause) in [
+        (
+            "never_complete",
+            30,
+            "the radio did not tell its configuration",
+        ),
+        (
+            "endless_config",
+            300,
+            "the radio did not come to the end of its configuration within 5 minutes",
+        ),
+    ] {
+        bench.command(&format!(r#"{{"fault": "{fault}"}}"#)).await;
+        bench.command(r#"{"fault": "close"}"#).await;
+        bench.lost().await;
+        bench.plug().await;
+        let begun = Instant::now();
+        assert_eq!(bench.lost().await, cause);
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+        bench
+            .command(&format!(r#"{{"fault": "{fault}", "on": false}}"#))
+            .await;
+        bench.connect().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_configuration_is_waited_for() {
+    let (mut bench, _) = Bench::new(250).await;
+    bench
+        .command(r#"{"fault": "slow_config", "ms": 300}"#)
+        .await;
+    bench.command(r#"{"fault": "close"}"#).await;
+    bench.lost().await;
+    let begun = Instant::now();
+    bench.connect().await;
+    assert!(begun.elapsed() > Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_ends_during_the_configuration_is_made_again() {
+    let (mut bench, _) = Bench::new(3).await;
+    bench.command(r#"{"fault": "hang_up", "after": 12}"#).await;
+    bench.command(r#"{"fault": "close"}"#).await;
+    bench.lost().await;
+    bench.plug().await;
+    // The same cause twice in a row is told once; the radio knows.
+    let mut ends = 0;
+    while ends < 2 {
+        let report = bench.simulated.reports.recv().await;
+        let ended = Some(Report::Client(Connection::Closed));
+        ends += u32::from(report == ended);
+    }
+    bench
+        .command(r#"{"fault": "stale_complete", "nonce": 4}"#)
+        .await;
+    let profile = bench.connect().await;
+    assert_eq!(names(&profile), ["LongFast", "bridge", "club"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_frame_was_lost_is_asked_for_again() {
+    let (mut bench, _) = Bench::new(3).await;
+    bench
+        .command(r#"{"fault": "lost_frames", "from": 5}"#)
+        .await;
+    bench.command(r#"{"fault": "close"}"#).await;
+    bench.lost().await;
+    let profile = bench.connect().await;
+    assert_eq!(names(&profile), ["LongFast", "bridge", "club"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_250_nodes_each_is_known_whatever_its_name() {
+    let mut bench = Bench::away(machine(250), |_| {});
+    bench.connect().await;
+    let nodes = bench
+        .find("the nodes", |event| match event {
+            Event::Radio(RadioEvent::Nodes(nodes)) => Some(nodes),
+            _ => None,
+        })
+        .await;
+    assert_eq!(nodes.len(), 251);
+    let names = nodes.iter().filter_map(|node| node.long_name.as_deref());
+    assert_eq!(names.clone().map(str::len).max(), Some(39));
+    assert!(names.clone().any(|name| name.contains('\u{202e}')));
+    assert!(nodes.iter().any(|node| node.long_name.is_none()));
+    assert!(
+        nodes
+            .iter()
+            .all(|node| !node.long().is_empty() && !node.short().is_empty())
+    );
+    for (number, node) in (1..).zip(&nodes) {
+        let line = format!(
+            r#"{{"from": "{}", "text": "hi", "id": {number}}}"#,
+            node.num
+        );
+        bench.command(&line).await;
+        assert_eq!(bench.text().await.sender.long(), node.long());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_that_were_renamed_moved_or_switched_off_are_told_after_the_next_connect() {
+    let (mut bench, before) = Bench::new(3).await;
+    assert_eq!(names(&before), ["LongFast", "bridge", "club"]);
+    for (faults, expected) in [
+        (
+            vec![r#"{"fault": "swap_channels", "first": 1, "second": 2}"#],
+            ["LongFast", "club", "bridge"],
+        ),
+        (
+            vec![
+                r#"{"fault": "channel", "index": 1, "name": "society"}"#,
+                r#"{"fault": "preset", "number": 4}"#,
+            ],
+            ["MediumFast", "society", "bridge"],
+        ),
+        (
+            vec![
+                r#"{"fault": "channel", "index": 2, "enabled": false}"#,
+                r#"{"fault": "preset"}"#,
+            ],
+            ["Custom", "society", ""],
+        ),
+    ] {
+        for fault in faults {
+            bench.command(fault).await;
+        }
+        bench.command(r#"{"fault": "reboot", "seconds": 5}"#).await;
+        bench.lost().await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let profile = bench.connect().await;
+        assert_eq!(names(&profile), expected);
+    }
+    let last = bench.reconnect().await;
+    assert_eq!(last.channels[2].role, ChannelRole::Disabled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn firmware_2_8_is_understood_and_what_it_kept_of_others_is_no_news() {
+    let (mut bench, profile) = Bench::of(Firmware::V2_8).await;
+    assert!(profile.firmware.starts_with("2.8"));
+    assert_eq!(names(&profile), ["LongFast", "bridge", "club"]);
+    bench.reconnect().await;
+    bench.command(r#"{"text": "news", "id": 9}"#).await;
+    assert_eq!(bench.text().await.packet, PacketId(9));
+    bench.submit(7, primary()).await;
+    assert!(accepted(&bench.outcome().await.1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_radio_is_known_as_such_until_it_is_unlocked() {
+    let (mut bench, open) = Bench::of(Firmware::V2_8).await;
+    assert!(!open.locked);
+    bench.command(r#"{"fault": "locked"}"#).await;
+    let locked = bench.ready().await;
+    assert!(locked.locked && !locked.transmit_enabled);
+    assert_eq!(names(&locked), names(&open), "as far as it told before");
+    assert!(bench.reconnect().await.locked);
+    bench.submit(7, primary()).await;
+    let refused = RadioOutcome::Refused(Refusal::TransmitOff);
+    assert_eq!(bench.outcome().await, (7, refused));
+    bench.command(r#"{"fault": "locked", "on": false}"#).await;
+    assert_eq!(bench.lost().await, "the radio was unlocked");
+    let open = bench.ready().await;
+    assert!(!open.locked);
+    assert_eq!(names(&open), ["LongFast", "bridge", "club"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_client_that_keeps_taking_the_radio_is_named_as_the_cause() {
+    let (mut bench, _) = Bench::new(3).await;
+    let mut causes = Vec::new();
+    for _ in 0..4 {
+        let phone = bench.simulated.connect().await.expect("the radio runs");
+        causes.push(bench.lost().await);
+        bench.connect().await;
+        drop(phone);
+    }
+    assert!(!causes[0].contains("another client"), "{causes:?}");
+    assert!(
+        causes[3].contains("another client uses this radio"),
+        "{causes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_tells_its_history_again_tells_the_old_ids_and_times() {
+    let (mut bench, _) = Bench::new(3).await;
+    bench.command(r#"{"fault": "store_forward_server"}"#).await;
+    for id in 1..=3 {
+        bench
+            .command(&format!(r#"{{"text": "x", "id": {id}}}"#))
+            .await;
+    }
+    let mut first = Vec::new();
+    for _ in 0..3 {
+        first.push(bench.text().await);
+    }
+    bench.reconnect().await;
+    for said in first {
+        let again = bench.text().await;
+        assert_eq!((again.packet, again.text), (said.packet, said.text));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_are_told_once_however_oddly_they_come() {
+    use RadioOutcome::{Heard, Unheard};
+    for (fault, expected) in [
+        (
+            r#"{"fault": "broadcast_answer", "answer": "twice"}"#,
+            vec![Heard],
+        ),
+        (
+            r#"{"fault": "broadcast_answer", "answer": "late"}"#,
+            vec![Unheard, Heard],
+        ),
+        (r#"{"fault": "mqtt_echo"}"#, vec![Heard]),
+        (r#"{"fault": "empty_acks"}"#, vec![Heard]),
+        (r#"{"fault": "simulated_radio"}"#, vec![Heard]),
+        (r#"{"fault": "answer", "request_id": 4711}"#, vec![Heard]),
+        (r#"{"fault": "should_release"}"#, vec![Heard]),
+        (r#"{"fault": "chatter"}"#, vec![Heard]),
+    ] {
+        let (mut bench, _) = Bench::new(3).await;
+        bench.command(fault).await;
+        bench.submit(7, primary()).await;
+        assert!(accepted(&bench.outcome().await.1));
+        for outcome in expected {
+            assert_eq!(bench.outcome().await, (7, outcome), "{fault}");
+        }
+        let more = timeout(Duration::from_mins(5), bench.outcome()).await;
+        assert!(more.is_err(), "{fault}: {more:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_reset_is_made_again() {
+    let loopback = "127.0.0.1:0".parse().expect("an address");
+    let port = TcpPort::listen(loopback).await.expect("a port");
+    let wire = Wire::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: port.address().port(),
+    };
+    let (commands, obeyed) = mpsc::channel(4);
+    let (reports, _nobody) = mpsc::channel(64);
+    let (_submissions, submitted) = mpsc::channel(4);
+    let (told, mut events) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let controls = Controls {
+        commands: obeyed,
+        reports,
+        stop: stop.clone(),
+        recorder: None,
+        seed: SEED,
+        script: Script::default(),
+    };
+    let mut tasks = JoinSet::new();
+    let machine = machine(3);
+    tasks.spawn(async move {
+        drive(port, machine, controls)
+            .await
+            .expect("the radio runs")
+    });
+    let running = Radio::new(RadioOptions::over(wire)).run(submitted, told, stop.clone());
+    tasks.spawn(async move { running.await.expect("the adapter runs") });
+    let mut ready = 0;
+    while ready < 2 {
+        let event = timeout(Duration::from_mins(1), events.recv()).await;
+        match event.expect("an event comes").expect("the adapter runs") {
+            Event::Radio(RadioEvent::Ready(_)) => {
+                ready += 1;
+                if ready == 1 {
+                    let reset = r#"{"fault": "close", "reset": true}"#.parse();
+                    let sent = commands.send(reset.expect("a command")).await;
+                    sent.expect("the radio runs");
+                }
+            }
+            Event::Radio(RadioEvent::Lost { cause }) => {
+                assert!(cause.contains("reset"), "{cause}");
+            }
+            _ => {}
+        }
+    }
+    stop.cancel();
 }

@@ -30,7 +30,7 @@ pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 pub use late::Unread;
 pub use notice::Refused;
 
-pub use route::RouteProblem;
+pub use route::{RenamedChannel, RouteProblem};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 
 use crate::config::Config;
@@ -108,6 +108,13 @@ impl Bridge {
         self.routes.problems()
     }
 
+    /// Returns the channels mapped by their number that have another name than the radio told before, to be reported
+    /// after [`RadioEvent::Ready`]: they may be other channels.
+    #[must_use]
+    pub fn renamed_channels(&self) -> &[RenamedChannel] {
+        self.routes.renamed()
+    }
+
     /// Returns why the radio transmits nothing, with the cure, as far as it has told; `None` if it transmits.
     #[must_use]
     pub fn silence(&self) -> Option<Refused> {
@@ -132,7 +139,10 @@ impl Bridge {
     fn radio(&mut self, event: &RadioEvent, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match event {
             RadioEvent::Ready(profile) => {
-                self.routes.follow(profile.channels.clone());
+                // A locked radio does not tell its channels: they are as they were.
+                if !profile.locked {
+                    self.routes.follow(profile.channels.clone());
+                }
                 self.profile = Some((**profile).clone());
                 Vec::new()
             }

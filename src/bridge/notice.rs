@@ -31,6 +31,8 @@ pub enum Refused {
     ChannelsUnknown,
     /// The radio belongs to a licensed operator, and `allowed_users` is not set.
     Licensed,
+    /// The radio is locked.
+    Locked,
     /// The radio has no region.
     NoRegion,
     /// The radio's transmitter is switched off.
@@ -45,13 +47,14 @@ pub enum Refused {
 
 impl Refused {
     /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TooLong,
         Self::Cut,
         Self::NoChannel,
         Self::AdminChannel,
         Self::ChannelsUnknown,
         Self::Licensed,
+        Self::Locked,
         Self::NoRegion,
         Self::TransmitOff,
         Self::QueueFull,
@@ -69,6 +72,7 @@ impl Refused {
             Self::AdminChannel => "admin_channel",
             Self::ChannelsUnknown => "channels_unknown",
             Self::Licensed => "licensed",
+            Self::Locked => "locked",
             Self::NoRegion => "no_region",
             Self::TransmitOff => "transmit_off",
             Self::QueueFull => "queue_full",
@@ -111,6 +115,9 @@ impl Refused {
                  (matrix.allowed_users)."
                     .into()
             }
+            Self::Locked => {
+                "Not sent to the mesh: the radio is locked. The operator of this bridge can switch its lockdown off.".into()
+            }
             Self::NoRegion => {
                 "Not sent to the mesh: the radio has no region set (lora.region), so it may not transmit.".into()
             }
@@ -140,6 +147,7 @@ impl fmt::Display for Refused {
             Self::Licensed => {
                 "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users"
             }
+            Self::Locked => "the radio is locked and tells its client nothing; switch lockdown off in the app",
             Self::NoRegion => "the radio has no region; set lora.region on it",
             Self::TransmitOff => "the radio's transmitter is switched off; set lora.tx_enabled on it",
             Self::QueueFull => "too many messages of its room are waiting",

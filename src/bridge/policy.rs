@@ -174,6 +174,8 @@ pub(super) fn check_radio(config: &Config, profile: Option<&RadioProfile>) -> Re
     };
     if profile.own.is_licensed && config.matrix.allowed_users.is_none() {
         Err(Refused::Licensed)
+    } else if profile.locked {
+        Err(Refused::Locked)
     } else if !profile.region_set {
         Err(Refused::NoRegion)
     } else if !profile.transmit_enabled {

@@ -21,6 +21,36 @@ pub(super) struct Routes {
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
+    renamed: Vec<RenamedChannel>,
+}
+
+/// A channel mapped by its number that has another name than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenamedChannel {
+    /// Which entry of `matrix_rooms`, from 0.
+    pub entry: usize,
+    /// Its number.
+    pub index: ChannelIndex,
+    /// Its name before.
+    pub before: String,
+    /// Its name now.
+    pub now: String,
+}
+
+impl fmt::Display for RenamedChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            entry,
+            index,
+            before,
+            now,
+        } = self;
+        write!(
+            f,
+            "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it; to stay \
+             with a channel wherever it is, map it by its name"
+        )
+    }
 }
 
 /// A mapped channel that cannot be used, with the cure.
@@ -73,6 +103,7 @@ impl Routes {
             known: BTreeMap::new(),
             joined: BTreeMap::new(),
             channels: Vec::new(),
+            renamed: Vec::new(),
         }
     }
 
@@ -86,7 +117,33 @@ impl Routes {
 
     /// Takes note of the radio's channels.
     pub(super) fn follow(&mut self, channels: Vec<Channel>) {
+        let name_in = |channels: &[Channel], index: ChannelIndex| {
+            let in_use = |it: &&Channel| it.index == index && it.role != ChannelRole::Disabled;
+            channels.iter().find(in_use).map(|it| it.name.clone())
+        };
+        let mapped = self.mapped.iter().enumerate();
+        self.renamed = mapped
+            .filter_map(|(entry, route)| {
+                let ChannelRef::Index(index) = route.meshtastic_channel else {
+                    return None;
+                };
+                // One that is gone is another problem, and one that is new has no name before.
+                let before = name_in(&self.channels, index)?;
+                let now = name_in(&channels, index)?;
+                (before != now).then_some(RenamedChannel {
+                    entry,
+                    index,
+                    before,
+                    now,
+                })
+            })
+            .collect();
         self.channels = channels;
+    }
+
+    /// Returns the channels mapped by number that had another name until they were told last.
+    pub(super) fn renamed(&self) -> &[RenamedChannel] {
+        &self.renamed
     }
 
     /// Returns the name of the primary channel, if known.

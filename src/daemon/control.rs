@@ -292,6 +292,7 @@ mod tests {
                 state: LinkState::Connecting,
                 since: Instant::now(),
                 cause: None,
+                restarts: 0,
             });
             let wire = Connection::Tcp {
                 host: "127.0.0.1".to_owned(),

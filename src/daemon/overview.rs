@@ -349,6 +349,7 @@ mod tests {
                 state: LinkState::Ready,
                 since: Instant::now(),
                 cause: None,
+                restarts: 0,
             },
             heard: Heard::default(),
             summary,

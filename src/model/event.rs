@@ -63,6 +63,9 @@ pub struct RadioProfile {
     pub transmit_enabled: bool,
     /// Rises when the radio reboots.
     pub reboot_count: u32,
+    /// The radio is locked (firmware 2.8) and tells its client nothing: its channels are not known, and it carries no
+    /// message.
+    pub locked: bool,
 }
 
 /// Which kind of readable packet.

@@ -13,6 +13,9 @@ const SPECIAL_NONCES: [u32; 2] = [69420, 69421];
 /// Packets that come while the radio tells of itself; firmware holds its own back, so there are hardly any.
 const HELD: usize = 64;
 
+/// Every radio tells all its slots, also those that are not in use.
+const CHANNELS: usize = 8;
+
 /// The firmware's own default.
 const DEFAULT_HOP_LIMIT: u8 = 3;
 const LARGEST_HOP_LIMIT: u32 = 7;
@@ -77,12 +80,25 @@ impl Handshake {
         room
     }
 
+    /// Returns whether the radio told all that every radio tells: a frame may have been lost.
+    pub(super) fn is_whole(&self) -> bool {
+        self.channels.len() == CHANNELS && self.lora.is_some()
+    }
+
+    /// Returns whether the radio said who it is.
+    pub(super) fn has_number(&self) -> bool {
+        self.own.is_some_and(|(own, _)| own != NodeNum(0))
+    }
+
     /// Ends it: returns the radio as it is set up, and the packets held. `None` if the radio did not say who it is.
     pub(super) fn complete(self, nodes: &NodeDb) -> Option<(RadioProfile, Vec<MeshPacket>)> {
         let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
         let lora = self.lora.as_ref();
         let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
+        // Every radio has a primary channel: one that tells none is locked.
+        let locked = self.channels.iter().all(|channel| channel.role == 0);
         let profile = RadioProfile {
+            locked,
             own: nodes.node(own),
             firmware: self.firmware,
             channels: translate::channels(&self.channels, lora),
@@ -91,7 +107,7 @@ impl Handshake {
                 .unwrap_or(DEFAULT_HOP_LIMIT),
             // What was not told does not stop anybody.
             region_set: lora.is_none_or(|lora| lora.region != 0),
-            transmit_enabled: lora.is_none_or(|lora| lora.tx_enabled),
+            transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
             reboot_count,
         };
         Some((profile, self.held))

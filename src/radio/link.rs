@@ -3,6 +3,8 @@
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::model::NodeNum;
+
 /// What is being done about the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
@@ -25,31 +27,41 @@ pub struct Link {
     pub since: Instant,
     /// Why it was lost last; `None` while it is ready.
     pub cause: Option<String>,
+    /// How often the radio has started since we were ready first, as far as it counts that.
+    pub restarts: u32,
 }
 
 /// Notes how the link stands.
 #[derive(Debug)]
-pub(super) struct LinkNotes(watch::Sender<Link>);
+pub(super) struct LinkNotes {
+    link: watch::Sender<Link>,
+    /// The radio that was ready last, and its count of starts.
+    starts: Option<(NodeNum, u32)>,
+}
 
 impl Default for LinkNotes {
     fn default() -> Self {
-        Self(watch::Sender::new(Link {
-            state: LinkState::Connecting,
-            since: Instant::now(),
-            cause: None,
-        }))
+        Self {
+            link: watch::Sender::new(Link {
+                state: LinkState::Connecting,
+                since: Instant::now(),
+                cause: None,
+                restarts: 0,
+            }),
+            starts: None,
+        }
     }
 }
 
 impl LinkNotes {
     /// Returns where to look.
     pub(super) fn watch(&self) -> watch::Receiver<Link> {
-        self.0.subscribe()
+        self.link.subscribe()
     }
 
     /// Notes the next step towards a link.
     pub(super) fn step(&self, state: LinkState) {
-        self.0.send_modify(|link| {
+        self.link.send_modify(|link| {
             let is_ready = state == LinkState::Ready;
             if is_ready != (link.state == LinkState::Ready) {
                 link.since = Instant::now();
@@ -64,8 +76,23 @@ impl LinkNotes {
     /// Notes that the link is lost, and why.
     pub(super) fn lost(&self, cause: &str) {
         self.step(LinkState::Lost);
-        self.0
+        self.link
             .send_modify(|link| link.cause = Some(cause.to_owned()));
+    }
+
+    /// Takes a radio's own count of its starts; returns how often it has started since it was ready last.
+    pub(super) fn started(&mut self, radio: NodeNum, count: u32) -> u32 {
+        let before = self.starts.replace((radio, count));
+        let rise = match before {
+            Some((known, before)) if known == radio => count.saturating_sub(before),
+            // Another radio, or the first: nothing to compare with.
+            Some(_) | None => 0,
+        };
+        if rise > 0 {
+            self.link
+                .send_modify(|link| link.restarts = link.restarts.saturating_add(rise));
+        }
+        rise
     }
 }
 
@@ -74,6 +101,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_are_counted_by_the_radio_itself_and_of_one_radio_at_a_time() {
+        let mut notes = LinkNotes::default();
+        let link = notes.watch();
+        let (one, other) = (NodeNum(5), NodeNum(6));
+        assert_eq!(notes.started(one, 7), 0);
+        assert_eq!(notes.started(one, 7), 0);
+        assert_eq!(notes.started(one, 9), 2);
+        assert_eq!(notes.started(other, 30), 0, "another radio");
+        assert_eq!(notes.started(other, 3), 0, "its memory was erased");
+        assert_eq!(notes.started(other, 4), 1);
+        assert_eq!(link.borrow().restarts, 3);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_away_counts_from_the_loss_however_often_it_is_tried_again() {

@@ -472,6 +472,15 @@ impl Radio {
                         self.pacer.on_ready(profile.own.num, may_transmit);
                         self.reconnect.on_ready(Instant::now().into_std());
                         self.told_cause = None;
+                        let node = profile.own.num;
+                        let times = self.link.started(node, profile.reboot_count);
+                        if times > 0 {
+                            warn!(
+                                %node,
+                                times,
+                                "the radio has restarted since it was connected last: what waited in it is lost"
+                            );
+                        }
                         self.link.step(LinkState::Ready);
                         info!(
                             node = %profile.own.num,

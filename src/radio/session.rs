@@ -18,6 +18,10 @@ use super::translate::{self, Context, Translated};
 
 /// How long the radio may be silent before its handshake is complete.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+/// How long the whole handshake may take.
+const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
+/// So often a radio is asked whose answer lacked something, before it is taken as it is.
+const QUESTIONS: u32 = 3;
 /// How often the link is probed.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
@@ -35,6 +39,7 @@ const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 const NEEDS_PROVISION: i32 = 1;
 const LOCKED: i32 = 2;
 const UNLOCKED: i32 = 3;
+const LOCKDOWN_OFF: i32 = 5;
 
 /// `LogRecord.Level`.
 const WARNING: i32 = 30;
@@ -93,6 +98,9 @@ pub struct Session {
     phase: Phase,
     handshake: Handshake,
     profile: Option<RadioProfile>,
+    /// The radio was asked for its configuration then, and how often for all of it.
+    asked_at: Instant,
+    questions: u32,
     last_frame: Instant,
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
@@ -109,6 +117,8 @@ impl Session {
             nonce: plain_nonce(random),
             handshake: Handshake::default(),
             profile: None,
+            asked_at: now,
+            questions: 0,
             last_frame: now,
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
@@ -137,15 +147,21 @@ impl Session {
     pub fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Waking(until) | Phase::Rebooting(until) => until,
-            Phase::Configuring(last) => last + HANDSHAKE_LIMIT,
+            Phase::Configuring(last) => self.handshake_limit(last),
             Phase::Ready(_) => self.next_heartbeat.min(self.last_frame + SILENCE_LIMIT),
         }
+    }
+
+    fn handshake_limit(&self, last: Instant) -> Instant {
+        (last + HANDSHAKE_LIMIT).min(self.asked_at + HANDSHAKE_LONGEST)
     }
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
         match self.phase {
             Phase::Waking(until) if now.instant >= until => {
+                self.asked_at = now.instant;
+                self.questions = 1;
                 self.phase = Phase::Configuring(now.instant);
                 vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))]
             }
@@ -153,9 +169,13 @@ impl Session {
                 self.phase = Phase::Waking(now.instant + self.options.wake_pause);
                 self.start(now)
             }
-            Phase::Configuring(last) if now.instant >= last + HANDSHAKE_LIMIT => {
+            Phase::Configuring(last) if now.instant >= self.handshake_limit(last) => {
                 vec![Output::Lost {
-                    cause: "the radio did not tell its configuration",
+                    cause: if now.instant >= last + HANDSHAKE_LIMIT {
+                        "the radio did not tell its configuration"
+                    } else {
+                        "the radio did not come to the end of its configuration within 5 minutes"
+                    },
                 }]
             }
             Phase::Ready(_) if now.instant >= self.last_frame + SILENCE_LIMIT => {
@@ -303,6 +323,12 @@ impl Session {
             debug!("the end of an older handshake ignored");
             return Vec::new();
         }
+        if self.handshake.has_number() && !self.handshake.is_whole() && self.questions < QUESTIONS {
+            debug!("a part of the radio's configuration is missing, asking again");
+            self.questions += 1;
+            self.nonce = plain_nonce(self.nonce.wrapping_add(1));
+            return vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))];
+        }
         let Some((profile, held)) = std::mem::take(&mut self.handshake).complete(nodes) else {
             return vec![Output::Lost {
                 cause: "the radio did not tell its own number",
@@ -369,12 +395,13 @@ impl Session {
     fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {
         let ready = self.is_ready();
         match (state, &mut self.profile) {
-            (NEEDS_PROVISION | LOCKED, Some(profile)) if profile.transmit_enabled => {
-                warn!("the radio is locked: unlock it with the app that locked it");
+            (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
+                profile.locked = true;
                 profile.transmit_enabled = false;
+                tell_cures(profile);
                 vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
             }
-            (UNLOCKED, Some(profile)) if ready && !profile.transmit_enabled => {
+            (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if ready && profile.locked => {
                 self.restart("the radio was unlocked", now)
             }
             _ => Vec::new(),
@@ -405,7 +432,11 @@ pub fn disconnect() -> Vec<u8> {
 }
 
 fn tell_cures(profile: &RadioProfile) {
-    if !profile.region_set {
+    if profile.locked {
+        warn!(
+            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it"
+        );
+    } else if !profile.region_set {
         warn!(
             "the radio has no region set and transmits nothing: \
              set `lora.region` with the app or `meshtastic --set lora.region`"
@@ -618,7 +649,7 @@ mod tests {
         let mut bench = Bench::new(SessionOptions::default());
         bench.session.start(bench.now);
         for frame in handshake() {
-            assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+            assert_eq!(bench.wait(HANDSHAKE_LIMIT / 6), []);
             bench.frame(&frame);
         }
         assert!(bench.session.is_ready());
@@ -637,6 +668,80 @@ mod tests {
             bench.wait(HANDSHAKE_LIMIT / 2)[..],
             [Output::Lost { .. }]
         ));
+    }
+
+    #[test]
+    fn a_handshake_that_goes_on_for_ever_is_given_up_after_5_minutes() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let frames = handshake();
+        let mut outputs = Vec::new();
+        let mut seconds = 0;
+        while outputs.is_empty() {
+            bench.frame(&frames[0]);
+            outputs = bench.wait(Duration::from_secs(1));
+            seconds += 1;
+        }
+        assert_eq!(seconds, 300);
+        assert!(matches!(outputs[..], [Output::Lost { .. }]));
+    }
+
+    #[test]
+    fn a_radio_whose_answer_lacks_a_channel_is_asked_again_and_then_taken_as_it_is() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let is_channel = |frame: &&Vec<u8>| frame[0] == 0x52;
+        let mut frames = handshake();
+        frames.pop();
+        let place = frames.iter().rposition(|frame| is_channel(&frame)).unwrap();
+        frames.remove(place);
+        for question in 0..3 {
+            for frame in &frames {
+                assert_eq!(bench.frame(frame), []);
+            }
+            let outputs = bench.frame(&complete(NONCE + question));
+            if question == 2 {
+                assert!(!profile(&outputs).locked);
+                continue;
+            }
+            let again = to_radio::PayloadVariant::WantConfigId(NONCE + question + 1);
+            assert_eq!(sent(&outputs[0]), again);
+            assert!(!bench.session.is_ready());
+        }
+    }
+
+    #[test]
+    fn a_radio_that_tells_no_channel_at_all_is_locked() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        let mut outputs = Vec::new();
+        for frame in handshake() {
+            let frame = match wire::FromRadio::decode(frame.as_slice()) {
+                Ok(wire::FromRadio {
+                    channel: Some(channel),
+                    ..
+                }) => wire::FromRadio {
+                    channel: Some(wire::Channel {
+                        index: channel.index,
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+                _ => frame,
+            };
+            outputs = bench.frame(&frame);
+        }
+        assert!(profile(&outputs).locked);
+        let lockdown_status = Some(wire::LockdownStatus {
+            state: LOCKDOWN_OFF,
+        });
+        let off = wire::FromRadio {
+            lockdown_status,
+            ..Default::default()
+        };
+        let outputs = bench.frame(&off.encode_to_vec());
+        assert!(matches!(outputs[..], [Output::Restarted { .. }]));
     }
 
     #[test]
@@ -779,7 +884,7 @@ mod tests {
             .encode_to_vec()
         };
         let outputs = bench.frame(&status(LOCKED));
-        assert!(!profile(&outputs).transmit_enabled);
+        assert!(profile(&outputs).locked && !profile(&outputs).transmit_enabled);
         assert_eq!(bench.frame(&status(LOCKED)), []);
         assert!(matches!(
             bench.frame(&status(UNLOCKED))[..],

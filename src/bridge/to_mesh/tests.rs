@@ -6,7 +6,9 @@ use super::super::testing::*;
 use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, Media, Overflow};
-use crate::model::{ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RelayFields};
+use crate::model::{
+    ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RadioProfile, RelayFields,
+};
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
     RadioPayload::Text {
@@ -459,6 +461,15 @@ fn each_obstacle_is_refused_with_its_reason() {
             Refused::Licensed,
         ),
         (
+            silent(|it| {
+                it.locked = true;
+                it.channels.clear();
+            }),
+            message("x"),
+            none(),
+            Refused::Locked,
+        ),
+        (
             silent(|it| it.region_set = false),
             message("x"),
             none(),
@@ -526,6 +537,47 @@ fn before_the_radio_is_ready_a_named_channel_is_the_one_remembered() {
         panic!("{actions:?}");
     };
     assert_eq!(*destination, Destination::Channel(slot(1)));
+}
+
+#[test]
+fn a_locked_radio_takes_no_channel_away() {
+    let mut bridge = bridge();
+    let locked = RadioProfile {
+        locked: true,
+        channels: Vec::new(),
+        ..profile()
+    };
+    ready(&mut bridge, locked);
+    assert_eq!(bridge.route_problems(), []);
+    assert_eq!(bridge.silence(), Some(Refused::Locked));
+    assert_eq!(bridge.meshnet(), "LongFast");
+}
+
+#[test]
+fn a_channel_mapped_by_its_number_is_reported_when_its_name_changes_and_one_mapped_by_name_is_not()
+{
+    let mut config = config();
+    config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("LongFast".into());
+    let mut bridge = bridge_of(config);
+    assert_eq!(bridge.renamed_channels(), []);
+    let mut moved = profile();
+    moved.channels[0].name = "Search".into();
+    moved.channels[1].name = "LongFast".into();
+    ready(&mut bridge, moved.clone());
+    let said: Vec<_> = bridge
+        .renamed_channels()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "matrix_rooms[1]: channel 1 was `Search` and is `LongFast` now: its room goes on with it; to stay with a \
+             channel wherever it is, map it by its name"
+        ]
+    );
+    ready(&mut bridge, moved);
+    assert_eq!(bridge.renamed_channels(), [], "said once");
 }
 
 #[test]

@@ -243,7 +243,10 @@ impl Ledger {
             Event::Radio(RadioEvent::Ready(profile)) => {
                 self.radio = profile.own.num;
                 meta::set_own_radio(tx, self.radio)?;
-                meta::set_channels(tx, self.radio, &profile.channels)?;
+                // A locked radio does not tell its channels: they are as they were.
+                if !profile.locked {
+                    meta::set_channels(tx, self.radio, &profile.channels)?;
+                }
                 mesh_report::adopt_radio(tx, self.radio)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
@@ -349,6 +352,9 @@ impl Ledger {
             meshnet = self.bridge.meshnet(),
             "radio"
         );
+        for renamed in self.bridge.renamed_channels() {
+            warn!(%renamed, "a mapped channel has another name than before");
+        }
         for problem in self.bridge.route_problems() {
             warn!(%problem, "a mapped channel cannot be used");
         }
@@ -455,6 +461,7 @@ mod tests {
             region_set: true,
             transmit_enabled: true,
             reboot_count: 0,
+            locked: false,
         };
         change(&mut profile);
         Event::Radio(RadioEvent::Ready(Box::new(profile)))
