@@ -27,8 +27,13 @@ struct Radio {
 
 impl Radio {
     fn start() -> Self {
+        Self::with_firmware("2.7")
+    }
+
+    fn with_firmware(firmware: &str) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_relay"))
             .args(["simulate", "--listen", "127.0.0.1:0", "--nodes", "8"])
+            .args(["--firmware", firmware])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -118,6 +123,15 @@ fn the_official_client_reads_the_radios_configuration() {
         "\"name\": \"bridge\"",
     ] {
         assert!(info.contains(part), "{part} is missing in:\n{info}");
+    }
+}
+
+#[test]
+fn the_official_client_understands_firmware_2_8_too() {
+    let radio = Radio::with_firmware("2.8");
+    let told = radio.ask(&["--info"]);
+    for expected in ["2.8.0", "Simulated radio", "bridge"] {
+        assert!(told.contains(expected), "{expected}: {told}");
     }
 }
 

@@ -4,6 +4,10 @@ use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant, wire};
 
 /// A frame for the client.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all frames are of the large kind"
+)]
 pub(super) enum Frame {
     /// One that the crate's types know.
     Known(PayloadVariant),

@@ -101,12 +101,11 @@ impl Harness {
         let mut known = Vec::new();
         while let Some(frame) = machine.next_frame(now) {
             let message = FromRadio::decode(frame.as_slice()).expect("a frame decodes");
-            match message.payload_variant {
-                Some(variant) => known.push(variant),
-                None => {
-                    let newer = wire::NewerFromRadio::decode(frame.as_slice());
-                    self.newer.push(newer.expect("a frame decodes"));
-                }
+            if let Some(variant) = message.payload_variant {
+                known.push(variant);
+            } else {
+                let newer = wire::NewerFromRadio::decode(frame.as_slice());
+                self.newer.push(newer.expect("a frame decodes"));
             }
         }
         known

@@ -257,6 +257,10 @@ mod tests {
                 "after false headers",
             ),
             (
+                r#"{"fault": "garbage", "hex": "94c3020194"}"#,
+                "after a header with a length of 513",
+            ),
+            (
                 r#"{"fault": "log", "text": "INFO | booting"}"#,
                 "after a line of the log",
             ),
@@ -281,7 +285,7 @@ mod tests {
             bench.does(text).await;
             assert_eq!(client.text().await, text);
         }
-        assert_eq!(client.noise, 200 + 7 + 16);
+        assert_eq!(client.noise, 200 + 7 + 5 + 16);
     }
 
     #[tokio::test(start_paused = true)]

@@ -247,3 +247,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_radio_keeps_8_16_or_32_packets_for_an_absent_client() {
+    for capacity in [8, 16, 32] {
+        let mut harness = Harness::live(3);
+        harness.fault(&format!(r#"{{"fault": "queue", "capacity": {capacity}}}"#));
+        harness.machine.on_disconnect(harness.now);
+        for id in 1..=40 {
+            harness.hear(&format!(r#"{{"text": "x", "id": {id}}}"#));
+            let ports = if id % 2 == 0 { 66 } else { 3 };
+            harness.hear(&format!(
+                r#"{{"text": "y", "port": {ports}, "id": {}}}"#,
+                id + 100
+            ));
+        }
+        let kept = ids(&harness.connect());
+        assert_eq!(kept.len(), capacity);
+        assert_eq!(
+            kept.last(),
+            Some(&140),
+            "a range test pushes the oldest out, too"
+        );
+        assert!(!kept.contains(&139), "a position does not");
+    }
+}

@@ -1,0 +1,86 @@
+//! The checklist of what radios do, in `docs/reference/simulator.md`: every item is there, and every test that it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// Items of the checklist.
+const ITEMS: usize = 56;
+
+/// Where a test stands, and its name.
+type TestName = (String, String);
+
+/// Returns the items with the tests that they name.
+fn checklist() -> Result<Vec<(usize, Vec<TestName>)>> {
+    let document = read("docs/reference/simulator.md")?;
+    let (_, table) = document
+        .split_once("## The checklist")
+        .context("there is no checklist")?;
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let mut items = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let Some(number) = cells.first().and_then(|cell| cell.parse().ok()) else {
+            continue;
+        };
+        let names = cells.last().map_or("", |cell| cell).split('`');
+        let tests = names.filter_map(|name| name.split_once("::"));
+        let tests = tests.map(|(file, name)| (file.to_owned(), name.to_owned()));
+        items.push((number, tests.collect()));
+    }
+    Ok(items)
+}
+
+fn read(name: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))
+}
+
+/// Returns the names of a file's tests.
+fn tests_of(file: &str) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut is_test = false;
+    for line in read(file)?.lines().map(str::trim) {
+        let declared = line.trim_start_matches("async ").strip_prefix("fn ");
+        match declared.and_then(|rest| rest.split_once('(')) {
+            Some((name, _)) if std::mem::take(&mut is_test) => {
+                names.insert(name.to_owned());
+            }
+            Some(_) => {}
+            None => is_test |= line == "#[test]" || line.starts_with("#[tokio::test"),
+        }
+    }
+    Ok(names)
+}
+
+#[test]
+fn every_item_of_the_checklist_is_there_and_shown_by_a_test() -> Result<()> {
+    let items = checklist()?;
+    let numbers: Vec<usize> = items.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=ITEMS).collect::<Vec<_>>());
+    for (number, tests) in items {
+        ensure!(!tests.is_empty(), "item {number} names no test");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_test_that_the_checklist_names_exists() -> Result<()> {
+    let mut files = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (number, tests) in checklist()? {
+        for (file, name) in tests {
+            if !files.contains_key(&file) {
+                let known = tests_of(&file).with_context(|| format!("item {number}"))?;
+                files.insert(file.clone(), known);
+            }
+            if !files.get(&file).is_some_and(|known| known.contains(&name)) {
+                missing.push(format!("{number}: {file}::{name}"));
+            }
+        }
+    }
+    ensure!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
+    Ok(())
+}
