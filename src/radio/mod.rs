@@ -5,6 +5,11 @@
 
 mod acks;
 mod answer;
+#[cfg(feature = "ble")]
+mod ble;
+#[cfg(not(feature = "ble"))]
+#[path = "no_ble.rs"]
+mod ble;
 #[cfg(test)]
 mod captures;
 pub mod codec;
@@ -14,6 +19,11 @@ mod link;
 mod moment;
 mod nodedb;
 mod pacer;
+#[cfg_attr(
+    not(feature = "ble"),
+    expect(dead_code, reason = "only Bluetooth carries whole packets so far")
+)]
+mod packets;
 mod ports;
 pub mod proto;
 mod reconnect;
@@ -37,6 +47,7 @@ use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
+pub use ble::Ble;
 pub use connection::{Connection, ConnectionError, Wire};
 pub use link::{Link, LinkState};
 pub use moment::Moment;
@@ -66,6 +77,12 @@ pub enum RadioError {
     /// The wire is not built yet.
     #[error("a radio cannot be reached by {0} yet: use `connection_type: tcp`")]
     NoSuchWire(&'static str),
+    /// Bluetooth is not built in.
+    #[error(
+        "this relay was built without Bluetooth: build it with the feature `ble`, \
+         or use another `connection_type`"
+    )]
+    NoBluetooth,
     /// The daemon's event loop has ended.
     #[error("nobody takes the radio's events")]
     EventsClosed,
@@ -107,7 +124,10 @@ impl RadioOptions {
                 port: *port,
             },
             config::Connection::Serial { .. } => return Err(RadioError::NoSuchWire("serial")),
-            config::Connection::Ble { .. } => return Err(RadioError::NoSuchWire("Bluetooth")),
+            config::Connection::Ble {
+                ble_address,
+                ble_pin,
+            } => Wire::Ble(Ble::new(ble_address, ble_pin.clone())?),
         };
         Ok(Self {
             message_delay: config.message_delay,
@@ -338,6 +358,7 @@ impl Radio {
                 info!("disconnected from the radio");
             }
         }
+        connection.close().await;
         let skipped = connection.skipped();
         if skipped > 0 {
             debug!(skipped, "bytes outside frames on this connection");
