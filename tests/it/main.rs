@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod backlog;
+#[cfg(all(test, feature = "ble", target_os = "linux"))]
+mod ble;
 #[cfg(test)]
 mod catch_up;
 #[cfg(test)]
