@@ -1,5 +1,7 @@
 //! What stands for Bluetooth in a relay that was built without it.
 
+use std::future::Ready;
+
 use crate::config::Secret;
 
 use super::RadioError;
@@ -20,7 +22,7 @@ impl Ble {
         Err(RadioError::NoBluetooth)
     }
 
-    pub(super) async fn connect(&mut self) -> Result<Packets, ConnectionError> {
+    pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
         match *self {}
     }
 }

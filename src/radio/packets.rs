@@ -227,7 +227,7 @@ mod tests {
         struct Told(std::sync::mpsc::Sender<&'static str>);
         impl Drop for Told {
             fn drop(&mut self) {
-                drop(self.0.send("ended"));
+                self.0.send("ended").unwrap();
             }
         }
         let (sender, said) = std::sync::mpsc::channel();
@@ -237,7 +237,7 @@ mod tests {
                 let _told = told;
                 echo(ends).await
             },
-            async move { drop(sender.send("farewell")) },
+            async move { sender.send("farewell").unwrap() },
         );
         packets.send(b"x").await.unwrap();
         packets.close().await;

@@ -1,5 +1,7 @@
 //! What `bluez.rs` is on Linux: elsewhere the system itself asks for the PIN, and tells the library of its end.
 
+use std::future::{Pending, Ready, pending, ready};
+
 use super::error::BleError;
 
 /// Our own way to the service: there is none.
@@ -12,19 +14,19 @@ pub(super) struct ServiceEnd;
 
 impl Service {
     /// Does nothing.
-    pub(super) async fn open() -> Result<(Self, ServiceEnd), BleError> {
-        Ok((Self, ServiceEnd))
+    pub(super) fn open() -> Ready<Result<(Self, ServiceEnd), BleError>> {
+        ready(Ok((Self, ServiceEnd)))
     }
 
     /// Leaves it to the system.
-    pub(super) async fn pair(&self, _id: &str, _name: &str, _pin: u32) -> Result<(), BleError> {
-        Ok(())
+    pub(super) fn pair(&self, _id: &str, _name: &str, _pin: u32) -> Ready<Result<(), BleError>> {
+        ready(Ok(()))
     }
 }
 
 impl ServiceEnd {
     /// Waits for ever.
-    pub(super) async fn wait(&mut self) {
-        std::future::pending().await
+    pub(super) fn wait(&mut self) -> Pending<()> {
+        pending()
     }
 }

@@ -1,7 +1,13 @@
-//! A stand-in for Linux's Bluetooth service: what a client sees of BlueZ on the message bus, with one radio in reach.
+//! A stand-in for Linux's Bluetooth service: what a client sees of `bluetoothd`, with one radio in reach.
 //!
 //! The radio behind it is the simulated one. Like the original it keeps the link when a client dies, tells the loss of
 //! the services before that of the link, and forgets a client's search, subscription and agent with the client.
+#![expect(
+    clippy::unused_self,
+    clippy::needless_pass_by_value,
+    clippy::used_underscore_binding,
+    reason = "what a method on the bus takes is given"
+)]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -105,11 +111,6 @@ enum Refusal {
 }
 
 impl BlueZ {
-    /// Starts one on that bus, with an adapter that is on.
-    pub(crate) async fn start(bus: &str, air: Arc<Air>) -> Self {
-        Self::start_with(bus, air, true).await
-    }
-
     /// Starts one, with or without an adapter.
     pub(crate) async fn start_with(bus: &str, air: Arc<Air>, adapter: bool) -> Self {
         let connection = zbus::connection::Builder::address(bus)
