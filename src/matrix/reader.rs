@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
     /// Returns whether our own join is among these events.
     pub(super) fn shows_join(&self, events: &[TimelineEvent]) -> bool {
         events.iter().any(|event| {
-            Envelope::read(event.raw().json().get())
+            Envelope::of(event)
                 .and_then(|event| event.membership_of(self.own.as_str()))
                 .is_some_and(|(before, after)| before != "join" && after == "join")
         })
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
         let envelopes = events.iter().rev();
         let server = envelopes
-            .filter_map(|event| Envelope::read(event.raw().json().get()))
+            .filter_map(Envelope::of)
             .find(|event| event.sender == self.own)
             .and_then(|event| event.told_at());
         self.server.learn(server, Timestamp::now());
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
                 TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
             };
             let event = opened.as_ref().unwrap_or(event);
-            let Some(mut envelope) = Envelope::read(event.raw().json().get()) else {
+            let Some(mut envelope) = Envelope::of(event) else {
                 continue;
             };
             envelope.sent_at = self.server.by_ours(envelope.sent_at);
