@@ -11,6 +11,7 @@ pub mod edits;
 mod error;
 pub mod feedback;
 mod file;
+pub mod gaps;
 pub mod known_rooms;
 pub mod late;
 mod mesh_facts;
@@ -63,6 +64,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_feedback.sql"),
     include_str!("migrations/0003_backlog.sql"),
     include_str!("migrations/0004_late_and_edits.sql"),
+    include_str!("migrations/0006_gaps.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
-    ChannelIndex, Destination, EventId, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
-    PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
+    ChannelIndex, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
+    OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
     TransactionId,
 };
-use crate::store::{Store, outbox_room, retention, seen};
+use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
 use super::super::mesh_worker::MeshRules;
 use super::super::queues::Shared;
@@ -89,6 +89,8 @@ impl Bench {
         prepare(&mut store);
         let config = config();
         let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
+        let mut ledger = ledger.unwrap();
+        ledger.use_account("@relay:example.org".try_into().unwrap());
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
@@ -118,7 +120,7 @@ impl Bench {
         let live = Arc::new(Live::new());
         let event_loop = EventLoop {
             database: database.clone(),
-            ledger: Arc::new(Mutex::new(ledger.unwrap())),
+            ledger: Arc::new(Mutex::new(ledger)),
             radio: take_radio,
             reports: take_reports,
             batches: take_batches,
@@ -165,6 +167,7 @@ impl Bench {
         let batch = Batch {
             events,
             position: position.to_owned(),
+            gaps: Vec::new(),
             committed,
         };
         self.batches.send(batch).await.unwrap();
@@ -391,4 +394,32 @@ fn a_parked_room_is_tried_again_even_if_the_clock_was_set_back() {
         Ok(left)
     });
     assert_eq!(parked.unwrap(), [1, 0]);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
+    let bench = Bench::new().await;
+    let gap = Gap {
+        room: ROOM.try_into().unwrap(),
+        from: "s1".to_owned(),
+        to: "s2".to_owned(),
+    };
+    for gaps in [vec![gap], Vec::new()] {
+        let (committed, told) = oneshot::channel();
+        let batch = Batch {
+            events: Vec::new(),
+            position: "s2".to_owned(),
+            gaps: gaps.clone(),
+            committed,
+        };
+        bench.batches.send(batch).await.unwrap();
+        told.await.unwrap();
+        let stored = bench.database.run(|store| {
+            let account = OwnedUserId::try_from("@relay:example.org").unwrap();
+            store.transaction(|tx| {
+                Ok((meta::sync_position(tx, &account)?, gaps::all(tx, &account)?))
+            })
+        });
+        assert_eq!(stored.await.unwrap(), (Some("s2".to_owned()), gaps));
+    }
 }

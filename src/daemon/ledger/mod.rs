@@ -18,13 +18,13 @@ use tracing::{debug, info, warn};
 use crate::bridge::{Bridge, SeenKey};
 use crate::config::{Config, Feedback};
 use crate::model::{
-    Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
+    Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
 use crate::store::{
-    self, StoreError, Tx, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
+    self, StoreError, Tx, gaps, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
 };
 
 use self::calendar::Calendar;
@@ -33,6 +33,15 @@ use super::facts;
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
+
+/// Up to where the account's events are accepted.
+#[derive(Debug, Clone)]
+pub(super) struct Reached {
+    /// The place in the homeserver's stream.
+    pub(super) position: String,
+    /// What is missing before it.
+    pub(super) gaps: Vec<Gap>,
+}
 
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
@@ -165,12 +174,13 @@ impl Ledger {
         })
     }
 
-    /// Stores up to where the account's events are accepted.
-    pub(super) fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
-        match &self.account {
-            Some(account) => meta::set_sync_position(tx, account, position),
-            None => Ok(()),
-        }
+    /// Stores up to where the account's events are accepted, and which of them are missing.
+    pub(super) fn position(&self, tx: &Tx<'_>, reached: &Reached) -> Result<(), StoreError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
+        gaps::replace(tx, account, &reached.gaps)?;
+        meta::set_sync_position(tx, account, &reached.position)
     }
 
     /// Decides on an event and stores what follows.
