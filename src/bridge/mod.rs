@@ -173,7 +173,7 @@ impl Bridge {
                 room: room.clone(),
                 sender: user.clone(),
             }],
-            MatrixEvent::Own { .. } => Vec::new(),
+            MatrixEvent::Left { .. } | MatrixEvent::Own { .. } => Vec::new(),
         }
     }
 

@@ -42,7 +42,10 @@ impl Bridge {
                 | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
-                MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
+                MatrixEvent::Joined(_)
+                | MatrixEvent::Left { .. }
+                | MatrixEvent::Own { .. }
+                | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }

@@ -331,6 +331,7 @@ impl<'a> Sync<'a> {
             if let Some(room) = self.rooms.mapped(id) {
                 let read = self.reader.read(&room, &update.timeline.events).await;
                 events.extend(read);
+                events.push(MatrixEvent::Left { room: id.clone() });
                 self.rooms.left(id);
             }
         }

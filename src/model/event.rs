@@ -142,6 +142,11 @@ pub struct JoinedRoom {
 pub enum MatrixEvent {
     /// A mapped room is joined, or something about it has changed.
     Joined(JoinedRoom),
+    /// The bot is not in a mapped room any more.
+    Left {
+        /// The room.
+        room: OwnedRoomId,
+    },
     /// A message.
     Text(Box<RoomText>),
     /// A message was changed.

@@ -282,7 +282,8 @@ impl Ledger {
             Event::Radio(RadioEvent::Lost { .. }) => backlog::radio_is_away(tx, now),
             Event::Radio(RadioEvent::Text(_) | RadioEvent::ChannelUse { .. })
             | Event::Matrix(
-                MatrixEvent::Own { .. }
+                MatrixEvent::Left { .. }
+                | MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
@@ -382,6 +383,7 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.event.to_string(),
         Event::Matrix(
             MatrixEvent::Joined(_)
+            | MatrixEvent::Left { .. }
             | MatrixEvent::Own { .. }
             | MatrixEvent::Undecryptable { .. }
             | MatrixEvent::Banned { .. },
@@ -401,7 +403,8 @@ fn place(event: &Event) -> Option<(Place, Way)> {
         Event::Matrix(MatrixEvent::Edit(edit)) => room(&edit.new.room),
         Event::Matrix(MatrixEvent::Redaction(redaction)) => room(&redaction.room),
         Event::Matrix(
-            MatrixEvent::Own { room: id, .. }
+            MatrixEvent::Left { room: id }
+            | MatrixEvent::Own { room: id, .. }
             | MatrixEvent::Undecryptable { room: id, .. }
             | MatrixEvent::Banned { room: id, .. },
         ) => room(id),
@@ -420,7 +423,10 @@ fn sender(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.sender.to_string(),
         Event::Matrix(MatrixEvent::Undecryptable { sender, .. }) => sender.to_string(),
         Event::Matrix(
-            MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
+            MatrixEvent::Joined(_)
+            | MatrixEvent::Left { .. }
+            | MatrixEvent::Own { .. }
+            | MatrixEvent::Banned { .. },
         )
         | Event::Radio(_)
         | Event::Report(_) => String::new(),
