@@ -6,6 +6,7 @@ pub mod auth;
 mod backoff;
 mod catch_up;
 mod client;
+mod clock;
 mod content;
 mod errors;
 mod events;

@@ -23,12 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::catch_up::{self, Fetched};
+use super::clock::{Moment, News};
 use super::errors;
 use super::gaps::{Gaps, Patience, say_missing};
-use super::reader::{News, Reader};
+use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, Start, backoff};
-use crate::model::{Gap, MatrixEvent, OwnedUserId, Timestamp};
+use crate::model::{Gap, MatrixEvent, OwnedUserId};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -86,8 +87,8 @@ impl<'a> Sync<'a> {
         gaps.retain(|gap| position.is_some() && known.iter().any(|(_, room)| *room == gap.room));
         let known = known.into_iter().map(|(_, room)| room);
         let news = match position {
-            Some(_) => News::of(known, Timestamp::now()),
-            None => News::first_run(Timestamp::now()),
+            Some(_) => News::of(known, Moment::now()),
+            None => News::first_run(Moment::now()),
         };
         Self {
             client,
