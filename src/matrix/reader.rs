@@ -128,6 +128,7 @@ impl<'a> Reader<'a> {
                 self.late.keep(UndecryptableEvent {
                     room: id.clone(),
                     event: envelope.event.clone(),
+                    sender: envelope.sender.clone(),
                     session: session.clone(),
                     raw: raw.clone(),
                 });
