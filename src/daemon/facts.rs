@@ -120,7 +120,7 @@ fn version(version: edits::Version) -> Version {
     }
 }
 
-fn source_of(source: Source) -> MeshSource {
+pub(super) fn source_of(source: Source) -> MeshSource {
     let Source {
         room,
         event,
