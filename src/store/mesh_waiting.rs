@@ -46,6 +46,28 @@ pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended
     Ok(rows)
 }
 
+/// Takes back what still waits of a message, or of a correction: `message` is the row of its first part. Returns the rows
+/// taken back.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn withdraw_message(tx: &Tx<'_>, message: OutboxId) -> Result<Vec<Ended>, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE message = ?1 AND state <= 1 AND state = 1",
+        [message],
+    )?;
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0",
+        [message],
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Withdrawn)?;
+    }
+    Ok(rows)
+}
+
 /// Takes back what still waits of a person in a room, as [`withdraw`] does for one event.
 ///
 /// # Errors

@@ -55,6 +55,10 @@ impl Ledger {
                 }
                 outcome.mesh.insert((destination, version.lane));
             }
+            Change::Withdraw { row } => {
+                let rows = mesh_report::withdraw_message(tx, row)?;
+                debug!(packets = rows.len(), outbox = %row, "a correction is taken back before it was transmitted");
+            }
             Change::Keep {
                 room,
                 target,
@@ -92,9 +96,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::super::tests::*;
-    use crate::model::{Event, MatrixEvent, RoomEdit, RoomText};
-    use crate::store::Store;
-    use crate::store::edits::{self, Version};
+    use super::*;
+    use crate::model::{Event, MatrixEvent, OutboxId, RoomEdit, RoomText};
+    use crate::store::edits::Version;
+    use crate::store::{MeshState, Store};
 
     fn hello() -> RoomText {
         match hello_of_alice() {
@@ -146,8 +151,8 @@ mod tests {
         decide(&mut store, &config(), &[joined(), hello_of_alice()]);
         let row = versions(&mut store)[0].row;
         let sent = store.transaction(|tx| {
-            crate::store::mesh_report::submitted(tx, row, NOON)?;
-            crate::store::mesh_report::accepted(tx, row, NOON)
+            mesh_report::submitted(tx, row, NOON)?;
+            mesh_report::accepted(tx, row, NOON)
         });
         assert!(sent.unwrap());
         decide(
@@ -170,5 +175,44 @@ mod tests {
             &[joined(), edit("$three:example.org", "hello")],
         );
         assert_eq!(carried(&mut store), ["Alice[M]: hello"]);
+    }
+
+    #[test]
+    fn a_correction_that_is_taken_back_leaves_the_parts_of_its_message_alone() {
+        let long = "word ".repeat(90).trim().to_owned();
+        for last in [
+            long.clone(),
+            "// not on the air".to_owned(),
+            "x".repeat(2000),
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            let mut message = hello_of_alice();
+            if let Event::Matrix(MatrixEvent::Text(text)) = &mut message {
+                text.body.clone_from(&long);
+            }
+            decide(&mut store, &config(), &[joined(), message]);
+            let sent = store.transaction(|tx| {
+                mesh_report::submitted(tx, OutboxId(1), NOON)?;
+                mesh_report::accepted(tx, OutboxId(1), NOON)
+            });
+            assert!(sent.unwrap());
+            let mut states = |events: &[Event]| {
+                decide(&mut store, &config(), events);
+                let read = store.transaction(|tx| {
+                    let states = (1..=4).map(|id| mesh_report::state(tx, OutboxId(id)));
+                    states.collect::<Result<Vec<_>, _>>()
+                });
+                read.unwrap().into_iter().flatten().collect::<Vec<_>>()
+            };
+            let mut expected = [MeshState::Waiting; 4];
+            expected[0] = MeshState::Accepted;
+            let shorter = edit("$one:example.org", "short");
+            assert_eq!(states(&[joined(), shorter]), expected);
+            expected[3] = MeshState::Withdrawn;
+            assert_eq!(
+                states(&[joined(), edit("$two:example.org", &last)]),
+                expected
+            );
+        }
     }
 }
