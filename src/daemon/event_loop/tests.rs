@@ -125,6 +125,7 @@ impl Bench {
             queues,
             radio_ready,
             started: Instant::now(),
+            slept: slept(),
             live: Arc::clone(&live),
             clock,
         };
