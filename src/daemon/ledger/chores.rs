@@ -35,6 +35,7 @@ impl Ledger {
             clock::follow(tx, &jump)?;
         }
         Self::expire(tx, now, outcome)?;
+        outbox_mesh::end_reactions_on_nothing(tx)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
