@@ -3,7 +3,7 @@
 use tracing::{debug, info};
 
 use crate::bridge::{Change, EarlyEdit};
-use crate::model::{RoomId, Timestamp, UserId};
+use crate::model::{EventId, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId};
 use crate::store::edits::{self, NewText};
 use crate::store::outbox_mesh::{self, NewMeshMessage};
 use crate::store::{StoreError, Tx, mesh_report};
@@ -74,6 +74,39 @@ impl Ledger {
         Ok(())
     }
 
+    /// Remembers the edit that a correction which waits was made of, under its own event.
+    pub(super) fn note_edit(
+        tx: &Tx<'_>,
+        edit: &RoomEdit,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let new = &edit.new;
+        if edits::waiting_correction(tx, &new.room, &edit.target)?.is_none() {
+            return Ok(());
+        }
+        let kept = edits::EarlyEdit {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+        };
+        let edit_itself = (&*new.event, &kept);
+        edits::keep_early(tx, &edit.target, &new.room, &new.sender, edit_itself, now)
+    }
+
+    /// Takes back the correction that waits of an edit, if it is an edit that was taken away, and the newest of its message.
+    pub(super) fn edit_taken_away(
+        tx: &Tx<'_>,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<(), StoreError> {
+        if let Some(target) = edits::target_of(tx, room, event)?
+            && let Some(row) = edits::waiting_correction(tx, room, &target)?
+        {
+            mesh_report::withdraw_message(tx, row)?;
+            info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted");
+        }
+        Ok(())
+    }
+
     /// Takes back what waits of a person who was banned from a room.
     pub(super) fn withdraw_sender(
         tx: &Tx<'_>,
@@ -97,7 +130,7 @@ impl Ledger {
 mod tests {
     use super::super::tests::*;
     use super::*;
-    use crate::model::{Event, MatrixEvent, OutboxId, RoomEdit, RoomText};
+    use crate::model::{Event, MatrixEvent, OutboxId, RoomRedaction, RoomText};
     use crate::store::edits::Version;
     use crate::store::{MeshState, Store};
 
@@ -213,6 +246,43 @@ mod tests {
                 states(&[joined(), edit("$two:example.org", &last)]),
                 expected
             );
+        }
+    }
+
+    #[test]
+    fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
+        let taken_away = |edit: &str| {
+            Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
+                room: hello().room,
+                target: edit.try_into().unwrap(),
+                event: "$redaction:example.org".try_into().unwrap(),
+                sender: hello().sender,
+            })))
+        };
+        // An older edit of several is what the newer one has changed: the correction stays.
+        for (edit_event, expected) in [
+            ("$two:example.org", &["Alice[M]: hello"][..]),
+            (
+                "$one:example.org",
+                &["Alice[M]: hello", "Alice[M]: * hullo"],
+            ),
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+            let row = versions(&mut store)[0].row;
+            let sent = store.transaction(|tx| {
+                mesh_report::submitted(tx, row, NOON)?;
+                mesh_report::accepted(tx, row, NOON)
+            });
+            assert!(sent.unwrap());
+            let events = [
+                joined(),
+                edit("$one:example.org", "hallo"),
+                edit("$two:example.org", "hullo"),
+                taken_away(edit_event),
+            ];
+            decide(&mut store, &config(), &events);
+            assert_eq!(carried(&mut store), expected);
         }
     }
 }
