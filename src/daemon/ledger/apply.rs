@@ -84,7 +84,6 @@ impl Ledger {
                 if !rows.is_empty() {
                     info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
                 }
-                Self::edit_taken_away(tx, &room, &event)?;
                 Self::forget_taken_away(tx, &event, now)?;
                 edits::forget_early(tx, &event)?;
             }
@@ -96,12 +95,7 @@ impl Ledger {
                     Self::keep_undecryptable(tx, event, now)?;
                 }
             }
-            Action::Change(change) => {
-                self.change(tx, change, now, outcome)?;
-                if let Event::Matrix(MatrixEvent::Edit(edit)) = event {
-                    Self::note_edit(tx, edit, now)?;
-                }
-            }
+            Action::Change(change) => self.change(tx, event, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
                 let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
                 // One more message that this packet stands for: who answers it answers the packet.

@@ -3,7 +3,9 @@
 use tracing::{debug, info};
 
 use crate::bridge::{Change, EarlyEdit};
-use crate::model::{EventId, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId};
+use crate::model::{
+    Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
+};
 use crate::store::edits::{self, NewText};
 use crate::store::outbox_mesh::{self, NewMeshMessage};
 use crate::store::{StoreError, Tx, mesh_report};
@@ -15,6 +17,7 @@ impl Ledger {
     pub(super) fn change(
         &self,
         tx: &Tx<'_>,
+        event: &Event,
         change: Change,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -71,15 +74,14 @@ impl Ledger {
                 debug!(event_id = %target, "an edit came before its message: it is kept");
             }
         }
-        Ok(())
+        match event {
+            Event::Matrix(MatrixEvent::Edit(edit)) => Self::note_edit(tx, edit, now),
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the edit that a correction which waits was made of, under its own event.
-    pub(super) fn note_edit(
-        tx: &Tx<'_>,
-        edit: &RoomEdit,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn note_edit(tx: &Tx<'_>, edit: &RoomEdit, now: Timestamp) -> Result<(), StoreError> {
         let new = &edit.new;
         if edits::waiting_correction(tx, &new.room, &edit.target)?.is_none() {
             return Ok(());
@@ -130,7 +132,7 @@ impl Ledger {
 mod tests {
     use super::super::tests::*;
     use super::*;
-    use crate::model::{Event, MatrixEvent, OutboxId, RoomRedaction, RoomText};
+    use crate::model::{OutboxId, RoomRedaction, RoomText};
     use crate::store::edits::Version;
     use crate::store::{MeshState, Store};
 

@@ -290,6 +290,7 @@ impl Ledger {
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                Self::edit_taken_away(tx, &redaction.room, &redaction.target)?;
                 signs::close(tx, &redaction.room, &redaction.target, now)
             }
             Event::Report(SendReport::Room {
