@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::late::written;
-use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of};
+use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of, is_cut};
 use crate::config::{Config, LongMessages};
 use crate::model::{OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, Timestamp};
 
@@ -55,8 +55,10 @@ pub fn with_age(
             label: heading.label,
         };
         match fit(&marked, text, is_reply, rules) {
-            Fitted::Packets(packets) | Fitted::Cut(packets) => return Some(packets),
-            Fitted::TooLong { .. } => {}
+            Fitted::Packets(packets) => return Some(packets),
+            // Its sender was told that its end is lost; nobody would be told that the age has cost it.
+            Fitted::Cut(cut) if is_cut(packets, text) => return Some(cut),
+            Fitted::Cut(_) | Fitted::TooLong { .. } => {}
         }
     }
     // A part may be as long as a packet, if need be.
@@ -184,6 +186,30 @@ mod tests {
             &rules(),
         );
         assert_eq!(emote.unwrap(), ["* Alice[M] (6 min ago) waves"]);
+    }
+
+    #[test]
+    fn a_text_that_fitted_is_not_cut_to_tell_its_age() {
+        let cutting = LongMessages {
+            overflow: Overflow::Cut,
+            ..rules()
+        };
+        for split in [true, false] {
+            let rules = LongMessages { split, ..cutting };
+            let fits = |length: &usize| {
+                let text = "x".repeat(*length);
+                matches!(fit(&heading(), &text, false, &rules), Fitted::Packets(_))
+            };
+            let longest = (1..1000).rev().find(fits).unwrap();
+            for (length, is_whole) in [(longest, true), (longest + 1, false)] {
+                let text = "x".repeat(length);
+                let packets = packets(&text, false, &rules);
+                let marked = with_age(&packets, &text, false, Duration::from_mins(14), &rules);
+                let said = marked.unwrap_or(packets).concat();
+                assert_eq!(said.matches('x').count() == length, is_whole, "{said}");
+                assert_eq!(said.contains('…'), !is_whole, "{said}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub(super) struct EventLoop {
     pub(super) radio_ready: watch::Sender<bool>,
     /// When the daemon started.
     pub(super) started: Instant,
+    /// How long the computer had slept before that.
+    pub(super) slept: Duration,
     /// Told how it goes.
     pub(super) live: Arc<Live>,
     /// Tells the time.
@@ -215,7 +218,8 @@ impl EventLoop {
     /// Returns what it touched.
     async fn chores(&mut self) -> Option<Outcome> {
         let ledger = Arc::clone(&self.ledger);
-        let (now, up) = (self.clock.now(), self.started.elapsed());
+        let now = self.clock.now();
+        let up = self.started.elapsed() + slept().saturating_sub(self.slept);
         let done = self.database.run(move |store| {
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             store.transaction(|tx| {
@@ -314,6 +318,13 @@ impl Work {
 /// Returns whether another event could be stored: the disk and the file are sound.
 fn concerns_one_event(error: &StoreError) -> bool {
     matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_))
+}
+
+/// Returns how long this computer has slept since it was started: nobody has set its clock meanwhile.
+pub(super) fn slept() -> Duration {
+    let read = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ pub(super) fn look_up(
         facts.heard_by_our_radio =
             seen::was_heard(tx, radio, packet)? || message_map::is_own_packet(tx, radio, packet)?;
     }
-    if let Some(room) = &questions.waiting_for_mesh {
-        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room)?;
+    if let Some((room, lane)) = &questions.waiting_for_mesh {
+        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room, *lane)?;
     }
     if let Some(room) = &questions.gathering {
         facts.gathering = backlog::gathering(tx, room, now)?;
@@ -120,7 +120,7 @@ fn version(version: edits::Version) -> Version {
     }
 }
 
-fn source_of(source: Source) -> MeshSource {
+pub(super) fn source_of(source: Source) -> MeshSource {
     let Source {
         room,
         event,

@@ -15,7 +15,7 @@ use crate::model::{Clock, Node, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
 use crate::store::{Database, Store, StoreError, meta, nodes};
 
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::mesh_worker::MeshRules;
@@ -132,6 +132,7 @@ impl<S: SendToRoom> Parts<S> {
             queues,
             radio_ready,
             started: Instant::now(),
+            slept: slept(),
             live: Arc::clone(&live),
             clock,
         };

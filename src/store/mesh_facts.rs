@@ -13,15 +13,17 @@ use crate::model::{
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
 
-/// Returns how many packets of a room wait for the mesh, the one that the radio is asked to take included.
+/// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
+/// to take is included; a message of which the radio took a part is not.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId) -> Result<u64, StoreError> {
+pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64, StoreError> {
     tx.count(
-        "SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1",
-        [room.as_str()],
+        "SELECT COUNT(*) FROM mesh_outbox
+         WHERE room = ?1 AND state <= 1 AND part = 0 AND (lane = ?3) = (?2 = ?3)",
+        (room.as_str(), lane, Lane::Reaction),
     )
 }
 
@@ -231,7 +233,7 @@ mod tests {
     fn what_waits_is_counted_by_room_and_by_destination_until_the_radio_took_it() {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let expected = MeshWaiting {
                 destination: CHANNEL,
                 count: 2,
@@ -239,11 +241,24 @@ mod tests {
             };
             assert_eq!(waiting(tx)?, [expected]);
             submit_next(tx, NOON)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
-            accepted(tx, rows[0].0, NOON)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let other = RoomId::parse("!other:example.org").unwrap();
-            assert_eq!(waiting_of_room(tx, &other)?, 0);
+            assert_eq!(waiting_of_room(tx, &other, Lane::Message)?, 0);
+            let reaction = NewMeshMessage {
+                radio: RADIO,
+                destination: CHANNEL,
+                lane: Lane::Reaction,
+                parts: &[payload("👍")],
+                source: Some(&source("$two:example.org", "👍")),
+                not_before: None,
+                expires: NOW.expires,
+            };
+            insert(tx, &reaction, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Urgent)?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Reaction)?, 1);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 0);
             Ok(())
         });
     }

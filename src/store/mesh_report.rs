@@ -9,7 +9,8 @@ use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
-    Ended, adopt_radio, expire, next_expiry, overdue, rewrite, withdraw, withdraw_sender,
+    Ended, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_waiting,
+    rewrite, withdraw, withdraw_message, withdraw_sender,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.

@@ -5,6 +5,7 @@
 //! its seen-id before anything is sent; see [`Store::transaction`].
 
 pub mod backlog;
+pub mod clock;
 mod columns;
 pub mod direct;
 pub mod edits;

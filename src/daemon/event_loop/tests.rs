@@ -127,6 +127,7 @@ impl Bench {
             queues,
             radio_ready,
             started: Instant::now(),
+            slept: slept(),
             live: Arc::clone(&live),
             clock,
         };

@@ -5,6 +5,7 @@ mod apply;
 mod backlog;
 mod calendar;
 mod changes;
+mod channels;
 mod chores;
 mod feedback;
 mod late;
@@ -130,6 +131,9 @@ impl Ledger {
         chores::end_forbidden(tx, config)?;
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
+        for (name, room) in known_rooms::all(tx)? {
+            bridge.remember_room(name, room);
+        }
         Ok(Self {
             bridge,
             radio,
@@ -217,6 +221,10 @@ impl Ledger {
                 self.radio_is_back(tx, now, outcome)?;
             }
         }
+        if let Event::Matrix(MatrixEvent::Joined(_)) = event {
+            // It is known now which entries of the configuration are this room's.
+            self.follow_channels(tx, None, (event, now), outcome)?;
+        }
         match &questions.seen {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
                 seen::mark_packet(tx, self.radio, *sender, *packet, now)
@@ -255,6 +263,8 @@ impl Ledger {
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
                 mesh_report::adopt_radio(tx, self.radio)?;
+                // By the channels as they were: the bridge learns the new ones after that.
+                self.follow_channels(tx, Some(&profile.channels), (event, now), outcome)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -291,6 +301,7 @@ impl Ledger {
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                Self::edit_taken_away(tx, &redaction.room, &redaction.target)?;
                 signs::close(tx, &redaction.room, &redaction.target, now)
             }
             Event::Report(SendReport::Room {

@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::{EventId, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
+use crate::model::{EventId, Lane, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
 use crate::store::mesh_report::{self, Retried};
 use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room, summary};
 
@@ -107,7 +107,12 @@ impl Ledger {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
+        if let Some((destination, lane)) = outbox_mesh::queue_of(tx, outbox)? {
+            outcome.mesh.insert((destination, lane));
+            if outbox_mesh::has_reactions(tx, destination)? {
+                outcome.mesh.insert((destination, Lane::Reaction));
+            }
+        }
         Ok(())
     }
 }
