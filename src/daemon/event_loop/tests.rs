@@ -362,8 +362,8 @@ async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
         let is_known = || {
             bench.database.run(move |store| {
                 store.read(|tx| {
-                    let first = seen::has_packet(tx, NodeNum(1), NodeNum(2), PacketId(1))?;
-                    let last = seen::has_packet(tx, NodeNum(1), NodeNum(2), newest_forgotten)?;
+                    let first = seen::has_packet(tx, NodeNum(2), PacketId(1))?;
+                    let last = seen::has_packet(tx, NodeNum(2), newest_forgotten)?;
                     Ok(first || last)
                 })
             })

@@ -422,9 +422,10 @@ mod tests {
     use super::*;
     use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
     use crate::model::{
-        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
+        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
+        RoomTextKind, TextPort,
     };
-    use crate::store::{Store, message_map};
+    use crate::store::{Store, edits, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -540,6 +541,60 @@ mod tests {
         let mut chosen = config();
         chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
         assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    }
+
+    fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {
+        Event::Radio(RadioEvent::Text(Box::new(RadioText {
+            sender: Node::unknown(NodeNum(sender)),
+            packet,
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: text.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at,
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: true,
+        })))
+    }
+
+    #[test]
+    fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
+        let mut store = Store::in_memory().unwrap();
+        let for_rooms = |store: &mut Store| store.transaction(outbox_room::count).unwrap();
+        let alice = ready(|_| {});
+        let from_bob = text_of_node(77, PacketId(5), "from bob", NOON);
+        let events = [alice, joined(), hello_of_alice(), from_bob.clone()];
+        decide(&mut store, &config(), &events);
+        assert_eq!(for_rooms(&mut store), 1);
+        let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+        let hello = OwnedEventId::try_from("$hello:example.org").unwrap();
+        let sent = store
+            .transaction(|tx| {
+                let sent = edits::versions(tx, &room, &hello)?;
+                mesh_report::submitted(tx, sent[0].row, NOON)?;
+                // The link was lost before the radio's answer: the spare one sends it again.
+                mesh_report::recover(tx)?;
+                Ok(sent[0].packet)
+            })
+            .unwrap();
+
+        let later = NOON + Duration::from_mins(20);
+        let spare = ready(|profile| profile.own = Node::unknown(NodeNum(2)));
+        let own = text_of_node(1, sent, "Alice[M]: hello", NOON);
+        let own_again = text_of_node(2, sent, "Alice[M]: hello", NOON);
+        let typed = text_of_node(1, PacketId(6), "typed on the first radio", NOON);
+        let events = [spare, joined(), from_bob, own, own_again];
+        decide_at(&mut store, &config(), &events, later);
+        assert_eq!(for_rooms(&mut store), 1);
+        decide_at(&mut store, &config(), &[typed], later);
+        assert_eq!(for_rooms(&mut store), 2);
     }
 
     #[test]
