@@ -163,7 +163,7 @@ impl Pacer {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
             match flight.status {
                 Some((res, at)) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
-                None => self.give_back(&flight.submission, "the link was lost before an answer"),
+                None => self.repeat(&flight.submission, "the link was lost before an answer"),
             }
         }
         for submission in std::mem::take(&mut self.waiting) {
@@ -402,13 +402,24 @@ impl Pacer {
         }
     }
 
-    /// Nothing was sent, or it is repeated under the same id.
-    fn give_back(&mut self, submission: &Submission, reason: &str) {
-        let reason = reason.to_owned();
+    /// The radio may have taken it: it is repeated under the same id.
+    fn repeat(&mut self, submission: &Submission, reason: &str) {
         let outcome = RadioOutcome::Retry {
             after: Duration::ZERO,
             new_id: false,
-            reason,
+            written: true,
+            reason: reason.to_owned(),
+        };
+        self.report(submission, outcome);
+    }
+
+    /// It was never written this time.
+    fn give_back(&mut self, submission: &Submission, reason: &str) {
+        let outcome = RadioOutcome::Retry {
+            after: Duration::ZERO,
+            new_id: false,
+            written: false,
+            reason: reason.to_owned(),
         };
         self.report(submission, outcome);
     }
@@ -677,6 +688,7 @@ mod tests {
         let again = |seconds, reason: &str| RadioOutcome::Retry {
             after: Duration::from_secs(seconds),
             new_id: true,
+            written: true,
             reason: reason.to_owned(),
         };
         let table = [
