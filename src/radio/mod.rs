@@ -153,6 +153,8 @@ pub struct Radio {
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
     link: LinkNotes,
+    /// More than urgent texts may be submitted.
+    air: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -219,6 +221,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
+            air: watch::Sender::new(true),
         }
     }
 
@@ -233,6 +236,12 @@ impl Radio {
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.watch()
+    }
+
+    /// Returns where to look whether the air bears more than urgent texts: what else is submitted is given back meanwhile.
+    #[must_use]
+    pub fn air(&self) -> watch::Receiver<bool> {
+        self.air.subscribe()
     }
 
     /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens.
@@ -377,6 +386,7 @@ impl Radio {
         let mut stop_limit = None;
         loop {
             self.send_next(connection, session).await?;
+            self.look_at_air();
             self.report(ends).await?;
             self.tell_nodes(session, ends).await?;
             if let Some(limit) = stop_limit
@@ -437,6 +447,7 @@ impl Radio {
         [
             Some(session.deadline()),
             self.pacer.deadline(),
+            self.pacer.closed_until(now),
             prompt,
             nodes,
         ]
@@ -519,6 +530,13 @@ impl Radio {
         };
         debug!(%packet, to = %message.destination, size = frame.len(), "packet handed to the radio");
         connection.send(&frame).await.map_err(|error| lost(&error))
+    }
+
+    /// Tells who submits, before they get back what the air does not bear.
+    fn look_at_air(&self) {
+        let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
+        self.air
+            .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }
 
     async fn report(&mut self, ends: &Ends) -> Result<(), End> {

@@ -3,7 +3,8 @@
 //! The radio takes one text in two seconds, counted from the one that it took last, and says nothing of the ones
 //! that it drops; so there is never more than one packet of ours without an answer, and the next waits for the
 //! delay that counts from that answer. The queue in front is the outbox table's business: here waits at most one
-//! candidate for each destination and lane.
+//! candidate for each destination and lane, and none that the air does not bear for a while: in the table it can be
+//! changed, and tells its age when its turn comes.
 
 use std::time::{Duration, Instant};
 
@@ -255,6 +256,9 @@ impl Pacer {
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
         self.link?;
+        if self.closed_until(now.instant).is_some() {
+            self.give_back_all_but_urgent();
+        }
         if self.flight.is_some() {
             return self.poll_flight(now);
         }
@@ -278,6 +282,22 @@ impl Pacer {
             status: None,
         });
         Some(outgoing)
+    }
+
+    /// Returns until when only urgent texts may be submitted; `None` if others may too.
+    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
+        self.traffic.closed_until(now)
+    }
+
+    fn give_back_all_but_urgent(&mut self) {
+        let is_urgent = |it: &Submission| it.message.lane == Lane::Urgent;
+        let (urgent, others) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(is_urgent);
+        self.waiting = urgent;
+        for submission in others {
+            self.give_back(&submission, "the air bears only urgent texts");
+        }
     }
 
     /// Looks after the packet on its way: repeats it once when it is not answered.
@@ -583,6 +603,11 @@ mod tests {
         }
     }
 
+    /// Whether this row, and nothing else, was given back as if it had never been submitted.
+    fn is_as_before(outcomes: &[(u32, RadioOutcome)], row: u32) -> bool {
+        matches!(outcomes, [(it, RadioOutcome::Retry { written: false, .. })] if *it == row)
+    }
+
     #[test]
     fn the_next_text_waits_for_the_delay_from_the_acceptance_of_the_last() {
         let mut bench = Bench::new();
@@ -815,7 +840,9 @@ mod tests {
         bench.pacer.on_lost();
         let reports = bench.reports();
         assert_eq!(retry(&reports[..1]), Some((1, Duration::ZERO, false)));
+        assert!(!is_as_before(&reports[..1], 1));
         assert_eq!(retry(&reports[1..]), Some((2, Duration::ZERO, false)));
+        assert!(is_as_before(&reports[1..], 2));
         bench.pacer.on_ready(OWN, true);
         bench.submit(1, channel(0), Lane::Message);
         assert_eq!(bench.written(), None, "the radio may have taken it");
@@ -886,7 +913,7 @@ mod tests {
         bench.pacer.withdraw(OutboxId(1));
         bench.pacer.withdraw(OutboxId(2));
         bench.pacer.withdraw(OutboxId(3));
-        assert_eq!(retry(&bench.reports()), Some((2, Duration::ZERO, false)));
+        assert!(is_as_before(&bench.reports(), 2));
         bench.queue(1, 0);
         assert_eq!(bench.settled().len(), 1);
     }
@@ -954,10 +981,15 @@ mod tests {
         bench.pacer.on_channel_use(41.0, bench.now.instant);
         bench.submit(1, channel(0), Lane::Message);
         bench.submit(2, channel(0), Lane::Urgent);
-        bench.accept(2);
-        bench.wait(DELAY);
-        assert_eq!(bench.written(), None);
+        assert_eq!(bench.written(), Some(2));
+        assert!(is_as_before(&bench.reports(), 1));
+        bench.queue(2, 0);
+        bench.settled();
+        let closed = bench.pacer.closed_until(bench.now.instant);
+        assert!(closed.is_some());
         bench.pacer.on_channel_use(26.0, bench.now.instant);
+        assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
+        bench.submit(1, channel(0), Lane::Message);
         assert_eq!(bench.written(), None, "spaced");
         bench.until_deadline();
         assert_eq!(bench.written(), Some(1));
@@ -974,13 +1006,18 @@ mod tests {
         assert_eq!(retry(&bench.reports()), Some((1, after, true)));
         bench.submit(2, channel(1), Lane::Message);
         bench.submit(3, channel(1), Lane::Urgent);
+        assert_eq!(bench.written(), None);
+        assert!(is_as_before(&bench.reports(), 2));
         bench.until_deadline();
         assert_eq!(bench.written(), Some(3));
         bench.queue(3, 9);
         bench.routing(OWN, 3, 9);
-        bench.until_deadline();
-        assert_eq!(bench.written(), Some(2));
+        let closed = bench.pacer.closed_until(bench.now.instant).unwrap();
+        bench.wait(closed - bench.now.instant);
+        assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
         assert!(bench.now.wall >= Timestamp(1_000_000) + after);
+        bench.submit(2, channel(1), Lane::Message);
+        assert_eq!(bench.written(), Some(2));
     }
 
     /// What happens to the pacer.

@@ -102,12 +102,14 @@ impl Bench {
         let server = Server::default();
         let (_, sender) = watch::channel(Some(server.clone()));
         let (radio_ready, is_ready) = watch::channel(false);
+        let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
             database: database.clone(),
             sender,
             submissions,
             radio_ready: is_ready,
+            air,
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             withdrawals,
