@@ -598,6 +598,25 @@ mod tests {
     }
 
     #[test]
+    fn time_stamps_that_run_backwards_pass_no_limit() {
+        for step in [Duration::from_millis(1), Duration::from_secs(20)] {
+            let mut store = Store::in_memory().unwrap();
+            let mut events = vec![ready(|_| {}), joined()];
+            for number in 0..200 {
+                let sent_at = NOON - step * number;
+                events.push(text_of_alice(&format!("message {number}"), sent_at));
+            }
+            decide(&mut store, &config(), &events);
+            let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+            let accepted: u64 = waiting.iter().map(|it| it.count).sum();
+            assert!(
+                (20..40).contains(&accepted),
+                "{accepted} in steps of {step:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_restriction_ends_what_waited_before_it_was_set() {
         let restrictions: [fn(&mut Config); 4] = [
             |_| {},
