@@ -28,8 +28,12 @@ const SPARE_PLACES: u32 = 2;
 /// Firmware looks only four times a second for something to read when it has read nothing for 2 s. A heartbeat so long
 /// before a text makes it look at once.
 const PROMPT: Duration = Duration::from_millis(300);
-/// Candidates that wait here: eight channels and some direct messages, in three lanes.
+/// Candidates that wait here: eight channels in three lanes, and some direct messages.
 const PLACES: usize = 64;
+/// Direct messages among them: any number of nodes can have one, and what is urgent always finds a place.
+const DIRECT_PLACES: usize = 32;
+/// A direct message that finds no place is submitted again after that.
+const PLACE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A row of the outbox that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +136,10 @@ impl Pacer {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
         } else if self.link.is_some_and(|link| !link.may_transmit) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+        } else if is_direct(&submission)
+            && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
+        {
+            self.give_back_for(PLACE_AGAIN, &submission, "too many direct messages wait");
         } else {
             self.waiting.push(submission);
         }
@@ -435,8 +443,12 @@ impl Pacer {
 
     /// It was never written this time.
     fn give_back(&mut self, submission: &Submission, reason: &str) {
+        self.give_back_for(Duration::ZERO, submission, reason);
+    }
+
+    fn give_back_for(&mut self, after: Duration, submission: &Submission, reason: &str) {
         let outcome = RadioOutcome::Retry {
-            after: Duration::ZERO,
+            after,
             new_id: false,
             written: false,
             reason: reason.to_owned(),
@@ -451,6 +463,13 @@ impl Pacer {
             packet,
             outcome,
         });
+    }
+}
+
+fn is_direct(submission: &Submission) -> bool {
+    match submission.message.destination {
+        Destination::Channel(_) => false,
+        Destination::Direct(_) => true,
     }
 }
 
@@ -939,9 +958,47 @@ mod tests {
         let mut bench = Bench::new();
         for number in 0..u32::try_from(PLACES).unwrap() {
             assert!(bench.pacer.has_room());
-            bench.submit(number, Destination::Direct(NodeNum(number)), Lane::Message);
+            bench.submit(number, channel(number % 8), Lane::Message);
         }
         assert!(!bench.pacer.has_room());
+    }
+
+    #[test]
+    fn direct_messages_of_any_number_of_nodes_leave_room_for_what_is_urgent() {
+        let mut bench = Bench::new();
+        bench.submit(1, channel(0), Lane::Message);
+        assert_eq!(bench.written(), Some(1));
+        bench.queue_with(1, 0, 0);
+        bench.settled();
+        let nodes = 100;
+        for node in 0..nodes {
+            assert!(bench.pacer.has_room());
+            bench.submit(
+                100 + node,
+                Destination::Direct(NodeNum(node)),
+                Lane::Message,
+            );
+        }
+        let given_back = bench.reports();
+        assert_eq!(
+            given_back.len(),
+            usize::try_from(nodes).unwrap() - DIRECT_PLACES
+        );
+        for report in &given_back {
+            assert!(is_as_before(std::slice::from_ref(report), report.0));
+            let again = retry(std::slice::from_ref(report));
+            assert_eq!(again, Some((report.0, PLACE_AGAIN, false)));
+        }
+        for (number, index) in (200..).zip(0..8) {
+            for (lane, of_lane) in [(Lane::Message, 0), (Lane::Reaction, 10), (Lane::Urgent, 20)] {
+                assert!(bench.pacer.has_room());
+                bench.submit(number + of_lane, channel(index), lane);
+            }
+        }
+        assert_eq!(bench.reports(), []);
+        bench.wait(DELAY);
+        bench.queue_with(0, 0, 15);
+        assert_eq!(bench.written(), Some(220));
     }
 
     #[test]
