@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, told};
 use crate::model::Timestamp;
 
 /// Rows of one table in one batch: few enough that no message waits noticeably for it.
@@ -90,8 +90,9 @@ pub fn prune(
             (before, BATCH),
         )?,
         tx.execute(
-            "DELETE FROM told WHERE what IN (SELECT what FROM told WHERE until <= ?1 LIMIT ?2)",
-            (now, BATCH),
+            "DELETE FROM told WHERE what IN (
+                 SELECT what FROM told WHERE until <= ?1 OR until > ?2 LIMIT ?3)",
+            (now, now + told::LONGEST, BATCH),
         )?,
         tx.execute(
             "DELETE FROM direct_message WHERE id IN (
@@ -116,7 +117,7 @@ mod tests {
     use crate::model::{EventId, Node, NodeNum, PacketId};
     use crate::store::mesh_report::{accepted, submitted};
     use crate::store::samples::*;
-    use crate::store::{feedback, message_map, nodes, outbox_room, receipts, seen, told};
+    use crate::store::{feedback, message_map, nodes, outbox_room, receipts, seen};
 
     const DAYS: u32 = 30;
 
@@ -305,6 +306,8 @@ mod tests {
     fn what_was_said_is_forgotten_at_its_time() {
         on_empty(|tx| {
             told::remember(tx, "a", later(10))?;
+            // By a clock that was ahead.
+            told::remember(tx, "b", days(400))?;
             prune(tx, later(9), DAYS, 0)?;
             assert_eq!(tx.count("SELECT COUNT(*) FROM told", ())?, 1);
             prune(tx, later(10), DAYS, 0)?;
