@@ -158,12 +158,13 @@ pub fn after_outage(
     Ok(expired)
 }
 
-/// Ends all of a room's backlog but so many of its newest messages. Returns the rows that have expired by that.
+/// Ends all of a room's backlog but so many of its newest messages, by when they were written: one whose key was late is
+/// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
     let beyond: Vec<OutboxId> = tx.all(
         "SELECT message FROM mesh_outbox
          WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog > 0 AND part = 0
-         ORDER BY message DESC LIMIT -1 OFFSET ?2",
+         ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
         |row| row.get(0),
     )?;
@@ -436,6 +437,21 @@ mod tests {
             for expected in ["new 1", "new 2", "old 1", "old 2"] {
                 assert_eq!(send(tx, now)?.as_deref(), Some(expected));
             }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_old_message_that_comes_last_pushes_out_no_newer_one() {
+        on_empty(|tx| {
+            for (text, minutes) in [("1", 30), ("2", 20), ("3", 10)] {
+                let rows = accept(tx, ROOM, text, NOON - Duration::from_mins(minutes), 1)?;
+                assert_eq!(add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?, []);
+            }
+            let rows = accept(tx, ROOM, "0", NOON - Duration::from_mins(40), 2)?;
+            let expired = add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?;
+            let ids: Vec<_> = expired.iter().map(|row| row.id).collect();
+            assert_eq!(ids, [rows[0].0, rows[1].0]);
             Ok(())
         });
     }
