@@ -25,36 +25,12 @@ pub fn prune(
     keep_pairs: u64,
 ) -> Result<bool, StoreError> {
     let before = now - Duration::from_hours(u64::from(keep_days) * 24);
-    let keep_pairs = i64::try_from(keep_pairs).unwrap_or(i64::MAX);
-    let kept = (before, keep_pairs, BATCH);
+    // What is kept without limit need not be looked through.
+    let messages_left = match i64::try_from(keep_pairs) {
+        Ok(keep) => prune_messages(tx, before, keep)?,
+        Err(_) => false,
+    };
     let deleted = [
-        tx.execute(
-            "DELETE FROM message_pair WHERE id IN (
-                 SELECT id FROM message_pair
-                 WHERE at < ?1 AND room_outbox IS NULL
-                     AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?2)
-                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
-                         WHERE mesh_outbox.id = mesh_outbox AND state <= 1)
-                 LIMIT ?3)",
-            kept,
-        )?,
-        tx.execute(
-            "DELETE FROM seen_packet WHERE (radio, packet, sender) IN (
-                 SELECT radio, packet, sender FROM seen_packet
-                 WHERE at < ?1 AND (at, radio, packet, sender) <= (
-                     SELECT at, radio, packet, sender FROM seen_packet
-                     ORDER BY at DESC, radio DESC, packet DESC, sender DESC LIMIT 1 OFFSET ?2)
-                 LIMIT ?3)",
-            kept,
-        )?,
-        tx.execute(
-            "DELETE FROM seen_event WHERE event IN (
-                 SELECT event FROM seen_event
-                 WHERE at < ?1 AND (at, event) <= (
-                     SELECT at, event FROM seen_event ORDER BY at DESC, event DESC LIMIT 1 OFFSET ?2)
-                 LIMIT ?3)",
-            kept,
-        )?,
         tx.execute(
             "DELETE FROM mesh_outbox WHERE id IN (
                  SELECT id FROM mesh_outbox WHERE accepted_at < ?1 AND state > 1
@@ -106,6 +82,41 @@ pub fn prune(
             "DELETE FROM node WHERE (radio, num) IN (
                  SELECT radio, num FROM node ORDER BY updated_at DESC LIMIT ?2 OFFSET ?1)",
             (MOST_NODES, BATCH),
+        )?,
+    ];
+    Ok(messages_left || deleted.contains(&usize::from(BATCH)))
+}
+
+/// Forgets one batch of old pairs and seen ids, but keeps so many of the newest. Returns whether more is left.
+fn prune_messages(tx: &Tx<'_>, before: Timestamp, keep: i64) -> Result<bool, StoreError> {
+    let kept = (before, keep, BATCH);
+    let deleted = [
+        tx.execute(
+            "DELETE FROM message_pair WHERE id IN (
+                 SELECT id FROM message_pair
+                 WHERE at < ?1 AND room_outbox IS NULL
+                     AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?2)
+                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
+                         WHERE mesh_outbox.id = mesh_outbox AND state <= 1)
+                 LIMIT ?3)",
+            kept,
+        )?,
+        tx.execute(
+            "DELETE FROM seen_packet WHERE (radio, packet, sender) IN (
+                 SELECT radio, packet, sender FROM seen_packet
+                 WHERE at < ?1 AND (at, radio, packet, sender) <= (
+                     SELECT at, radio, packet, sender FROM seen_packet
+                     ORDER BY at DESC, radio DESC, packet DESC, sender DESC LIMIT 1 OFFSET ?2)
+                 LIMIT ?3)",
+            kept,
+        )?,
+        tx.execute(
+            "DELETE FROM seen_event WHERE event IN (
+                 SELECT event FROM seen_event
+                 WHERE at < ?1 AND (at, event) <= (
+                     SELECT at, event FROM seen_event ORDER BY at DESC, event DESC LIMIT 1 OFFSET ?2)
+                 LIMIT ?3)",
+            kept,
         )?,
     ];
     Ok(deleted.contains(&usize::from(BATCH)))
