@@ -47,7 +47,7 @@ pub fn with_age(
     rules: &LongMessages,
 ) -> Option<Vec<String>> {
     let mark = age_mark(age);
-    let packets = &unmarked(packets, text);
+    let packets: &[String] = &unmarked(packets, text);
     let first = packets.first()?;
     let heading = heading_of(packets, text).unwrap_or_default();
     if let Some(heading) = heading_of(packets, text) {

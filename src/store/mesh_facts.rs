@@ -259,7 +259,7 @@ mod tests {
             assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
             // It came after one that was written later.
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_secs(59))?, (2, 2));
-            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_secs(60))?, (0, 2));
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_mins(1))?, (0, 2));
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_hours(1))?, (0, 0));
             let alice = UserId::parse("@alice:example.org").unwrap();
             assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
