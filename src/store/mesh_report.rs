@@ -176,7 +176,12 @@ pub fn not_tried(
          WHERE id = ?1 AND packet = ?2 AND state = 1 AND tried > 0 AND attempts > 0",
         (id, packet),
     )?;
-    retry(tx, id, packet, not_before, false, reason)
+    let retried = retry(tx, id, packet, not_before, false, reason)?;
+    if retried == Retried::Withdrawn {
+        // Taken back before anybody could hear it.
+        end_waiting(tx, id, MeshState::Withdrawn)?;
+    }
+    Ok(retried)
 }
 
 /// Returns the rows that the radio took before then and of which nothing was heard since.
@@ -304,6 +309,17 @@ mod tests {
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, next, NOON, "the link was lost")?;
             assert!(rewrite(tx, id, &payload("hello."), Some("hello."))?);
+
+            let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            withdraw(
+                tx,
+                &source("$two:example.org", "").room,
+                &event("$two:example.org"),
+            )?;
+            let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
+            assert_eq!(withdrawn, Retried::Withdrawn);
+            assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
             Ok(())
         });
     }
