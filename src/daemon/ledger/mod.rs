@@ -570,27 +570,35 @@ mod tests {
         let for_rooms = |store: &mut Store| store.transaction(outbox_room::count).unwrap();
         let alice = ready(|_| {});
         let from_bob = text_of_node(77, PacketId(5), "from bob", NOON);
-        let events = [alice, joined(), hello_of_alice(), from_bob.clone()];
+        let again = text_of_alice("again", NOON);
+        let events = [alice, joined(), hello_of_alice(), again, from_bob.clone()];
         decide(&mut store, &config(), &events);
         assert_eq!(for_rooms(&mut store), 1);
         let room = OwnedRoomId::try_from("!room:example.org").unwrap();
-        let hello = OwnedEventId::try_from("$hello:example.org").unwrap();
-        let sent = store
-            .transaction(|tx| {
-                let sent = edits::versions(tx, &room, &hello)?;
-                mesh_report::submitted(tx, sent[0].row, NOON)?;
-                // The link was lost before the radio's answer: the spare one sends it again.
+        let mut sent = |event: &str, was_accepted: bool| {
+            let event = OwnedEventId::try_from(event).unwrap();
+            let packet = store.transaction(|tx| {
+                let sent = &edits::versions(tx, &room, &event)?[0];
+                mesh_report::submitted(tx, sent.row, NOON)?;
+                if was_accepted {
+                    mesh_report::accepted(tx, sent.row, NOON)?;
+                }
+                // Else the link was lost before the radio's answer: the spare one sends it again.
                 mesh_report::recover(tx)?;
-                Ok(sent[0].packet)
-            })
-            .unwrap();
+                Ok(sent.packet)
+            });
+            packet.unwrap()
+        };
+        let hello = sent("$hello:example.org", true);
+        let again = sent("$again:example.org", false);
 
         let later = NOON + Duration::from_mins(20);
         let spare = ready(|profile| profile.own = Node::unknown(NodeNum(2)));
-        let own = text_of_node(1, sent, "Alice[M]: hello", NOON);
-        let own_again = text_of_node(2, sent, "Alice[M]: hello", NOON);
+        let own = text_of_node(1, hello, "Alice[M]: hello", NOON);
+        let perhaps = text_of_node(1, again, "Alice[M]: again", NOON);
+        let by_spare = text_of_node(2, again, "Alice[M]: again", NOON);
         let typed = text_of_node(1, PacketId(6), "typed on the first radio", NOON);
-        let events = [spare, joined(), from_bob, own, own_again];
+        let events = [spare, joined(), from_bob, own, perhaps, by_spare];
         decide_at(&mut store, &config(), &events, later);
         assert_eq!(for_rooms(&mut store), 1);
         decide_at(&mut store, &config(), &[typed], later);
