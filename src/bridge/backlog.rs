@@ -47,6 +47,7 @@ pub fn with_age(
     rules: &LongMessages,
 ) -> Option<Vec<String>> {
     let mark = age_mark(age);
+    let packets: &[String] = &unmarked(packets, text);
     let first = packets.first()?;
     let heading = heading_of(packets, text).unwrap_or_default();
     if let Some(heading) = heading_of(packets, text) {
@@ -70,6 +71,39 @@ pub fn with_age(
     }
     (first.len() + mark.len() <= limit).then_some(packets)
 }
+
+/// Returns packets without the age that they tell already: their turn had come before, and they were held up.
+fn unmarked(packets: &[String], text: &str) -> Vec<String> {
+    let mut packets = packets.to_vec();
+    let heading = heading_of(&packets, text).map(|heading| heading.prefix);
+    if let Some(first) = packets.first_mut() {
+        *first = match heading {
+            None => after_mark(first).to_owned(),
+            Some(prefix) => {
+                let rest = first.strip_prefix(prefix.as_str()).unwrap_or_default();
+                let end = prefix.rfind('(').and_then(|at| prefix.split_at_checked(at));
+                let plain = end.filter(|(_, mark)| after_mark(mark).is_empty());
+                format!(
+                    "{}{rest}",
+                    plain.map_or(prefix.as_str(), |(plain, _)| plain)
+                )
+            }
+        };
+    }
+    packets
+}
+
+/// Returns what follows an age at the beginning of a text; all of it if there is none.
+fn after_mark(text: &str) -> &str {
+    let number = text.strip_prefix('(');
+    let unit = number.map(|it| it.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    let unit = unit.and_then(|it| it.strip_prefix(' '));
+    let rest = unit.and_then(|it| AGE_UNITS.iter().find_map(|unit| it.strip_prefix(unit)));
+    rest.unwrap_or(text)
+}
+
+/// What follows the number in [`age_mark`].
+const AGE_UNITS: [&str; 3] = ["min ago) ", "h ago) ", "days ago) "];
 
 /// Returns how old a text is, as it stands after its prefix.
 fn age_mark(age: Duration) -> String {
@@ -210,6 +244,27 @@ mod tests {
                 assert_eq!(said.contains('…'), !is_whole, "{said}");
             }
         }
+    }
+
+    #[test]
+    fn a_text_that_was_held_up_again_tells_one_age() {
+        let room = 200 - "Alice[M]: 1/3 ".len() + 2 * (200 - "Alice 2/3: ".len());
+        let texts = [
+            "hello",
+            "(7 min ago) she said (2 h ago) ",
+            &"y".repeat(240),
+            &"x".repeat(room),
+        ];
+        for text in texts {
+            let text = text.trim();
+            let once = aged(text, false, 14).unwrap();
+            let age = Duration::from_mins(150);
+            let twice = with_age(&once, text, false, age, &rules()).unwrap();
+            assert_eq!(twice, aged(text, false, 150).unwrap(), "{text}");
+        }
+        let note = ["(9 min ago) Alice[M]: [3 images]".to_owned()];
+        let marked = with_age(&note, "[image]", false, Duration::from_mins(20), &rules());
+        assert_eq!(marked.unwrap(), ["(20 min ago) Alice[M]: [3 images]"]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::action::MeshSource;
 pub struct Questions {
     /// Was this decided on before? The daemon marks it as seen in the same transaction.
     pub seen: Option<SeenKey>,
-    /// Is this one of our own packets' ids?
-    pub sent_by_us: Option<PacketId>,
+    /// Did a radio of ours with this number send this packet for us?
+    pub sent_by_us: Option<(NodeNum, PacketId)>,
     /// Which pairs does this message have?
     pub target: Option<Target>,
     /// How does this event, of this room, wait for the mesh, or was sent there? And was it decided on?

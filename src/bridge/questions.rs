@@ -74,7 +74,8 @@ impl Bridge {
                 sender: packet.sender.num,
                 packet: packet_id,
             }),
-            sent_by_us: id.filter(|_| from_us || self.own_node().is_none()),
+            // Not only of the radio attached now: one that comes instead of another may have kept what that one sent.
+            sent_by_us: id.map(|packet_id| (packet.sender.num, packet_id)),
             target: channel
                 .zip(reply_to)
                 .map(|(channel, packet)| Target::Packet { channel, packet }),

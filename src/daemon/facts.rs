@@ -20,7 +20,7 @@ pub(super) fn look_up(
     let mut facts = Facts::default();
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
-            facts.already_seen = seen::has_packet(tx, radio, *sender, *packet)?;
+            facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event)) => facts.already_seen = seen::has_event(tx, event)?,
         None => {}
@@ -29,8 +29,8 @@ pub(super) fn look_up(
         // Nothing else matters then, and most look-ups are spared.
         return Ok(facts);
     }
-    if let Some(packet) = questions.sent_by_us {
-        facts.sent_by_us = message_map::is_own_packet(tx, radio, packet)?;
+    if let Some((sender, packet)) = questions.sent_by_us {
+        facts.sent_by_us = message_map::is_own_packet(tx, sender, packet)?;
     }
     match &questions.target {
         Some(Target::Packet { channel, packet }) => {

@@ -109,6 +109,7 @@ impl<S: SendToRoom> Parts<S> {
             submissions,
             withdrawals: radio.withdrawals(),
             radio_ready: is_radio_ready,
+            air: radio.air(),
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             rules: found.rules,

@@ -155,7 +155,7 @@ pub fn rewrite_message(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE message = ?1 AND state <> 9 AND (state <> 0 OR tried = 1)",
+        "SELECT 1 FROM mesh_outbox WHERE message = ?1 AND state <> 9 AND (state <> 0 OR tried > 0)",
         [message],
     )? {
         return Ok(false);

@@ -59,21 +59,22 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
     )
 }
 
-/// Returns how many packets a person has put on the air, or is about to, in the minute and in the hour up to `at`,
-/// counted by the messages' own time stamps.
+/// Returns how many packets a person has put on the air, or is about to, within a minute and within an hour of `at`,
+/// counted by the messages' own time stamps: also those after it, as time stamps need not come in their order.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32), StoreError> {
     let counts = tx.first(
-        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2), COUNT(*) FROM mesh_outbox
-         WHERE sender = ?1 AND sent_at > ?3 AND sent_at <= ?4 AND state NOT IN (7, 8, 9)",
+        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2 AND sent_at < ?3), COUNT(*) FROM mesh_outbox
+         WHERE sender = ?1 AND sent_at > ?4 AND sent_at < ?5 AND state NOT IN (7, 8, 9)",
         (
             sender.as_str(),
             at - Duration::from_mins(1),
+            at + Duration::from_mins(1),
             at - Duration::from_hours(1),
-            at,
+            at + Duration::from_hours(1),
         ),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -271,6 +272,10 @@ mod tests {
             assert_eq!(sent_by(tx, &bob(), later(59))?, (2, 2));
             assert_eq!(sent_by(tx, &bob(), later(60))?, (0, 2));
             assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
+            // It came after one that was written later.
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_secs(59))?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_mins(1))?, (0, 2));
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_hours(1))?, (0, 0));
             let alice = UserId::parse("@alice:example.org").unwrap();
             assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
             Ok(())

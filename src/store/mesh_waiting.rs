@@ -1,7 +1,7 @@
 //! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
 
 use super::columns::{destination, identifier, target};
-use super::outbox_mesh::{Source, payload_columns, read_source};
+use super::outbox_mesh::{Source, UNKNOWN_RADIO, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
 use crate::model::{
     ChannelIndex, Destination, EventId, Lane, NodeNum, OutboxId, OwnedRoomId, RadioPayload, RoomId,
@@ -194,8 +194,14 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
     )?;
     for id in rows {
         tx.execute(
-            "UPDATE OR REPLACE own_packet SET radio = ?2 WHERE outbox = ?1",
+            "INSERT OR REPLACE INTO own_packet (radio, packet, outbox, at)
+             SELECT ?2, packet, outbox, at FROM own_packet WHERE outbox = ?1",
             (id, own),
+        )?;
+        // What another radio may have sent is ours for ever.
+        tx.execute(
+            "DELETE FROM own_packet WHERE outbox = ?1 AND radio = ?2",
+            (id, UNKNOWN_RADIO),
         )?;
         tx.execute(
             "UPDATE message_pair SET radio = ?2, sender = ?2 WHERE mesh_outbox = ?1",
@@ -319,7 +325,6 @@ mod tests {
     use super::*;
     use crate::model::Lane;
     use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
-    use crate::store::outbox_mesh::UNKNOWN_RADIO;
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh};
 

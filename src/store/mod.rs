@@ -65,6 +65,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_feedback.sql"),
     include_str!("migrations/0003_backlog.sql"),
     include_str!("migrations/0004_late_and_edits.sql"),
+    include_str!("migrations/0005_radios.sql"),
     include_str!("migrations/0006_gaps.sql"),
 ];
 
@@ -498,7 +499,7 @@ mod tests {
         assert!(matches!(failed, Err(StoreError::Closed)));
         store
             .transaction(|tx| {
-                assert!(!seen::has_packet(tx, RADIO, NodeNum(2), PacketId(3))?);
+                assert!(!seen::has_packet(tx, NodeNum(2), PacketId(3))?);
                 assert!(!told::is_told(tx, "a", Timestamp(1))?);
                 Ok(())
             })

@@ -104,12 +104,14 @@ impl Bench {
         let server = Server::default();
         let (_, sender) = watch::channel(Some(server.clone()));
         let (radio_ready, is_ready) = watch::channel(false);
+        let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
             database: database.clone(),
             sender,
             submissions,
             radio_ready: is_ready,
+            air,
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             withdrawals,
@@ -366,8 +368,8 @@ async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
         let is_known = || {
             bench.database.run(move |store| {
                 store.read(|tx| {
-                    let first = seen::has_packet(tx, NodeNum(1), NodeNum(2), PacketId(1))?;
-                    let last = seen::has_packet(tx, NodeNum(1), NodeNum(2), newest_forgotten)?;
+                    let first = seen::has_packet(tx, NodeNum(2), PacketId(1))?;
+                    let last = seen::has_packet(tx, NodeNum(2), newest_forgotten)?;
                     Ok(first || last)
                 })
             })

@@ -449,9 +449,10 @@ mod tests {
     use super::*;
     use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
     use crate::model::{
-        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
+        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
+        RoomTextKind, TextPort,
     };
-    use crate::store::{Store, message_map};
+    use crate::store::{Store, edits, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -567,6 +568,87 @@ mod tests {
         let mut chosen = config();
         chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
         assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    }
+
+    fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {
+        Event::Radio(RadioEvent::Text(Box::new(RadioText {
+            sender: Node::unknown(NodeNum(sender)),
+            packet,
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: text.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at,
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: true,
+        })))
+    }
+
+    #[test]
+    fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
+        let mut store = Store::in_memory().unwrap();
+        let for_rooms = |store: &mut Store| store.transaction(outbox_room::count).unwrap();
+        let alice = ready(|_| {});
+        let from_bob = text_of_node(77, PacketId(5), "from bob", NOON);
+        let again = text_of_alice("again", NOON);
+        let events = [alice, joined(), hello_of_alice(), again, from_bob.clone()];
+        decide(&mut store, &config(), &events);
+        assert_eq!(for_rooms(&mut store), 1);
+        let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+        let mut sent = |event: &str, was_accepted: bool| {
+            let event = OwnedEventId::try_from(event).unwrap();
+            let packet = store.transaction(|tx| {
+                let sent = &edits::versions(tx, &room, &event)?[0];
+                mesh_report::submitted(tx, sent.row, NOON)?;
+                if was_accepted {
+                    mesh_report::accepted(tx, sent.row, NOON)?;
+                }
+                // Else the link was lost before the radio's answer: the spare one sends it again.
+                mesh_report::recover(tx)?;
+                Ok(sent.packet)
+            });
+            packet.unwrap()
+        };
+        let hello = sent("$hello:example.org", true);
+        let again = sent("$again:example.org", false);
+
+        let later = NOON + Duration::from_mins(20);
+        let spare = ready(|profile| profile.own = Node::unknown(NodeNum(2)));
+        let own = text_of_node(1, hello, "Alice[M]: hello", NOON);
+        let perhaps = text_of_node(1, again, "Alice[M]: again", NOON);
+        let by_spare = text_of_node(2, again, "Alice[M]: again", NOON);
+        let typed = text_of_node(1, PacketId(6), "typed on the first radio", NOON);
+        let events = [spare, joined(), from_bob, own, perhaps, by_spare];
+        decide_at(&mut store, &config(), &events, later);
+        assert_eq!(for_rooms(&mut store), 1);
+        decide_at(&mut store, &config(), &[typed], later);
+        assert_eq!(for_rooms(&mut store), 2);
+    }
+
+    #[test]
+    fn time_stamps_that_run_backwards_pass_no_limit() {
+        for step in [Duration::from_millis(1), Duration::from_secs(20)] {
+            let mut store = Store::in_memory().unwrap();
+            let mut events = vec![ready(|_| {}), joined()];
+            for number in 0..200 {
+                let sent_at = NOON - step * number;
+                events.push(text_of_alice(&format!("message {number}"), sent_at));
+            }
+            decide(&mut store, &config(), &events);
+            let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+            let accepted: u64 = waiting.iter().map(|it| it.count).sum();
+            assert!(
+                (20..40).contains(&accepted),
+                "{accepted} in steps of {step:?}"
+            );
+        }
     }
 
     #[test]

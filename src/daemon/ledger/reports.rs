@@ -88,6 +88,7 @@ impl Ledger {
             RadioOutcome::Retry {
                 after,
                 new_id,
+                written: true,
                 reason,
             } => match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
                 Retried::Waits(next) => {
@@ -95,6 +96,14 @@ impl Ledger {
                 }
                 Retried::Withdrawn | Retried::Late => {}
             },
+            RadioOutcome::Retry {
+                after,
+                new_id: _,
+                written: false,
+                reason,
+            } => {
+                mesh_report::not_tried(tx, outbox, packet, now + *after, reason)?;
+            }
             RadioOutcome::Refused(refusal) => {
                 let message = summary::mesh_message(tx, outbox)?;
                 let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
