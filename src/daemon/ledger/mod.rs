@@ -123,6 +123,8 @@ impl Ledger {
                 packets = again,
                 "the radio may or may not have taken these, trying again under the same ids"
             );
+            // It may have taken them this very moment: the next text keeps its distance.
+            meta::set_last_acceptance(tx, now)?;
         }
         backlog::relay_was_away(tx)?;
         outbox_room::unpark_all(tx)?;
