@@ -20,7 +20,7 @@ mod moment;
 mod nodedb;
 mod pacer;
 #[cfg_attr(
-    not(feature = "ble"),
+    not(any(feature = "ble", test)),
     expect(dead_code, reason = "only Bluetooth carries whole packets so far")
 )]
 mod packets;

@@ -46,6 +46,10 @@ mod status;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+#[cfg_attr(
+    not(feature = "ble"),
+    expect(dead_code, reason = "Bluetooth needs the rest of it")
+)]
 mod support;
 #[cfg(test)]
 mod text;
