@@ -79,8 +79,8 @@ pub enum Connection {
     Ble {
         /// The radio's address or name.
         ble_address: String,
-        /// Its pairing code.
-        ble_pin: Option<Secret<String>>,
+        /// Its PIN, of up to six digits.
+        ble_pin: Option<Secret<u32>>,
     },
 }
 

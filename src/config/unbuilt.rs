@@ -14,7 +14,7 @@ struct Unbuilt {
 const UNBUILT: &[Unbuilt] = &[
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
-    unbuilt("meshtastic.connection_type", &["serial", "ble"]),
+    unbuilt("meshtastic.connection_type", &["serial"]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {
@@ -93,11 +93,34 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_says_of_each_key_that_it_is_not_built_yet() {
+        let sample = include_str!("../../config.sample.yaml");
+        for unbuilt in UNBUILT {
+            let key = format!("{}:", unbuilt.key.rsplit('.').next().unwrap());
+            let is_key = |line: &str| line.trim_start_matches([' ', '#']).starts_with(&key);
+            let lines: Vec<&str> = sample.lines().collect();
+            let at = lines.iter().position(|line| is_key(line)).unwrap();
+            let comments = lines[..at].iter().rev();
+            let comments: Vec<&str> = comments
+                .take_while(|line| line.trim_start().starts_with("# "))
+                .copied()
+                .collect();
+            let says = comments
+                .iter()
+                .any(|it| it.to_lowercase().contains("not built yet"));
+            assert!(says, "{}: {comments:?}", unbuilt.key);
+            for value in unbuilt.values {
+                assert!(comments.iter().any(|it| it.contains(value)), "{value}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_switched_off_is_not_missed() {
         assert!(is_unbuilt("matrix.radio_notices", &word("5m")));
         assert!(!is_unbuilt("matrix.radio_notices", &word("off")));
         assert!(!is_unbuilt("matrix.verify_with", &Value::List(Vec::new())));
-        assert!(is_unbuilt("meshtastic.connection_type", &word("ble")));
+        assert!(is_unbuilt("meshtastic.connection_type", &word("serial")));
         assert!(!is_unbuilt("meshtastic.connection_type", &word("tcp")));
     }
 

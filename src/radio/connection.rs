@@ -1,5 +1,6 @@
 //! A connection: receives and sends one frame at a time, whatever the wire.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
+use super::ble::Ble;
 use super::codec::{Codec, CodecError, Item, WAKE};
+use super::packets::Packets;
 use super::tcp;
 
 /// How long the other side may take to read a frame.
@@ -38,6 +41,9 @@ pub enum ConnectionError {
         /// How long it could have.
         limit: Duration,
     },
+    /// There is no way to it over Bluetooth.
+    #[error("no Bluetooth link to the radio")]
+    Bluetooth(#[source] Box<dyn Error + Send + Sync>),
     /// The radio closed it.
     #[error("the radio closed the connection")]
     Closed,
@@ -65,6 +71,8 @@ pub enum Wire {
         /// Port.
         port: u16,
     },
+    /// Over Bluetooth.
+    Ble(Ble),
     /// Through pipes in memory, one for each connection; for tests.
     Pipes(mpsc::Receiver<DuplexStream>),
 }
@@ -82,6 +90,7 @@ impl Wire {
     pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
         match self {
             Self::Tcp { host, port } => tcp::connect(host, *port).await.map(Connection::over),
+            Self::Ble(ble) => ble.connect().await.map(Connection::of_packets),
             Self::Pipes(pipes) => match pipes.recv().await {
                 Some(pipe) => Ok(Connection::over(pipe)),
                 None => std::future::pending().await,
@@ -92,7 +101,7 @@ impl Wire {
     /// Returns how long the radio needs to come to its senses after the wake bytes.
     pub fn wake_pause(&self) -> Duration {
         match self {
-            Self::Tcp { .. } | Self::Pipes(_) => Duration::ZERO,
+            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => Duration::ZERO,
         }
     }
 }
@@ -104,24 +113,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// An open connection.
 pub struct Connection {
-    stream: Box<dyn Stream>,
-    codec: Codec,
-    received: BytesMut,
+    carrier: Carrier,
+}
+
+/// What carries frames: each wire is one of these.
+enum Carrier {
+    Bytes(Bytes),
+    Packets(Packets),
 }
 
 impl Connection {
     /// Makes one over anything that carries bytes both ways.
     pub fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        Self {
+        let bytes = Bytes {
             stream: Box::new(stream),
             codec: Codec::new(),
             received: BytesMut::new(),
+        };
+        Self {
+            carrier: Carrier::Bytes(bytes),
+        }
+    }
+
+    /// Makes one over a wire that carries whole packets.
+    pub(super) fn of_packets(packets: Packets) -> Self {
+        Self {
+            carrier: Carrier::Packets(packets),
         }
     }
 
     /// Returns how many bytes outside frames were received.
     pub fn skipped(&self) -> u64 {
-        self.codec.skipped()
+        match &self.carrier {
+            Carrier::Bytes(bytes) => bytes.codec.skipped(),
+            Carrier::Packets(_) => 0,
+        }
     }
 
     /// Receives a frame, or what is none.
@@ -134,6 +160,66 @@ impl Connection {
     ///
     /// Safe: what was received before stays in the buffer.
     pub async fn receive(&mut self) -> Result<Item, ConnectionError> {
+        match &mut self.carrier {
+            Carrier::Bytes(bytes) => bytes.receive().await,
+            Carrier::Packets(packets) => packets.receive().await.map(Item::Frame),
+        }
+    }
+
+    /// Writes a whole frame.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended, or the other side does not read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not safe: half a frame may be written. The connection is to be dropped then.
+    pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
+        match &mut self.carrier {
+            Carrier::Bytes(bytes) => bytes.send(frame).await,
+            Carrier::Packets(packets) => packets.send(frame).await,
+        }
+    }
+
+    /// Writes what ends a half-read frame on the other side; not cancel safe either. Packets have no halves.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Connection::send`].
+    pub async fn wake(&mut self) -> Result<(), ConnectionError> {
+        match &mut self.carrier {
+            Carrier::Bytes(bytes) => bytes.write(&WAKE).await,
+            Carrier::Packets(_) => Ok(()),
+        }
+    }
+
+    /// Closes the connection where dropping it would not: it takes a moment, and never fails.
+    pub async fn close(&mut self) {
+        match &mut self.carrier {
+            Carrier::Bytes(_) => {}
+            Carrier::Packets(packets) => packets.close().await,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+        match &mut self.carrier {
+            Carrier::Bytes(carrier) => carrier.write(bytes).await,
+            Carrier::Packets(packets) => packets.send(bytes).await,
+        }
+    }
+}
+
+/// Frames among bytes.
+struct Bytes {
+    stream: Box<dyn Stream>,
+    codec: Codec,
+    received: BytesMut,
+}
+
+impl Bytes {
+    async fn receive(&mut self) -> Result<Item, ConnectionError> {
         loop {
             if let Some(item) = self
                 .codec
@@ -165,16 +251,7 @@ impl Connection {
         }
     }
 
-    /// Writes a whole frame.
-    ///
-    /// # Errors
-    ///
-    /// When the connection has ended, or the other side does not read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: half a frame may be written. The connection is to be dropped then.
-    pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
+    async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
         let mut bytes = BytesMut::new();
         self.codec
             .encode(frame, &mut bytes)
@@ -182,16 +259,7 @@ impl Connection {
         self.write(&bytes).await
     }
 
-    /// Writes what ends a half-read frame on the other side; not cancel safe either.
-    ///
-    /// # Errors
-    ///
-    /// Like [`Connection::send`].
-    pub async fn wake(&mut self) -> Result<(), ConnectionError> {
-        self.write(&WAKE).await
-    }
-
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await

@@ -5,6 +5,11 @@
 
 mod acks;
 mod answer;
+#[cfg(feature = "ble")]
+mod ble;
+#[cfg(not(feature = "ble"))]
+#[path = "no_ble.rs"]
+mod ble;
 #[cfg(test)]
 mod captures;
 pub mod codec;
@@ -14,6 +19,11 @@ mod link;
 mod moment;
 mod nodedb;
 mod pacer;
+#[cfg_attr(
+    not(any(feature = "ble", test)),
+    expect(dead_code, reason = "only Bluetooth carries whole packets so far")
+)]
+mod packets;
 mod ports;
 pub mod proto;
 mod reconnect;
@@ -37,6 +47,7 @@ use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
+pub use ble::Ble;
 pub use connection::{Connection, ConnectionError, Wire};
 pub use link::{Link, LinkState};
 pub use moment::Moment;
@@ -66,6 +77,12 @@ pub enum RadioError {
     /// The wire is not built yet.
     #[error("a radio cannot be reached by {0} yet: use `connection_type: tcp`")]
     NoSuchWire(&'static str),
+    /// Bluetooth is not built in.
+    #[error(
+        "this relay was built without Bluetooth: build it with the feature `ble`, \
+         or use another `connection_type`"
+    )]
+    NoBluetooth,
     /// The daemon's event loop has ended.
     #[error("nobody takes the radio's events")]
     EventsClosed,
@@ -107,7 +124,10 @@ impl RadioOptions {
                 port: *port,
             },
             config::Connection::Serial { .. } => return Err(RadioError::NoSuchWire("serial")),
-            config::Connection::Ble { .. } => return Err(RadioError::NoSuchWire("Bluetooth")),
+            config::Connection::Ble {
+                ble_address,
+                ble_pin,
+            } => Wire::Ble(Ble::new(ble_address, ble_pin.clone())?),
         };
         Ok(Self {
             message_delay: config.message_delay,
@@ -153,6 +173,8 @@ pub struct Radio {
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
     link: LinkNotes,
+    /// More than urgent texts may be submitted.
+    air: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -219,6 +241,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
+            air: watch::Sender::new(true),
         }
     }
 
@@ -233,6 +256,12 @@ impl Radio {
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.watch()
+    }
+
+    /// Returns where to look whether the air bears more than urgent texts: what else is submitted is given back meanwhile.
+    #[must_use]
+    pub fn air(&self) -> watch::Receiver<bool> {
+        self.air.subscribe()
     }
 
     /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens.
@@ -303,16 +332,20 @@ impl Radio {
             debug!(cause, delay_ms, "still no link to the radio, trying again");
         }
         self.told_cause = Some(cause);
-        // Rows on their way to the pacer go back too: while the link is away they can be withdrawn, or expire.
-        while let Ok(submission) = ends.submissions.try_recv() {
-            self.pacer.submit(submission);
-        }
-        self.pacer.on_lost();
-        self.report(ends).await?;
+        self.give_back(ends).await?;
         tokio::select! {
             () = ends.stop.cancelled() => Err(End::Stopped),
             () = sleep(next.delay) => Ok(()),
         }
+    }
+
+    /// Gives back what is not sent, the rows on their way to the pacer too: in the table they can be withdrawn, or expire.
+    async fn give_back(&mut self, ends: &mut Ends) -> Result<(), End> {
+        while let Ok(submission) = ends.submissions.try_recv() {
+            self.pacer.submit(submission);
+        }
+        self.pacer.on_lost();
+        self.report(ends).await
     }
 
     /// Serves a connection until its end, or the daemon's.
@@ -338,6 +371,7 @@ impl Radio {
                 info!("disconnected from the radio");
             }
         }
+        connection.close().await;
         let skipped = connection.skipped();
         if skipped > 0 {
             debug!(skipped, "bytes outside frames on this connection");
@@ -377,6 +411,7 @@ impl Radio {
         let mut stop_limit = None;
         loop {
             self.send_next(connection, session).await?;
+            self.look_at_air();
             self.report(ends).await?;
             self.tell_nodes(session, ends).await?;
             if let Some(limit) = stop_limit
@@ -437,6 +472,7 @@ impl Radio {
         [
             Some(session.deadline()),
             self.pacer.deadline(),
+            self.pacer.closed_until(now),
             prompt,
             nodes,
         ]
@@ -452,7 +488,7 @@ impl Radio {
         &mut self,
         outputs: Vec<Output>,
         connection: &mut Connection,
-        ends: &Ends,
+        ends: &mut Ends,
     ) -> Result<(), End> {
         for output in outputs {
             match output {
@@ -468,6 +504,8 @@ impl Radio {
                         self.pacer.on_channel_use(*percent, now);
                     }
                     if let RadioEvent::Ready(profile) = &event {
+                        // What was handed over just when the link was lost is looked up again.
+                        self.give_back(ends).await?;
                         let may_transmit = profile.region_set && profile.transmit_enabled;
                         self.pacer.on_ready(profile.own.num, may_transmit);
                         self.reconnect.on_ready(Instant::now().into_std());
@@ -496,8 +534,7 @@ impl Radio {
                     self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
-                    self.pacer.on_lost();
-                    self.report(ends).await?;
+                    self.give_back(ends).await?;
                 }
                 Output::Lost { cause } => return Err(End::Lost(cause.to_owned())),
             }
@@ -528,6 +565,13 @@ impl Radio {
         };
         debug!(%packet, to = %message.destination, size = frame.len(), "packet handed to the radio");
         connection.send(&frame).await.map_err(|error| lost(&error))
+    }
+
+    /// Tells who submits, before they get back what the air does not bear.
+    fn look_at_air(&self) {
+        let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
+        self.air
+            .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }
 
     async fn report(&mut self, ends: &Ends) -> Result<(), End> {
@@ -840,6 +884,36 @@ mod tests {
         assert!(lost.elapsed() < Duration::from_secs(2));
         bench.submit(7).await;
         assert_eq!(peer.hears_packet().await.id, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_handed_over_while_the_link_is_away_is_looked_up_again() {
+        let mut bench = Bench::new();
+        let peer = bench.ready().await;
+        drop(peer);
+        bench.lost().await;
+        bench.submit(7).await;
+        let mut peer = bench.connects().await;
+        peer.shakes_hands().await;
+        assert!(matches!(
+            bench.outcome().await,
+            (7, RadioOutcome::Retry { written: false, .. })
+        ));
+        let ready = bench.news().await;
+        assert!(matches!(ready, Event::Radio(RadioEvent::Ready(_))));
+
+        peer.says(from::PayloadVariant::Rebooted(true)).await;
+        bench.lost().await;
+        bench.submit(8).await;
+        peer.shakes_hands().await;
+        assert!(matches!(
+            bench.outcome().await,
+            (8, RadioOutcome::Retry { written: false, .. })
+        ));
+        let ready = bench.news().await;
+        assert!(matches!(ready, Event::Radio(RadioEvent::Ready(_))));
+        bench.submit(9).await;
+        assert_eq!(peer.hears_packet().await.id, 9);
     }
 
     #[tokio::test(start_paused = true)]

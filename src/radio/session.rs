@@ -572,6 +572,42 @@ mod tests {
     }
 
     #[test]
+    fn no_frame_begins_the_one_before_it_since_radios_on_bluetooth_drop_such_a_frame() {
+        let mut bench = Bench::new(SessionOptions {
+            set_time: true,
+            ..SessionOptions::default()
+        });
+        let mut written = bench.session.start(bench.now);
+        for frame in handshake() {
+            written.extend(bench.frame(&frame));
+        }
+        bench.session.heartbeat_nonce = u32::MAX - 300;
+        let mut frames = Vec::new();
+        for round in 0..1000 {
+            let now = bench.now.instant;
+            // Both kinds: those that are due, and those that the pacer prompts.
+            if round % 2 == 0 {
+                frames.push(bench.session.heartbeat(now));
+            }
+            written.extend(bench.wait(HEARTBEAT_EVERY));
+            let told = from_radio::PayloadVariant::ConfigCompleteId(0);
+            bench.variant(told);
+            frames.extend(written.drain(..).filter_map(|output| match output {
+                Output::Frame(frame) => Some(frame),
+                _ => None,
+            }));
+        }
+        frames.push(disconnect());
+        assert!(frames.len() > 1000);
+        for pair in frames.windows(2) {
+            assert!(!pair[0].starts_with(&pair[1]), "{pair:02x?}");
+        }
+        let introduces_itself = proto::Heartbeat { nonce: 1 };
+        let forbidden = encoded(to_radio::PayloadVariant::Heartbeat(introduces_itself));
+        assert!(!frames.contains(&forbidden));
+    }
+
+    #[test]
     fn the_wake_bytes_come_first_and_then_the_question() {
         let mut bench = Bench::new(SessionOptions::default());
         let outputs = bench.session.start(bench.now);

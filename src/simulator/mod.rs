@@ -7,6 +7,7 @@
 
 mod admin;
 mod air;
+pub mod ble;
 #[cfg(test)]
 mod captures;
 mod condition;

@@ -413,8 +413,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_link_can_end_in_the_middle_of_the_configuration() {
         let bench = Bench::start();
-        bench.client().await;
+        let mut first = bench.client().await;
         bench.does(r#"{"fault": "hang_up", "after": 9}"#).await;
+        // The text behind it is the sign that it is in force.
+        bench.does("in force").await;
+        assert_eq!(first.text().await, "in force");
         let mut client = bench.unconfigured().await;
         client.tell(FromClient::WantConfigId(7)).await;
         let mut frames = 0;

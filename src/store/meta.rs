@@ -76,12 +76,12 @@ pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(time.map(Timestamp))
 }
 
-/// Notes when the radio took a packet of ours.
+/// Notes when the radio took a packet of ours, or may have taken it.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub(super) fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     set(tx, LAST_ACCEPTANCE, &at.to_string())
 }
 

@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod backlog;
+#[cfg(all(test, feature = "ble", target_os = "linux"))]
+mod ble;
 #[cfg(test)]
 mod catch_up;
 #[cfg(test)]
@@ -44,6 +46,10 @@ mod status;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+#[cfg_attr(
+    not(feature = "ble"),
+    expect(dead_code, reason = "Bluetooth needs the rest of it")
+)]
 mod support;
 #[cfg(test)]
 mod text;

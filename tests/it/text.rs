@@ -1,10 +1,12 @@
 //! Text crosses, both ways, in order, to the rooms and channels that the configuration ties together.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::radio::{BASE, SUMMIT};
 use crate::support::scene::{Plan, Scene};
-use crate::support::user::{BOTH_KINDS, Kind};
+use crate::support::user::{BOTH_KINDS, Kind, Seen};
 
 async fn crosses_both_ways(kind: Kind) {
     let mut scene = Plan::one_room(kind).start().await;
@@ -49,10 +51,11 @@ async fn a_burst_of_500_arrives_in_order_and_once() {
         for number in 0..500 {
             scene.radio.says(BASE, 0, &format!("number {number}")).await;
         }
-        scene
-            .alice
-            .sees_text(&scene.room, "[Base Camp/LongFast]: number 499")
-            .await;
+        let last = "[Base Camp/LongFast]: number 499";
+        let limit = Duration::from_mins(5);
+        let is_last = |seen: &Seen| seen.body() == last;
+        let seen = scene.alice.sees_within(limit, &scene.room, last, is_last);
+        seen.await;
         let texts: Vec<_> = scene.alice.history(&scene.room).await.into_iter().collect();
         let texts: Vec<_> = texts.iter().map(|seen| seen.body().to_owned()).collect();
         let wanted = (0..500).map(|number| format!("[Base Camp/LongFast]: number {number}"));

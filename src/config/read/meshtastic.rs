@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::super::finding::{Wrong, quoted};
 use super::super::mmrelay;
+use super::super::secret::Secret;
 use super::super::section::Section;
 use super::super::values::{
     Checked, boolean, choice, choice_or_old_word, duration, list_of, node_num, one_or_list_of,
@@ -109,7 +110,7 @@ fn connection(section: &mut Section<'_, '_>) -> Connection {
     let mut port = Connection::TCP_PORT;
     section.set("port", &mut port, whole(1..=65_535, ""));
     let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
-    let ble_pin = section.value("ble_pin", secret);
+    let ble_pin = section.value("ble_pin", pin);
     match kind {
         Some(ConnectionType::Serial) => {
             section.value("host", some_text);
@@ -118,6 +119,11 @@ fn connection(section: &mut Section<'_, '_>) -> Connection {
         }
         Some(ConnectionType::Ble) => {
             section.value("host", some_text);
+            if cfg!(not(feature = "ble")) {
+                let sentence = "asks for Bluetooth, and this relay was built without it";
+                let wrong = Wrong::new(sentence).hint("build it with the feature `ble`");
+                section.problem("connection_type", wrong);
+            }
             let why = "is required for `connection_type: ble`";
             let ble_address = section.required("ble_address", why, some_text);
             Connection::Ble {
@@ -249,6 +255,17 @@ fn host(node: &Node) -> Checked<String> {
     Ok(text)
 }
 
+/// Returns a pairing PIN: up to six digits, leading zeros included.
+fn pin(node: &Node) -> Checked<Secret<u32>> {
+    let text = secret(node)?;
+    let digits = text.reveal().trim();
+    let is_pin = digits.len() <= 6 && digits.bytes().all(|it| it.is_ascii_digit());
+    let pin = digits.parse().ok().filter(|_| is_pin);
+    // What was written instead is not repeated.
+    pin.map(Secret::new)
+        .ok_or_else(|| vec![Wrong::new("is not a PIN of up to six digits")])
+}
+
 /// Returns the answer to a direct message, which must fit into one packet.
 fn dm_reply(node: &Node) -> Checked<Option<String>> {
     const MOST: usize = 200;
@@ -259,5 +276,44 @@ fn dm_reply(node: &Node) -> Checked<Option<String>> {
             Err(vec![Wrong::new(sentence)])
         }
         Some(_) | None => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Config, Connection, Secret};
+
+    fn connection(keys: &str) -> Result<Connection, String> {
+        let rooms = r#"matrix_rooms: [{id: "!a:example.org", meshtastic_channel: 0}]"#;
+        let loaded = Config::from_yaml(&format!("{rooms}\nmeshtastic: {{{keys}}}\n"));
+        loaded
+            .map(|loaded| loaded.config.meshtastic.connection)
+            .map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn bluetooth_is_a_connection_where_it_is_built_in_and_a_mistake_elsewhere() {
+        let keys = "connection_type: ble, ble_address: BASE_1234, ble_pin: 012345";
+        let connection = connection(keys);
+        if cfg!(feature = "ble") {
+            let expected = Connection::Ble {
+                ble_address: "BASE_1234".to_owned(),
+                ble_pin: Some(Secret::new(12_345)),
+            };
+            assert_eq!(connection, Ok(expected));
+        } else {
+            let sentence = connection.unwrap_err();
+            assert!(sentence.contains("built without"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pin_is_not_repeated() {
+        for pin in ["1234567", "12a456", "-12345", "+12345", "' '"] {
+            let keys = format!("connection_type: tcp, host: a.example.org, ble_pin: {pin}");
+            let sentence = connection(&keys).unwrap_err();
+            assert!(sentence.contains("is not a PIN"), "{sentence}");
+            assert!(!sentence.contains(pin.trim_matches('\'').trim()) || pin == "' '");
+        }
     }
 }

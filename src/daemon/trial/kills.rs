@@ -104,6 +104,7 @@ async fn live_and_die(seed: u64) -> u32 {
     }
     trial.no_transaction_was_posted_twice();
     trial.no_text_went_under_two_ids();
+    trial.texts_kept_their_distance();
     // An answer of the radio that came to a relay that died is lost: then there is no sign.
     trial.wait(Duration::from_mins(5)).await;
     for place in 0..ROOMS {

@@ -245,6 +245,15 @@ impl Trial {
         }
     }
 
+    /// Whatever was lost or killed between them, no text went on the air within 2 s of the one before.
+    fn texts_kept_their_distance(&self) {
+        let on_air = self.mesh.on_air();
+        for pair in on_air.windows(2) {
+            let distance = pair[1].at.saturating_sub(pair[0].at);
+            assert!(distance >= Duration::from_secs(2), "{pair:?}");
+        }
+    }
+
     /// No two sends to a room were the same message.
     fn no_transaction_was_posted_twice(&self) {
         for room in 0..ROOMS {

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 
-use rusqlite::{Connection, OpenFlags};
+use matrix_sdk::ruma::EventId;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tempfile::TempDir;
 
 use super::process::temporary_directory;
@@ -53,6 +54,16 @@ impl Books {
         let packets = statement.query_map((), |row| row.get(0));
         let packets = packets.expect("the table can be read");
         packets.map(|packet| packet.expect("a number")).collect()
+    }
+
+    /// Returns the sign that a message is to have.
+    pub(crate) fn wanted_sign(&self, message: &EventId) -> Option<String> {
+        let sign = self.copy.query_row(
+            "SELECT wanted FROM feedback WHERE event = ?1",
+            [message.as_str()],
+            |row| row.get(0),
+        );
+        sign.optional().expect("the table can be read").flatten()
     }
 
     /// Returns how many messages are under way: for rooms, and handed to the radio without its answer.

@@ -1,6 +1,12 @@
 //! The real parts that the tests are made of: a homeserver, a Matrix user, a radio, the relay, and the scene that joins them.
 
+#[cfg(feature = "ble")]
+pub(crate) mod bluetooth;
+#[cfg(feature = "ble")]
+pub(crate) mod bluez;
 pub(crate) mod books;
+#[cfg(feature = "ble")]
+pub(crate) mod bus;
 pub(crate) mod forwarder;
 pub(crate) mod lines;
 pub(crate) mod process;

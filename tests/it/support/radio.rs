@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::lines::Lines;
@@ -36,14 +36,20 @@ pub(crate) const SUMMIT: Node = Node {
 
 static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
 
-/// A simulated radio that listens on loopback.
+/// A simulated radio: a program that listens on loopback, or one that lives in the test.
 #[derive(Debug)]
 pub(crate) struct Radio {
     port: u16,
-    input: ChildStdin,
+    input: Input,
     /// The lines that it writes.
     pub(crate) output: Lines,
-    program: Child,
+    program: Option<Child>,
+}
+
+#[derive(Debug)]
+enum Input {
+    Program(ChildStdin),
+    Pipe(DuplexStream),
 }
 
 impl Radio {
@@ -85,9 +91,19 @@ impl Radio {
         let port = port.await;
         Self {
             port,
-            input,
+            input: Input::Program(input),
             output,
-            program,
+            program: Some(program),
+        }
+    }
+
+    /// Takes one that lives in the test, and has no port.
+    pub(crate) fn of_pipes(input: DuplexStream, output: DuplexStream) -> Self {
+        Self {
+            port: 0,
+            input: Input::Pipe(input),
+            output: Lines::of("the radio", output),
+            program: None,
         }
     }
 
@@ -204,7 +220,8 @@ impl Radio {
 
     /// Ends it, as when its power goes.
     pub(crate) async fn end(&mut self) {
-        self.program.kill().await.expect("the radio can be ended");
+        let program = self.program.as_mut().expect("the radio is a program");
+        program.kill().await.expect("the radio can be ended");
     }
 
     /// Returns everything that it wrote.
@@ -215,11 +232,11 @@ impl Radio {
     /// Hands it a line, and does not wait until it has read it.
     pub(crate) async fn write(&mut self, line: &Value) {
         let line = format!("{line}\n");
-        self.input
-            .write_all(line.as_bytes())
-            .await
-            .expect("the radio reads its input");
-        self.input.flush().await.expect("the radio reads its input");
+        let written = match &mut self.input {
+            Input::Program(input) => input.write_all(line.as_bytes()).await,
+            Input::Pipe(input) => input.write_all(line.as_bytes()).await,
+        };
+        written.expect("the radio reads its input");
     }
 }
 

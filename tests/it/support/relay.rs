@@ -20,6 +20,7 @@ use super::within;
 #[derive(Debug)]
 pub(crate) struct Home {
     directory: TempDir,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Home {
@@ -27,7 +28,13 @@ impl Home {
     pub(crate) fn new() -> Self {
         Self {
             directory: temporary_directory("relay"),
+            environment: Vec::new(),
         }
+    }
+
+    /// Adds a variable to the environment of its relay.
+    pub(crate) fn set_environment(&mut self, (name, value): (&'static str, String)) {
+        self.environment.push((name, value));
     }
 
     /// Returns a path in it.
@@ -130,6 +137,7 @@ impl Home {
             .arg("--home")
             .arg(self.directory.path())
             .env("NO_COLOR", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .kill_on_drop(true);
         command
     }

@@ -16,6 +16,15 @@ pub(crate) struct Plan {
     matrix: Vec<&'static str>,
     meshtastic: Vec<&'static str>,
     through_proxy: bool,
+    link: Option<Link>,
+}
+
+/// Another link to the radio than TCP.
+#[derive(Debug)]
+struct Link {
+    radio: Radio,
+    keys: Vec<String>,
+    environment: Option<(&'static str, String)>,
 }
 
 impl Plan {
@@ -54,6 +63,22 @@ impl Plan {
         self
     }
 
+    /// Takes that radio instead of one on TCP, with these keys for its connection.
+    pub(crate) fn radio(
+        mut self,
+        radio: Radio,
+        keys: impl IntoIterator<Item = String>,
+        environment: Option<(&'static str, String)>,
+    ) -> Self {
+        let keys = keys.into_iter().collect();
+        self.link = Some(Link {
+            radio,
+            keys,
+            environment,
+        });
+        self
+    }
+
     /// Makes all of it, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
@@ -66,24 +91,34 @@ impl Plan {
     }
 
     /// Likewise, on that homeserver.
-    pub(crate) async fn set_up_on(self, synapse: &'static Synapse) -> Stage {
-        let home = Home::new();
+    pub(crate) async fn set_up_on(mut self, synapse: &'static Synapse) -> Stage {
+        let mut home = Home::new();
+        let link = self.link.take();
         let proxy = if self.through_proxy {
             Some(Proxy::before(synapse.url()).await)
         } else {
             None
         };
         let url = proxy.as_ref().map_or(synapse.url(), Proxy::url);
-        let (alice, bot, radio) = tokio::join!(
+        let radio = async {
+            match link {
+                Some(link) => (link.radio, link.keys, link.environment),
+                None => over_tcp(Radio::start().await),
+            }
+        };
+        let (alice, bot, (radio, keys, environment)) = tokio::join!(
             User::new(synapse, "Alice"),
             home.log_in_at(synapse, url),
-            Radio::start()
+            radio
         );
+        if let Some(variable) = environment {
+            home.set_environment(variable);
+        }
         let mut rooms = Vec::new();
         for kind in &self.rooms {
             rooms.push(alice.create_room(*kind, std::slice::from_ref(&bot)).await);
         }
-        home.configure(&self.configuration(&rooms, radio.port()));
+        home.configure(&self.configuration(&rooms, keys));
         Stage {
             alice,
             bot,
@@ -94,17 +129,13 @@ impl Plan {
         }
     }
 
-    fn configuration(&self, rooms: &[OwnedRoomId], port: u16) -> String {
+    fn configuration(&self, rooms: &[OwnedRoomId], connection: Vec<String>) -> String {
         let routes = self.routes.iter().map(|(room, channel, direction)| {
             let route = format!("meshtastic_channel: {channel}, direction: {direction}");
             format!("- {{id: '{}', {route}}}", rooms[*room])
         });
-        let mut meshtastic = vec![
-            "connection_type: tcp".to_owned(),
-            "host: 127.0.0.1".to_owned(),
-            format!("port: {port}"),
-            "message_delay: 2.02".to_owned(),
-        ];
+        let mut meshtastic = connection;
+        meshtastic.push("message_delay: 2.02".to_owned());
         meshtastic.extend(self.meshtastic.iter().map(|key| (*key).to_owned()));
         [
             section("matrix", self.matrix.iter().map(|key| (*key).to_owned())),
@@ -113,6 +144,15 @@ impl Plan {
         ]
         .concat()
     }
+}
+
+fn over_tcp(radio: Radio) -> (Radio, Vec<String>, Option<(&'static str, String)>) {
+    let keys = vec![
+        "connection_type: tcp".to_owned(),
+        "host: 127.0.0.1".to_owned(),
+        format!("port: {}", radio.port()),
+    ];
+    (radio, keys, None)
 }
 
 fn section(name: &str, lines: impl IntoIterator<Item = String>) -> String {

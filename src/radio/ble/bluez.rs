@@ -1,0 +1,175 @@
+//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, and pairing by PIN.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use tracing::{debug, info};
+use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
+use zbus::zvariant::{ObjectPath, OwnedObjectPath};
+use zbus::{Connection, Error, Proxy};
+
+use super::error::BleError;
+
+const SERVICE: &str = "org.bluez";
+const DEVICE: &str = "org.bluez.Device1";
+const MANAGER_PATH: &str = "/org/bluez";
+const MANAGER: &str = "org.bluez.AgentManager1";
+const AGENT_PATH: &str = "/relay/agent";
+/// We can type a PIN and show nothing.
+const ABILITY: &str = "KeyboardOnly";
+
+/// How long the message bus may take to take us in.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+/// How long a call may take.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The radio and both Bluetooth stacks have 30 s for a pairing by their own rules.
+const PAIR_LIMIT: Duration = Duration::from_secs(35);
+
+/// Our own way to the service, beside the library's.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    connection: Connection,
+}
+
+/// Tells when the service, or the message bus, has ended.
+#[derive(Debug)]
+pub(super) struct ServiceEnd {
+    owners: NameOwnerChangedStream,
+}
+
+impl Service {
+    /// Asks the message bus to take us in.
+    pub(super) async fn open() -> Result<(Self, ServiceEnd), BleError> {
+        let open = async {
+            let connection = zbus::connection::Builder::system()?.build().await?;
+            let bus = DBusProxy::new(&connection).await?;
+            let owners = bus
+                .receive_name_owner_changed_with_args(&[(0, SERVICE)])
+                .await?;
+            Ok::<_, Error>((Self { connection }, ServiceEnd { owners }))
+        };
+        match timeout(OPEN_LIMIT, open).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => {
+                debug!(%error, "no way to the message bus");
+                Err(BleError::NoBus)
+            }
+            Err(_) => Err(BleError::NoBus),
+        }
+    }
+
+    /// Makes a bond with a device, unless there is one.
+    pub(super) async fn pair(&self, id: &str, name: &str, pin: u32) -> Result<(), BleError> {
+        let failed = |error: &Error| BleError::Pairing {
+            device: name.to_owned(),
+            cause: error.to_string(),
+        };
+        let path = format!("{MANAGER_PATH}/{id}");
+        let device = async { Proxy::new(&self.connection, SERVICE, path, DEVICE).await };
+        let device = device.await.map_err(|error| failed(&error))?;
+        let limit = BleError::TooLong {
+            what: "asking whether the radio is paired",
+            limit: CALL_LIMIT,
+        };
+        match timeout(CALL_LIMIT, device.get_property::<bool>("Paired")).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => return Err(failed(&error)),
+            Err(_) => return Err(limit),
+        }
+        info!(device = name, "pairing with the radio");
+        let paired = timeout(PAIR_LIMIT, self.pair_with_agent(&device, pin)).await;
+        // Whether it worked or not; where the connection ends, the service forgets the agent by itself.
+        let forget = self
+            .connection
+            .object_server()
+            .remove::<Agent, _>(AGENT_PATH)
+            .await;
+        if let Err(error) = forget {
+            debug!(%error, "the agent was not there");
+        }
+        match paired {
+            Ok(Ok(())) => {
+                info!(device = name, "the radio is paired");
+                Ok(())
+            }
+            Ok(Err(Error::MethodError(error, _, _))) if error.ends_with(".AlreadyExists") => Ok(()),
+            Ok(Err(Error::MethodError(error, _, _))) if error.contains(".Authentication") => {
+                Err(BleError::WrongPin(name.to_owned()))
+            }
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(_) => Err(BleError::TooLong {
+                what: "pairing",
+                limit: PAIR_LIMIT,
+            }),
+        }
+    }
+
+    async fn pair_with_agent(&self, device: &Proxy<'_>, pin: u32) -> Result<(), Error> {
+        let server = self.connection.object_server();
+        let agent = Agent {
+            device: device.path().to_owned().into(),
+            pin,
+        };
+        server.at(AGENT_PATH, agent).await?;
+        let manager = Proxy::new(&self.connection, SERVICE, MANAGER_PATH, MANAGER).await?;
+        let path = ObjectPath::try_from(AGENT_PATH)?;
+        manager
+            .call_method("RegisterAgent", &(&path, ABILITY))
+            .await?;
+        let paired = device.call_method("Pair", &()).await;
+        drop(manager.call_method("UnregisterAgent", &(&path,)).await);
+        paired.map(drop)
+    }
+}
+
+impl ServiceEnd {
+    /// Waits until the service has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub(super) async fn wait(&mut self) {
+        while let Some(change) = self.owners.next().await {
+            if change.args().is_ok_and(|args| args.new_owner().is_none()) {
+                return;
+            }
+        }
+    }
+}
+
+/// Answers the service's question for the PIN of the one radio that we pair.
+struct Agent {
+    device: OwnedObjectPath,
+    pin: u32,
+}
+
+impl Agent {
+    fn pin_of(&self, device: OwnedObjectPath) -> zbus::fdo::Result<u32> {
+        if device.into_inner() == *self.device {
+            return Ok(self.pin);
+        }
+        let sentence = format!("the PIN is that of {}", self.device);
+        Err(zbus::fdo::Error::AccessDenied(sentence))
+    }
+}
+
+#[zbus::interface(name = "org.bluez.Agent1")]
+impl Agent {
+    fn request_passkey(&self, device: OwnedObjectPath) -> zbus::fdo::Result<u32> {
+        self.pin_of(device)
+    }
+
+    fn request_pin_code(&self, device: OwnedObjectPath) -> zbus::fdo::Result<String> {
+        Ok(format!("{:06}", self.pin_of(device)?))
+    }
+
+    fn release(&self) {
+        debug!(device = %self.device, "the Bluetooth service needs no PIN any more");
+    }
+
+    fn cancel(&self) {
+        debug!(device = %self.device, "the Bluetooth service has given up the pairing");
+    }
+}

@@ -1,0 +1,28 @@
+//! What stands for Bluetooth in a relay that was built without it.
+
+use std::future::Ready;
+
+use crate::config::Secret;
+
+use super::RadioError;
+use super::connection::ConnectionError;
+use super::packets::Packets;
+
+/// Bluetooth, which is not built in: there is none of it.
+#[derive(Debug)]
+pub enum Ble {}
+
+impl Ble {
+    /// Refuses.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn new(_device: &str, _pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
+        Err(RadioError::NoBluetooth)
+    }
+
+    pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
+        match *self {}
+    }
+}
