@@ -14,7 +14,7 @@ struct Unbuilt {
 const UNBUILT: &[Unbuilt] = &[
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
-    unbuilt("meshtastic.connection_type", &["serial", "ble"]),
+    unbuilt("meshtastic.connection_type", &["ble"]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {
@@ -98,7 +98,9 @@ mod tests {
         assert!(!is_unbuilt("matrix.radio_notices", &word("off")));
         assert!(!is_unbuilt("matrix.verify_with", &Value::List(Vec::new())));
         assert!(is_unbuilt("meshtastic.connection_type", &word("ble")));
-        assert!(!is_unbuilt("meshtastic.connection_type", &word("tcp")));
+        for built in ["tcp", "serial"] {
+            assert!(!is_unbuilt("meshtastic.connection_type", &word(built)));
+        }
     }
 
     fn word(text: &str) -> Value {

@@ -9,6 +9,7 @@ mod answer;
 mod captures;
 pub mod codec;
 mod connection;
+mod console;
 mod handshake;
 mod link;
 mod moment;
@@ -17,6 +18,8 @@ mod pacer;
 mod ports;
 pub mod proto;
 mod reconnect;
+mod serial;
+mod serial_ports;
 mod session;
 mod tcp;
 mod traffic;
@@ -42,9 +45,12 @@ pub use link::{Link, LinkState};
 pub use moment::Moment;
 pub use nodedb::{News, NodeDb};
 pub use pacer::{Pacer, Submission};
+pub use serial::{SerialError, SerialPort};
+pub use serial_ports::{FoundPort, Usb, find as find_serial_ports};
 pub use session::{Output, Session, SessionOptions, disconnect};
 
 use codec::Item;
+use console::Console;
 use link::LinkNotes;
 use reconnect::Reconnect;
 
@@ -64,7 +70,7 @@ const WITHDRAWALS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum RadioError {
     /// The wire is not built yet.
-    #[error("a radio cannot be reached by {0} yet: use `connection_type: tcp`")]
+    #[error("a radio cannot be reached by {0} yet: use `connection_type: tcp` or `serial`")]
     NoSuchWire(&'static str),
     /// The daemon's event loop has ended.
     #[error("nobody takes the radio's events")]
@@ -106,7 +112,9 @@ impl RadioOptions {
                 host: host.clone(),
                 port: *port,
             },
-            config::Connection::Serial { .. } => return Err(RadioError::NoSuchWire("serial")),
+            config::Connection::Serial { serial_port } => {
+                Wire::Serial(SerialPort::new(serial_port.clone()))
+            }
             config::Connection::Ble { .. } => return Err(RadioError::NoSuchWire("Bluetooth")),
         };
         Ok(Self {
@@ -207,6 +215,7 @@ impl Radio {
                 set_time: options.set_time,
                 chat_ports: options.chat_ports,
                 wake_pause: options.wire.wake_pause(),
+                ask_every: options.wire.ask_every(),
             },
             wire: options.wire,
             pacer,
@@ -286,9 +295,7 @@ impl Radio {
         let news = self.told_cause.as_ref() != Some(&cause);
         let delay_ms = u64::try_from(next.delay.as_millis()).unwrap_or(u64::MAX);
         let cause = if next.another_client {
-            format!(
-                "{cause}: another client uses this radio, which can have only one (a phone app?)"
-            )
+            format!("{cause}: {}", self.wire.cause_of_short_lives())
         } else {
             cause
         };
@@ -312,6 +319,11 @@ impl Radio {
         tokio::select! {
             () = ends.stop.cancelled() => Err(End::Stopped),
             () = sleep(next.delay) => Ok(()),
+            () = self.wire.returns() => {
+                debug!("the radio's port has appeared");
+                self.reconnect.on_return();
+                Ok(())
+            }
         }
     }
 
@@ -373,6 +385,7 @@ impl Radio {
         ends: &mut Ends,
     ) -> Result<(), End> {
         self.carry_out(outputs, connection, ends).await?;
+        let mut console = Console::default();
         let stop = ends.stop.clone();
         let mut stop_limit = None;
         loop {
@@ -407,7 +420,7 @@ impl Radio {
                     Ok(Item::Frame(frame)) => self.on_frame(&frame, session),
                     Ok(Item::Log(bytes)) => {
                         trace!(size = bytes.len(), "bytes outside frames");
-                        Vec::new()
+                        self.on_text(&console.take(&bytes), session)
                     }
                     Err(error) => return Err(lost(&error)),
                 },
@@ -428,6 +441,17 @@ impl Radio {
         let now = Moment::now(&self.clock);
         self.pacer.on_frame(now.instant);
         session.on_frame(frame, &mut self.nodes, now)
+    }
+
+    /// Shows what the radio prints; it may tell that the radio has started anew.
+    fn on_text(&self, lines: &[String], session: &mut Session) -> Vec<Output> {
+        for line in lines {
+            debug!(target: console::TARGET, line, "the radio prints");
+        }
+        if lines.iter().any(|line| console::tells_a_start(line)) {
+            return session.on_start(Moment::now(&self.clock));
+        }
+        Vec::new()
     }
 
     fn deadline(&self, session: &Session, stop_limit: Option<Instant>) -> Instant {

@@ -16,6 +16,7 @@ pub(crate) struct Plan {
     matrix: Vec<&'static str>,
     meshtastic: Vec<&'static str>,
     through_proxy: bool,
+    over_serial: bool,
 }
 
 impl Plan {
@@ -54,6 +55,12 @@ impl Plan {
         self
     }
 
+    /// Has the radio on a serial port, behind the link `radio` in the relay's home.
+    pub(crate) fn over_serial(mut self) -> Self {
+        self.over_serial = true;
+        self
+    }
+
     /// Makes all of it, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
@@ -77,13 +84,13 @@ impl Plan {
         let (alice, bot, radio) = tokio::join!(
             User::new(synapse, "Alice"),
             home.log_in_at(synapse, url),
-            Radio::start()
+            self.radio(&home)
         );
         let mut rooms = Vec::new();
         for kind in &self.rooms {
             rooms.push(alice.create_room(*kind, std::slice::from_ref(&bot)).await);
         }
-        home.configure(&self.configuration(&rooms, radio.port()));
+        home.configure(&self.configuration(&rooms, &radio));
         Stage {
             alice,
             bot,
@@ -94,17 +101,32 @@ impl Plan {
         }
     }
 
-    fn configuration(&self, rooms: &[OwnedRoomId], port: u16) -> String {
+    async fn radio(&self, home: &Home) -> Radio {
+        if self.over_serial {
+            Radio::start_at(&home.path("radio")).await
+        } else {
+            Radio::start().await
+        }
+    }
+
+    fn configuration(&self, rooms: &[OwnedRoomId], radio: &Radio) -> String {
         let routes = self.routes.iter().map(|(room, channel, direction)| {
             let route = format!("meshtastic_channel: {channel}, direction: {direction}");
             format!("- {{id: '{}', {route}}}", rooms[*room])
         });
-        let mut meshtastic = vec![
-            "connection_type: tcp".to_owned(),
-            "host: 127.0.0.1".to_owned(),
-            format!("port: {port}"),
-            "message_delay: 2.02".to_owned(),
-        ];
+        let mut meshtastic = if self.over_serial {
+            vec![
+                "connection_type: serial".to_owned(),
+                format!("serial_port: {}", radio.place()),
+            ]
+        } else {
+            vec![
+                "connection_type: tcp".to_owned(),
+                "host: 127.0.0.1".to_owned(),
+                format!("port: {}", radio.port()),
+            ]
+        };
+        meshtastic.push("message_delay: 2.02".to_owned());
         meshtastic.extend(self.meshtastic.iter().map(|key| (*key).to_owned()));
         [
             section("matrix", self.matrix.iter().map(|key| (*key).to_owned())),
