@@ -124,12 +124,11 @@ struct SimulatedRadio {
 
 impl SimulatedRadio {
     async fn serve(self, port: impl Port) -> anyhow::Result<()> {
-        let served = match self.moments {
-            Some(moments) => drive(port, Replay::new(moments, self.now), self.controls).await,
-            None => {
-                let machine = Machine::new(self.mesh, self.seed, self.now);
-                drive(port, machine, self.controls).await
-            }
+        let served = if let Some(moments) = self.moments {
+            drive(port, Replay::new(moments, self.now), self.controls).await
+        } else {
+            let machine = Machine::new(self.mesh, self.seed, self.now);
+            drive(port, machine, self.controls).await
         };
         served.context("the simulated radio failed")
     }

@@ -39,6 +39,13 @@ impl Console {
         }
         lines
     }
+
+    /// Ends the line that is under way; returns it, if there is one.
+    pub(super) fn end(&mut self) -> Vec<String> {
+        readable(&std::mem::take(&mut self.partial))
+            .into_iter()
+            .collect()
+    }
 }
 
 /// Returns whether a line is one that firmware prints only while it serves no client on this link.
@@ -64,6 +71,11 @@ fn readable(line: &[u8]) -> Option<String> {
         } else if !character.is_control() {
             shown.push(character);
         }
+    }
+    // A boot loader's text at another speed, or a cable that picks things up.
+    let unreadable = shown.matches(char::REPLACEMENT_CHARACTER).count();
+    if unreadable * 3 > shown.chars().count() {
+        return Some(format!("{} bytes of noise", line.len()));
     }
     let shown = without_text(shown.trim());
     (!shown.is_empty()).then_some(shown)
@@ -91,7 +103,10 @@ mod tests {
             console.take(b"FO  | one\r\n\r\ntwo\nthr"),
             ["INFO  | one", "two"]
         );
-        assert_eq!(console.take(b"ee\r"), ["three"]);
+        assert_eq!(console.take(b"ee\rfo"), ["three"]);
+        assert_eq!(console.end(), ["fo"]);
+        assert_eq!(console.end(), [""; 0]);
+        assert_eq!(console.take(b"ur\n"), ["ur"]);
     }
 
     #[test]
@@ -100,6 +115,12 @@ mod tests {
         let line = b"\x1b[1;32mDEBUG\x1b[0m | ??:??:?? 3 \x07S:B\x1b\x00\xff\n";
         assert_eq!(console.take(line), ["DEBUG | ??:??:?? 3 S:B\u{fffd}"]);
         assert_eq!(console.take(b"\x1b[0m\x1b[\n\x1b\n"), [""; 0]);
+    }
+
+    #[test]
+    fn noise_is_counted_and_not_shown() {
+        let noise = b"\x94\xc3\xff\xffx\xe0\xf8\xff\n";
+        assert_eq!(Console::default().take(noise), ["8 bytes of noise"]);
     }
 
     #[test]

@@ -417,7 +417,12 @@ impl Radio {
                     Vec::new()
                 }
                 item = connection.receive() => match item {
-                    Ok(Item::Frame(frame)) => self.on_frame(&frame, session),
+                    Ok(Item::Frame(frame)) => {
+                        // A line that a frame interrupts does not go on after it.
+                        let mut outputs = self.on_text(&console.end(), session);
+                        outputs.extend(self.on_frame(&frame, session));
+                        outputs
+                    }
                     Ok(Item::Log(bytes)) => {
                         trace!(size = bytes.len(), "bytes outside frames");
                         self.on_text(&console.take(&bytes), session)
