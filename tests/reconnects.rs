@@ -85,11 +85,8 @@ impl Bench {
         let (told, events) = mpsc::channel(64);
         let running = Radio::new(options).run(submitted, told, stop.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(async {
-            drive(port, machine, controls)
-                .await
-                .expect("the radio runs")
-        });
+        let driving = drive(port, machine, controls);
+        tasks.spawn(async { driving.await.expect("the radio runs") });
         tasks.spawn(async { running.await.expect("the adapter runs") });
         Self {
             commands,
