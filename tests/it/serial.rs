@@ -37,6 +37,8 @@ async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messa
         .logs("INFO | 12:00:08 68 [DeviceTelemetry] Send packet to phone")
         .await;
     let log = scene.relay.log();
+    let link = scene.home.path("radio");
+    assert!(log.contains(&format!("radio link=serial {}", link.display())));
     let printed = log
         .lines()
         .filter(|line| line.contains("relay::radio::console"));
