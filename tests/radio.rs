@@ -17,7 +17,7 @@ use relay::radio::{Radio, RadioOptions, Submission, Wire};
 use relay::simulator::pipe::{self, PipeRadio};
 use relay::simulator::{Connection, Fate, Machine, Mesh, Report};
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ struct Bench {
     pipes: mpsc::Sender<DuplexStream>,
     submissions: mpsc::Sender<Submission>,
     events: mpsc::Receiver<Event>,
+    air: watch::Receiver<bool>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -53,7 +54,9 @@ impl Bench {
         let (submissions, submitted) = mpsc::channel(8);
         let (told, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
-        let running = Radio::new(options).run(submitted, told, stop.clone());
+        let radio = Radio::new(options);
+        let air = radio.air();
+        let running = radio.run(submitted, told, stop.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async { driver.await.expect("the simulated radio runs") });
         tasks.spawn(async { running.await.expect("the adapter runs") });
@@ -62,6 +65,7 @@ impl Bench {
             pipes,
             submissions,
             events,
+            air,
             stop,
             tasks,
         };
@@ -449,15 +453,26 @@ async fn a_busy_channel_spaces_texts_and_a_very_busy_one_stops_all_but_urgent_on
     assert!(third - second < Duration::from_secs(3));
     tokio::time::sleep(Duration::from_mins(10)).await;
     assert!(bench.fates().iter().all(|(number, _)| *number != 3));
+    assert!(!*bench.air.borrow());
 
-    told(&mut bench, 10).await;
-    let freed = Instant::now();
+    bench.submit(5, primary()).await;
     loop {
         let (packet, outcome) = bench.outcome().await;
-        if packet == 3 && accepted(&outcome) {
+        if packet == 5 {
+            let given_back = matches!(outcome, RadioOutcome::Retry { written: false, .. });
+            assert!(given_back, "{outcome:?}");
             break;
         }
     }
+    told(&mut bench, 10).await;
+    let freed = Instant::now();
+    bench
+        .air
+        .wait_for(|open| *open)
+        .await
+        .expect("the adapter runs");
+    let (packet, _) = taken(&mut bench, 3, Lane::Message).await;
+    assert_eq!(packet, 3);
     assert!(freed.elapsed() < Duration::from_secs(3));
 }
 

@@ -109,6 +109,11 @@ pub enum Change {
         /// Worthless after that.
         expires: Timestamp,
     },
+    /// Take back a correction that waits; what else waits of its message stays.
+    Withdraw {
+        /// The row of its first part.
+        row: OutboxId,
+    },
     /// Keep an edit until the message comes that it changes.
     Keep {
         /// The room.

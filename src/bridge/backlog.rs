@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::late::written;
-use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of};
+use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of, is_cut};
 use crate::config::{Config, LongMessages};
 use crate::model::{OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, Timestamp};
 
@@ -47,6 +47,7 @@ pub fn with_age(
     rules: &LongMessages,
 ) -> Option<Vec<String>> {
     let mark = age_mark(age);
+    let packets: &[String] = &unmarked(packets, text);
     let first = packets.first()?;
     let heading = heading_of(packets, text).unwrap_or_default();
     if let Some(heading) = heading_of(packets, text) {
@@ -55,8 +56,10 @@ pub fn with_age(
             label: heading.label,
         };
         match fit(&marked, text, is_reply, rules) {
-            Fitted::Packets(packets) | Fitted::Cut(packets) => return Some(packets),
-            Fitted::TooLong { .. } => {}
+            Fitted::Packets(packets) => return Some(packets),
+            // Its sender was told that its end is lost; nobody would be told that the age has cost it.
+            Fitted::Cut(cut) if is_cut(packets, text) => return Some(cut),
+            Fitted::Cut(_) | Fitted::TooLong { .. } => {}
         }
     }
     // A part may be as long as a packet, if need be.
@@ -68,6 +71,39 @@ pub fn with_age(
     }
     (first.len() + mark.len() <= limit).then_some(packets)
 }
+
+/// Returns packets without the age that they tell already: their turn had come before, and they were held up.
+fn unmarked(packets: &[String], text: &str) -> Vec<String> {
+    let mut packets = packets.to_vec();
+    let heading = heading_of(&packets, text).map(|heading| heading.prefix);
+    if let Some(first) = packets.first_mut() {
+        *first = match heading {
+            None => after_mark(first).to_owned(),
+            Some(prefix) => {
+                let rest = first.strip_prefix(prefix.as_str()).unwrap_or_default();
+                let end = prefix.rfind('(').and_then(|at| prefix.split_at_checked(at));
+                let plain = end.filter(|(_, mark)| after_mark(mark).is_empty());
+                format!(
+                    "{}{rest}",
+                    plain.map_or(prefix.as_str(), |(plain, _)| plain)
+                )
+            }
+        };
+    }
+    packets
+}
+
+/// Returns what follows an age at the beginning of a text; all of it if there is none.
+fn after_mark(text: &str) -> &str {
+    let number = text.strip_prefix('(');
+    let unit = number.map(|it| it.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    let unit = unit.and_then(|it| it.strip_prefix(' '));
+    let rest = unit.and_then(|it| AGE_UNITS.iter().find_map(|unit| it.strip_prefix(unit)));
+    rest.unwrap_or(text)
+}
+
+/// What follows the number in [`age_mark`].
+const AGE_UNITS: [&str; 3] = ["min ago) ", "h ago) ", "days ago) "];
 
 /// Returns how old a text is, as it stands after its prefix.
 fn age_mark(age: Duration) -> String {
@@ -184,6 +220,51 @@ mod tests {
             &rules(),
         );
         assert_eq!(emote.unwrap(), ["* Alice[M] (6 min ago) waves"]);
+    }
+
+    #[test]
+    fn a_text_that_fitted_is_not_cut_to_tell_its_age() {
+        let cutting = LongMessages {
+            overflow: Overflow::Cut,
+            ..rules()
+        };
+        for split in [true, false] {
+            let rules = LongMessages { split, ..cutting };
+            let fits = |length: &usize| {
+                let text = "x".repeat(*length);
+                matches!(fit(&heading(), &text, false, &rules), Fitted::Packets(_))
+            };
+            let longest = (1..1000).rev().find(fits).unwrap();
+            for (length, is_whole) in [(longest, true), (longest + 1, false)] {
+                let text = "x".repeat(length);
+                let packets = packets(&text, false, &rules);
+                let marked = with_age(&packets, &text, false, Duration::from_mins(14), &rules);
+                let said = marked.unwrap_or(packets).concat();
+                assert_eq!(said.matches('x').count() == length, is_whole, "{said}");
+                assert_eq!(said.contains('…'), !is_whole, "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_held_up_again_tells_one_age() {
+        let room = 200 - "Alice[M]: 1/3 ".len() + 2 * (200 - "Alice 2/3: ".len());
+        let texts = [
+            "hello",
+            "(7 min ago) she said (2 h ago) ",
+            &"y".repeat(240),
+            &"x".repeat(room),
+        ];
+        for text in texts {
+            let text = text.trim();
+            let once = aged(text, false, 14).unwrap();
+            let age = Duration::from_mins(150);
+            let twice = with_age(&once, text, false, age, &rules()).unwrap();
+            assert_eq!(twice, aged(text, false, 150).unwrap(), "{text}");
+        }
+        let note = ["(9 min ago) Alice[M]: [3 images]".to_owned()];
+        let marked = with_age(&note, "[image]", false, Duration::from_mins(20), &rules());
+        assert_eq!(marked.unwrap(), ["(20 min ago) Alice[M]: [3 images]"]);
     }
 
     #[test]

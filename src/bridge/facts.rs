@@ -12,8 +12,8 @@ use super::action::MeshSource;
 pub struct Questions {
     /// Was this decided on before? The daemon marks it as seen in the same transaction.
     pub seen: Option<SeenKey>,
-    /// Is this one of our own packets' ids?
-    pub sent_by_us: Option<PacketId>,
+    /// Did a radio of ours with this number send this packet for us?
+    pub sent_by_us: Option<(NodeNum, PacketId)>,
     /// Which pairs does this message have?
     pub target: Option<Target>,
     /// How does this event, of this room, wait for the mesh, or was sent there? And was it decided on?
@@ -30,8 +30,8 @@ pub struct Questions {
     pub waiting_media: Option<(OwnedRoomId, OwnedUserId)>,
     /// Did our radio hear, or send, a packet with this id?
     pub heard_by_our_radio: Option<PacketId>,
-    /// How many rows of this room wait for the mesh?
-    pub waiting_for_mesh: Option<OwnedRoomId>,
+    /// How many messages of this room wait for the mesh, or how many reactions if that is the lane?
+    pub waiting_for_mesh: Option<(OwnedRoomId, Lane)>,
     /// Since when is the backlog of this room gathered?
     pub gathering: Option<OwnedRoomId>,
     /// How many packets of this sender carry a time stamp of the minute and of the hour before this moment?
@@ -96,7 +96,7 @@ pub struct Facts {
     pub waiting_media: Option<(OutboxId, String)>,
     /// The packet id in `meshtastic_id` is one that our radio heard or sent.
     pub heard_by_our_radio: bool,
-    /// Rows of this room that wait for the mesh.
+    /// Messages, or reactions, of this room that wait for the mesh.
     pub waiting_for_mesh: u64,
     /// Messages of this room come late, since then.
     pub gathering: Option<Timestamp>,

@@ -35,8 +35,9 @@ pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 
 use crate::config::Config;
 use crate::model::{
-    Channel, Event, Lane, MatrixEvent, NodeNum, OwnedUserId, RadioEvent, RadioOutcome,
-    RadioProfile, RoomMessage, SendReport, Timestamp,
+    Channel, ChannelIndex, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomId, RoomMessage, SendReport,
+    Timestamp,
 };
 use notice::About;
 use route::Routes;
@@ -83,6 +84,41 @@ impl Bridge {
         if self.profile.is_none() {
             self.routes.follow(channels);
         }
+    }
+
+    /// Takes note of the room that a name of the configuration stood for in an earlier run: used for what waits since then.
+    pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
+        self.routes.remember(name, room);
+    }
+
+    /// Returns where what a room has waiting for a slot goes once the radio has these channels. `None`: those that it has,
+    /// and nothing goes elsewhere until a radio has told them in this run.
+    ///
+    /// # Errors
+    ///
+    /// The channel cannot be used any more.
+    pub fn moved(
+        &self,
+        room: &RoomId,
+        slot: ChannelIndex,
+        channels: Option<&[Channel]>,
+    ) -> Result<ChannelIndex, Refused> {
+        match channels.or(self.profile.as_ref().map(|it| it.channels.as_slice())) {
+            Some(channels) => self.routes.moved(room, slot, channels),
+            None => Ok(slot),
+        }
+    }
+
+    /// Tells the sender of a message that waited why it does not go on the air after all.
+    #[must_use]
+    pub fn refuse_waiting(
+        &self,
+        source: &MeshSource,
+        refused: Refused,
+        told: &[String],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        notice::refused(&self.config, refused, about(source), told, now)
     }
 
     /// Returns this mesh's name in prefixes and event fields.
@@ -173,7 +209,7 @@ impl Bridge {
                 room: room.clone(),
                 sender: user.clone(),
             }],
-            MatrixEvent::Own { .. } => Vec::new(),
+            MatrixEvent::Left { .. } | MatrixEvent::Own { .. } => Vec::new(),
         }
     }
 
@@ -193,15 +229,18 @@ impl Bridge {
             // Failed tapbacks are only counted.
             Lane::Reaction => Vec::new(),
             Lane::Urgent | Lane::Message => {
-                let about = About {
-                    room: &reported.source.room,
-                    event: &reported.source.event,
-                    thread: reported.source.thread.as_ref(),
-                    sender: &reported.source.sender,
-                };
-                notice::refused(&self.config, (*refusal).into(), about, &facts.told, now)
+                self.refuse_waiting(&reported.source, (*refusal).into(), &facts.told, now)
             }
         }
+    }
+}
+
+fn about(source: &MeshSource) -> About<'_> {
+    About {
+        room: &source.room,
+        event: &source.event,
+        thread: source.thread.as_ref(),
+        sender: &source.sender,
     }
 }
 

@@ -83,11 +83,11 @@ impl Refused {
         let long = &config.meshtastic.long_messages;
         match self {
             Self::TooLong if long.split && long.max_parts > 1 => format!(
-                "Not sent to the mesh: it does not fit into {} packets of {} bytes. Please shorten it.",
+                "Not sent to the mesh: it does not fit into {} packets of {} bytes. Please send it again, shorter.",
                 long.max_parts, long.part_bytes
             ),
             Self::TooLong => {
-                "Not sent to the mesh: it does not fit into one packet. Please shorten it.".into()
+                "Not sent to the mesh: it does not fit into one packet. Please send it again, shorter.".into()
             }
             Self::Cut => {
                 "Sent to the mesh without its end: it is too long. Please shorten long messages."

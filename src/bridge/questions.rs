@@ -4,8 +4,8 @@ use super::action::MeshSource;
 use super::facts::{Questions, SeenKey, Target};
 use super::{Bridge, notice};
 use crate::model::{
-    Event, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit, RoomReaction,
-    RoomText, RoomTextKind, SendReport, Timestamp,
+    Event, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
+    RoomReaction, RoomText, RoomTextKind, SendReport, Timestamp,
 };
 
 impl Bridge {
@@ -42,7 +42,10 @@ impl Bridge {
                 | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
-                MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
+                MatrixEvent::Joined(_)
+                | MatrixEvent::Left { .. }
+                | MatrixEvent::Own { .. }
+                | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }
@@ -71,7 +74,8 @@ impl Bridge {
                 sender: packet.sender.num,
                 packet: packet_id,
             }),
-            sent_by_us: id.filter(|_| from_us || self.own_node().is_none()),
+            // Not only of the radio attached now: one that comes instead of another may have kept what that one sent.
+            sent_by_us: id.map(|packet_id| (packet.sender.num, packet_id)),
             target: channel
                 .zip(reply_to)
                 .map(|(channel, packet)| Target::Packet { channel, packet }),
@@ -94,7 +98,7 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
         waiting_media: (is_media && text.body.trim().is_empty())
             .then(|| (text.room.clone(), text.sender.clone())),
         heard_by_our_radio: text.relay.as_ref().and_then(|fields| fields.id),
-        waiting_for_mesh: Some(text.room.clone()),
+        waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
         gathering: Some(text.room.clone()),
         sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
         told,
@@ -108,7 +112,7 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
         seen: Some(SeenKey::Event(new.event.clone())),
         versions: Some((new.room.clone(), edit.target.clone())),
         heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),
-        waiting_for_mesh: Some(new.room.clone()),
+        waiting_for_mesh: Some((new.room.clone(), Lane::Message)),
         sender_sent: Some((new.sender.clone(), new.sent_at.min(now))),
         told: notice::refusal_names(&new.room).collect(),
         ..Questions::default()
@@ -120,7 +124,7 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
         seen: Some(SeenKey::Event(reaction.event.clone())),
         target: Some(Target::Event(reaction.target.clone())),
         tapbacks: Some(reaction.target.clone()),
-        waiting_for_mesh: Some(reaction.room.clone()),
+        waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),
         ..Questions::default()
     }

@@ -18,6 +18,8 @@ pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
     /// Names of the configuration, and the rooms that they stand for.
     known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    /// The same in an earlier run.
+    remembered: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
@@ -71,6 +73,7 @@ impl Routes {
         Self {
             mapped,
             known: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             joined: BTreeMap::new(),
             channels: Vec::new(),
         }
@@ -82,6 +85,11 @@ impl Routes {
             self.known.insert(name.clone(), room.room.clone());
         }
         self.joined.insert(room.room.clone(), room.clone());
+    }
+
+    /// Takes note of the room that a name stood for in an earlier run.
+    pub(super) fn remember(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
+        self.remembered.insert(name, room);
     }
 
     /// Takes note of the radio's channels.
@@ -176,34 +184,44 @@ impl Routes {
         }
     }
 
+    /// Returns where what a room has waiting for a slot goes once the radio has these channels: it follows the entry that
+    /// named the slot. If the configuration has no such entry any more, it goes where the room speaks now; if it is not
+    /// known yet which entries are the room's, to the channel of the same name.
+    pub(super) fn moved(
+        &self,
+        room: &RoomId,
+        slot: ChannelIndex,
+        channels: &[Channel],
+    ) -> Result<ChannelIndex, Refused> {
+        let is_of_room = |name: &OwnedRoomOrAliasId| {
+            let known = self.known.get(name).or_else(|| self.remembered.get(name));
+            known.map_or(name.as_str(), |id| id.as_str()) == room.as_str()
+        };
+        let mut speaking = self
+            .mapped
+            .iter()
+            .filter(|route| route.direction.to_mesh() && is_of_room(&route.id))
+            .peekable();
+        if let Some(first) = speaking.peek().copied() {
+            let followed = speaking
+                .find(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(slot));
+            return slot_of(&followed.unwrap_or(first).meshtastic_channel, channels);
+        }
+        match self.channels.iter().find(|it| it.index == slot) {
+            Some(channel) => slot_of(&ChannelRef::Name(channel.name.clone()), channels),
+            None => Ok(slot),
+        }
+    }
+
     fn of_room(&self, room: &RoomId) -> impl Iterator<Item = &MappedRoom> {
         self.mapped
             .iter()
             .filter(move |route| self.resolved(&route.id) == room.as_str())
     }
 
-    /// Returns the slot of a channel as it is now. With no radio known yet, a number stands for itself.
+    /// Returns the slot of a channel as it is now.
     fn channel(&self, mapped: &ChannelRef) -> Result<ChannelIndex, Refused> {
-        if self.channels.is_empty() {
-            return match mapped {
-                ChannelRef::Index(index) => Ok(*index),
-                ChannelRef::Name(name) if is_admin(name) => Err(Refused::AdminChannel),
-                ChannelRef::Name(_) => Err(Refused::ChannelsUnknown),
-            };
-        }
-        let mut in_use = self
-            .channels
-            .iter()
-            .filter(|it| it.role != ChannelRole::Disabled);
-        let found = in_use.find(|it| match mapped {
-            ChannelRef::Index(index) => it.index == *index,
-            ChannelRef::Name(name) => it.name == *name,
-        });
-        match found {
-            Some(channel) if is_admin(&channel.name) => Err(Refused::AdminChannel),
-            Some(channel) => Ok(channel.index),
-            None => Err(Refused::NoChannel),
-        }
+        slot_of(mapped, &self.channels)
     }
 
     /// Returns the mapped channels that the radio does not have, in the order of the configuration.
@@ -230,5 +248,28 @@ impl Routes {
                 })
             })
             .collect()
+    }
+}
+
+/// Returns the slot of a channel among a radio's. With no radio known yet, a number stands for itself.
+fn slot_of(mapped: &ChannelRef, channels: &[Channel]) -> Result<ChannelIndex, Refused> {
+    if channels.is_empty() {
+        return match mapped {
+            ChannelRef::Index(index) => Ok(*index),
+            ChannelRef::Name(name) if is_admin(name) => Err(Refused::AdminChannel),
+            ChannelRef::Name(_) => Err(Refused::ChannelsUnknown),
+        };
+    }
+    let mut in_use = channels
+        .iter()
+        .filter(|it| it.role != ChannelRole::Disabled);
+    let found = in_use.find(|it| match mapped {
+        ChannelRef::Index(index) => it.index == *index,
+        ChannelRef::Name(name) => it.name == *name,
+    });
+    match found {
+        Some(channel) if is_admin(&channel.name) => Err(Refused::AdminChannel),
+        Some(channel) => Ok(channel.index),
+        None => Err(Refused::NoChannel),
     }
 }

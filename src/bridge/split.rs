@@ -63,6 +63,11 @@ pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) 
     }
 }
 
+/// Returns whether [`fit`] has cut a text for these packets; not if the text itself ends like one that was cut.
+pub(super) fn is_cut(packets: &[String], text: &str) -> bool {
+    packets.last().is_some_and(|last| last.ends_with(CUT)) && !text.trim_end().ends_with(CUT)
+}
+
 /// Returns the heading of packets that [`fit`] made of this text; `None` if they show none of it.
 pub(super) fn heading_of(packets: &[String], text: &str) -> Option<Heading> {
     let total = packets.len();

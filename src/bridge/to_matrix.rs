@@ -22,6 +22,8 @@ const MENTION_AGAIN: Duration = Duration::from_mins(10);
 const ANSWER_AGAIN: Duration = Duration::from_hours(24);
 /// No other node gets one before that: a mesh can invent any number of nodes, and air time is for people.
 const ANSWER_ANOTHER: Duration = Duration::from_secs(30);
+/// An answer that could not go so long is worth nothing any more.
+const ANSWER_AGE: Duration = Duration::from_mins(10);
 /// What fits into a direct message (measured on firmware 2.7).
 const DIRECT_BYTES: usize = 220;
 
@@ -66,7 +68,7 @@ impl Bridge {
                 }],
                 source: None,
                 not_before: None,
-                expires: now + self.config.meshtastic.max_message_age,
+                expires: now + self.config.meshtastic.max_message_age.min(ANSWER_AGE),
             });
             actions.push(Action::Remember {
                 what,

@@ -30,7 +30,7 @@ const MEDIA_WAIT: Duration = Duration::from_secs(10);
 const REACTION_WAIT: Duration = Duration::from_secs(5);
 /// A reaction is worth nothing after that.
 const REACTION_AGE: Duration = Duration::from_mins(10);
-/// A room may have so many rows waiting for the mesh.
+/// A room may have so many messages waiting for the mesh, and as many reactions.
 const MOST_WAITING: u64 = 1000;
 
 /// Why a message does not go on the air, and whether its sender is told.

@@ -93,6 +93,29 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_says_of_each_key_that_it_is_not_built_yet() {
+        let sample = include_str!("../../config.sample.yaml");
+        for unbuilt in UNBUILT {
+            let key = format!("{}:", unbuilt.key.rsplit('.').next().unwrap());
+            let is_key = |line: &str| line.trim_start_matches([' ', '#']).starts_with(&key);
+            let lines: Vec<&str> = sample.lines().collect();
+            let at = lines.iter().position(|line| is_key(line)).unwrap();
+            let comments = lines[..at].iter().rev();
+            let comments: Vec<&str> = comments
+                .take_while(|line| line.trim_start().starts_with("# "))
+                .copied()
+                .collect();
+            let says = comments
+                .iter()
+                .any(|it| it.to_lowercase().contains("not built yet"));
+            assert!(says, "{}: {comments:?}", unbuilt.key);
+            for value in unbuilt.values {
+                assert!(comments.iter().any(|it| it.contains(value)), "{value}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_switched_off_is_not_missed() {
         assert!(is_unbuilt("matrix.radio_notices", &word("5m")));
         assert!(!is_unbuilt("matrix.radio_notices", &word("off")));

@@ -165,6 +165,34 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_each_reason_where_it_is_counted() {
+        let page = include_str!("../../docs/reference/status.md");
+        let reasons = |key: &str| {
+            let start = format!("| `{key}` |");
+            let line = page.lines().find_map(|line| line.strip_prefix(&start));
+            let words = line.unwrap().split('`').skip(1).step_by(2);
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        // What the bridge refuses, and what the other side does.
+        let refusals = Refused::ALL.map(Refused::name);
+        let is_refusal = |name: &String| refusals.contains(&name.as_str()) || name == "homeserver";
+        let (refused, dropped) = (reasons("refused"), reasons("dropped"));
+        assert!(
+            refused.len() > 5 && refused.iter().all(is_refusal),
+            "{refused:?}"
+        );
+        assert!(
+            dropped.len() > 5 && !dropped.iter().any(is_refusal),
+            "{dropped:?}"
+        );
+        assert!(
+            dropped
+                .iter()
+                .any(|name| *name == DropReason::TooOld.name())
+        );
+    }
+
+    #[test]
     fn sums_add_up() {
         let mut sum = Counts::default();
         for _ in 0..3 {

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use crate::model::{Clock, Event, RadioEvent};
 use crate::store::{Database, StoreError};
 
 use super::backoff::Backoff;
-use super::ledger::{Ledger, Outcome, describe};
+use super::ledger::{Ledger, Outcome, Reached, describe};
 use super::live::Live;
 use super::queues::Queues;
 use super::reports::Report;
@@ -49,6 +50,8 @@ pub(super) struct EventLoop {
     pub(super) radio_ready: watch::Sender<bool>,
     /// When the daemon started.
     pub(super) started: Instant,
+    /// How long the computer had slept before that.
+    pub(super) slept: Duration,
     /// Told how it goes.
     pub(super) live: Arc<Live>,
     /// Tells the time.
@@ -119,11 +122,11 @@ impl EventLoop {
     async fn settle(&mut self, work: Work, finish: &CancellationToken) -> Option<Outcome> {
         let Work {
             events,
-            position,
+            reached,
             committed,
         } = work;
         let events = Arc::new(events);
-        let mut outcome = self.store(&events, position, finish).await?;
+        let mut outcome = self.store(&events, reached, finish).await?;
         self.live.committed(&events, &mut outcome);
         if let Some(away) = self.live.stored() {
             info!(
@@ -156,12 +159,12 @@ impl EventLoop {
     async fn store(
         &self,
         events: &Arc<Vec<Event>>,
-        position: Option<String>,
+        reached: Option<Reached>,
         finish: &CancellationToken,
     ) -> Option<Outcome> {
         let mut backoff = Backoff::default();
         loop {
-            let committed = self.commit(Arc::clone(events), position.clone()).await;
+            let committed = self.commit(Arc::clone(events), reached.clone()).await;
             let error = match committed {
                 Ok(outcome) => return Some(outcome),
                 Err(error) => error,
@@ -181,7 +184,7 @@ impl EventLoop {
                             "an event cannot be handled and is given up; please report this"
                         );
                         let nothing = Arc::new(Vec::new());
-                        return Box::pin(self.store(&nothing, position, finish)).await;
+                        return Box::pin(self.store(&nothing, reached, finish)).await;
                     }
                     several => {
                         let mut outcome = Outcome::default();
@@ -190,7 +193,7 @@ impl EventLoop {
                             outcome.add(Box::pin(self.store(&one, None, finish)).await?);
                         }
                         let nothing = Arc::new(Vec::new());
-                        let rest = self.store(&nothing, position, finish);
+                        let rest = self.store(&nothing, reached, finish);
                         outcome.add(Box::pin(rest).await?);
                         return Some(outcome);
                     }
@@ -215,7 +218,8 @@ impl EventLoop {
     /// Returns what it touched.
     async fn chores(&mut self) -> Option<Outcome> {
         let ledger = Arc::clone(&self.ledger);
-        let (now, up) = (self.clock.now(), self.started.elapsed());
+        let now = self.clock.now();
+        let up = self.started.elapsed() + slept().saturating_sub(self.slept);
         let done = self.database.run(move |store| {
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             store.transaction(|tx| {
@@ -245,7 +249,7 @@ impl EventLoop {
     async fn commit(
         &self,
         events: Arc<Vec<Event>>,
-        position: Option<String>,
+        reached: Option<Reached>,
     ) -> Result<Outcome, StoreError> {
         let ledger = Arc::clone(&self.ledger);
         let now = self.clock.now();
@@ -257,8 +261,8 @@ impl EventLoop {
                     for event in events.iter() {
                         ledger.event(tx, event, now, &mut outcome)?;
                     }
-                    if let Some(position) = &position {
-                        ledger.position(tx, position)?;
+                    if let Some(reached) = &reached {
+                        ledger.position(tx, reached)?;
                     }
                     ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
@@ -272,7 +276,7 @@ impl EventLoop {
 #[derive(Default)]
 struct Work {
     events: Vec<Event>,
-    position: Option<String>,
+    reached: Option<Reached>,
     committed: Vec<oneshot::Sender<()>>,
 }
 
@@ -293,13 +297,16 @@ impl Work {
     fn batch(batch: Batch) -> Self {
         Self {
             events: batch.events.into_iter().map(Event::Matrix).collect(),
-            position: Some(batch.position),
+            reached: Some(Reached {
+                position: batch.position,
+                gaps: batch.gaps,
+            }),
             committed: vec![batch.committed],
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.position.is_none()
+        self.events.is_empty() && self.reached.is_none()
     }
 
     fn add(&mut self, report: Report) {
@@ -311,6 +318,13 @@ impl Work {
 /// Returns whether another event could be stored: the disk and the file are sound.
 fn concerns_one_event(error: &StoreError) -> bool {
     matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_))
+}
+
+/// Returns how long this computer has slept since it was started: nobody has set its clock meanwhile.
+pub(super) fn slept() -> Duration {
+    let read = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
 }
 
 #[cfg(test)]

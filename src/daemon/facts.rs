@@ -20,7 +20,7 @@ pub(super) fn look_up(
     let mut facts = Facts::default();
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
-            facts.already_seen = seen::has_packet(tx, radio, *sender, *packet)?;
+            facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event)) => facts.already_seen = seen::has_event(tx, event)?,
         None => {}
@@ -29,8 +29,8 @@ pub(super) fn look_up(
         // Nothing else matters then, and most look-ups are spared.
         return Ok(facts);
     }
-    if let Some(packet) = questions.sent_by_us {
-        facts.sent_by_us = message_map::is_own_packet(tx, radio, packet)?;
+    if let Some((sender, packet)) = questions.sent_by_us {
+        facts.sent_by_us = message_map::is_own_packet(tx, sender, packet)?;
     }
     match &questions.target {
         Some(Target::Packet { channel, packet }) => {
@@ -72,8 +72,8 @@ pub(super) fn look_up(
         facts.heard_by_our_radio =
             seen::was_heard(tx, radio, packet)? || message_map::is_own_packet(tx, radio, packet)?;
     }
-    if let Some(room) = &questions.waiting_for_mesh {
-        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room)?;
+    if let Some((room, lane)) = &questions.waiting_for_mesh {
+        facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room, *lane)?;
     }
     if let Some(room) = &questions.gathering {
         facts.gathering = backlog::gathering(tx, room, now)?;
@@ -120,7 +120,7 @@ fn version(version: edits::Version) -> Version {
     }
 }
 
-fn source_of(source: Source) -> MeshSource {
+pub(super) fn source_of(source: Source) -> MeshSource {
     let Source {
         room,
         event,

@@ -155,16 +155,30 @@ impl Examined<'_> {
             );
             return failed(name, text, "let the bot write there; the relay notices");
         }
-        let answers = self.status.matrix.state == MatrixState::Connected;
+        let count = rooms().count();
         let missing: Vec<&str> = rooms()
             .filter(|room| !room.joined)
             .map(|room: &RoomStatus| room.room.as_str())
             .collect();
-        if answers && !missing.is_empty() {
-            let text = format!("the bot is not in {}", missing.join(", "));
-            return failed(name, text, "invite the bot there; the log says more");
+        match self.status.matrix.state {
+            _ if missing.is_empty() => {}
+            // Nobody tells us of our rooms.
+            MatrixState::NoSession => {
+                let text = format!("{count} mapped; not known whether the bot is in them");
+                return warning(name, text, "see the check of Matrix");
+            }
+            MatrixState::Connecting | MatrixState::Away => {
+                return ok(
+                    name,
+                    format!("{count} mapped; not known yet whether the bot is in them"),
+                );
+            }
+            MatrixState::Connected => {
+                let text = format!("the bot is not in {}", missing.join(", "));
+                return failed(name, text, "invite the bot there; the log says more");
+            }
         }
-        ok(name, format!("{} mapped", rooms().count()))
+        ok(name, format!("{count} mapped"))
     }
 
     fn outbox(&self) -> Check {
@@ -291,15 +305,19 @@ mod tests {
         }
     }
 
-    /// Returns the worst result, and which check had it.
-    fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
+    fn examined(status: &Status, beat: u64) -> Health {
         let examined = Examined {
             status,
             beat: Duration::from_secs(beat),
             written: Ok(()),
             radio_away: Duration::from_mins(10),
         };
-        let health = examined.health();
+        examined.health()
+    }
+
+    /// Returns the worst result, and which check had it.
+    fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
+        let health = examined(status, beat);
         let rank = |check: &&Check| match check.result {
             CheckResult::Ok => 0,
             CheckResult::Warning => 1,
@@ -317,7 +335,7 @@ mod tests {
     fn each_fault_has_its_check() {
         use CheckResult::{Failed, Ok, Warning};
         type Change = fn(&mut Status);
-        let cases: [(Change, &str, CheckResult); 13] = [
+        let cases: [(Change, &str, CheckResult); 14] = [
             (|_| {}, "outbox", Ok),
             (
                 |it| it.radio.state = RadioState::Connecting,
@@ -373,6 +391,14 @@ mod tests {
             ),
             (
                 |it| {
+                    it.rooms[0].joined = false;
+                    it.matrix.state = MatrixState::NoSession;
+                },
+                "matrix",
+                Failed,
+            ),
+            (
+                |it| {
                     let outbox = it.outbox.as_mut().unwrap();
                     outbox.to_matrix.waiting = MANY_ROWS + 1;
                 },
@@ -388,6 +414,31 @@ mod tests {
                 (name.to_owned(), result),
                 "case {number}"
             );
+        }
+    }
+
+    #[test]
+    fn rooms_that_nobody_has_told_of_are_not_said_to_be_fine() {
+        for (state, joined, said) in [
+            (MatrixState::Connected, true, "1 mapped"),
+            (MatrixState::NoSession, true, "1 mapped"),
+            (
+                MatrixState::NoSession,
+                false,
+                "1 mapped; not known whether the bot is in them",
+            ),
+            (
+                MatrixState::Away,
+                false,
+                "1 mapped; not known yet whether the bot is in them",
+            ),
+        ] {
+            let mut status = well();
+            status.matrix.state = state;
+            status.rooms[0].joined = joined;
+            let health = examined(&status, 1);
+            let rooms = health.checks.iter().find(|it| it.name == "rooms");
+            assert_eq!(rooms.unwrap().text, said);
         }
     }
 

@@ -155,6 +155,9 @@ impl Live {
                 Event::Matrix(MatrixEvent::Joined(room)) if now.rooms.len() < MOST_ROOMS => {
                     now.rooms.insert(room.room.clone(), room.clone());
                 }
+                Event::Matrix(MatrixEvent::Left { room }) => {
+                    now.rooms.remove(room);
+                }
                 Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => {}
             }
         }
@@ -182,6 +185,32 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {
+        let live = Live::new();
+        let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+        let joined = Event::Matrix(MatrixEvent::Joined(JoinedRoom {
+            room: room.clone(),
+            configured: vec![room.clone().into()],
+            name: "Hilltop".to_owned(),
+            encrypted: false,
+            public: false,
+            may_mention_room: false,
+            may_react: true,
+            may_write: true,
+        }));
+        let left = Event::Matrix(MatrixEvent::Left { room: room.clone() });
+        for (event, is_in) in [
+            (&joined, true),
+            (&left, false),
+            (&left, false),
+            (&joined, true),
+        ] {
+            live.committed(std::slice::from_ref(event), &mut Outcome::default());
+            assert_eq!(live.facts().rooms.contains_key(&room), is_in);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_of_the_database_counts_from_its_first_failure() {

@@ -96,6 +96,8 @@ pub(super) struct MeshWorker {
     pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready: rows stay in the table until it is, where they can still be withdrawn.
     pub(super) ready: watch::Receiver<bool>,
+    /// Whether the air bears more than urgent texts: the others stay in the table until it does, too.
+    pub(super) air: watch::Receiver<bool>,
     /// Rung when there may be something new in the table.
     pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
@@ -140,10 +142,21 @@ impl MeshWorker {
         }
     }
 
+    /// Waits until a row of this lane may be handed to the pacer; the error says that the radio's task has ended.
+    async fn may_submit(&mut self) -> Result<(), watch::error::RecvError> {
+        loop {
+            self.ready.wait_for(|ready| *ready).await?;
+            if self.lane == Lane::Urgent || *self.air.borrow() {
+                return Ok(());
+            }
+            self.air.wait_for(|open| *open).await?;
+        }
+    }
+
     /// Cancel safe: a row handed to the pacer and not settled stays in the table as submitted, and goes on at the
     /// next start under the same packet id.
     async fn step(&mut self) -> Result<Step, StoreError> {
-        if self.ready.wait_for(|ready| *ready).await.is_err() {
+        if self.may_submit().await.is_err() {
             return Ok(Step::RadioGone);
         }
         let (destination, lane) = (self.destination, self.lane);
@@ -200,20 +213,32 @@ enum Step {
 mod tests {
     use super::*;
     use crate::config::Overflow;
-    use crate::model::NodeNum;
+    use crate::model::{ChannelIndex, NodeNum, RadioPayload, Timestamp};
     use crate::store::Store;
+    use crate::store::outbox_mesh::{self, NewMeshMessage};
 
-    #[tokio::test]
-    async fn a_worker_that_is_idle_ends_if_it_is_told_to() {
-        let (database, _end) = Database::start(Store::in_memory().unwrap()).unwrap();
-        let (submissions, _taken) = mpsc::channel(1);
-        let (_link, ready) = watch::channel(true);
+    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+
+    /// A worker of a lane, and what the test holds of it.
+    struct Bench {
+        worker: MeshWorker,
+        submitted: mpsc::Receiver<Submission>,
+        air: watch::Sender<bool>,
+        _ready: watch::Sender<bool>,
+    }
+
+    fn bench(store: Store, destination: Destination, lane: Lane) -> Bench {
+        let (database, _end) = Database::start(store).unwrap();
+        let (submissions, submitted) = mpsc::channel(1);
+        let (link, ready) = watch::channel(true);
+        let (open, air) = watch::channel(true);
         let worker = MeshWorker {
-            destination: Destination::Direct(NodeNum(7)),
-            lane: Lane::Message,
+            destination,
+            lane,
             database,
             submissions,
             ready,
+            air,
             wake: Arc::new(Notify::new()),
             in_flight: InFlight::default(),
             rules: MeshRules {
@@ -225,14 +250,68 @@ mod tests {
                     overflow: Overflow::Refuse,
                 },
             },
-            clock: Clock::system(),
+            clock: Clock::new(|| NOON),
             idle: Some(Duration::from_millis(1)),
         };
-        let run = worker.run(CancellationToken::new());
+        Bench {
+            worker,
+            submitted,
+            air: open,
+            _ready: link,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_idle_ends_if_it_is_told_to() {
+        let store = Store::in_memory().unwrap();
+        let bench = bench(store, Destination::Direct(NodeNum(7)), Lane::Message);
+        let run = bench.worker.run(CancellationToken::new());
         assert!(
             tokio::time::timeout(Duration::from_mins(1), run)
                 .await
                 .is_ok()
         );
+    }
+
+    #[tokio::test]
+    async fn what_the_air_does_not_bear_stays_in_the_table_and_can_be_changed() {
+        let channel = Destination::Channel(ChannelIndex::PRIMARY);
+        for lane in [Lane::Urgent, Lane::Message, Lane::Reaction] {
+            let mut store = Store::in_memory().unwrap();
+            let message = NewMeshMessage {
+                radio: NodeNum(1),
+                destination: channel,
+                lane,
+                parts: &[RadioPayload::Text {
+                    text: "hello".to_owned(),
+                    reply_to: None,
+                }],
+                source: None,
+                not_before: None,
+                expires: NOON + Duration::from_hours(1),
+            };
+            let accepted = store.transaction(|tx| outbox_mesh::insert(tx, &message, NOON));
+            let mut bench = bench(store, channel, lane);
+            bench.air.send_replace(false);
+            let database = bench.worker.database.clone();
+            let stop = CancellationToken::new();
+            let run = bench.worker.run(stop.clone());
+            let look = async {
+                if lane != Lane::Urgent {
+                    // The worker has had its turn when the database has had one.
+                    for _ in 0..20 {
+                        tokio::task::yield_now().await;
+                        let waits = database.run(|store| store.transaction(outbox_mesh::queues));
+                        assert_eq!(waits.await.unwrap(), [(channel, lane)]);
+                    }
+                    assert!(bench.submitted.try_recv().is_err());
+                    bench.air.send_replace(true);
+                }
+                let submission = bench.submitted.recv().await.unwrap();
+                assert_eq!(submission.outbox, accepted.unwrap()[0].0);
+                stop.cancel();
+            };
+            tokio::join!(run, look);
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::model::{Clock, Node, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
 use crate::store::{Database, Store, StoreError, meta, nodes};
 
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::mesh_worker::MeshRules;
@@ -109,6 +109,7 @@ impl<S: SendToRoom> Parts<S> {
             submissions,
             withdrawals: radio.withdrawals(),
             radio_ready: is_radio_ready,
+            air: radio.air(),
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             rules: found.rules,
@@ -132,6 +133,7 @@ impl<S: SendToRoom> Parts<S> {
             queues,
             radio_ready,
             started: Instant::now(),
+            slept: slept(),
             live: Arc::clone(&live),
             clock,
         };

@@ -44,6 +44,8 @@ pub(super) struct Shared<S> {
     pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready.
     pub(super) radio_ready: watch::Receiver<bool>,
+    /// Whether the air bears more than urgent texts.
+    pub(super) air: watch::Receiver<bool>,
     /// Where outcomes go.
     pub(super) reports: Reports,
     /// Starts the workers' tasks.
@@ -102,6 +104,7 @@ impl Queues {
                     database: shared.database.clone(),
                     submissions: shared.submissions.clone(),
                     ready: shared.radio_ready.clone(),
+                    air: shared.air.clone(),
                     wake,
                     in_flight: in_flight.clone(),
                     rules: shared.rules,

@@ -1,94 +1,62 @@
 //! What was said in a room between two places in the server's stream, a page at a time, oldest first.
 
-use std::time::Duration;
-
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::api::client::filter::{LazyLoadOptions, RoomEventFilter};
-use tokio::time::sleep;
 use tracing::{debug, error};
 
 use super::errors::{self, Answer};
-use super::{MatrixError, backoff};
+use crate::model::Gap;
 
 /// A page: a few hundred kilobytes at most in practice.
 const PAGE: u32 = 250;
 
-/// A room's events after one place up to another.
-#[derive(Debug)]
-pub(super) struct CatchUp {
-    room: Room,
-    from: Option<String>,
-    to: String,
+/// What came of asking for a page.
+pub(super) enum Fetched {
+    /// The oldest of what is missing, and where the next page begins, if there is one.
+    Page(Vec<TimelineEvent>, Option<String>),
+    /// Nothing will ever come: the server forgot the place, or we may not read there. That is said.
+    Never,
+    /// The server fails, or wants to be left alone: it may answer later.
+    NotNow(matrix_sdk::Error),
+    /// The session is dead: the next one goes on from the same place.
+    SessionDead,
 }
 
-impl CatchUp {
-    /// Starts at a place of an earlier sync; `to` is the place of the latest.
-    pub(super) fn new(room: Room, from: &str, to: &str) -> Self {
-        Self {
-            room,
-            from: Some(from.to_owned()),
-            to: to.to_owned(),
+/// Asks once for the first page of what is missing in a room.
+pub(super) async fn fetch(room: &Room, gap: &Gap) -> Fetched {
+    let page = match room.messages(options(gap)).await {
+        Ok(page) => page,
+        Err(error) if errors::is_dead_session(&error) => return Fetched::SessionDead,
+        Err(error) if is_final(&error) => {
+            error!(
+                room = %gap.room,
+                error = &error as &dyn std::error::Error,
+                "what was said in this room meanwhile cannot be fetched: messages may be missing"
+            );
+            return Fetched::Never;
         }
-    }
+        Err(error) => return Fetched::NotNow(error),
+    };
+    debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
+    // Some servers name the same place again at the end.
+    let next = page
+        .end
+        .filter(|end| *end != gap.from && !page.chunk.is_empty());
+    Fetched::Page(page.chunk, next)
+}
 
-    /// Returns the next page; `None`: that was all.
-    ///
-    /// A server that fails is asked again until it answers. Only where it says that it never will (it forgot the place, or we
-    /// may not read there) the rest is given up, and that is said.
-    ///
-    /// # Errors
-    ///
-    /// [`MatrixError::SessionDead`]: the next session goes on from the same place.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<TimelineEvent>>, MatrixError> {
-        let Some(from) = self.from.take() else {
-            return Ok(None);
-        };
-        let mut failures = 0_u32;
-        let page = loop {
-            match self.room.messages(self.options(&from)).await {
-                Ok(page) => break page,
-                Err(error) if errors::is_dead_session(&error) => {
-                    return Err(MatrixError::SessionDead);
-                }
-                Err(error) => {
-                    failures = failures.saturating_add(1);
-                    if is_final(&error) {
-                        error!(
-                            room = %self.room.room_id(),
-                            error = &error as &dyn std::error::Error,
-                            "what was said in this room meanwhile cannot be fetched: messages may be missing"
-                        );
-                        return Ok(None);
-                    }
-                    let pause = errors::retry_after(&error).unwrap_or_else(|| {
-                        backoff::pause(failures, Duration::from_secs(1), Duration::from_secs(30))
-                    });
-                    sleep(pause).await;
-                }
-            }
-        };
-        debug!(room = %self.room.room_id(), events = page.chunk.len(), "page of missed events");
-        if page.chunk.is_empty() {
-            return Ok(None);
-        }
-        // Some servers name the same place again at the end.
-        self.from = page.end.filter(|end| *end != from);
-        Ok(Some(page.chunk))
-    }
-
-    fn options(&self, from: &str) -> MessagesOptions {
-        let mut options = MessagesOptions::forward().from(from);
-        options.to = Some(self.to.clone());
-        options.limit = PAGE.into();
-        let mut filter = RoomEventFilter::default();
-        filter.lazy_load_options = LazyLoadOptions::Enabled {
-            include_redundant_members: false,
-        };
-        options.filter = filter;
-        options
-    }
+fn options(gap: &Gap) -> MessagesOptions {
+    let mut options = MessagesOptions::forward().from(gap.from.as_str());
+    options.to = Some(gap.to.clone());
+    options.limit = PAGE.into();
+    let mut filter = RoomEventFilter::default();
+    filter.lazy_load_options = LazyLoadOptions::Enabled {
+        include_redundant_members: false,
+    };
+    options.filter = filter;
+    options
 }
 
 fn is_final(error: &matrix_sdk::Error) -> bool {

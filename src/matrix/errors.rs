@@ -19,6 +19,9 @@ pub(super) struct Answer {
 /// The code of the answer to a reaction that is there already.
 pub(super) const DUPLICATE: &str = "M_DUPLICATE_ANNOTATION";
 
+/// A server that wants to be left alone for longer is asked again all the same.
+const LONGEST_WISH: Duration = Duration::from_hours(1);
+
 impl Answer {
     /// Returns the server's answer, if there is one in this error.
     pub(super) fn of(error: &HttpError) -> Option<Self> {
@@ -50,6 +53,10 @@ impl Answer {
     /// Returns whether the server does not know the session any more, for good.
     pub(super) fn is_dead_session(&self) -> bool {
         self.errcode.as_deref() == Some("M_UNKNOWN_TOKEN")
+    }
+
+    fn wish(&self) -> Option<Duration> {
+        self.retry_after.map(|wish| wish.min(LONGEST_WISH))
     }
 
     fn outcome(self) -> RoomOutcome {
@@ -111,9 +118,9 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
-/// Returns how long the server wants to be left alone, if it said so.
+/// Returns how long the server wants to be left alone, if it said so; an hour at most.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
-    http(error).and_then(Answer::of)?.retry_after
+    http(error).and_then(Answer::of)?.wish()
 }
 
 /// Returns whether the session is dead for good.
@@ -219,6 +226,25 @@ mod tests {
             RoomOutcome::Parked { account: true, .. } => "account parked",
             RoomOutcome::Parked { account: false, .. } => "room parked",
             RoomOutcome::Refused { .. } => "refused",
+        }
+    }
+
+    #[test]
+    fn a_server_is_left_alone_as_long_as_it_wants_and_an_hour_at_most() {
+        for (wanted, granted) in [
+            (0, 0),
+            (3, 3),
+            (3_600, 3_600),
+            (3_601, 3_600),
+            (u64::MAX, 3_600),
+        ] {
+            let answer = Answer {
+                status: 429,
+                errcode: None,
+                retry_after: Some(Duration::from_secs(wanted)),
+                message: String::new(),
+            };
+            assert_eq!(answer.wish(), Some(Duration::from_secs(granted)));
         }
     }
 

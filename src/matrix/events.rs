@@ -1,6 +1,7 @@
 //! An event's JSON, as people and hostile servers write it, to a [`MatrixEvent`]. Nothing is trusted to be of the
 //! right type, and every text has a bound.
 
+use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use serde_json::Value;
 
 use crate::model::{
@@ -32,6 +33,16 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
+    /// Reads an event of a timeline; `None` if it is not even shaped like one. What was encrypted was never authorised by
+    /// a server: of its type and key of state there is only its sender's word, so it is never state.
+    pub(super) fn of(event: &TimelineEvent) -> Option<Self> {
+        let mut envelope = Self::read(event.raw().json().get())?;
+        if matches!(event.kind, TimelineEventKind::Decrypted(_)) {
+            envelope.state_key = None;
+        }
+        Some(envelope)
+    }
+
     /// Reads an event; `None` if it is not even shaped like one.
     pub(super) fn read(json: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(json).ok()?;
@@ -157,7 +168,8 @@ impl Envelope {
             return None;
         }
         match self.kind.as_str() {
-            "m.room.redaction" => {
+            // Who may redact what is for the server to say, and it has not seen what was encrypted.
+            "m.room.redaction" if !encrypted => {
                 let target = self
                     .json
                     .get("redacts")
@@ -709,6 +721,51 @@ mod tests {
             };
             assert_eq!(redaction.target, owned_event_id!("$first"));
         }
+    }
+
+    /// An event as the server shows it, and as it stands encrypted in another.
+    fn plain_and_encrypted(json: &Value) -> [TimelineEvent; 2] {
+        let plain = serde_json::from_value(json.clone()).unwrap();
+        let decrypted = json!({
+            "event": json,
+            "encryption_info": {
+                "sender": "@alice:example.org", "sender_device": null, "verification_state": "Verified",
+                "algorithm_info": {"MegolmV1AesSha2": {"curve25519_key": "", "sender_claimed_keys": {}}},
+            },
+        });
+        let decrypted = serde_json::from_value(decrypted).unwrap();
+        [
+            TimelineEvent::from_plaintext(plain),
+            TimelineEvent::from_decrypted(decrypted, None),
+        ]
+    }
+
+    #[test]
+    fn only_what_the_server_saw_is_state_or_takes_something_away() {
+        for membership in ["join", "leave", "ban"] {
+            let member = json!({
+                "type": "m.room.member", "event_id": "$event", "sender": "@alice:example.org",
+                "state_key": "@bob:example.org", "content": {"membership": membership},
+            });
+            let [plain, encrypted] =
+                plain_and_encrypted(&member).map(|event| Envelope::of(&event).unwrap());
+            assert!(plain.membership_of("@bob:example.org").is_some());
+            assert_eq!(plain.banned().is_some(), membership == "ban");
+            assert_eq!(encrypted.membership_of("@bob:example.org"), None);
+            assert_eq!(encrypted.banned(), None);
+        }
+        let redaction = json!({
+            "type": "m.room.redaction", "event_id": "$event", "sender": "@alice:example.org",
+            "redacts": "$first", "content": {"redacts": "$first"},
+        });
+        let [plain, encrypted] = plain_and_encrypted(&redaction).map(|event| {
+            let room = owned_room_id!("!room:example.org");
+            let encrypted = matches!(event.kind, TimelineEventKind::Decrypted(_));
+            let envelope = Envelope::of(&event).unwrap();
+            envelope.into_event(room, alice(), encrypted)
+        });
+        assert!(matches!(plain, Some(MatrixEvent::Redaction(_))));
+        assert_eq!(encrypted, None);
     }
 
     #[test]

@@ -23,26 +23,43 @@ impl Late {
         late
     }
 
-    /// Keeps an event until its key comes. The oldest of a room make room for it.
+    /// Keeps an event until its key comes. The oldest of its sender, and of its room, make room for it.
     pub(super) fn keep(&mut self, event: UndecryptableEvent) {
         if self.waiting.iter().any(|other| other.event == event.event) {
             return;
         }
-        let room = event.room.clone();
+        let (room, sender) = (event.room.clone(), event.sender.clone());
         self.waiting.push(event);
+        let of_sender = |event: &UndecryptableEvent| event.room == room && event.sender == sender;
+        self.keep_newest(
+            of_sender,
+            UndecryptableEvent::MOST_OF_SENDER,
+            UndecryptableEvent::MOST_BYTES_OF_SENDER,
+        );
+        self.keep_newest(
+            |event| event.room == room,
+            UndecryptableEvent::MOST_OF_ROOM,
+            UndecryptableEvent::MOST_BYTES_OF_ROOM,
+        );
+    }
+
+    /// Drops the oldest of these beyond so many, or so many bytes; the newest stays in any case.
+    fn keep_newest(
+        &mut self,
+        is_one: impl Fn(&UndecryptableEvent) -> bool,
+        most: u32,
+        most_bytes: u64,
+    ) {
         let (mut count, mut bytes) = (0_u32, 0_u64);
         let mut fits = Vec::with_capacity(self.waiting.len());
         for event in self.waiting.iter().rev() {
-            if event.room == room {
-                count = count.saturating_add(1);
-                bytes = bytes.saturating_add(u64::try_from(event.raw.len()).unwrap_or(u64::MAX));
+            if !is_one(event) {
+                fits.push(true);
+                continue;
             }
-            fits.push(
-                event.room != room
-                    || count == 1
-                    || (count <= UndecryptableEvent::MOST_OF_ROOM
-                        && bytes <= UndecryptableEvent::MOST_BYTES_OF_ROOM),
-            );
+            count = count.saturating_add(1);
+            bytes = bytes.saturating_add(u64::try_from(event.raw.len()).unwrap_or(u64::MAX));
+            fits.push(count == 1 || (count <= most && bytes <= most_bytes));
         }
         let mut fits = fits.into_iter().rev();
         self.waiting.retain(|_| fits.next().unwrap_or(true));
@@ -95,6 +112,7 @@ mod tests {
         UndecryptableEvent {
             room: owned_room_id!("!room:example.org"),
             event: format!("${number}:example.org").try_into().unwrap(),
+            sender: format!("@u{}:example.org", number % 10).try_into().unwrap(),
             session: format!("session {}", number % 2),
             raw: "{}".to_owned(),
         }
@@ -150,5 +168,18 @@ mod tests {
             });
         }
         assert_eq!(late.take(None).len(), 1);
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_all_others() {
+        let mut late = Late::default();
+        late.keep(event(1));
+        for number in 1..=2 * UndecryptableEvent::MOST_OF_SENDER {
+            late.keep(event(10 * number));
+        }
+        let waiting = late.take(None);
+        let most = UndecryptableEvent::MOST_OF_SENDER;
+        assert_eq!(waiting[..2], [event(1), event(10 * (most + 1))]);
+        assert_eq!(waiting.len(), usize::try_from(most).unwrap() + 1);
     }
 }

@@ -6,9 +6,11 @@ pub mod auth;
 mod backoff;
 mod catch_up;
 mod client;
+mod clock;
 mod content;
 mod errors;
 mod events;
+mod gaps;
 mod late;
 mod pulse;
 mod reader;
@@ -29,7 +31,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Invites;
-use crate::model::{MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent};
+use crate::model::{
+    Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent,
+};
 
 pub use self::pulse::{Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
@@ -59,6 +63,8 @@ pub struct Batch {
     pub events: Vec<MatrixEvent>,
     /// The place in the server's stream to go on from, to be stored in the transaction that accepts the events.
     pub position: String,
+    /// All that is missing before the position: its rooms' history could not be fetched yet. To be stored with it.
+    pub gaps: Vec<Gap>,
     /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
     pub committed: oneshot::Sender<()>,
 }
@@ -71,6 +77,8 @@ pub struct Start {
     /// The rooms that were mapped and joined then, by their names in the configuration. In others what was said before
     /// now is history.
     pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+    /// What was missing before the position.
+    pub gaps: Vec<Gap>,
     /// The events that could not be decrypted so far; they are tried again when keys come.
     pub kept: Vec<UndecryptableEvent>,
 }

@@ -22,12 +22,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::catch_up::CatchUp;
+use super::catch_up::{self, Fetched};
+use super::clock::{Moment, News};
 use super::errors;
-use super::reader::{News, Reader};
+use super::gaps::{Gaps, Patience, say_missing};
+use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, Start, backoff};
-use crate::model::{MatrixEvent, OwnedUserId, Timestamp};
+use crate::model::{Gap, MatrixEvent, OwnedUserId};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -48,6 +50,8 @@ pub(super) struct Sync<'a> {
     rooms: &'a Rooms,
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
+    /// What is missing before the position.
+    gaps: Gaps,
     /// That of the last committed batch.
     position: Option<String>,
     /// That of the last answer of which everything was handed over; ahead of `position` where there was nothing. The
@@ -62,6 +66,7 @@ pub(super) struct Sync<'a> {
 enum Meanwhile {
     RoomsChanged,
     Keys(Option<Vec<RoomKeyInfo>>),
+    Missing(Gap, Fetched),
 }
 
 impl<'a> Sync<'a> {
@@ -75,19 +80,22 @@ impl<'a> Sync<'a> {
         let Start {
             position,
             known,
+            mut gaps,
             kept,
         } = start;
         rooms.remember(&known);
+        gaps.retain(|gap| position.is_some() && known.iter().any(|(_, room)| *room == gap.room));
         let known = known.into_iter().map(|(_, room)| room);
         let news = match position {
-            Some(_) => News::of(known, Timestamp::now()),
-            None => News::first_run(Timestamp::now()),
+            Some(_) => News::of(known, Moment::now()),
+            None => News::first_run(Moment::now()),
         };
         Self {
             client,
             rooms,
             reader: Reader::new(rooms, own, news, kept),
             batches,
+            gaps: Gaps::new(gaps),
             position,
             handed_over: None,
             committed_at: Instant::now(),
@@ -98,8 +106,9 @@ impl<'a> Sync<'a> {
     /// Runs until `stop`, or until the session is dead.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
         // The SDK may be ahead of what was committed: then its next answer leaves a gap behind it.
-        let mut behind = self.position.is_some() && self.sdk_position().await != self.position;
-        let mut keys = self.keys().await;
+        let mut behind =
+            self.position.is_some() && sdk_position(self.client).await != self.position;
+        let mut keys = keys(self.client).await;
         let mut wait = Duration::ZERO;
         let mut failures = 0_u32;
         let mut reachable = None;
@@ -128,7 +137,8 @@ impl<'a> Sync<'a> {
                 Err(error) => {
                     // The SDK stores an answer's place before it has done all that follows from it.
                     let reached = self.handed_over.as_ref().or(self.position.as_ref());
-                    behind |= reached.is_some() && self.sdk_position().await.as_ref() != reached;
+                    behind |=
+                        reached.is_some() && sdk_position(self.client).await.as_ref() != reached;
                     failures = failures.saturating_add(1);
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
@@ -196,6 +206,7 @@ impl<'a> Sync<'a> {
             let meanwhile = tokio::select! {
                 () = rooms.changed() => Meanwhile::RoomsChanged,
                 Some(keys) = keys.next() => Meanwhile::Keys(keys),
+                (gap, fetched) = self.gaps.next(rooms) => Meanwhile::Missing(gap, fetched),
                 answer = &mut request => return Ok(answer),
             };
             let work = Box::pin(self.do_meanwhile(meanwhile));
@@ -220,7 +231,34 @@ impl<'a> Sync<'a> {
                 self.try_late(None).await
             }
             Meanwhile::Keys(keys) => self.try_late(keys.as_deref()).await,
+            Meanwhile::Missing(gap, fetched) => self.take_missing(&gap, fetched).await,
         }
+    }
+
+    /// Hands over a page of what was missing.
+    async fn take_missing(&mut self, gap: &Gap, fetched: Fetched) -> Result<(), MatrixError> {
+        let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
+        else {
+            return Ok(());
+        };
+        let events = match fetched {
+            Fetched::Page(page, next) => {
+                self.reader.note_clock(&page);
+                let events = self.reader.read(&room, &page).await;
+                self.gaps.read(gap, next);
+                events
+            }
+            Fetched::Never => {
+                self.gaps.drop(gap);
+                Vec::new()
+            }
+            Fetched::NotNow(error) => {
+                self.gaps.failed(gap, &error);
+                return Ok(());
+            }
+            Fetched::SessionDead => return Err(MatrixError::SessionDead),
+        };
+        self.hand_over(events, position).await
     }
 
     /// Hands over what waited for these keys; without keys, all that waited is tried.
@@ -239,23 +277,6 @@ impl<'a> Sync<'a> {
         self.hand_over(events, position).await
     }
 
-    async fn keys(&self) -> Keys {
-        match self.client.encryption().room_keys_received_stream().await {
-            Some(stream) => Box::pin(stream.map(Result::ok)),
-            None => Box::pin(futures_util::stream::pending()),
-        }
-    }
-
-    async fn sdk_position(&self) -> Option<String> {
-        self.client
-            .state_store()
-            .get_kv_data(StateStoreDataKey::SyncToken)
-            .await
-            .ok()
-            .flatten()
-            .and_then(StateStoreDataValue::into_sync_token)
-    }
-
     /// Hands over what an answer of the server says.
     async fn take(
         &mut self,
@@ -268,6 +289,7 @@ impl<'a> Sync<'a> {
             self.reader.note_clock(&update.timeline.events);
         }
         let mut events = Vec::new();
+        let mut patience = Patience::default();
         // Keys that came with the answer open what is older than its events, which may take that away: one batch.
         while let Some(Some(keys)) = keys.next().now_or_never() {
             events.extend(self.reader.read_late(keys.as_deref()).await);
@@ -289,13 +311,14 @@ impl<'a> Sync<'a> {
             }
             let gap = update.timeline.limited && !behind && self.reader.news().knows(id);
             if gap && !self.reader.shows_join(&update.timeline.events) {
-                self.fill(&room, &next, &update.timeline.events).await?;
+                let shown = &update.timeline.events;
+                self.fill(&room, &next, shown, &mut patience).await?;
             }
         }
         if behind {
             for room in self.rooms.joined() {
                 if self.reader.news().knows(room.room_id()) {
-                    self.fill(&room, &next, &[]).await?;
+                    self.fill(&room, &next, &[], &mut patience).await?;
                 }
             }
         }
@@ -309,6 +332,7 @@ impl<'a> Sync<'a> {
             if let Some(room) = self.rooms.mapped(id) {
                 let read = self.reader.read(&room, &update.timeline.events).await;
                 events.extend(read);
+                events.push(MatrixEvent::Left { room: id.clone() });
                 self.rooms.left(id);
             }
         }
@@ -338,20 +362,51 @@ impl<'a> Sync<'a> {
         self.position.is_some() && self.committed_at.elapsed() < POSITION_EVERY
     }
 
-    /// Hands over what was said in a room between the position and `shown`, the oldest events of which are known.
+    /// Hands over what was said in a room between the position and `shown`, the oldest events of which are known. What
+    /// cannot be fetched for too long is left for later: the other rooms go on.
     async fn fill(
         &mut self,
         room: &Room,
         to: &str,
         shown: &[TimelineEvent],
+        patience: &mut Patience,
     ) -> Result<(), MatrixError> {
         // A first run has no past.
         let Some(position) = self.position.clone() else {
             return Ok(());
         };
+        let mut gap = Gap {
+            room: room.room_id().to_owned(),
+            from: position.clone(),
+            to: to.to_owned(),
+        };
+        if self.gaps.is_open(room.room_id()) {
+            self.gaps.add(gap, Duration::ZERO);
+            return Ok(());
+        }
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
-        let mut pages = CatchUp::new(room.clone(), &position, to);
-        while let Some(mut page) = pages.next().await? {
+        let mut failures = 0_u32;
+        loop {
+            let (mut page, next) = match catch_up::fetch(room, &gap).await {
+                Fetched::Page(page, next) => (page, next),
+                Fetched::Never => return Ok(()),
+                Fetched::SessionDead => return Err(MatrixError::SessionDead),
+                Fetched::NotNow(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        say_missing(room.room_id(), &error);
+                    }
+                    let pause = errors::retry_after(&error)
+                        .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                    if !patience.allows(pause) {
+                        self.gaps.add(gap, pause);
+                        return Ok(());
+                    }
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            failures = 0;
             self.reader.note_clock(&page);
             let overlap = page
                 .iter()
@@ -362,11 +417,11 @@ impl<'a> Sync<'a> {
                 // Not there yet: the position stays.
                 self.hand_over(events, position.clone()).await?;
             }
-            if overlap.is_some() {
-                break;
+            match next {
+                Some(next) if overlap.is_none() => gap.from = next,
+                Some(_) | None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Tells what is new of the joined rooms, without waiting for the server.
@@ -394,6 +449,7 @@ impl<'a> Sync<'a> {
         let batch = Batch {
             events,
             position: position.clone(),
+            gaps: self.gaps.all(),
             committed,
         };
         self.batches
@@ -419,12 +475,30 @@ impl<'a> Sync<'a> {
         let batch = Batch {
             events: Vec::new(),
             position,
+            gaps: self.gaps.all(),
             committed,
         };
         if self.batches.try_send(batch).is_err() {
             debug!("the last position is not stored");
         }
     }
+}
+
+/// Returns the keys that come.
+async fn keys(client: &Client) -> Keys {
+    match client.encryption().room_keys_received_stream().await {
+        Some(stream) => Box::pin(stream.map(Result::ok)),
+        None => Box::pin(futures_util::stream::pending()),
+    }
+}
+
+/// Returns up to where the SDK has taken answers.
+async fn sdk_position(client: &Client) -> Option<String> {
+    let stored = client
+        .state_store()
+        .get_kv_data(StateStoreDataKey::SyncToken);
+    let stored = stored.await.ok().flatten();
+    stored.and_then(StateStoreDataValue::into_sync_token)
 }
 
 /// Returns whether anything of the room's state is in there; servers differ in where they put it.

@@ -142,6 +142,11 @@ pub struct JoinedRoom {
 pub enum MatrixEvent {
     /// A mapped room is joined, or something about it has changed.
     Joined(JoinedRoom),
+    /// The bot is not in a mapped room any more.
+    Left {
+        /// The room.
+        room: OwnedRoomId,
+    },
     /// A message.
     Text(Box<RoomText>),
     /// A message was changed.
@@ -387,6 +392,8 @@ pub enum RadioOutcome {
         after: Duration,
         /// The next try needs another id: this one was transmitted, or the radio remembers it.
         new_id: bool,
+        /// The radio was given it, and may know it; else it only waited for its turn, as if it had never been handed over.
+        written: bool,
         /// Why, for the log.
         reason: String,
     },

@@ -1,6 +1,6 @@
 //! An event that waits for its key.
 
-use super::ids::{OwnedEventId, OwnedRoomId};
+use super::ids::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 /// An event of a room that could not be decrypted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct UndecryptableEvent {
     pub room: OwnedRoomId,
     /// Its id.
     pub event: OwnedEventId,
+    /// Who sent it.
+    pub sender: OwnedUserId,
     /// The session whose key is missing; empty if the event does not say.
     pub session: String,
     /// The event as the server sent it.
@@ -20,4 +22,8 @@ impl UndecryptableEvent {
     pub const MOST_OF_ROOM: u32 = 500;
     /// So many bytes of a room are kept. An event of normal size has one thousand.
     pub const MOST_BYTES_OF_ROOM: u64 = 2 * 1024 * 1024;
+    /// So many of one person in a room are kept: nobody takes the place of all others.
+    pub const MOST_OF_SENDER: u32 = 100;
+    /// So many bytes of one person in a room are kept.
+    pub const MOST_BYTES_OF_SENDER: u64 = 512 * 1024;
 }

@@ -4,6 +4,7 @@
 //! the rest of the program need not.
 
 mod event;
+mod gap;
 mod ids;
 mod late;
 mod message;
@@ -15,6 +16,7 @@ pub use event::{
     RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
     SendReport, TextPort,
 };
+pub use gap::Gap;
 pub use ids::{
     ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,

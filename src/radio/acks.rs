@@ -118,6 +118,7 @@ impl Acks {
             Verdict::Again { after, reason } => RadioOutcome::Retry {
                 after,
                 new_id: true,
+                written: true,
                 reason: reason.to_owned(),
             },
             Verdict::OnceMore {
@@ -133,6 +134,7 @@ impl Acks {
                     return Some(RadioOutcome::Retry {
                         after,
                         new_id: true,
+                        written: true,
                         reason: reason.to_owned(),
                     });
                 }

@@ -161,6 +161,8 @@ pub struct Radio {
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
     link: LinkNotes,
+    /// More than urgent texts may be submitted.
+    air: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -228,6 +230,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
+            air: watch::Sender::new(true),
         }
     }
 
@@ -242,6 +245,12 @@ impl Radio {
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.watch()
+    }
+
+    /// Returns where to look whether the air bears more than urgent texts: what else is submitted is given back meanwhile.
+    #[must_use]
+    pub fn air(&self) -> watch::Receiver<bool> {
+        self.air.subscribe()
     }
 
     /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens.
@@ -310,12 +319,7 @@ impl Radio {
             debug!(cause, delay_ms, "still no link to the radio, trying again");
         }
         self.told_cause = Some(cause);
-        // Rows on their way to the pacer go back too: while the link is away they can be withdrawn, or expire.
-        while let Ok(submission) = ends.submissions.try_recv() {
-            self.pacer.submit(submission);
-        }
-        self.pacer.on_lost();
-        self.report(ends).await?;
+        self.give_back(ends).await?;
         tokio::select! {
             () = ends.stop.cancelled() => Err(End::Stopped),
             () = sleep(next.delay) => Ok(()),
@@ -325,6 +329,15 @@ impl Radio {
                 Ok(())
             }
         }
+    }
+
+    /// Gives back what is not sent, the rows on their way to the pacer too: in the table they can be withdrawn, or expire.
+    async fn give_back(&mut self, ends: &mut Ends) -> Result<(), End> {
+        while let Ok(submission) = ends.submissions.try_recv() {
+            self.pacer.submit(submission);
+        }
+        self.pacer.on_lost();
+        self.report(ends).await
     }
 
     /// Serves a connection until its end, or the daemon's.
@@ -390,6 +403,7 @@ impl Radio {
         let mut stop_limit = None;
         loop {
             self.send_next(connection, session).await?;
+            self.look_at_air();
             self.report(ends).await?;
             self.tell_nodes(session, ends).await?;
             if let Some(limit) = stop_limit
@@ -466,6 +480,7 @@ impl Radio {
         [
             Some(session.deadline()),
             self.pacer.deadline(),
+            self.pacer.closed_until(now),
             prompt,
             nodes,
         ]
@@ -481,7 +496,7 @@ impl Radio {
         &mut self,
         outputs: Vec<Output>,
         connection: &mut Connection,
-        ends: &Ends,
+        ends: &mut Ends,
     ) -> Result<(), End> {
         for output in outputs {
             match output {
@@ -497,6 +512,8 @@ impl Radio {
                         self.pacer.on_channel_use(*percent, now);
                     }
                     if let RadioEvent::Ready(profile) = &event {
+                        // What was handed over just when the link was lost is looked up again.
+                        self.give_back(ends).await?;
                         let may_transmit = profile.region_set && profile.transmit_enabled;
                         self.pacer.on_ready(profile.own.num, may_transmit);
                         self.reconnect.on_ready(Instant::now().into_std());
@@ -516,8 +533,7 @@ impl Radio {
                     self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
-                    self.pacer.on_lost();
-                    self.report(ends).await?;
+                    self.give_back(ends).await?;
                 }
                 Output::Lost { cause } => return Err(End::Lost(cause.to_owned())),
             }
@@ -548,6 +564,13 @@ impl Radio {
         };
         debug!(%packet, to = %message.destination, size = frame.len(), "packet handed to the radio");
         connection.send(&frame).await.map_err(|error| lost(&error))
+    }
+
+    /// Tells who submits, before they get back what the air does not bear.
+    fn look_at_air(&self) {
+        let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
+        self.air
+            .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }
 
     async fn report(&mut self, ends: &Ends) -> Result<(), End> {
@@ -860,6 +883,36 @@ mod tests {
         assert!(lost.elapsed() < Duration::from_secs(2));
         bench.submit(7).await;
         assert_eq!(peer.hears_packet().await.id, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_handed_over_while_the_link_is_away_is_looked_up_again() {
+        let mut bench = Bench::new();
+        let peer = bench.ready().await;
+        drop(peer);
+        bench.lost().await;
+        bench.submit(7).await;
+        let mut peer = bench.connects().await;
+        peer.shakes_hands().await;
+        assert!(matches!(
+            bench.outcome().await,
+            (7, RadioOutcome::Retry { written: false, .. })
+        ));
+        let ready = bench.news().await;
+        assert!(matches!(ready, Event::Radio(RadioEvent::Ready(_))));
+
+        peer.says(from::PayloadVariant::Rebooted(true)).await;
+        bench.lost().await;
+        bench.submit(8).await;
+        peer.shakes_hands().await;
+        assert!(matches!(
+            bench.outcome().await,
+            (8, RadioOutcome::Retry { written: false, .. })
+        ));
+        let ready = bench.news().await;
+        assert!(matches!(ready, Event::Radio(RadioEvent::Ready(_))));
+        bench.submit(9).await;
+        assert_eq!(peer.hears_packet().await.id, 9);
     }
 
     #[tokio::test(start_paused = true)]

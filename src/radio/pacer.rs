@@ -3,7 +3,8 @@
 //! The radio takes one text in two seconds, counted from the one that it took last, and says nothing of the ones
 //! that it drops; so there is never more than one packet of ours without an answer, and the next waits for the
 //! delay that counts from that answer. The queue in front is the outbox table's business: here waits at most one
-//! candidate for each destination and lane.
+//! candidate for each destination and lane, and none that the air does not bear for a while: in the table it can be
+//! changed, and tells its age when its turn comes.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,12 @@ const SPARE_PLACES: u32 = 2;
 /// Firmware looks only four times a second for something to read when it has read nothing for 2 s. A heartbeat so long
 /// before a text makes it look at once.
 const PROMPT: Duration = Duration::from_millis(300);
-/// Candidates that wait here: eight channels and some direct messages, in three lanes.
+/// Candidates that wait here: eight channels in three lanes, and some direct messages.
 const PLACES: usize = 64;
+/// Direct messages among them: any number of nodes can have one, and what is urgent always finds a place.
+const DIRECT_PLACES: usize = 32;
+/// A direct message that finds no place is submitted again after that.
+const PLACE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A row of the outbox that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +136,10 @@ impl Pacer {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
         } else if self.link.is_some_and(|link| !link.may_transmit) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+        } else if is_direct(&submission)
+            && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
+        {
+            self.give_back_for(PLACE_AGAIN, &submission, "too many direct messages wait");
         } else {
             self.waiting.push(submission);
         }
@@ -163,7 +172,7 @@ impl Pacer {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
             match flight.status {
                 Some((res, at)) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
-                None => self.give_back(&flight.submission, "the link was lost before an answer"),
+                None => self.repeat(&flight.submission, "the link was lost before an answer"),
             }
         }
         for submission in std::mem::take(&mut self.waiting) {
@@ -255,6 +264,9 @@ impl Pacer {
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
         self.link?;
+        if self.closed_until(now.instant).is_some() {
+            self.give_back_all_but_urgent();
+        }
         if self.flight.is_some() {
             return self.poll_flight(now);
         }
@@ -278,6 +290,22 @@ impl Pacer {
             status: None,
         });
         Some(outgoing)
+    }
+
+    /// Returns until when only urgent texts may be submitted; `None` if others may too.
+    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
+        self.traffic.closed_until(now)
+    }
+
+    fn give_back_all_but_urgent(&mut self) {
+        let is_urgent = |it: &Submission| it.message.lane == Lane::Urgent;
+        let (urgent, others) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(is_urgent);
+        self.waiting = urgent;
+        for submission in others {
+            self.give_back(&submission, "the air bears only urgent texts");
+        }
     }
 
     /// Looks after the packet on its way: repeats it once when it is not answered.
@@ -402,13 +430,28 @@ impl Pacer {
         }
     }
 
-    /// Nothing was sent, or it is repeated under the same id.
-    fn give_back(&mut self, submission: &Submission, reason: &str) {
-        let reason = reason.to_owned();
+    /// The radio may have taken it: it is repeated under the same id.
+    fn repeat(&mut self, submission: &Submission, reason: &str) {
         let outcome = RadioOutcome::Retry {
             after: Duration::ZERO,
             new_id: false,
-            reason,
+            written: true,
+            reason: reason.to_owned(),
+        };
+        self.report(submission, outcome);
+    }
+
+    /// It was never written this time.
+    fn give_back(&mut self, submission: &Submission, reason: &str) {
+        self.give_back_for(Duration::ZERO, submission, reason);
+    }
+
+    fn give_back_for(&mut self, after: Duration, submission: &Submission, reason: &str) {
+        let outcome = RadioOutcome::Retry {
+            after,
+            new_id: false,
+            written: false,
+            reason: reason.to_owned(),
         };
         self.report(submission, outcome);
     }
@@ -420,6 +463,13 @@ impl Pacer {
             packet,
             outcome,
         });
+    }
+}
+
+fn is_direct(submission: &Submission) -> bool {
+    match submission.message.destination {
+        Destination::Channel(_) => false,
+        Destination::Direct(_) => true,
     }
 }
 
@@ -572,6 +622,11 @@ mod tests {
         }
     }
 
+    /// Whether this row, and nothing else, was given back as if it had never been submitted.
+    fn is_as_before(outcomes: &[(u32, RadioOutcome)], row: u32) -> bool {
+        matches!(outcomes, [(it, RadioOutcome::Retry { written: false, .. })] if *it == row)
+    }
+
     #[test]
     fn the_next_text_waits_for_the_delay_from_the_acceptance_of_the_last() {
         let mut bench = Bench::new();
@@ -677,6 +732,7 @@ mod tests {
         let again = |seconds, reason: &str| RadioOutcome::Retry {
             after: Duration::from_secs(seconds),
             new_id: true,
+            written: true,
             reason: reason.to_owned(),
         };
         let table = [
@@ -803,7 +859,9 @@ mod tests {
         bench.pacer.on_lost();
         let reports = bench.reports();
         assert_eq!(retry(&reports[..1]), Some((1, Duration::ZERO, false)));
+        assert!(!is_as_before(&reports[..1], 1));
         assert_eq!(retry(&reports[1..]), Some((2, Duration::ZERO, false)));
+        assert!(is_as_before(&reports[1..], 2));
         bench.pacer.on_ready(OWN, true);
         bench.submit(1, channel(0), Lane::Message);
         assert_eq!(bench.written(), None, "the radio may have taken it");
@@ -874,7 +932,7 @@ mod tests {
         bench.pacer.withdraw(OutboxId(1));
         bench.pacer.withdraw(OutboxId(2));
         bench.pacer.withdraw(OutboxId(3));
-        assert_eq!(retry(&bench.reports()), Some((2, Duration::ZERO, false)));
+        assert!(is_as_before(&bench.reports(), 2));
         bench.queue(1, 0);
         assert_eq!(bench.settled().len(), 1);
     }
@@ -900,9 +958,47 @@ mod tests {
         let mut bench = Bench::new();
         for number in 0..u32::try_from(PLACES).unwrap() {
             assert!(bench.pacer.has_room());
-            bench.submit(number, Destination::Direct(NodeNum(number)), Lane::Message);
+            bench.submit(number, channel(number % 8), Lane::Message);
         }
         assert!(!bench.pacer.has_room());
+    }
+
+    #[test]
+    fn direct_messages_of_any_number_of_nodes_leave_room_for_what_is_urgent() {
+        let mut bench = Bench::new();
+        bench.submit(1, channel(0), Lane::Message);
+        assert_eq!(bench.written(), Some(1));
+        bench.queue_with(1, 0, 0);
+        bench.settled();
+        let nodes = 100;
+        for node in 0..nodes {
+            assert!(bench.pacer.has_room());
+            bench.submit(
+                100 + node,
+                Destination::Direct(NodeNum(node)),
+                Lane::Message,
+            );
+        }
+        let given_back = bench.reports();
+        assert_eq!(
+            given_back.len(),
+            usize::try_from(nodes).unwrap() - DIRECT_PLACES
+        );
+        for report in &given_back {
+            assert!(is_as_before(std::slice::from_ref(report), report.0));
+            let again = retry(std::slice::from_ref(report));
+            assert_eq!(again, Some((report.0, PLACE_AGAIN, false)));
+        }
+        for (number, index) in (200..).zip(0..8) {
+            for (lane, of_lane) in [(Lane::Message, 0), (Lane::Reaction, 10), (Lane::Urgent, 20)] {
+                assert!(bench.pacer.has_room());
+                bench.submit(number + of_lane, channel(index), lane);
+            }
+        }
+        assert_eq!(bench.reports(), []);
+        bench.wait(DELAY);
+        bench.queue_with(0, 0, 15);
+        assert_eq!(bench.written(), Some(220));
     }
 
     #[test]
@@ -942,10 +1038,15 @@ mod tests {
         bench.pacer.on_channel_use(41.0, bench.now.instant);
         bench.submit(1, channel(0), Lane::Message);
         bench.submit(2, channel(0), Lane::Urgent);
-        bench.accept(2);
-        bench.wait(DELAY);
-        assert_eq!(bench.written(), None);
+        assert_eq!(bench.written(), Some(2));
+        assert!(is_as_before(&bench.reports(), 1));
+        bench.queue(2, 0);
+        bench.settled();
+        let closed = bench.pacer.closed_until(bench.now.instant);
+        assert!(closed.is_some());
         bench.pacer.on_channel_use(26.0, bench.now.instant);
+        assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
+        bench.submit(1, channel(0), Lane::Message);
         assert_eq!(bench.written(), None, "spaced");
         bench.until_deadline();
         assert_eq!(bench.written(), Some(1));
@@ -962,13 +1063,18 @@ mod tests {
         assert_eq!(retry(&bench.reports()), Some((1, after, true)));
         bench.submit(2, channel(1), Lane::Message);
         bench.submit(3, channel(1), Lane::Urgent);
+        assert_eq!(bench.written(), None);
+        assert!(is_as_before(&bench.reports(), 2));
         bench.until_deadline();
         assert_eq!(bench.written(), Some(3));
         bench.queue(3, 9);
         bench.routing(OWN, 3, 9);
-        bench.until_deadline();
-        assert_eq!(bench.written(), Some(2));
+        let closed = bench.pacer.closed_until(bench.now.instant).unwrap();
+        bench.wait(closed - bench.now.instant);
+        assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
         assert!(bench.now.wall >= Timestamp(1_000_000) + after);
+        bench.submit(2, channel(1), Lane::Message);
+        assert_eq!(bench.written(), Some(2));
     }
 
     /// What happens to the pacer.

@@ -117,6 +117,15 @@ impl Traffic {
         busy.max(self.resting_until)
     }
 
+    /// Returns until when the air bears only urgent texts, as far as is known now; `None` if it bears others.
+    pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
+        let busy = self
+            .channel_use
+            .filter(|(percent, _)| self.allowed(*percent) == Allowed::Urgent)
+            .map(|(_, told)| told + TELEMETRY_LIFE);
+        busy.max(self.resting_until).filter(|until| now < *until)
+    }
+
     fn allowed(&self, percent: f32) -> Allowed {
         match self.limits {
             Some(limits) if percent > f32::from(limits.stop_above) => Allowed::Urgent,

@@ -2,7 +2,7 @@
 //! expired, until its room has been told.
 //!
 //! A backlog is gathered before its first message goes: what was said meanwhile comes oldest first, and only its end
-//! is to be transmitted.
+//! is to be transmitted. What has been gathered goes whatever comes later: that is gathered by itself.
 
 use std::time::Duration;
 
@@ -73,13 +73,34 @@ pub fn gathering(
 ///
 /// When the database fails.
 pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
-    let opened = gathering(tx, room, now)?.unwrap_or(now);
+    let opened = if let Some(since) = gathering(tx, room, now)? {
+        since
+    } else {
+        tx.execute(
+            "UPDATE mesh_outbox SET backlog = 2 WHERE room = ?1 AND state <= 1 AND backlog = 1",
+            [room.as_str()],
+        )?;
+        now
+    };
     tx.execute(
         "INSERT INTO backlog_room (room, opened_at, added_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (room) DO UPDATE SET opened_at = excluded.opened_at, added_at = excluded.added_at",
         (room.as_str(), opened, now),
     )?;
     Ok(())
+}
+
+/// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
+/// gathered already.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
+    match gathering(tx, room, now)? {
+        Some(_) => Ok(()),
+        None => gather(tx, room, now),
+    }
 }
 
 /// Puts a message that was just accepted into its room's backlog, of which the newest messages are kept. Returns the
@@ -137,12 +158,13 @@ pub fn after_outage(
     Ok(expired)
 }
 
-/// Ends all of a room's backlog but so many of its newest messages. Returns the rows that have expired by that.
+/// Ends all of a room's backlog but so many of its newest messages, by when they were written: one whose key was late is
+/// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
     let beyond: Vec<OutboxId> = tx.all(
         "SELECT message FROM mesh_outbox
-         WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog = 1 AND part = 0
-         ORDER BY message DESC LIMIT -1 OFFSET ?2",
+         WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog > 0 AND part = 0
+         ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
         |row| row.get(0),
     )?;
@@ -168,13 +190,13 @@ macro_rules! with_due {
         concat!(
             "WITH waiting AS (SELECT row.id, row.message, MAX(
                  CASE WHEN row.not_before > :far OR row.active_at > :soon THEN 0 ELSE row.not_before END,
-                 CASE WHEN pause.added_at IS NULL OR pause.added_at > :soon THEN 0
+                 CASE WHEN row.backlog = 2 OR pause.added_at IS NULL OR pause.added_at > :soon THEN 0
                       ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
                  CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
                       ELSE pause.handed_at + :spacing END) AS due
              FROM mesh_outbox AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
              WHERE row.state = 0 AND row.target_kind = :kind AND row.target = :target AND row.lane = :lane
-                 AND row.backlog = 1 AND row.part = 0 AND row.expires > :now) ",
+                 AND row.backlog > 0 AND row.part = 0 AND row.expires > :now) ",
             $query
         )
     };
@@ -239,7 +261,7 @@ fn select<T: FromSql>(
 pub(super) fn release(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<(), StoreError> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
-         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog = 1)",
+         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > 0)",
         (id, now),
     )?;
     if of_backlog > 0 {
@@ -420,6 +442,21 @@ mod tests {
     }
 
     #[test]
+    fn an_old_message_that_comes_last_pushes_out_no_newer_one() {
+        on_empty(|tx| {
+            for (text, minutes) in [("1", 30), ("2", 20), ("3", 10)] {
+                let rows = accept(tx, ROOM, text, NOON - Duration::from_mins(minutes), 1)?;
+                assert_eq!(add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?, []);
+            }
+            let rows = accept(tx, ROOM, "0", NOON - Duration::from_mins(40), 2)?;
+            let expired = add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?;
+            let ids: Vec<_> = expired.iter().map(|row| row.id).collect();
+            assert_eq!(ids, [rows[0].0, rows[1].0]);
+            Ok(())
+        });
+    }
+
+    #[test]
     fn the_parts_of_a_message_stay_together_and_count_once() {
         on_empty(|tx| {
             for text in ["1", "2", "3"] {
@@ -474,6 +511,53 @@ mod tests {
             assert_eq!(gathering(tx, &here, later(209))?, Some(later(200)));
             assert_eq!(gathering(tx, &here, later(210))?, None);
             assert_eq!(gathering(tx, &here, NOON)?, None, "the clock was set back");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_has_been_gathered_goes_while_more_keeps_coming() {
+        on_empty(|tx| {
+            let add_one = |text: &str, second| {
+                let rows = accept(tx, ROOM, text, NOON - LATE * 2, 1)?;
+                add(tx, &room_of(ROOM), rows[0].0, 1000, later(second)).map(|_| ())
+            };
+            let mut sent = Vec::new();
+            for second in 0..240 {
+                if second % 9 == 0 {
+                    add_one(&second.to_string(), second)?;
+                }
+                sent.extend(send(tx, later(second))?.map(|text| (second, text)));
+            }
+            let times: Vec<u64> = sent.iter().map(|(second, _)| *second).collect();
+            assert_eq!(
+                times,
+                [120, 130, 140, 150, 160, 170, 180, 190, 200, 210, 220, 230]
+            );
+            let texts = sent.iter().map(|(_, text)| text.parse().unwrap());
+            assert!(texts.is_sorted_by_key(|text: u64| text), "{sent:?}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_comes_too_late_keeps_nothing_waiting() {
+        on_empty(|tx| {
+            let here = room_of(ROOM);
+            late(tx, ROOM, "1")?;
+            late(tx, ROOM, "2")?;
+            let mut sent = Vec::new();
+            for second in 0..30 {
+                if second % 9 == 0 {
+                    expect_more(tx, &here, later(second))?;
+                }
+                sent.extend(send(tx, later(second))?.map(|text| (second, text)));
+            }
+            assert_eq!(
+                sent,
+                [(COMPLETE, "1".to_owned()), (COMPLETE + 10, "2".to_owned())]
+            );
+            assert_eq!(gathering(tx, &here, later(27))?, Some(later(18)));
             Ok(())
         });
     }

@@ -5,15 +5,15 @@
 
 use rusqlite::Row;
 
-use super::columns::destination;
+use super::columns::{destination, identifier};
 use super::mesh_waiting::{end_waiting, rewrite};
 use super::outbox_mesh::{
     self, NewMeshMessage, Source, free_packet_id, own_packet, payload_columns, read_source,
 };
 use super::{MeshState, StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Lane, OutboxId, OwnedUserId, PacketId, RadioPayload, RoomId, Timestamp,
-    UserId,
+    Destination, EventId, Lane, OutboxId, OwnedEventId, OwnedUserId, PacketId, RadioPayload,
+    RoomId, Timestamp, UserId,
 };
 
 /// Early edits that are kept at most: anybody can write edits of messages that never come.
@@ -155,7 +155,7 @@ pub fn rewrite_message(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     if tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE message = ?1 AND state <> 9 AND (state <> 0 OR tried = 1)",
+        "SELECT 1 FROM mesh_outbox WHERE message = ?1 AND state <> 9 AND (state <> 0 OR tried > 0)",
         [message],
     )? {
         return Ok(false);
@@ -257,7 +257,7 @@ pub fn insert_correction(
     Ok(rows)
 }
 
-/// Keeps an edit whose message has not come yet; a newer one of the same author takes its place.
+/// Keeps an edit whose message has not come yet, or whose correction waits; a newer one of the same author takes its place.
 ///
 /// # Errors
 ///
@@ -313,6 +313,39 @@ pub fn early(
             })
         },
     )
+}
+
+/// Returns the message of a room that an edit changes which is remembered by [`keep_early`].
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn target_of(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    edit: &EventId,
+) -> Result<Option<OwnedEventId>, StoreError> {
+    tx.first(
+        "SELECT target FROM early_edit WHERE event = ?1 AND room = ?2",
+        (edit.as_str(), room.as_str()),
+        |row| identifier(row, 0),
+    )
+}
+
+/// Returns the row of the first part of the correction of a message that waits, if the radio cannot know any of it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting_correction(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+) -> Result<Option<OutboxId>, StoreError> {
+    let newest = versions(tx, room, event)?.pop();
+    Ok(newest
+        .filter(|version| version.correction > 0 && version.waits)
+        .map(|version| version.row))
 }
 
 /// Forgets the early edits of a message, and an early edit that was taken away itself.

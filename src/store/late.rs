@@ -1,6 +1,7 @@
 //! Events of rooms that could not be decrypted, kept until their key comes: a key often travels behind its message.
 //!
-//! A room keeps at most [`MOST_EVENTS`] of them and [`MOST_BYTES`]; beyond that its oldest go first.
+//! A room keeps at most [`MOST_EVENTS`] of them and [`MOST_BYTES`], and fewer of one person; beyond that the oldest are
+//! pushed out. Those are known, without what they hold, until their room is told of them.
 
 use super::columns::identifier;
 use super::{StoreError, Tx};
@@ -18,7 +19,7 @@ pub const MOST_BYTES: u64 = UndecryptableEvent::MOST_BYTES_OF_ROOM;
 pub enum Kept {
     /// It was kept already.
     Before,
-    /// It is kept now; so many older ones of its room had to go.
+    /// It is kept now; so many older ones of its room were pushed out.
     Now {
         /// How many.
         dropped: usize,
@@ -46,7 +47,6 @@ pub struct Overdue {
 pub fn keep(
     tx: &Tx<'_>,
     event: &UndecryptableEvent,
-    sender: &UserId,
     sent_at: Timestamp,
     now: Timestamp,
 ) -> Result<Kept, StoreError> {
@@ -57,7 +57,7 @@ pub fn keep(
             event.event.as_str(),
             event.room.as_str(),
             event.session.as_str(),
-            sender.as_str(),
+            event.sender.as_str(),
             sent_at.min(now),
             event.raw.as_str(),
             now,
@@ -66,16 +66,35 @@ pub fn keep(
     if added == 0 {
         return Ok(Kept::Before);
     }
-    let most_bytes = i64::try_from(MOST_BYTES).unwrap_or(i64::MAX);
+    let bytes = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
     let dropped = tx.execute(
-        "DELETE FROM undecryptable WHERE id IN (
+        "UPDATE undecryptable SET given_up = 2, raw = '' WHERE id IN (
              SELECT id FROM (
                  SELECT id, ROW_NUMBER() OVER newest AS place,
-                     SUM(LENGTH(CAST(raw AS BLOB))) OVER newest AS bytes
-                 FROM undecryptable WHERE room = ?1 WINDOW newest AS (ORDER BY id DESC))
-             WHERE place > ?2 OR (bytes > ?3 AND place > 1))",
-        (event.room.as_str(), MOST_EVENTS, most_bytes),
+                     SUM(LENGTH(CAST(raw AS BLOB))) OVER newest AS bytes,
+                     ROW_NUMBER() OVER own AS own_place,
+                     SUM(LENGTH(CAST(raw AS BLOB))) OVER own AS own_bytes
+                 FROM undecryptable WHERE room = ?1 AND given_up = 0
+                 WINDOW newest AS (ORDER BY id DESC), own AS (PARTITION BY sender ORDER BY id DESC))
+             WHERE place > ?2 OR (bytes > ?3 AND place > 1)
+                 OR own_place > ?4 OR (own_bytes > ?5 AND own_place > 1))",
+        (
+            event.room.as_str(),
+            MOST_EVENTS,
+            bytes(MOST_BYTES),
+            UndecryptableEvent::MOST_OF_SENDER,
+            bytes(UndecryptableEvent::MOST_BYTES_OF_SENDER),
+        ),
     )?;
+    if dropped > 0 {
+        // What nobody is told of any more goes first.
+        tx.execute(
+            "DELETE FROM undecryptable WHERE id IN (
+                 SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> 0
+                 ORDER BY given_up DESC, id DESC LIMIT -1 OFFSET ?2)",
+            (event.room.as_str(), MOST_EVENTS),
+        )?;
+    }
     Ok(Kept::Now { dropped })
 }
 
@@ -92,6 +111,7 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
             Ok(UndecryptableEvent {
                 room: identifier(row, "room")?,
                 event: identifier(row, "event")?,
+                sender: identifier(row, "sender")?,
                 session: row.get("session")?,
                 raw: row.get("raw")?,
             })
@@ -141,7 +161,7 @@ pub fn forget_sender(
     )
 }
 
-/// Returns what was written up to then and still waits for its key, room by room, oldest first.
+/// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
 ///
 /// # Errors
 ///
@@ -149,7 +169,7 @@ pub fn forget_sender(
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError> {
     tx.all(
         "SELECT room, event, sender, sent_at FROM undecryptable
-         WHERE given_up = 0 AND sent_at <= ?1 ORDER BY room, sent_at, id",
+         WHERE (given_up = 0 AND sent_at <= ?1) OR given_up = 2 ORDER BY room, sent_at, id",
         [until],
         |row| {
             Ok(Overdue {
@@ -162,14 +182,14 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError
     )
 }
 
-/// Notes that the key of an event would come too late now. The event is counted until [`prune`] takes it.
+/// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE undecryptable SET given_up = 1 WHERE event = ?1",
+        "UPDATE undecryptable SET given_up = 1, raw = '' WHERE event = ?1",
         [event.as_str()],
     )?;
     Ok(())
@@ -203,8 +223,17 @@ mod tests {
         UndecryptableEvent {
             room: ROOM.try_into().unwrap(),
             event: event(&format!("$late{number}:example.org")),
+            sender: alice(),
             session: format!("session {number}"),
             raw: raw.to_owned(),
+        }
+    }
+
+    /// One of ten people's.
+    fn of_many(number: u32) -> UndecryptableEvent {
+        UndecryptableEvent {
+            sender: format!("@u{}:example.org", number % 10).try_into().unwrap(),
+            ..undecryptable(number, "{}")
         }
     }
 
@@ -221,11 +250,8 @@ mod tests {
     fn an_event_is_kept_once_and_comes_back_as_it_was() {
         on_empty(|tx| {
             let one = undecryptable(1, "{\"a\": \"é\"}");
-            assert_eq!(
-                keep(tx, &one, &alice(), NOON, NOON)?,
-                Kept::Now { dropped: 0 }
-            );
-            assert_eq!(keep(tx, &one, &alice(), NOON, later(9))?, Kept::Before);
+            assert_eq!(keep(tx, &one, NOON, NOON)?, Kept::Now { dropped: 0 });
+            assert_eq!(keep(tx, &one, NOON, later(9))?, Kept::Before);
             assert_eq!(waiting(tx)?, std::slice::from_ref(&one));
             assert!(is_kept(tx, &one.event)?);
             assert!(forget(tx, &one.event)?);
@@ -241,18 +267,60 @@ mod tests {
         on_empty(|tx| {
             let mut other = undecryptable(0, "{}");
             other.room = "!other:example.org".try_into().unwrap();
-            keep(tx, &other, &alice(), NOON, NOON)?;
+            keep(tx, &other, NOON, NOON)?;
             for number in 1..=MOST_EVENTS {
-                keep(tx, &undecryptable(number, "{}"), &alice(), NOON, NOON)?;
+                keep(tx, &of_many(number), NOON, NOON)?;
             }
-            let one_more = undecryptable(MOST_EVENTS + 1, "{}");
-            assert_eq!(
-                keep(tx, &one_more, &alice(), NOON, NOON)?,
-                Kept::Now { dropped: 1 }
-            );
+            let one_more = of_many(MOST_EVENTS + 1);
+            assert_eq!(keep(tx, &one_more, NOON, NOON)?, Kept::Now { dropped: 1 });
             let kept = numbers(tx)?;
             assert_eq!(kept[..2], ["session 0", "session 2"]);
-            assert_eq!(count(tx)?, u64::from(MOST_EVENTS) + 1);
+            let pushed_out = overdue(tx, Timestamp(0))?;
+            assert_eq!(pushed_out.len(), 1);
+            assert_eq!(pushed_out[0].event, undecryptable(1, "").event);
+            give_up(tx, &pushed_out[0].event)?;
+            assert_eq!(overdue(tx, Timestamp(0))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_all_others() {
+        let (most, size) = (
+            UndecryptableEvent::MOST_OF_SENDER,
+            usize::try_from(UndecryptableEvent::MOST_BYTES_OF_SENDER).unwrap(),
+        );
+        for (first_kept, raw) in [
+            (most + 1, "{}".to_owned()),
+            (2 * most - 1, "x".repeat(size / 2)),
+        ] {
+            on_empty(|tx| {
+                let mut other = undecryptable(0, "{}");
+                other.sender = "@other:example.org".try_into().unwrap();
+                keep(tx, &other, NOON, NOON)?;
+                for number in 1..=2 * most {
+                    keep(tx, &undecryptable(number, &raw), NOON, NOON)?;
+                }
+                let kept = numbers(tx)?;
+                let first = format!("session {first_kept}");
+                assert_eq!(kept[..2], ["session 0", &*first]);
+                let pushed_out = overdue(tx, Timestamp(0))?;
+                assert_eq!(pushed_out.len(), usize::try_from(first_kept).unwrap() - 1);
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_was_pushed_out_is_bounded_too() {
+        on_empty(|tx| {
+            for number in 1..=3 * MOST_EVENTS {
+                keep(tx, &undecryptable(number, "{}"), NOON, NOON)?;
+            }
+            let most = usize::try_from(MOST_EVENTS).unwrap();
+            assert_eq!(overdue(tx, Timestamp(0))?.len(), most);
+            let all = u64::from(MOST_EVENTS + UndecryptableEvent::MOST_OF_SENDER);
+            assert_eq!(count(tx)?, all);
             Ok(())
         });
     }
@@ -262,7 +330,7 @@ mod tests {
         on_empty(|tx| {
             let half = "x".repeat(usize::try_from(MOST_BYTES).unwrap() / 2 + 1);
             for (number, dropped) in [(1, 0), (2, 1), (3, 1)] {
-                let kept = keep(tx, &undecryptable(number, &half), &alice(), NOON, NOON)?;
+                let kept = keep(tx, &undecryptable(number, &half), NOON, NOON)?;
                 assert_eq!(kept, Kept::Now { dropped });
             }
             assert_eq!(numbers(tx)?, ["session 3"]);
@@ -274,8 +342,8 @@ mod tests {
     fn what_waits_too_long_is_given_up_and_counted_until_it_is_old() {
         on_empty(|tx| {
             // A server's clock that runs ahead does not make an event wait for longer.
-            keep(tx, &undecryptable(1, "{}"), &alice(), later(9_999), NOON)?;
-            keep(tx, &undecryptable(2, "{}"), &alice(), later(5), later(5))?;
+            keep(tx, &undecryptable(1, "{}"), later(9_999), NOON)?;
+            keep(tx, &undecryptable(2, "{}"), later(5), later(5))?;
             assert_eq!(overdue(tx, NOON - std::time::Duration::from_secs(1))?, []);
             let late = overdue(tx, NOON)?;
             assert_eq!(late.len(), 1);
@@ -293,9 +361,13 @@ mod tests {
     #[test]
     fn what_a_person_wrote_in_a_room_goes_together() {
         on_empty(|tx| {
-            keep(tx, &undecryptable(1, "{}"), &alice(), NOON, NOON)?;
+            keep(tx, &undecryptable(1, "{}"), NOON, NOON)?;
             let bob = source("$any:example.org", "").sender;
-            keep(tx, &undecryptable(2, "{}"), &bob, NOON, NOON)?;
+            let other = UndecryptableEvent {
+                sender: bob,
+                ..undecryptable(2, "{}")
+            };
+            keep(tx, &other, NOON, NOON)?;
             let room: OwnedRoomId = ROOM.try_into().unwrap();
             let forgotten = forget_sender(tx, &room, &alice())?;
             assert_eq!(forgotten, [event("$late1:example.org")]);

@@ -13,15 +13,17 @@ use crate::model::{
 /// More texts than a radio can send in the time of interest.
 const MOST_RECENT: u16 = 400;
 
-/// Returns how many packets of a room wait for the mesh, the one that the radio is asked to take included.
+/// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
+/// to take is included; a message of which the radio took a part is not.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId) -> Result<u64, StoreError> {
+pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64, StoreError> {
     tx.count(
-        "SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1",
-        [room.as_str()],
+        "SELECT COUNT(*) FROM mesh_outbox
+         WHERE room = ?1 AND state <= 1 AND part = 0 AND (lane = ?3) = (?2 = ?3)",
+        (room.as_str(), lane, Lane::Reaction),
     )
 }
 
@@ -57,21 +59,22 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
     )
 }
 
-/// Returns how many packets a person has put on the air, or is about to, in the minute and in the hour up to `at`,
-/// counted by the messages' own time stamps.
+/// Returns how many packets a person has put on the air, or is about to, within a minute and within an hour of `at`,
+/// counted by the messages' own time stamps: also those after it, as time stamps need not come in their order.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32), StoreError> {
     let counts = tx.first(
-        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2), COUNT(*) FROM mesh_outbox
-         WHERE sender = ?1 AND sent_at > ?3 AND sent_at <= ?4 AND state NOT IN (7, 8, 9)",
+        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2 AND sent_at < ?3), COUNT(*) FROM mesh_outbox
+         WHERE sender = ?1 AND sent_at > ?4 AND sent_at < ?5 AND state NOT IN (7, 8, 9)",
         (
             sender.as_str(),
             at - Duration::from_mins(1),
+            at + Duration::from_mins(1),
             at - Duration::from_hours(1),
-            at,
+            at + Duration::from_hours(1),
         ),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -231,7 +234,7 @@ mod tests {
     fn what_waits_is_counted_by_room_and_by_destination_until_the_radio_took_it() {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let expected = MeshWaiting {
                 destination: CHANNEL,
                 count: 2,
@@ -239,11 +242,24 @@ mod tests {
             };
             assert_eq!(waiting(tx)?, [expected]);
             submit_next(tx, NOON)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 2);
-            accepted(tx, rows[0].0, NOON)?;
-            assert_eq!(waiting_of_room(tx, &room_id())?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let other = RoomId::parse("!other:example.org").unwrap();
-            assert_eq!(waiting_of_room(tx, &other)?, 0);
+            assert_eq!(waiting_of_room(tx, &other, Lane::Message)?, 0);
+            let reaction = NewMeshMessage {
+                radio: RADIO,
+                destination: CHANNEL,
+                lane: Lane::Reaction,
+                parts: &[payload("👍")],
+                source: Some(&source("$two:example.org", "👍")),
+                not_before: None,
+                expires: NOW.expires,
+            };
+            insert(tx, &reaction, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Urgent)?, 1);
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Reaction)?, 1);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 0);
             Ok(())
         });
     }
@@ -256,6 +272,10 @@ mod tests {
             assert_eq!(sent_by(tx, &bob(), later(59))?, (2, 2));
             assert_eq!(sent_by(tx, &bob(), later(60))?, (0, 2));
             assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
+            // It came after one that was written later.
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_secs(59))?, (2, 2));
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_mins(1))?, (0, 2));
+            assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_hours(1))?, (0, 0));
             let alice = UserId::parse("@alice:example.org").unwrap();
             assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
             Ok(())

@@ -9,7 +9,8 @@ use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
-    Ended, adopt_radio, expire, next_expiry, overdue, rewrite, withdraw, withdraw_sender,
+    Ended, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_waiting,
+    rewrite, withdraw, withdraw_message, withdraw_sender,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.
@@ -22,7 +23,7 @@ const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 /// When the database fails.
 pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, StoreError> {
     let changed = tx.execute(
-        "UPDATE mesh_outbox SET state = 1, tried = 1, attempts = attempts + 1, active_at = ?2
+        "UPDATE mesh_outbox SET state = 1, tried = tried + 1, attempts = attempts + 1, active_at = ?2
          WHERE id = ?1 AND state = 0",
         (id, now),
     )?;
@@ -158,6 +159,32 @@ pub fn retry(
     Ok(Retried::Waits(next))
 }
 
+/// Puts a packet that was handed over and never written to the radio back into the queue, as it was before: it can be
+/// changed, and nothing waits behind it. Returns what [`retry`] does.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn not_tried(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    packet: PacketId,
+    not_before: Timestamp,
+    reason: &str,
+) -> Result<Retried, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET tried = tried - 1, attempts = attempts - 1
+         WHERE id = ?1 AND packet = ?2 AND state = 1 AND tried > 0 AND attempts > 0",
+        (id, packet),
+    )?;
+    let retried = retry(tx, id, packet, not_before, false, reason)?;
+    if retried == Retried::Withdrawn {
+        // Taken back before anybody could hear it.
+        end_waiting(tx, id, MeshState::Withdrawn)?;
+    }
+    Ok(retried)
+}
+
 /// Returns the rows that the radio took before then and of which nothing was heard since.
 ///
 /// # Errors
@@ -251,6 +278,49 @@ mod tests {
             submitted(tx, id, NOON)?;
             accepted(tx, id, later(3))?;
             assert_eq!(meta::last_acceptance(tx)?, Some(later(3)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_only_waited_for_its_turn_was_not_tried() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let waits = not_tried(tx, id, packet, NOON, "the link was lost")?;
+            assert_eq!(waits, Retried::Waits(packet));
+            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
+            let again = submit_next(tx, NOON)?.unwrap();
+            assert_eq!(
+                (again.attempts, again.message.payload),
+                (0, payload("hello!"))
+            );
+
+            // It was written before, so what the radio may know stays as it is.
+            retry(tx, id, packet, NOON, false, "the link was lost")?;
+            submit_next(tx, NOON)?.unwrap();
+            not_tried(tx, id, packet, NOON, "the link was lost")?;
+            assert!(!rewrite(tx, id, &payload("hello?"), Some("hello?"))?);
+
+            // A new id is known to nobody.
+            submit_next(tx, NOON)?.unwrap();
+            let Retried::Waits(next) = retry(tx, id, packet, NOON, true, "too fast")? else {
+                panic!("it waits");
+            };
+            submit_next(tx, NOON)?.unwrap();
+            not_tried(tx, id, next, NOON, "the link was lost")?;
+            assert!(rewrite(tx, id, &payload("hello."), Some("hello."))?);
+
+            let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            withdraw(
+                tx,
+                &source("$two:example.org", "").room,
+                &event("$two:example.org"),
+            )?;
+            let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
+            assert_eq!(withdrawn, Retried::Withdrawn);
+            assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
             Ok(())
         });
     }

@@ -1,8 +1,12 @@
 //! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
 
-use super::outbox_mesh::{Source, payload_columns, read_source};
+use super::columns::{destination, identifier, target};
+use super::outbox_mesh::{Source, UNKNOWN_RADIO, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
-use crate::model::{EventId, Lane, NodeNum, OutboxId, RadioPayload, RoomId, Timestamp, UserId};
+use crate::model::{
+    ChannelIndex, Destination, EventId, Lane, NodeNum, OutboxId, OwnedRoomId, RadioPayload, RoomId,
+    Timestamp, UserId,
+};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,28 @@ pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended
         tx,
         "SELECT * FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND state = 0",
         names,
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Withdrawn)?;
+    }
+    Ok(rows)
+}
+
+/// Takes back what still waits of a message, or of a correction: `message` is the row of its first part. Returns the rows
+/// taken back.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn withdraw_message(tx: &Tx<'_>, message: OutboxId) -> Result<Vec<Ended>, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE message = ?1 AND state <= 1 AND state = 1",
+        [message],
+    )?;
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0",
+        [message],
     )?;
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Withdrawn)?;
@@ -168,8 +194,14 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
     )?;
     for id in rows {
         tx.execute(
-            "UPDATE OR REPLACE own_packet SET radio = ?2 WHERE outbox = ?1",
+            "INSERT OR REPLACE INTO own_packet (radio, packet, outbox, at)
+             SELECT ?2, packet, outbox, at FROM own_packet WHERE outbox = ?1",
             (id, own),
+        )?;
+        // What another radio may have sent is ours for ever.
+        tx.execute(
+            "DELETE FROM own_packet WHERE outbox = ?1 AND radio = ?2",
+            (id, UNKNOWN_RADIO),
         )?;
         tx.execute(
             "UPDATE message_pair SET radio = ?2, sender = ?2 WHERE mesh_outbox = ?1",
@@ -178,6 +210,83 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
         tx.execute("UPDATE mesh_outbox SET radio = ?2 WHERE id = ?1", (id, own))?;
     }
     Ok(())
+}
+
+/// A packet of a room that waits for a channel, or that the radio is asked to take there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnChannel {
+    /// Its row.
+    pub id: OutboxId,
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The slot.
+    pub slot: ChannelIndex,
+    /// The radio is asked to take it.
+    pub submitted: bool,
+}
+
+/// Returns all packets of rooms that wait for a channel, oldest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
+    let rows = tx.all(
+        "SELECT id, room, state, target_kind, target FROM mesh_outbox
+         WHERE state <= 1 AND room IS NOT NULL ORDER BY id",
+        (),
+        |row| {
+            let Destination::Channel(slot) = destination(row)? else {
+                return Ok(None);
+            };
+            Ok(Some(OnChannel {
+                id: row.get("id")?,
+                room: identifier(row, "room")?,
+                slot,
+                submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
+            }))
+        },
+    )?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Has a packet that is not sent yet go to another slot, and its answers found there.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn move_to(tx: &Tx<'_>, id: OutboxId, slot: ChannelIndex) -> Result<(), StoreError> {
+    let (kind, target) = target(Destination::Channel(slot));
+    tx.execute(
+        "UPDATE mesh_outbox SET target_kind = ?2, target = ?3 WHERE id = ?1",
+        (id, kind, target),
+    )?;
+    tx.execute(
+        "UPDATE message_pair SET target_kind = ?2, target = ?3 WHERE mesh_outbox = ?1",
+        (id, kind, target),
+    )?;
+    Ok(())
+}
+
+/// Refuses a packet that waits. Returns it; `None` if the radio is asked to take it just now: then it is not tried again.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn refuse_waiting(tx: &Tx<'_>, id: OutboxId) -> Result<Option<Ended>, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1 AND state = 1",
+        [id],
+    )?;
+    let rows = ended_rows(
+        tx,
+        "SELECT * FROM mesh_outbox WHERE id = ?1 AND state = 0",
+        [id],
+    )?;
+    for row in &rows {
+        end_waiting(tx, row.id, MeshState::Refused)?;
+    }
+    Ok(rows.into_iter().next())
 }
 
 /// Ends a row that waits. What was never tried leaves the message map: nobody on the mesh can have it.
@@ -216,7 +325,6 @@ mod tests {
     use super::*;
     use crate::model::Lane;
     use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
-    use crate::store::outbox_mesh::UNKNOWN_RADIO;
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh};
 

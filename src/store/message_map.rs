@@ -71,6 +71,20 @@ pub fn stands_too(
     Ok(())
 }
 
+/// Returns the further events that the rows of an event stand for: the other pictures of its note.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>, StoreError> {
+    tx.all(
+        "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
+         WHERE mesh_outbox.event = ?1 AND pair.event <> ?1",
+        [event.as_str()],
+        |row| identifier(row, 0),
+    )
+}
+
 /// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
 ///
 /// # Errors
@@ -248,6 +262,9 @@ mod tests {
             for name in ["$one:example.org", "$two:example.org", "$three:example.org"] {
                 assert_eq!(by_event(tx, &event(name))?.len(), 2, "{name}");
             }
+            let others = ["$two:example.org", "$three:example.org"].map(event);
+            assert_eq!(joined(tx, &event("$one:example.org"))?, others);
+            assert_eq!(joined(tx, &others[0])?, [""; 0]);
             let pairs = by_packet(tx, RADIO, CHANNEL, packet)?;
             assert_eq!(pairs[0].event, Some(event("$three:example.org")));
             assert_eq!(pairs.len(), 3);

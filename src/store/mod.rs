@@ -5,12 +5,14 @@
 //! its seen-id before anything is sent; see [`Store::transaction`].
 
 pub mod backlog;
+pub mod clock;
 mod columns;
 pub mod direct;
 pub mod edits;
 mod error;
 pub mod feedback;
 mod file;
+pub mod gaps;
 pub mod known_rooms;
 pub mod late;
 mod mesh_facts;
@@ -63,6 +65,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_feedback.sql"),
     include_str!("migrations/0003_backlog.sql"),
     include_str!("migrations/0004_late_and_edits.sql"),
+    include_str!("migrations/0005_radios.sql"),
+    include_str!("migrations/0006_gaps.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.
@@ -495,7 +499,7 @@ mod tests {
         assert!(matches!(failed, Err(StoreError::Closed)));
         store
             .transaction(|tx| {
-                assert!(!seen::has_packet(tx, RADIO, NodeNum(2), PacketId(3))?);
+                assert!(!seen::has_packet(tx, NodeNum(2), PacketId(3))?);
                 assert!(!told::is_told(tx, "a", Timestamp(1))?);
                 Ok(())
             })

@@ -4,7 +4,8 @@
 //! A row is one packet. It gets its id when it is accepted and keeps it until the radio's answer calls for another.
 //! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
 //! merely is not due yet does not. A part waits until the one before it was taken by the radio. What waits since an
-//! outage stands behind what is new, see `backlog.rs`.
+//! outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
+//! and ends with it.
 
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use rusqlite::{Row, params};
 
 use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
+use super::mesh_waiting::end_waiting;
 use super::message_map::{self, Link};
-use super::{StoreError, Tx};
+use super::{MeshState, StoreError, Tx};
 use crate::model::{
     Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
     OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
@@ -215,6 +217,51 @@ pub(super) fn own_packet(
     Ok(())
 }
 
+/// Whether the packet that `row` refers to is one of ours in such a state.
+macro_rules! refers_to_ours {
+    ($state:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM own_packet JOIN mesh_outbox AS aim ON aim.id = own_packet.outbox
+             WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference AND ",
+            $state,
+            ")"
+        )
+    };
+}
+
+/// Ends the reactions on messages of ours that will never be sent. Returns how many.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
+    let rows: Vec<OutboxId> = tx.all(
+        concat!(
+            "SELECT id FROM mesh_outbox AS row WHERE state = 0 AND lane = 2 AND ",
+            refers_to_ours!("aim.state >= 7")
+        ),
+        (),
+        |row| row.get(0),
+    )?;
+    for id in &rows {
+        end_waiting(tx, *id, MeshState::Withdrawn)?;
+    }
+    Ok(rows.len())
+}
+
+/// Returns whether a reaction waits for a destination: it may wait for the message that it is on.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool, StoreError> {
+    let (kind, target) = target(to);
+    tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = 2",
+        (kind, target),
+    )
+}
+
 /// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come: what is
 /// new before the backlog, whose messages are `spacing` apart in a room. It changes nothing: `mesh_report::submitted`
 /// does.
@@ -231,13 +278,17 @@ pub fn next(
 ) -> Result<Option<MeshRow>, StoreError> {
     let (kind, target) = target(to);
     let new: Option<(OutboxId, bool)> = tx.first(
-        "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
-         FROM mesh_outbox AS row
-         WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-             AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                 WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-         ORDER BY message, part LIMIT 1",
+        concat!(
+            "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
+             FROM mesh_outbox AS row
+             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
+                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
+                 AND (lane <> 2 OR NOT ",
+            refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
+            ") ORDER BY message, part LIMIT 1"
+        ),
         (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -289,12 +340,17 @@ pub fn next_due(
     // Nothing overtakes the oldest row that was tried.
     let due: Option<Timestamp> = tx
         .first(
-            "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
-             FROM mesh_outbox AS row
-             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-                 AND message <= COALESCE(?7, message)",
+            concat!(
+                "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
+                 FROM mesh_outbox AS row
+                 WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                         WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
+                     AND message <= COALESCE(?7, message)
+                     AND (lane <> 2 OR NOT ",
+                refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
+                ")"
+            ),
             (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried),
             |row| row.get(0),
         )?
@@ -646,6 +702,57 @@ mod tests {
             );
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_reaction_waits_for_the_message_of_ours_that_it_is_on_and_ends_with_it() {
+        type End = fn(&Tx<'_>, OutboxId, PacketId) -> Result<(), StoreError>;
+        let taken: End = |tx, id, packet| {
+            submitted(tx, id, NOON)?;
+            // The message goes under another id than the one that was reacted to.
+            retry(tx, id, packet, NOON, true, "too fast")?;
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON).map(|_| ())
+        };
+        let expired: End = |tx, _, _| mesh_report::expire(tx, later(60)).map(|_| ());
+        let refused: End = |tx, id, packet| mesh_report::refused(tx, id, packet, "no").map(|_| ());
+        for (end, is_sent) in [(taken, true), (expired, false), (refused, false)] {
+            on_empty(|tx| {
+                let soon = When {
+                    expires: later(60),
+                    ..NOW
+                };
+                let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], soon)?[0];
+                let reaction = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane: Lane::Reaction,
+                    parts: &[RadioPayload::Tapback {
+                        emoji: "👍".to_owned(),
+                        target: packet,
+                    }],
+                    source: Some(&source("$reaction:example.org", "👍")),
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                let (tapback, _) = insert(tx, &reaction, NOON)?[0];
+                let due = |tx: &Tx<'_>| {
+                    let next = next(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
+                    let due = next_due(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
+                    assert_eq!(next.is_some(), due.is_some());
+                    Ok::<_, StoreError>(next.is_some())
+                };
+                assert!(!due(tx)?);
+                assert_eq!(end_reactions_on_nothing(tx)?, 0);
+                end(tx, id, packet)?;
+                assert_eq!(due(tx)?, is_sent);
+                assert!(has_reactions(tx, CHANNEL)?);
+                assert_eq!(end_reactions_on_nothing(tx)?, usize::from(!is_sent));
+                let state = mesh_report::state(tx, tapback)?.unwrap();
+                assert_eq!(state == MeshState::Withdrawn, !is_sent);
+                Ok(())
+            });
+        }
     }
 
     #[test]

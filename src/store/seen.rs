@@ -3,24 +3,19 @@
 use super::{StoreError, Tx};
 use crate::model::{EventId, NodeNum, PacketId, Timestamp};
 
-/// Returns whether this packet was decided on before. [`PacketId::NONE`] never was.
+/// Returns whether this packet was decided on before, whichever radio of ours told it. [`PacketId::NONE`] never was.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn has_packet(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    sender: NodeNum,
-    packet: PacketId,
-) -> Result<bool, StoreError> {
+pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
     tx.exists(
-        "SELECT 1 FROM seen_packet WHERE radio = ?1 AND packet = ?2 AND sender = ?3",
-        (radio, packet, sender),
+        "SELECT 1 FROM seen_packet WHERE packet = ?1 AND sender = ?2",
+        (packet, sender),
     )
 }
 
-/// Marks a packet as decided on; [`PacketId::NONE`] is not kept.
+/// Marks a packet that this radio told as decided on; [`PacketId::NONE`] is not kept.
 ///
 /// # Errors
 ///
@@ -90,16 +85,15 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000);
 
     #[test]
-    fn a_packet_is_known_by_its_radio_its_sender_and_its_id_together() {
+    fn a_packet_is_known_by_its_sender_and_its_id_together() {
         let mut store = Store::in_memory().unwrap();
         store
             .transaction(|tx| {
                 mark_packet(tx, RADIO, ALICE, PacketId(7), NOW)?;
                 mark_packet(tx, RADIO, ALICE, PacketId(7), NOW)?;
-                assert!(has_packet(tx, RADIO, ALICE, PacketId(7))?);
-                assert!(!has_packet(tx, RADIO, BOB, PacketId(7))?);
-                assert!(!has_packet(tx, RADIO, ALICE, PacketId(8))?);
-                assert!(!has_packet(tx, NodeNum(2), ALICE, PacketId(7))?);
+                assert!(has_packet(tx, ALICE, PacketId(7))?);
+                assert!(!has_packet(tx, BOB, PacketId(7))?);
+                assert!(!has_packet(tx, ALICE, PacketId(8))?);
                 assert!(was_heard(tx, RADIO, PacketId(7))?);
                 assert!(!was_heard(tx, RADIO, PacketId(8))?);
                 Ok(())
@@ -113,7 +107,7 @@ mod tests {
         store
             .transaction(|tx| {
                 mark_packet(tx, RADIO, ALICE, PacketId::NONE, NOW)?;
-                assert!(!has_packet(tx, RADIO, ALICE, PacketId::NONE)?);
+                assert!(!has_packet(tx, ALICE, PacketId::NONE)?);
                 assert!(!was_heard(tx, RADIO, PacketId::NONE)?);
                 Ok(())
             })

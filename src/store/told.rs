@@ -1,9 +1,15 @@
 //! What was said, so that it is not said again before its time: notices, `dm_reply`, mentions of a room.
 
+use std::time::Duration;
+
 use super::{StoreError, Tx};
 use crate::model::Timestamp;
 
-/// Remembers that something was said; forgotten at `until`.
+/// Nothing is remembered for longer than a day, so what is to be forgotten later than that a clock wrote that was ahead:
+/// it counts no more.
+pub(super) const LONGEST: Duration = Duration::from_hours(25);
+
+/// Remembers that something was said; forgotten at `until`, which is a day ahead at most.
 ///
 /// # Errors
 ///
@@ -24,8 +30,8 @@ pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreEr
 /// When the database fails.
 pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreError> {
     tx.exists(
-        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2",
-        (what, now),
+        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND until <= ?3",
+        (what, now, now + LONGEST),
     )
 }
 
@@ -52,6 +58,22 @@ pub fn told<'a>(
 mod tests {
     use super::*;
     use crate::store::Store;
+
+    #[test]
+    fn what_a_clock_that_was_ahead_said_is_no_longer_told() {
+        let mut store = Store::in_memory().unwrap();
+        let (now, day) = (Timestamp(1_700_000_000_000), Duration::from_hours(24));
+        store
+            .transaction(|tx| {
+                remember(tx, "a", now + 3650 * day)?;
+                assert!(is_told(tx, "a", now + 3649 * day)?);
+                assert!(!is_told(tx, "a", now)?);
+                remember(tx, "a", now + day)?;
+                assert!(is_told(tx, "a", now)?);
+                Ok(())
+            })
+            .unwrap();
+    }
 
     #[test]
     fn what_was_said_is_told_until_its_time() {

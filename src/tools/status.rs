@@ -59,7 +59,7 @@ pub fn lines(status: &Status) -> String {
         );
     }
     for it in &status.rooms {
-        room(&mut page, it);
+        room(&mut page, it, status.matrix.state);
     }
     for it in &status.channels {
         channel(&mut page, it);
@@ -155,7 +155,7 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
     }
 }
 
-fn room(page: &mut Page, room: &RoomStatus) {
+fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
     let name = room.name.as_ref().filter(|name| **name != room.room);
     let name = name.map(|name| format!("{name}, ")).unwrap_or_default();
     let mut about = format!("{name}{}", room.room);
@@ -170,7 +170,12 @@ fn room(page: &mut Page, room: &RoomStatus) {
     if !room.mapped {
         about.push_str(", not mapped");
     } else if !room.joined {
-        about.push_str(", NOT JOINED: invite the bot");
+        about.push_str(match matrix {
+            MatrixState::NoSession | MatrixState::Connecting => {
+                ", not known whether the bot is in it"
+            }
+            MatrixState::Away | MatrixState::Connected => ", NOT JOINED: invite the bot",
+        });
     } else if room.encrypted == Some(true) {
         about.push_str(", encrypted");
     }
@@ -378,6 +383,21 @@ mod tests {
         undecryptable 1: their keys have not arrived
         direct        2 direct messages to our node are kept
         "#);
+    }
+
+    #[test]
+    fn without_a_session_nobody_knows_which_rooms_the_bot_is_in() {
+        let mut status = well();
+        status.matrix.state = MatrixState::NoSession;
+        status.rooms[0].joined = false;
+        let told = lines(&status);
+        assert!(
+            told.contains("not known whether the bot is in it"),
+            "{told}"
+        );
+        status.matrix.state = MatrixState::Connected;
+        let told = lines(&status);
+        assert!(told.contains("NOT JOINED: invite the bot"), "{told}");
     }
 
     #[test]

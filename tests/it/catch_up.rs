@@ -68,6 +68,57 @@ async fn hundreds_of_messages_are_heard_in_order_even_if_a_page_fails() {
 }
 
 #[tokio::test]
+async fn a_room_whose_history_cannot_be_fetched_holds_nobody_up_and_is_read_when_it_can() {
+    let plan = Plan::one_room(Kind::Plain)
+        .matrix("invites: ['@alice*:*']\n  sender_limit: {per_minute: 1000, per_hour: 10000}")
+        .through_proxy();
+    let mut scene = plan.start().await;
+    let bot = std::slice::from_ref(&scene.bot);
+    let other = scene.alice.create_room(Kind::Plain, bot).await;
+    assert!(scene.relay.stop().await.success());
+    map(&scene, other.as_str());
+    starts_again(&mut scene).await;
+    hears_of(&scene, &other).await;
+    for (room, text) in [(&scene.room, "one"), (&other, "two")] {
+        scene.alice.send(room, text).await;
+        scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+    }
+    assert!(scene.relay.stop().await.success());
+    // More than an answer of sync holds.
+    for number in 0..230 {
+        let text = format!("away {number}");
+        scene.alice.send(&scene.room, &text).await;
+    }
+    scene.alice.send(&other, "🚨 elsewhere").await;
+    scene.proxy().fail_pages_of(Some(&scene.room)).await;
+    starts_again(&mut scene).await;
+    scene.relay.logs("cannot be fetched yet").await;
+    scene.radio.transmits("Alice[M]: 🚨 elsewhere").await;
+
+    // What is missing is known over a kill, too.
+    scene.relay.kill().await;
+    let database =
+        Connection::open(scene.home.path("database/relay.sqlite")).expect("the database is there");
+    let missing: String = database
+        .query_row("SELECT room FROM gap", (), |row| row.get(0))
+        .expect("one room's history is missing");
+    assert_eq!(missing, scene.room.as_str());
+    scene.proxy().fail_pages_of(None).await;
+    starts_again(&mut scene).await;
+    scene
+        .relay
+        .logs("what was missed in this room is fetched")
+        .await;
+    scene.alice.send(&scene.room, "🚨 the last").await;
+    scene.radio.transmits("Alice[M]: 🚨 the last").await;
+    let sql = "SELECT COUNT(DISTINCT source_text) FROM mesh_outbox WHERE source_text LIKE 'away %'";
+    let heard: i64 = database
+        .query_row(sql, (), |row| row.get(0))
+        .expect("it has this table");
+    assert_eq!(heard, 230);
+}
+
+#[tokio::test]
 async fn a_room_that_was_joined_before_it_was_mapped_begins_when_it_is_mapped() {
     let mut scene = Plan::one_room(Kind::Plain)
         .matrix("invites: ['@alice*:*']")

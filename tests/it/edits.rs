@@ -158,3 +158,21 @@ async fn a_ban_takes_back_what_its_target_wrote_and_nothing_else() {
     scene.radio.transmits("Alice[M]: wait a moment").await;
     assert_eq!(scene.radio.texts(), ["Alice[M]: wait a moment"]);
 }
+
+#[tokio::test]
+async fn what_is_forged_inside_an_encrypted_event_takes_nothing_away_and_hides_nothing() {
+    let scene = Plan::one_room(Kind::Encrypted).start().await;
+    let bob = bob_joins(&scene).await;
+    let (alice, room) = (&scene.alice, &scene.room);
+    let event = alice.send(room, "helo").await;
+    scene.radio.transmits("Alice[M]: helo").await;
+    edit(alice, room, &event, "hello").await;
+    scene.relay.logs("correction accepted for the mesh").await;
+    let redaction = json!({"redacts": event.as_str(), "reason": "forged"});
+    bob.send_raw(room, "m.room.redaction", redaction).await;
+    scene.radio.transmits("Alice[M]: * hello").await;
+    alice.send(room, "marker").await;
+    scene.radio.transmits("Alice[M]: marker").await;
+    let texts = ["helo", "* hello", "marker"].map(|text| format!("Alice[M]: {text}"));
+    assert_eq!(scene.radio.texts(), texts);
+}

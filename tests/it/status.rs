@@ -149,6 +149,26 @@ async fn a_radio_that_is_away_is_told_with_its_cause_and_makes_the_relay_unhealt
 }
 
 #[tokio::test]
+async fn a_room_that_the_bot_was_thrown_out_of_is_told_until_it_is_back() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let is = |joined: bool| move |told: &Value| told["rooms"][0]["joined"] == joined;
+    status_tells(&scene.home, "that it is in the room", is(true)).await;
+    let room = scene.alice.client().get_room(&scene.room);
+    let room = room.expect("Alice is in the room");
+    room.kick_user(&scene.bot, None)
+        .await
+        .expect("Alice may kick");
+    status_tells(&scene.home, "that it is not", is(false)).await;
+    let sick = |told: &Value| told["healthy"] == false;
+    let told = tells(&scene.home, &["doctor", "--quick"], "that", sick).await;
+    assert_eq!(check(&told, "rooms")["result"], "failed");
+    room.invite_user_by_id(&scene.bot)
+        .await
+        .expect("Alice may invite");
+    status_tells(&scene.home, "that it is back", is(true)).await;
+}
+
+#[tokio::test]
 async fn without_a_daemon_it_says_so_with_the_cure() {
     let home = Home::new();
     let output = home.run(["status"]).await;

@@ -677,12 +677,14 @@ fn a_direct_message_is_kept_and_answered_once_a_day() {
         destination,
         parts,
         source: None,
+        expires,
         ..
     } = &actions[1]
     else {
         panic!("{actions:?}");
     };
     assert_eq!(*destination, Destination::Direct(BOB));
+    assert_eq!(*expires, NOON + Duration::from_mins(10));
     assert!(parts.len() == 1 && parts[0].bytes().starts_with(b"This node is a bridge"));
     let what = format!("dm_reply {BOB}");
     assert_eq!(

@@ -108,9 +108,13 @@ impl Bridge {
         now: Timestamp,
     ) -> Result<Vec<Action>, Refusal> {
         let new = &edit.new;
-        let withdraw = Action::Withdraw {
-            room: new.room.clone(),
-            event: edit.target.clone(),
+        let withdraw = match waiting.correction {
+            0 => Action::Withdraw {
+                room: new.room.clone(),
+                event: edit.target.clone(),
+            },
+            // Parts of the message itself may wait still.
+            _ => Action::Change(Change::Withdraw { row: waiting.row }),
         };
         let before = facts.versions.iter().rev().nth(1);
         let (heading, body) = match self.changed_text(new, facts) {

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
-    ChannelIndex, Destination, EventId, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
-    PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
+    ChannelIndex, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
+    OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
     TransactionId,
 };
-use crate::store::{Store, outbox_room, retention, seen};
+use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
 use super::super::mesh_worker::MeshRules;
 use super::super::queues::Shared;
@@ -89,6 +89,8 @@ impl Bench {
         prepare(&mut store);
         let config = config();
         let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
+        let mut ledger = ledger.unwrap();
+        ledger.use_account("@relay:example.org".try_into().unwrap());
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
@@ -102,12 +104,14 @@ impl Bench {
         let server = Server::default();
         let (_, sender) = watch::channel(Some(server.clone()));
         let (radio_ready, is_ready) = watch::channel(false);
+        let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
             database: database.clone(),
             sender,
             submissions,
             radio_ready: is_ready,
+            air,
             reports: Reports::new(reports),
             workers: supervisor.workers(),
             withdrawals,
@@ -118,13 +122,14 @@ impl Bench {
         let live = Arc::new(Live::new());
         let event_loop = EventLoop {
             database: database.clone(),
-            ledger: Arc::new(Mutex::new(ledger.unwrap())),
+            ledger: Arc::new(Mutex::new(ledger)),
             radio: take_radio,
             reports: take_reports,
             batches: take_batches,
             queues,
             radio_ready,
             started: Instant::now(),
+            slept: slept(),
             live: Arc::clone(&live),
             clock,
         };
@@ -165,6 +170,7 @@ impl Bench {
         let batch = Batch {
             events,
             position: position.to_owned(),
+            gaps: Vec::new(),
             committed,
         };
         self.batches.send(batch).await.unwrap();
@@ -362,8 +368,8 @@ async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
         let is_known = || {
             bench.database.run(move |store| {
                 store.read(|tx| {
-                    let first = seen::has_packet(tx, NodeNum(1), NodeNum(2), PacketId(1))?;
-                    let last = seen::has_packet(tx, NodeNum(1), NodeNum(2), newest_forgotten)?;
+                    let first = seen::has_packet(tx, NodeNum(2), PacketId(1))?;
+                    let last = seen::has_packet(tx, NodeNum(2), newest_forgotten)?;
                     Ok(first || last)
                 })
             })
@@ -391,4 +397,32 @@ fn a_parked_room_is_tried_again_even_if_the_clock_was_set_back() {
         Ok(left)
     });
     assert_eq!(parked.unwrap(), [1, 0]);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
+    let bench = Bench::new().await;
+    let gap = Gap {
+        room: ROOM.try_into().unwrap(),
+        from: "s1".to_owned(),
+        to: "s2".to_owned(),
+    };
+    for gaps in [vec![gap], Vec::new()] {
+        let (committed, told) = oneshot::channel();
+        let batch = Batch {
+            events: Vec::new(),
+            position: "s2".to_owned(),
+            gaps: gaps.clone(),
+            committed,
+        };
+        bench.batches.send(batch).await.unwrap();
+        told.await.unwrap();
+        let stored = bench.database.run(|store| {
+            let account = OwnedUserId::try_from("@relay:example.org").unwrap();
+            store.transaction(|tx| {
+                Ok((meta::sync_position(tx, &account)?, gaps::all(tx, &account)?))
+            })
+        });
+        assert_eq!(stored.await.unwrap(), (Some("s2".to_owned()), gaps));
+    }
 }

@@ -95,7 +95,7 @@ impl Ledger {
                     Self::keep_undecryptable(tx, event, now)?;
                 }
             }
-            Action::Change(change) => self.change(tx, change, now, outcome)?,
+            Action::Change(change) => self.change(tx, event, change, now, outcome)?,
             Action::Rewrite { outbox, payload } => {
                 let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
                 // One more message that this packet stands for: who answers it answers the packet.

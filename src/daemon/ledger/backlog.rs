@@ -45,7 +45,7 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        backlog::gather(tx, &source.room, now)?;
+        backlog::expect_more(tx, &source.room, now)?;
         backlog::note_expired(tx, source, now)?;
         outcome.chores_by(now + QUIET);
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::model::Timestamp;
+use crate::store::clock::Jump;
 
 /// The clock was set when it went so much otherwise than the time that passed.
 const JUMP: Duration = Duration::from_mins(10);
@@ -30,20 +31,32 @@ impl Calendar {
         }
     }
 
-    /// Takes the time, and how long the daemon has run, and returns whether the clock has gone evenly of late.
-    pub(super) fn is_steady(&mut self, now: Timestamp, up: Duration) -> bool {
+    /// Takes the time, and how long the daemon has run, and returns how the clock has jumped since the last look.
+    pub(super) fn look(&mut self, now: Timestamp, up: Duration) -> Option<Jump> {
         let (then, up_then) = self.last;
         self.last = (now, up);
-        let expected = then + up.saturating_sub(up_then);
+        let passed = up.saturating_sub(up_then);
+        let expected = then + passed;
         let (ahead, behind) = (now.since(expected), expected.since(now));
-        if ahead.max(behind) > JUMP {
-            self.trusted_from = up + DISTRUST;
-            warn!(
-                ahead_seconds = ahead.as_secs(),
-                behind_seconds = behind.as_secs(),
-                "the system's clock has jumped: nothing is forgotten by its time for an hour"
-            );
+        if ahead.max(behind) <= JUMP {
+            return None;
         }
+        self.trusted_from = up + DISTRUST;
+        warn!(
+            ahead_seconds = ahead.as_secs(),
+            behind_seconds = behind.as_secs(),
+            "the system's clock has jumped: what waits expires as if it had not, and nothing is forgotten by its time for an hour"
+        );
+        Some(Jump {
+            began: expected - up,
+            expected,
+            now,
+            looked_ago: i64::try_from(passed.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Returns whether the clock has gone evenly of late, when the daemon has run so long.
+    pub(super) fn is_steady(&self, up: Duration) -> bool {
         up >= self.trusted_from
     }
 }
@@ -55,12 +68,19 @@ mod tests {
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
     const MINUTE: Duration = Duration::from_mins(1);
 
+    impl Calendar {
+        fn steady_at(&mut self, now: Timestamp, up: Duration) -> bool {
+            self.look(now, up);
+            self.is_steady(up)
+        }
+    }
+
     #[test]
     fn a_clock_that_goes_evenly_is_trusted_even_if_it_is_corrected_a_little() {
         let mut calendar = Calendar::new(NOON);
-        assert!(calendar.is_steady(NOON + MINUTE, MINUTE));
-        assert!(calendar.is_steady(NOON + 3 * MINUTE, 2 * MINUTE));
-        assert!(calendar.is_steady(NOON + 2 * MINUTE, 3 * MINUTE));
+        assert!(calendar.steady_at(NOON + MINUTE, MINUTE));
+        assert!(calendar.steady_at(NOON + 3 * MINUTE, 2 * MINUTE));
+        assert!(calendar.steady_at(NOON + 2 * MINUTE, 3 * MINUTE));
     }
 
     #[test]
@@ -68,12 +88,12 @@ mod tests {
         let day = Duration::from_hours(24);
         for wrong in [NOON + 40 * day, NOON - 40 * day] {
             let mut calendar = Calendar::new(NOON);
-            assert!(!calendar.is_steady(wrong, MINUTE));
-            assert!(!calendar.is_steady(wrong + 58 * MINUTE, 59 * MINUTE));
+            assert!(!calendar.steady_at(wrong, MINUTE));
+            assert!(!calendar.steady_at(wrong + 58 * MINUTE, 59 * MINUTE));
             // Set right again: that is a jump, too.
-            assert!(!calendar.is_steady(NOON + 60 * MINUTE, 60 * MINUTE));
-            assert!(!calendar.is_steady(NOON + 119 * MINUTE, 119 * MINUTE));
-            assert!(calendar.is_steady(NOON + 120 * MINUTE, 120 * MINUTE));
+            assert!(!calendar.steady_at(NOON + 60 * MINUTE, 60 * MINUTE));
+            assert!(!calendar.steady_at(NOON + 119 * MINUTE, 119 * MINUTE));
+            assert!(calendar.steady_at(NOON + 120 * MINUTE, 120 * MINUTE));
         }
     }
 }

@@ -3,7 +3,9 @@
 use tracing::{debug, info};
 
 use crate::bridge::{Change, EarlyEdit};
-use crate::model::{RoomId, Timestamp, UserId};
+use crate::model::{
+    Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
+};
 use crate::store::edits::{self, NewText};
 use crate::store::outbox_mesh::{self, NewMeshMessage};
 use crate::store::{StoreError, Tx, mesh_report};
@@ -15,6 +17,7 @@ impl Ledger {
     pub(super) fn change(
         &self,
         tx: &Tx<'_>,
+        event: &Event,
         change: Change,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -55,6 +58,10 @@ impl Ledger {
                 }
                 outcome.mesh.insert((destination, version.lane));
             }
+            Change::Withdraw { row } => {
+                let rows = mesh_report::withdraw_message(tx, row)?;
+                debug!(packets = rows.len(), outbox = %row, "a correction is taken back before it was transmitted");
+            }
             Change::Keep {
                 room,
                 target,
@@ -66,6 +73,38 @@ impl Ledger {
                 edits::keep_early(tx, &target, &room, &sender, (&event, &edit), now)?;
                 debug!(event_id = %target, "an edit came before its message: it is kept");
             }
+        }
+        match event {
+            Event::Matrix(MatrixEvent::Edit(edit)) => Self::note_edit(tx, edit, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers the edit that a correction which waits was made of, under its own event.
+    fn note_edit(tx: &Tx<'_>, edit: &RoomEdit, now: Timestamp) -> Result<(), StoreError> {
+        let new = &edit.new;
+        if edits::waiting_correction(tx, &new.room, &edit.target)?.is_none() {
+            return Ok(());
+        }
+        let kept = edits::EarlyEdit {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+        };
+        let edit_itself = (&*new.event, &kept);
+        edits::keep_early(tx, &edit.target, &new.room, &new.sender, edit_itself, now)
+    }
+
+    /// Takes back the correction that waits of an edit, if it is an edit that was taken away, and the newest of its message.
+    pub(super) fn edit_taken_away(
+        tx: &Tx<'_>,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<(), StoreError> {
+        if let Some(target) = edits::target_of(tx, room, event)?
+            && let Some(row) = edits::waiting_correction(tx, room, &target)?
+        {
+            mesh_report::withdraw_message(tx, row)?;
+            info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted");
         }
         Ok(())
     }
@@ -92,9 +131,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::super::tests::*;
-    use crate::model::{Event, MatrixEvent, RoomEdit, RoomText};
-    use crate::store::Store;
-    use crate::store::edits::{self, Version};
+    use super::*;
+    use crate::model::{OutboxId, RoomRedaction, RoomText};
+    use crate::store::edits::Version;
+    use crate::store::{MeshState, Store};
 
     fn hello() -> RoomText {
         match hello_of_alice() {
@@ -146,8 +186,8 @@ mod tests {
         decide(&mut store, &config(), &[joined(), hello_of_alice()]);
         let row = versions(&mut store)[0].row;
         let sent = store.transaction(|tx| {
-            crate::store::mesh_report::submitted(tx, row, NOON)?;
-            crate::store::mesh_report::accepted(tx, row, NOON)
+            mesh_report::submitted(tx, row, NOON)?;
+            mesh_report::accepted(tx, row, NOON)
         });
         assert!(sent.unwrap());
         decide(
@@ -170,5 +210,81 @@ mod tests {
             &[joined(), edit("$three:example.org", "hello")],
         );
         assert_eq!(carried(&mut store), ["Alice[M]: hello"]);
+    }
+
+    #[test]
+    fn a_correction_that_is_taken_back_leaves_the_parts_of_its_message_alone() {
+        let long = "word ".repeat(90).trim().to_owned();
+        for last in [
+            long.clone(),
+            "// not on the air".to_owned(),
+            "x".repeat(2000),
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            let mut message = hello_of_alice();
+            if let Event::Matrix(MatrixEvent::Text(text)) = &mut message {
+                text.body.clone_from(&long);
+            }
+            decide(&mut store, &config(), &[joined(), message]);
+            let sent = store.transaction(|tx| {
+                mesh_report::submitted(tx, OutboxId(1), NOON)?;
+                mesh_report::accepted(tx, OutboxId(1), NOON)
+            });
+            assert!(sent.unwrap());
+            let mut states = |events: &[Event]| {
+                decide(&mut store, &config(), events);
+                let read = store.transaction(|tx| {
+                    let states = (1..=4).map(|id| mesh_report::state(tx, OutboxId(id)));
+                    states.collect::<Result<Vec<_>, _>>()
+                });
+                read.unwrap().into_iter().flatten().collect::<Vec<_>>()
+            };
+            let mut expected = [MeshState::Waiting; 4];
+            expected[0] = MeshState::Accepted;
+            let shorter = edit("$one:example.org", "short");
+            assert_eq!(states(&[joined(), shorter]), expected);
+            expected[3] = MeshState::Withdrawn;
+            assert_eq!(
+                states(&[joined(), edit("$two:example.org", &last)]),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
+        let taken_away = |edit: &str| {
+            Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
+                room: hello().room,
+                target: edit.try_into().unwrap(),
+                event: "$redaction:example.org".try_into().unwrap(),
+                sender: hello().sender,
+            })))
+        };
+        // An older edit of several is what the newer one has changed: the correction stays.
+        for (edit_event, expected) in [
+            ("$two:example.org", &["Alice[M]: hello"][..]),
+            (
+                "$one:example.org",
+                &["Alice[M]: hello", "Alice[M]: * hullo"],
+            ),
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+            let row = versions(&mut store)[0].row;
+            let sent = store.transaction(|tx| {
+                mesh_report::submitted(tx, row, NOON)?;
+                mesh_report::accepted(tx, row, NOON)
+            });
+            assert!(sent.unwrap());
+            let events = [
+                joined(),
+                edit("$one:example.org", "hallo"),
+                edit("$two:example.org", "hullo"),
+                taken_away(edit_event),
+            ];
+            decide(&mut store, &config(), &events);
+            assert_eq!(carried(&mut store), expected);
+        }
     }
 }

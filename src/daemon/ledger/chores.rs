@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::config::Config;
 use crate::model::{RoomOrAliasId, Timestamp};
 use crate::store::{
-    MeshState, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, retention, told,
+    MeshState, StoreError, Tx, clock, mesh_report, outbox_mesh, outbox_room, retention, told,
 };
 
 use super::super::health::MANY_ROWS;
@@ -31,7 +31,11 @@ impl Ledger {
         up: Duration,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
+        if let Some(jump) = self.calendar.look(now, up) {
+            clock::follow(tx, &jump)?;
+        }
         Self::expire(tx, now, outcome)?;
+        outbox_mesh::end_reactions_on_nothing(tx)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
@@ -40,7 +44,7 @@ impl Ledger {
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         self.tell_expired(tx, now, outcome)?;
-        if self.calendar.is_steady(now, up) {
+        if self.calendar.is_steady(up) {
             outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         }
         report_backlog(tx, MANY_ROWS, now)?;
@@ -114,12 +118,34 @@ pub(super) fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreErr
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{NOON, config, joined, text_of_alice};
     use super::*;
     use crate::model::{RoomContent, RoomMessage};
     use crate::store::Store;
     use crate::store::outbox_room::NewRoomRow;
 
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+    #[test]
+    fn a_clock_that_is_set_right_lets_nothing_expire_that_was_just_written() {
+        let hours = Duration::from_hours(3);
+        for wrong in [NOON - hours, NOON + hours] {
+            let mut store = Store::in_memory().unwrap();
+            let seconds = Duration::from_secs;
+            let waits = store.transaction(|tx| {
+                let mut ledger = Ledger::open(tx, &config(), wrong)?;
+                let mut outcome = Outcome::default();
+                for event in [joined(), text_of_alice("hello", wrong)] {
+                    ledger.event(tx, &event, wrong + seconds(2), &mut outcome)?;
+                }
+                let mut waits = Vec::new();
+                for up in [seconds(20), seconds(3590), seconds(3620)] {
+                    ledger.housekeeping(tx, NOON + up, up, &mut outcome)?;
+                    waits.push(!outbox_mesh::queues(tx)?.is_empty());
+                }
+                Ok(waits)
+            });
+            assert_eq!(waits.unwrap(), [true, true, false]);
+        }
+    }
 
     #[test]
     fn a_very_long_queue_is_reported_once_an_hour() {

@@ -8,7 +8,7 @@ use tracing::error;
 use crate::bridge::{Action, DropReason, Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 use crate::config::Feedback;
 use crate::model::{Event, EventId, MatrixEvent, Timestamp};
-use crate::store::{MeshState, StoreError, Tx, feedback, receipts};
+use crate::store::{MeshState, StoreError, Tx, feedback, message_map, receipts};
 
 use super::{Ledger, Outcome};
 
@@ -82,6 +82,9 @@ impl Ledger {
         outcome.feedback |= feedback::want(tx, &message.room, event, sign.map(Sign::key), now)?;
         if !parts.is_empty() && !parts.contains(&PartState::Waiting) {
             outcome.feedback |= receipts::read(tx, event, now)?;
+            for joined in message_map::joined(tx, event)? {
+                outcome.feedback |= receipts::read(tx, &joined, now)?;
+            }
         }
         Ok(())
     }
@@ -104,7 +107,7 @@ impl Ledger {
         });
         let is_sent = actions
             .iter()
-            .any(|action| matches!(action, Action::ToMesh { .. }));
+            .any(|action| matches!(action, Action::ToMesh { .. } | Action::Rewrite { .. }));
         if is_sent || dropped.is_some_and(is_read) {
             receipts::arrived(tx, &text.room, &text.event, text.thread.as_deref(), now)?;
         }

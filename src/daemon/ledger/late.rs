@@ -36,10 +36,11 @@ impl Ledger {
         let event = UndecryptableEvent {
             room: room.clone(),
             event: event.clone(),
+            sender: sender.clone(),
             session: session.clone(),
             raw: raw.clone(),
         };
-        if let Kept::Now { dropped } = late::keep(tx, &event, sender, *sent_at, now)? {
+        if let Kept::Now { dropped } = late::keep(tx, &event, *sent_at, now)? {
             warn!(
                 %room, event_id = %event.event, %sender,
                 "a message cannot be decrypted: its key has not arrived; it is kept until it does"
@@ -47,7 +48,7 @@ impl Ledger {
             if dropped > 0 {
                 warn!(
                     %room, dropped,
-                    "too many messages of this room wait for their keys: the oldest are given up"
+                    "too many messages of this room or person wait for their keys: the oldest are given up, and the room is told"
                 );
             }
         }
@@ -269,6 +270,39 @@ mod tests {
         assert!(notices_at(&mut store, &config(), at(119)).is_empty());
         let told = notices_at(&mut store, &config(), at(120));
         assert!(told[0].contains("2 messages"), "{told:?}");
+    }
+
+    #[test]
+    fn a_room_is_told_of_what_newer_messages_without_keys_pushed_out() {
+        let mut store = Store::in_memory().unwrap();
+        let many = (0..=UndecryptableEvent::MOST_OF_SENDER).map(|number| {
+            let Event::Matrix(MatrixEvent::Undecryptable {
+                room,
+                sender,
+                session,
+                raw,
+                ..
+            }) = unreadable_hello()
+            else {
+                panic!("it is undecryptable");
+            };
+            Event::Matrix(MatrixEvent::Undecryptable {
+                room,
+                event: format!("${number}:example.org").try_into().unwrap(),
+                sender,
+                sender_power: 0,
+                sent_at: NOON,
+                session,
+                raw,
+            })
+        });
+        let events: Vec<Event> = std::iter::once(joined()).chain(many).collect();
+        decide(&mut store, &config(), &events);
+        let told = notices_at(&mut store, &config(), NOON);
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("a message could not be read"), "{told:?}");
+        assert!(notices_at(&mut store, &config(), NOON).is_empty());
+        assert_eq!(waiting(&mut store), 100);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod apply;
 mod backlog;
 mod calendar;
 mod changes;
+mod channels;
 mod chores;
 mod feedback;
 mod late;
@@ -18,13 +19,13 @@ use tracing::{debug, info, warn};
 use crate::bridge::{Bridge, SeenKey};
 use crate::config::{Config, Feedback};
 use crate::model::{
-    Destination, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
+    Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
 use crate::store::{
-    self, StoreError, Tx, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
+    self, StoreError, Tx, gaps, known_rooms, mesh_report, meta, nodes, outbox_room, seen, told,
 };
 
 use self::calendar::Calendar;
@@ -33,6 +34,15 @@ use super::facts;
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
+
+/// Up to where the account's events are accepted.
+#[derive(Debug, Clone)]
+pub(super) struct Reached {
+    /// The place in the homeserver's stream.
+    pub(super) position: String,
+    /// What is missing before it.
+    pub(super) gaps: Vec<Gap>,
+}
 
 /// What a batch touched, for the workers to be woken.
 #[derive(Debug, Default)]
@@ -121,6 +131,9 @@ impl Ledger {
         chores::end_forbidden(tx, config)?;
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
+        for (name, room) in known_rooms::all(tx)? {
+            bridge.remember_room(name, room);
+        }
         Ok(Self {
             bridge,
             radio,
@@ -165,12 +178,13 @@ impl Ledger {
         })
     }
 
-    /// Stores up to where the account's events are accepted.
-    pub(super) fn position(&self, tx: &Tx<'_>, position: &str) -> Result<(), StoreError> {
-        match &self.account {
-            Some(account) => meta::set_sync_position(tx, account, position),
-            None => Ok(()),
-        }
+    /// Stores up to where the account's events are accepted, and which of them are missing.
+    pub(super) fn position(&self, tx: &Tx<'_>, reached: &Reached) -> Result<(), StoreError> {
+        let Some(account) = &self.account else {
+            return Ok(());
+        };
+        gaps::replace(tx, account, &reached.gaps)?;
+        meta::set_sync_position(tx, account, &reached.position)
     }
 
     /// Decides on an event and stores what follows.
@@ -206,6 +220,10 @@ impl Ledger {
             if outcome.may_transmit {
                 self.radio_is_back(tx, now, outcome)?;
             }
+        }
+        if let Event::Matrix(MatrixEvent::Joined(_)) = event {
+            // It is known now which entries of the configuration are this room's.
+            self.follow_channels(tx, None, (event, now), outcome)?;
         }
         match &questions.seen {
             Some(SeenKey::Packet { sender, packet }) if !facts.already_seen => {
@@ -245,6 +263,8 @@ impl Ledger {
                 meta::set_own_radio(tx, self.radio)?;
                 meta::set_channels(tx, self.radio, &profile.channels)?;
                 mesh_report::adopt_radio(tx, self.radio)?;
+                // By the channels as they were: the bridge learns the new ones after that.
+                self.follow_channels(tx, Some(&profile.channels), (event, now), outcome)?;
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 Ok(())
             }
@@ -272,7 +292,8 @@ impl Ledger {
             Event::Radio(RadioEvent::Lost { .. }) => backlog::radio_is_away(tx, now),
             Event::Radio(RadioEvent::Text(_) | RadioEvent::ChannelUse { .. })
             | Event::Matrix(
-                MatrixEvent::Own { .. }
+                MatrixEvent::Left { .. }
+                | MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
@@ -280,6 +301,7 @@ impl Ledger {
                 | MatrixEvent::Banned { .. },
             ) => Ok(()),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => {
+                Self::edit_taken_away(tx, &redaction.room, &redaction.target)?;
                 signs::close(tx, &redaction.room, &redaction.target, now)
             }
             Event::Report(SendReport::Room {
@@ -372,6 +394,7 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.event.to_string(),
         Event::Matrix(
             MatrixEvent::Joined(_)
+            | MatrixEvent::Left { .. }
             | MatrixEvent::Own { .. }
             | MatrixEvent::Undecryptable { .. }
             | MatrixEvent::Banned { .. },
@@ -391,7 +414,8 @@ fn place(event: &Event) -> Option<(Place, Way)> {
         Event::Matrix(MatrixEvent::Edit(edit)) => room(&edit.new.room),
         Event::Matrix(MatrixEvent::Redaction(redaction)) => room(&redaction.room),
         Event::Matrix(
-            MatrixEvent::Own { room: id, .. }
+            MatrixEvent::Left { room: id }
+            | MatrixEvent::Own { room: id, .. }
             | MatrixEvent::Undecryptable { room: id, .. }
             | MatrixEvent::Banned { room: id, .. },
         ) => room(id),
@@ -410,7 +434,10 @@ fn sender(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.sender.to_string(),
         Event::Matrix(MatrixEvent::Undecryptable { sender, .. }) => sender.to_string(),
         Event::Matrix(
-            MatrixEvent::Joined(_) | MatrixEvent::Own { .. } | MatrixEvent::Banned { .. },
+            MatrixEvent::Joined(_)
+            | MatrixEvent::Left { .. }
+            | MatrixEvent::Own { .. }
+            | MatrixEvent::Banned { .. },
         )
         | Event::Radio(_)
         | Event::Report(_) => String::new(),
@@ -422,9 +449,10 @@ mod tests {
     use super::*;
     use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
     use crate::model::{
-        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, RoomText, RoomTextKind,
+        Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
+        RoomTextKind, TextPort,
     };
-    use crate::store::{Store, message_map};
+    use crate::store::{Store, edits, message_map};
 
     pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -540,6 +568,87 @@ mod tests {
         let mut chosen = config();
         chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
         assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    }
+
+    fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {
+        Event::Radio(RadioEvent::Text(Box::new(RadioText {
+            sender: Node::unknown(NodeNum(sender)),
+            packet,
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: text.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at,
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: true,
+        })))
+    }
+
+    #[test]
+    fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
+        let mut store = Store::in_memory().unwrap();
+        let for_rooms = |store: &mut Store| store.transaction(outbox_room::count).unwrap();
+        let alice = ready(|_| {});
+        let from_bob = text_of_node(77, PacketId(5), "from bob", NOON);
+        let again = text_of_alice("again", NOON);
+        let events = [alice, joined(), hello_of_alice(), again, from_bob.clone()];
+        decide(&mut store, &config(), &events);
+        assert_eq!(for_rooms(&mut store), 1);
+        let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+        let mut sent = |event: &str, was_accepted: bool| {
+            let event = OwnedEventId::try_from(event).unwrap();
+            let packet = store.transaction(|tx| {
+                let sent = &edits::versions(tx, &room, &event)?[0];
+                mesh_report::submitted(tx, sent.row, NOON)?;
+                if was_accepted {
+                    mesh_report::accepted(tx, sent.row, NOON)?;
+                }
+                // Else the link was lost before the radio's answer: the spare one sends it again.
+                mesh_report::recover(tx)?;
+                Ok(sent.packet)
+            });
+            packet.unwrap()
+        };
+        let hello = sent("$hello:example.org", true);
+        let again = sent("$again:example.org", false);
+
+        let later = NOON + Duration::from_mins(20);
+        let spare = ready(|profile| profile.own = Node::unknown(NodeNum(2)));
+        let own = text_of_node(1, hello, "Alice[M]: hello", NOON);
+        let perhaps = text_of_node(1, again, "Alice[M]: again", NOON);
+        let by_spare = text_of_node(2, again, "Alice[M]: again", NOON);
+        let typed = text_of_node(1, PacketId(6), "typed on the first radio", NOON);
+        let events = [spare, joined(), from_bob, own, perhaps, by_spare];
+        decide_at(&mut store, &config(), &events, later);
+        assert_eq!(for_rooms(&mut store), 1);
+        decide_at(&mut store, &config(), &[typed], later);
+        assert_eq!(for_rooms(&mut store), 2);
+    }
+
+    #[test]
+    fn time_stamps_that_run_backwards_pass_no_limit() {
+        for step in [Duration::from_millis(1), Duration::from_secs(20)] {
+            let mut store = Store::in_memory().unwrap();
+            let mut events = vec![ready(|_| {}), joined()];
+            for number in 0..200 {
+                let sent_at = NOON - step * number;
+                events.push(text_of_alice(&format!("message {number}"), sent_at));
+            }
+            decide(&mut store, &config(), &events);
+            let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+            let accepted: u64 = waiting.iter().map(|it| it.count).sum();
+            assert!(
+                (20..40).contains(&accepted),
+                "{accepted} in steps of {step:?}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::{EventId, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
+use crate::model::{EventId, Lane, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
 use crate::store::mesh_report::{self, Retried};
 use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room, summary};
 
@@ -88,6 +88,7 @@ impl Ledger {
             RadioOutcome::Retry {
                 after,
                 new_id,
+                written: true,
                 reason,
             } => match mesh_report::retry(tx, outbox, packet, now + *after, *new_id, reason)? {
                 Retried::Waits(next) => {
@@ -95,6 +96,14 @@ impl Ledger {
                 }
                 Retried::Withdrawn | Retried::Late => {}
             },
+            RadioOutcome::Retry {
+                after,
+                new_id: _,
+                written: false,
+                reason,
+            } => {
+                mesh_report::not_tried(tx, outbox, packet, now + *after, reason)?;
+            }
             RadioOutcome::Refused(refusal) => {
                 let message = summary::mesh_message(tx, outbox)?;
                 let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
@@ -107,7 +116,12 @@ impl Ledger {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        outcome.mesh.extend(outbox_mesh::queue_of(tx, outbox)?);
+        if let Some((destination, lane)) = outbox_mesh::queue_of(tx, outbox)? {
+            outcome.mesh.insert((destination, lane));
+            if outbox_mesh::has_reactions(tx, destination)? {
+                outcome.mesh.insert((destination, Lane::Reaction));
+            }
+        }
         Ok(())
     }
 }

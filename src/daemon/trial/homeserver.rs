@@ -258,6 +258,7 @@ impl Homeserver {
             let batch = Batch {
                 events,
                 position: place.to_string(),
+                gaps: Vec::new(),
                 committed,
             };
             if batches.send(batch).await.is_err() || is_committed.await.is_err() {

@@ -1,5 +1,5 @@
--- What waits since an outage goes to the mesh spaced and behind what is new; `backlog` is 0 again as soon as the
--- message's turn has come.
+-- What waits since an outage goes to the mesh spaced and behind what is new. `backlog` is 1 as long as it is gathered, 2
+-- once another backlog is gathered behind it, and 0 again as soon as the message's turn has come.
 ALTER TABLE mesh_outbox ADD COLUMN backlog INTEGER NOT NULL DEFAULT 0;
 
 -- Rows go in the order of their messages and parts: a message that gets one part more keeps its place.

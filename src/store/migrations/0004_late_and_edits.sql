@@ -10,10 +10,12 @@ CREATE TABLE undecryptable (
     sent_at   INTEGER NOT NULL,             -- by the server's clock, but never after `kept_at`
     raw       TEXT NOT NULL,                -- as the server sent it
     kept_at   INTEGER NOT NULL,
-    given_up  INTEGER NOT NULL DEFAULT 0    -- 1: the key did not come in time, and the room was told
+    -- 1: the key did not come in time, and the room was told; 2: newer ones took its place, and the room is to be told
+    given_up  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX undecryptable_room ON undecryptable (room, sender);
 CREATE INDEX undecryptable_waiting ON undecryptable (sent_at) WHERE given_up = 0;
+CREATE INDEX undecryptable_pushed_out ON undecryptable (given_up) WHERE given_up = 2;
 
 -- Edits that came before the message that they change: the newest of each of its authors.
 CREATE TABLE early_edit (

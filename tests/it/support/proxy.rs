@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use matrix_sdk::reqwest::{self, Method, Response};
+use matrix_sdk::ruma::OwnedRoomId;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +33,8 @@ struct Shared {
     held: watch::Sender<usize>,
     /// Pages of history that are handed out before one fails; negative: none fails.
     pages: AtomicI32,
+    /// The room whose history is not handed out, by what its id begins with.
+    silent: Mutex<Option<String>>,
 }
 
 /// What is sent to the relay's device.
@@ -58,6 +61,7 @@ impl Proxy {
             keys: Mutex::default(),
             held: count,
             pages: AtomicI32::new(-1),
+            silent: Mutex::default(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -100,6 +104,15 @@ impl Proxy {
         self.shared.pages.load(Ordering::SeqCst) < 0
     }
 
+    /// From now on no page of this room's history is handed out; `None`: all are again.
+    pub(crate) async fn fail_pages_of(&self, room: Option<&OwnedRoomId>) {
+        let opaque = room.map(|room| {
+            let id = room.as_str().trim_start_matches('!');
+            id.split(':').next().unwrap_or(id).to_owned()
+        });
+        *self.shared.silent.lock().await = opaque;
+    }
+
     /// Hands over what was held back, with the next answer that says something new.
     pub(crate) async fn give_keys(&self) {
         self.shared.keys.lock().await.hold = false;
@@ -119,10 +132,7 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     while let Some(request) = Request::read(&mut connection).await {
         let since = request.since();
         let is_sync = request.target.starts_with("/_matrix/client/v3/sync");
-        if request.target.contains("/messages?")
-            && shared.pages.load(Ordering::SeqCst) >= 0
-            && shared.pages.fetch_sub(1, Ordering::SeqCst) == 0
-        {
+        if request.target.contains("/messages?") && shared.fails(&request.target).await {
             let answer = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
             if connection.write_all(answer.as_bytes()).await.is_err() {
                 return;
@@ -220,6 +230,15 @@ async fn line(connection: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 impl Shared {
+    /// Returns whether this page of history is to fail.
+    async fn fails(&self, target: &str) -> bool {
+        let silent = self.silent.lock().await;
+        let is_silent = silent.as_ref().is_some_and(|room| target.contains(room));
+        is_silent
+            || self.pages.load(Ordering::SeqCst) >= 0
+                && self.pages.fetch_sub(1, Ordering::SeqCst) == 0
+    }
+
     /// Takes what is for the device out of an answer of sync, or puts what was held back into it.
     async fn sift(&self, answer: &[u8], since: Option<&str>) -> Vec<u8> {
         let mut answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");

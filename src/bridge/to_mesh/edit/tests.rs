@@ -267,13 +267,11 @@ fn whoever_edits_without_end_delays_a_correction_for_half_a_minute_at_most() {
 fn a_correction_that_is_changed_back_is_not_sent() {
     let facts = knowing_versions(vec![sent(), correction("hello", 1)]);
     let actions = edited(config(), &edit("helo"), &facts);
+    let row = facts.versions[1].row;
     assert_eq!(
         actions,
         [
-            Action::Withdraw {
-                room: room(ROOM),
-                event: event("$target"),
-            },
+            Action::Change(Change::Withdraw { row }),
             Action::Drop(DropReason::SameText),
         ]
     );

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Config;
 use crate::model::{
     JoinedRoom, Lane, OutboxId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
-    RoomRedaction, RoomText, SendReport,
+    RoomRedaction, RoomText, RoomTextKind, SendReport,
 };
 use crate::store::feedback::Next;
 use crate::store::outbox_mesh::{self, MeshRow};
@@ -297,6 +297,22 @@ fn a_room_is_read_up_to_the_newest_message_that_was_dealt_with() {
     assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
     books.says("$long:example.org", |text| text.body = "x".repeat(900));
     assert_eq!(books.read_up_to().as_deref(), Some("$long:example.org"));
+}
+
+#[test]
+fn a_room_is_read_up_to_the_last_picture_of_a_note_that_was_sent() {
+    let mut books = Books::open(&config());
+    let names = ["$one:example.org", "$two:example.org", "$three:example.org"];
+    for name in names {
+        books.says(name, |text| {
+            text.kind = RoomTextKind::Media { word: "image" };
+            text.body = String::new();
+        });
+    }
+    assert_eq!(books.read_up_to(), None);
+    books.passes(Duration::from_secs(11));
+    books.transmits();
+    assert_eq!(books.read_up_to().as_deref(), Some(names[2]));
 }
 
 #[test]

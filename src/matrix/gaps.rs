@@ -1,0 +1,212 @@
+//! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
+//! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::future::pending;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::backoff;
+use super::catch_up::{self, Fetched};
+use super::errors;
+use super::rooms::Rooms;
+use crate::model::{Gap, RoomId};
+
+/// So long the sync waits in all, while it takes an answer, for rooms whose history cannot be fetched. Then it goes on.
+const PATIENCE: Duration = Duration::from_mins(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// It is said again after so many failures in a row, half a day.
+const SAY_AGAIN: u32 = 72;
+
+type Fetching = Pin<Box<dyn Future<Output = (Gap, Fetched)> + Send>>;
+
+/// The missing stretches, at most one a room.
+#[derive(Default)]
+pub(super) struct Gaps {
+    open: Vec<Open>,
+    /// Goes on over answers of the sync: no page is asked for in vain.
+    fetching: Option<Fetching>,
+}
+
+struct Open {
+    gap: Gap,
+    failures: u32,
+    /// When it may be asked for again.
+    due: Instant,
+}
+
+impl Gaps {
+    /// Begins with what was missing earlier.
+    pub(super) fn new(kept: Vec<Gap>) -> Self {
+        let mut gaps = Self::default();
+        for gap in kept {
+            gaps.add(gap, Duration::ZERO);
+        }
+        gaps
+    }
+
+    /// Returns whether something is missing of a room.
+    pub(super) fn is_open(&self, room: &RoomId) -> bool {
+        self.open.iter().any(|open| open.gap.room == room)
+    }
+
+    /// Adds what is missing. Where something older is missing of the same room, it reaches up to here then: what lies
+    /// between is known already, and seeing it again does no harm.
+    pub(super) fn add(&mut self, gap: Gap, pause: Duration) {
+        match self.open.iter_mut().find(|open| open.gap.room == gap.room) {
+            Some(open) => open.gap.to = gap.to,
+            None => self.open.push(Open {
+                gap,
+                failures: 0,
+                due: Instant::now() + pause,
+            }),
+        }
+    }
+
+    /// Returns all that is missing.
+    pub(super) fn all(&self) -> Vec<Gap> {
+        self.open.iter().map(|open| open.gap.clone()).collect()
+    }
+
+    /// Waits for a page of what is missing; for ever, if nothing is.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: the page that is under way is waited for the next time.
+    pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, Fetched) {
+        loop {
+            if let Some(fetching) = &mut self.fetching {
+                let fetched = fetching.await;
+                self.fetching = None;
+                return fetched;
+            }
+            // Whose turn it is: the one that has waited for longest.
+            let Some(open) = self.open.iter_mut().min_by_key(|open| open.due) else {
+                return pending().await;
+            };
+            sleep_until(open.due).await;
+            match rooms.mapped(&open.gap.room) {
+                Some(room) => {
+                    let gap = open.gap.clone();
+                    self.fetching = Some(Box::pin(async move {
+                        let fetched = catch_up::fetch(&room, &gap).await;
+                        (gap, fetched)
+                    }));
+                }
+                // An alias may not be resolved yet.
+                None => open.due = Instant::now() + LONGEST_PAUSE,
+            }
+        }
+    }
+
+    /// Takes note that a page of this was read; the rest begins there, if there is one.
+    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>) {
+        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+            return;
+        };
+        // It may have grown while the page was fetched.
+        let rest = next.or_else(|| (open.gap.to != gap.to).then(|| gap.to.clone()));
+        let Some(from) = rest else {
+            info!(room = %gap.room, "what was missed in this room is fetched");
+            return self.drop(gap);
+        };
+        open.gap.from = from;
+        open.failures = 0;
+        open.due = Instant::now();
+    }
+
+    /// Takes note that nothing more will come of a room's history.
+    pub(super) fn drop(&mut self, gap: &Gap) {
+        self.open.retain(|open| open.gap.room != gap.room);
+    }
+
+    /// Takes note that the server did not hand out a page of this.
+    pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) {
+        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+            return;
+        };
+        open.failures = open.failures.saturating_add(1);
+        let pause = errors::retry_after(error)
+            .unwrap_or_else(|| backoff::pause(open.failures, FIRST_PAUSE, LONGEST_PAUSE));
+        open.due = Instant::now() + pause;
+        if open.failures % SAY_AGAIN == 0 {
+            say_missing(&gap.room, error);
+        } else {
+            let (failures, error) = (open.failures, errors::sentence(error));
+            debug!(room = %gap.room, failures, error, "what was missed in this room cannot be fetched yet");
+        }
+    }
+}
+
+/// Says that a room's history cannot be fetched.
+pub(super) fn say_missing(room: &RoomId, error: &matrix_sdk::Error) {
+    warn!(
+        %room,
+        error = errors::sentence(error),
+        "what was said in this room meanwhile cannot be fetched yet, trying again until it can; if this goes on, see the homeserver's log"
+    );
+}
+
+/// How long an answer of the sync may still be held up by histories that cannot be fetched.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// From the first failure on.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// Returns whether there is time for such a pause after a failure.
+    pub(super) fn allows(&mut self, pause: Duration) -> bool {
+        let now = Instant::now();
+        let until = *self.until.get_or_insert(now + PATIENCE);
+        now + pause <= until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(room: &str, from: &str, to: &str) -> Gap {
+        Gap {
+            room: room.try_into().unwrap(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_that_grows_while_it_is_fetched_stays_open_for_the_rest() {
+        let fetched = gap("!one:example.org", "s1", "s5");
+        let other = gap("!two:example.org", "s1", "s5");
+        let mut gaps = Gaps::new(vec![fetched.clone(), other.clone()]);
+        gaps.add(gap("!one:example.org", "s7", "s9"), Duration::ZERO);
+        let grown = gap("!one:example.org", "s1", "s9");
+        assert_eq!(gaps.all(), [grown, other.clone()]);
+        gaps.read(&fetched, Some("t3".to_owned()));
+        let further = gap("!one:example.org", "t3", "s9");
+        assert_eq!(gaps.all(), [further, other.clone()]);
+        gaps.read(&gap("!one:example.org", "t3", "s5"), None);
+        let rest = gap("!one:example.org", "s5", "s9");
+        assert_eq!(gaps.all(), [rest.clone(), other.clone()]);
+        gaps.read(&rest, None);
+        assert_eq!(gaps.all(), [other]);
+        assert!(!gaps.is_open(&rest.room));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rooms_hold_an_answer_up_for_a_minute_in_all() {
+        let mut patience = Patience::default();
+        let second = Duration::from_secs(1);
+        assert!(!Patience::default().allows(PATIENCE + second));
+        for _ in 0..60 {
+            assert!(patience.allows(second));
+            tokio::time::advance(second).await;
+        }
+        assert!(!patience.allows(second));
+        assert!(!patience.allows(Duration::from_millis(1)));
+    }
+}

@@ -1,0 +1,176 @@
+//! The system's clock was set: what it had written while it was wrong moves along, so that waiting messages neither expire
+//! by it nor are held up.
+
+use rusqlite::named_params;
+
+use super::columns::SLACK;
+use super::{StoreError, Tx, meta};
+use crate::model::Timestamp;
+
+/// A jump of the system's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// When this run began, by the clock as it was.
+    pub began: Timestamp,
+    /// What the clock would show now.
+    pub expected: Timestamp,
+    /// What it shows.
+    pub now: Timestamp,
+    /// It was looked at last so long ago, in milliseconds: what was written since may be right already.
+    pub looked_ago: i64,
+}
+
+impl Jump {
+    fn by(&self) -> i64 {
+        self.now.0.saturating_sub(self.expected.0)
+    }
+}
+
+/// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
+/// clock that was right: what it left keeps its times.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
+    shift(
+        tx,
+        "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
+             active_at = active_at + :by, expires = expires + :by,
+             not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
+         WHERE state <= 1 AND accepted_at BETWEEN :began AND :expected
+             AND accepted_at NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    shift(
+        tx,
+        "UPDATE backlog_room SET opened_at = opened_at + :by, added_at = added_at + :by,
+             handed_at = handed_at + :by
+         WHERE added_at BETWEEN :began AND :expected AND added_at NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    shift(
+        tx,
+        "UPDATE expired_room SET oldest = oldest + :by, newest = newest + :by, since = since + :by,
+             last = last + :by
+         WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    shift(
+        tx,
+        "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
+         WHERE given_up = 0 AND kept_at BETWEEN :began AND :expected
+             AND kept_at NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    if let Some(since) = meta::radio_away_since(tx)?
+        && (jump.began..=jump.expected).contains(&since)
+    {
+        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(jump.by()))))?;
+    }
+    if jump.by() < 0 {
+        // Whenever they were accepted: a wait is over when it would have been.
+        tx.execute(
+            "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE state <= 1 AND not_before > ?2",
+            (jump.by(), jump.now),
+        )?;
+    }
+    Ok(())
+}
+
+fn shift(tx: &Tx<'_>, sql: &'static str, jump: &Jump) -> Result<(), StoreError> {
+    tx.execute(
+        sql,
+        named_params! {
+            ":by": jump.by(),
+            ":began": jump.began - SLACK,
+            ":expected": jump.expected + SLACK,
+            ":looked": jump.now.0.saturating_sub(jump.looked_ago),
+            ":now": jump.now + SLACK,
+        },
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Lane;
+    use crate::store::mesh_report::{retry, submitted};
+    use crate::store::outbox_mesh::{self, next_due};
+    use crate::store::samples::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
+    }
+
+    /// A jump 20 s after noon, of a run that began a minute before.
+    fn jump_to(now: Timestamp) -> Jump {
+        Jump {
+            began: NOON - Duration::from_mins(1),
+            expected: later(20),
+            now,
+            looked_ago: 20_000,
+        }
+    }
+
+    #[test]
+    fn what_waits_waits_as_long_as_it_would_have() {
+        for now in [later(20) + DAY, later(20) - DAY] {
+            on_empty(|tx| {
+                let waits = When {
+                    not_before: Some(later(30)),
+                    ..NOW
+                };
+                accept_for_mesh(tx, "$one:example.org", &["hello"], waits)?;
+                follow(tx, &jump_to(now))?;
+                let soon = now + Duration::from_secs(10);
+                assert_eq!(due(tx, now)?, Some(soon));
+                let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, soon)?;
+                let row = next.unwrap();
+                assert_eq!(row.expires.0 - now.0, NOW.expires.0 - later(20).0);
+                assert_eq!(
+                    row.source.map(|it| now.0 - it.sent_at.0),
+                    Some(20_000),
+                    "how old it is"
+                );
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_and_what_came_since_keeps_its_times() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            // Accepted by a clock that was right; this one began a day behind.
+            let behind = Jump {
+                began: NOON - DAY,
+                expected: later(20) - DAY,
+                now: later(20),
+                looked_ago: 20_000,
+            };
+            follow(tx, &behind)?;
+            assert_eq!(
+                outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?
+                    .unwrap()
+                    .expires,
+                NOW.expires
+            );
+            // A wait that was set now is not longer than it was meant, whoever set the rest.
+            submitted(tx, id, NOON - Duration::from_hours(1))?;
+            retry(tx, id, packet, later(50), false, "busy")?;
+            let back = Jump {
+                began: later(5),
+                ..jump_to(later(20) - Duration::from_mins(30))
+            };
+            follow(tx, &back)?;
+            assert_eq!(due(tx, back.now)?, Some(back.now + Duration::from_secs(30)));
+            Ok(())
+        });
+    }
+}
