@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::simulator::recording::{self, Recorder};
-use crate::simulator::{Command, Controls, Machine, Mesh, Replay, Report, TcpPort, drive};
+use crate::simulator::{
+    Command, Controls, Machine, Mesh, Port, PtyPort, Replay, Report, TcpPort, drive,
+};
 
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -21,7 +23,7 @@ const QUEUE: usize = 256;
 
 /// Serves a simulated radio.
 ///
-/// It behaves like a radio with firmware 2.7 on TCP. Each line on standard input is a text from the first node, or a JSON
+/// It behaves like a radio with firmware 2.7 on TCP, or on a serial port. Each line on standard input is a text from the first node, or a JSON
 /// object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
 /// object.
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,10 @@ pub struct SimulateArgs {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4403")]
     listen: SocketAddr,
+
+    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link
+    #[arg(long, value_name = "LINK", conflicts_with = "listen")]
+    pty: Option<PathBuf>,
 
     /// Other nodes on the mesh
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -65,11 +71,6 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         Some(path) => Some(recording::read(path)?),
         None => None,
     };
-    let port = TcpPort::listen(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    print_line(&json!({"listening": port.address().to_string()}).to_string())?;
-
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (report_sender, reports) = mpsc::channel(QUEUE);
     let stop = CancellationToken::new();
@@ -81,20 +82,56 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         recorder,
         seed: args.seed,
     };
+    let radio = SimulatedRadio {
+        moments,
+        mesh: Mesh::new(args.seed, args.nodes),
+        seed: args.seed,
+        now,
+        controls,
+    };
     let serve = async {
-        if let Some(moments) = moments {
-            drive(port, Replay::new(moments, now), controls).await
+        if let Some(link) = &args.pty {
+            let port = PtyPort::open(link)
+                .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
+            print_line(&json!({"listening": link, "pty": port.device()}).to_string())?;
+            radio.serve(port).await
         } else {
-            let mesh = Mesh::new(args.seed, args.nodes);
-            drive(port, Machine::new(mesh, args.seed, now), controls).await
+            let port = TcpPort::listen(args.listen)
+                .await
+                .with_context(|| format!("cannot listen on {}", args.listen))?;
+            print_line(&json!({"listening": port.address().to_string()}).to_string())?;
+            radio.serve(port).await
         }
     };
+    // In this order: where it listens is told first.
     tokio::select! {
-        result = serve => result.context("the simulated radio failed")?,
+        biased;
+        result = serve => result?,
         result = print_reports(reports) => result?,
         result = ended_by_signal() => result?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A radio that is not served yet.
+struct SimulatedRadio {
+    moments: Option<Vec<recording::Moment>>,
+    mesh: Mesh,
+    seed: u64,
+    now: std::time::Instant,
+    controls: Controls,
+}
+
+impl SimulatedRadio {
+    async fn serve(self, port: impl Port) -> anyhow::Result<()> {
+        let served = if let Some(moments) = self.moments {
+            drive(port, Replay::new(moments, self.now), self.controls).await
+        } else {
+            let machine = Machine::new(self.mesh, self.seed, self.now);
+            drive(port, machine, self.controls).await
+        };
+        served.context("the simulated radio failed")
+    }
 }
 
 /// Reads standard input on a thread of its own, which nobody waits for: a blocked read must not keep the program.

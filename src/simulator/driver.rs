@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
+use super::console;
 use super::fault::Fault;
 use super::input::Command;
 use super::recording::{Recorder, What};
@@ -24,8 +25,14 @@ const UNWRITTEN: usize = 1 << 20;
 /// Reports that nobody takes; then the oldest go.
 const UNTOLD: usize = 65_536;
 
+/// A client that comes that soon after the radio's start sees it start.
+const START: Duration = Duration::from_secs(1);
+
 /// How long the last bytes may take before a connection that the radio ends is cut.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// `FromRadio.rebooted` = true.
+const REBOOTED: [u8; 2] = [0x40, 1];
 
 /// Where clients come from.
 pub trait Port: Send {
@@ -43,6 +50,19 @@ pub trait Port: Send {
     /// # Errors
     /// It cannot be opened again.
     fn set_shut(&mut self, shut: bool) -> io::Result<()>;
+
+    /// Returns whether the radio prints its log here until a client speaks.
+    fn is_console(&self) -> bool {
+        false
+    }
+
+    /// The radio begins or ends to start. Networks are away meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be reached again.
+    fn set_starting(&mut self, starting: bool) -> io::Result<()> {
+        self.set_shut(starting)
+    }
 }
 
 /// What a driver needs beside the radio's side.
@@ -75,6 +95,7 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
         stalled: false,
         closing_at: None,
         away_until: None,
+        started_at: None,
         recorder: controls.recorder,
         untold: VecDeque::new(),
         port,
@@ -96,6 +117,8 @@ struct Driver<P: Port, S> {
     /// The radio ends the connection as soon as all is written, and then at the latest.
     closing_at: Option<Instant>,
     away_until: Option<Instant>,
+    /// The radio was made to start anew, and came up then.
+    started_at: Option<Instant>,
     recorder: Option<Recorder>,
     untold: VecDeque<Report>,
 }
@@ -160,6 +183,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
             self.port.set_shut(false)?;
+            self.port.set_starting(false)?;
         }
         self.wire.release(now);
         if self.client.is_some() && self.closing_at.is_none() {
@@ -223,6 +247,20 @@ impl<P: Port, S: Side> Driver<P, S> {
             recorder.restart(now);
         }
         self.side.on_connect(now);
+        if self.port.is_console() {
+            self.print(now);
+        }
+    }
+
+    /// Prints what a radio prints before a client speaks.
+    fn print(&mut self, now: Instant) {
+        let started_at = self.started_at.take();
+        if started_at.is_some_and(|at| now.saturating_duration_since(at) < START) {
+            self.wire.raw(&console::boot(), now);
+            self.write_frame(&REBOOTED, now);
+        } else {
+            self.wire.raw(&console::log(), now);
+        }
     }
 
     fn take(&mut self, input: &mut BytesMut, alive: bool, now: Instant) {
@@ -278,9 +316,18 @@ impl<P: Port, S: Side> Driver<P, S> {
                 self.wire
                     .set_join(Duration::from_millis(if *on { *ms } else { 0 }));
             }
-            Fault::Away { seconds } | Fault::Reboot { seconds } => {
+            Fault::Away { seconds } => {
                 self.port.set_shut(true)?;
                 self.away_until = Some(now + Duration::from_secs(*seconds));
+            }
+            Fault::Reboot { seconds } => {
+                if self.port.is_console() && self.client.is_some() {
+                    self.wire.half_frame(now);
+                }
+                self.port.set_starting(true)?;
+                let up = now + Duration::from_secs(*seconds);
+                self.away_until = Some(up);
+                self.started_at = Some(up);
             }
             _ if self.client.is_none() => {}
             Fault::HalfOpen {} => self.half_open = true,
@@ -292,8 +339,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             Fault::Garbage { bytes, hex: None } => self.wire.noise(*bytes, now),
             Fault::Log { text } => self.wire.raw(format!("{text}\r\n").as_bytes(), now),
             Fault::Frame { hex } => self.write_frame(hex.as_deref().unwrap_or_default(), now),
-            // `FromRadio.rebooted` = true.
-            Fault::Rebooted {} => self.write_frame(&[0x40, 1], now),
+            Fault::Rebooted {} => self.write_frame(&REBOOTED, now),
             _ => {}
         }
         Ok(())

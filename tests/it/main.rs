@@ -42,6 +42,8 @@ mod replies;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod serial;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod stop;
