@@ -109,6 +109,7 @@ fn filter(logging: &Logging) -> Targets {
 fn targets(component: Component) -> &'static [&'static str] {
     match component {
         Component::Radio => &["relay::radio"],
+        Component::RadioLog => &["relay::radio::console"],
         Component::Matrix => &["relay::matrix"],
         Component::Bridge => &["relay::bridge"],
         Component::Store => &["relay::store"],

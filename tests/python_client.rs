@@ -22,18 +22,34 @@ const LIMIT: Duration = Duration::from_mins(1);
 struct Radio {
     program: Child,
     lines: Receiver<String>,
-    address: String,
+    /// How the client is told where it is.
+    place: [String; 2],
+    /// Where its port is; removed with it.
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Radio {
     fn start() -> Self {
-        Self::with_firmware("2.7")
+        Self::start_at("--host", &["--listen", "127.0.0.1:0"], None)
     }
 
     fn with_firmware(firmware: &str) -> Self {
+        let arguments = ["--listen", "127.0.0.1:0", "--firmware", firmware];
+        Self::start_at("--host", &arguments, None)
+    }
+
+    /// Starts one on a serial port.
+    fn start_on_a_cable() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let link = directory.path().join("radio");
+        let link = link.to_str().expect("its name is a text");
+        Self::start_at("--port", &["--pty", link], Some(directory))
+    }
+
+    fn start_at(flag: &str, where_to: &[&str], directory: Option<tempfile::TempDir>) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_relay"))
-            .args(["simulate", "--listen", "127.0.0.1:0", "--nodes", "8"])
-            .args(["--firmware", firmware])
+            .args(["simulate", "--nodes", "8"])
+            .args(where_to)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -53,7 +69,8 @@ impl Radio {
         Self {
             program,
             lines,
-            address,
+            place: [flag.to_owned(), address],
+            _directory: directory,
         }
     }
 
@@ -62,7 +79,7 @@ impl Radio {
         let client = Command::new("timeout")
             .arg(LIMIT.as_secs().to_string())
             .arg(client_program())
-            .args(["--host", &self.address])
+            .args(&self.place)
             .args(arguments)
             .stdin(Stdio::null())
             .output();
@@ -152,7 +169,15 @@ fn the_official_client_lists_the_nodes_with_their_odd_names() {
 
 #[test]
 fn the_official_client_sends_a_text_and_sees_it_acknowledged() {
-    let radio = Radio::start();
+    sends_a_text(&Radio::start());
+}
+
+#[test]
+fn the_official_client_does_so_over_a_cable_too() {
+    sends_a_text(&Radio::start_on_a_cable());
+}
+
+fn sends_a_text(radio: &Radio) {
     let said = radio.ask(&["--sendtext", "oui —à demain", "--ch-index", "1", "--ack"]);
     assert!(said.contains("implicit ACK"), "{said}");
     let mut fates = Vec::new();

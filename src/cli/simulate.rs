@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::simulator::recording::{self, Recorder};
 use crate::simulator::{
-    Command, Controls, Firmware, Machine, Mesh, Replay, Report, Script, TcpPort, drive,
+    Command, Controls, Firmware, Machine, Mesh, Port, PtyPort, Replay, Report, Script, TcpPort,
+    drive,
 };
 
 /// The longest line that is read from standard input.
@@ -23,7 +24,7 @@ const QUEUE: usize = 256;
 
 /// Serves a simulated radio.
 ///
-/// It behaves like a radio with firmware 2.7 or 2.8 on TCP. Each line on standard input is a text from the first node, or a JSON
+/// It behaves like a radio with firmware 2.7 or 2.8 on TCP, or on a serial port. Each line on standard input is a text from the first node, or a JSON
 /// object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
 /// object.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,10 @@ pub struct SimulateArgs {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4403")]
     listen: SocketAddr,
+
+    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link
+    #[arg(long, value_name = "LINK", conflicts_with = "listen")]
+    pty: Option<PathBuf>,
 
     /// Other nodes on the mesh
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -84,11 +89,6 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         Some(path) => read_script(path)?,
         None => Script::default(),
     };
-    let port = TcpPort::listen(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    print_line(&json!({"listening": port.address().to_string()}).to_string())?;
-
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (report_sender, reports) = mpsc::channel(QUEUE);
     let stop = CancellationToken::new();
@@ -101,17 +101,32 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         script,
         seed: args.seed,
     };
+    let radio = SimulatedRadio {
+        moments,
+        mesh: Mesh::new(args.seed, args.nodes),
+        firmware: args.firmware,
+        seed: args.seed,
+        now,
+        controls,
+    };
     let serve = async {
-        if let Some(moments) = moments {
-            drive(port, Replay::new(moments, now), controls).await
+        if let Some(link) = &args.pty {
+            let port = PtyPort::open(link)
+                .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
+            print_line(&json!({"listening": link, "pty": port.device()}).to_string())?;
+            radio.serve(port).await
         } else {
-            let mesh = Mesh::new(args.seed, args.nodes);
-            let machine = Machine::new(mesh, args.seed, now).with_firmware(args.firmware);
-            drive(port, machine, controls).await
+            let port = TcpPort::listen(args.listen)
+                .await
+                .with_context(|| format!("cannot listen on {}", args.listen))?;
+            print_line(&json!({"listening": port.address().to_string()}).to_string())?;
+            radio.serve(port).await
         }
     };
+    // In this order: where it listens is told first.
     tokio::select! {
-        result = serve => result.context("the simulated radio failed")?,
+        biased;
+        result = serve => result?,
         result = print_reports(reports) => result?,
         result = ended_by_signal() => result?,
     }
@@ -123,6 +138,29 @@ fn read_script(path: &Path) -> anyhow::Result<Script> {
         .with_context(|| format!("cannot read the script `{}`", path.display()))?;
     text.parse()
         .with_context(|| format!("cannot follow the script `{}`", path.display()))
+}
+
+/// A radio that is not served yet.
+struct SimulatedRadio {
+    moments: Option<Vec<recording::Moment>>,
+    mesh: Mesh,
+    firmware: Firmware,
+    seed: u64,
+    now: std::time::Instant,
+    controls: Controls,
+}
+
+impl SimulatedRadio {
+    async fn serve(self, port: impl Port) -> anyhow::Result<()> {
+        let served = if let Some(moments) = self.moments {
+            drive(port, Replay::new(moments, self.now), self.controls).await
+        } else {
+            let machine = Machine::new(self.mesh, self.seed, self.now);
+            let machine = machine.with_firmware(self.firmware);
+            drive(port, machine, self.controls).await
+        };
+        served.context("the simulated radio failed")
+    }
 }
 
 /// Reads standard input on a thread of its own, which nobody waits for: a blocked read must not keep the program.

@@ -1,5 +1,6 @@
 //! `meshtastic`: the radio, and what goes on the air.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -213,6 +214,20 @@ pub enum Feedback {
     Failures,
     /// None.
     Off,
+}
+
+impl fmt::Display for Connection {
+    /// Writes how the radio is reached, without the pairing code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "tcp {host}:{port}"),
+            Self::Serial {
+                serial_port: Some(port),
+            } => write!(f, "serial {}", port.display()),
+            Self::Serial { serial_port: None } => write!(f, "serial, the one likely port"),
+            Self::Ble { ble_address, .. } => write!(f, "ble {ble_address}"),
+        }
+    }
 }
 
 impl Connection {

@@ -81,6 +81,8 @@ pub enum LogFormat {
 pub enum Component {
     /// The radio's side.
     Radio,
+    /// What the radio itself prints on a cable.
+    RadioLog,
     /// The Matrix side.
     Matrix,
     /// The decisions.

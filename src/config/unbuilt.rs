@@ -14,7 +14,6 @@ struct Unbuilt {
 const UNBUILT: &[Unbuilt] = &[
     unbuilt("matrix.verify_with", &[]),
     unbuilt("matrix.radio_notices", &[]),
-    unbuilt("meshtastic.connection_type", &["serial"]),
 ];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {
@@ -120,8 +119,6 @@ mod tests {
         assert!(is_unbuilt("matrix.radio_notices", &word("5m")));
         assert!(!is_unbuilt("matrix.radio_notices", &word("off")));
         assert!(!is_unbuilt("matrix.verify_with", &Value::List(Vec::new())));
-        assert!(is_unbuilt("meshtastic.connection_type", &word("serial")));
-        assert!(!is_unbuilt("meshtastic.connection_type", &word("tcp")));
     }
 
     fn word(text: &str) -> Value {

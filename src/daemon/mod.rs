@@ -80,6 +80,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         found,
     } = opened;
 
+    info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
     let parts = Parts::start(

@@ -13,6 +13,7 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 use super::ble::Ble;
 use super::codec::{Codec, CodecError, Item, WAKE};
 use super::packets::Packets;
+use super::serial::{self, SerialError, SerialPort};
 use super::tcp;
 
 /// How long the other side may take to read a frame.
@@ -44,6 +45,9 @@ pub enum ConnectionError {
     /// There is no way to it over Bluetooth.
     #[error("no Bluetooth link to the radio")]
     Bluetooth(#[source] Box<dyn Error + Send + Sync>),
+    /// The serial port cannot be used.
+    #[error(transparent)]
+    Serial(#[from] SerialError),
     /// The radio closed it.
     #[error("the radio closed the connection")]
     Closed,
@@ -73,6 +77,8 @@ pub enum Wire {
     },
     /// Over Bluetooth.
     Ble(Ble),
+    /// Over a cable.
+    Serial(SerialPort),
     /// Through pipes in memory, one for each connection; for tests.
     Pipes(mpsc::Receiver<DuplexStream>),
 }
@@ -91,6 +97,7 @@ impl Wire {
         match self {
             Self::Tcp { host, port } => tcp::connect(host, *port).await.map(Connection::over),
             Self::Ble(ble) => ble.connect().await.map(Connection::of_packets),
+            Self::Serial(port) => Ok(Connection::over(port.connect().await?)),
             Self::Pipes(pipes) => match pipes.recv().await {
                 Some(pipe) => Ok(Connection::over(pipe)),
                 None => std::future::pending().await,
@@ -101,7 +108,38 @@ impl Wire {
     /// Returns how long the radio needs to come to its senses after the wake bytes.
     pub fn wake_pause(&self) -> Duration {
         match self {
+            Self::Serial(_) => serial::WAKE_PAUSE,
             Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => Duration::ZERO,
+        }
+    }
+
+    /// Returns how often a radio that says nothing is asked for its configuration; `None`: once.
+    pub fn ask_every(&self) -> Option<Duration> {
+        match self {
+            Self::Serial(_) => Some(serial::ASK_EVERY),
+            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => None,
+        }
+    }
+
+    /// Returns what it means that links keep ending right after they were ready.
+    pub fn cause_of_short_lives(&self) -> &'static str {
+        match self {
+            Self::Serial(_) => "the radio keeps restarting, or its cable or power supply is bad",
+            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => {
+                "another client uses this radio, which can have only one (a phone app?)"
+            }
+        }
+    }
+
+    /// Returns as soon as it is worth trying again before its time; only a serial port tells.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn returns(&self) {
+        match self {
+            Self::Serial(port) => port.returns().await,
+            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => std::future::pending().await,
         }
     }
 }

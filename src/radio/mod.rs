@@ -14,6 +14,7 @@ mod ble;
 mod captures;
 pub mod codec;
 mod connection;
+mod console;
 mod handshake;
 mod link;
 mod moment;
@@ -27,6 +28,8 @@ mod packets;
 mod ports;
 pub mod proto;
 mod reconnect;
+mod serial;
+mod serial_ports;
 mod session;
 mod tcp;
 mod traffic;
@@ -53,9 +56,12 @@ pub use link::{Link, LinkState};
 pub use moment::Moment;
 pub use nodedb::{News, NodeDb};
 pub use pacer::{Pacer, Submission};
+pub use serial::{SerialError, SerialPort};
+pub use serial_ports::{FoundPort, Usb, find as find_serial_ports};
 pub use session::{Output, Session, SessionOptions, disconnect};
 
 use codec::Item;
+use console::Console;
 use link::LinkNotes;
 use reconnect::Reconnect;
 
@@ -74,9 +80,6 @@ const WITHDRAWALS: usize = 64;
 /// Why the radio's side cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum RadioError {
-    /// The wire is not built yet.
-    #[error("a radio cannot be reached by {0} yet: use `connection_type: tcp`")]
-    NoSuchWire(&'static str),
     /// Bluetooth is not built in.
     #[error(
         "this relay was built without Bluetooth: build it with the feature `ble`, \
@@ -123,7 +126,9 @@ impl RadioOptions {
                 host: host.clone(),
                 port: *port,
             },
-            config::Connection::Serial { .. } => return Err(RadioError::NoSuchWire("serial")),
+            config::Connection::Serial { serial_port } => {
+                Wire::Serial(SerialPort::new(serial_port.clone()))
+            }
             config::Connection::Ble {
                 ble_address,
                 ble_pin,
@@ -229,6 +234,7 @@ impl Radio {
                 set_time: options.set_time,
                 chat_ports: options.chat_ports,
                 wake_pause: options.wire.wake_pause(),
+                ask_every: options.wire.ask_every(),
             },
             wire: options.wire,
             pacer,
@@ -315,9 +321,7 @@ impl Radio {
         let news = self.told_cause.as_ref() != Some(&cause);
         let delay_ms = u64::try_from(next.delay.as_millis()).unwrap_or(u64::MAX);
         let cause = if next.another_client {
-            format!(
-                "{cause}: another client uses this radio, which can have only one (a phone app?)"
-            )
+            format!("{cause}: {}", self.wire.cause_of_short_lives())
         } else {
             cause
         };
@@ -336,6 +340,11 @@ impl Radio {
         tokio::select! {
             () = ends.stop.cancelled() => Err(End::Stopped),
             () = sleep(next.delay) => Ok(()),
+            () = self.wire.returns() => {
+                debug!("the radio's port has appeared");
+                self.reconnect.on_return();
+                Ok(())
+            }
         }
     }
 
@@ -407,6 +416,7 @@ impl Radio {
         ends: &mut Ends,
     ) -> Result<(), End> {
         self.carry_out(outputs, connection, ends).await?;
+        let mut console = Console::default();
         let stop = ends.stop.clone();
         let mut stop_limit = None;
         loop {
@@ -439,10 +449,15 @@ impl Radio {
                     Vec::new()
                 }
                 item = connection.receive() => match item {
-                    Ok(Item::Frame(frame)) => self.on_frame(&frame, session),
+                    Ok(Item::Frame(frame)) => {
+                        // A line that a frame interrupts does not go on after it.
+                        let mut outputs = self.on_text(&console.end(), session);
+                        outputs.extend(self.on_frame(&frame, session));
+                        outputs
+                    }
                     Ok(Item::Log(bytes)) => {
                         trace!(size = bytes.len(), "bytes outside frames");
-                        Vec::new()
+                        self.on_text(&console.take(&bytes), session)
                     }
                     Err(error) => return Err(lost(&error)),
                 },
@@ -463,6 +478,17 @@ impl Radio {
         let now = Moment::now(&self.clock);
         self.pacer.on_frame(now.instant);
         session.on_frame(frame, &mut self.nodes, now)
+    }
+
+    /// Shows what the radio prints; it may tell that the radio has started anew.
+    fn on_text(&self, lines: &[String], session: &mut Session) -> Vec<Output> {
+        for line in lines {
+            debug!(target: console::TARGET, line, "the radio prints");
+        }
+        if lines.iter().any(|line| console::tells_a_start(line)) {
+            return session.on_start(Moment::now(&self.clock));
+        }
+        Vec::new()
     }
 
     fn deadline(&self, session: &Session, stop_limit: Option<Instant>) -> Instant {

@@ -38,6 +38,12 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
+    /// The radio has been plugged in: the next failures are no reason to wait long.
+    pub(super) fn on_return(&mut self) {
+        self.failures = 0;
+        self.failing_since = None;
+    }
+
     /// The link is lost, or could not be made. `random` is 0 to 1 and shortens the delay by up to a half, so that
     /// two relays do not stay in step.
     pub(super) fn on_lost(&mut self, now: Instant, random: f64) -> NextTry {
@@ -126,6 +132,15 @@ mod tests {
         let ready = start + Duration::from_hours(3);
         reconnect.on_ready(ready);
         assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
+    }
+
+    #[test]
+    fn a_radio_that_was_plugged_in_starts_afresh_too() {
+        let (mut reconnect, start) = (Reconnect::default(), Instant::now());
+        failures(&mut reconnect, start, 100);
+        reconnect.on_return();
+        let later = start + Duration::from_hours(3);
+        assert_eq!(reconnect.on_lost(later, 0.0).delay, FIRST);
     }
 
     #[test]

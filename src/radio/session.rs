@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use crate::model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
 
 use super::answer::Answer;
+use super::console::without_text;
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
 use super::nodedb::{News, NodeDb};
@@ -28,6 +29,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
+/// Text that only a starting radio prints is believed that soon again; doubled each time.
+const DOUBT: Duration = Duration::from_mins(1);
+const LONGEST_DOUBT: Duration = Duration::from_hours(1);
 /// For so long after the handshake the radio may hand over what it kept for us.
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
@@ -53,6 +57,8 @@ pub struct SessionOptions {
     pub chat_ports: Vec<u32>,
     /// How long the link needs to come to its senses after the wake bytes.
     pub wake_pause: Duration,
+    /// How often a radio that says nothing is asked for its configuration; `None`: once.
+    pub ask_every: Option<Duration>,
 }
 
 /// What a session wants done, in this order.
@@ -82,8 +88,11 @@ pub enum Output {
 enum Phase {
     /// The wake bytes are written; asks for the configuration then.
     Waking(Instant),
-    /// Asked; the last frame came then.
-    Configuring(Instant),
+    /// Asked; the last frame came then. Asks again then.
+    Configuring {
+        last: Instant,
+        again: Option<Instant>,
+    },
     /// Since then.
     Ready(Instant),
     /// Said that it rebooted; is woken then.
@@ -105,6 +114,18 @@ pub struct Session {
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
+    doubt: Doubt,
+}
+
+/// How far the radio's text is believed when it tells of a start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Doubt {
+    /// Not before then.
+    until: Option<Instant>,
+    /// For so long the next time.
+    span: Duration,
+    /// There was such text meanwhile.
+    pending: bool,
 }
 
 impl Session {
@@ -123,6 +144,7 @@ impl Session {
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
+            doubt: Doubt::default(),
         }
     }
 
@@ -147,8 +169,16 @@ impl Session {
     pub fn deadline(&self) -> Instant {
         match self.phase {
             Phase::Waking(until) | Phase::Rebooting(until) => until,
-            Phase::Configuring(last) => self.handshake_limit(last),
-            Phase::Ready(_) => self.next_heartbeat.min(self.last_frame + SILENCE_LIMIT),
+            Phase::Configuring { last, again } => {
+                let limit = self.handshake_limit(last);
+                again.map_or(limit, |again| again.min(limit))
+            }
+            Phase::Ready(_) => {
+                let silence = self.last_frame + SILENCE_LIMIT;
+                let doubt = self.doubt.until.filter(|_| self.doubt.pending);
+                let due = self.next_heartbeat.min(silence);
+                doubt.map_or(due, |doubt| doubt.min(due))
+            }
         }
     }
 
@@ -162,14 +192,17 @@ impl Session {
             Phase::Waking(until) if now.instant >= until => {
                 self.asked_at = now.instant;
                 self.questions = 1;
-                self.phase = Phase::Configuring(now.instant);
+                self.phase = Phase::Configuring {
+                    last: now.instant,
+                    again: self.options.ask_every.map(|every| now.instant + every),
+                };
                 vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))]
             }
             Phase::Rebooting(until) if now.instant >= until => {
                 self.phase = Phase::Waking(now.instant + self.options.wake_pause);
                 self.start(now)
             }
-            Phase::Configuring(last) if now.instant >= self.handshake_limit(last) => {
+            Phase::Configuring { last, .. } if now.instant >= self.handshake_limit(last) => {
                 vec![Output::Lost {
                     cause: if now.instant >= last + HANDSHAKE_LIMIT {
                         "the radio did not tell its configuration"
@@ -178,17 +211,36 @@ impl Session {
                     },
                 }]
             }
+            Phase::Configuring {
+                last,
+                again: Some(again),
+            } if now.instant >= again => {
+                self.phase = Phase::Configuring {
+                    last,
+                    again: self.options.ask_every.map(|every| now.instant + every),
+                };
+                vec![
+                    Output::Wake,
+                    frame(to_radio::PayloadVariant::WantConfigId(self.nonce)),
+                ]
+            }
             Phase::Ready(_) if now.instant >= self.last_frame + SILENCE_LIMIT => {
                 vec![Output::Lost {
                     cause: "the radio has been silent for 75 seconds",
                 }]
             }
+            Phase::Ready(_)
+                if self.doubt.pending && self.doubt.until.is_none_or(|it| now.instant >= it) =>
+            {
+                self.on_start(now)
+            }
             Phase::Ready(_) if now.instant >= self.next_heartbeat => {
                 vec![Output::Frame(self.heartbeat(now.instant))]
             }
-            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring(_) | Phase::Ready(_) => {
-                Vec::new()
-            }
+            Phase::Waking(_)
+            | Phase::Rebooting(_)
+            | Phase::Configuring { .. }
+            | Phase::Ready(_) => Vec::new(),
         }
     }
 
@@ -285,7 +337,8 @@ impl Session {
                 }
             }
             From::LogRecord(record) => {
-                debug!(source = ?record.source, message = ?record.message, "the radio's own log");
+                let message = without_text(&record.message);
+                debug!(source = ?record.source, ?message, "the radio's own log");
             }
             From::MyInfo(my_info) => {
                 self.handshake_goes_on(now);
@@ -312,13 +365,14 @@ impl Session {
 
     /// Only what belongs to a handshake keeps it from being given up.
     fn handshake_goes_on(&mut self, now: Moment) {
-        if let Phase::Configuring(last) = &mut self.phase {
+        if let Phase::Configuring { last, again } = &mut self.phase {
             *last = now.instant;
+            *again = None;
         }
     }
 
     fn on_complete(&mut self, nonce: u32, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
-        let asked = matches!(self.phase, Phase::Configuring(_));
+        let asked = matches!(self.phase, Phase::Configuring { .. });
         if !asked || nonce != self.nonce {
             debug!("the end of an older handshake ignored");
             return Vec::new();
@@ -408,10 +462,41 @@ impl Session {
         }
     }
 
+    /// Takes that the radio prints what it prints only while it serves nobody: it has started anew, and does not know
+    /// us any more. It answers heartbeats all the same, but hands over no packet until it is asked for everything.
+    pub fn on_start(&mut self, now: Moment) -> Vec<Output> {
+        match &mut self.phase {
+            Phase::Ready(_) => {
+                // A radio that prints all the time must not be asked all the time.
+                if self.doubt.until.is_some_and(|until| now.instant < until) {
+                    self.doubt.pending = true;
+                    return Vec::new();
+                }
+                let span = (self.doubt.span * 2).clamp(DOUBT, LONGEST_DOUBT);
+                self.doubt = Doubt {
+                    until: Some(now.instant + span),
+                    span,
+                    pending: false,
+                };
+                self.restart("the radio has started anew", now)
+            }
+            // It had begun to answer, and has forgotten the question.
+            Phase::Configuring {
+                again: again @ None,
+                ..
+            } => {
+                *again = self.options.ask_every.map(|_| now.instant + REBOOT_PAUSE);
+                Vec::new()
+            }
+            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => Vec::new(),
+        }
+    }
+
     /// Everything that was told is told again: channels may have new places.
     fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
         info!(cause, "asking the radio for its configuration again");
         self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
+        self.doubt.pending = false;
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
         self.profile = None;
@@ -624,6 +709,110 @@ mod tests {
         assert_eq!(bench.session.start(bench.now), [Output::Wake]);
         assert_eq!(bench.session.deadline(), bench.now.instant + pause);
         assert_eq!(bench.wait(pause).len(), 1);
+    }
+
+    /// What a session on a cable knows.
+    fn on_a_cable() -> SessionOptions {
+        SessionOptions {
+            wake_pause: Duration::from_millis(100),
+            ask_every: Some(Duration::from_secs(2)),
+            ..Default::default()
+        }
+    }
+
+    fn ready_on_a_cable() -> Bench {
+        let mut bench = Bench::ready(SessionOptions::default());
+        bench.session.options = on_a_cable();
+        bench
+    }
+
+    fn asks(outputs: &[Output]) -> bool {
+        let Some(Output::Frame(_)) = outputs.last() else {
+            return false;
+        };
+        matches!(
+            sent(&outputs[outputs.len() - 1]),
+            to_radio::PayloadVariant::WantConfigId(_)
+        )
+    }
+
+    #[test]
+    fn a_radio_that_is_still_starting_is_asked_again_until_it_answers() {
+        let mut bench = Bench::new(on_a_cable());
+        bench.session.start(bench.now);
+        assert!(asks(&bench.wait(Duration::from_millis(100))));
+        for _ in 0..3 {
+            assert_eq!(bench.wait(Duration::from_millis(1900)), []);
+            let outputs = bench.wait(Duration::from_millis(100));
+            assert_eq!(outputs[0], Output::Wake);
+            assert!(asks(&outputs));
+        }
+        let mut frames = handshake();
+        let last = frames.pop().unwrap();
+        bench.frame(&frames[0]);
+        assert_eq!(bench.wait(Duration::from_secs(20)), []);
+        for frame in &frames {
+            bench.frame(frame);
+        }
+        bench.frame(&last);
+        assert!(bench.session.is_ready());
+        let mut silent = Bench::new(on_a_cable());
+        silent.session.start(silent.now);
+        silent.wait(Duration::from_millis(100));
+        for _ in 0..14 {
+            assert!(asks(&silent.wait(Duration::from_secs(2))));
+        }
+        assert!(matches!(
+            silent.wait(Duration::from_secs(2))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_radio_that_prints_its_log_again_has_forgotten_us_and_is_asked_afresh() {
+        let mut bench = ready_on_a_cable();
+        let outputs = bench.session.on_start(bench.now);
+        assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+        assert_eq!(bench.session.on_start(bench.now), [], "more of the text");
+        assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
+        assert!(asks(&bench.wait(Duration::from_millis(100))));
+    }
+
+    #[test]
+    fn a_radio_that_starts_while_it_answers_is_asked_again() {
+        let mut bench = Bench::new(on_a_cable());
+        bench.session.start(bench.now);
+        bench.wait(Duration::from_millis(100));
+        assert_eq!(bench.session.on_start(bench.now), []);
+        bench.frame(&handshake()[0]);
+        assert_eq!(bench.session.on_start(bench.now), []);
+        assert!(asks(&bench.wait(REBOOT_PAUSE)));
+    }
+
+    #[test]
+    fn a_radio_that_never_stops_printing_is_asked_ever_less_often() {
+        let mut bench = ready_on_a_cable();
+        let (begin, mut times) = (bench.now.instant, Vec::new());
+        for _ in 0..4 * 3600 {
+            let restarts = |outputs: &[Output]| {
+                outputs
+                    .iter()
+                    .any(|output| matches!(output, Output::Restarted { .. }))
+            };
+            let restarted = restarts(&bench.session.on_start(bench.now));
+            let outputs = bench.wait(Duration::from_secs(1));
+            if restarted || restarts(&outputs) {
+                times.push(bench.now.instant - begin);
+                // It answers as it should.
+                bench.session.phase = Phase::Ready(bench.now.instant);
+            }
+            bench.session.last_frame = bench.now.instant;
+        }
+        let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        let gaps: Vec<_> = gaps.collect();
+        assert!(gaps.is_sorted(), "{gaps:?}");
+        assert!(gaps[0] + Duration::from_secs(1) >= DOUBT);
+        assert!((7..=10).contains(&times.len()), "{times:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
+use super::console;
 use super::fault::Fault;
 use super::input::Command;
 use super::recording::{Recorder, What};
@@ -25,8 +26,14 @@ const UNWRITTEN: usize = 1 << 20;
 /// Reports that nobody takes; then the oldest go.
 const UNTOLD: usize = 65_536;
 
+/// A client that comes that soon after the radio's start sees it start.
+const START: Duration = Duration::from_secs(1);
+
 /// How long the last bytes may take before a connection that the radio ends is cut.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// `FromRadio.rebooted` = true.
+const REBOOTED: [u8; 2] = [0x40, 1];
 
 /// Where clients come from.
 pub trait Port: Send {
@@ -48,6 +55,19 @@ pub trait Port: Send {
     /// Ends a connection by a reset, where that can be told from an end.
     fn reset(stream: Self::Stream) {
         drop(stream);
+    }
+
+    /// Returns whether the radio prints its log here until a client speaks.
+    fn is_console(&self) -> bool {
+        false
+    }
+
+    /// The radio begins or ends to start. Networks are away meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be reached again.
+    fn set_starting(&mut self, starting: bool) -> io::Result<()> {
+        self.set_shut(starting)
     }
 }
 
@@ -87,6 +107,7 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
         stalled: false,
         closing_at: None,
         away_until: None,
+        started_at: None,
         recorder: controls.recorder,
         untold: VecDeque::new(),
         port,
@@ -110,6 +131,8 @@ struct Driver<P: Port, S> {
     /// The radio ends the connection as soon as all is written, and then at the latest.
     closing_at: Option<Instant>,
     away_until: Option<Instant>,
+    /// The radio was made to start anew, and came up then.
+    started_at: Option<Instant>,
     recorder: Option<Recorder>,
     untold: VecDeque<Report>,
 }
@@ -174,6 +197,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
             self.port.set_shut(false)?;
+            self.port.set_starting(false)?;
         }
         self.wire.release(now);
         self.follow_script(now)?;
@@ -263,6 +287,20 @@ impl<P: Port, S: Side> Driver<P, S> {
             recorder.restart(now);
         }
         self.side.on_connect(now);
+        if self.port.is_console() {
+            self.print(now);
+        }
+    }
+
+    /// Prints what a radio prints before a client speaks.
+    fn print(&mut self, now: Instant) {
+        let started_at = self.started_at.take();
+        if started_at.is_some_and(|at| now.saturating_duration_since(at) < START) {
+            self.wire.raw(&console::boot(), now);
+            self.write_frame(&REBOOTED, now);
+        } else {
+            self.wire.raw(&console::log(), now);
+        }
     }
 
     fn take(&mut self, input: &mut BytesMut, alive: bool, now: Instant) {
@@ -318,9 +356,18 @@ impl<P: Port, S: Side> Driver<P, S> {
                 self.wire
                     .set_join(Duration::from_millis(if *on { *ms } else { 0 }));
             }
-            Fault::Away { seconds } | Fault::Reboot { seconds } => {
+            Fault::Away { seconds } => {
                 self.port.set_shut(true)?;
                 self.away_until = Some(now + Duration::from_secs(*seconds));
+            }
+            Fault::Reboot { seconds } => {
+                if self.port.is_console() && self.client.is_some() {
+                    self.wire.half_frame(now);
+                }
+                self.port.set_starting(true)?;
+                let up = now + Duration::from_secs(*seconds);
+                self.away_until = Some(up);
+                self.started_at = Some(up);
             }
             _ if self.client.is_none() => {}
             Fault::HalfOpen {} => self.half_open = true,
@@ -340,8 +387,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             Fault::Garbage { bytes, hex: None } => self.wire.noise(*bytes, now),
             Fault::Log { text } => self.wire.raw(format!("{text}\r\n").as_bytes(), now),
             Fault::Frame { hex } => self.write_frame(hex.as_deref().unwrap_or_default(), now),
-            // `FromRadio.rebooted` = true.
-            Fault::Rebooted {} => self.write_frame(&[0x40, 1], now),
+            Fault::Rebooted {} => self.write_frame(&REBOOTED, now),
             _ => {}
         }
         Ok(())

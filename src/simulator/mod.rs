@@ -1,7 +1,7 @@
 //! A radio without a radio: what firmware 2.7 or 2.8 does, as far as a client can see.
 //!
 //! [`Machine`] is the behaviour, pure and with its time handed in; [`Replay`] plays a recording instead. The driver
-//! serves either of them on TCP ([`TcpPort`]) or on in-memory pipes ([`pipe`]). People use it to try their Matrix side
+//! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or on in-memory pipes ([`pipe`]). People use it to try their Matrix side
 //! without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
 //! `docs/reference/simulator.md`.
 
@@ -12,6 +12,7 @@ pub mod ble;
 mod captures;
 mod condition;
 mod connection;
+mod console;
 mod driver;
 mod fault;
 mod firmware;
@@ -27,6 +28,7 @@ mod machine;
 mod mesh;
 mod packets;
 pub mod pipe;
+mod pty;
 mod queues;
 pub mod recording;
 mod refusing;
@@ -46,6 +48,7 @@ pub use firmware::Firmware;
 pub use input::{Command, Say};
 pub use machine::Machine;
 pub use mesh::{Mesh, SimulatedNode};
+pub use pty::{PtyPort, PtyStream};
 pub use replay::Replay;
 pub use report::{Connection, Fate, Report, Transmitted};
 pub use script::{Script, ScriptError};

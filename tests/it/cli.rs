@@ -7,7 +7,7 @@ use std::process::Output;
 use matrix_sdk::reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::radio::BASE;
+use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
 use crate::support::synapse::{PASSWORD, Synapse, free_port};
@@ -70,6 +70,31 @@ async fn help_tells_of_every_command_with_an_example() {
         let name = format!("help {command}");
         insta::assert_snapshot!(name.trim().replace(' ', "_"), text_of(&output));
     }
+}
+
+#[tokio::test]
+async fn a_script_of_the_simulated_radio_happens_by_itself_and_a_mistake_is_told_with_its_line() {
+    let home = Home::new();
+    let script = home.path("script.jsonl");
+    let name = script.to_str().expect("a path is a text");
+    fs::write(
+        &script,
+        "one\n{\"after\": \"100ms\", \"text\": \"two\", \"id\": 4711}\n",
+    )
+    .unwrap();
+    let radio = Radio::start_with(&["--script", name, "--firmware", "2.8"]).await;
+    radio.writes(r#"{"script":"ended"}"#).await;
+    assert!(radio.log().contains(r#""id":4711"#), "{}", radio.log());
+
+    fs::write(&script, "one\n{\"after\": 2}\n").unwrap();
+    let output = home.run(["simulate", "--listen", "127.0.0.1:0", "--script", name]);
+    assert_fails(
+        &output.await,
+        1,
+        &["cannot follow the script", "line 2", "write it like"],
+    );
+    let output = home.run(["simulate", "--listen", "127.0.0.1:0", "--firmware", "2.6"]);
+    assert_fails(&output.await, 2, &["2.7 and 2.8"]);
 }
 
 #[tokio::test]

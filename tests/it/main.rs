@@ -20,6 +20,8 @@ mod faults;
 #[cfg(test)]
 mod feedback;
 #[cfg(test)]
+mod habits;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 mod hostile;
@@ -41,6 +43,8 @@ mod reconnect;
 mod replies;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod serial;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

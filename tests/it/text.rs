@@ -9,8 +9,11 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::user::{BOTH_KINDS, Kind, Seen};
 
 async fn crosses_both_ways(kind: Kind) {
-    let mut scene = Plan::one_room(kind).start().await;
+    carries_text_both_ways(Plan::one_room(kind).start().await, kind).await;
+}
 
+/// What every link has to do, whatever kind it is.
+pub(crate) async fn carries_text_both_ways(mut scene: Scene, kind: Kind) {
     let packet = scene.radio.says(BASE, 0, "hello from the mesh").await;
     let text = "[Base Camp/LongFast]: hello from the mesh";
     let seen = scene.alice.sees_text(&scene.room, text).await;

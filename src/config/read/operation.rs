@@ -25,6 +25,7 @@ const OLD_LEVELS: &[(&str, Level)] = &[("warning", Level::Warn), ("critical", Le
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 const COMPONENTS: &[(&str, Component)] = &[
     ("radio", Component::Radio),
+    ("radio_log", Component::RadioLog),
     ("matrix", Component::Matrix),
     ("bridge", Component::Bridge),
     ("store", Component::Store),

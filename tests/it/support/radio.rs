@@ -1,5 +1,6 @@
 //! A radio without a radio: `relay simulate`, driven by JSON lines.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,7 +40,7 @@ static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
 /// A simulated radio: a program that listens on loopback, or one that lives in the test.
 #[derive(Debug)]
 pub(crate) struct Radio {
-    port: u16,
+    place: String,
     input: Input,
     /// The lines that it writes.
     pub(crate) output: Lines,
@@ -63,13 +64,19 @@ impl Radio {
         Self::start_with(&["--listen", &format!("127.0.0.1:{port}")]).await
     }
 
+    /// Starts one on a serial port behind that link.
+    pub(crate) async fn start_at(link: &Path) -> Self {
+        let link = link.to_str().expect("the link's name is a text");
+        Self::start_with(&["--pty", link]).await
+    }
+
     /// Starts one with more arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut command = Command::new(relay_program());
         command
             .args(["simulate", "--nodes", "3", "--seed", "7"])
             .args(arguments);
-        if !arguments.contains(&"--listen") {
+        if !arguments.contains(&"--listen") && !arguments.contains(&"--pty") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         let mut program = command
@@ -84,13 +91,13 @@ impl Radio {
             "the radio",
             program.stdout.take().expect("its output is a pipe"),
         );
-        let port = output.first(0, "where it listens", |line| {
+        let place = output.first(0, "where it listens", |line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            line["listening"].as_str()?.rsplit(':').next()?.parse().ok()
+            Some(line["listening"].as_str()?.to_owned())
         });
-        let port = port.await;
+        let place = place.await;
         Self {
-            port,
+            place,
             input: Input::Program(input),
             output,
             program: Some(program),
@@ -100,7 +107,7 @@ impl Radio {
     /// Takes one that lives in the test, and has no port.
     pub(crate) fn of_pipes(input: DuplexStream, output: DuplexStream) -> Self {
         Self {
-            port: 0,
+            place: String::new(),
             input: Input::Pipe(input),
             output: Lines::of("the radio", output),
             program: None,
@@ -109,7 +116,14 @@ impl Radio {
 
     /// Returns the port on which it listens.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        let port = self.place.rsplit(':').next();
+        port.and_then(|port| port.parse().ok())
+            .expect("it listens on a port")
+    }
+
+    /// Returns where it can be reached: an address, or the path of a serial port.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 
     /// A node says something on a channel; returns the packet's id.

@@ -17,6 +17,7 @@ pub(crate) struct Plan {
     meshtastic: Vec<&'static str>,
     through_proxy: bool,
     link: Option<Link>,
+    over_serial: bool,
 }
 
 /// Another link to the radio than TCP.
@@ -79,6 +80,12 @@ impl Plan {
         self
     }
 
+    /// Has the radio on a serial port, behind the link `radio` in the relay's home.
+    pub(crate) fn over_serial(mut self) -> Self {
+        self.over_serial = true;
+        self
+    }
+
     /// Makes all of it, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
@@ -103,6 +110,7 @@ impl Plan {
         let radio = async {
             match link {
                 Some(link) => (link.radio, link.keys, link.environment),
+                None if self.over_serial => over_serial(Radio::start_at(&home.path("radio")).await),
                 None => over_tcp(Radio::start().await),
             }
         };
@@ -151,6 +159,14 @@ fn over_tcp(radio: Radio) -> (Radio, Vec<String>, Option<(&'static str, String)>
         "connection_type: tcp".to_owned(),
         "host: 127.0.0.1".to_owned(),
         format!("port: {}", radio.port()),
+    ];
+    (radio, keys, None)
+}
+
+fn over_serial(radio: Radio) -> (Radio, Vec<String>, Option<(&'static str, String)>) {
+    let keys = vec![
+        "connection_type: serial".to_owned(),
+        format!("serial_port: {}", radio.place()),
     ];
     (radio, keys, None)
 }

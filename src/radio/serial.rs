@@ -1,0 +1,601 @@
+//! The wire over a cable: a serial port, with all that goes wrong there before the first byte.
+//!
+//! Opening and closing a port must not reset the board behind it: the port keeps its lines when it is closed, and
+//! nothing is done with them that the port's kind does not need (docs/decisions/0011). A port's name is looked up each
+//! time it is opened, because a device may come back under another one.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::termios::{ControlModes, OptionalActions};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_serial::{
+    ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits,
+};
+use tracing::debug;
+
+use super::serial_ports::{self, FoundPort, Holder, Lines};
+
+/// What every radio's console speaks, with eight bits, no parity and one stop bit.
+const BAUD: u32 = 115_200;
+
+/// What a radio needs to come to its senses after the wake bytes.
+pub(super) const WAKE_PAUSE: Duration = Duration::from_millis(100);
+
+/// A radio that has just been plugged in is still starting, and does not hear the first question.
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// Between two frames: small boards take what comes byte by byte.
+const FRAME_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the system may take to open a port.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a port is back.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a serial port cannot be used, and what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum SerialError {
+    /// There is no such device.
+    #[error("there is no serial port `{}`: is the radio plugged in?", port.display())]
+    Missing {
+        /// Which.
+        port: PathBuf,
+    },
+    /// None was named, and none looks like a radio.
+    #[error(
+        "no serial port looks like a radio: plug it in with a cable that carries data, or name its port as \
+         `meshtastic.serial_port`"
+    )]
+    NoneFound,
+    /// None was named, and several look like a radio.
+    #[error(
+        "several serial ports may be the radio, set `meshtastic.serial_port` to one of them: {}",
+        listed(ports)
+    )]
+    Several {
+        /// Which.
+        ports: Vec<FoundPort>,
+    },
+    /// Another program has it.
+    #[error("the serial port `{}` is in use{}", port.display(), by_whom(holders))]
+    Busy {
+        /// Which.
+        port: PathBuf,
+        /// Who, as far as we may know.
+        holders: Vec<String>,
+    },
+    /// We may not.
+    #[error("the relay may not open the serial port `{}`: {cure}", port.display())]
+    Denied {
+        /// Which.
+        port: PathBuf,
+        /// What helps.
+        cure: String,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// It is something else.
+    #[error("`{}` is not a serial port", port.display())]
+    NotSerial {
+        /// Which.
+        port: PathBuf,
+    },
+    /// Anything else.
+    #[error("cannot open the serial port `{}`", port.display())]
+    Open {
+        /// Which.
+        port: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system does not answer.
+    #[error(
+        "opening the serial port takes longer than {} s: unplug the radio, and plug it in again",
+        OPEN_LIMIT.as_secs()
+    )]
+    OpenLimit,
+}
+
+/// A serial port, open or not.
+#[derive(Debug)]
+pub struct SerialPort {
+    configured: Option<PathBuf>,
+    /// The devices when it was last tried.
+    seen: Vec<Sight>,
+    /// What the system has not finished yet; there is never more than one.
+    opening: Option<JoinHandle<Result<SerialStream, SerialError>>>,
+}
+
+/// What tells a device from one that comes later under the same name, or with other rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sight {
+    port: PathBuf,
+    device: (u64, u64, u64),
+    changed: (i64, i64),
+}
+
+impl SerialPort {
+    /// Makes one; `None` means the one that looks like a radio.
+    #[must_use]
+    pub fn new(configured: Option<PathBuf>) -> Self {
+        Self {
+            configured,
+            seen: Vec::new(),
+            opening: None,
+        }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or we cannot have it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what the system has begun is taken up by the next call.
+    pub(super) async fn connect(&mut self) -> Result<SerialLink, SerialError> {
+        self.seen = self.look();
+        let configured = self.configured.clone();
+        let opening = self.opening.get_or_insert_with(|| {
+            // The system may block here: a board that hangs, a port behind a dead hub.
+            tokio::task::spawn_blocking(move || {
+                let port = match configured {
+                    Some(port) => port,
+                    None => only_likely(serial_ports::find())?,
+                };
+                open(&port)
+            })
+        });
+        let Ok(opened) = timeout(OPEN_LIMIT, &mut *opening).await else {
+            return Err(SerialError::OpenLimit);
+        };
+        self.opening = None;
+        match opened {
+            Ok(opened) => opened.map(SerialLink::over),
+            // It is never cancelled, and does not panic.
+            Err(_) => Err(SerialError::OpenLimit),
+        }
+    }
+
+    /// Returns when there is a device that was not there at the last attempt.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub(super) async fn returns(&self) {
+        loop {
+            let now = self.look();
+            if !now.is_empty() && now != self.seen {
+                return;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn look(&self) -> Vec<Sight> {
+        let ports = match &self.configured {
+            Some(port) => vec![port.clone()],
+            None => serial_ports::devices(),
+        };
+        ports.into_iter().filter_map(sight).collect()
+    }
+}
+
+fn sight(port: PathBuf) -> Option<Sight> {
+    let it = fs::metadata(&port).ok()?;
+    Some(Sight {
+        port,
+        device: (it.dev(), it.ino(), it.rdev()),
+        changed: (it.ctime(), it.ctime_nsec()),
+    })
+}
+
+/// Returns the one port that may be the radio.
+fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
+    found.retain(FoundPort::is_likely);
+    match found.as_slice() {
+        [] => Err(SerialError::NoneFound),
+        [only] => {
+            debug!(port = %only.device.display(), "one serial port looks like a radio");
+            Ok(only.device.clone())
+        }
+        [_, _, ..] => Err(SerialError::Several { ports: found }),
+    }
+}
+
+/// Opens a port and sets it up. May block.
+fn open(port: &Path) -> Result<SerialStream, SerialError> {
+    // Held until the port is open: in between it would be closed, and its lines with it.
+    let held = keep_lines(port)?;
+    let builder = tokio_serial::new(port.to_string_lossy(), BAUD)
+        .data_bits(DataBits::Eight)
+        .parity(Parity::None)
+        .stop_bits(StopBits::One)
+        .flow_control(FlowControl::None)
+        .exclusive(true);
+    let mut stream = SerialStream::open(&builder).map_err(|error| match error.kind() {
+        tokio_serial::ErrorKind::NoDevice => busy(port),
+        _ => refused(port, error.into()),
+    })?;
+    drop(held);
+    match serial_ports::lines_of(port) {
+        Lines::AssertDtr => {
+            if let Err(error) = stream.write_data_terminal_ready(true) {
+                debug!(port = %port.display(), %error, "the line DTR cannot be set");
+            }
+        }
+        Lines::LeaveAlone => {}
+    }
+    Ok(stream)
+}
+
+/// Sees to it that the port's lines stay as they are when it is closed: on many boards they work the reset. Fails if
+/// the port is not to be had.
+fn keep_lines(port: &Path) -> Result<File, SerialError> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let refused = |error: rustix::io::Errno| refused(port, error.into());
+    let held = rustix::fs::open(port, flags, Mode::empty()).map_err(refused)?;
+    if !rustix::termios::isatty(&held) {
+        return Err(SerialError::NotSerial {
+            port: port.to_owned(),
+        });
+    }
+    // Other programs may pass the system's own lock, if they run as root; this one they see.
+    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(busy(port)),
+        Ok(()) | Err(_) => drop(rustix::fs::flock(&held, FlockOperation::Unlock)),
+    }
+    let mut settings = rustix::termios::tcgetattr(&held).map_err(refused)?;
+    settings.control_modes.remove(ControlModes::HUPCL);
+    rustix::termios::tcsetattr(&held, OptionalActions::Now, &settings).map_err(refused)?;
+    Ok(held.into())
+}
+
+fn busy(port: &Path) -> SerialError {
+    let named = |holder: Holder| format!("{} (process {})", holder.name, holder.process);
+    let holders = serial_ports::holders_of(port);
+    SerialError::Busy {
+        port: port.to_owned(),
+        holders: holders.into_iter().map(named).collect(),
+    }
+}
+
+/// Returns what it means that the system refuses a port.
+fn refused(port: &Path, cause: io::Error) -> SerialError {
+    let owned = port.to_owned();
+    match cause.kind() {
+        io::ErrorKind::NotFound => SerialError::Missing { port: owned },
+        io::ErrorKind::ResourceBusy => busy(port),
+        io::ErrorKind::PermissionDenied => {
+            let file = fs::metadata(port).ok();
+            let group = file.and_then(|file| serial_ports::group_name(file.gid()));
+            SerialError::Denied {
+                port: owned,
+                cure: cure_for_rights(group.as_deref()),
+                cause,
+            }
+        }
+        _ => SerialError::Open { port: owned, cause },
+    }
+}
+
+/// The group that owns the port is the one to join, unless it is root's.
+fn cure_for_rights(group: Option<&str>) -> String {
+    let group = group.filter(|group| *group != "root").unwrap_or("dialout");
+    format!(
+        "add its user to the group `{group}` (`sudo usermod -aG {group} USER`) and start it from a new login; \
+         in a container, hand the device in (`--device`) and add the group"
+    )
+}
+
+fn by_whom(holders: &[String]) -> String {
+    let cure = if holders.iter().any(|it| it.starts_with("ModemManager")) {
+        "it takes radios for modems: `sudo systemctl disable --now ModemManager`, or have udev set \
+         ID_MM_DEVICE_IGNORE for the radio"
+    } else if holders.is_empty() {
+        "close the other program (a terminal, an app, another relay, ModemManager)"
+    } else {
+        "only one program can have it"
+    };
+    if holders.is_empty() {
+        return format!(": {cure}");
+    }
+    format!(" by {}: {cure}", holders.join(", "))
+}
+
+fn listed(ports: &[FoundPort]) -> String {
+    let named = |port: &FoundPort| {
+        let title = port.usb.as_ref().and_then(|usb| usb.name.as_deref());
+        let title = title.map_or(String::new(), |title| format!(" ({title})"));
+        format!("`{}`{title}", port.best_name().display())
+    };
+    ports.iter().map(named).collect::<Vec<_>>().join(", ")
+}
+
+/// An open serial port. Frames are written with a pause between them.
+#[derive(Debug)]
+pub(super) struct SerialLink {
+    stream: SerialStream,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl SerialLink {
+    fn over(stream: SerialStream) -> Self {
+        Self {
+            stream,
+            pause: None,
+        }
+    }
+}
+
+impl AsyncRead for SerialLink {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        // A port that is open has something to read, or makes one wait.
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the serial port is gone",
+            )));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SerialLink {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    /// Ends a frame. What the system has taken it sends by itself; to wait for it would block the thread.
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pause = Some(Box::pin(sleep(FRAME_PAUSE)));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for SerialLink {
+    /// The system would wait up to 30 s, in this thread, for a board that takes nothing any more.
+    fn drop(&mut self) {
+        let cleared = self.stream.clear(ClearBuffer::Output);
+        // A pty keeps that lock after it is closed.
+        let shared = self.stream.set_exclusive(false);
+        if let Err(error) = cleared.and(shared) {
+            debug!(%error, "a serial port that is gone is closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::pty::OpenptFlags;
+    use tokio::time::Instant;
+
+    use super::super::codec::Item;
+    use super::super::connection::{Connection, ConnectionError, Wire};
+    use super::*;
+
+    /// A device behind a link.
+    struct Device {
+        master: std::os::fd::OwnedFd,
+        path: PathBuf,
+    }
+
+    impl Device {
+        fn new() -> Self {
+            use std::os::unix::ffi::OsStrExt as _;
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            let master = rustix::pty::openpt(flags).unwrap();
+            rustix::pty::unlockpt(&master).unwrap();
+            let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            Self { master, path }
+        }
+
+        fn say(&self, bytes: &[u8]) {
+            assert_eq!(rustix::io::write(&self.master, bytes), Ok(bytes.len()));
+        }
+    }
+
+    fn port(path: &Path) -> SerialPort {
+        SerialPort::new(Some(path.to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_port_is_opened_as_radios_want_it() {
+        let device = Device::new();
+        let link = port(&device.path).connect().await.unwrap();
+        let settings = rustix::termios::tcgetattr(&device.master).unwrap();
+        assert_eq!(settings.output_speed(), BAUD);
+        assert!(!settings.control_modes.contains(ControlModes::HUPCL));
+        let modes = settings.control_modes;
+        assert!(modes.contains(ControlModes::CS8 | ControlModes::CLOCAL | ControlModes::CREAD));
+        assert!(!modes.intersects(ControlModes::PARENB | ControlModes::CSTOPB));
+        drop(link);
+        let settings = rustix::termios::tcgetattr(&device.master).unwrap();
+        assert!(!settings.control_modes.contains(ControlModes::HUPCL));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_told_with_who_uses_it_and_is_free_again_after_its_end() {
+        let device = Device::new();
+        let held = port(&device.path).connect().await.unwrap();
+        let error = port(&device.path).connect().await.unwrap_err();
+        assert!(matches!(error, SerialError::Busy { .. }), "{error}");
+        drop(held);
+        port(&device.path).connect().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
+        let device = Device::new();
+        let mut ours = Wire::Serial(port(&device.path)).connect().await.unwrap();
+        device.say(b"boot\r\n\x94\xc3\x00\x03\r\n\x11");
+        assert!(matches!(ours.receive().await.unwrap(), Item::Log(_)));
+        let frame = Item::Frame(b"\r\n\x11".as_slice().into());
+        assert_eq!(ours.receive().await.unwrap(), frame);
+        ours.send(b"\n\x00").await.unwrap();
+        let mut bytes = [0; 6];
+        assert_eq!(rustix::io::read(&device.master, &mut bytes), Ok(6));
+        assert_eq!(&bytes, b"\x94\xc3\x00\x02\n\x00");
+        drop(device);
+        let error = ours.receive().await.unwrap_err();
+        assert!(matches!(error, ConnectionError::Read(_)), "{error}");
+        assert!(ours.send(b"x").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_do_not_follow_each_other_at_once() {
+        let (device, start) = (Device::new(), Instant::now());
+        let link = port(&device.path).connect().await.unwrap();
+        let mut ours = Connection::over(link);
+        for _ in 0..5 {
+            ours.send(b"x").await.unwrap();
+        }
+        assert_eq!(start.elapsed().as_millis() / FRAME_PAUSE.as_millis(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_device_is_looked_up_anew_each_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("radio");
+        let mut port = port(&link);
+        let error = port.connect().await.unwrap_err();
+        assert!(matches!(error, SerialError::Missing { .. }), "{error}");
+        let first = Device::new();
+        symlink(&first.path, &link).unwrap();
+        port.returns().await;
+        let open = port.connect().await.unwrap();
+        let second = Device::new();
+        fs::remove_file(&link).unwrap();
+        symlink(&second.path, &link).unwrap();
+        port.returns().await;
+        drop((open, first));
+        let mut open = Connection::over(port.connect().await.unwrap());
+        second.say(b"\x94\xc3\x00\x00");
+        assert_eq!(
+            open.receive().await.unwrap(),
+            Item::Frame(Vec::new().into())
+        );
+        fs::remove_file(&link).unwrap();
+        symlink("/nowhere", &link).unwrap();
+        let error = port.connect().await.unwrap_err();
+        assert!(matches!(error, SerialError::Missing { .. }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_has_not_changed_is_no_reason_to_hurry() {
+        let device = Device::new();
+        let mut port = port(&device.path);
+        drop(port.connect().await.unwrap());
+        let waited = timeout(Duration::from_mins(5), port.returns()).await;
+        assert!(waited.is_err());
+        drop(device);
+        let waited = timeout(Duration::from_mins(5), port.returns()).await;
+        assert!(waited.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_serial_port_is_refused_untouched() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "precious").unwrap();
+        let error = port(file.path()).connect().await.unwrap_err();
+        assert!(matches!(error, SerialError::NotSerial { .. }), "{error}");
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), "precious");
+    }
+
+    fn found(device: &str, name: Option<&str>) -> FoundPort {
+        FoundPort {
+            device: device.into(),
+            stable: name.map(|name| format!("/dev/serial/by-id/usb-{name}").into()),
+            usb: name.map(|name| super::super::Usb {
+                vendor: 0x10C4,
+                product: 0xEA60,
+                name: Some(name.to_owned()),
+            }),
+        }
+    }
+
+    #[test]
+    fn without_a_name_the_only_likely_port_is_taken() {
+        let radio = found("/dev/ttyUSB3", Some("CP2102"));
+        let stick = found("/dev/ttyUSB0", Some("Zigbee"));
+        let only = only_likely(vec![stick.clone(), radio.clone()]).unwrap();
+        assert_eq!(only, Path::new("/dev/ttyUSB3"));
+        let none = only_likely(vec![stick]).unwrap_err().to_string();
+        let several = vec![radio, found("/dev/ttyACM0", None)];
+        let several = only_likely(several).unwrap_err().to_string();
+        insta::assert_snapshot!(format!("{none}\n{several}"), @r"
+        no serial port looks like a radio: plug it in with a cable that carries data, or name its port as `meshtastic.serial_port`
+        several serial ports may be the radio, set `meshtastic.serial_port` to one of them: `/dev/serial/by-id/usb-CP2102` (CP2102), `/dev/ttyACM0`
+        ");
+    }
+
+    /// Tests may run as root, whom nothing is refused: what the system's answers mean is checked by themselves.
+    #[test]
+    fn what_the_system_refuses_is_told_with_its_cure() {
+        let tells = |errno: rustix::io::Errno| {
+            let error = refused(Path::new("/dev/null"), errno.into());
+            crate::radio::with_causes(&error.into())
+        };
+        let busy = |holders: &[&str]| {
+            let holders = holders.iter().map(|&it| it.to_owned()).collect();
+            let port = PathBuf::from("/dev/ttyUSB0");
+            SerialError::Busy { port, holders }.to_string()
+        };
+        let told = [
+            tells(rustix::io::Errno::NOENT),
+            tells(rustix::io::Errno::ACCESS),
+            tells(rustix::io::Errno::IO),
+            cure_for_rights(Some("uucp")),
+            busy(&[]),
+            busy(&["screen (process 12)"]),
+            busy(&["ModemManager (process 7)"]),
+        ];
+        insta::assert_snapshot!(told.join("\n"), @r"
+        there is no serial port `/dev/null`: is the radio plugged in?
+        the relay may not open the serial port `/dev/null`: add its user to the group `dialout` (`sudo usermod -aG dialout USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group: Permission denied (os error 13)
+        cannot open the serial port `/dev/null`: Input/output error (os error 5)
+        add its user to the group `uucp` (`sudo usermod -aG uucp USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
+        the serial port `/dev/ttyUSB0` is in use: close the other program (a terminal, an app, another relay, ModemManager)
+        the serial port `/dev/ttyUSB0` is in use by screen (process 12): only one program can have it
+        the serial port `/dev/ttyUSB0` is in use by ModemManager (process 7): it takes radios for modems: `sudo systemctl disable --now ModemManager`, or have udev set ID_MM_DEVICE_IGNORE for the radio
+        ");
+        assert!(matches!(
+            refused(Path::new("/dev/null"), rustix::io::Errno::BUSY.into()),
+            SerialError::Busy { .. }
+        ));
+    }
+}

@@ -1,0 +1,175 @@
+//! The radio on a serial port: a pseudo-terminal behind a link that keeps its name, as `/dev/serial/by-id` has them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::support::radio::{BASE, Radio};
+use crate::support::scene::{Plan, Scene};
+use crate::support::user::Kind;
+use crate::text::carries_text_both_ways;
+
+/// Both directions still work.
+async fn carries(scene: &mut Scene, text: &str) {
+    scene.radio.says(BASE, 0, text).await;
+    let shown = format!("[Base Camp/LongFast]: {text}");
+    scene.alice.sees_text(&scene.room, &shown).await;
+    scene.alice.send(&scene.room, text).await;
+    scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+}
+
+fn device_behind(link: &Path) -> PathBuf {
+    std::fs::read_link(link).expect("the link leads somewhere")
+}
+
+#[tokio::test]
+async fn a_text_crosses_both_ways_over_a_cable() {
+    let scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    carries_text_both_ways(scene, Kind::Plain).await;
+}
+
+#[tokio::test]
+async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messages() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    carries(&mut scene, "hello").await;
+    scene
+        .relay
+        .logs("INFO | 12:00:08 68 [DeviceTelemetry] Send packet to phone")
+        .await;
+    let log = scene.relay.log();
+    let link = scene.home.path("radio");
+    assert!(log.contains(&format!("radio link=serial {}", link.display())));
+    let printed = log
+        .lines()
+        .filter(|line| line.contains("relay::radio::console"));
+    for line in printed {
+        assert!(line.contains("DEBUG"), "{line}");
+        assert!(!line.contains("[32m"), "{line}");
+    }
+    assert!(log.contains("Received text msg from=0x1, id=0x2, msg=…"));
+    assert!(!log.contains("secret of the mesh"));
+}
+
+#[tokio::test]
+async fn a_radio_that_was_unplugged_is_found_under_its_new_name() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    let link = scene.home.path("radio");
+    for round in 0..3 {
+        carries(&mut scene, &format!("before {round}")).await;
+        let device = device_behind(&link);
+        scene
+            .radio
+            .fault(json!({"fault": "away", "seconds": 2}))
+            .await;
+        let gone = "there is no serial port";
+        scene.relay.logs_times(gone, round + 1).await;
+        scene
+            .alice
+            .send(&scene.room, &format!("while it was away {round}"))
+            .await;
+        let waited = format!("Alice[M]: while it was away {round}");
+        scene.radio.transmits(&waited).await;
+        assert_ne!(device_behind(&link), device);
+    }
+}
+
+#[tokio::test]
+async fn the_relay_waits_for_a_port_that_is_not_there_yet() {
+    let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
+    let link = stage.home.path("radio");
+    let config = std::fs::read_to_string(stage.home.path("config.yaml")).expect("it was written");
+    let later = stage.home.path("later");
+    stage
+        .home
+        .configure(&config.replace(&link.display().to_string(), &later.display().to_string()));
+    let mut scene = stage.raise_the_curtain().await;
+    scene.relay.logs("there is no serial port").await;
+    scene.radio = Radio::start_at(&later).await;
+    carries(&mut scene, "here I am").await;
+}
+
+#[tokio::test]
+async fn a_radio_that_restarts_in_the_middle_of_a_frame_is_asked_again() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    for round in 0..2 {
+        carries(&mut scene, &format!("before restart {round}")).await;
+        scene
+            .radio
+            .fault(json!({"fault": "reboot", "seconds": 1}))
+            .await;
+        scene
+            .alice
+            .send(&scene.room, &format!("meanwhile {round}"))
+            .await;
+        let meanwhile = format!("Alice[M]: meanwhile {round}");
+        scene.radio.transmits(&meanwhile).await;
+        carries(&mut scene, &format!("after restart {round}")).await;
+    }
+    scene.relay.logs("entry 0x403c98d0").await;
+    let lost = "cannot read from the radio";
+    assert!(!scene.relay.log().contains(lost), "the port stayed open");
+}
+
+/// Then it answers heartbeats, and would hand over nothing for ever.
+#[tokio::test]
+async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    carries(&mut scene, "before").await;
+    scene
+        .radio
+        .fault(json!({"fault": "close", "mid_frame": true}))
+        .await;
+    scene.radio.writes(r#"{"client":"closed"}"#).await;
+    scene.radio.says(BASE, 0, "kept in the radio").await;
+    let kept = "[Base Camp/LongFast]: kept in the radio";
+    scene.alice.sees_text(&scene.room, kept).await;
+    carries(&mut scene, "after").await;
+    scene.relay.logs("the radio has started anew").await;
+}
+
+#[tokio::test]
+async fn lines_and_noise_between_frames_cost_no_message() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    for round in 0..10 {
+        for fault in [
+            json!({"fault": "log", "text": "E (1234) \u{1b}[31mwifi\u{1b}[0m: no memory"}),
+            json!({"fault": "garbage", "hex": "949494c3ffff94"}),
+            json!({"fault": "garbage", "bytes": 300}),
+            json!({"fault": "split", "on": round % 2 == 0}),
+        ] {
+            scene.radio.fault(fault).await;
+            scene
+                .radio
+                .says(BASE, 0, &format!("number {round} —à"))
+                .await;
+        }
+    }
+    carries(&mut scene, "the last word").await;
+    let bodies = scene.alice.messages(&scene.room);
+    let bodies: Vec<_> = bodies.iter().map(|seen| seen.body().to_owned()).collect();
+    let wanted =
+        (0..10).flat_map(|round| vec![format!("[Base Camp/LongFast]: number {round} —à"); 4]);
+    let last = ["[Base Camp/LongFast]: the last word", "the last word"].map(str::to_owned);
+    assert_eq!(bodies, wanted.chain(last).collect::<Vec<_>>());
+    scene.relay.logs("E (1234) wifi: no memory").await;
+    assert!(!scene.relay.log().contains("the radio has started anew"));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
+    let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
+    let link = stage.home.path("radio");
+    let holder = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&link)
+        .expect("the port can be opened");
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&holder, lock).expect("the port can be locked");
+    let mut scene = stage.raise_the_curtain().await;
+    let told = scene.relay.logs("is in use by").await;
+    let own = format!("(process {})", std::process::id());
+    assert!(told.contains(&own), "{told}");
+    drop(holder);
+    carries(&mut scene, "free at last").await;
+}

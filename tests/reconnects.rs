@@ -1,0 +1,174 @@
+//! A hundred lost links in a row leave nothing behind: no task, no file descriptor, no memory. In a process of its own,
+//! because all three are counted for the whole process.
+
+#![expect(
+    clippy::expect_used,
+    reason = "in a test a failed assumption is the failure"
+)]
+
+use std::fs;
+use std::future::Future;
+use std::time::Duration;
+
+use relay::model::{Event, RadioEvent};
+use relay::radio::{Radio, RadioOptions, SerialPort, Wire};
+use relay::simulator::{Command, Controls, Machine, Mesh, Port, PtyPort, Script, TcpPort, drive};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const SEED: u64 = 7;
+
+/// Before the counting begins: buffers and pools have their size then.
+const WARM_UP: usize = 20;
+
+const ROUNDS: usize = 100;
+
+/// What may come and go by itself, in KiB. A connection's buffers alone have 4 KiB, and 100 of them do not fit.
+const SLACK: u64 = 300;
+
+/// One test at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// What a process holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    tasks: usize,
+    descriptors: usize,
+}
+
+impl Held {
+    fn now() -> Self {
+        let open = fs::read_dir("/proc/self/fd").expect("open files are listed");
+        Self {
+            tasks: Handle::current().metrics().num_alive_tasks(),
+            descriptors: open.count(),
+        }
+    }
+}
+
+/// Returns the memory in use, in KiB.
+fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("there is a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    size.expect("the memory in use is told")
+}
+
+/// An adapter and its radio.
+struct Bench {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Bench {
+    fn start(port: impl Port + 'static, wire: Wire) -> Self {
+        let machine = Machine::new(Mesh::new(SEED, 3), SEED, Instant::now().into_std());
+        let (commands, obeyed) = mpsc::channel(8);
+        // Nobody listens.
+        let (reports, _) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let controls = Controls {
+            commands: obeyed,
+            reports,
+            stop: stop.clone(),
+            recorder: None,
+            seed: SEED,
+            script: Script::default(),
+        };
+        let mut options = RadioOptions::over(wire);
+        options.seed = Some(SEED);
+        let (_, submitted) = mpsc::channel(1);
+        let (told, events) = mpsc::channel(64);
+        let running = Radio::new(options).run(submitted, told, stop.clone());
+        let mut tasks = JoinSet::new();
+        let driving = drive(port, machine, controls);
+        tasks.spawn(async { driving.await.expect("the radio runs") });
+        tasks.spawn(async { running.await.expect("the adapter runs") });
+        Self {
+            commands,
+            events,
+            stop,
+            tasks,
+        }
+    }
+
+    async fn ready(&mut self) {
+        let ready = async {
+            loop {
+                let event = self.events.recv().await.expect("the adapter runs");
+                if matches!(event, Event::Radio(RadioEvent::Ready(_))) {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_mins(10), ready)
+            .await
+            .expect("the radio is ready");
+    }
+
+    /// Loses the link again and again, after it has lived that long.
+    async fn endure(mut self, loss: &str, life: Duration) {
+        let mut before = None;
+        for round in 0..=WARM_UP + ROUNDS {
+            self.ready().await;
+            if round == WARM_UP {
+                before = Some((Held::now(), memory()));
+            }
+            sleep(life).await;
+            let command = loss.parse().expect("a command");
+            self.commands.send(command).await.expect("the radio runs");
+        }
+        self.ready().await;
+        let (held, used) = before.expect("it was counted");
+        assert_eq!(Held::now(), held);
+        let grown = memory().saturating_sub(used);
+        assert!(grown < SLACK, "{grown} KiB more in use");
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn on_one_thread(test: impl Future<Output = ()>, paused: bool) {
+    let _alone = ALONE.blocking_lock();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(paused)
+        .build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+#[test]
+fn a_hundred_reconnects_over_the_network_leave_nothing_behind() {
+    let test = async {
+        let loopback = "127.0.0.1:0".parse().expect("an address");
+        let port = TcpPort::listen(loopback).await.expect("a free port");
+        let wire = Wire::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: port.address().port(),
+        };
+        // What lives longer than that was not taken away by another client.
+        let life = Duration::from_secs(16);
+        Bench::start(port, wire)
+            .endure(r#"{"fault": "close"}"#, life)
+            .await;
+    };
+    on_one_thread(test, true);
+}
+
+#[test]
+fn a_hundred_reconnects_over_a_cable_leave_nothing_behind() {
+    let test = async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let link = directory.path().join("radio");
+        let port = PtyPort::open(&link).expect("a serial port");
+        let wire = Wire::Serial(SerialPort::new(Some(link)));
+        let loss = r#"{"fault": "away", "seconds": 0}"#;
+        Bench::start(port, wire).endure(loss, Duration::ZERO).await;
+    };
+    on_one_thread(test, false);
+}
