@@ -23,6 +23,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
 const QUESTIONS: u32 = 3;
+/// A locked radio may be unlocked by another client, of which nobody tells us: it is asked again so often.
+const LOCKED_AGAIN: Duration = Duration::from_mins(10);
 /// How often the link is probed.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
@@ -177,13 +179,22 @@ impl Session {
                 let silence = self.last_frame + SILENCE_LIMIT;
                 let doubt = self.doubt.until.filter(|_| self.doubt.pending);
                 let due = self.next_heartbeat.min(silence);
-                doubt.map_or(due, |doubt| doubt.min(due))
+                let sooner = [doubt, self.locked_until()].into_iter().flatten();
+                sooner.fold(due, Instant::min)
             }
         }
     }
 
     fn handshake_limit(&self, last: Instant) -> Instant {
         (last + HANDSHAKE_LIMIT).min(self.asked_at + HANDSHAKE_LONGEST)
+    }
+
+    /// Returns when a locked radio is asked again.
+    fn locked_until(&self) -> Option<Instant> {
+        match (self.phase, &self.profile) {
+            (Phase::Ready(since), Some(profile)) if profile.locked => Some(since + LOCKED_AGAIN),
+            _ => None,
+        }
     }
 
     /// Does what is due.
@@ -233,6 +244,9 @@ impl Session {
                 if self.doubt.pending && self.doubt.until.is_none_or(|it| now.instant >= it) =>
             {
                 self.on_start(now)
+            }
+            Phase::Ready(_) if self.locked_until().is_some_and(|at| now.instant >= at) => {
+                self.restart("the radio is locked, looking whether it still is", now)
             }
             Phase::Ready(_) if now.instant >= self.next_heartbeat => {
                 vec![Output::Frame(self.heartbeat(now.instant))]
@@ -1115,6 +1129,31 @@ mod tests {
             bench.frame(&status(UNLOCKED))[..],
             [Output::Restarted { .. }]
         ));
+    }
+
+    #[test]
+    fn a_locked_radio_is_asked_again_after_10_minutes() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let lockdown_status = Some(wire::LockdownStatus { state: LOCKED });
+        let locked = wire::FromRadio {
+            lockdown_status,
+            ..Default::default()
+        };
+        bench.frame(&locked.encode_to_vec());
+        for _ in 0..59 {
+            bench.variant(from_radio::PayloadVariant::QueueStatus(
+                proto::QueueStatus::default(),
+            ));
+            let outputs = bench.wait(Duration::from_secs(10));
+            assert!(
+                !outputs
+                    .iter()
+                    .any(|it| matches!(it, Output::Restarted { .. }))
+            );
+        }
+        let due = bench.session.deadline() - bench.now.instant;
+        assert_eq!(due, Duration::from_secs(10));
+        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
     }
 
     #[test]
