@@ -214,6 +214,7 @@ impl Ledger {
         for action in actions {
             self.apply(tx, event, action, now, outcome)?;
         }
+        Self::note_edited(tx, event, &facts, now)?;
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
             let silence = self.bridge.silence();
             outcome.may_transmit = silence.is_none();
