@@ -343,7 +343,7 @@ pub fn early(
     )
 }
 
-/// Returns the message of a room that an edit changes which is remembered by [`keep_early`].
+/// Returns the message of a room that an edit changes which is remembered by [`keep_early`], and who wrote the edit.
 ///
 /// # Errors
 ///
@@ -352,15 +352,15 @@ pub fn target_of(
     tx: &Tx<'_>,
     room: &RoomId,
     edit: &EventId,
-) -> Result<Option<OwnedEventId>, StoreError> {
+) -> Result<Option<(OwnedEventId, OwnedUserId)>, StoreError> {
     tx.first(
-        "SELECT target FROM early_edit WHERE event = ?1 AND room = ?2",
+        "SELECT target, sender FROM early_edit WHERE event = ?1 AND room = ?2",
         (edit.as_str(), room.as_str()),
-        |row| identifier(row, 0),
+        |row| Ok((identifier(row, 0)?, identifier(row, 1)?)),
     )
 }
 
-/// Returns the row of the first part of the correction of a message that waits, if the radio cannot know any of it.
+/// Returns the correction of a message that waits, if the radio cannot know any of it.
 ///
 /// # Errors
 ///
@@ -369,11 +369,9 @@ pub fn waiting_correction(
     tx: &Tx<'_>,
     room: &RoomId,
     event: &EventId,
-) -> Result<Option<OutboxId>, StoreError> {
+) -> Result<Option<Version>, StoreError> {
     let newest = versions(tx, room, event)?.pop();
-    Ok(newest
-        .filter(|version| version.correction > 0 && version.waits)
-        .map(|version| version.row))
+    Ok(newest.filter(|version| version.correction > 0 && version.waits))
 }
 
 /// Forgets the early edits of a message, and an early edit that was taken away itself.

@@ -130,11 +130,13 @@ impl Ledger {
         room: &RoomId,
         event: &EventId,
     ) -> Result<(), StoreError> {
-        if let Some(target) = edits::target_of(tx, room, event)?
-            && let Some(row) = edits::waiting_correction(tx, room, &target)?
+        // Anybody can write an edit of somebody else's message, and take it away.
+        if let Some((target, author)) = edits::target_of(tx, room, event)?
+            && let Some(correction) = edits::waiting_correction(tx, room, &target)?
+            && correction.source.sender == author
         {
-            mesh_report::withdraw_message(tx, row)?;
-            info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted");
+            mesh_report::withdraw_message(tx, correction.row)?;
+            info!(event_id = %event, outbox = %correction.row, "an edit was taken away: its correction is taken back before it was transmitted");
         }
         Ok(())
     }
@@ -164,7 +166,7 @@ mod tests {
 
     use super::super::tests::*;
     use super::*;
-    use crate::model::{OutboxId, RoomRedaction, RoomText};
+    use crate::model::{OutboxId, OwnedUserId, RoomRedaction, RoomText};
     use crate::store::edits::Version;
     use crate::store::{MeshState, Store};
 
@@ -322,16 +324,44 @@ mod tests {
         }
     }
 
+    fn taken_away(edit: &str, sender: OwnedUserId) -> Event {
+        Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
+            room: hello().room,
+            target: edit.try_into().unwrap(),
+            event: "$redaction:example.org".try_into().unwrap(),
+            sender,
+        })))
+    }
+
+    #[test]
+    fn nobody_takes_another_persons_correction_away_with_an_edit_of_their_own() {
+        let bob: OwnedUserId = "@bob:example.org".try_into().unwrap();
+        let mut foreign = edit("$bob:example.org", "bob's");
+        if let Event::Matrix(MatrixEvent::Edit(it)) = &mut foreign {
+            it.new.sender.clone_from(&bob);
+        }
+        let mut store = Store::in_memory().unwrap();
+        // Before the message, when nobody knows who wrote that.
+        decide(
+            &mut store,
+            &config(),
+            &[joined(), foreign, hello_of_alice()],
+        );
+        send(&mut store);
+        let events = [
+            joined(),
+            edit("$two:example.org", "hullo"),
+            taken_away("$bob:example.org", bob),
+        ];
+        decide(&mut store, &config(), &events);
+        assert_eq!(
+            carried(&mut store),
+            ["Alice[M]: hello", "Alice[M]: * hullo"]
+        );
+    }
+
     #[test]
     fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
-        let taken_away = |edit: &str| {
-            Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
-                room: hello().room,
-                target: edit.try_into().unwrap(),
-                event: "$redaction:example.org".try_into().unwrap(),
-                sender: hello().sender,
-            })))
-        };
         // An older edit of several is what the newer one has changed: the correction stays.
         for (edit_event, expected) in [
             ("$two:example.org", &["Alice[M]: hello"][..]),
@@ -347,7 +377,7 @@ mod tests {
                 joined(),
                 edit("$one:example.org", "hallo"),
                 edit("$two:example.org", "hullo"),
-                taken_away(edit_event),
+                taken_away(edit_event, hello().sender),
             ];
             decide(&mut store, &config(), &events);
             assert_eq!(carried(&mut store), expected);
