@@ -315,7 +315,10 @@ impl Ledger {
                 outbox,
                 packet,
                 outcome: report,
-            }) => Self::radio_report(tx, *outbox, *packet, report, now, outcome),
+            }) => {
+                Self::radio_report(tx, *outbox, *packet, report, now, outcome)?;
+                self.refuse_what_is_back(tx, *outbox, (event, now), outcome)
+            }
         }
     }
 

@@ -43,3 +43,5 @@ INSERT OR IGNORE INTO known_room SELECT DISTINCT room, room FROM message_pair WH
 ALTER TABLE mesh_outbox ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;
 -- When its author wrote the newest edit of the message that has come; the same in all its rows. Edits can come out of order.
 ALTER TABLE mesh_outbox ADD COLUMN edited_at INTEGER;
+
+-- `mesh_outbox.withdraw` can be 2 since this version: the channel was gone while the radio had it; refused once it is back.
