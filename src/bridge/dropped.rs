@@ -79,6 +79,8 @@ pub enum DropReason {
     Edit,
     /// An edit by somebody else than the author.
     ForeignEdit,
+    /// An edit that was written before one that has come already.
+    OlderEdit,
     /// An edit that does not change the text.
     SameText,
     /// An edit that came too long after the message was sent.
@@ -132,6 +134,7 @@ impl DropReason {
             Self::TooManyEmoji => "too_many_emoji",
             Self::Edit => "edit",
             Self::ForeignEdit => "foreign_edit",
+            Self::OlderEdit => "older_edit",
             Self::SameText => "same_text",
             Self::LateEdit => "late_edit",
             Self::TooManyEdits => "too_many_edits",
@@ -178,6 +181,7 @@ impl DropReason {
             | Self::TooManyEmoji
             | Self::Edit
             | Self::ForeignEdit
+            | Self::OlderEdit
             | Self::SameText
             | Self::LateEdit
             | Self::TooManyEdits
@@ -232,6 +236,7 @@ impl fmt::Display for DropReason {
             Self::TooManyEmoji => "three emoji are on that message already",
             Self::Edit => "an edit of what is not on the mesh, or was sent already (meshtastic.edits)",
             Self::ForeignEdit => "an edit by another person",
+            Self::OlderEdit => "an edit written before one that came already",
             Self::SameText => "an edit that does not change the text",
             Self::LateEdit => "an edit long after the message was sent",
             Self::TooManyEdits => "its message was corrected twice already",

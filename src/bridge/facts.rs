@@ -133,6 +133,8 @@ pub struct Version {
     pub carried: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When the newest edit of the message that has come was written.
+    pub edited_at: Option<Timestamp>,
 }
 
 /// An edit that came before its message.
@@ -142,6 +144,8 @@ pub struct EarlyEdit {
     pub emote: bool,
     /// The new body.
     pub body: String,
+    /// When it was written.
+    pub sent_at: Timestamp,
 }
 
 /// The message behind a row for the mesh.

@@ -47,7 +47,11 @@ pub(super) fn look_up(
     }
     if let Some((room, event, sender)) = &questions.early_edit {
         let edit = edits::early(tx, event, room, sender)?;
-        facts.early_edit = edit.map(|edits::EarlyEdit { emote, body }| EarlyEdit { emote, body });
+        facts.early_edit = edit.map(|edit| EarlyEdit {
+            emote: edit.emote,
+            body: edit.body,
+            sent_at: edit.sent_at,
+        });
     }
     if let Some(root) = &questions.thread {
         facts.thread = message_map::by_event(tx, root)?;
@@ -104,6 +108,7 @@ fn version(version: edits::Version) -> Version {
         packets,
         carried,
         accepted_at,
+        edited_at,
     } = version;
     Version {
         row,
@@ -117,6 +122,7 @@ fn version(version: edits::Version) -> Version {
         packets,
         carried,
         accepted_at,
+        edited_at,
     }
 }
 

@@ -2,7 +2,8 @@
 //! expired, until its room has been told.
 //!
 //! A backlog is gathered before its first message goes: what was said meanwhile comes oldest first, and only its end
-//! is to be transmitted. What has been gathered goes whatever comes later: that is gathered by itself.
+//! is to be transmitted. What has been gathered does not wait for what comes later, which is gathered by itself; but of
+//! all that still waits in the room's backlogs only the newest messages are kept.
 
 use std::time::Duration;
 

@@ -46,6 +46,8 @@ pub struct Version {
     pub carried: String,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// When the newest edit of the message that has come was written.
+    pub edited_at: Option<Timestamp>,
 }
 
 /// An edit that came before its message.
@@ -55,6 +57,8 @@ pub struct EarlyEdit {
     pub emote: bool,
     /// The new body.
     pub body: String,
+    /// When it was written.
+    pub sent_at: Timestamp,
 }
 
 /// What a waiting message is changed to.
@@ -131,6 +135,7 @@ fn read_part(row: &Row<'_>) -> rusqlite::Result<Part> {
             packets: 0,
             carried: row.get("text")?,
             accepted_at: row.get("accepted_at")?,
+            edited_at: row.get("edited_at")?,
         }),
     };
     Ok(Part {
@@ -257,7 +262,27 @@ pub fn insert_correction(
     Ok(rows)
 }
 
-/// Keeps an edit whose message has not come yet, or whose correction waits; a newer one of the same author takes its place.
+/// Notes when a person wrote an edit of their message: one that they wrote before it changes nothing any more.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn edited(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+    sender: &UserId,
+    sent_at: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET edited_at = MAX(COALESCE(edited_at, ?4), ?4)
+         WHERE event = ?1 AND room = ?2 AND sender = ?3 AND tapback = 0",
+        (event.as_str(), room.as_str(), sender.as_str(), sent_at),
+    )?;
+    Ok(())
+}
+
+/// Keeps an edit whose message has not come yet, or whose correction waits, in place of one that its author wrote before.
 ///
 /// # Errors
 ///
@@ -272,8 +297,9 @@ pub fn keep_early(
 ) -> Result<(), StoreError> {
     let (event, edit) = edit;
     tx.execute(
-        "INSERT OR REPLACE INTO early_edit (target, room, sender, event, emote, body, kept_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO early_edit (target, room, sender, event, emote, body, sent_at, kept_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (
+             SELECT 1 FROM early_edit WHERE target = ?1 AND sender = ?3 AND sent_at > ?7)",
         (
             target.as_str(),
             room.as_str(),
@@ -281,6 +307,7 @@ pub fn keep_early(
             event.as_str(),
             edit.emote,
             edit.body.as_str(),
+            edit.sent_at,
             now,
         ),
     )?;
@@ -304,18 +331,19 @@ pub fn early(
     sender: &OwnedUserId,
 ) -> Result<Option<EarlyEdit>, StoreError> {
     tx.first(
-        "SELECT emote, body FROM early_edit WHERE target = ?1 AND sender = ?2 AND room = ?3",
+        "SELECT emote, body, sent_at FROM early_edit WHERE target = ?1 AND sender = ?2 AND room = ?3",
         (target.as_str(), sender.as_str(), room.as_str()),
         |row| {
             Ok(EarlyEdit {
                 emote: row.get(0)?,
                 body: row.get(1)?,
+                sent_at: row.get(2)?,
             })
         },
     )
 }
 
-/// Returns the message of a room that an edit changes which is remembered by [`keep_early`].
+/// Returns the message of a room that an edit changes which is remembered by [`keep_early`], and who wrote the edit.
 ///
 /// # Errors
 ///
@@ -324,15 +352,15 @@ pub fn target_of(
     tx: &Tx<'_>,
     room: &RoomId,
     edit: &EventId,
-) -> Result<Option<OwnedEventId>, StoreError> {
+) -> Result<Option<(OwnedEventId, OwnedUserId)>, StoreError> {
     tx.first(
-        "SELECT target FROM early_edit WHERE event = ?1 AND room = ?2",
+        "SELECT target, sender FROM early_edit WHERE event = ?1 AND room = ?2",
         (edit.as_str(), room.as_str()),
-        |row| identifier(row, 0),
+        |row| Ok((identifier(row, 0)?, identifier(row, 1)?)),
     )
 }
 
-/// Returns the row of the first part of the correction of a message that waits, if the radio cannot know any of it.
+/// Returns the correction of a message that waits, if the radio cannot know any of it.
 ///
 /// # Errors
 ///
@@ -341,11 +369,9 @@ pub fn waiting_correction(
     tx: &Tx<'_>,
     room: &RoomId,
     event: &EventId,
-) -> Result<Option<OutboxId>, StoreError> {
+) -> Result<Option<Version>, StoreError> {
     let newest = versions(tx, room, event)?.pop();
-    Ok(newest
-        .filter(|version| version.correction > 0 && version.waits)
-        .map(|version| version.row))
+    Ok(newest.filter(|version| version.correction > 0 && version.waits))
 }
 
 /// Forgets the early edits of a message, and an early edit that was taken away itself.
@@ -555,10 +581,16 @@ mod tests {
             let (target, edit) = (event("$one:example.org"), event("$edit:example.org"));
             let bob = source("$any:example.org", "").sender;
             let alice: OwnedUserId = "@alice:example.org".try_into().unwrap();
-            for (user, body) in [(&bob, "first"), (&bob, "second"), (&alice, "foreign")] {
+            for (user, body, sent_at) in [
+                (&bob, "first", NOON),
+                (&bob, "second", later(2)),
+                (&bob, "between them", later(1)),
+                (&alice, "foreign", later(3)),
+            ] {
                 let early = EarlyEdit {
                     emote: false,
                     body: body.to_owned(),
+                    sent_at,
                 };
                 keep_early(tx, &target, &here(), user, (&edit, &early), NOON)?;
             }
@@ -579,6 +611,7 @@ mod tests {
             let edit = EarlyEdit {
                 emote: true,
                 body: "waves".to_owned(),
+                sent_at: NOON,
             };
             for number in 0..=MOST_EARLY {
                 let target = event(&format!("${number}:example.org"));

@@ -9,8 +9,9 @@ use super::{MeshState, StoreError, Tx, meta};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
-    Ended, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_waiting,
-    rewrite, withdraw, withdraw_message, withdraw_sender,
+    Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
+    on_channels, overdue, refuse_later, refuse_waiting, rewrite, withdraw, withdraw_message,
+    withdraw_sender,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.
@@ -124,7 +125,7 @@ pub fn retry(
 ) -> Result<Retried, StoreError> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
-        "SELECT radio, withdraw FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
+        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
         (id, packet),
         |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
     )?;

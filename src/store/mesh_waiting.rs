@@ -1,5 +1,7 @@
 //! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
 
+use rusqlite::Row;
+
 use super::columns::{destination, identifier, target};
 use super::outbox_mesh::{Source, UNKNOWN_RADIO, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
@@ -7,6 +9,9 @@ use crate::model::{
     ChannelIndex, Destination, EventId, Lane, NodeNum, OutboxId, OwnedRoomId, RadioPayload, RoomId,
     Timestamp, UserId,
 };
+
+/// In the column `withdraw`: to be refused, not taken back.
+const REFUSE: u8 = 2;
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,6 +228,8 @@ pub struct OnChannel {
     pub slot: ChannelIndex,
     /// The radio is asked to take it.
     pub submitted: bool,
+    /// It is refused as soon as it waits.
+    pub refused: bool,
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
@@ -232,22 +239,38 @@ pub struct OnChannel {
 /// When the database fails.
 pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
     let rows = tx.all(
-        "SELECT id, room, state, target_kind, target FROM mesh_outbox
-         WHERE state <= 1 AND room IS NOT NULL ORDER BY id",
+        "SELECT * FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL ORDER BY id",
         (),
-        |row| {
-            let Destination::Channel(slot) = destination(row)? else {
-                return Ok(None);
-            };
-            Ok(Some(OnChannel {
-                id: row.get("id")?,
-                room: identifier(row, "room")?,
-                slot,
-                submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
-            }))
-        },
+        read_on_channel,
     )?;
     Ok(rows.into_iter().flatten().collect())
+}
+
+/// Returns a packet if it is one that [`on_channels`] returns.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn on_channel(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OnChannel>, StoreError> {
+    let row = tx.first(
+        "SELECT * FROM mesh_outbox WHERE id = ?1 AND state <= 1 AND room IS NOT NULL",
+        [id],
+        read_on_channel,
+    )?;
+    Ok(row.flatten())
+}
+
+fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<OnChannel>> {
+    let Destination::Channel(slot) = destination(row)? else {
+        return Ok(None);
+    };
+    Ok(Some(OnChannel {
+        id: row.get("id")?,
+        room: identifier(row, "room")?,
+        slot,
+        submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
+        refused: row.get::<_, u8>("withdraw")? == REFUSE,
+    }))
 }
 
 /// Has a packet that is not sent yet go to another slot, and its answers found there.
@@ -268,16 +291,39 @@ pub fn move_to(tx: &Tx<'_>, id: OutboxId, slot: ChannelIndex) -> Result<(), Stor
     Ok(())
 }
 
-/// Refuses a packet that waits. Returns it; `None` if the radio is asked to take it just now: then it is not tried again.
+/// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn refuse_later(tx: &Tx<'_>, id: OutboxId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = 1 AND withdraw = 0",
+        (id, REFUSE),
+    )?;
+    Ok(())
+}
+
+/// Returns whether nothing else of a packet's message was refused.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
+    let event = row.source.as_ref().map(|source| source.event.as_str());
+    let other = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE event = ?1 AND message = ?2 AND id <> ?3 AND state = ?4",
+        (event, row.message, row.id, MeshState::Refused),
+    )?;
+    Ok(!other)
+}
+
+/// Refuses a packet that waits. Returns it; `None` if it does not wait.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn refuse_waiting(tx: &Tx<'_>, id: OutboxId) -> Result<Option<Ended>, StoreError> {
-    tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1 AND state = 1",
-        [id],
-    )?;
     let rows = ended_rows(
         tx,
         "SELECT * FROM mesh_outbox WHERE id = ?1 AND state = 0",

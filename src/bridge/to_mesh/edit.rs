@@ -87,10 +87,14 @@ impl Bridge {
             return Err(DropReason::Edit.into());
         }
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
-            return keep(edit, facts).ok_or(DropReason::Edit.into());
+            return keep(edit, facts, now).ok_or(DropReason::Edit.into());
         };
         if first.source.sender != new.sender {
             return Err(DropReason::ForeignEdit.into());
+        }
+        // What was missed in an outage, or had no key, comes behind what is newer.
+        if first.edited_at > Some(new.sent_at.min(now)) {
+            return Err(DropReason::OlderEdit.into());
         }
         if newest.waits {
             self.change_waiting(newest, edit, facts, now)
@@ -303,7 +307,7 @@ impl Bridge {
 }
 
 /// What becomes of an edit of a message that is not on its way to the mesh: it may come first.
-fn keep(edit: &RoomEdit, facts: &Facts) -> Option<Vec<Action>> {
+fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
     let emote = match edit.new.kind {
         RoomTextKind::Text => false,
         RoomTextKind::Emote => true,
@@ -323,6 +327,7 @@ fn keep(edit: &RoomEdit, facts: &Facts) -> Option<Vec<Action>> {
             edit: EarlyEdit {
                 emote,
                 body: edit.new.body.clone(),
+                sent_at: edit.new.sent_at.min(now),
             },
         })]
     })

@@ -2,7 +2,7 @@
 
 use tracing::{debug, info};
 
-use crate::bridge::{Change, EarlyEdit};
+use crate::bridge::{Change, EarlyEdit, Facts};
 use crate::model::{
     Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
 };
@@ -67,9 +67,18 @@ impl Ledger {
                 target,
                 sender,
                 event,
-                edit: EarlyEdit { emote, body },
+                edit:
+                    EarlyEdit {
+                        emote,
+                        body,
+                        sent_at,
+                    },
             } => {
-                let edit = edits::EarlyEdit { emote, body };
+                let edit = edits::EarlyEdit {
+                    emote,
+                    body,
+                    sent_at,
+                };
                 edits::keep_early(tx, &target, &room, &sender, (&event, &edit), now)?;
                 debug!(event_id = %target, "an edit came before its message: it is kept");
             }
@@ -89,9 +98,30 @@ impl Ledger {
         let kept = edits::EarlyEdit {
             emote: new.kind == RoomTextKind::Emote,
             body: new.body.clone(),
+            sent_at: new.sent_at.min(now),
         };
         let edit_itself = (&*new.event, &kept);
         edits::keep_early(tx, &edit.target, &new.room, &new.sender, edit_itself, now)
+    }
+
+    /// Notes when the newest edit of a message was written, whatever became of it: it came by itself or before the message.
+    pub(super) fn note_edited(
+        tx: &Tx<'_>,
+        event: &Event,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        match (event, &facts.early_edit) {
+            (Event::Matrix(MatrixEvent::Edit(edit)), _) => {
+                let new = &edit.new;
+                let sent_at = new.sent_at.min(now);
+                edits::edited(tx, &new.room, &edit.target, &new.sender, sent_at)
+            }
+            (Event::Matrix(MatrixEvent::Text(text)), Some(edit)) => {
+                edits::edited(tx, &text.room, &text.event, &text.sender, edit.sent_at)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes back the correction that waits of an edit, if it is an edit that was taken away, and the newest of its message.
@@ -100,11 +130,13 @@ impl Ledger {
         room: &RoomId,
         event: &EventId,
     ) -> Result<(), StoreError> {
-        if let Some(target) = edits::target_of(tx, room, event)?
-            && let Some(row) = edits::waiting_correction(tx, room, &target)?
+        // Anybody can write an edit of somebody else's message, and take it away.
+        if let Some((target, author)) = edits::target_of(tx, room, event)?
+            && let Some(correction) = edits::waiting_correction(tx, room, &target)?
+            && correction.source.sender == author
         {
-            mesh_report::withdraw_message(tx, row)?;
-            info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted");
+            mesh_report::withdraw_message(tx, correction.row)?;
+            info!(event_id = %event, outbox = %correction.row, "an edit was taken away: its correction is taken back before it was transmitted");
         }
         Ok(())
     }
@@ -130,9 +162,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::tests::*;
     use super::*;
-    use crate::model::{OutboxId, RoomRedaction, RoomText};
+    use crate::model::{OutboxId, OwnedUserId, RoomRedaction, RoomText};
     use crate::store::edits::Version;
     use crate::store::{MeshState, Store};
 
@@ -160,6 +194,16 @@ mod tests {
         found.unwrap()
     }
 
+    /// The radio takes `$hello`.
+    fn send(store: &mut Store) {
+        let row = versions(store)[0].row;
+        let sent = store.transaction(|tx| {
+            mesh_report::submitted(tx, row, NOON)?;
+            mesh_report::accepted(tx, row, NOON)
+        });
+        assert!(sent.unwrap());
+    }
+
     fn carried(store: &mut Store) -> Vec<String> {
         versions(store).into_iter().map(|it| it.carried).collect()
     }
@@ -184,12 +228,7 @@ mod tests {
     fn several_edits_of_what_was_sent_make_one_correction() {
         let mut store = Store::in_memory().unwrap();
         decide(&mut store, &config(), &[joined(), hello_of_alice()]);
-        let row = versions(&mut store)[0].row;
-        let sent = store.transaction(|tx| {
-            mesh_report::submitted(tx, row, NOON)?;
-            mesh_report::accepted(tx, row, NOON)
-        });
-        assert!(sent.unwrap());
+        send(&mut store);
         decide(
             &mut store,
             &config(),
@@ -210,6 +249,40 @@ mod tests {
             &[joined(), edit("$three:example.org", "hello")],
         );
         assert_eq!(carried(&mut store), ["Alice[M]: hello"]);
+    }
+
+    #[test]
+    fn an_edit_that_comes_behind_a_newer_one_changes_nothing() {
+        let written = |mut edit: Event, seconds: u64| {
+            if let Event::Matrix(MatrixEvent::Edit(it)) = &mut edit {
+                it.new.sent_at = NOON - Duration::from_secs(seconds);
+            }
+            edit
+        };
+        let older = || written(edit("$one:example.org", "hallo"), 2);
+        let newer = |body| written(edit("$two:example.org", body), 1);
+        // It waits: the newer edit comes before the message, or behind it.
+        for events in [
+            [joined(), hello_of_alice(), newer("hullo"), older()],
+            [joined(), newer("hullo"), hello_of_alice(), older()],
+            [joined(), newer("hullo"), older(), hello_of_alice()],
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &events);
+            assert_eq!(carried(&mut store), ["Alice[M]: hullo"]);
+        }
+        // It was sent; the second edit says again what was sent.
+        let hello = "Alice[M]: hello";
+        for (body, expected) in [
+            ("hullo", &[hello, "Alice[M]: * hullo"][..]),
+            ("hello", &[hello]),
+        ] {
+            let mut store = Store::in_memory().unwrap();
+            decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+            send(&mut store);
+            decide(&mut store, &config(), &[joined(), newer(body), older()]);
+            assert_eq!(carried(&mut store), expected);
+        }
     }
 
     #[test]
@@ -251,16 +324,44 @@ mod tests {
         }
     }
 
+    fn taken_away(edit: &str, sender: OwnedUserId) -> Event {
+        Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
+            room: hello().room,
+            target: edit.try_into().unwrap(),
+            event: "$redaction:example.org".try_into().unwrap(),
+            sender,
+        })))
+    }
+
+    #[test]
+    fn nobody_takes_another_persons_correction_away_with_an_edit_of_their_own() {
+        let bob: OwnedUserId = "@bob:example.org".try_into().unwrap();
+        let mut foreign = edit("$bob:example.org", "bob's");
+        if let Event::Matrix(MatrixEvent::Edit(it)) = &mut foreign {
+            it.new.sender.clone_from(&bob);
+        }
+        let mut store = Store::in_memory().unwrap();
+        // Before the message, when nobody knows who wrote that.
+        decide(
+            &mut store,
+            &config(),
+            &[joined(), foreign, hello_of_alice()],
+        );
+        send(&mut store);
+        let events = [
+            joined(),
+            edit("$two:example.org", "hullo"),
+            taken_away("$bob:example.org", bob),
+        ];
+        decide(&mut store, &config(), &events);
+        assert_eq!(
+            carried(&mut store),
+            ["Alice[M]: hello", "Alice[M]: * hullo"]
+        );
+    }
+
     #[test]
     fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
-        let taken_away = |edit: &str| {
-            Event::Matrix(MatrixEvent::Redaction(Box::new(RoomRedaction {
-                room: hello().room,
-                target: edit.try_into().unwrap(),
-                event: "$redaction:example.org".try_into().unwrap(),
-                sender: hello().sender,
-            })))
-        };
         // An older edit of several is what the newer one has changed: the correction stays.
         for (edit_event, expected) in [
             ("$two:example.org", &["Alice[M]: hello"][..]),
@@ -271,17 +372,12 @@ mod tests {
         ] {
             let mut store = Store::in_memory().unwrap();
             decide(&mut store, &config(), &[joined(), hello_of_alice()]);
-            let row = versions(&mut store)[0].row;
-            let sent = store.transaction(|tx| {
-                mesh_report::submitted(tx, row, NOON)?;
-                mesh_report::accepted(tx, row, NOON)
-            });
-            assert!(sent.unwrap());
+            send(&mut store);
             let events = [
                 joined(),
                 edit("$one:example.org", "hallo"),
                 edit("$two:example.org", "hullo"),
-                taken_away(edit_event),
+                taken_away(edit_event, hello().sender),
             ];
             decide(&mut store, &config(), &events);
             assert_eq!(carried(&mut store), expected);

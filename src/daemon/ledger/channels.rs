@@ -4,14 +4,16 @@ use tracing::{info, warn};
 
 use crate::bridge::{Bridge, Refused};
 use crate::model::{Channel, Event, Lane, OutboxId, Timestamp};
-use crate::store::{StoreError, Tx, mesh_report, outbox_mesh, told};
+use crate::store::mesh_report::{self, OnChannel};
+use crate::store::{StoreError, Tx, outbox_mesh, told};
 
 use super::super::facts::source_of;
 use super::{Ledger, Outcome, Place, Way};
 
 impl Ledger {
     /// Has what waits go where its rooms speak with these channels of the radio (`None`: those that are known), and
-    /// refuses what has no channel any more. The radio must not be asked to take anything before.
+    /// refuses what has no channel any more. The radio must not be asked to take anything before; what it has is called
+    /// back.
     pub(super) fn follow_channels(
         &mut self,
         tx: &Tx<'_>,
@@ -21,17 +23,8 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let mut moved = 0_usize;
         for row in mesh_report::on_channels(tx)? {
-            match self.bridge.moved(&row.room, row.slot, channels) {
-                Ok(slot) if slot == row.slot => continue,
-                Ok(slot) => {
-                    mesh_report::move_to(tx, row.id, slot)?;
-                    outcome.mesh.extend(outbox_mesh::queue_of(tx, row.id)?);
-                    moved += 1;
-                }
-                Err(refused) => self.refuse(tx, row.id, refused, (cause, now), outcome)?,
-            }
-            if row.submitted {
-                outcome.withdrawn.push(row.id);
+            if self.follow_channel(tx, &row, channels, (cause, now), outcome)? {
+                moved += 1;
             }
         }
         if moved > 0 {
@@ -43,7 +36,54 @@ impl Ledger {
         Ok(())
     }
 
-    /// Refuses a packet that waits, and tells its sender.
+    /// Refuses what came back from the radio if its channel was gone meanwhile.
+    pub(super) fn refuse_what_is_back(
+        &mut self,
+        tx: &Tx<'_>,
+        id: OutboxId,
+        cause: (&Event, Timestamp),
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        match mesh_report::on_channel(tx, id)? {
+            Some(row) if row.refused && !row.submitted => {
+                self.follow_channel(tx, &row, None, cause, outcome)?;
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The same for one packet. Returns whether it goes to another slot.
+    fn follow_channel(
+        &mut self,
+        tx: &Tx<'_>,
+        row: &OnChannel,
+        channels: Option<&[Channel]>,
+        cause: (&Event, Timestamp),
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError> {
+        let goes = match self.bridge.moved(&row.room, row.slot, channels) {
+            // Its slot may be another channel's now.
+            Ok(_) if row.refused => Err(Refused::NoChannel),
+            goes => goes,
+        };
+        match goes {
+            Ok(slot) if slot == row.slot => return Ok(false),
+            Ok(slot) => {
+                mesh_report::move_to(tx, row.id, slot)?;
+                outcome.mesh.extend(outbox_mesh::queue_of(tx, row.id)?);
+            }
+            // It may be on the air: its sender is told when it is back.
+            Err(_) if row.submitted => mesh_report::refuse_later(tx, row.id)?,
+            Err(refused) => self.refuse(tx, row.id, refused, cause, outcome)?,
+        }
+        if row.submitted {
+            outcome.withdrawn.push(row.id);
+        }
+        Ok(goes.is_ok())
+    }
+
+    /// Refuses a packet that waits, and tells its sender, once for all parts of a message.
     fn refuse(
         &mut self,
         tx: &Tx<'_>,
@@ -57,7 +97,10 @@ impl Ledger {
             return Ok(());
         };
         warn!(outbox = %id, reason = %refused, "what waited is not transmitted");
-        let Some(source) = row.source.filter(|_| row.part == 0).map(source_of) else {
+        if !mesh_report::is_first_refused(tx, &row)? {
+            return Ok(());
+        }
+        let Some(source) = row.source.map(source_of) else {
             return Ok(());
         };
         let room = Place::Room(source.room.clone().into());
@@ -82,11 +125,14 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::tests::*;
     use super::*;
     use crate::config::{ChannelRef, Config, MappedRoom};
     use crate::model::{
-        ChannelIndex, ChannelRole, Destination, JoinedRoom, MatrixEvent, OwnedEventId, RoomContent,
+        ChannelIndex, ChannelRole, Destination, JoinedRoom, MatrixEvent, OwnedEventId, PacketId,
+        RadioOutcome, RoomContent, SendReport,
     };
     use crate::store::{MeshState, Store, message_map, outbox_room};
 
@@ -252,6 +298,144 @@ mod tests {
         let told = notices(&mut store);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("no such channel"), "{told:?}");
+    }
+
+    /// A relay that runs on from one event to the next.
+    struct Running {
+        store: Store,
+        ledger: Ledger,
+    }
+
+    impl Running {
+        /// It has `events` decided, and asked the radio to take the first packet. Returns that packet's id too.
+        fn with_first_submitted(config: &Config, events: &[Event]) -> (Self, PacketId) {
+            let mut store = Store::in_memory().unwrap();
+            let ledger = store.transaction(|tx| Ledger::open(tx, config, NOON));
+            let ledger = ledger.unwrap();
+            let mut running = Self { store, ledger };
+            running.decide(events);
+            let packet = running.store.transaction(|tx| {
+                assert!(mesh_report::submitted(tx, OutboxId(1), NOON)?);
+                let pairs = message_map::by_event(tx, &hello())?;
+                let first = pairs.into_iter().find(|pair| pair.part == 0);
+                Ok(first.unwrap().packet)
+            });
+            (running, packet.unwrap())
+        }
+
+        fn decide(&mut self, events: &[Event]) -> Outcome {
+            let Self { store, ledger } = self;
+            let decided = store.transaction(|tx| {
+                let mut outcome = Outcome::default();
+                for event in events {
+                    ledger.event(tx, event, NOON, &mut outcome)?;
+                }
+                Ok(outcome)
+            });
+            decided.unwrap()
+        }
+
+        fn states(&mut self) -> Vec<MeshState> {
+            let read = self.store.transaction(|tx| {
+                let states = (1..=3).map(|id| mesh_report::state(tx, OutboxId(id)));
+                states.collect::<Result<Vec<_>, _>>()
+            });
+            read.unwrap().into_iter().flatten().collect()
+        }
+    }
+
+    /// Alice's `$hello` in three parts.
+    fn long_hello() -> Event {
+        let mut message = hello_of_alice();
+        if let Event::Matrix(MatrixEvent::Text(text)) = &mut message {
+            text.body = "word ".repeat(90).trim().to_owned();
+        }
+        message
+    }
+
+    /// How many messages of the room were refused.
+    fn refused(outcome: &Outcome) -> u64 {
+        let room = Place::Room("!room:example.org".try_into().unwrap());
+        outcome.counts.of(&room, Way::ToMesh).refused.values().sum()
+    }
+
+    #[test]
+    fn the_sender_is_told_once_of_a_message_of_which_a_part_is_on_the_air() {
+        let config = mapped_to(&[name("Rescue")]);
+        let events = [radio(BEFORE), joined(), long_hello()];
+        let (mut relay, _) = Running::with_first_submitted(&config, &events);
+        let accepted = relay
+            .store
+            .transaction(|tx| mesh_report::accepted(tx, OutboxId(1), NOON));
+        assert!(accepted.unwrap());
+        let outcome = relay.decide(&[radio(&["LongFast", "Public"])]);
+        assert_eq!(refused(&outcome), 1);
+        let over = MeshState::Refused;
+        assert_eq!(relay.states(), [MeshState::Accepted, over, over]);
+        let told = notices(&mut relay.store);
+        assert!(told[0].contains("no such channel"), "{told:?}");
+    }
+
+    #[test]
+    fn what_the_radio_holds_is_called_back_and_refused_once_it_is_back() {
+        let whole = mapped_to(&[name("Rescue")]);
+        // A room that speaks on the slot's new channel too sends nothing there that was meant for the old one.
+        let both = mapped_to(&[name("Rescue"), name("Public")]);
+        for config in [whole, both] {
+            let events = [radio(BEFORE), joined(), hello_of_alice()];
+            let (mut relay, packet) = Running::with_first_submitted(&config, &events);
+            let outcome = relay.decide(&[radio(&["LongFast", "Public"]), joined()]);
+            assert!(outcome.withdrawn.contains(&OutboxId(1)));
+            assert_eq!(refused(&outcome), 0);
+            assert_eq!(relay.states(), [MeshState::Submitted]);
+            assert_eq!(notices(&mut relay.store), Vec::<String>::new());
+
+            let outcome = relay.decide(&[given_back(OutboxId(1), packet)]);
+            assert_eq!(refused(&outcome), 1);
+            assert_eq!(relay.states(), [MeshState::Refused]);
+            let told = notices(&mut relay.store);
+            assert_eq!(told.len(), 1);
+            assert!(told[0].contains("no such channel"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_comes_back_behind_the_others_is_refused_and_not_told_again() {
+        let config = mapped_to(&[name("Rescue")]);
+        let events = [radio(BEFORE), joined(), long_hello()];
+        let (mut relay, packet) = Running::with_first_submitted(&config, &events);
+        let outcome = relay.decide(&[radio(&["LongFast", "Public"])]);
+        assert_eq!(refused(&outcome), 1);
+        assert_eq!(notices(&mut relay.store).len(), 1);
+        let outcome = relay.decide(&[given_back(OutboxId(1), packet)]);
+        assert_eq!(refused(&outcome), 0);
+        assert_eq!(relay.states(), [MeshState::Refused; 3]);
+    }
+
+    #[test]
+    fn what_the_radio_holds_as_the_relay_stops_is_refused_after_the_start() {
+        let config = mapped_to(&[name("Rescue")]);
+        let events = [radio(BEFORE), joined(), hello_of_alice()];
+        let (mut relay, _) = Running::with_first_submitted(&config, &events);
+        let gone = [radio(&["LongFast", "Public"])];
+        relay.decide(&gone);
+        let outcome = decide(&mut relay.store, &config, &gone);
+        assert_eq!(refused(&outcome), 1);
+        assert_eq!(relay.states(), [MeshState::Refused]);
+    }
+
+    /// The pacer gives a packet back that it did not send.
+    fn given_back(outbox: OutboxId, packet: PacketId) -> Event {
+        Event::Report(SendReport::Radio {
+            outbox,
+            packet,
+            outcome: RadioOutcome::Retry {
+                after: Duration::ZERO,
+                new_id: false,
+                written: false,
+                reason: "withdrawn".into(),
+            },
+        })
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl Ledger {
         for action in actions {
             self.apply(tx, event, action, now, outcome)?;
         }
+        Self::note_edited(tx, event, &facts, now)?;
         if let Event::Radio(RadioEvent::Ready(profile)) = event {
             let silence = self.bridge.silence();
             outcome.may_transmit = silence.is_none();
@@ -319,7 +320,10 @@ impl Ledger {
                 outbox,
                 packet,
                 outcome: report,
-            }) => Self::radio_report(tx, *outbox, *packet, report, now, outcome),
+            }) => {
+                Self::radio_report(tx, *outbox, *packet, report, now, outcome)?;
+                self.refuse_what_is_back(tx, *outbox, (event, now), outcome)
+            }
         }
     }
 

@@ -26,6 +26,7 @@ CREATE TABLE early_edit (
     event     TEXT NOT NULL,                -- the edit itself
     emote     INTEGER NOT NULL,
     body      TEXT NOT NULL,
+    sent_at   INTEGER NOT NULL,             -- by the server's clock, but never after `kept_at`
     kept_at   INTEGER NOT NULL,
     UNIQUE (target, sender)
 ) STRICT;
@@ -40,3 +41,7 @@ INSERT OR IGNORE INTO known_room SELECT DISTINCT room, room FROM message_pair WH
 
 -- 0: the message itself; 1, 2: a correction of it, sent after it. A correction names the message's own event.
 ALTER TABLE mesh_outbox ADD COLUMN correction INTEGER NOT NULL DEFAULT 0;
+-- When its author wrote the newest edit of the message that has come; the same in all its rows. Edits can come out of order.
+ALTER TABLE mesh_outbox ADD COLUMN edited_at INTEGER;
+
+-- `mesh_outbox.withdraw` can be 2 since this version: the channel was gone while the radio had it; refused once it is back.

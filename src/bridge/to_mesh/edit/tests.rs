@@ -45,6 +45,7 @@ fn waiting() -> Version {
         packets: 1,
         carried: "Alice[M]: helo".into(),
         accepted_at: NOON - MINUTE,
+        edited_at: None,
     }
 }
 
@@ -463,6 +464,7 @@ fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_
         early_edit: Some(EarlyEdit {
             emote: true,
             body: "waves".into(),
+            sent_at: NOON,
         }),
         ..Facts::default()
     };
@@ -474,6 +476,26 @@ fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_
 
 fn spoken_of(actions: &[Action]) -> Vec<String> {
     crate::bridge::testing::spoken(actions)
+}
+
+#[test]
+fn an_edit_that_was_written_before_one_that_came_already_changes_nothing() {
+    let second = Duration::from_secs(1);
+    for version in [waiting(), sent()] {
+        for (newest, is_older) in [(NOON + second, true), (NOON, false)] {
+            let version = Version {
+                edited_at: Some(newest),
+                ..version.clone()
+            };
+            let mut edit = edit("hello");
+            edit.new.sent_at = NOON;
+            let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit)));
+            let facts = knowing_versions(vec![version]);
+            let actions = bridge().decide(&event, &facts, NOON + second);
+            let older = dropped(DropReason::OlderEdit);
+            assert_eq!(actions == older, is_older, "{actions:?}");
+        }
+    }
 }
 
 #[test]
