@@ -1,10 +1,10 @@
 //! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
 //! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::pending;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -21,14 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// It is said again after so many failures in a row, half a day.
 const SAY_AGAIN: u32 = 72;
 
-type Fetching = Pin<Box<dyn Future<Output = (Gap, Fetched)> + Send>>;
-
 /// The missing stretches, at most one a room.
 #[derive(Default)]
 pub(super) struct Gaps {
     open: Vec<Open>,
-    /// Goes on over answers of the sync: no page is asked for in vain.
-    fetching: Option<Fetching>,
+    /// A task of its own: it goes on while the sync does other things. Left half done, its decryption would hold the
+    /// SDK's crypto store, which the sync waits for.
+    fetching: Option<(Gap, JoinSet<Fetched>)>,
 }
 
 struct Open {
@@ -78,10 +77,18 @@ impl Gaps {
     /// May be dropped: the page that is under way is waited for the next time.
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, Fetched) {
         loop {
-            if let Some(fetching) = &mut self.fetching {
-                let fetched = fetching.await;
+            if let Some((gap, fetching)) = &mut self.fetching {
+                let joined = fetching.join_next().await;
+                let gap = gap.clone();
                 self.fetching = None;
-                return fetched;
+                match joined {
+                    Some(Ok(fetched)) => return (gap, fetched),
+                    Some(Err(crash)) => {
+                        let error = matrix_sdk::Error::UnknownError(Box::new(crash));
+                        return (gap, Fetched::NotNow(error));
+                    }
+                    None => {}
+                }
             }
             // Whose turn it is: the one that has waited for longest.
             let Some(open) = self.open.iter_mut().min_by_key(|open| open.due) else {
@@ -90,11 +97,10 @@ impl Gaps {
             sleep_until(open.due).await;
             match rooms.mapped(&open.gap.room) {
                 Some(room) => {
-                    let gap = open.gap.clone();
-                    self.fetching = Some(Box::pin(async move {
-                        let fetched = catch_up::fetch(&room, &gap).await;
-                        (gap, fetched)
-                    }));
+                    let (gap, wanted) = (open.gap.clone(), open.gap.clone());
+                    let mut fetching = JoinSet::new();
+                    fetching.spawn(async move { catch_up::fetch(&room, &wanted).await });
+                    self.fetching = Some((gap, fetching));
                 }
                 // An alias may not be resolved yet.
                 None => open.due = Instant::now() + LONGEST_PAUSE,
@@ -168,6 +174,12 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use matrix_sdk::ruma::serde::Raw;
+    use serde_json::{Value, json};
+    use tokio::time::timeout;
+
+    use super::super::scripted::{ROOM, Scripted, undecryptable};
     use super::*;
 
     fn gap(room: &str, from: &str, to: &str) -> Gap {
@@ -208,5 +220,33 @@ mod tests {
         }
         assert!(!patience.allows(second));
         assert!(!patience.allows(Duration::from_millis(1)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_that_nobody_waits_for_keeps_nobody_from_decrypting() {
+        let server = Scripted::start(|line| {
+            if !line.contains("/messages") {
+                return json!({});
+            }
+            let page: Vec<Value> = (0..250).map(undecryptable).collect();
+            json!({"start": "s1", "end": "s2", "chunk": page})
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let event = Raw::from_json_string(undecryptable(250).to_string()).unwrap();
+        for round in 1..=10 {
+            let mut gaps = Gaps::new(vec![gap(ROOM, "s1", "s9")]);
+            loop {
+                if let Some((_, fetched)) = gaps.next(&rooms).now_or_never() {
+                    assert!(matches!(fetched, Fetched::Page(page, _) if page.len() == 250));
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let limit = Duration::from_secs(20);
+                let decrypted = timeout(limit, server.room.decrypt_event(&event, None)).await;
+                assert!(decrypted.is_ok(), "it waits for ever");
+            }
+            assert_eq!(server.count("/messages"), round);
+        }
     }
 }

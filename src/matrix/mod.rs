@@ -16,6 +16,8 @@ mod pulse;
 mod reader;
 mod recovery;
 mod rooms;
+#[cfg(test)]
+mod scripted;
 mod send;
 mod server;
 mod session;
