@@ -164,6 +164,11 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    /// Returns whether all of it is used up: then nothing is even tried, a server may leave each try without an answer.
+    pub(super) fn is_spent(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     /// Returns whether there is time for such a pause after a failure.
     pub(super) fn allows(&mut self, pause: Duration) -> bool {
         let now = Instant::now();
@@ -215,11 +220,13 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(!Patience::default().allows(PATIENCE + second));
         for _ in 0..60 {
+            assert!(!patience.is_spent());
             assert!(patience.allows(second));
             tokio::time::advance(second).await;
         }
         assert!(!patience.allows(second));
         assert!(!patience.allows(Duration::from_millis(1)));
+        assert!(patience.is_spent());
     }
 
     #[tokio::test(flavor = "multi_thread")]

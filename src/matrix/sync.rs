@@ -380,7 +380,8 @@ impl<'a> Sync<'a> {
             from: position.clone(),
             to: to.to_owned(),
         };
-        if self.gaps.is_open(room.room_id()) {
+        if self.gaps.is_open(room.room_id()) || patience.is_spent() {
+            debug!(room = %gap.room, "what was said in this room meanwhile is fetched later");
             self.gaps.add(gap, Duration::ZERO);
             return Ok(());
         }
@@ -532,5 +533,42 @@ pub(super) fn settings(wait: Duration, timeline_limit: u32) -> SyncSettings {
 fn lazy() -> LazyLoadOptions {
     LazyLoadOptions::Enabled {
         include_redundant_members: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::scripted::{ROOM, Scripted};
+    use super::*;
+
+    /// Returns a loop that was last at `s1`, and who takes its batches.
+    fn sync<'a>(server: &'a Scripted, rooms: &'a Rooms) -> (Sync<'a>, mpsc::Receiver<Batch>) {
+        let start = Start {
+            position: Some("s1".to_owned()),
+            known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+            ..Start::default()
+        };
+        let own = server.client.user_id().unwrap().to_owned();
+        let (batches, taken) = mpsc::channel(1);
+        (Sync::new(&server.client, rooms, own, start, batches), taken)
+    }
+
+    #[tokio::test]
+    async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
+        let server = Scripted::start(|_| Value::Null).await;
+        let rooms = server.rooms();
+        let (mut sync, _taken) = sync(&server, &rooms);
+        tokio::time::pause();
+        let mut patience = Patience::default();
+        assert!(patience.allows(Duration::ZERO));
+        tokio::time::advance(Duration::from_mins(2)).await;
+        tokio::time::resume();
+        sync.fill(&server.room, "s9", &[], &mut patience)
+            .await
+            .unwrap();
+        assert!(sync.gaps.is_open(server.room.room_id()));
+        assert_eq!(server.count("/messages"), 0);
     }
 }
