@@ -59,7 +59,8 @@ fn options(gap: &Gap) -> MessagesOptions {
     options
 }
 
-fn is_final(error: &matrix_sdk::Error) -> bool {
+/// Returns whether the server has refused for good.
+pub(super) fn is_final(error: &matrix_sdk::Error) -> bool {
     errors::http(error)
         .and_then(Answer::of)
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))

@@ -4,6 +4,7 @@
 mod adopt;
 pub mod auth;
 mod backoff;
+mod bans;
 mod catch_up;
 mod client;
 mod clock;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::bans::Banned;
 use super::catch_up::{self, Fetched};
 use super::clock::{Moment, News};
 use super::errors;
@@ -235,16 +236,32 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Hands over a page of what was missing.
+    /// Hands over a page of what was missing, as far as what has happened since leaves something of it.
     async fn take_missing(&mut self, gap: &Gap, fetched: Fetched) -> Result<(), MatrixError> {
         let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
         else {
             return Ok(());
         };
         let events = match fetched {
-            Fetched::Page(page, next) => {
+            Fetched::Page(mut page, next) => {
+                let banned = match Banned::of(&room).await {
+                    Ok(banned) => banned,
+                    Err(error) if errors::is_dead_session(&error) => {
+                        return Err(MatrixError::SessionDead);
+                    }
+                    Err(error) => {
+                        self.gaps.failed(gap, &error);
+                        return Ok(());
+                    }
+                };
                 self.reader.note_clock(&page);
-                let events = self.reader.read(&room, &page).await;
+                if let Some(banned) = &banned {
+                    banned.silence(&mut page);
+                }
+                let mut events = self.reader.read(&room, &page).await;
+                if let Some(banned) = &banned {
+                    banned.forget_lifted(&mut events);
+                }
                 self.gaps.read(gap, next);
                 events
             }
@@ -538,7 +555,8 @@ fn lazy() -> LazyLoadOptions {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use matrix_sdk::ruma::serde::Raw;
+    use serde_json::{Value, json};
 
     use super::super::scripted::{ROOM, Scripted};
     use super::*;
@@ -570,5 +588,74 @@ mod tests {
             .unwrap();
         assert!(sync.gaps.is_open(server.room.room_id()));
         assert_eq!(server.count("/messages"), 0);
+    }
+
+    /// Returns a page's event.
+    fn event(name: &str, sender: &str, rest: &Value) -> TimelineEvent {
+        let mut event = json!({
+            "event_id": format!("${name}"),
+            "sender": sender,
+            "room_id": ROOM,
+            "origin_server_ts": 1_767_225_600_000_i64,
+        });
+        let fields = event.as_object_mut().unwrap();
+        fields.extend(rest.as_object().unwrap().clone());
+        TimelineEvent::from_plaintext(Raw::from_json_string(event.to_string()).unwrap())
+    }
+
+    fn text(sender: &str) -> TimelineEvent {
+        let content = json!({"msgtype": "m.text", "body": "hello"});
+        let rest = json!({"type": "m.room.message", "content": content});
+        event(&format!("by{sender}"), sender, &rest)
+    }
+
+    fn ban(user: &str) -> Value {
+        let content = json!({"membership": "ban"});
+        json!({"type": "m.room.member", "state_key": user, "content": content})
+    }
+
+    #[tokio::test]
+    async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_banned_now() {
+        let (alice, bob, carol) = (
+            "@alice:example.org",
+            "@bob:example.org",
+            "@carol:example.org",
+        );
+        let server = Scripted::start(move |line| {
+            assert!(line.contains("/members?membership=ban"), "{line}");
+            let mut banned = ban(carol);
+            banned["event_id"] = json!("$now");
+            banned["sender"] = json!(alice);
+            json!({"chunk": [banned]})
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (mut sync, mut taken) = sync(&server, &rooms);
+        let gap = Gap {
+            room: server.room.room_id().to_owned(),
+            from: "s0".to_owned(),
+            to: "s1".to_owned(),
+        };
+        let page = vec![
+            text(carol),
+            event("bob", alice, &ban(bob)),
+            event("carol", alice, &ban(carol)),
+            text(bob),
+        ];
+        let fetched = Fetched::Page(page, None);
+        let taking = async {
+            let batch = taken.recv().await.unwrap();
+            batch.committed.send(()).unwrap();
+            batch.events
+        };
+        let (done, events) = tokio::join!(sync.take_missing(&gap, fetched), taking);
+        done.unwrap();
+        let told = |event: &MatrixEvent| match event {
+            MatrixEvent::Banned { user, .. } => format!("ban of {user}"),
+            MatrixEvent::Text(text) => format!("text of {}", text.sender),
+            other => format!("{other:?}"),
+        };
+        let told: Vec<String> = events.iter().map(told).collect();
+        assert_eq!(told, [format!("ban of {carol}"), format!("text of {bob}")]);
     }
 }
