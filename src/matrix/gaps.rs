@@ -33,6 +33,8 @@ pub(super) struct Gaps {
 struct Open {
     gap: Gap,
     failures: u32,
+    /// Empty pages in a row.
+    empty: u32,
     /// When it may be asked for again.
     due: Instant,
 }
@@ -60,6 +62,7 @@ impl Gaps {
             None => self.open.push(Open {
                 gap,
                 failures: 0,
+                empty: 0,
                 due: Instant::now() + pause,
             }),
         }
@@ -108,8 +111,9 @@ impl Gaps {
         }
     }
 
-    /// Takes note that a page of this was read; the rest begins there, if there is one.
-    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>) {
+    /// Takes note that a page of this was read, perhaps an empty one; the rest begins there, if there is one. After many
+    /// empty pages it is asked for less and less often.
+    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool) {
         let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
             return;
         };
@@ -121,7 +125,23 @@ impl Gaps {
         };
         open.gap.from = from;
         open.failures = 0;
-        open.due = Instant::now();
+        open.empty = if is_empty {
+            open.empty.saturating_add(1)
+        } else {
+            0
+        };
+        let too_many = open.empty.saturating_sub(catch_up::MOST_EMPTY);
+        let pause = match too_many {
+            0 => Duration::ZERO,
+            more => backoff::pause(more, FIRST_PAUSE, LONGEST_PAUSE),
+        };
+        open.due = Instant::now() + pause;
+        if too_many % SAY_AGAIN == 1 {
+            warn!(
+                room = %gap.room,
+                "the homeserver hands out empty pages of what was said in this room meanwhile, still looking for messages; if this goes on, see its log"
+            );
+        }
     }
 
     /// Takes note that nothing more will come of a room's history.
@@ -203,15 +223,37 @@ mod tests {
         gaps.add(gap("!one:example.org", "s7", "s9"), Duration::ZERO);
         let grown = gap("!one:example.org", "s1", "s9");
         assert_eq!(gaps.all(), [grown, other.clone()]);
-        gaps.read(&fetched, Some("t3".to_owned()));
+        gaps.read(&fetched, Some("t3".to_owned()), false);
         let further = gap("!one:example.org", "t3", "s9");
         assert_eq!(gaps.all(), [further, other.clone()]);
-        gaps.read(&gap("!one:example.org", "t3", "s5"), None);
+        gaps.read(&gap("!one:example.org", "t3", "s5"), None, false);
         let rest = gap("!one:example.org", "s5", "s9");
         assert_eq!(gaps.all(), [rest.clone(), other.clone()]);
-        gaps.read(&rest, None);
+        gaps.read(&rest, None, false);
         assert_eq!(gaps.all(), [other]);
         assert!(!gaps.is_open(&rest.room));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_pages_without_end_are_asked_for_less_and_less_often() {
+        let mut gap = gap("!one:example.org", "t0", "s9");
+        let mut gaps = Gaps::new(vec![gap.clone()]);
+        let mut read = |number: u32, is_empty| {
+            let next = format!("t{number}");
+            gaps.read(&gap, Some(next.clone()), is_empty);
+            gap.from = next;
+            assert_eq!(gaps.all(), [gap.clone()]);
+            gaps.open[0].due - Instant::now()
+        };
+        for number in 1..=20 {
+            assert_eq!(read(number, true), Duration::ZERO);
+        }
+        assert!(read(21, true) >= FIRST_PAUSE / 2);
+        for number in 22..40 {
+            read(number, true);
+        }
+        assert!(read(40, true) >= LONGEST_PAUSE / 2);
+        assert_eq!(read(41, false), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -255,6 +255,7 @@ impl<'a> Sync<'a> {
                     }
                 };
                 self.reader.note_clock(&page);
+                let is_empty = page.is_empty();
                 if let Some(banned) = &banned {
                     banned.silence(&mut page);
                 }
@@ -262,7 +263,7 @@ impl<'a> Sync<'a> {
                 if let Some(banned) = &banned {
                     banned.forget_lifted(&mut events);
                 }
-                self.gaps.read(gap, next);
+                self.gaps.read(gap, next, is_empty);
                 events
             }
             Fetched::Never => {
@@ -403,7 +404,7 @@ impl<'a> Sync<'a> {
             return Ok(());
         }
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
-        let mut failures = 0_u32;
+        let (mut failures, mut empty) = (0_u32, 0_u32);
         loop {
             let (mut page, next) = match catch_up::fetch(room, &gap).await {
                 Fetched::Page(page, next) => (page, next),
@@ -425,6 +426,7 @@ impl<'a> Sync<'a> {
                 }
             };
             failures = 0;
+            empty = if page.is_empty() { empty + 1 } else { 0 };
             self.reader.note_clock(&page);
             let overlap = page
                 .iter()
@@ -438,6 +440,10 @@ impl<'a> Sync<'a> {
             match next {
                 Some(next) if overlap.is_none() => gap.from = next,
                 Some(_) | None => return Ok(()),
+            }
+            if empty == catch_up::MOST_EMPTY {
+                self.gaps.add(gap, FIRST_PAUSE);
+                return Ok(());
             }
         }
     }
@@ -558,7 +564,7 @@ mod tests {
     use matrix_sdk::ruma::serde::Raw;
     use serde_json::{Value, json};
 
-    use super::super::scripted::{ROOM, Scripted};
+    use super::super::scripted::{ROOM, Scripted, undecryptable};
     use super::*;
 
     /// Returns a loop that was last at `s1`, and who takes its batches.
@@ -612,6 +618,42 @@ mod tests {
     fn ban(user: &str) -> Value {
         let content = json!({"membership": "ban"});
         json!({"type": "m.room.member", "state_key": user, "content": content})
+    }
+
+    #[tokio::test]
+    async fn an_empty_page_that_names_another_ends_nothing() {
+        for (pages, is_left) in [(3, false), (100, true)] {
+            let server = Scripted::start(move |line| {
+                let (_, from) = line.split_once("from=s").unwrap();
+                let from: u32 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
+                if from < pages {
+                    json!({"start": "s", "end": format!("s{}", from + 1), "chunk": []})
+                } else {
+                    let last = undecryptable(1);
+                    json!({"start": "s", "chunk": [last]})
+                }
+            });
+            let server = server.await;
+            let rooms = server.rooms();
+            let (mut sync, mut taken) = sync(&server, &rooms);
+            let taking = async {
+                let batch = taken.recv().await?;
+                batch.committed.send(()).unwrap();
+                Some(batch.events.len())
+            };
+            let filling = async {
+                let mut patience = Patience::default();
+                let filled = sync.fill(&server.room, "s999", &[], &mut patience);
+                filled.await.unwrap();
+                let is_open = sync.gaps.is_open(server.room.room_id());
+                drop(sync);
+                is_open
+            };
+            let (is_open, events) = tokio::join!(filling, taking);
+            assert_eq!(is_open, is_left);
+            assert_eq!(events, (!is_left).then_some(1));
+            assert!(server.count("/messages") <= 20);
+        }
     }
 
     #[tokio::test]
