@@ -21,7 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// It is said again after so many failures in a row, half a day.
 const SAY_AGAIN: u32 = 72;
 
-/// The missing stretches, at most one a room.
+/// Missing stretches of one room; beyond them the oldest two become one.
+const MOST_OF_ROOM: usize = 4;
+
+/// The missing stretches, those of a room from the oldest on. Each is asked for on its own: one that the server can never
+/// hand out holds up none that came later.
 #[derive(Default)]
 pub(super) struct Gaps {
     open: Vec<Open>,
@@ -54,18 +58,36 @@ impl Gaps {
         self.open.iter().any(|open| open.gap.room == room)
     }
 
-    /// Adds what is missing. Where something older is missing of the same room, it reaches up to here then: what lies
-    /// between is known already, and seeing it again does no harm.
+    /// Adds what is missing, to be asked for after a pause.
     pub(super) fn add(&mut self, gap: Gap, pause: Duration) {
-        match self.open.iter_mut().find(|open| open.gap.room == gap.room) {
-            Some(open) => open.gap.to = gap.to,
-            None => self.open.push(Open {
-                gap,
-                failures: 0,
-                empty: 0,
-                due: Instant::now() + pause,
-            }),
+        if let Some(open) = self.find(&gap) {
+            open.gap.to = gap.to;
+            return;
         }
+        let room = gap.room.clone();
+        self.open.push(Open {
+            gap,
+            failures: 0,
+            empty: 0,
+            due: Instant::now() + pause,
+        });
+        let of_room = |(index, open): (usize, &Open)| (open.gap.room == room).then_some(index);
+        let of_room: Vec<usize> = self.open.iter().enumerate().filter_map(of_room).collect();
+        if let [oldest, second, ..] = of_room[..]
+            && of_room.len() > MOST_OF_ROOM
+        {
+            // What lies between is known already: seeing it again does no harm.
+            let second = self.open.remove(second).gap;
+            if let Some(oldest) = self.open.get_mut(oldest) {
+                oldest.gap.to = second.to;
+            }
+        }
+    }
+
+    /// Finds the stretch that begins as this one does; it may have grown since.
+    fn find(&mut self, gap: &Gap) -> Option<&mut Open> {
+        let mut open = self.open.iter_mut();
+        open.find(|open| open.gap.room == gap.room && open.gap.from == gap.from)
     }
 
     /// Returns all that is missing.
@@ -114,14 +136,17 @@ impl Gaps {
     /// Takes note that a page of this was read, perhaps an empty one; the rest begins there, if there is one. After many
     /// empty pages it is asked for less and less often.
     pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool) {
-        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+        let Some(open) = self.find(gap) else {
             return;
         };
         // It may have grown while the page was fetched.
         let rest = next.or_else(|| (open.gap.to != gap.to).then(|| gap.to.clone()));
         let Some(from) = rest else {
-            info!(room = %gap.room, "what was missed in this room is fetched");
-            return self.drop(gap);
+            self.drop(gap);
+            if !self.is_open(&gap.room) {
+                info!(room = %gap.room, "what was missed in this room is fetched");
+            }
+            return;
         };
         open.gap.from = from;
         open.failures = 0;
@@ -144,14 +169,15 @@ impl Gaps {
         }
     }
 
-    /// Takes note that nothing more will come of a room's history.
+    /// Takes note that nothing more will come of this.
     pub(super) fn drop(&mut self, gap: &Gap) {
-        self.open.retain(|open| open.gap.room != gap.room);
+        let begins = |open: &Open| open.gap.room == gap.room && open.gap.from == gap.from;
+        self.open.retain(|open| !begins(open));
     }
 
     /// Takes note that the server did not hand out a page of this.
     pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) {
-        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+        let Some(open) = self.find(gap) else {
             return;
         };
         open.failures = open.failures.saturating_add(1);
@@ -220,7 +246,7 @@ mod tests {
         let fetched = gap("!one:example.org", "s1", "s5");
         let other = gap("!two:example.org", "s1", "s5");
         let mut gaps = Gaps::new(vec![fetched.clone(), other.clone()]);
-        gaps.add(gap("!one:example.org", "s7", "s9"), Duration::ZERO);
+        gaps.add(gap("!one:example.org", "s1", "s9"), Duration::ZERO);
         let grown = gap("!one:example.org", "s1", "s9");
         assert_eq!(gaps.all(), [grown, other.clone()]);
         gaps.read(&fetched, Some("t3".to_owned()), false);
@@ -232,6 +258,34 @@ mod tests {
         gaps.read(&rest, None, false);
         assert_eq!(gaps.all(), [other]);
         assert!(!gaps.is_open(&rest.room));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stretch_that_never_comes_holds_up_none_that_came_later() {
+        let stuck = gap("!one:example.org", "s1", "s5");
+        let later = gap("!one:example.org", "s7", "s9");
+        let latest = gap("!one:example.org", "s11", "s12");
+        let mut gaps = Gaps::new(vec![stuck.clone(), later.clone(), latest.clone()]);
+        gaps.failed(&stuck, &matrix_sdk::Error::AuthenticationRequired);
+        gaps.read(&later, Some("t8".to_owned()), false);
+        gaps.read(&gap("!one:example.org", "t8", "s9"), None, false);
+        assert_eq!(gaps.all(), [stuck.clone(), latest.clone()]);
+        assert_eq!(gaps.open[0].failures, 1);
+        // The server has forgotten the oldest place.
+        gaps.drop(&stuck);
+        assert_eq!(gaps.all(), [latest]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_stretches_of_a_room_become_one_beyond_a_few() {
+        let room = "!one:example.org";
+        let stretch = |number: usize| gap(room, &format!("s{number}"), &format!("t{number}"));
+        let other = gap("!two:example.org", "s1", "s5");
+        let mut kept = vec![stretch(1), other.clone()];
+        kept.extend((2..=MOST_OF_ROOM + 2).map(stretch));
+        let mut left = vec![gap(room, "s1", "t3"), other];
+        left.extend((4..=MOST_OF_ROOM + 2).map(stretch));
+        assert_eq!(Gaps::new(kept).all(), left);
     }
 
     #[tokio::test(start_paused = true)]
