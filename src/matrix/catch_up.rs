@@ -12,6 +12,9 @@ use crate::model::Gap;
 /// A page: a few hundred kilobytes at most in practice.
 const PAGE: u32 = 250;
 
+/// So many empty pages in a row are taken for a server that has nothing more and does not say so.
+pub(super) const MOST_EMPTY: u32 = 20;
+
 /// What came of asking for a page.
 pub(super) enum Fetched {
     /// The oldest of what is missing, and where the next page begins, if there is one.
@@ -40,10 +43,8 @@ pub(super) async fn fetch(room: &Room, gap: &Gap) -> Fetched {
         Err(error) => return Fetched::NotNow(error),
     };
     debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
-    // Some servers name the same place again at the end.
-    let next = page
-        .end
-        .filter(|end| *end != gap.from && !page.chunk.is_empty());
+    // Some servers name the same place again at the end. A page may be empty before it: all its events are hidden from us.
+    let next = page.end.filter(|end| *end != gap.from && *end != gap.to);
     Fetched::Page(page.chunk, next)
 }
 
@@ -59,7 +60,8 @@ fn options(gap: &Gap) -> MessagesOptions {
     options
 }
 
-fn is_final(error: &matrix_sdk::Error) -> bool {
+/// Returns whether the server has refused for good.
+pub(super) fn is_final(error: &matrix_sdk::Error) -> bool {
     errors::http(error)
         .and_then(Answer::of)
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))

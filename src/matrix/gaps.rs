@@ -1,10 +1,10 @@
 //! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
 //! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::future::pending;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -21,19 +21,24 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// It is said again after so many failures in a row, half a day.
 const SAY_AGAIN: u32 = 72;
 
-type Fetching = Pin<Box<dyn Future<Output = (Gap, Fetched)> + Send>>;
+/// Missing stretches of one room; beyond them the oldest two become one.
+const MOST_OF_ROOM: usize = 4;
 
-/// The missing stretches, at most one a room.
+/// The missing stretches, those of a room from the oldest on. Each is asked for on its own: one that the server can never
+/// hand out holds up none that came later.
 #[derive(Default)]
 pub(super) struct Gaps {
     open: Vec<Open>,
-    /// Goes on over answers of the sync: no page is asked for in vain.
-    fetching: Option<Fetching>,
+    /// A task of its own: it goes on while the sync does other things. Left half done, its decryption would hold the
+    /// SDK's crypto store, which the sync waits for.
+    fetching: Option<(Gap, JoinSet<Fetched>)>,
 }
 
 struct Open {
     gap: Gap,
     failures: u32,
+    /// Empty pages in a row.
+    empty: u32,
     /// When it may be asked for again.
     due: Instant,
 }
@@ -53,17 +58,36 @@ impl Gaps {
         self.open.iter().any(|open| open.gap.room == room)
     }
 
-    /// Adds what is missing. Where something older is missing of the same room, it reaches up to here then: what lies
-    /// between is known already, and seeing it again does no harm.
+    /// Adds what is missing, to be asked for after a pause.
     pub(super) fn add(&mut self, gap: Gap, pause: Duration) {
-        match self.open.iter_mut().find(|open| open.gap.room == gap.room) {
-            Some(open) => open.gap.to = gap.to,
-            None => self.open.push(Open {
-                gap,
-                failures: 0,
-                due: Instant::now() + pause,
-            }),
+        if let Some(open) = self.find(&gap) {
+            open.gap.to = gap.to;
+            return;
         }
+        let room = gap.room.clone();
+        self.open.push(Open {
+            gap,
+            failures: 0,
+            empty: 0,
+            due: Instant::now() + pause,
+        });
+        let of_room = |(index, open): (usize, &Open)| (open.gap.room == room).then_some(index);
+        let of_room: Vec<usize> = self.open.iter().enumerate().filter_map(of_room).collect();
+        if let [oldest, second, ..] = of_room[..]
+            && of_room.len() > MOST_OF_ROOM
+        {
+            // What lies between is known already: seeing it again does no harm.
+            let second = self.open.remove(second).gap;
+            if let Some(oldest) = self.open.get_mut(oldest) {
+                oldest.gap.to = second.to;
+            }
+        }
+    }
+
+    /// Finds the stretch that begins as this one does; it may have grown since.
+    fn find(&mut self, gap: &Gap) -> Option<&mut Open> {
+        let mut open = self.open.iter_mut();
+        open.find(|open| open.gap.room == gap.room && open.gap.from == gap.from)
     }
 
     /// Returns all that is missing.
@@ -78,10 +102,18 @@ impl Gaps {
     /// May be dropped: the page that is under way is waited for the next time.
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, Fetched) {
         loop {
-            if let Some(fetching) = &mut self.fetching {
-                let fetched = fetching.await;
+            if let Some((gap, fetching)) = &mut self.fetching {
+                let joined = fetching.join_next().await;
+                let gap = gap.clone();
                 self.fetching = None;
-                return fetched;
+                match joined {
+                    Some(Ok(fetched)) => return (gap, fetched),
+                    Some(Err(crash)) => {
+                        let error = matrix_sdk::Error::UnknownError(Box::new(crash));
+                        return (gap, Fetched::NotNow(error));
+                    }
+                    None => {}
+                }
             }
             // Whose turn it is: the one that has waited for longest.
             let Some(open) = self.open.iter_mut().min_by_key(|open| open.due) else {
@@ -90,11 +122,10 @@ impl Gaps {
             sleep_until(open.due).await;
             match rooms.mapped(&open.gap.room) {
                 Some(room) => {
-                    let gap = open.gap.clone();
-                    self.fetching = Some(Box::pin(async move {
-                        let fetched = catch_up::fetch(&room, &gap).await;
-                        (gap, fetched)
-                    }));
+                    let (gap, wanted) = (open.gap.clone(), open.gap.clone());
+                    let mut fetching = JoinSet::new();
+                    fetching.spawn(async move { catch_up::fetch(&room, &wanted).await });
+                    self.fetching = Some((gap, fetching));
                 }
                 // An alias may not be resolved yet.
                 None => open.due = Instant::now() + LONGEST_PAUSE,
@@ -102,30 +133,51 @@ impl Gaps {
         }
     }
 
-    /// Takes note that a page of this was read; the rest begins there, if there is one.
-    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>) {
-        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+    /// Takes note that a page of this was read, perhaps an empty one; the rest begins there, if there is one. After many
+    /// empty pages it is asked for less and less often.
+    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool) {
+        let Some(open) = self.find(gap) else {
             return;
         };
         // It may have grown while the page was fetched.
         let rest = next.or_else(|| (open.gap.to != gap.to).then(|| gap.to.clone()));
         let Some(from) = rest else {
-            info!(room = %gap.room, "what was missed in this room is fetched");
-            return self.drop(gap);
+            self.drop(gap);
+            if !self.is_open(&gap.room) {
+                info!(room = %gap.room, "what was missed in this room is fetched");
+            }
+            return;
         };
         open.gap.from = from;
         open.failures = 0;
-        open.due = Instant::now();
+        open.empty = if is_empty {
+            open.empty.saturating_add(1)
+        } else {
+            0
+        };
+        let too_many = open.empty.saturating_sub(catch_up::MOST_EMPTY);
+        let pause = match too_many {
+            0 => Duration::ZERO,
+            more => backoff::pause(more, FIRST_PAUSE, LONGEST_PAUSE),
+        };
+        open.due = Instant::now() + pause;
+        if too_many % SAY_AGAIN == 1 {
+            warn!(
+                room = %gap.room,
+                "the homeserver hands out empty pages of what was said in this room meanwhile, still looking for messages; if this goes on, see its log"
+            );
+        }
     }
 
-    /// Takes note that nothing more will come of a room's history.
+    /// Takes note that nothing more will come of this.
     pub(super) fn drop(&mut self, gap: &Gap) {
-        self.open.retain(|open| open.gap.room != gap.room);
+        let begins = |open: &Open| open.gap.room == gap.room && open.gap.from == gap.from;
+        self.open.retain(|open| !begins(open));
     }
 
     /// Takes note that the server did not hand out a page of this.
     pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) {
-        let Some(open) = self.open.iter_mut().find(|open| open.gap.room == gap.room) else {
+        let Some(open) = self.find(gap) else {
             return;
         };
         open.failures = open.failures.saturating_add(1);
@@ -158,6 +210,11 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    /// Returns whether all of it is used up: then nothing is even tried, a server may leave each try without an answer.
+    pub(super) fn is_spent(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     /// Returns whether there is time for such a pause after a failure.
     pub(super) fn allows(&mut self, pause: Duration) -> bool {
         let now = Instant::now();
@@ -168,6 +225,12 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use matrix_sdk::ruma::serde::Raw;
+    use serde_json::{Value, json};
+    use tokio::time::timeout;
+
+    use super::super::scripted::{ROOM, Scripted, undecryptable};
     use super::*;
 
     fn gap(room: &str, from: &str, to: &str) -> Gap {
@@ -183,18 +246,68 @@ mod tests {
         let fetched = gap("!one:example.org", "s1", "s5");
         let other = gap("!two:example.org", "s1", "s5");
         let mut gaps = Gaps::new(vec![fetched.clone(), other.clone()]);
-        gaps.add(gap("!one:example.org", "s7", "s9"), Duration::ZERO);
+        gaps.add(gap("!one:example.org", "s1", "s9"), Duration::ZERO);
         let grown = gap("!one:example.org", "s1", "s9");
         assert_eq!(gaps.all(), [grown, other.clone()]);
-        gaps.read(&fetched, Some("t3".to_owned()));
+        gaps.read(&fetched, Some("t3".to_owned()), false);
         let further = gap("!one:example.org", "t3", "s9");
         assert_eq!(gaps.all(), [further, other.clone()]);
-        gaps.read(&gap("!one:example.org", "t3", "s5"), None);
+        gaps.read(&gap("!one:example.org", "t3", "s5"), None, false);
         let rest = gap("!one:example.org", "s5", "s9");
         assert_eq!(gaps.all(), [rest.clone(), other.clone()]);
-        gaps.read(&rest, None);
+        gaps.read(&rest, None, false);
         assert_eq!(gaps.all(), [other]);
         assert!(!gaps.is_open(&rest.room));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stretch_that_never_comes_holds_up_none_that_came_later() {
+        let stuck = gap("!one:example.org", "s1", "s5");
+        let later = gap("!one:example.org", "s7", "s9");
+        let latest = gap("!one:example.org", "s11", "s12");
+        let mut gaps = Gaps::new(vec![stuck.clone(), later.clone(), latest.clone()]);
+        gaps.failed(&stuck, &matrix_sdk::Error::AuthenticationRequired);
+        gaps.read(&later, Some("t8".to_owned()), false);
+        gaps.read(&gap("!one:example.org", "t8", "s9"), None, false);
+        assert_eq!(gaps.all(), [stuck.clone(), latest.clone()]);
+        assert_eq!(gaps.open[0].failures, 1);
+        // The server has forgotten the oldest place.
+        gaps.drop(&stuck);
+        assert_eq!(gaps.all(), [latest]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_stretches_of_a_room_become_one_beyond_a_few() {
+        let room = "!one:example.org";
+        let stretch = |number: usize| gap(room, &format!("s{number}"), &format!("t{number}"));
+        let other = gap("!two:example.org", "s1", "s5");
+        let mut kept = vec![stretch(1), other.clone()];
+        kept.extend((2..=MOST_OF_ROOM + 2).map(stretch));
+        let mut left = vec![gap(room, "s1", "t3"), other];
+        left.extend((4..=MOST_OF_ROOM + 2).map(stretch));
+        assert_eq!(Gaps::new(kept).all(), left);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_pages_without_end_are_asked_for_less_and_less_often() {
+        let mut gap = gap("!one:example.org", "t0", "s9");
+        let mut gaps = Gaps::new(vec![gap.clone()]);
+        let mut read = |number: u32, is_empty| {
+            let next = format!("t{number}");
+            gaps.read(&gap, Some(next.clone()), is_empty);
+            gap.from = next;
+            assert_eq!(gaps.all(), [gap.clone()]);
+            gaps.open[0].due - Instant::now()
+        };
+        for number in 1..=20 {
+            assert_eq!(read(number, true), Duration::ZERO);
+        }
+        assert!(read(21, true) >= FIRST_PAUSE / 2);
+        for number in 22..40 {
+            read(number, true);
+        }
+        assert!(read(40, true) >= LONGEST_PAUSE / 2);
+        assert_eq!(read(41, false), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,10 +316,40 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(!Patience::default().allows(PATIENCE + second));
         for _ in 0..60 {
+            assert!(!patience.is_spent());
             assert!(patience.allows(second));
             tokio::time::advance(second).await;
         }
         assert!(!patience.allows(second));
         assert!(!patience.allows(Duration::from_millis(1)));
+        assert!(patience.is_spent());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_that_nobody_waits_for_keeps_nobody_from_decrypting() {
+        let server = Scripted::start(|line| {
+            if !line.contains("/messages") {
+                return json!({});
+            }
+            let page: Vec<Value> = (0..250).map(undecryptable).collect();
+            json!({"start": "s1", "end": "s2", "chunk": page})
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let event = Raw::from_json_string(undecryptable(250).to_string()).unwrap();
+        for round in 1..=10 {
+            let mut gaps = Gaps::new(vec![gap(ROOM, "s1", "s9")]);
+            loop {
+                if let Some((_, fetched)) = gaps.next(&rooms).now_or_never() {
+                    assert!(matches!(fetched, Fetched::Page(page, _) if page.len() == 250));
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let limit = Duration::from_secs(20);
+                let decrypted = timeout(limit, server.room.decrypt_event(&event, None)).await;
+                assert!(decrypted.is_ok(), "it waits for ever");
+            }
+            assert_eq!(server.count("/messages"), round);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod adopt;
 pub mod auth;
 mod backoff;
+mod bans;
 mod catch_up;
 mod client;
 mod clock;
@@ -16,6 +17,8 @@ mod pulse;
 mod reader;
 mod recovery;
 mod rooms;
+#[cfg(test)]
+mod scripted;
 mod send;
 mod server;
 mod session;

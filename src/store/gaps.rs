@@ -5,18 +5,19 @@ use super::columns::identifier;
 use super::{StoreError, Tx};
 use crate::model::{Gap, UserId};
 
-/// Stores that these stretches, and no others, are missing.
+/// Stores that these stretches, and no others, are missing, in this order.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreError> {
     tx.execute("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
-    for gap in gaps {
+    for (number, gap) in (0_i64..).zip(gaps) {
         tx.execute(
-            "INSERT OR REPLACE INTO gap (account, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO gap (account, number, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4, ?5)",
             (
                 account.as_str(),
+                number,
                 gap.room.as_str(),
                 gap.from.as_str(),
                 gap.to.as_str(),
@@ -26,14 +27,14 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreE
     Ok(())
 }
 
-/// Returns what is missing.
+/// Returns what is missing, in its order.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
     tx.all(
-        "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY room",
+        "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
         [account.as_str()],
         |row| {
             Ok(Gap {
@@ -62,9 +63,11 @@ mod tests {
                 to: "s9".to_owned(),
             };
             let (one, two) = (gap("!one:example.org", "s1"), gap("!two:example.org", "s2"));
-            replace(tx, &alice, &[one.clone(), two.clone()])?;
+            let newer = gap("!one:example.org", "s10");
+            let missing = [two, one.clone(), newer];
+            replace(tx, &alice, &missing)?;
             replace(tx, &bob, std::slice::from_ref(&one))?;
-            assert_eq!(all(tx, &alice)?, [one.clone(), two]);
+            assert_eq!(all(tx, &alice)?, missing);
             let further = gap("!two:example.org", "t5");
             replace(tx, &alice, std::slice::from_ref(&further))?;
             assert_eq!(all(tx, &alice)?, [further]);

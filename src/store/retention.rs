@@ -141,7 +141,7 @@ mod tests {
         ("feedback_forbidden", "one row for each room"),
         ("backlog_room", "one row for each room"),
         ("expired_room", "one row for each room, until it is told"),
-        ("gap", "one row for each mapped room at most"),
+        ("gap", "a few rows for each mapped room at most"),
         ("known_room", "one row for each mapped room"),
         ("undecryptable", "`late::prune`"),
         ("early_edit", "`edits::prune_early`"),
