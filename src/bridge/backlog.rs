@@ -144,7 +144,7 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
 }
 
 /// Returns a span of time in words.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         ..120 => format!("{seconds} s"),

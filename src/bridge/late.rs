@@ -104,7 +104,7 @@ impl Bridge {
     }
 
     /// Returns why nothing goes from a room to the mesh, whatever the radio says of its channel.
-    fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
+    pub(super) fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
         if !self.routes.is_mapped(room) {
             return Err(DropReason::UnmappedRoom);
         }

@@ -11,6 +11,7 @@ mod feedback;
 mod format;
 mod late;
 mod notice;
+mod outage;
 mod policy;
 mod questions;
 mod relation;
@@ -32,6 +33,8 @@ pub use notice::Refused;
 
 pub use route::{RenamedChannel, RouteProblem};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
+
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
@@ -162,6 +165,33 @@ impl Bridge {
     #[must_use]
     pub fn expired_notice(&self, expired: &Expired, now: Timestamp) -> RoomMessage {
         backlog::expired_notice(&self.config, expired, now)
+    }
+
+    /// Returns after how long without the radio its rooms are told; `None`: never.
+    #[must_use]
+    pub fn radio_notices(&self) -> Option<Duration> {
+        self.config.matrix.radio_notices
+    }
+
+    /// Returns the notice that tells a room that the radio is away.
+    #[must_use]
+    pub fn away_notice(&self, room: &OwnedRoomId, since: Timestamp, now: Timestamp) -> RoomMessage {
+        let longest = self
+            .check_room(room)
+            .is_ok()
+            .then_some(self.config.meshtastic.max_message_age);
+        outage::away_notice(room, now.since(since), longest, now)
+    }
+
+    /// Returns the notice that tells a room that the radio is back.
+    #[must_use]
+    pub fn back_notice(
+        &self,
+        room: &OwnedRoomId,
+        since: Timestamp,
+        back: Timestamp,
+    ) -> RoomMessage {
+        outage::back_notice(room, since, back)
     }
 
     /// Decides what is to be done about an event, given what is known of it.

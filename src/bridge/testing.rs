@@ -89,6 +89,7 @@ pub(super) fn profile() -> RadioProfile {
         region_set: true,
         transmit_enabled: true,
         reboot_count: 1,
+        setup: crate::model::RadioSetup::default(),
         locked: false,
     }
 }

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod config;
 pub mod globals;
+pub mod radio;
 pub mod run;
 pub mod simulate;
 pub mod status;
@@ -47,6 +48,12 @@ enum Command {
     /// Tell whether the running relay does its work: exit code 0 if it does, 1 if not.
     #[command(after_help = "Example: relay doctor --quick")]
     Doctor(status::DoctorArgs),
+    /// Look at a radio, listen to it, or send a text with it; without the daemon, and without Matrix.
+    #[command(
+        subcommand,
+        after_help = "Example: relay radio info --host 192.168.1.20"
+    )]
+    Radio(radio::RadioCommand),
     /// Behave like a radio, to try the relay without one.
     Simulate(simulate::SimulateArgs),
 }
@@ -83,6 +90,7 @@ pub fn main() -> ExitCode {
             Some(Command::Doctor(arguments)) => status::examine(&arguments, &globals).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
+            Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
             Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
         }
     });

@@ -11,10 +11,7 @@ struct Unbuilt {
     values: &'static [&'static str],
 }
 
-const UNBUILT: &[Unbuilt] = &[
-    unbuilt("matrix.verify_with", &[]),
-    unbuilt("matrix.radio_notices", &[]),
-];
+const UNBUILT: &[Unbuilt] = &[unbuilt("matrix.verify_with", &[])];
 
 const fn unbuilt(key: &'static str, values: &'static [&'static str]) -> Unbuilt {
     Unbuilt { key, values }
@@ -116,8 +113,6 @@ mod tests {
 
     #[test]
     fn what_is_switched_off_is_not_missed() {
-        assert!(is_unbuilt("matrix.radio_notices", &word("5m")));
-        assert!(!is_unbuilt("matrix.radio_notices", &word("off")));
         assert!(!is_unbuilt("matrix.verify_with", &Value::List(Vec::new())));
     }
 

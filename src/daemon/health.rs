@@ -240,7 +240,7 @@ fn failed(name: &str, text: String, hint: &str) -> Check {
 mod tests {
     use super::*;
     use crate::daemon::status::{
-        MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, Traffic, Waits,
+        MatrixStatus, OutboxStatus, ParkedStatus, RadioConnection, RadioStatus, Traffic, Waits,
     };
 
     fn well() -> Status {
@@ -250,6 +250,7 @@ mod tests {
             started_at: "2026-01-31T12:00:00Z".to_owned(),
             uptime_seconds: 60,
             radio: RadioStatus {
+                connection: RadioConnection::Serial { port: None },
                 state: RadioState::Ready,
                 for_seconds: 50,
                 cause: None,

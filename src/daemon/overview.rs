@@ -66,6 +66,7 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let channel_use = self.facts.channel_use;
         RadioStatus {
+            connection: (&self.config.meshtastic.connection).into(),
             state: match self.link.state {
                 LinkState::Connecting => RadioState::Connecting,
                 LinkState::Configuring => RadioState::Configuring,

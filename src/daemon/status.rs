@@ -2,8 +2,11 @@
 //! described in `docs/reference/status.md` and stay as they are. No message text and no secret is ever in them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::config::Connection;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ pub struct Status {
 /// How the radio stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RadioStatus {
+    /// How it is reached.
+    pub connection: RadioConnection,
     /// What is being done about the link.
     pub state: RadioState,
     /// For how long it has been ready, or has been away.
@@ -57,6 +62,60 @@ pub struct RadioStatus {
     pub channel_use_age_seconds: Option<u64>,
     /// Why nothing is transmitted; `None` if it may.
     pub silence: Option<String>,
+}
+
+/// How a radio is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RadioConnection {
+    /// Over the network.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Over a cable.
+    Serial {
+        /// The port's path; `None`: the one likely port.
+        port: Option<String>,
+    },
+    /// Over Bluetooth.
+    Ble {
+        /// The radio's address or name.
+        device: String,
+    },
+}
+
+impl From<&Connection> for RadioConnection {
+    fn from(connection: &Connection) -> Self {
+        match connection {
+            Connection::Tcp { host, port } => Self::Tcp {
+                host: host.clone(),
+                port: *port,
+            },
+            Connection::Serial { serial_port } => Self::Serial {
+                port: serial_port
+                    .as_ref()
+                    .map(|port| port.to_string_lossy().into_owned()),
+            },
+            Connection::Ble { ble_address, .. } => Self::Ble {
+                device: ble_address.clone(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for RadioConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Serial { port: Some(port) } => write!(f, "serial port {port}"),
+            Self::Serial { port: None } => f.write_str("the serial port of a radio"),
+            Self::Ble { device } => write!(f, "Bluetooth device {device}"),
+        }
+    }
 }
 
 /// What is being done about the link to the radio.

@@ -66,6 +66,21 @@ pub struct RadioProfile {
     /// The radio is locked (firmware 2.8) and tells its client nothing: its channels are not known, and it carries no
     /// message.
     pub locked: bool,
+    /// What only people are interested in.
+    pub setup: RadioSetup,
+}
+
+/// How a radio is set up, in the protocol's own words. Nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RadioSetup {
+    /// Its board (`HELTEC_V3`).
+    pub hardware: Option<String>,
+    /// Its role on the mesh (`CLIENT`).
+    pub role: Option<String>,
+    /// Its region (`EU_868`); `None`: not told, or not set.
+    pub region: Option<String>,
+    /// Its modem preset (`LongFast`).
+    pub preset: Option<String>,
 }
 
 /// Which kind of readable packet.

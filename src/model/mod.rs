@@ -12,9 +12,9 @@ mod retry;
 mod time;
 
 pub use event::{
-    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioOutcome, RadioProfile, RadioText, Refusal,
-    RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
-    SendReport, TextPort,
+    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioOutcome, RadioProfile, RadioSetup, RadioText,
+    Refusal, RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText,
+    RoomTextKind, SendReport, TextPort,
 };
 pub use gap::Gap;
 pub use ids::{

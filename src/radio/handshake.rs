@@ -1,7 +1,8 @@
 //! What a radio tells of itself between `want_config_id` and `config_complete_id`. No I/O, no clock.
 
-use crate::model::{NodeNum, RadioProfile};
+use crate::model::{NodeNum, RadioProfile, RadioSetup};
 
+use super::names;
 use super::nodedb::NodeDb;
 use super::proto::config::LoRaConfig;
 use super::proto::{self, MeshPacket, wire};
@@ -34,6 +35,8 @@ pub(super) fn plain_nonce(random: u32) -> u32 {
 pub(super) struct Handshake {
     own: Option<(NodeNum, u32)>,
     firmware: String,
+    hardware: Option<i32>,
+    role: Option<i32>,
     channels: Vec<wire::Channel>,
     lora: Option<LoRaConfig>,
     held: Vec<MeshPacket>,
@@ -51,8 +54,9 @@ impl Handshake {
         };
     }
 
-    /// Takes the firmware's version.
+    /// Takes the firmware's version, and the board that it runs on.
     pub(super) fn metadata(&mut self, metadata: proto::DeviceMetadata) {
+        self.hardware = Some(metadata.hw_model);
         self.firmware = metadata.firmware_version;
     }
 
@@ -64,10 +68,12 @@ impl Handshake {
         }
     }
 
-    /// Takes a part of the configuration; only the radio's is of interest, and the others hold secrets.
+    /// Takes a part of the configuration; only how it sends and its role are of interest, and others hold secrets.
     pub(super) fn config(&mut self, config: proto::Config) {
-        if let Some(proto::config::PayloadVariant::Lora(lora)) = config.payload_variant {
-            self.lora = Some(lora);
+        match config.payload_variant {
+            Some(proto::config::PayloadVariant::Lora(lora)) => self.lora = Some(lora),
+            Some(proto::config::PayloadVariant::Device(device)) => self.role = Some(device.role),
+            Some(_) | None => {}
         }
     }
 
@@ -109,6 +115,14 @@ impl Handshake {
             region_set: lora.is_none_or(|lora| lora.region != 0),
             transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
             reboot_count,
+            setup: RadioSetup {
+                hardware: self.hardware.map(names::hardware),
+                role: self.role.map(names::role),
+                region: lora
+                    .filter(|lora| lora.region != 0)
+                    .map(|lora| names::region(lora.region)),
+                preset: lora.map(names::preset),
+            },
         };
         Some((profile, self.held))
     }

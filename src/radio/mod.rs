@@ -15,9 +15,11 @@ mod captures;
 pub mod codec;
 mod connection;
 mod console;
+mod found_device;
 mod handshake;
 mod link;
 mod moment;
+mod names;
 mod nodedb;
 mod pacer;
 #[cfg_attr(
@@ -50,11 +52,12 @@ use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
-pub use ble::Ble;
+pub use ble::{Ble, find_bluetooth};
 pub use connection::{Connection, ConnectionError, Wire};
+pub use found_device::FoundDevice;
 pub use link::{Link, LinkState};
 pub use moment::Moment;
-pub use nodedb::{News, NodeDb};
+pub use nodedb::{Details, KnownNode, News, NodeDb};
 pub use pacer::{Pacer, Submission};
 pub use serial::{SerialError, SerialPort};
 pub use serial_ports::{FoundPort, Usb, find as find_serial_ports};
@@ -119,7 +122,7 @@ impl RadioOptions {
     ///
     /// # Errors
     ///
-    /// When the configured wire is not built yet.
+    /// When the configured wire is not built in.
     pub fn new(config: &config::Meshtastic) -> Result<Self, RadioError> {
         let wire = match &config.connection {
             config::Connection::Tcp { host, port } => Wire::Tcp {
@@ -180,6 +183,8 @@ pub struct Radio {
     link: LinkNotes,
     /// More than urgent texts may be submitted.
     air: watch::Sender<bool>,
+    /// The nodes, for whoever looks.
+    known: watch::Sender<Vec<KnownNode>>,
     clock: Clock,
 }
 
@@ -248,6 +253,7 @@ impl Radio {
             told_cause: None,
             link: LinkNotes::default(),
             air: watch::Sender::new(true),
+            known: watch::Sender::default(),
         }
     }
 
@@ -268,6 +274,12 @@ impl Radio {
     #[must_use]
     pub fn air(&self) -> watch::Receiver<bool> {
         self.air.subscribe()
+    }
+
+    /// Returns where to look for the nodes that the radio told of until it was ready.
+    #[must_use]
+    pub fn known(&self) -> watch::Receiver<Vec<KnownNode>> {
+        self.known.subscribe()
     }
 
     /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens.
@@ -546,6 +558,7 @@ impl Radio {
                             );
                         }
                         self.link.step(LinkState::Ready);
+                        self.show_nodes();
                         info!(
                             node = %profile.own.num,
                             firmware = %profile.firmware,
@@ -598,6 +611,12 @@ impl Radio {
         let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
         self.air
             .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
+    }
+
+    fn show_nodes(&self) {
+        if self.known.receiver_count() > 0 {
+            self.known.send_replace(self.nodes.known());
+        }
     }
 
     async fn report(&mut self, ends: &Ends) -> Result<(), End> {

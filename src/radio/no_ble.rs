@@ -6,6 +6,7 @@ use crate::config::Secret;
 
 use super::RadioError;
 use super::connection::ConnectionError;
+use super::found_device::FoundDevice;
 use super::packets::Packets;
 
 /// Bluetooth, which is not built in: there is none of it.
@@ -25,4 +26,13 @@ impl Ble {
     pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
         match *self {}
     }
+}
+
+/// Refuses.
+///
+/// # Errors
+///
+/// Always.
+pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+    Err(RadioError::NoBluetooth.to_string())
 }

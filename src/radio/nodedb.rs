@@ -32,10 +32,44 @@ pub struct News {
     pub last_heard: Option<Timestamp>,
 }
 
+/// What a radio tells of a node that only people are interested in; kept in memory alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Details {
+    /// Its board.
+    pub hardware: Option<String>,
+    /// Its role on the mesh.
+    pub role: Option<String>,
+    /// How many hops away it is.
+    pub hops: Option<u8>,
+    /// How well it was heard, in dB.
+    pub snr: Option<f32>,
+    /// It was heard by MQTT.
+    pub via_mqtt: bool,
+    /// Its battery; more than 100 is powered from outside.
+    pub battery_percent: Option<u32>,
+    /// Its voltage.
+    pub voltage: Option<f32>,
+    /// How busy the channel is around it.
+    pub channel_use_percent: Option<f32>,
+    /// How much of the last hour it sent itself.
+    pub air_use_percent: Option<f32>,
+}
+
+/// A node of which a radio told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownNode {
+    /// Who it is.
+    pub node: Node,
+    /// And what else is known of it.
+    pub details: Details,
+}
+
 /// The nodes, and which of them the database does not know as they are.
 #[derive(Debug, Default)]
 pub struct NodeDb {
     nodes: HashMap<NodeNum, Node>,
+    /// Of some of these.
+    details: HashMap<NodeNum, Details>,
     changed: HashSet<NodeNum>,
     name_changed: bool,
     last_batch: Option<Instant>,
@@ -92,6 +126,27 @@ impl NodeDb {
         self.changed.insert(num);
     }
 
+    /// Takes note of what else a radio told of a node that [`NodeDb::learn`] has just taken.
+    pub fn learn_details(&mut self, num: NodeNum, details: Details) {
+        if self.nodes.contains_key(&num) {
+            self.details.insert(num, details);
+        }
+    }
+
+    /// Returns all nodes, in order of their numbers.
+    pub fn known(&self) -> Vec<KnownNode> {
+        let mut known: Vec<KnownNode> = self
+            .nodes
+            .values()
+            .map(|node| KnownNode {
+                node: node.clone(),
+                details: self.details.get(&node.num).cloned().unwrap_or_default(),
+            })
+            .collect();
+        known.sort_by_key(|it| it.node.num);
+        known
+    }
+
     fn make_room(&mut self) {
         if self.nodes.len() < REMEMBERED {
             return;
@@ -102,6 +157,7 @@ impl NodeDb {
             .min_by_key(|node| (node.last_heard, node.num));
         if let Some(num) = oldest.map(|node| node.num) {
             self.nodes.remove(&num);
+            self.details.remove(&num);
             self.changed.remove(&num);
         }
     }
@@ -220,12 +276,34 @@ mod tests {
     }
 
     #[test]
+    fn what_else_is_known_of_a_node_goes_with_it() {
+        let mut nodes = NodeDb::default();
+        let details = |hops| Details {
+            hops: Some(hops),
+            ..Details::default()
+        };
+        nodes.learn_details(ALICE, details(1));
+        assert_eq!(nodes.known(), []);
+        nodes.learn(BOB, named("Bob", "B"));
+        nodes.learn(ALICE, named("Alice", "AL"));
+        nodes.learn_details(ALICE, details(1));
+        nodes.learn_details(ALICE, details(2));
+        let known = nodes.known();
+        assert_eq!((known[0].node.num, known[0].details.hops), (ALICE, Some(2)));
+        assert_eq!((known[1].node.num, known[1].details.hops), (BOB, None));
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_longest_silent_node_goes_first() {
         let mut nodes = NodeDb::default();
         for num in 1..=6000 {
             nodes.learn(NodeNum(num), heard(i64::from(num)));
+            nodes.learn_details(NodeNum(num), Details::default());
         }
-        assert_eq!(nodes.nodes.len(), REMEMBERED);
+        assert_eq!(
+            (nodes.nodes.len(), nodes.details.len()),
+            (REMEMBERED, REMEMBERED)
+        );
         assert!(nodes.changed.len() <= REMEMBERED);
         assert!(nodes.nodes.contains_key(&NodeNum(6000)));
         assert!(!nodes.nodes.contains_key(&NodeNum(1)));

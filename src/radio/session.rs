@@ -309,7 +309,9 @@ impl Session {
     ) -> Vec<Output> {
         self.handshake_goes_on(now);
         if let Some(info) = frame.node_info {
-            nodes.learn(NodeNum(info.num), translate::news_of_node(&info, now.wall));
+            let num = NodeNum(info.num);
+            nodes.learn(num, translate::news_of_node(&info, now.wall));
+            nodes.learn_details(num, translate::details_of_node(&info));
         }
         if let Some(channel) = frame.channel {
             self.handshake.channel(channel);

@@ -11,7 +11,8 @@ use crate::model::{
 };
 
 use super::answer::Answer;
-use super::nodedb::{News, NodeDb};
+use super::names;
+use super::nodedb::{Details, News, NodeDb};
 use super::ports;
 use super::proto::{self, Message as _, mesh_packet, wire};
 
@@ -266,6 +267,26 @@ pub(super) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
     }
 }
 
+/// Returns what a `NodeInfo` tells beyond names.
+pub(super) fn details_of_node(info: &wire::NodeInfo) -> Details {
+    let percent = |value: Option<f32>| value.filter(|it| (0.0..=100.0).contains(it));
+    let metrics = info.device_metrics.unwrap_or_default();
+    Details {
+        hardware: info
+            .user
+            .as_ref()
+            .map(|user| names::hardware(user.hw_model)),
+        role: info.user.as_ref().map(|user| names::role(user.role)),
+        hops: info.hops_away.and_then(|hops| u8::try_from(hops).ok()),
+        snr: Some(info.snr).filter(|snr| snr.is_finite() && *snr != 0.0),
+        via_mqtt: info.via_mqtt,
+        battery_percent: metrics.battery_level,
+        voltage: metrics.voltage.filter(|volt| (0.0..1000.0).contains(volt)),
+        channel_use_percent: percent(metrics.channel_utilization),
+        air_use_percent: percent(metrics.air_util_tx),
+    }
+}
+
 fn news_of_user(user: &wire::User) -> News {
     News {
         long_name: Some(lossy(&user.long_name)),
@@ -302,43 +323,13 @@ pub(super) fn channels(
                 (ChannelRole::Primary | ChannelRole::Secondary, Some(name)) if !name.is_empty() => {
                     lossy(name)
                 }
-                (ChannelRole::Primary | ChannelRole::Secondary, _) => default_name(lora).to_owned(),
+                (ChannelRole::Primary | ChannelRole::Secondary, _) => {
+                    names::default_channel(lora).to_owned()
+                }
             };
             Channel { index, name, role }
         })
         .collect()
-}
-
-/// The name of a channel that has none, as the firmware's own screen shows it.
-fn default_name(lora: Option<&proto::config::LoRaConfig>) -> &'static str {
-    match lora {
-        Some(lora) if !lora.use_preset => "Custom",
-        Some(lora) => preset_name(lora.modem_preset),
-        None => preset_name(0),
-    }
-}
-
-/// Numbers and names of `LoRaConfig.ModemPreset`, also those that the crate does not know yet.
-fn preset_name(preset: i32) -> &'static str {
-    match preset {
-        0 => "LongFast",
-        1 => "LongSlow",
-        3 => "MediumSlow",
-        4 => "MediumFast",
-        5 => "ShortSlow",
-        6 => "ShortFast",
-        7 => "LongMod",
-        8 => "ShortTurbo",
-        9 => "LongTurbo",
-        10 => "LiteFast",
-        11 => "LiteSlow",
-        12 => "NarrowFast",
-        13 => "NarrowSlow",
-        14 => "TinyFast",
-        15 => "TinySlow",
-        16 => "MediumTurbo",
-        _ => "Invalid",
-    }
 }
 
 /// Makes the packet of a message: `own` is needed for the radio's refusals to come back, and `hop_limit` because

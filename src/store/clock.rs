@@ -63,6 +63,18 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
              AND kept_at NOT BETWEEN :looked AND :now",
         jump,
     )?;
+    shift(
+        tx,
+        "UPDATE outage SET since = since + :by, back = back + :by
+         WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    shift(
+        tx,
+        "UPDATE outage_told SET since = since + :by, back = back + :by
+         WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
     if let Some(since) = meta::radio_away_since(tx)?
         && (jump.began..=jump.expected).contains(&since)
     {

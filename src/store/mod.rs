@@ -22,6 +22,7 @@ mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
 pub mod nodes;
+pub mod outage;
 pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
@@ -67,6 +68,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_late_and_edits.sql"),
     include_str!("migrations/0005_radios.sql"),
     include_str!("migrations/0006_gaps.sql"),
+    include_str!("migrations/0007_outage.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

@@ -133,7 +133,7 @@ mod tests {
     const DAYS: u32 = 30;
 
     /// Tables that keep themselves small, and how.
-    const BOUNDED: [(&str, &str); 11] = [
+    const BOUNDED: [(&str, &str); 13] = [
         ("room_outbox", "a row goes when the server has it"),
         ("parked", "one row for each room"),
         ("meta", "single values"),
@@ -143,6 +143,11 @@ mod tests {
         ("expired_room", "one row for each room, until it is told"),
         ("gap", "a few rows for each mapped room at most"),
         ("known_room", "one row for each mapped room"),
+        ("outage", "one row at most"),
+        (
+            "outage_told",
+            "one row for each room, until it is told of the end",
+        ),
         ("undecryptable", "`late::prune`"),
         ("early_edit", "`edits::prune_early`"),
     ];

@@ -2,4 +2,5 @@
 
 pub mod control;
 pub mod doctor;
+pub mod radio;
 pub mod status;

@@ -262,7 +262,7 @@ impl Page {
 pub(super) fn printable(text: &str) -> String {
     let is_trick = |character: char| {
         character.is_control()
-            || matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+            || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
         .filter(|character| !is_trick(*character))
@@ -272,7 +272,7 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::status::OutboxStatus;
+    use crate::daemon::status::{OutboxStatus, RadioConnection};
 
     fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let owned = counts
@@ -307,6 +307,7 @@ mod tests {
             started_at: "2026-01-31T12:00:00Z".to_owned(),
             uptime_seconds: 3 * 86_400,
             radio: RadioStatus {
+                connection: RadioConnection::Serial { port: None },
                 state: RadioState::Ready,
                 for_seconds: 7_300,
                 cause: None,

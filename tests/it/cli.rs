@@ -63,6 +63,13 @@ async fn help_tells_of_every_command_with_an_example() {
         "config check",
         "config generate",
         "config paths",
+        "radio",
+        "radio info",
+        "radio nodes",
+        "radio channels",
+        "radio listen",
+        "radio send",
+        "radio scan",
         "simulate",
     ] {
         let output = home.run(command.split_whitespace().chain(["--help"])).await;

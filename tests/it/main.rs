@@ -36,6 +36,10 @@ mod parts;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod radio_away;
+#[cfg(test)]
+mod radio_tool;
+#[cfg(test)]
 mod reactions;
 #[cfg(test)]
 mod reconnect;

@@ -44,6 +44,7 @@ impl Ledger {
         // A worker that ended just when something came is started again.
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         self.tell_expired(tx, now, outcome)?;
+        self.tell_outage(tx, now, up, outcome)?;
         if self.calendar.is_steady(up) {
             outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
         }

@@ -9,6 +9,7 @@ mod channels;
 mod chores;
 mod feedback;
 mod late;
+mod outage;
 mod reports;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -29,6 +30,7 @@ use crate::store::{
 };
 
 use self::calendar::Calendar;
+use self::outage::Presence;
 use super::counts::{Counts, Place, Way};
 use super::facts;
 
@@ -105,6 +107,7 @@ pub(super) struct Ledger {
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
     chosen_senders: bool,
     feedback: Feedback,
+    presence: Presence,
 }
 
 impl Ledger {
@@ -154,6 +157,7 @@ impl Ledger {
             rooms: HashMap::new(),
             chosen_senders: config.matrix.allowed_users.is_some(),
             feedback: config.meshtastic.delivery_feedback,
+            presence: Presence::default(),
         })
     }
 
@@ -274,6 +278,10 @@ impl Ledger {
                     self.follow_channels(tx, Some(&profile.channels), (event, now), outcome)?;
                 }
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
+                self.outage_ends(tx, now, outcome)
+            }
+            Event::Matrix(MatrixEvent::Left { room }) => {
+                self.rooms.remove(room);
                 Ok(())
             }
             Event::Radio(RadioEvent::Nodes(batch)) => nodes::update(tx, self.radio, batch, now),
@@ -297,11 +305,13 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Event::Radio(RadioEvent::Lost { .. }) => backlog::radio_is_away(tx, now),
+            Event::Radio(RadioEvent::Lost { .. }) => {
+                self.outage_begins(tx, now, outcome)?;
+                backlog::radio_is_away(tx, now)
+            }
             Event::Radio(RadioEvent::Text(_) | RadioEvent::ChannelUse { .. })
             | Event::Matrix(
-                MatrixEvent::Left { .. }
-                | MatrixEvent::Own { .. }
+                MatrixEvent::Own { .. }
                 | MatrixEvent::Text(_)
                 | MatrixEvent::Edit(_)
                 | MatrixEvent::Reaction(_)
@@ -497,6 +507,7 @@ mod tests {
             region_set: true,
             transmit_enabled: true,
             reboot_count: 0,
+            setup: crate::model::RadioSetup::default(),
             locked: false,
         };
         change(&mut profile);
@@ -561,6 +572,10 @@ mod tests {
             Ok(outcome)
         });
         decided.unwrap()
+    }
+
+    pub(super) fn hello_of_node() -> Event {
+        text_of_node(77, PacketId(5), "hello from afar", NOON)
     }
 
     pub(super) fn waits_for_mesh(store: &mut Store) -> bool {

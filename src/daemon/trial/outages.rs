@@ -240,3 +240,45 @@ async fn what_is_taken_back_while_the_radio_is_away_is_never_transmitted() {
     trial.homeserver.redacts(0, &mistake);
     all_crosses(&trial, &[], &[1, 3]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn rooms_are_told_of_a_long_outage_in_order_with_what_else_they_get() {
+    let mut trial = Trial::started(13).await;
+    trial
+        .mesh
+        .fault(r#"{"fault": "away", "seconds": 3000}"#)
+        .await;
+    trial.wait(Duration::from_mins(5)).await;
+    assert_eq!(trial.homeserver.notices(0), [""; 0]);
+    trial.kill().await;
+    trial.start();
+    trial
+        .until("all rooms are told", |trial| {
+            (0..ROOMS).all(|room| trial.homeserver.notices(room).len() == 1)
+        })
+        .await;
+    assert!(trial.homeserver.notices(0)[0].contains("away for 10 min"));
+    // Neither side is there: then the radio comes back first.
+    trial.homeserver.set_mood(Mood::Hangs);
+    trial.mesh.says(0, 1, "kept 1").await;
+    trial.stop().await;
+    trial.start();
+    trial
+        .until("the radio is back", |trial| trial.waiting().0 > 0)
+        .await;
+    trial.wait(Duration::from_mins(5)).await;
+    trial.homeserver.set_mood(Mood::Takes);
+    trial
+        .until("all rooms are told of the end", |trial| {
+            (0..ROOMS).all(|room| trial.homeserver.notices(room).len() == 2)
+        })
+        .await;
+    assert!(trial.homeserver.notices(0)[1].contains("back after"));
+    // The text went first.
+    let posted = trial.homeserver.posted(0);
+    assert_eq!(posted.len(), 3);
+    assert_eq!(trial.in_room(0), [1]);
+    trial.wait(Duration::from_hours(3)).await;
+    assert_eq!(trial.homeserver.notices(0).len(), 2);
+    trial.no_transaction_was_posted_twice();
+}

@@ -175,6 +175,12 @@ impl Host {
         self.adapter.as_mut().map(|it| &mut it.events)
     }
 
+    /// Returns the adapter and its events; none before one is chosen.
+    pub(super) fn listener(&mut self) -> Option<(&Adapter, &mut Events)> {
+        let chosen = self.adapter.as_mut()?;
+        Some((&chosen.adapter, &mut chosen.events))
+    }
+
     /// Returns what is listened to while a link stands.
     pub(super) fn streams(&mut self) -> Option<(&mut Events, &mut Known)> {
         Some((&mut self.adapter.as_mut()?.events, self.known.as_mut()?))
@@ -182,7 +188,7 @@ impl Host {
 }
 
 /// Waits for something new, or for the time to look again; returns the adapter's new state if that is the news.
-async fn hears_news(events: &mut Events) -> Option<CentralState> {
+pub(super) async fn hears_news(events: &mut Events) -> Option<CentralState> {
     let until = Instant::now() + LOOK_EVERY;
     loop {
         match timeout_at(until, events.next()).await {

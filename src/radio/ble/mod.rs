@@ -12,6 +12,7 @@ mod bluez;
 mod error;
 mod host;
 mod link;
+mod scan;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +29,10 @@ use crate::config::Secret;
 
 use super::RadioError;
 use super::connection::ConnectionError;
+use super::found_device::FoundDevice;
 use super::packets::Packets;
+
+pub use scan::find_bluetooth;
 
 use bluez::{Service, ServiceEnd};
 use error::BleError;

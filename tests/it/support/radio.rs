@@ -73,9 +73,10 @@ impl Radio {
     /// Starts one with more arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut command = Command::new(relay_program());
-        command
-            .args(["simulate", "--nodes", "3", "--seed", "7"])
-            .args(arguments);
+        command.args(["simulate", "--nodes", "3"]).args(arguments);
+        if !arguments.contains(&"--seed") {
+            command.args(["--seed", "7"]);
+        }
         if !arguments.contains(&"--listen") && !arguments.contains(&"--pty") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -95,6 +95,50 @@ impl Home {
             .expect("the relay runs")
     }
 
+    /// Runs a command of the relay to its end, on a machine without any network. Where that cannot be made the test
+    /// says so and is skipped.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn run_without_network(&self, arguments: &[&str]) -> Option<Output> {
+        const ALONE: [&str; 3] = ["--user", "--map-current-user", "--net"];
+        let tried = Command::new("unshare").args(ALONE).arg("true").status();
+        if !tried.await.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: `unshare` cannot make a machine without a network");
+            return None;
+        }
+        let plain = self.command();
+        let mut command = Command::new("unshare");
+        command.args(ALONE).arg(plain.as_std().get_program());
+        command.args(plain.as_std().get_args()).args(arguments);
+        for (name, value) in plain.as_std().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = within("the end of the command", command.output()).await;
+        Some(output.expect("the relay runs"))
+    }
+
+    /// Starts a command of the relay that goes on until it is ended, without a terminal.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
+        let mut program = self
+            .command()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the relay runs");
+        let output = program.stdout.take().expect("its output is a pipe");
+        let errors = program.stderr.take().expect("its errors are a pipe");
+        Running {
+            program,
+            output: Lines::of("the command", output),
+            errors: Lines::of("the command's errors", errors),
+        }
+    }
+
     /// Starts the daemon and waits until it is ready.
     pub(crate) async fn start(&self) -> Relay {
         let relay = self.spawn();
@@ -140,6 +184,28 @@ impl Home {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .kill_on_drop(true);
         command
+    }
+}
+
+/// A running command; killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    program: Child,
+    /// What it writes to standard output.
+    pub(crate) output: Lines,
+    /// What it writes to standard error.
+    pub(crate) errors: Lines,
+}
+
+impl Running {
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    pub(crate) async fn interrupt(&mut self) -> ExitStatus {
+        let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("the command runs");
+        kill_process(pid, Signal::INT).expect("the command takes signals");
+        within("the command's end", self.program.wait())
+            .await
+            .expect("the command can be waited for")
     }
 }
 

@@ -1,0 +1,488 @@
+//! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
+
+mod progress;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Globals;
+use super::config::report_load_error;
+use crate::config::{Config, Connection};
+use crate::home::Home;
+use crate::telemetry;
+use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError};
+
+use progress::Progress;
+
+/// The exit code for wrong arguments.
+const WRONG: u8 = 2;
+/// The port of radios on the network.
+const PORT: u16 = 4403;
+
+/// The commands under `relay radio`.
+#[derive(Debug, Subcommand)]
+pub(super) enum RadioCommand {
+    /// Tell what the radio is, and how it is set up
+    #[command(
+        after_help = "Examples:\n  relay radio info\n  relay radio info --host 192.168.1.20 --json"
+    )]
+    Info(LinkArgs),
+    /// List the nodes that the radio knows
+    #[command(after_help = "Example: relay radio nodes --serial /dev/ttyUSB0")]
+    Nodes(LinkArgs),
+    /// List the radio's channels
+    #[command(after_help = "Example: relay radio channels --ble Base_1234")]
+    Channels(LinkArgs),
+    /// Print what the radio hears, until Ctrl-C
+    ///
+    /// A radio hands a message over once: what is printed here the relay does not get any more.
+    #[command(after_help = "Example: relay radio listen --json")]
+    Listen(LinkArgs),
+    /// Send a text, and tell what became of it
+    ///
+    /// The exit code is 0 if the radio took it, whether or not anybody was heard repeating it.
+    #[command(
+        after_help = "Examples:\n  relay radio send --channel 0 \"hello\"\n  relay radio send --channel Rescue \"on our way\" --json"
+    )]
+    Send(SendArgs),
+    /// Look for radios on serial ports, on Bluetooth and on the network; connects to none
+    #[command(after_help = "Example: relay radio scan")]
+    Scan {
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which radio.
+#[derive(Debug, Args)]
+pub(super) struct LinkArgs {
+    /// The radio at this host name or address [default: the configured radio; port 4403]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host, group = "link")]
+    host: Option<Connection>,
+    /// The radio at this serial port
+    #[arg(long, value_name = "PATH", group = "link")]
+    serial: Option<PathBuf>,
+    /// The radio with this Bluetooth address or name
+    #[arg(long, value_name = "ADDRESS", group = "link")]
+    ble: Option<String>,
+    /// JSON instead of lines: one object, a list of them, or one a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `relay radio send`.
+#[derive(Debug, Args)]
+pub(super) struct SendArgs {
+    /// The channel's number, or its name
+    #[arg(long, value_name = "N")]
+    channel: String,
+    /// What to send: at most 232 bytes
+    text: String,
+    #[command(flatten)]
+    link: LinkArgs,
+}
+
+/// Reads `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+fn host(text: &str) -> Result<Connection, String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or("the `]` is missing")?;
+        (host, port.strip_prefix(':'))
+    } else {
+        match text.split_once(':') {
+            // An IPv6 address without a port.
+            Some((_, rest)) if rest.contains(':') => (text, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port = match port {
+        None => PORT,
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| format!("`{port}` is not a port: expected 1 to 65535"))?,
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err("expected a host name or an address".to_owned());
+    }
+    Ok(Connection::Tcp {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+///
+/// What failed.
+pub(super) async fn run(command: RadioCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
+    match command {
+        RadioCommand::Scan { json } => scan(json).await,
+        RadioCommand::Info(link) => {
+            look(&link, globals, async |visit| {
+                let profile = visit.ready().await?;
+                let told = radio::radio(&profile, &visit.known());
+                Ok((as_json(&told), radio::radio_lines(&told)))
+            })
+            .await
+        }
+        RadioCommand::Nodes(link) => {
+            look(&link, globals, async |visit| {
+                let profile = visit.unlocked().await?;
+                let told = radio::nodes(&profile, &visit.known());
+                Ok((as_json(&told), radio::node_lines(&told)))
+            })
+            .await
+        }
+        RadioCommand::Channels(link) => {
+            look(&link, globals, async |visit| {
+                let told = radio::channels(&*visit.unlocked().await?);
+                Ok((as_json(&told), radio::channel_lines(&told)))
+            })
+            .await
+        }
+        RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await,
+        RadioCommand::Send(arguments) => Box::pin(send(&arguments, globals)).await,
+    }
+}
+
+async fn scan(json: bool) -> anyhow::Result<ExitCode> {
+    let found = Progress::of("looking for radios", radio::scan(Look::Everywhere)).await;
+    print(&if json {
+        as_json(&found)?
+    } else {
+        radio::found_lines(&found)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Visits the radio for something that is printed at once.
+async fn look(
+    link: &LinkArgs,
+    globals: &Globals,
+    work: impl AsyncFnOnce(&mut Visit) -> Result<(anyhow::Result<String>, String), VisitError>,
+) -> anyhow::Result<ExitCode> {
+    let plan = match plan(link, globals).await? {
+        Ok(plan) => plan,
+        Err(code) => return Ok(code),
+    };
+    let (json, lines) = match visit(plan, work).await? {
+        Ok(told) => told,
+        Err(code) => return Ok(code),
+    };
+    print(&if link.json { json? } else { lines })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let plan = match plan(link, globals).await? {
+        Ok(plan) => plan,
+        Err(code) => return Ok(code),
+    };
+    let mut written = Ok(());
+    let told = visit(plan, async |visit| {
+        let profile = visit.ready().await?;
+        note(&format!(
+            "listening on {} ({}); Ctrl-C ends",
+            profile.own.long(),
+            profile.own.num
+        ));
+        loop {
+            let message = match radio::heard(visit).await {
+                Ok(Heard::Text(text)) if link.json => {
+                    radio::as_json(&text).map_err(|error| VisitError::Text(error.to_string()))?
+                }
+                Ok(Heard::Text(text)) => radio::as_line(&text),
+                Ok(Heard::Ready(_)) => {
+                    note("the radio is there again");
+                    continue;
+                }
+                Ok(Heard::Lost(cause)) => {
+                    note(&format!(
+                        "the link to the radio is lost, trying again: {cause}"
+                    ));
+                    continue;
+                }
+                Err(VisitError::Interrupted) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            written = print(&format!("{message}\n"));
+            if written.is_err() {
+                return Ok(());
+            }
+        }
+    })
+    .await?;
+    match told {
+        Ok(()) => {
+            written?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(code) => Ok(code),
+    }
+}
+
+async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let SendArgs {
+        channel,
+        text,
+        link,
+    } = arguments;
+    if let Err(error) = radio::check_text(text) {
+        fail(&error.into())?;
+        return Ok(ExitCode::from(WRONG));
+    }
+    let plan = match plan(link, globals).await? {
+        Ok(plan) => plan,
+        Err(code) => return Ok(code),
+    };
+    let accepted = |sent: &Sent| {
+        if !link.json {
+            // A closed output is noticed at the end.
+            drop(print(&format!(
+                "accepted: the radio took it (channel {}, packet {})\n",
+                sent.channel, sent.packet
+            )));
+        }
+    };
+    let sent = match visit(plan, async |visit| {
+        radio::send(visit, channel, text, accepted).await
+    })
+    .await?
+    {
+        Ok(sent) => sent,
+        Err(code) => return Ok(code),
+    };
+    let reason = sent.reason.as_deref().unwrap_or_default();
+    let line = match sent.fate {
+        Fate::Heard => "heard: another node repeated it",
+        Fate::Unheard => {
+            "unheard: nobody was heard repeating it; whoever is in reach may have received it all the same"
+        }
+        Fate::Accepted | Fate::NoAnswer => {
+            "no answer: the radio has not said whether anybody repeated it"
+        }
+        Fate::Refused => "refused",
+        Fate::NotTaken => "not sent",
+        Fate::Unknown => "not known whether it was sent",
+    };
+    if link.json {
+        print(&as_json(&sent)?)?;
+    } else if sent.taken {
+        print(&format!("{line}\n"))?;
+    }
+    if sent.taken {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !link.json {
+        fail(&anyhow::anyhow!("{line}: {reason}"))?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Finds the radio that is meant, and looks that the daemon does not hold it.
+async fn plan(link: &LinkArgs, globals: &Globals) -> anyhow::Result<Result<Plan, ExitCode>> {
+    let named = link.connection();
+    let home = match (globals.home(), &named) {
+        (Ok(home), _) => Some(home),
+        (Err(_), Some(_)) => None,
+        (Err(error), None) => return Err(error.into()),
+    };
+    let loaded = home.as_ref().map(|home| (home, globals.load_config(home)));
+    let configured = match (loaded, &named) {
+        (Some((_, Ok(loaded))), _) => Some(loaded.config),
+        // A radio that is named needs no configuration.
+        (Some(_) | None, Some(_)) => None,
+        (Some((home, Err(error))), None) => {
+            report_load_error(globals, home, &error)?;
+            if named.is_none() {
+                note(
+                    "without a configuration a radio is named with `--host`, `--serial` or `--ble`",
+                );
+            }
+            return Ok(Err(ExitCode::from(WRONG)));
+        }
+        (None, None) => return Ok(Err(ExitCode::FAILURE)),
+    };
+    if globals.log_level.is_some()
+        && let Some(home) = &home
+    {
+        telemetry::start(&globals.logging(), home)?;
+    }
+    let config = match (named, &configured) {
+        (Some(named), Some(configured)) => Config::new(
+            with_pin(named, &configured.meshtastic.connection),
+            Vec::new(),
+        ),
+        (Some(named), None) => Config::new(named, Vec::new()),
+        (None, Some(configured)) => configured.clone(),
+        (None, None) => return Ok(Err(ExitCode::FAILURE)),
+    };
+    let not = match held(home.as_ref(), configured.as_ref(), &config).await {
+        Ok(not) => not,
+        Err(error) => return failed(error).map(Err),
+    };
+    let stop = CancellationToken::new();
+    Ok(Ok(Plan::new(config, not, stop)))
+}
+
+async fn held(
+    home: Option<&Home>,
+    configured: Option<&Config>,
+    wanted: &Config,
+) -> Result<radio::Held, VisitError> {
+    let Some(home) = home else {
+        return Ok(None);
+    };
+    let configured = configured.map(|it| (&it.meshtastic.connection).into());
+    let wanted = (&wanted.meshtastic.connection).into();
+    radio::held_by_daemon(home, configured.as_ref(), &wanted).await
+}
+
+/// The configured radio keeps its PIN when it is named.
+fn with_pin(named: Connection, configured: &Connection) -> Connection {
+    match (&named, configured) {
+        (
+            Connection::Ble { ble_address, .. },
+            Connection::Ble {
+                ble_address: known, ..
+            },
+        ) if ble_address.eq_ignore_ascii_case(known) => configured.clone(),
+        _ => named,
+    }
+}
+
+impl LinkArgs {
+    fn connection(&self) -> Option<Connection> {
+        let serial = |path: &PathBuf| Connection::Serial {
+            serial_port: Some(path.clone()),
+        };
+        let ble = |device: &String| Connection::Ble {
+            ble_address: device.clone(),
+            ble_pin: None,
+        };
+        self.host
+            .clone()
+            .or_else(|| self.serial.as_ref().map(serial))
+            .or_else(|| self.ble.as_ref().map(ble))
+    }
+}
+
+/// Visits a radio; Ctrl-C ends the visit. What the radio handed over and nobody was shown is shown now.
+async fn visit<T>(
+    plan: Plan,
+    work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
+) -> anyhow::Result<Result<T, ExitCode>> {
+    let stop = plan.stop.clone();
+    let phase = plan.phase.subscribe();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let signals = async {
+        for asked in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked > 0 {
+                std::process::exit(1);
+            }
+            stop.cancel();
+        }
+    };
+    let visiting = Progress::in_phases(phase, radio::visit(plan, work));
+    let (done, kept) = tokio::select! {
+        visited = visiting => visited,
+        () = signals => return Ok(Err(ExitCode::FAILURE)),
+    };
+    if !kept.is_empty() {
+        note("the radio handed these over, which it had kept; it does not do so again:");
+    }
+    for text in &kept {
+        note(&radio::as_line(text));
+    }
+    Ok(match done {
+        Ok(done) => Ok(done),
+        Err(error) => Err(failed(error)?),
+    })
+}
+
+/// Says what failed, and the cure.
+fn failed(error: VisitError) -> anyhow::Result<ExitCode> {
+    let hint = error.hint();
+    fail(&error.into())?;
+    if let Some(hint) = hint {
+        say(&format!("hint: {hint}"))?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn fail(error: &anyhow::Error) -> anyhow::Result<()> {
+    say(&format!(
+        "error: {}",
+        radio::harmless(&format!("{error:#}"))
+    ))
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stderr(), "{line}").context("cannot write to standard error")
+}
+
+/// Says something beside the result; nobody need hear it.
+fn note(line: &str) {
+    drop(writeln!(io::stderr(), "{}", radio::harmless(line)));
+}
+
+fn as_json(told: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
+    Ok(format!("{}\n", radio::escaped(&text)))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .context("cannot write to standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_comes_with_or_without_a_port() {
+        let read = |text: &str| match host(text) {
+            Ok(Connection::Tcp { host, port }) => Ok((host, port)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        let is = |host: &str, port| Ok((host.to_owned(), port));
+        assert_eq!(read("radio.local"), is("radio.local", 4403));
+        assert_eq!(read("192.0.2.7:4404"), is("192.0.2.7", 4404));
+        assert_eq!(read("fe80::1"), is("fe80::1", 4403));
+        assert_eq!(read("[fe80::1]"), is("fe80::1", 4403));
+        assert_eq!(read("[fe80::1]:9"), is("fe80::1", 9));
+        for wrong in [
+            "",
+            ":4403",
+            "radio:",
+            "radio:x",
+            "radio:0",
+            "radio:65536",
+            "[::1",
+            "a b",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which radios are heard on Bluetooth. Never connects to one.
+
+use std::error::Error;
+use std::time::Duration;
+
+use btleplug::api::{Central as _, CentralState, Peripheral as _, ScanFilter};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::bluez::Service;
+use super::error::BleError;
+use super::host::{Host, hears_news, within};
+use super::{FoundDevice, SERVICE};
+
+/// How long is listened: a radio that saves power calls every few seconds.
+const LISTEN_FOR: Duration = Duration::from_secs(8);
+
+/// Returns the radios that are heard.
+///
+/// # Errors
+///
+/// When nobody can listen: with the cure.
+pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+    let (service, mut end) = Service::open().await.map_err(|error| sentence(&error))?;
+    let found = tokio::select! {
+        biased;
+        found = listen() => found,
+        () = end.wait() => Err(BleError::ServiceEnded),
+    };
+    drop(service);
+    found.map_err(|error| sentence(&error))
+}
+
+async fn listen() -> Result<Vec<FoundDevice>, BleError> {
+    let mut host = Host::open().await?;
+    host.choose_adapter().await?;
+    let Some((adapter, events)) = host.listener() else {
+        return Err(BleError::NoAdapter);
+    };
+    let filter = ScanFilter {
+        services: vec![SERVICE],
+    };
+    match within("looking for radios", adapter.start_scan(filter)).await {
+        Ok(()) => {}
+        // Another program looks too.
+        Err(BleError::Other { cause, .. }) if cause.contains("already in progress") => {}
+        Err(error) => return Err(error),
+    }
+    let until = Instant::now() + LISTEN_FOR;
+    let mut heard = Ok(());
+    while Instant::now() < until {
+        if hears_news(events).await == Some(CentralState::PoweredOff) {
+            heard = Err(BleError::AdapterOff);
+            break;
+        }
+    }
+    let mut found = Vec::new();
+    if heard.is_ok() {
+        for device in within("listing the Bluetooth devices", adapter.peripherals()).await? {
+            // One that vanishes meanwhile is none.
+            let Ok(Some(properties)) = within("asking a device", device.properties()).await else {
+                continue;
+            };
+            if !properties.services.contains(&SERVICE) {
+                continue;
+            }
+            let connected = within("asking a device", device.is_connected()).await;
+            let connected = connected.unwrap_or(false);
+            if properties.rssi.is_none() && !connected {
+                continue;
+            }
+            let name = properties.local_name.or(properties.advertisement_name);
+            found.push(FoundDevice {
+                address: properties.address.to_string(),
+                name,
+                rssi: properties.rssi,
+                connected,
+            });
+        }
+    }
+    if let Err(error) = within("ending the search", adapter.stop_scan()).await {
+        debug!(%error, "the search for radios could not be ended");
+    }
+    heard?;
+    found.sort_by(|a, b| b.rssi.cmp(&a.rssi).then(a.address.cmp(&b.address)));
+    Ok(found)
+}
+
+/// An error and its causes in one sentence.
+fn sentence(error: &BleError) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    sentence
+}

@@ -1,0 +1,106 @@
+//! The protocol's words for boards, roles, regions and presets, for people to read. Newer firmware has words that nobody
+//! here knows yet: then their numbers are shown.
+
+use super::proto::HardwareModel;
+use super::proto::config::LoRaConfig;
+use super::proto::config::device_config::Role;
+use super::proto::config::lo_ra_config::RegionCode;
+
+/// Returns a board's name.
+pub(super) fn hardware(number: i32) -> String {
+    HardwareModel::try_from(number).map_or_else(
+        |_| format!("board {number}"),
+        |model| model.as_str_name().to_owned(),
+    )
+}
+
+/// Returns a role's name.
+pub(super) fn role(number: i32) -> String {
+    Role::try_from(number).map_or_else(
+        |_| format!("role {number}"),
+        |role| role.as_str_name().to_owned(),
+    )
+}
+
+/// Returns a region's name.
+pub(super) fn region(number: i32) -> String {
+    RegionCode::try_from(number).map_or_else(
+        |_| format!("region {number}"),
+        |region| region.as_str_name().to_owned(),
+    )
+}
+
+/// Returns the name of the preset that a radio sends with.
+pub(super) fn preset(lora: &LoRaConfig) -> String {
+    match known_preset(lora.modem_preset) {
+        _ if !lora.use_preset => "custom".to_owned(),
+        Some(name) => name.to_owned(),
+        None => format!("preset {}", lora.modem_preset),
+    }
+}
+
+/// Returns the name of a channel that has none, as the firmware's own screen shows it.
+pub(super) fn default_channel(lora: Option<&LoRaConfig>) -> &'static str {
+    match lora {
+        Some(lora) if !lora.use_preset => "Custom",
+        Some(lora) => known_preset(lora.modem_preset).unwrap_or("Invalid"),
+        None => "LongFast",
+    }
+}
+
+/// Numbers and names of `LoRaConfig.ModemPreset`, also those that the crate does not know yet.
+fn known_preset(preset: i32) -> Option<&'static str> {
+    Some(match preset {
+        0 => "LongFast",
+        1 => "LongSlow",
+        3 => "MediumSlow",
+        4 => "MediumFast",
+        5 => "ShortSlow",
+        6 => "ShortFast",
+        7 => "LongMod",
+        8 => "ShortTurbo",
+        9 => "LongTurbo",
+        10 => "LiteFast",
+        11 => "LiteSlow",
+        12 => "NarrowFast",
+        13 => "NarrowSlow",
+        14 => "TinyFast",
+        15 => "TinySlow",
+        16 => "MediumTurbo",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_newer_than_we_are_is_shown_by_its_number() {
+        assert_eq!(hardware(43), "HELTEC_V3");
+        assert_eq!(hardware(-7), "board -7");
+        assert_eq!(role(0), "CLIENT");
+        assert_eq!(role(99), "role 99");
+        assert_eq!(region(3), "EU_868");
+        assert_eq!(region(1000), "region 1000");
+        let mut lora = LoRaConfig {
+            use_preset: true,
+            modem_preset: 77,
+            ..LoRaConfig::default()
+        };
+        assert_eq!(
+            (preset(&lora).as_str(), default_channel(Some(&lora))),
+            ("preset 77", "Invalid")
+        );
+        lora.modem_preset = 9;
+        assert_eq!(
+            (preset(&lora).as_str(), default_channel(Some(&lora))),
+            ("LongTurbo", "LongTurbo")
+        );
+        lora.use_preset = false;
+        assert_eq!(
+            (preset(&lora).as_str(), default_channel(Some(&lora))),
+            ("custom", "Custom")
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! That the radio is away, and which rooms were told so and not yet that it is back.
+
+use super::columns::identifier;
+use super::{StoreError, Tx};
+use crate::model::{OwnedRoomId, RoomId, Timestamp};
+
+/// The radio is away, or was just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Since then.
+    pub since: Timestamp,
+    /// It is there again since then.
+    pub back: Option<Timestamp>,
+}
+
+/// A room that was told of an outage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Since when the radio was away.
+    pub since: Timestamp,
+    /// When it was back: the room is to be told.
+    pub back: Option<Timestamp>,
+}
+
+/// Notes that the radio is away. An outage that was not over goes on.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO outage (one, since) VALUES (1, ?1)
+         ON CONFLICT (one) DO UPDATE SET back = NULL WHERE back IS NOT NULL",
+        [now],
+    )?;
+    Ok(())
+}
+
+/// Notes that the radio is there again.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])?;
+    Ok(())
+}
+
+/// Returns the outage that is not over, if there is one.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>, StoreError> {
+    tx.first("SELECT since, back FROM outage", (), |row| {
+        Ok(Outage {
+            since: row.get(0)?,
+            back: row.get(1)?,
+        })
+    })
+}
+
+/// Ends the outage: the rooms that know of it are to be told.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM outage", ())?;
+    tx.execute(
+        "UPDATE outage_told SET back = ?1 WHERE back IS NULL",
+        [back],
+    )?;
+    Ok(())
+}
+
+/// Notes that a room was told of an outage.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT OR REPLACE INTO outage_told (room, since) VALUES (?1, ?2)",
+        (room.as_str(), since),
+    )?;
+    Ok(())
+}
+
+/// Notes that the radio is away again: for rooms that were not told yet that it had been back it has never been.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn goes_on(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outage_told SET back = NULL WHERE back IS NOT NULL",
+        (),
+    )?;
+    Ok(())
+}
+
+/// Returns the rooms that were told of an outage.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
+    tx.all(
+        "SELECT room, since, back FROM outage_told ORDER BY room",
+        (),
+        |row| {
+            Ok(ToldRoom {
+                room: identifier(row, 0)?,
+                since: row.get(1)?,
+                back: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// Forgets that a room was told of an outage.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])?;
+    Ok(())
+}
+
+/// Forgets all of it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget_all(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM outage", ())?;
+    tx.execute("DELETE FROM outage_told", ())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples::*;
+
+    #[test]
+    fn an_outage_goes_on_until_it_is_ended_however_often_the_link_stands_for_a_moment() {
+        on_empty(|tx| {
+            back(tx, NOON)?;
+            assert_eq!(current(tx)?, None);
+            lost(tx, NOON)?;
+            back(tx, later(5))?;
+            back(tx, later(6))?;
+            let outage = current(tx)?.unwrap();
+            assert_eq!((outage.since, outage.back), (NOON, Some(later(5))));
+            lost(tx, later(7))?;
+            let outage = current(tx)?.unwrap();
+            assert_eq!((outage.since, outage.back), (NOON, None));
+            end(tx, later(9))?;
+            assert_eq!(current(tx)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_room_is_to_be_told_that_the_outage_is_over_unless_it_goes_on() {
+        on_empty(|tx| {
+            let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+            lost(tx, NOON)?;
+            told_of(tx, &room, NOON)?;
+            let told_now = |tx: &Tx<'_>| Ok::<_, StoreError>(told(tx)?.pop().map(|it| it.back));
+            assert_eq!(told_now(tx)?, Some(None));
+            end(tx, later(5))?;
+            assert_eq!(told_now(tx)?, Some(Some(later(5))));
+            goes_on(tx)?;
+            assert_eq!(told_now(tx)?, Some(None));
+            forget(tx, &room)?;
+            assert_eq!(told_now(tx)?, None);
+            told_of(tx, &room, NOON)?;
+            forget_all(tx)?;
+            assert_eq!(told_now(tx)?, None);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,326 @@
+//! `relay radio`: what people do with a radio without the daemon, and without Matrix.
+//!
+//! The link is the daemon's own ([`Radio`]: session, pacer, node table); here is only what a command asks of it. Since a
+//! radio hands what it kept to whoever comes next, nothing that it says is thrown away: [`Visit::kept`].
+
+mod holder;
+mod listen;
+mod report;
+mod scan;
+mod send;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::daemon::status::RadioConnection;
+use crate::home::Holder;
+use crate::model::{
+    Destination, Event, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport, Timestamp,
+};
+use crate::radio::{KnownNode, Radio, RadioError, RadioOptions, Submission};
+
+pub use holder::held_by_daemon;
+pub use listen::{Heard, as_json, as_line, escaped, heard};
+pub use report::{
+    ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
+    radio_lines,
+};
+pub use scan::{Found, Look, Scan, found_lines, scan};
+pub use send::{Fate, Sent, check_text, send};
+
+/// Events that wait for a command.
+const EVENTS: usize = 256;
+/// Messages of the radio that are kept to be shown: it has room for no more itself.
+const KEPT: usize = 1024;
+
+/// Why a command got nothing from the radio.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError {
+    /// The daemon has it.
+    #[error("the running relay ({holder}) holds this radio ({connection})")]
+    Held {
+        /// The daemon.
+        holder: Holder,
+        /// How it reaches the radio.
+        connection: RadioConnection,
+    },
+    /// The daemon has it, on another way.
+    #[error(
+        "this is the radio {node} that the running relay holds over another connection ({connection})"
+    )]
+    HeldElsewhere {
+        /// The radio's node.
+        node: NodeNum,
+        /// How the daemon reaches it.
+        connection: RadioConnection,
+    },
+    /// This program cannot use such a link.
+    #[error(transparent)]
+    NoLink(#[from] RadioError),
+    /// It is not there.
+    #[error("cannot reach the radio ({connection}): {cause}")]
+    Away {
+        /// How it was tried.
+        connection: RadioConnection,
+        /// Why not.
+        cause: String,
+    },
+    /// It tells nothing.
+    #[error("the radio is locked and tells its client nothing")]
+    Locked,
+    /// It has no such channel.
+    #[error("the radio has no channel `{wanted}`; it has {available}")]
+    NoChannel {
+        /// What was asked for.
+        wanted: String,
+        /// Its channels.
+        available: String,
+    },
+    /// The text cannot go into a packet.
+    #[error("{0}")]
+    Text(String),
+    /// The person did not want to wait any longer.
+    #[error("interrupted")]
+    Interrupted,
+    /// The radio's side of the program ended.
+    #[error("the link to the radio has ended")]
+    Ended,
+}
+
+impl VisitError {
+    /// Returns what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Held { .. } | Self::HeldElsewhere { .. } => Some(
+                "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
+                 `--serial` or `--ble`; `relay status` tells how this one stands",
+            ),
+            Self::Away { .. } => Some(
+                "look whether it is on and in reach; `relay radio scan` lists what can be found",
+            ),
+            Self::Locked => Some("switch its lockdown off with the app that locked it"),
+            Self::NoChannel { .. } => Some("`relay radio channels` lists them"),
+            Self::NoLink(_) | Self::Text(_) | Self::Interrupted | Self::Ended => None,
+        }
+    }
+}
+
+/// What a command is doing, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Making the link, and hearing how the radio is set up.
+    #[default]
+    Connecting,
+    /// Nothing that has to be waited for.
+    Ready,
+    /// The radio has not taken the text yet.
+    Sending,
+    /// The radio has it; whether others do is not known yet.
+    AwaitingAnswer,
+}
+
+/// The radio that the daemon holds, and how it reaches it.
+pub type Held = Option<(NodeNum, RadioConnection)>;
+
+/// How a command visits a radio.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration, of which only the section `meshtastic` matters.
+    pub config: Config,
+    /// The node of the radio that the daemon holds: if it turns out to be this one, the visit ends.
+    pub not: Held,
+    /// Told what is being done.
+    pub phase: watch::Sender<Phase>,
+    /// Ends the visit.
+    pub stop: CancellationToken,
+}
+
+impl Plan {
+    /// Makes one.
+    #[must_use]
+    pub fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
+        Self {
+            config,
+            not,
+            phase: watch::Sender::default(),
+            stop,
+        }
+    }
+}
+
+/// A radio, as a command sees it.
+#[derive(Debug)]
+pub struct Visit {
+    connection: RadioConnection,
+    not: Held,
+    events: mpsc::Receiver<Event>,
+    submissions: mpsc::Sender<Submission>,
+    known: watch::Receiver<Vec<KnownNode>>,
+    phase: watch::Sender<Phase>,
+    stop: CancellationToken,
+    kept: Vec<RadioText>,
+}
+
+/// What became known of a radio.
+#[derive(Debug)]
+enum News {
+    Ready(Box<RadioProfile>),
+    Lost(String),
+    Text(Box<RadioText>),
+    Report(SendReport),
+}
+
+/// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
+/// radio that nobody has been shown.
+///
+/// # Errors
+///
+/// As the work, or when this program cannot use such a link.
+pub async fn visit<T>(
+    plan: Plan,
+    work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
+) -> (Result<T, VisitError>, Vec<RadioText>) {
+    let mut options = match RadioOptions::new(&plan.config.meshtastic) {
+        Ok(options) => options,
+        Err(error) => return (Err(error.into()), Vec::new()),
+    };
+    // A look changes nothing; and what a person sends by hand is not held back by anybody but the radio.
+    options.set_time = false;
+    options.channel_use = None;
+    let radio = Radio::new(options);
+    let (told, events) = mpsc::channel(EVENTS);
+    let (submissions, submitted) = mpsc::channel(1);
+    let end = CancellationToken::new();
+    let mut visit = Visit {
+        connection: (&plan.config.meshtastic.connection).into(),
+        not: plan.not,
+        events,
+        submissions,
+        known: radio.known(),
+        phase: plan.phase,
+        stop: plan.stop,
+        kept: Vec::new(),
+    };
+    let running = Box::pin(radio.run(submitted, told, end.clone()));
+    let working = async {
+        let done = work(&mut visit).await;
+        end.cancel();
+        // The radio may have said something while we took leave.
+        while let Some(event) = visit.events.recv().await {
+            if let Event::Radio(RadioEvent::Text(text)) = event {
+                visit.keep(*text);
+            }
+        }
+        (done, visit.kept)
+    };
+    let (ran, (done, kept)) = tokio::join!(running, working);
+    let done = match ran {
+        Ok(()) => done,
+        Err(error) => done.and(Err(error.into())),
+    };
+    (done, kept)
+}
+
+impl Visit {
+    /// Waits until the radio has told how it is set up.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or is the daemon's.
+    pub async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+        self.phase.send_replace(Phase::Connecting);
+        loop {
+            match self.news().await? {
+                News::Ready(profile) => {
+                    if let Some((node, connection)) = &self.not
+                        && *node == profile.own.num
+                    {
+                        return Err(VisitError::HeldElsewhere {
+                            node: *node,
+                            connection: connection.clone(),
+                        });
+                    }
+                    self.phase.send_replace(Phase::Ready);
+                    return Ok(profile);
+                }
+                News::Lost(cause) => {
+                    return Err(VisitError::Away {
+                        connection: self.connection.clone(),
+                        cause,
+                    });
+                }
+                News::Text(text) => self.keep(*text),
+                News::Report(_) => {}
+            }
+        }
+    }
+
+    /// Likewise, and a radio that is locked is no good.
+    ///
+    /// # Errors
+    ///
+    /// As [`Visit::ready`], or when the radio is locked.
+    pub async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+        let profile = self.ready().await?;
+        if profile.locked {
+            return Err(VisitError::Locked);
+        }
+        Ok(profile)
+    }
+
+    /// Returns the nodes that the radio knows, itself included.
+    #[must_use]
+    pub fn known(&self) -> Vec<KnownNode> {
+        self.known.borrow().clone()
+    }
+
+    /// Waits for something that concerns a command.
+    async fn news(&mut self) -> Result<News, VisitError> {
+        loop {
+            let event = tokio::select! {
+                () = self.stop.cancelled() => return Err(VisitError::Interrupted),
+                event = self.events.recv() => event.ok_or(VisitError::Ended)?,
+            };
+            return Ok(match event {
+                Event::Radio(RadioEvent::Ready(profile)) => News::Ready(profile),
+                Event::Radio(RadioEvent::Lost { cause }) => News::Lost(cause),
+                Event::Radio(RadioEvent::Text(text)) => News::Text(text),
+                Event::Report(report) => News::Report(report),
+                Event::Radio(
+                    RadioEvent::Nodes(_)
+                    | RadioEvent::Ignored { .. }
+                    | RadioEvent::ChannelUse { .. },
+                )
+                | Event::Matrix(_) => continue,
+            });
+        }
+    }
+
+    fn keep(&mut self, text: RadioText) {
+        if self.kept.len() < KEPT {
+            self.kept.push(text);
+        }
+    }
+}
+
+/// Returns where a message went, for people.
+fn place(text: &RadioText) -> String {
+    match text.destination {
+        Destination::Channel(index) if text.channel_name.is_empty() => format!("channel {index}"),
+        Destination::Channel(_) => text.channel_name.clone(),
+        Destination::Direct(_) => "direct".to_owned(),
+    }
+}
+
+/// Returns a moment in UTC, as `2025-01-31T12:00:00Z`.
+fn moment(at: Timestamp) -> String {
+    crate::home::utc(at.into())
+}
+
+/// Returns a text as it may be written to a terminal.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    super::status::printable(text)
+}

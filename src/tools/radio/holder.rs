@@ -1,0 +1,184 @@
+//! Whether the daemon holds a radio that a command wants to use.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::super::status::status;
+use super::VisitError;
+use crate::daemon::status::RadioConnection;
+use crate::home::{Home, Lock};
+use crate::model::NodeNum;
+use crate::radio::{FoundPort, find_serial_ports};
+
+/// How long a name may take to be looked up.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Looks whether the daemon of a home holds the radio at `wanted`. If it holds another one, that radio's node is
+/// returned: it may turn out to be the same, reached in another way. `configured` is the radio that the daemon has if it
+/// does not answer.
+///
+/// # Errors
+///
+/// When it holds this one, as far as can be known.
+pub async fn held_by_daemon(
+    home: &Home,
+    configured: Option<&RadioConnection>,
+    wanted: &RadioConnection,
+) -> Result<Option<(NodeNum, RadioConnection)>, VisitError> {
+    let Some(holder) = Lock::holder(home) else {
+        return Ok(None);
+    };
+    let (connection, node) = match status(home).await {
+        Ok(status) => {
+            let node = status.radio.node.and_then(|node| node.parse().ok());
+            (status.radio.connection, node)
+        }
+        Err(_) => match configured {
+            Some(configured) => (configured.clone(), None),
+            // It holds some radio, and nobody knows which.
+            None => (wanted.clone(), None),
+        },
+    };
+    if may_be_same(&connection, wanted).await {
+        return Err(VisitError::Held { holder, connection });
+    }
+    Ok(node.map(|node: NodeNum| (node, connection)))
+}
+
+/// Returns whether two connections may lead to the same radio. Where that cannot be known they do: a second program
+/// takes the radio away from the first.
+async fn may_be_same(held: &RadioConnection, wanted: &RadioConnection) -> bool {
+    use RadioConnection::{Ble, Serial, Tcp};
+    match (held, wanted) {
+        (
+            Tcp { host, port },
+            Tcp {
+                host: other,
+                port: other_port,
+            },
+        ) => port == other_port && is_same_host(host, other).await,
+        (Serial { port }, Serial { port: other }) => {
+            is_same_port(port.as_deref(), other.as_deref())
+        }
+        (Ble { device }, Ble { device: other }) => is_same_device(device, other),
+        // Which radio is behind the other kind is known when it has told its number.
+        (Tcp { .. } | Serial { .. } | Ble { .. }, _) => false,
+    }
+}
+
+async fn is_same_host(one: &str, other: &str) -> bool {
+    let plain = |host: &str| host.trim_end_matches('.').to_ascii_lowercase();
+    if plain(one) == plain(other) {
+        return true;
+    }
+    let (one, other) = tokio::join!(addresses(one), addresses(other));
+    one.iter().any(|address| other.contains(address))
+}
+
+/// Returns a host's addresses; none if it has none, or nobody says so in time.
+async fn addresses(host: &str) -> Vec<IpAddr> {
+    match timeout(LOOKUP_LIMIT, lookup_host((host, 0))).await {
+        Ok(Ok(found)) => found.map(|it| it.ip().to_canonical()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+fn is_same_port(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => real(one) == real(other),
+        // The daemon takes the one likely port.
+        (Some(named), None) | (None, Some(named)) => {
+            let mut likely = find_serial_ports().into_iter().filter(FoundPort::is_likely);
+            match (likely.next(), likely.next()) {
+                (Some(port), None) => real(named) == port.device,
+                _ => true,
+            }
+        }
+        (None, None) => true,
+    }
+}
+
+fn real(port: &str) -> std::path::PathBuf {
+    let port = Path::new(port);
+    port.canonicalize().unwrap_or_else(|_| port.to_owned())
+}
+
+/// A device may be named by its address, or by one of several names.
+fn is_same_device(one: &str, other: &str) -> bool {
+    match (address(one), address(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
+}
+
+/// Returns a Bluetooth address in one spelling.
+fn address(device: &str) -> Option<String> {
+    let text = device.trim().to_ascii_uppercase().replace('-', ":");
+    let bytes: Vec<&str> = text.split(':').collect();
+    let is_byte = |byte: &&str| byte.len() == 2 && byte.bytes().all(|it| it.is_ascii_hexdigit());
+    (bytes.len() == 6 && bytes.iter().all(is_byte)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> RadioConnection {
+        RadioConnection::Tcp {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    fn serial(port: &str) -> RadioConnection {
+        RadioConnection::Serial {
+            port: Some(port.to_owned()),
+        }
+    }
+
+    fn ble(device: &str) -> RadioConnection {
+        RadioConnection::Ble {
+            device: device.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_radio_on_the_network_is_the_same_under_any_of_its_names() {
+        let held = tcp("127.0.0.1", 4403);
+        assert!(may_be_same(&held, &tcp("127.0.0.1", 4403)).await);
+        assert!(may_be_same(&held, &tcp("::ffff:127.0.0.1", 4403)).await);
+        assert!(may_be_same(&held, &tcp("localhost", 4403)).await);
+        assert!(!may_be_same(&held, &tcp("127.0.0.1", 4404)).await);
+        assert!(!may_be_same(&held, &tcp("127.0.0.2", 4403)).await);
+        assert!(may_be_same(&tcp("Radio.invalid", 1), &tcp("radio.invalid.", 1)).await);
+        assert!(!may_be_same(&held, &serial("/dev/ttyACM0")).await);
+        assert!(!may_be_same(&held, &ble("Base_1234")).await);
+    }
+
+    #[tokio::test]
+    async fn a_serial_port_is_the_same_behind_any_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        for name in ["ttyACM0", "ttyACM1"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(path("ttyACM0"), path("stable")).unwrap();
+        let held = serial(&path("stable"));
+        assert!(may_be_same(&held, &serial(&path("ttyACM0"))).await);
+        assert!(!may_be_same(&held, &serial(&path("ttyACM1"))).await);
+        let unknown = RadioConnection::Serial { port: None };
+        assert!(may_be_same(&unknown, &unknown).await);
+    }
+
+    #[tokio::test]
+    async fn bluetooth_devices_differ_only_if_both_addresses_are_known() {
+        let held = ble("C0:FF:EE:00:12:34");
+        assert!(may_be_same(&held, &ble("c0-ff-ee-00-12-34")).await);
+        assert!(!may_be_same(&held, &ble("C0:FF:EE:00:12:35")).await);
+        assert!(may_be_same(&held, &ble("Base_1234")).await);
+    }
+}

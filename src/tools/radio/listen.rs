@@ -1,0 +1,185 @@
+//! `relay radio listen`: what the radio hears, a line each.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::status::printable;
+use super::{News, Visit, VisitError, moment, place};
+use crate::model::{ChannelIndex, RadioProfile, RadioText, TextPort};
+
+/// What a listener is told.
+#[derive(Debug)]
+pub enum Heard {
+    /// The radio is there, for the first time or again.
+    Ready(Box<RadioProfile>),
+    /// Somebody said something.
+    Text(Box<RadioText>),
+    /// The link is lost; it is tried again without end.
+    Lost(String),
+}
+
+/// Waits for what is heard next. What was heard before the radio was ready comes first.
+///
+/// # Errors
+///
+/// When the person has had enough.
+pub async fn heard(visit: &mut Visit) -> Result<Heard, VisitError> {
+    if !visit.kept.is_empty() {
+        return Ok(Heard::Text(Box::new(visit.kept.remove(0))));
+    }
+    loop {
+        return Ok(match visit.news().await? {
+            News::Ready(profile) => Heard::Ready(profile),
+            News::Lost(cause) => Heard::Lost(cause),
+            News::Text(text) => Heard::Text(text),
+            News::Report(_) => continue,
+        });
+    }
+}
+
+/// A message as JSON. The text is as it was sent.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    heard_at: String,
+    from: String,
+    long_name: String,
+    short_name: String,
+    channel: Option<u8>,
+    channel_name: Option<&'a str>,
+    direct: bool,
+    port: &'a str,
+    packet: u32,
+    text: &'a str,
+    reply_to: Option<u32>,
+    reaction: bool,
+    hops: Option<u8>,
+    snr: Option<f32>,
+    rssi: Option<i32>,
+    via_mqtt: bool,
+    replayed: bool,
+}
+
+/// Returns a message as one JSON object. It can go to a terminal: what moves the cursor, or turns the writing round, is
+/// escaped.
+///
+/// # Errors
+///
+/// Never with these fields.
+pub fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
+    let channel = text.channel();
+    let line = Line {
+        heard_at: moment(text.heard_at),
+        from: text.sender.num.to_string(),
+        long_name: text.sender.long(),
+        short_name: text.sender.short(),
+        channel: channel.map(ChannelIndex::number),
+        channel_name: channel.map(|_| text.channel_name.as_str()),
+        direct: channel.is_none(),
+        port: &text.port_name,
+        packet: text.packet.0,
+        text: &text.text,
+        reply_to: text.reply_to.map(|packet| packet.0),
+        reaction: text.is_reaction,
+        hops: text.hops,
+        snr: text.snr,
+        rssi: text.rssi,
+        via_mqtt: text.via_mqtt,
+        replayed: text.replayed,
+    };
+    Ok(escaped(&serde_json::to_string(&line)?))
+}
+
+/// Escapes in JSON what a terminal acts on: a message's, or a name's. The lines of the JSON itself stay.
+#[must_use]
+pub fn escaped(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && printable(character.encode_utf8(&mut [0; 4])).is_empty() {
+            // All of them are below U+10000; and writing to a string does not fail.
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Returns a message for people, on one line.
+#[must_use]
+pub fn as_line(text: &RadioText) -> String {
+    let sender = format!("{} ({})", text.sender.long(), text.sender.num);
+    let said = text.text.trim().replace("\r\n", "\n");
+    let said = said.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
+    let said = match (text.port, text.is_reaction, text.reply_to) {
+        (_, true, Some(target)) => format!("reacts {said} to packet {target}"),
+        (_, true, None) => format!("reacts {said}"),
+        (TextPort::Alert, false, _) => format!("🚨 {said}"),
+        (_, false, Some(target)) => format!("answers packet {target}: {said}"),
+        (_, false, None) => said,
+    };
+    let line = format!(
+        "{}  {}  {sender}: {said}",
+        moment(text.heard_at),
+        place(text)
+    );
+    printable(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, Node, NodeNum, PacketId, Timestamp};
+
+    fn text(said: &str) -> RadioText {
+        RadioText {
+            sender: Node {
+                long_name: Some("Bob\u{202e}".to_owned()),
+                ..Node::unknown(NodeNum(0xB0B0_B002))
+            },
+            packet: PacketId(77),
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: said.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at: Timestamp(1_767_225_600_000),
+            hops: Some(1),
+            snr: Some(6.5),
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_holds() {
+        let hostile = text("one\r\ntwo\u{9b}2J\u{1b}[31m\u{2066}");
+        insta::assert_snapshot!(as_line(&hostile), @"2026-01-01T00:00:00Z  LongFast  Bob (!b0b0b002): one ⏎ two2J[31m");
+        let json = as_json(&hostile).unwrap();
+        assert!(json.is_ascii(), "{json}");
+        let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(told["text"], hostile.text);
+        assert_eq!(told["channel_name"], "LongFast");
+        assert_eq!(told["long_name"], "Bob\u{202e}");
+    }
+
+    #[test]
+    fn answers_reactions_alerts_and_direct_messages_say_what_they_are() {
+        let mut reaction = text("👍");
+        (reaction.is_reaction, reaction.reply_to) = (true, Some(PacketId(5)));
+        assert!(as_line(&reaction).ends_with("reacts 👍 to packet 5"));
+        let mut answer = text("yes");
+        answer.reply_to = Some(PacketId(5));
+        assert!(as_line(&answer).ends_with("answers packet 5: yes"));
+        let mut alert = text("help");
+        alert.port = TextPort::Alert;
+        assert!(as_line(&alert).ends_with(": 🚨 help"));
+        let mut direct = text("psst");
+        direct.destination = Destination::Direct(NodeNum(1));
+        assert!(as_line(&direct).contains("  direct  Bob"));
+    }
+}

@@ -1,0 +1,425 @@
+//! What a radio is, which channels it has and which nodes it knows: for people, and as JSON. Never a key.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::status::printable;
+use super::moment;
+use crate::daemon::words;
+use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp};
+use crate::radio::KnownNode;
+
+/// What a radio is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RadioReport {
+    node: String,
+    long_name: String,
+    short_name: String,
+    licensed: bool,
+    hardware: Option<String>,
+    firmware: Option<String>,
+    role: Option<String>,
+    region: Option<String>,
+    preset: Option<String>,
+    transmit: bool,
+    /// It tells its client nothing.
+    locked: bool,
+    hop_limit: u8,
+    reboot_count: u32,
+    /// More than 100 is powered from outside.
+    battery_percent: Option<u32>,
+    voltage: Option<f32>,
+    channel_use_percent: Option<f32>,
+    air_use_percent: Option<f32>,
+    channels: usize,
+    nodes: usize,
+}
+
+/// One of its channels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelReport {
+    channel: u8,
+    name: String,
+    role: &'static str,
+}
+
+/// One of the nodes that it knows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NodeReport {
+    node: String,
+    long_name: Option<String>,
+    short_name: Option<String>,
+    own: bool,
+    licensed: bool,
+    ignored: bool,
+    hardware: Option<String>,
+    role: Option<String>,
+    hops: Option<u8>,
+    snr: Option<f32>,
+    via_mqtt: bool,
+    battery_percent: Option<u32>,
+    last_heard: Option<String>,
+    #[serde(skip)]
+    heard_seconds_ago: Option<u64>,
+    #[serde(skip)]
+    names: (String, String),
+}
+
+/// Returns what a radio is.
+#[must_use]
+pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
+    let own = known.iter().find(|it| it.node.num == profile.own.num);
+    let details = own.map(|it| it.details.clone()).unwrap_or_default();
+    let setup = profile.setup.clone();
+    RadioReport {
+        node: profile.own.num.to_string(),
+        long_name: profile.own.long(),
+        short_name: profile.own.short(),
+        licensed: profile.own.is_licensed,
+        hardware: setup.hardware.or(details.hardware),
+        firmware: Some(profile.firmware.clone()).filter(|it| !it.is_empty()),
+        role: setup.role.or(details.role),
+        region: setup.region,
+        preset: setup.preset,
+        transmit: profile.transmit_enabled && profile.region_set,
+        locked: profile.locked,
+        hop_limit: profile.hop_limit,
+        reboot_count: profile.reboot_count,
+        battery_percent: details.battery_percent,
+        voltage: details.voltage,
+        channel_use_percent: details.channel_use_percent,
+        air_use_percent: details.air_use_percent,
+        channels: channels(profile).len(),
+        nodes: known.len(),
+    }
+}
+
+/// Returns a radio's channels that are in use.
+#[must_use]
+pub fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
+    let used = profile.channels.iter().filter_map(|channel| {
+        let role = match channel.role {
+            ChannelRole::Disabled => return None,
+            ChannelRole::Primary => "primary",
+            ChannelRole::Secondary => "secondary",
+        };
+        Some(ChannelReport {
+            channel: channel.index.number(),
+            name: channel.name.clone(),
+            role,
+        })
+    });
+    used.collect()
+}
+
+/// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
+#[must_use]
+pub fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
+    nodes_at(profile.own.num, known, Clock::system().now())
+}
+
+fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport> {
+    let mut known: Vec<&KnownNode> = known.iter().collect();
+    known.sort_by_key(|it| {
+        let heard = it.node.last_heard.map(|at| at.0);
+        (it.node.num != own, std::cmp::Reverse(heard), it.node.num)
+    });
+    let reports = known
+        .into_iter()
+        .map(|KnownNode { node, details }| NodeReport {
+            node: node.num.to_string(),
+            long_name: node.long_name.clone(),
+            short_name: node.short_name.clone(),
+            own: node.num == own,
+            licensed: node.is_licensed,
+            ignored: node.is_ignored,
+            hardware: details.hardware.clone(),
+            role: details.role.clone(),
+            hops: details.hops,
+            snr: details.snr,
+            via_mqtt: details.via_mqtt,
+            battery_percent: details.battery_percent,
+            last_heard: node.last_heard.map(moment),
+            heard_seconds_ago: node.last_heard.map(|at| now.since(at).as_secs()),
+            names: (node.short(), node.long()),
+        });
+    reports.collect()
+}
+
+/// Returns what a radio is, a line each.
+#[must_use]
+pub fn radio_lines(radio: &RadioReport) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, told: Option<String>| {
+        let told = told.unwrap_or_else(|| "not told".to_owned());
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<12} {}", printable(&told));
+    };
+    line("node", Some(radio.node.clone()));
+    let licensed = if radio.licensed { ", licensed" } else { "" };
+    line(
+        "name",
+        Some(format!(
+            "{} ({}){licensed}",
+            radio.long_name, radio.short_name
+        )),
+    );
+    line("hardware", radio.hardware.clone());
+    line("firmware", radio.firmware.clone());
+    line("role", radio.role.clone());
+    let unset = "none: it transmits nothing until `lora.region` is set on it".to_owned();
+    let region = radio.region.clone();
+    line("region", region.or((!radio.locked).then_some(unset)));
+    line("preset", radio.preset.clone());
+    let transmit = match (radio.locked, radio.transmit) {
+        (true, _) => "no: it is locked; switch its lockdown off with the app that locked it",
+        (false, true) => "on",
+        (false, false) => "off",
+    };
+    line("transmit", Some(transmit.to_owned()));
+    line("hop limit", Some(radio.hop_limit.to_string()));
+    line("reboots", Some(radio.reboot_count.to_string()));
+    if let Some(percent) = radio.battery_percent {
+        let volt = radio.voltage.map(|volt| format!(", {volt:.2} V"));
+        line(
+            "battery",
+            Some(format!("{}{}", battery(percent), volt.unwrap_or_default())),
+        );
+    }
+    if let Some(percent) = radio.channel_use_percent {
+        let own = radio.air_use_percent;
+        let own = own.map(|own| format!(", its own sending {own:.1} % of the last hour"));
+        line(
+            "channel use",
+            Some(format!("{percent:.1} %{}", own.unwrap_or_default())),
+        );
+    }
+    line("channels", Some(radio.channels.to_string()));
+    line("nodes", Some(radio.nodes.to_string()));
+    text
+}
+
+/// Returns a radio's channels, a line each.
+#[must_use]
+pub fn channel_lines(channels: &[ChannelReport]) -> String {
+    let rows = channels
+        .iter()
+        .map(|it| vec![it.channel.to_string(), it.name.clone(), it.role.to_owned()]);
+    table(&["CHANNEL", "NAME", "ROLE"], rows)
+}
+
+/// Returns the nodes that a radio knows, a line each.
+#[must_use]
+pub fn node_lines(nodes: &[NodeReport]) -> String {
+    let rows = nodes.iter().map(|it| {
+        let mut about = Vec::new();
+        for (is, word) in [
+            (it.own, "this radio"),
+            (it.licensed, "licensed"),
+            (it.via_mqtt, "by MQTT"),
+            (it.ignored, "ignored"),
+        ] {
+            if is {
+                about.push(word);
+            }
+        }
+        let (short, long) = it.names.clone();
+        vec![
+            it.node.clone(),
+            short,
+            long,
+            it.hardware.clone().unwrap_or_default(),
+            it.hops.map(|hops| hops.to_string()).unwrap_or_default(),
+            it.snr.map(|snr| format!("{snr:.1}")).unwrap_or_default(),
+            it.battery_percent.map(battery).unwrap_or_default(),
+            match it.heard_seconds_ago {
+                Some(seconds) => format!("{} ago", words(seconds)),
+                None if it.own => String::new(),
+                None => "never".to_owned(),
+            },
+            about.join(", "),
+        ]
+    });
+    table(
+        &[
+            "NODE", "SHORT", "NAME", "HARDWARE", "HOPS", "SNR", "BATTERY", "HEARD", "",
+        ],
+        rows,
+    )
+}
+
+fn battery(percent: u32) -> String {
+    match percent {
+        0..=100 => format!("{percent} %"),
+        _ => "powered".to_owned(),
+    }
+}
+
+/// Returns lines whose columns stand below each other.
+fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heading: Vec<String> = heading.iter().map(|it| (*it).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heading)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| printable(cell)).collect())
+        .collect();
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, ChannelIndex, Node, RadioSetup};
+    use crate::radio::Details;
+
+    const NOON: Timestamp = Timestamp(1_767_225_600_000);
+
+    fn profile() -> RadioProfile {
+        let channel = |index: u32, name: &str, role| Channel {
+            index: ChannelIndex::try_from(index).unwrap(),
+            name: name.to_owned(),
+            role,
+        };
+        RadioProfile {
+            own: Node {
+                long_name: Some("Hill\u{1b}[2Jtop".to_owned()),
+                short_name: Some("HILL".to_owned()),
+                ..Node::unknown(NodeNum(0xA11C_E001))
+            },
+            firmware: "2.7.26".to_owned(),
+            channels: vec![
+                channel(0, "LongFast", ChannelRole::Primary),
+                channel(1, "", ChannelRole::Disabled),
+                channel(2, "Rescue", ChannelRole::Secondary),
+            ],
+            hop_limit: 3,
+            region_set: true,
+            transmit_enabled: true,
+            reboot_count: 12,
+            locked: false,
+            setup: RadioSetup {
+                hardware: Some("HELTEC_V3".to_owned()),
+                role: Some("CLIENT".to_owned()),
+                region: Some("EU_868".to_owned()),
+                preset: Some("LongFast".to_owned()),
+            },
+        }
+    }
+
+    fn known() -> Vec<KnownNode> {
+        let bob = Node {
+            long_name: Some("Bob".to_owned()),
+            short_name: Some("🐻".to_owned()),
+            is_licensed: true,
+            last_heard: Some(Timestamp(NOON.0 - 65_000)),
+            ..Node::unknown(NodeNum(0xB0B0_B002))
+        };
+        let silent = Node::unknown(NodeNum(1));
+        vec![
+            KnownNode {
+                node: silent,
+                details: Details::default(),
+            },
+            KnownNode {
+                node: bob,
+                details: Details {
+                    hardware: Some("RAK4631".to_owned()),
+                    hops: Some(2),
+                    snr: Some(-7.25),
+                    battery_percent: Some(101),
+                    ..Details::default()
+                },
+            },
+            KnownNode {
+                node: profile().own,
+                details: Details {
+                    battery_percent: Some(87),
+                    voltage: Some(4.05),
+                    channel_use_percent: Some(3.12),
+                    air_use_percent: Some(0.2),
+                    ..Details::default()
+                },
+            },
+        ]
+    }
+
+    #[test]
+    fn a_radio_is_told_a_line_each() {
+        insta::assert_snapshot!(radio_lines(&radio(&profile(), &known())), @r"
+        node         !a11ce001
+        name         Hill[2Jtop (HILL)
+        hardware     HELTEC_V3
+        firmware     2.7.26
+        role         CLIENT
+        region       EU_868
+        preset       LongFast
+        transmit     on
+        hop limit    3
+        reboots      12
+        battery      87 %, 4.05 V
+        channel use  3.1 %, its own sending 0.2 % of the last hour
+        channels     2
+        nodes        3
+        ");
+    }
+
+    #[test]
+    fn a_radio_that_must_not_transmit_says_why() {
+        let mut profile = profile();
+        profile.region_set = false;
+        profile.setup = RadioSetup::default();
+        let told = radio_lines(&radio(&profile, &[]));
+        assert!(told.contains("transmit     off"), "{told}");
+        assert!(told.contains("`lora.region` is set"), "{told}");
+        assert!(told.contains("hardware     not told"), "{told}");
+    }
+
+    #[test]
+    fn a_locked_radio_says_so() {
+        let mut profile = profile();
+        (profile.locked, profile.transmit_enabled) = (true, false);
+        profile.setup = RadioSetup::default();
+        let told = radio_lines(&radio(&profile, &[]));
+        assert!(told.contains("transmit     no: it is locked"), "{told}");
+        assert!(told.contains("region       not told"), "{told}");
+    }
+
+    #[test]
+    fn channels_in_use_are_listed() {
+        insta::assert_snapshot!(channel_lines(&channels(&profile())), @r"
+        CHANNEL  NAME      ROLE
+        0        LongFast  primary
+        2        Rescue    secondary
+        ");
+    }
+
+    #[test]
+    fn the_radio_comes_first_and_then_who_was_heard_last() {
+        let nodes = nodes_at(NodeNum(0xA11C_E001), &known(), NOON);
+        insta::assert_snapshot!(node_lines(&nodes), @"
+        NODE       SHORT  NAME             HARDWARE  HOPS  SNR   BATTERY  HEARD
+        !a11ce001  HILL   Hill[2Jtop                             87 %               this radio
+        !b0b0b002  🐻      Bob              RAK4631   2     -7.2  powered  65 s ago  licensed
+        !00000001  0001   Meshtastic 0001                                 never
+        ");
+        let told = serde_json::to_value(&nodes).unwrap();
+        assert_eq!(told[1]["last_heard"], "2025-12-31T23:58:55Z");
+        assert_eq!(told[1]["battery_percent"], 101);
+        assert_eq!(told[2]["long_name"], serde_json::Value::Null);
+    }
+}

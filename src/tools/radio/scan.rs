@@ -1,0 +1,309 @@
+//! `relay radio scan`: which radios could be reached from here. Looks and listens, and never connects.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::super::status::printable;
+use crate::radio::{find_bluetooth, find_serial_ports};
+
+/// The service that radios announce on their network.
+const SERVICE: &str = "_meshtastic._tcp.local.";
+/// How long radios on the network may take to answer.
+const LISTEN_FOR: Duration = Duration::from_secs(5);
+/// Answers that are shown: anybody on the network can send any number.
+const MOST_HOSTS: usize = 256;
+
+/// Where a network is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Everywhere.
+    Everywhere,
+    /// On this machine alone, at another port than others use; for tests.
+    OnLoopback {
+        /// That port.
+        port: u16,
+    },
+}
+
+/// One kind of link: what was found, or why nobody could look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// What was found, and how to name it; the option that names it comes first.
+    pub found: Vec<BTreeMap<&'static str, String>>,
+    /// Why nobody could look.
+    pub error: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scan {
+    /// Serial ports on USB.
+    pub serial: Found,
+    /// Bluetooth devices with Meshtastic's service.
+    pub ble: Found,
+    /// Hosts that announce it.
+    pub tcp: Found,
+}
+
+impl From<Result<Vec<BTreeMap<&'static str, String>>, String>> for Found {
+    fn from(looked: Result<Vec<BTreeMap<&'static str, String>>, String>) -> Self {
+        match looked {
+            Ok(found) => Self { found, error: None },
+            Err(error) => Self {
+                found: Vec::new(),
+                error: Some(error),
+            },
+        }
+    }
+}
+
+/// Looks for radios of every kind.
+pub async fn scan(look: Look) -> Scan {
+    let (ble, tcp) = tokio::join!(bluetooth(), hosts(look));
+    Scan {
+        serial: serial().into(),
+        ble: ble.into(),
+        tcp: tcp.into(),
+    }
+}
+
+fn serial() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+    if !std::path::Path::new("/dev").is_dir() {
+        return Err("this system has no `/dev` in which ports could be found".to_owned());
+    }
+    let ports = find_serial_ports().into_iter().map(|port| {
+        let mut row = BTreeMap::from([("port", port.best_name().display().to_string())]);
+        row.insert("device", port.device.display().to_string());
+        let likely = if port.is_likely() { "yes" } else { "no" };
+        row.insert("likely", likely.to_owned());
+        if let Some(usb) = &port.usb {
+            row.insert("usb", format!("{:04x}:{:04x}", usb.vendor, usb.product));
+            if let Some(name) = &usb.name {
+                row.insert("name", name.clone());
+            }
+        }
+        row
+    });
+    Ok(ports.collect())
+}
+
+async fn bluetooth() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+    let devices = find_bluetooth().await?;
+    let rows = devices.into_iter().map(|device| {
+        let mut row = BTreeMap::from([("address", device.address)]);
+        if let Some(name) = device.name {
+            row.insert("name", name);
+        }
+        if let Some(rssi) = device.rssi {
+            row.insert("rssi", rssi.to_string());
+        }
+        if device.connected {
+            row.insert("connected", "to this computer".to_owned());
+        }
+        row
+    });
+    Ok(rows.collect())
+}
+
+async fn hosts(look: Look) -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+    let error = |error: mdns_sd::Error| format!("cannot ask the network: {error}");
+    let daemon = match look {
+        Look::Everywhere => ServiceDaemon::new().map_err(error)?,
+        Look::OnLoopback { port } => on_loopback(port).map_err(error)?,
+    };
+    let answers = daemon.browse(SERVICE).map_err(error)?;
+    let until = Instant::now() + LISTEN_FOR;
+    let mut found: BTreeMap<String, BTreeMap<&'static str, String>> = BTreeMap::new();
+    while let Ok(Ok(event)) = timeout_at(until, answers.recv_async()).await {
+        let ServiceEvent::ServiceResolved(service) = event else {
+            continue;
+        };
+        if found.len() >= MOST_HOSTS && !found.contains_key(&service.fullname) {
+            continue;
+        }
+        let mut addresses: Vec<_> = service
+            .addresses
+            .iter()
+            .map(mdns_sd::ScopedIp::to_ip_addr)
+            .collect();
+        // IPv4 first: an address of a link alone needs more than itself.
+        addresses.sort();
+        let mut row = BTreeMap::from([("host", service.host.trim_end_matches('.').to_owned())]);
+        row.insert("port", service.port.to_string());
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        row.insert("addresses", addresses.join(", "));
+        for (key, name) in [("shortname", "name"), ("id", "node")] {
+            if let Some(told) = service.txt_properties.get_property_val_str(key) {
+                row.insert(name, told.to_owned());
+            }
+        }
+        found.insert(service.fullname.clone(), row);
+    }
+    if let Err(error) = daemon.shutdown() {
+        debug!(%error, "the search on the network could not be ended");
+    }
+    if found.is_empty()
+        && look == Look::Everywhere
+        && let Err(error) = is_on_a_network()
+    {
+        return Err(format!("this computer is on no network: {error}"));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Looks whether what is meant for all hosts of a network has a way out. Sends nothing.
+fn is_on_a_network() -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(224, 0, 0, 251), 5353))
+}
+
+fn on_loopback(port: u16) -> mdns_sd::Result<ServiceDaemon> {
+    let daemon = ServiceDaemon::new_with_port(port)?;
+    daemon.disable_interface(IfKind::All)?;
+    daemon.enable_interface(IfKind::LoopbackV4)?;
+    Ok(daemon)
+}
+
+/// Returns what was found for people, with the option that names each.
+#[must_use]
+pub fn found_lines(scan: &Scan) -> String {
+    let mut text = String::new();
+    let mut section = |title: &str, nothing: &str, found: &Found, line: &dyn Fn(&Row) -> String| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{title}");
+        if let Some(error) = &found.error {
+            let _ = writeln!(text, "  cannot look: {}", printable(error));
+        } else if found.found.is_empty() {
+            let _ = writeln!(text, "  {nothing}");
+        }
+        for row in &found.found {
+            let _ = writeln!(text, "  {}", printable(&line(row)));
+        }
+    };
+    section("Serial ports", "none found", &scan.serial, &|row| {
+        let about = listed(row, &["name", "usb"]);
+        let unlikely = row.get("likely").is_some_and(|it| it == "no");
+        let unlikely = if unlikely {
+            "  (probably no radio)"
+        } else {
+            ""
+        };
+        format!("--serial {}{about}{unlikely}", shown(row, "port"))
+    });
+    section(
+        "Bluetooth",
+        "no radio heard: is Bluetooth enabled on it, and no phone connected to it?",
+        &scan.ble,
+        &|row| {
+            let rssi = row.get("rssi").map(|rssi| format!("  {rssi} dBm"));
+            let connected = row.get("connected").map(|to| format!("  (connected {to})"));
+            format!(
+                "--ble {}{}{}{}",
+                shown(row, "address"),
+                listed(row, &["name"]),
+                rssi.unwrap_or_default(),
+                connected.unwrap_or_default()
+            )
+        },
+    );
+    section("Network", "no radio answers", &scan.tcp, &|row| {
+        let port = row.get("port").filter(|port| *port != "4403");
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let about = listed(row, &["name", "node", "addresses"]);
+        format!("--host {}{port}{about}", shown(row, "host"))
+    });
+    text
+}
+
+type Row = BTreeMap<&'static str, String>;
+
+fn shown<'a>(row: &'a Row, key: &str) -> &'a str {
+    row.get(key).map_or("", String::as_str)
+}
+
+fn listed(row: &Row, keys: &[&str]) -> String {
+    let told = keys.iter().filter_map(|key| row.get(key));
+    let told = told.filter(|it| !it.is_empty());
+    told.flat_map(|it| ["  ", it.as_str()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mdns_sd::ServiceInfo;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_announces_itself_is_found() {
+        let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let radio = on_loopback(port).unwrap();
+        let properties = [("shortname", "HI\u{1b}LL"), ("id", "!a11ce001")];
+        let service = ServiceInfo::new(
+            SERVICE,
+            "Meshtastic",
+            "meshtastic.local.",
+            "127.0.0.1",
+            4403,
+            &properties[..],
+        );
+        radio.register(service.unwrap()).unwrap();
+        let found = hosts(Look::OnLoopback { port }).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let scan = Scan {
+            serial: Ok(Vec::new()).into(),
+            ble: Err("no adapter".to_owned()).into(),
+            tcp: Ok(found).into(),
+        };
+        insta::assert_snapshot!(found_lines(&scan), @r"
+        Serial ports
+          none found
+        Bluetooth
+          cannot look: no adapter
+        Network
+          --host meshtastic.local  HILL  !a11ce001  127.0.0.1
+        ");
+        drop(radio.shutdown());
+    }
+
+    #[test]
+    fn what_is_found_comes_with_the_option_that_names_it() {
+        let serial = BTreeMap::from([
+            ("port", "/dev/serial/by-id/usb-RAK".to_owned()),
+            ("device", "/dev/ttyACM0".to_owned()),
+            ("likely", "no".to_owned()),
+            ("name", "u-blox".to_owned()),
+        ]);
+        let ble = BTreeMap::from([
+            ("address", "C0:FF:EE:00:12:34".to_owned()),
+            ("name", "Base_1234".to_owned()),
+            ("rssi", "-70".to_owned()),
+        ]);
+        let tcp = BTreeMap::from([
+            ("host", "radio.local".to_owned()),
+            ("port", "4404".to_owned()),
+        ]);
+        let scan = Scan {
+            serial: Ok(vec![serial]).into(),
+            ble: Ok(vec![ble]).into(),
+            tcp: Ok(vec![tcp]).into(),
+        };
+        insta::assert_snapshot!(found_lines(&scan), @r"
+        Serial ports
+          --serial /dev/serial/by-id/usb-RAK  u-blox  (probably no radio)
+        Bluetooth
+          --ble C0:FF:EE:00:12:34  Base_1234  -70 dBm
+        Network
+          --host radio.local:4404
+        ");
+    }
+}
