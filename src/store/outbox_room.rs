@@ -179,21 +179,42 @@ pub fn room_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OwnedRoomOrAliasId>, 
     })
 }
 
-/// Ends everything that waits for a room, and forgets its pairs. Returns how many rows.
+/// Ends what waits for a room, and forgets its pairs: everything, or all but what the relay says about itself. Returns
+/// how many rows.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<usize, StoreError> {
-    let rows: Vec<OutboxId> = tx.all(
-        "SELECT id FROM room_outbox WHERE room = ?1",
+pub fn refuse_room(
+    tx: &Tx<'_>,
+    room: &RoomOrAliasId,
+    but_notices: bool,
+) -> Result<usize, StoreError> {
+    let rows: Vec<(OutboxId, String)> = tx.all(
+        "SELECT id, content FROM room_outbox WHERE room = ?1",
         [room.as_str()],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    for id in &rows {
-        refuse(tx, *id)?;
+    let mut refused = 0;
+    for (id, content) in &rows {
+        if !(but_notices && is_of_the_relay(content)) {
+            refuse(tx, *id)?;
+            refused += 1;
+        }
     }
-    Ok(rows.len())
+    Ok(refused)
+}
+
+/// Returns whether a content is what the relay says about itself, and no message of the mesh.
+fn is_of_the_relay(content: &str) -> bool {
+    matches!(
+        room_content::from_json(content),
+        Ok(RoomContent::Text {
+            fields: None,
+            suppress: true,
+            ..
+        })
+    )
 }
 
 /// Returns how much waits for each room that something waits for.

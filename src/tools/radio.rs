@@ -1,7 +1,7 @@
 //! `relay radio`: what people do with a radio without the daemon, and without Matrix.
 //!
 //! The link is the daemon's own ([`Radio`]: session, pacer, node table); here is only what a command asks of it. Since a
-//! radio hands what it kept to whoever comes next, nothing that it says is thrown away: [`Visit::kept`].
+//! radio hands what it kept to whoever comes next, nothing that it says is thrown away: it is shown apart.
 
 mod holder;
 mod listen;

@@ -105,7 +105,9 @@ pub(super) fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreErr
         let mapped = directions.iter().any(|direction| direction.to_matrix())
             || (directions.is_empty() && !known);
         if !mapped {
-            ended += outbox_room::refuse_room(tx, &waiting.room)?;
+            // What became of messages from there is told there, whatever crosses.
+            let but_notices = !directions.is_empty();
+            ended += outbox_room::refuse_room(tx, &waiting.room, but_notices)?;
         }
     }
     if ended > 0 {
@@ -121,7 +123,8 @@ pub(super) fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreErr
 mod tests {
     use super::super::tests::{NOON, config, joined, text_of_alice};
     use super::*;
-    use crate::model::{RoomContent, RoomMessage};
+    use crate::config::Direction;
+    use crate::model::{OwnedRoomOrAliasId, RoomContent, RoomMessage};
     use crate::store::Store;
     use crate::store::outbox_room::NewRoomRow;
 
@@ -145,6 +148,52 @@ mod tests {
                 Ok(waits)
             });
             assert_eq!(waits.unwrap(), [true, true, false]);
+        }
+    }
+
+    #[test]
+    fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_of_its_own() {
+        let room: OwnedRoomOrAliasId = "!room:example.org".try_into().unwrap();
+        let notice = RoomContent::Text {
+            notice: true,
+            prefix: String::new(),
+            text: "The radio is away.".to_owned(),
+            heard_at: None,
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: true,
+        };
+        let of_the_mesh = RoomContent::Reaction {
+            target: "$event:example.org".try_into().unwrap(),
+            key: "👍".to_owned(),
+        };
+        let mut listening = config();
+        listening.matrix_rooms[0].direction = Direction::ToMesh;
+        let mut without = config();
+        without.matrix_rooms.clear();
+        for (config, left) in [(config(), 2), (listening, 1), (without, 0)] {
+            let mut store = Store::in_memory().unwrap();
+            let waiting = store.transaction(|tx| {
+                for content in [&notice, &of_the_mesh] {
+                    let message = RoomMessage {
+                        room: room.clone(),
+                        content: content.clone(),
+                    };
+                    let row = NewRoomRow {
+                        message: &message,
+                        send_as: None,
+                        pair: None,
+                        target_packet: None,
+                    };
+                    outbox_room::insert(tx, &row, NOON)?;
+                }
+                end_forbidden(tx, &config)?;
+                outbox_room::count(tx)
+            });
+            assert_eq!(waiting.unwrap(), left);
         }
     }
 
