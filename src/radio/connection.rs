@@ -125,7 +125,8 @@ impl Wire {
     pub fn cause_of_short_lives(&self) -> &'static str {
         match self {
             Self::Serial(_) => "the radio keeps restarting, or its cable or power supply is bad",
-            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => {
+            Self::Ble(_) => "the radio is at the edge of reach, or keeps restarting",
+            Self::Tcp { .. } | Self::Pipes(_) => {
                 "another client uses this radio, which can have only one (a phone app?)"
             }
         }

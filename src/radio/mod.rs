@@ -311,7 +311,10 @@ impl Radio {
                     self.link.step(LinkState::Configuring);
                     self.serve(connection, &mut ends).await
                 }
-                Err(error) => End::Lost(with_causes(&error)),
+                Err(error) => {
+                    self.reconnect.on_absent();
+                    lost(&error)
+                }
             };
             let end = match end {
                 End::Lost(cause) => self.lost(cause, &mut ends).await.err(),
@@ -330,13 +333,13 @@ impl Radio {
         let next = self
             .reconnect
             .on_lost(Instant::now().into_std(), self.random.random());
-        let news = self.told_cause.as_ref() != Some(&cause);
         let delay_ms = u64::try_from(next.delay.as_millis()).unwrap_or(u64::MAX);
         let cause = if next.another_client {
             format!("{cause}: {}", self.wire.cause_of_short_lives())
         } else {
             cause
         };
+        let news = self.told_cause.as_ref() != Some(&cause);
         self.link.lost(&cause);
         if news {
             warn!(cause, delay_ms, "no link to the radio, trying again");
@@ -382,6 +385,11 @@ impl Radio {
             .converse(&mut connection, &mut session, outputs, ends)
             .await;
         let end = served.err().unwrap_or(End::Stopped);
+        if matches!(end, End::Lost(_)) && session.is_ready() {
+            // Where writing failed, what came before that still waits to be read.
+            let rest = self.hear_out(&mut connection, &mut session, ends);
+            drop(timeout(FAREWELL, rest).await);
+        }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
             let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
@@ -400,7 +408,8 @@ impl Radio {
         end
     }
 
-    /// Takes what the radio had sent before it heard that we leave: it does not send that again.
+    /// Takes what the radio had sent before it heard that we leave, or before the link was lost: it does not send that
+    /// again.
     async fn hear_out(
         &mut self,
         connection: &mut Connection,
@@ -410,9 +419,18 @@ impl Radio {
         while let Ok(item) = connection.receive().await {
             let Item::Frame(frame) = item else { continue };
             for output in self.on_frame(&frame, session) {
-                if let Output::Event(event) = output
-                    && ends.tell(Event::Radio(event)).await.is_err()
-                {
+                let told = match output {
+                    Output::Event(event) => ends.tell(Event::Radio(event)).await,
+                    Output::Answer(answer) => {
+                        self.pacer.on_answer(answer, Moment::now(&self.clock));
+                        self.report(ends).await
+                    }
+                    Output::Wake
+                    | Output::Frame(_)
+                    | Output::Restarted { .. }
+                    | Output::Lost { .. } => Ok(()),
+                };
+                if told.is_err() {
                     return;
                 }
             }
@@ -528,13 +546,13 @@ impl Radio {
         connection: &mut Connection,
         ends: &mut Ends,
     ) -> Result<(), End> {
+        // What is to be told is told, also where writing fails.
+        let mut written = Ok(());
         for output in outputs {
             match output {
-                Output::Wake => connection.wake().await.map_err(|error| lost(&error))?,
-                Output::Frame(frame) => connection
-                    .send(&frame)
-                    .await
-                    .map_err(|error| lost(&error))?,
+                Output::Wake if written.is_ok() => written = connection.wake().await,
+                Output::Frame(frame) if written.is_ok() => written = connection.send(&frame).await,
+                Output::Wake | Output::Frame(_) => {}
                 Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
                     if let RadioEvent::ChannelUse { percent } = &event {
@@ -578,7 +596,7 @@ impl Radio {
                 Output::Lost { cause } => return Err(End::Lost(cause.to_owned())),
             }
         }
-        Ok(())
+        written.map_err(|error| lost(&error))
     }
 
     /// Writes the packet whose turn it is, if it is any packet's.
@@ -1020,6 +1038,36 @@ mod tests {
         }
         assert!(!causes[1].contains("another client"));
         assert!(causes[2].contains("another client"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_radio_said_before_a_write_failed_is_taken() {
+        let mut bench = Bench::new();
+        let (ours, theirs) = duplex(16 * 1024);
+        bench.pipes.send(ours).await.unwrap();
+        let mut peer = Peer {
+            connection: Connection::over(theirs),
+        };
+        peer.shakes_hands().await;
+        assert!(matches!(
+            bench.news().await,
+            Event::Radio(RadioEvent::Ready(_))
+        ));
+        bench.submit(7).await;
+        for number in 1..=12 {
+            peer.says(received(number)).await;
+        }
+        drop(peer);
+        let mut texts = Vec::new();
+        let cause = loop {
+            match bench.news().await {
+                Event::Radio(RadioEvent::Text(text)) => texts.push(text.packet.0),
+                Event::Radio(RadioEvent::Lost { cause }) => break cause,
+                other => panic!("neither a text nor the end: {other:?}"),
+            }
+        };
+        assert!(cause.contains("cannot write"), "{cause}");
+        assert_eq!(texts, (1..=12).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,11 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
+    /// No connection could be made: it is the radio that is away. A client that takes a radio over leaves it in reach.
+    pub(super) fn on_absent(&mut self) {
+        self.short_lives = 0;
+    }
+
     /// The radio has been plugged in: the next failures are no reason to wait long.
     pub(super) fn on_return(&mut self) {
         self.failures = 0;
@@ -167,6 +172,24 @@ mod tests {
                 another_client: false
             }
         );
+    }
+
+    #[test]
+    fn a_radio_that_was_away_between_short_links_was_not_taken_over() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        for _ in 0..20 {
+            reconnect.on_ready(now);
+            now += Duration::from_secs(5);
+            let next = reconnect.on_lost(now, 0.0);
+            assert_eq!(next.delay, FIRST);
+            now += next.delay;
+            for _ in 0..3 {
+                reconnect.on_absent();
+                let next = reconnect.on_lost(now, 0.0);
+                assert!(!next.another_client && next.delay <= LONGEST_AT_FIRST);
+                now += next.delay;
+            }
+        }
     }
 
     #[test]
