@@ -105,6 +105,13 @@ impl Wire {
         }
     }
 
+    /// Tidies up behind a [`Wire::connect`] that was given up, where nobody will connect again.
+    pub async fn give_up(&mut self) {
+        if let Self::Ble(ble) = self {
+            ble.give_up().await;
+        }
+    }
+
     /// Returns how long the radio needs to come to its senses after the wake bytes.
     pub fn wake_pause(&self) -> Duration {
         match self {

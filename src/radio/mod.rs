@@ -302,8 +302,12 @@ impl Radio {
         loop {
             self.link.step(LinkState::Connecting);
             let connected = tokio::select! {
-                () = ends.stop.cancelled() => return Ok(()),
-                connected = self.wire.connect() => connected,
+                () = ends.stop.cancelled() => None,
+                connected = self.wire.connect() => Some(connected),
+            };
+            let Some(connected) = connected else {
+                self.wire.give_up().await;
+                return Ok(());
             };
             let end = match connected {
                 Ok(connection) => {

@@ -26,6 +26,10 @@ impl Ble {
     pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
         match *self {}
     }
+
+    pub(super) fn give_up(&mut self) -> Ready<()> {
+        match *self {}
+    }
 }
 
 /// Refuses.

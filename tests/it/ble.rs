@@ -139,6 +139,19 @@ async fn a_link_that_is_lost_while_services_are_resolved_is_noticed_at_once() {
 }
 
 #[tokio::test]
+async fn a_relay_that_ends_while_it_connects_leaves_no_link() {
+    let Some(bluetooth) = Bluetooth::start().await else {
+        return;
+    };
+    let bluez = bluetooth.service();
+    bluez.hold_services(true);
+    let mut lone = lone(bluetooth, ADDRESS, &[]);
+    bluez.is_called("Connect", 1).await;
+    assert!(lone.relay.stop().await.success());
+    assert!(!lone.bluetooth.air.radio(|radio| radio.is_linked()));
+}
+
+#[tokio::test]
 async fn a_bluetooth_service_that_ends_and_comes_back_is_waited_for() {
     let Some(mut bluetooth) = Bluetooth::start().await else {
         return;
@@ -146,7 +159,8 @@ async fn a_bluetooth_service_that_ends_and_comes_back_is_waited_for() {
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
     crosses_both_ways(&mut scene, "before").await;
     bluetooth.end_service().await;
-    scene.relay.logs("the Bluetooth service has ended").await;
+    let cause = "no Bluetooth link to the radio: the Bluetooth service";
+    scene.relay.logs(cause).await;
     scene
         .relay
         .logs("the Bluetooth service does not answer")

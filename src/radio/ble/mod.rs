@@ -54,6 +54,8 @@ pub struct Ble {
     wanted: Wanted,
     pin: Option<Secret<u32>>,
     shelf: Shelf,
+    /// The device while a link to it is being made.
+    half_made: Option<Peripheral>,
 }
 
 /// Where the way to the Bluetooth service lies while no connection has it.
@@ -101,7 +103,15 @@ impl Ble {
             wanted: Wanted::new(device),
             pin,
             shelf: Shelf::default(),
+            half_made: None,
         })
+    }
+
+    /// Ends what a connecting that was given up has left: a device that stays linked answers to nobody else.
+    pub(super) async fn give_up(&mut self) {
+        if let Some(device) = self.half_made.take() {
+            link::hang_up(device).await;
+        }
     }
 
     /// Finds the radio and connects.
@@ -134,13 +144,19 @@ impl Ble {
         }
     }
 
-    async fn make_link(&self, lent: &mut Lent, service: &Service) -> Result<link::Radio, BleError> {
+    async fn make_link(
+        &mut self,
+        lent: &mut Lent,
+        service: &Service,
+    ) -> Result<link::Radio, BleError> {
         let host = open_host(lent).await?;
         let device = host.find(&self.wanted).await?;
-        let radio = self.link_up(host, service, device.clone()).await;
+        self.half_made = Some(device.clone());
+        let radio = self.link_up(host, service, device).await;
         if radio.is_err() {
-            link::hang_up(device).await;
+            self.give_up().await;
         }
+        self.half_made = None;
         radio
     }
 
