@@ -31,9 +31,11 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
-/// Text that only a starting radio prints is believed that soon again; doubled each time.
-const DOUBT: Duration = Duration::from_mins(1);
+/// Text that only a starting radio prints is believed that soon again; doubled each time, as long as it goes on.
+const DOUBT: Duration = Duration::from_secs(5);
 const LONGEST_DOUBT: Duration = Duration::from_hours(1);
+/// A radio that prints no such text for so long after a handshake is not one that always prints: it is believed again.
+const QUIET: Duration = Duration::from_secs(5);
 /// For so long after the handshake the radio may hand over what it kept for us.
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
@@ -482,7 +484,10 @@ impl Session {
     /// us any more. It answers heartbeats all the same, but hands over no packet until it is asked for everything.
     pub fn on_start(&mut self, now: Moment) -> Vec<Output> {
         match &mut self.phase {
-            Phase::Ready(_) => {
+            Phase::Ready(since) => {
+                if !self.doubt.pending && now.instant >= *since + QUIET {
+                    self.doubt = Doubt::default();
+                }
                 // A radio that prints all the time must not be asked all the time.
                 if self.doubt.until.is_some_and(|until| now.instant < until) {
                     self.doubt.pending = true;
@@ -828,7 +833,35 @@ mod tests {
         let gaps: Vec<_> = gaps.collect();
         assert!(gaps.is_sorted(), "{gaps:?}");
         assert!(gaps[0] + Duration::from_secs(1) >= DOUBT);
-        assert!((7..=10).contains(&times.len()), "{times:?}");
+        assert!((11..=14).contains(&times.len()), "{times:?}");
+    }
+
+    #[test]
+    fn a_radio_that_restarts_again_and_again_is_asked_at_once_each_time_if_it_was_quiet_between() {
+        let mut bench = ready_on_a_cable();
+        for round in 0..10 {
+            let outputs = bench.session.on_start(bench.now);
+            assert!(
+                matches!(outputs[..], [Output::Restarted { .. }]),
+                "{round}: {outputs:?}"
+            );
+            // It answers as it should.
+            bench.session.phase = Phase::Ready(bench.now.instant);
+            bench.session.last_frame = bench.now.instant;
+            bench.wait(QUIET);
+        }
+    }
+
+    #[test]
+    fn a_radio_that_restarts_right_after_a_handshake_is_asked_within_seconds() {
+        let mut bench = ready_on_a_cable();
+        bench.session.on_start(bench.now);
+        bench.session.phase = Phase::Ready(bench.now.instant);
+        assert_eq!(bench.wait(Duration::from_secs(1)), []);
+        assert_eq!(bench.session.on_start(bench.now), [], "not yet");
+        let due = bench.session.deadline() - bench.now.instant;
+        assert_eq!(due, DOUBT.saturating_sub(Duration::from_secs(1)));
+        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
     }
 
     #[test]
