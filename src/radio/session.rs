@@ -36,6 +36,9 @@ const DOUBT: Duration = Duration::from_secs(5);
 const LONGEST_DOUBT: Duration = Duration::from_hours(1);
 /// A radio that prints no such text for so long after a handshake is not one that always prints: it is believed again.
 const QUIET: Duration = Duration::from_secs(5);
+/// What the radio says is logged once in that time, and no more sentences than so many; the rest only at debug.
+const SAID_AGAIN: Duration = Duration::from_mins(10);
+const SENTENCES: usize = 16;
 /// For so long after the handshake the radio may hand over what it kept for us.
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
@@ -119,6 +122,27 @@ pub struct Session {
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
     doubt: Doubt,
+    said: Said,
+}
+
+/// What the radio has said lately to whoever is there.
+#[derive(Debug, Default)]
+struct Said {
+    sentences: Vec<(String, Instant)>,
+}
+
+impl Said {
+    /// Notes a sentence; returns whether it is worth a line that everybody sees.
+    fn is_news(&mut self, sentence: &str, now: Instant) -> bool {
+        self.sentences
+            .retain(|(_, since)| now < *since + SAID_AGAIN);
+        let known = self.sentences.iter().any(|(said, _)| said == sentence);
+        if known || self.sentences.len() >= SENTENCES {
+            return false;
+        }
+        self.sentences.push((sentence.to_owned(), now));
+        true
+    }
 }
 
 /// How far the radio's text is believed when it tells of a start.
@@ -149,6 +173,7 @@ impl Session {
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
             doubt: Doubt::default(),
+            said: Said::default(),
         }
     }
 
@@ -348,7 +373,9 @@ impl Session {
             }
             From::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
-                if notification.level >= WARNING {
+                if !self.said.is_news(&message, now.instant) {
+                    debug!(packet, ?message, "the radio has more to say");
+                } else if notification.level >= WARNING {
                     warn!(packet, ?message, "the radio warns");
                 } else {
                     info!(packet, ?message, "the radio has something to say");
@@ -1189,6 +1216,28 @@ mod tests {
         let due = bench.session.deadline() - bench.now.instant;
         assert_eq!(due, Duration::from_secs(10));
         assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
+    }
+
+    #[test]
+    fn what_a_radio_says_again_and_again_is_logged_once_in_10_minutes() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        let mut logged = 0;
+        for second in 0..3600 {
+            let now = begin + Duration::from_secs(second);
+            logged += usize::from(said.is_news("Duty cycle limit exceeded", now));
+        }
+        assert_eq!(logged, 6);
+    }
+
+    #[test]
+    fn a_radio_that_always_says_something_else_fills_neither_the_log_nor_the_memory() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        let sentences = (0..1000).map(|number| format!("Send again in {number} ms"));
+        let logged = sentences.filter(|sentence| said.is_news(sentence, begin));
+        assert_eq!(logged.count(), SENTENCES);
+        assert_eq!(said.sentences.len(), SENTENCES);
+        assert!(said.is_news("later", begin + SAID_AGAIN));
+        assert_eq!(said.sentences.len(), 1);
     }
 
     #[test]
