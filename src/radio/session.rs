@@ -123,6 +123,8 @@ pub struct Session {
     channel_use: Option<f32>,
     doubt: Doubt,
     said: Said,
+    /// The cure that was told last.
+    told: Option<&'static str>,
 }
 
 /// What the radio has said lately to whoever is there.
@@ -174,6 +176,7 @@ impl Session {
             channel_use: None,
             doubt: Doubt::default(),
             said: Said::default(),
+            told: None,
         }
     }
 
@@ -273,7 +276,7 @@ impl Session {
                 self.on_start(now)
             }
             Phase::Ready(_) if self.locked_until().is_some_and(|at| now.instant >= at) => {
-                self.restart("the radio is locked, looking whether it still is", now)
+                self.look_again(now)
             }
             Phase::Ready(_) if now.instant >= self.next_heartbeat => {
                 vec![Output::Frame(self.heartbeat(now.instant))]
@@ -435,10 +438,16 @@ impl Session {
         };
         self.phase = Phase::Ready(now.instant);
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-        tell_cures(&profile);
+        self.tell_cure(&profile);
         let own = profile.own.num;
-        self.profile = Some(profile.clone());
-        let mut outputs = vec![Output::Event(RadioEvent::Ready(Box::new(profile)))];
+        let before = self.profile.replace(profile.clone());
+        let still_locked =
+            profile.locked && before.is_some_and(|it| it.locked && it.own.num == own);
+        let mut outputs = Vec::new();
+        if !still_locked {
+            let ready = RadioEvent::Ready(Box::new(profile));
+            outputs.push(Output::Event(ready));
+        }
         if self.options.set_time && now.wall >= PLAUSIBLE_TIME {
             let id = PacketId(self.nonce);
             outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
@@ -497,8 +506,9 @@ impl Session {
             (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                tell_cures(profile);
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
+                let profile = profile.clone();
+                self.tell_cure(&profile);
+                vec![Output::Event(RadioEvent::Ready(Box::new(profile)))]
             }
             (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if ready && profile.locked => {
                 self.restart("the radio was unlocked", now)
@@ -551,6 +561,24 @@ impl Session {
         vec![Output::Restarted { cause }]
     }
 
+    /// A locked radio is asked whether it still is; nobody is told unless it is not.
+    fn look_again(&mut self, now: Moment) -> Vec<Output> {
+        debug!("the radio is locked, looking whether it still is");
+        self.phase = Phase::Waking(now.instant + self.options.wake_pause);
+        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
+        self.handshake = Handshake::default();
+        self.start(now)
+    }
+
+    /// Warns of what keeps the radio from its work, once for as long as it lasts.
+    fn tell_cure(&mut self, profile: &RadioProfile) {
+        let cure = cure(profile);
+        if let Some(cure) = cure.filter(|_| cure != self.told) {
+            warn!("{cure}");
+        }
+        self.told = cure;
+    }
+
     /// Returns the frame that carries a message; `None` before the handshake's end.
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
         let profile = self.profile.as_ref().filter(|_| self.is_ready())?;
@@ -564,21 +592,24 @@ pub fn disconnect() -> Vec<u8> {
     encoded(to_radio::PayloadVariant::Disconnect(true))
 }
 
-fn tell_cures(profile: &RadioProfile) {
+/// Returns what keeps a radio from its work, and what helps.
+fn cure(profile: &RadioProfile) -> Option<&'static str> {
     if profile.locked {
-        warn!(
-            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it"
-        );
+        Some(
+            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it",
+        )
     } else if !profile.region_set {
-        warn!(
+        Some(
             "the radio has no region set and transmits nothing: \
-             set `lora.region` with the app or `meshtastic --set lora.region`"
-        );
+             set `lora.region` with the app or `meshtastic --set lora.region`",
+        )
     } else if !profile.transmit_enabled {
-        warn!(
+        Some(
             "the radio's transmitter is switched off: \
-             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`"
-        );
+             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`",
+        )
+    } else {
+        None
     }
 }
 
@@ -1215,7 +1246,49 @@ mod tests {
         }
         let due = bench.session.deadline() - bench.now.instant;
         assert_eq!(due, Duration::from_secs(10));
-        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
+        let outputs = bench.wait(due);
+        assert_eq!(outputs[0], Output::Wake);
+        assert!(asks(&outputs));
+    }
+
+    /// A radio's answer; a locked one does not tell its channels' names.
+    fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
+        let slot = wire::Channel::default();
+        let channels = (0..8).map(|index| wire::FromRadio {
+            channel: Some(wire::Channel {
+                index,
+                ..slot.clone()
+            }),
+            ..Default::default()
+        });
+        let mut frames = handshake();
+        frames.pop();
+        if locked {
+            frames.extend(channels.map(|channel| channel.encode_to_vec()));
+        }
+        frames.push(complete(bench.session.nonce));
+        frames.iter().flat_map(|it| bench.frame(it)).collect()
+    }
+
+    #[test]
+    fn a_radio_that_is_still_locked_is_told_of_once() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        assert!(profile(&answers(&mut bench, true)).locked);
+        let told = bench.session.told;
+        assert!(told.is_some_and(|cure| cure.contains("locked")));
+        for _ in 0..10 {
+            bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+            assert!(asks(&bench.wait(LOCKED_AGAIN)));
+            assert!(!bench.session.is_ready());
+            assert_eq!(answers(&mut bench, true), []);
+            assert!(bench.session.is_ready());
+            assert_eq!(bench.session.told, told);
+        }
+        bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+        bench.wait(LOCKED_AGAIN);
+        assert!(!profile(&answers(&mut bench, false)).locked);
+        assert_eq!(bench.session.told, None);
     }
 
     #[test]
