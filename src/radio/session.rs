@@ -31,9 +31,14 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
-/// Text that only a starting radio prints is believed that soon again; doubled each time.
-const DOUBT: Duration = Duration::from_mins(1);
+/// Text that only a starting radio prints is believed that soon again; doubled each time, as long as it goes on.
+const DOUBT: Duration = Duration::from_secs(5);
 const LONGEST_DOUBT: Duration = Duration::from_hours(1);
+/// A radio that prints no such text for so long after a handshake is not one that always prints: it is believed again.
+const QUIET: Duration = Duration::from_secs(5);
+/// What the radio says is logged once in that time, and no more sentences than so many; the rest only at debug.
+const SAID_AGAIN: Duration = Duration::from_mins(10);
+const SENTENCES: usize = 16;
 /// For so long after the handshake the radio may hand over what it kept for us.
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
@@ -117,6 +122,29 @@ pub struct Session {
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
     doubt: Doubt,
+    said: Said,
+    /// The cure that was told last.
+    told: Option<&'static str>,
+}
+
+/// What the radio has said lately to whoever is there.
+#[derive(Debug, Default)]
+struct Said {
+    sentences: Vec<(String, Instant)>,
+}
+
+impl Said {
+    /// Notes a sentence; returns whether it is worth a line that everybody sees.
+    fn is_news(&mut self, sentence: &str, now: Instant) -> bool {
+        self.sentences
+            .retain(|(_, since)| now < *since + SAID_AGAIN);
+        let known = self.sentences.iter().any(|(said, _)| said == sentence);
+        if known || self.sentences.len() >= SENTENCES {
+            return false;
+        }
+        self.sentences.push((sentence.to_owned(), now));
+        true
+    }
 }
 
 /// How far the radio's text is believed when it tells of a start.
@@ -147,6 +175,8 @@ impl Session {
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
             doubt: Doubt::default(),
+            said: Said::default(),
+            told: None,
         }
     }
 
@@ -246,7 +276,7 @@ impl Session {
                 self.on_start(now)
             }
             Phase::Ready(_) if self.locked_until().is_some_and(|at| now.instant >= at) => {
-                self.restart("the radio is locked, looking whether it still is", now)
+                self.look_again(now)
             }
             Phase::Ready(_) if now.instant >= self.next_heartbeat => {
                 vec![Output::Frame(self.heartbeat(now.instant))]
@@ -346,7 +376,9 @@ impl Session {
             }
             From::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
-                if notification.level >= WARNING {
+                if !self.said.is_news(&message, now.instant) {
+                    debug!(packet, ?message, "the radio has more to say");
+                } else if notification.level >= WARNING {
                     warn!(packet, ?message, "the radio warns");
                 } else {
                     info!(packet, ?message, "the radio has something to say");
@@ -406,10 +438,16 @@ impl Session {
         };
         self.phase = Phase::Ready(now.instant);
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-        tell_cures(&profile);
+        self.tell_cure(&profile);
         let own = profile.own.num;
-        self.profile = Some(profile.clone());
-        let mut outputs = vec![Output::Event(RadioEvent::Ready(Box::new(profile)))];
+        let before = self.profile.replace(profile.clone());
+        let still_locked =
+            profile.locked && before.is_some_and(|it| it.locked && it.own.num == own);
+        let mut outputs = Vec::new();
+        if !still_locked {
+            let ready = RadioEvent::Ready(Box::new(profile));
+            outputs.push(Output::Event(ready));
+        }
         if self.options.set_time && now.wall >= PLAUSIBLE_TIME {
             let id = PacketId(self.nonce);
             outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
@@ -468,8 +506,9 @@ impl Session {
             (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                tell_cures(profile);
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
+                let profile = profile.clone();
+                self.tell_cure(&profile);
+                vec![Output::Event(RadioEvent::Ready(Box::new(profile)))]
             }
             (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if ready && profile.locked => {
                 self.restart("the radio was unlocked", now)
@@ -482,7 +521,10 @@ impl Session {
     /// us any more. It answers heartbeats all the same, but hands over no packet until it is asked for everything.
     pub fn on_start(&mut self, now: Moment) -> Vec<Output> {
         match &mut self.phase {
-            Phase::Ready(_) => {
+            Phase::Ready(since) => {
+                if !self.doubt.pending && now.instant >= *since + QUIET {
+                    self.doubt = Doubt::default();
+                }
                 // A radio that prints all the time must not be asked all the time.
                 if self.doubt.until.is_some_and(|until| now.instant < until) {
                     self.doubt.pending = true;
@@ -519,6 +561,24 @@ impl Session {
         vec![Output::Restarted { cause }]
     }
 
+    /// A locked radio is asked whether it still is; nobody is told unless it is not.
+    fn look_again(&mut self, now: Moment) -> Vec<Output> {
+        debug!("the radio is locked, looking whether it still is");
+        self.phase = Phase::Waking(now.instant + self.options.wake_pause);
+        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
+        self.handshake = Handshake::default();
+        self.start(now)
+    }
+
+    /// Warns of what keeps the radio from its work, once for as long as it lasts.
+    fn tell_cure(&mut self, profile: &RadioProfile) {
+        let cure = cure(profile);
+        if let Some(cure) = cure.filter(|_| cure != self.told) {
+            warn!("{cure}");
+        }
+        self.told = cure;
+    }
+
     /// Returns the frame that carries a message; `None` before the handshake's end.
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
         let profile = self.profile.as_ref().filter(|_| self.is_ready())?;
@@ -532,21 +592,24 @@ pub fn disconnect() -> Vec<u8> {
     encoded(to_radio::PayloadVariant::Disconnect(true))
 }
 
-fn tell_cures(profile: &RadioProfile) {
+/// Returns what keeps a radio from its work, and what helps.
+fn cure(profile: &RadioProfile) -> Option<&'static str> {
     if profile.locked {
-        warn!(
-            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it"
-        );
+        Some(
+            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it",
+        )
     } else if !profile.region_set {
-        warn!(
+        Some(
             "the radio has no region set and transmits nothing: \
-             set `lora.region` with the app or `meshtastic --set lora.region`"
-        );
+             set `lora.region` with the app or `meshtastic --set lora.region`",
+        )
     } else if !profile.transmit_enabled {
-        warn!(
+        Some(
             "the radio's transmitter is switched off: \
-             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`"
-        );
+             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`",
+        )
+    } else {
+        None
     }
 }
 
@@ -828,7 +891,35 @@ mod tests {
         let gaps: Vec<_> = gaps.collect();
         assert!(gaps.is_sorted(), "{gaps:?}");
         assert!(gaps[0] + Duration::from_secs(1) >= DOUBT);
-        assert!((7..=10).contains(&times.len()), "{times:?}");
+        assert!((11..=14).contains(&times.len()), "{times:?}");
+    }
+
+    #[test]
+    fn a_radio_that_restarts_again_and_again_is_asked_at_once_each_time_if_it_was_quiet_between() {
+        let mut bench = ready_on_a_cable();
+        for round in 0..10 {
+            let outputs = bench.session.on_start(bench.now);
+            assert!(
+                matches!(outputs[..], [Output::Restarted { .. }]),
+                "{round}: {outputs:?}"
+            );
+            // It answers as it should.
+            bench.session.phase = Phase::Ready(bench.now.instant);
+            bench.session.last_frame = bench.now.instant;
+            bench.wait(QUIET);
+        }
+    }
+
+    #[test]
+    fn a_radio_that_restarts_right_after_a_handshake_is_asked_within_seconds() {
+        let mut bench = ready_on_a_cable();
+        bench.session.on_start(bench.now);
+        bench.session.phase = Phase::Ready(bench.now.instant);
+        assert_eq!(bench.wait(Duration::from_secs(1)), []);
+        assert_eq!(bench.session.on_start(bench.now), [], "not yet");
+        let due = bench.session.deadline() - bench.now.instant;
+        assert_eq!(due, DOUBT.saturating_sub(Duration::from_secs(1)));
+        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
     }
 
     #[test]
@@ -1155,7 +1246,71 @@ mod tests {
         }
         let due = bench.session.deadline() - bench.now.instant;
         assert_eq!(due, Duration::from_secs(10));
-        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
+        let outputs = bench.wait(due);
+        assert_eq!(outputs[0], Output::Wake);
+        assert!(asks(&outputs));
+    }
+
+    /// A radio's answer; a locked one does not tell its channels' names.
+    fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
+        let slot = wire::Channel::default();
+        let channels = (0..8).map(|index| wire::FromRadio {
+            channel: Some(wire::Channel {
+                index,
+                ..slot.clone()
+            }),
+            ..Default::default()
+        });
+        let mut frames = handshake();
+        frames.pop();
+        if locked {
+            frames.extend(channels.map(|channel| channel.encode_to_vec()));
+        }
+        frames.push(complete(bench.session.nonce));
+        frames.iter().flat_map(|it| bench.frame(it)).collect()
+    }
+
+    #[test]
+    fn a_radio_that_is_still_locked_is_told_of_once() {
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session.start(bench.now);
+        assert!(profile(&answers(&mut bench, true)).locked);
+        let told = bench.session.told;
+        assert!(told.is_some_and(|cure| cure.contains("locked")));
+        for _ in 0..10 {
+            bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+            assert!(asks(&bench.wait(LOCKED_AGAIN)));
+            assert!(!bench.session.is_ready());
+            assert_eq!(answers(&mut bench, true), []);
+            assert!(bench.session.is_ready());
+            assert_eq!(bench.session.told, told);
+        }
+        bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+        bench.wait(LOCKED_AGAIN);
+        assert!(!profile(&answers(&mut bench, false)).locked);
+        assert_eq!(bench.session.told, None);
+    }
+
+    #[test]
+    fn what_a_radio_says_again_and_again_is_logged_once_in_10_minutes() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        let mut logged = 0;
+        for second in 0..3600 {
+            let now = begin + Duration::from_secs(second);
+            logged += usize::from(said.is_news("Duty cycle limit exceeded", now));
+        }
+        assert_eq!(logged, 6);
+    }
+
+    #[test]
+    fn a_radio_that_always_says_something_else_fills_neither_the_log_nor_the_memory() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        let sentences = (0..1000).map(|number| format!("Send again in {number} ms"));
+        let logged = sentences.filter(|sentence| said.is_news(sentence, begin));
+        assert_eq!(logged.count(), SENTENCES);
+        assert_eq!(said.sentences.len(), SENTENCES);
+        assert!(said.is_news("later", begin + SAID_AGAIN));
+        assert_eq!(said.sentences.len(), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The radio on a serial port: a pseudo-terminal behind a link that keeps its name, as `/dev/serial/by-id` has them.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -125,6 +126,25 @@ async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
     scene.alice.sees_text(&scene.room, kept).await;
     carries(&mut scene, "after").await;
     scene.relay.logs("the radio has started anew").await;
+}
+
+/// Behind a bridge between USB and UART the port stays open for months, whatever the radio does.
+#[tokio::test]
+async fn restarts_behind_an_open_port_cost_seconds_however_many_there_were() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    for round in 0..4 {
+        carries(&mut scene, &format!("before {round}")).await;
+        // Nothing restarts right after it has started.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        scene.radio.fault(json!({"fault": "close"})).await;
+        let began = Instant::now();
+        let text = format!("kept in the radio {round}");
+        scene.radio.says(BASE, 0, &text).await;
+        let shown = format!("[Base Camp/LongFast]: {text}");
+        scene.alice.sees_text(&scene.room, &shown).await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(15), "{round}: {took:?}");
+    }
 }
 
 #[tokio::test]
