@@ -265,6 +265,7 @@ mod tests {
                 state: RadioState::Ready,
                 for_seconds: 50,
                 cause: None,
+                restarts: 0,
                 node: None,
                 name: None,
                 firmware: None,
