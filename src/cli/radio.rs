@@ -16,6 +16,7 @@ use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
+use crate::model::RadioText;
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError};
 
@@ -71,7 +72,7 @@ pub(super) struct LinkArgs {
     #[arg(long, value_name = "PATH", group = "link")]
     serial: Option<PathBuf>,
     /// The radio with this Bluetooth address or name
-    #[arg(long, value_name = "ADDRESS", group = "link")]
+    #[arg(long, value_name = "ADDRESS", value_parser = device, group = "link")]
     ble: Option<String>,
     /// JSON instead of lines: one object, a list of them, or one a line
     #[arg(long)]
@@ -118,6 +119,14 @@ fn host(text: &str) -> Result<Connection, String> {
         host: host.to_owned(),
         port,
     })
+}
+
+/// Reads a Bluetooth device's address or name.
+fn device(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected a Bluetooth address or name".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Runs one of the commands.
@@ -190,7 +199,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         Err(code) => return Ok(code),
     };
     let mut written = Ok(());
-    let told = visit(plan, async |visit| {
+    let visited = until_interrupted(plan, async |visit| {
         let profile = visit.ready().await?;
         note(&format!(
             "listening on {} ({}); Ctrl-C ends",
@@ -198,11 +207,8 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.num
         ));
         loop {
-            let message = match radio::heard(visit).await {
-                Ok(Heard::Text(text)) if link.json => {
-                    radio::as_json(&text).map_err(|error| VisitError::Text(error.to_string()))?
-                }
-                Ok(Heard::Text(text)) => radio::as_line(&text),
+            let text = match radio::heard(visit).await {
+                Ok(Heard::Text(text)) => text,
                 Ok(Heard::Ready(_)) => {
                     note("the radio is there again");
                     continue;
@@ -216,20 +222,45 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            written = print(&format!("{message}\n"));
+            written = lines_of(&[*text], link.json).and_then(|line| print(&line));
             if written.is_err() {
                 return Ok(());
             }
         }
     })
     .await?;
-    match told {
+    let (done, kept) = match visited {
+        Ok(visited) => visited,
+        Err(code) => return Ok(code),
+    };
+    // What came while we took leave was heard like the rest.
+    written = written
+        .and_then(|()| lines_of(&kept, link.json))
+        .and_then(|lines| print(&lines));
+    if written.is_err() {
+        note_kept(&kept);
+    }
+    match done {
         Ok(()) => {
             written?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(code) => Ok(code),
+        Err(error) => failed(error),
     }
+}
+
+/// Returns messages as they are printed, a line each.
+fn lines_of(texts: &[RadioText], json: bool) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    for text in texts {
+        if json {
+            lines.push_str(&radio::as_json(text).context("cannot be told as JSON")?);
+        } else {
+            lines.push_str(&radio::as_line(text));
+        }
+        lines.push('\n');
+    }
+    Ok(lines)
 }
 
 async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -383,6 +414,35 @@ async fn visit<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> anyhow::Result<Result<T, ExitCode>> {
+    let (done, kept) = match until_interrupted(plan, work).await? {
+        Ok(visited) => visited,
+        Err(code) => return Ok(Err(code)),
+    };
+    note_kept(&kept);
+    Ok(match done {
+        Ok(done) => Ok(done),
+        Err(error) => Err(failed(error)?),
+    })
+}
+
+/// Says what the radio handed over and nobody was shown.
+fn note_kept(kept: &[RadioText]) {
+    if !kept.is_empty() {
+        note("the radio handed these over, which it had kept; it does not do so again:");
+    }
+    for text in kept {
+        note(&radio::as_line(text));
+    }
+}
+
+/// What a visit returned, and what the radio handed over and nobody was shown.
+type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
+
+/// Visits a radio; Ctrl-C ends the visit, and a second one the program.
+async fn until_interrupted<T>(
+    plan: Plan,
+    work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
+) -> anyhow::Result<Result<Visited<T>, ExitCode>> {
     let stop = plan.stop.clone();
     let phase = plan.phase.subscribe();
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
@@ -400,20 +460,10 @@ async fn visit<T>(
         }
     };
     let visiting = Progress::in_phases(phase, radio::visit(plan, work));
-    let (done, kept) = tokio::select! {
-        visited = visiting => visited,
-        () = signals => return Ok(Err(ExitCode::FAILURE)),
-    };
-    if !kept.is_empty() {
-        note("the radio handed these over, which it had kept; it does not do so again:");
+    tokio::select! {
+        visited = visiting => Ok(Ok(visited)),
+        () = signals => Ok(Err(ExitCode::FAILURE)),
     }
-    for text in &kept {
-        note(&radio::as_line(text));
-    }
-    Ok(match done {
-        Ok(done) => Ok(done),
-        Err(error) => Err(failed(error)?),
-    })
 }
 
 /// Says what failed, and the cure.
@@ -458,6 +508,52 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ChannelIndex, Destination, Node, NodeNum, PacketId, TextPort, Timestamp};
+
+    fn text(said: &str) -> RadioText {
+        RadioText {
+            sender: Node::unknown(NodeNum(0xB0B0_B002)),
+            packet: PacketId(77),
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel_name: "LongFast".to_owned(),
+            port: TextPort::Text,
+            port_name: "TEXT_MESSAGE_APP".to_owned(),
+            text: said.to_owned(),
+            reply_to: None,
+            is_reaction: false,
+            heard_at: Timestamp(1_767_225_600_000),
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            ok_to_mqtt: false,
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn what_was_heard_last_is_told_in_the_form_that_was_asked_for() {
+        let heard = [text("one"), text("two\nlines")];
+        let told = lines_of(&heard, true).unwrap();
+        let said: Vec<serde_json::Value> = told
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(said.len(), 2);
+        assert_eq!(
+            (&said[0]["text"], &said[1]["text"]),
+            (&"one".into(), &"two\nlines".into())
+        );
+        let told = lines_of(&heard, false).unwrap();
+        assert_eq!(told.lines().count(), 2);
+        assert!(told.ends_with(": two ⏎ lines\n"), "{told}");
+    }
+
+    #[test]
+    fn a_bluetooth_device_has_a_name() {
+        assert_eq!(device("Base_1234").as_deref(), Ok("Base_1234"));
+        assert!(device("").is_err() && device(" ").is_err());
+    }
 
     #[test]
     fn a_host_comes_with_or_without_a_port() {

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::status::{
-    Check, CheckResult, DatabaseStatus, Health, MatrixState, RadioState, RoomStatus, Status,
+    Check, CheckResult, DatabaseStatus, Health, MatrixState, RadioConnection, RadioState,
+    RoomStatus, Status,
 };
 
 /// The event loop looks at its chores every 20 s: without a sign for longer than this it hangs.
@@ -107,7 +108,17 @@ impl Examined<'_> {
         let cause = radio.cause.as_ref();
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let text = format!("away for {time}{cause}");
-        let hint = "check its power, its network, and `meshtastic.host`; a phone app may hold it";
+        let hint = match &radio.connection {
+            RadioConnection::Tcp { .. } => {
+                "check its power, its network, and `meshtastic.host`; a phone app may hold it"
+            }
+            RadioConnection::Serial { .. } => {
+                "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
+            }
+            RadioConnection::Ble { .. } => {
+                "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
+            }
+        };
         if Duration::from_secs(radio.for_seconds) >= self.radio_away {
             failed(name, text, hint)
         } else {
@@ -240,7 +251,7 @@ fn failed(name: &str, text: String, hint: &str) -> Check {
 mod tests {
     use super::*;
     use crate::daemon::status::{
-        MatrixStatus, OutboxStatus, ParkedStatus, RadioConnection, RadioStatus, Traffic, Waits,
+        MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, Traffic, Waits,
     };
 
     fn well() -> Status {
@@ -254,6 +265,7 @@ mod tests {
                 state: RadioState::Ready,
                 for_seconds: 50,
                 cause: None,
+                restarts: 0,
                 node: None,
                 name: None,
                 firmware: None,
@@ -415,6 +427,34 @@ mod tests {
                 (name.to_owned(), result),
                 "case {number}"
             );
+        }
+    }
+
+    #[test]
+    fn the_cure_of_a_radio_that_is_away_is_that_of_its_connection() {
+        let tcp = RadioConnection::Tcp {
+            host: "radio".to_owned(),
+            port: 4403,
+        };
+        let ble = RadioConnection::Ble {
+            device: "Base_1234".to_owned(),
+        };
+        for (connection, key) in [
+            (tcp, "`meshtastic.host`"),
+            (
+                RadioConnection::Serial { port: None },
+                "`meshtastic.serial_port`",
+            ),
+            (ble, "`meshtastic.ble_address`"),
+        ] {
+            let mut status = well();
+            status.radio.connection = connection;
+            status.radio.state = RadioState::Lost;
+            let health = examined(&status, 1);
+            let radio = health.checks.iter().find(|it| it.name == "radio");
+            let hint = radio.unwrap().hint.as_deref().unwrap();
+            assert!(hint.contains(key), "{hint}");
+            assert_eq!(hint.matches("meshtastic.").count(), 1, "{hint}");
         }
     }
 

@@ -75,6 +75,7 @@ impl Overview<'_> {
             },
             for_seconds: self.link.since.elapsed().as_secs(),
             cause: self.link.cause.clone(),
+            restarts: self.link.restarts,
             node: radio.map(|radio| radio.node.clone()),
             name: radio.map(|radio| radio.name.clone()),
             firmware: radio.map(|radio| radio.firmware.clone()),
@@ -350,7 +351,7 @@ mod tests {
                 state: LinkState::Ready,
                 since: Instant::now(),
                 cause: None,
-                restarts: 0,
+                restarts: 2,
             },
             heard: Heard::default(),
             summary,
@@ -427,5 +428,6 @@ mod tests {
         assert_eq!((status.outbox, status.undecryptable), (None, None));
         assert_eq!(status.rooms[0].to_mesh.outbox, None);
         assert_eq!(status.radio.name.as_deref(), Some("Hilltop"));
+        assert_eq!(status.radio.restarts, 2);
     }
 }

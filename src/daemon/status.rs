@@ -50,6 +50,9 @@ pub struct RadioStatus {
     pub for_seconds: u64,
     /// Why it was lost last; `None` while it is ready.
     pub cause: Option<String>,
+    /// How often the radio has restarted since it was ready first, by its own count.
+    #[serde(default)]
+    pub restarts: u32,
     /// Its own node; of the radio that was there last.
     pub node: Option<String>,
     /// Its long name.

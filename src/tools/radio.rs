@@ -59,7 +59,7 @@ pub enum VisitError {
     #[error(transparent)]
     NoLink(#[from] RadioError),
     /// It is not there.
-    #[error("cannot reach the radio ({connection}): {cause}")]
+    #[error("cannot reach the radio{}: {cause}", unless_named(connection, cause))]
     Away {
         /// How it was tried.
         connection: RadioConnection,
@@ -97,13 +97,40 @@ impl VisitError {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
                  `--serial` or `--ble`; `relay status` tells how this one stands",
             ),
-            Self::Away { .. } => Some(
+            Self::Away {
+                connection: RadioConnection::Tcp { .. },
+                ..
+            } => Some(
                 "look whether it is on and in reach; `relay radio scan` lists what can be found",
             ),
             Self::Locked => Some("switch its lockdown off with the app that locked it"),
             Self::NoChannel { .. } => Some("`relay radio channels` lists them"),
-            Self::NoLink(_) | Self::Text(_) | Self::Interrupted | Self::Ended => None,
+            // What fails on a serial port or over Bluetooth names its cure itself.
+            Self::Away {
+                connection: RadioConnection::Serial { .. } | RadioConnection::Ble { .. },
+                ..
+            }
+            | Self::NoLink(_)
+            | Self::Text(_)
+            | Self::Interrupted
+            | Self::Ended => None,
         }
+    }
+}
+
+/// Returns which radio it is, in brackets, if the cause does not name it.
+fn unless_named(connection: &RadioConnection, cause: &str) -> String {
+    let is_named = match connection {
+        RadioConnection::Tcp { host, port } => cause.contains(&format!("{host}:{port}")),
+        RadioConnection::Serial { port: Some(name) } | RadioConnection::Ble { device: name } => {
+            cause.contains(name)
+        }
+        RadioConnection::Serial { port: None } => false,
+    };
+    if is_named {
+        String::new()
+    } else {
+        format!(" ({connection})")
     }
 }
 
@@ -323,4 +350,64 @@ fn moment(at: Timestamp) -> String {
 #[must_use]
 pub fn harmless(text: &str) -> String {
     super::status::printable(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away(connection: RadioConnection, cause: &str) -> VisitError {
+        VisitError::Away {
+            connection,
+            cause: cause.to_owned(),
+        }
+    }
+
+    fn tcp(host: &str) -> RadioConnection {
+        RadioConnection::Tcp {
+            host: host.to_owned(),
+            port: 4403,
+        }
+    }
+
+    #[test]
+    fn a_radio_that_is_not_there_is_named_once() {
+        for (connection, cause, expected) in [
+            (
+                tcp("192.0.2.7"),
+                "cannot connect to the radio at `192.0.2.7:4403`: refused",
+                "cannot reach the radio: cannot connect to the radio at `192.0.2.7:4403`: refused",
+            ),
+            (
+                tcp("::1"),
+                "cannot connect to the radio at `::1:4403`: refused",
+                "cannot reach the radio: cannot connect to the radio at `::1:4403`: refused",
+            ),
+            (
+                tcp("192.0.2.7"),
+                "the radio closed the connection",
+                "cannot reach the radio (192.0.2.7:4403): the radio closed the connection",
+            ),
+            (
+                RadioConnection::Serial {
+                    port: Some("/dev/ttyUSB0".to_owned()),
+                },
+                "the serial port `/dev/ttyUSB0` is in use",
+                "cannot reach the radio: the serial port `/dev/ttyUSB0` is in use",
+            ),
+        ] {
+            assert_eq!(away(connection, cause).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_radio_on_the_network_needs_a_hint_beside_the_cause() {
+        let serial = RadioConnection::Serial { port: None };
+        let ble = RadioConnection::Ble {
+            device: "Base_1234".to_owned(),
+        };
+        assert!(away(tcp("radio"), "refused").hint().is_some());
+        assert_eq!(away(serial, "in use").hint(), None);
+        assert_eq!(away(ble, "no D-Bus").hint(), None);
+    }
 }

@@ -99,6 +99,11 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
     if let (Some(name), Some(firmware)) = (&radio.name, &radio.firmware) {
         page.more(&format!("{name} ({node}), firmware {firmware}"));
     }
+    match radio.restarts {
+        0 => {}
+        1 => page.more("restarted once since the relay started"),
+        times => page.more(&format!("restarted {times} times since the relay started")),
+    }
     if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
         page.more(&format!(
             "channel use {percent:.1} %, told {} ago",
@@ -311,6 +316,7 @@ mod tests {
                 state: RadioState::Ready,
                 for_seconds: 7_300,
                 cause: None,
+                restarts: 0,
                 node: Some("!a11ce001".to_owned()),
                 name: Some("Hill\u{1b}[2Jtop".to_owned()),
                 firmware: Some("2.7.26".to_owned()),
@@ -387,6 +393,14 @@ mod tests {
     }
 
     #[test]
+    fn restarts_of_the_radio_are_told_and_none_is_not() {
+        let mut status = well();
+        assert!(!lines(&status).contains("restarted"));
+        status.radio.restarts = 1;
+        assert!(lines(&status).contains("restarted once since"));
+    }
+
+    #[test]
     fn without_a_session_nobody_knows_which_rooms_the_bot_is_in() {
         let mut status = well();
         status.matrix.state = MatrixState::NoSession;
@@ -407,6 +421,7 @@ mod tests {
         status.radio = RadioStatus {
             state: RadioState::Lost,
             for_seconds: 780,
+            restarts: 3,
             cause: Some("cannot connect to 192.168.1.20:4403: connection refused".to_owned()),
             silence: Some("the radio has no region".to_owned()),
             ..status.radio
@@ -442,6 +457,7 @@ mod tests {
         radio         away for 13 min
                       because: cannot connect to 192.168.1.20:4403: connection refused
                       Hill[2Jtop (!a11ce001), firmware 2.7.26
+                      restarted 3 times since the relay started
                       channel use 12.3 %, told 40 s ago
                       nothing is transmitted: the radio has no region
         matrix        the homeserver has been away for 2 min

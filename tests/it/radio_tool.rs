@@ -278,11 +278,13 @@ async fn a_radio_that_is_not_there_is_told_with_the_cure() {
     let output = home
         .run(["radio", "nodes", "--serial", "/dev/no-such-port"])
         .await;
-    assert_fails(&output, 1, &["/dev/no-such-port", "hint:"]);
+    assert_fails(&output, 1, &["/dev/no-such-port", "plugged in?"]);
     let output = home
         .run(["radio", "info", "--host", "a", "--serial", "b"])
         .await;
     assert_fails(&output, 2, &["--host", "--serial"]);
+    let output = home.run(["radio", "info", "--ble", ""]).await;
+    assert_fails(&output, 2, &["--ble", "Bluetooth address or name"]);
     let output = home.run(["radio", "info"]).await;
     assert_fails(
         &output,

@@ -8,7 +8,7 @@ use super::super::secret::Secret;
 use super::super::section::Section;
 use super::super::values::{
     Checked, boolean, choice, choice_or_old_word, duration, list_of, node_num, one_or_list_of,
-    port_num, secret, some_duration, some_text, text_or_none, whole,
+    one_word, port_num, secret, some_duration, some_text, text_or_none, whole,
 };
 use super::super::yaml::Node;
 use super::super::{
@@ -28,6 +28,14 @@ const CONNECTION_TYPES: &[(&str, ConnectionType)] = &[
     ("tcp", ConnectionType::Tcp),
     ("serial", ConnectionType::Serial),
     ("ble", ConnectionType::Ble),
+];
+/// What people call them otherwise.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("bluetooth", "ble"),
+    ("bt", "ble"),
+    ("usb", "serial"),
+    ("lan", "tcp"),
+    ("wifi", "tcp"),
 ];
 /// MMRelay's old word.
 const OLD_CONNECTION_TYPES: &[(&str, ConnectionType)] = &[("network", ConnectionType::Tcp)];
@@ -102,23 +110,31 @@ pub(in super::super) fn meshtastic(mut section: Section<'_, '_>) -> Meshtastic {
 /// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
 fn connection(section: &mut Section<'_, '_>) -> Connection {
     let why = "is required: `tcp`, `serial` or `ble`";
-    let kind = section.required(
-        "connection_type",
-        why,
-        choice_or_old_word(CONNECTION_TYPES, OLD_CONNECTION_TYPES),
-    );
-    let mut port = Connection::TCP_PORT;
-    section.set("port", &mut port, whole(1..=65_535, ""));
+    let kind = section.required("connection_type", why, connection_type);
+    let port = section.value("port", whole(1..=65_535, ""));
     let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
     let ble_pin = section.value("ble_pin", pin);
     match kind {
         Some(ConnectionType::Serial) => {
-            section.value("host", some_text);
-            section.value("ble_address", some_text);
+            let host = section.value("host", some_text);
+            let ble_address = section.value("ble_address", some_text);
+            let idle = [
+                ("host", host.is_some()),
+                ("port", port.is_some()),
+                ("ble_address", ble_address.is_some()),
+                ("ble_pin", ble_pin.is_some()),
+            ];
+            warn_of_idle(section, "serial", &idle);
             Connection::Serial { serial_port }
         }
         Some(ConnectionType::Ble) => {
-            section.value("host", some_text);
+            let host = section.value("host", some_text);
+            let idle = [
+                ("host", host.is_some()),
+                ("port", port.is_some()),
+                ("serial_port", serial_port.is_some()),
+            ];
+            warn_of_idle(section, "ble", &idle);
             if cfg!(not(feature = "ble")) {
                 let sentence = "asks for Bluetooth, and this relay was built without it";
                 let wrong = Wrong::new(sentence).hint("build it with the feature `ble`");
@@ -132,16 +148,46 @@ fn connection(section: &mut Section<'_, '_>) -> Connection {
             }
         }
         Some(ConnectionType::Tcp) => {
-            section.value("ble_address", some_text);
+            let ble_address = section.value("ble_address", some_text);
+            let idle = [
+                ("serial_port", serial_port.is_some()),
+                ("ble_address", ble_address.is_some()),
+                ("ble_pin", ble_pin.is_some()),
+            ];
+            warn_of_idle(section, "tcp", &idle);
             let why = "is required for `connection_type: tcp`";
             let host = section.required("host", why, host).unwrap_or_default();
+            let port = port.unwrap_or(Connection::TCP_PORT);
             Connection::Tcp { host, port }
         }
         None => {
             section.value("ble_address", some_text);
             let host = section.value("host", host).unwrap_or_default();
+            let port = port.unwrap_or(Connection::TCP_PORT);
             Connection::Tcp { host, port }
         }
+    }
+}
+
+/// Returns how the radio is reached; another name of it is a mistake that names the right one.
+fn connection_type(node: &Node) -> Checked<ConnectionType> {
+    choice_or_old_word(CONNECTION_TYPES, OLD_CONNECTION_TYPES)(node).map_err(|mut all| {
+        let word = one_word(node).unwrap_or_default().trim();
+        let is_meant = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(word);
+        if let Some((_, meant)) = OTHER_NAMES.iter().find(is_meant) {
+            for wrong in &mut all {
+                wrong.hint = Some(format!("did you mean `{meant}`?"));
+            }
+        }
+        all
+    })
+}
+
+/// Warns of the keys that are given and belong to another type of connection.
+fn warn_of_idle(section: &Section<'_, '_>, kind: &str, keys: &[(&str, bool)]) {
+    for (key, _) in keys.iter().filter(|(_, given)| *given) {
+        let sentence = format!("does nothing with `connection_type: {kind}`");
+        section.warning(key, Wrong::new(sentence));
     }
 }
 
@@ -304,6 +350,42 @@ mod tests {
         } else {
             let sentence = connection.unwrap_err();
             assert!(sentence.contains("built without"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn other_names_of_a_connection_lead_to_the_right_one() {
+        for (word, meant) in [
+            ("Bluetooth", "ble"),
+            ("usb", "serial"),
+            ("wifi", "tcp"),
+            ("LAN", "tcp"),
+            ("serail", "serial"),
+        ] {
+            let sentence = connection(&format!("connection_type: {word}")).unwrap_err();
+            let hint = format!("did you mean `{meant}`?");
+            assert!(sentence.contains(&hint), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_connections_are_a_warning_each() {
+        let all = "host: radio, port: 4403, serial_port: /dev/ttyUSB0, ble_address: Base, ble_pin: 123456";
+        let cases: [(&str, &[&str]); 3] = [
+            ("tcp", &["serial_port", "ble_address", "ble_pin"]),
+            ("serial", &["host", "port", "ble_address", "ble_pin"]),
+            ("ble", &["host", "port", "serial_port"]),
+        ];
+        for (kind, idle) in cases {
+            if kind == "ble" && cfg!(not(feature = "ble")) {
+                continue;
+            }
+            let rooms = r#"matrix_rooms: [{id: "!a:example.org", meshtastic_channel: 0}]"#;
+            let keys = format!("{rooms}\nmeshtastic: {{connection_type: {kind}, {all}}}\n");
+            let loaded = Config::from_yaml(&keys).unwrap();
+            let warned: Vec<&str> = loaded.warnings.iter().map(|it| it.key.as_str()).collect();
+            let idle: Vec<String> = idle.iter().map(|key| format!("meshtastic.{key}")).collect();
+            assert_eq!(warned, idle);
         }
     }
 
