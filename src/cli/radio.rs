@@ -16,9 +16,8 @@ use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
-use crate::model::RadioText;
 use crate::telemetry;
-use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError};
+use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
 
 use progress::Progress;
 
@@ -198,6 +197,14 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         Ok(plan) => plan,
         Err(code) => return Ok(code),
     };
+    let lines = |texts: &[_]| {
+        if link.json {
+            let lines = radio::json_lines(texts).context("cannot be told as JSON")?;
+            print(&lines)
+        } else {
+            print(&radio::lines(texts))
+        }
+    };
     let mut written = Ok(());
     let visited = until_interrupted(plan, async |visit| {
         let profile = visit.ready().await?;
@@ -222,7 +229,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            written = lines_of(&[*text], link.json).and_then(|line| print(&line));
+            written = lines(&[*text]);
             if written.is_err() {
                 return Ok(());
             }
@@ -234,11 +241,9 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         Err(code) => return Ok(code),
     };
     // What came while we took leave was heard like the rest.
-    written = written
-        .and_then(|()| lines_of(&kept, link.json))
-        .and_then(|lines| print(&lines));
+    written = written.and_then(|()| lines(&kept));
     if written.is_err() {
-        note_kept(&kept);
+        note_kept(&radio::lines(&kept));
     }
     match done {
         Ok(()) => {
@@ -247,20 +252,6 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         }
         Err(error) => failed(error),
     }
-}
-
-/// Returns messages as they are printed, a line each.
-fn lines_of(texts: &[RadioText], json: bool) -> anyhow::Result<String> {
-    let mut lines = String::new();
-    for text in texts {
-        if json {
-            lines.push_str(&radio::as_json(text).context("cannot be told as JSON")?);
-        } else {
-            lines.push_str(&radio::as_line(text));
-        }
-        lines.push('\n');
-    }
-    Ok(lines)
 }
 
 async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
@@ -418,7 +409,7 @@ async fn visit<T>(
         Ok(visited) => visited,
         Err(code) => return Ok(Err(code)),
     };
-    note_kept(&kept);
+    note_kept(&radio::lines(&kept));
     Ok(match done {
         Ok(done) => Ok(done),
         Err(error) => Err(failed(error)?),
@@ -426,17 +417,14 @@ async fn visit<T>(
 }
 
 /// Says what the radio handed over and nobody was shown.
-fn note_kept(kept: &[RadioText]) {
-    if !kept.is_empty() {
+fn note_kept(lines: &str) {
+    if !lines.is_empty() {
         note("the radio handed these over, which it had kept; it does not do so again:");
     }
-    for text in kept {
-        note(&radio::as_line(text));
+    for line in lines.lines() {
+        note(line);
     }
 }
-
-/// What a visit returned, and what the radio handed over and nobody was shown.
-type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
 /// Visits a radio; Ctrl-C ends the visit, and a second one the program.
 async fn until_interrupted<T>(
@@ -508,46 +496,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelIndex, Destination, Node, NodeNum, PacketId, TextPort, Timestamp};
-
-    fn text(said: &str) -> RadioText {
-        RadioText {
-            sender: Node::unknown(NodeNum(0xB0B0_B002)),
-            packet: PacketId(77),
-            destination: Destination::Channel(ChannelIndex::PRIMARY),
-            channel_name: "LongFast".to_owned(),
-            port: TextPort::Text,
-            port_name: "TEXT_MESSAGE_APP".to_owned(),
-            text: said.to_owned(),
-            reply_to: None,
-            is_reaction: false,
-            heard_at: Timestamp(1_767_225_600_000),
-            hops: None,
-            snr: None,
-            rssi: None,
-            via_mqtt: false,
-            ok_to_mqtt: false,
-            replayed: false,
-        }
-    }
-
-    #[test]
-    fn what_was_heard_last_is_told_in_the_form_that_was_asked_for() {
-        let heard = [text("one"), text("two\nlines")];
-        let told = lines_of(&heard, true).unwrap();
-        let said: Vec<serde_json::Value> = told
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(said.len(), 2);
-        assert_eq!(
-            (&said[0]["text"], &said[1]["text"]),
-            (&"one".into(), &"two\nlines".into())
-        );
-        let told = lines_of(&heard, false).unwrap();
-        assert_eq!(told.lines().count(), 2);
-        assert!(told.ends_with(": two ⏎ lines\n"), "{told}");
-    }
 
     #[test]
     fn a_bluetooth_device_has_a_name() {

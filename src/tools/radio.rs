@@ -21,7 +21,7 @@ use crate::model::{
 use crate::radio::{KnownNode, Radio, RadioError, RadioOptions, Submission};
 
 pub use holder::held_by_daemon;
-pub use listen::{Heard, as_json, as_line, escaped, heard};
+pub use listen::{Heard, escaped, heard, json_lines, lines};
 pub use report::{
     ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
     radio_lines,
@@ -190,6 +190,9 @@ pub struct Visit {
     kept: Vec<RadioText>,
 }
 
+/// What a visit returned, and the messages of the radio that nobody has been shown.
+pub type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
+
 /// What became known of a radio.
 #[derive(Debug)]
 enum News {
@@ -208,7 +211,7 @@ enum News {
 pub async fn visit<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
-) -> (Result<T, VisitError>, Vec<RadioText>) {
+) -> Visited<T> {
     let mut options = match RadioOptions::new(&plan.config.meshtastic) {
         Ok(options) => options,
         Err(error) => return (Err(error.into()), Vec::new()),

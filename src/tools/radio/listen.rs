@@ -60,13 +60,24 @@ struct Line<'a> {
     replayed: bool,
 }
 
-/// Returns a message as one JSON object. It can go to a terminal: what moves the cursor, or turns the writing round, is
-/// escaped.
+/// Returns messages as JSON, an object on each line.
 ///
 /// # Errors
 ///
 /// Never with these fields.
-pub fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
+pub fn json_lines(texts: &[RadioText]) -> Result<String, serde_json::Error> {
+    texts.iter().map(|text| Ok(as_json(text)? + "\n")).collect()
+}
+
+/// Returns messages for people, a line each.
+#[must_use]
+pub fn lines(texts: &[RadioText]) -> String {
+    texts.iter().map(|text| as_line(text) + "\n").collect()
+}
+
+/// Returns a message as one JSON object. It can go to a terminal: what moves the cursor, or turns the writing round, is
+/// escaped.
+fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
     let channel = text.channel();
     let line = Line {
         heard_at: moment(text.heard_at),
@@ -106,8 +117,7 @@ pub fn escaped(json: &str) -> String {
 }
 
 /// Returns a message for people, on one line.
-#[must_use]
-pub fn as_line(text: &RadioText) -> String {
+fn as_line(text: &RadioText) -> String {
     let sender = format!("{} ({})", text.sender.long(), text.sender.num);
     let said = text.text.trim().replace("\r\n", "\n");
     let said = said.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
@@ -165,6 +175,24 @@ mod tests {
         assert_eq!(told["text"], hostile.text);
         assert_eq!(told["channel_name"], "LongFast");
         assert_eq!(told["long_name"], "Bob\u{202e}");
+    }
+
+    #[test]
+    fn messages_are_a_line_each_in_either_form() {
+        let heard = [text("one"), text("two\nlines")];
+        let told = json_lines(&heard).unwrap();
+        let said: Vec<serde_json::Value> = told
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(said.len(), 2);
+        assert_eq!(
+            (&said[0]["text"], &said[1]["text"]),
+            (&"one".into(), &"two\nlines".into())
+        );
+        let told = lines(&heard);
+        assert_eq!(told.lines().count(), 2);
+        assert!(told.ends_with(": two ⏎ lines\n"), "{told}");
     }
 
     #[test]
