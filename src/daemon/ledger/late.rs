@@ -235,37 +235,39 @@ mod tests {
         assert!(!waits_for_mesh(&mut store));
     }
 
+    /// Another such event.
+    fn unreadable(name: &str) -> Event {
+        let Event::Matrix(MatrixEvent::Undecryptable {
+            room,
+            sender,
+            session,
+            raw,
+            ..
+        }) = unreadable_hello()
+        else {
+            panic!("it is undecryptable");
+        };
+        Event::Matrix(MatrixEvent::Undecryptable {
+            room,
+            event: name.try_into().unwrap(),
+            sender,
+            sender_power: 0,
+            sent_at: NOON,
+            session,
+            raw,
+        })
+    }
+
     #[test]
     fn a_room_is_told_of_missing_keys_once_an_hour() {
         let mut store = Store::in_memory().unwrap();
-        let other = |name: &str| {
-            let Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                sender,
-                session,
-                raw,
-                ..
-            }) = unreadable_hello()
-            else {
-                panic!("it is undecryptable");
-            };
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event: name.try_into().unwrap(),
-                sender,
-                sender_power: 0,
-                sent_at: NOON,
-                session,
-                raw,
-            })
-        };
         let at = |minutes| NOON + Duration::from_mins(minutes);
-        decide(&mut store, &config(), &[joined(), other("$one:x")]);
+        decide(&mut store, &config(), &[joined(), unreadable("$one:x")]);
         assert_eq!(notices_at(&mut store, &config(), at(60)).len(), 1);
         decide(
             &mut store,
             &config(),
-            &[joined(), other("$two:x"), other("$three:x")],
+            &[joined(), unreadable("$two:x"), unreadable("$three:x")],
         );
         assert!(notices_at(&mut store, &config(), at(119)).is_empty());
         let told = notices_at(&mut store, &config(), at(120));
@@ -275,27 +277,8 @@ mod tests {
     #[test]
     fn a_room_is_told_of_what_newer_messages_without_keys_pushed_out() {
         let mut store = Store::in_memory().unwrap();
-        let many = (0..=UndecryptableEvent::MOST_OF_SENDER).map(|number| {
-            let Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                sender,
-                session,
-                raw,
-                ..
-            }) = unreadable_hello()
-            else {
-                panic!("it is undecryptable");
-            };
-            Event::Matrix(MatrixEvent::Undecryptable {
-                room,
-                event: format!("${number}:example.org").try_into().unwrap(),
-                sender,
-                sender_power: 0,
-                sent_at: NOON,
-                session,
-                raw,
-            })
-        });
+        let many = (0..=UndecryptableEvent::MOST_OF_SENDER)
+            .map(|number| unreadable(&format!("${number}:example.org")));
         let events: Vec<Event> = std::iter::once(joined()).chain(many).collect();
         decide(&mut store, &config(), &events);
         let told = notices_at(&mut store, &config(), NOON);
