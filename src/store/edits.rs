@@ -159,14 +159,16 @@ pub fn rewrite_message(
     new: &NewText<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
     if tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE message = ?1 AND state <> 9 AND (state <> 0 OR tried > 0)",
+        "SELECT 1 FROM mesh_outbox
+         WHERE id >= ?1 AND message = ?1 AND state <> 9 AND (state <> 0 OR tried > 0)",
         [message],
     )? {
         return Ok(false);
     }
     let rows: Vec<OutboxId> = tx.all(
-        "SELECT id FROM mesh_outbox WHERE message = ?1 AND state = 0 ORDER BY part",
+        "SELECT id FROM mesh_outbox WHERE id >= ?1 AND message = ?1 AND state = 0 ORDER BY part",
         [message],
         |row| row.get(0),
     )?;
@@ -186,12 +188,12 @@ pub fn rewrite_message(
     let parts = u8::try_from(new.parts.len()).unwrap_or(u8::MAX);
     tx.execute(
         "UPDATE mesh_outbox SET parts = ?2, lane = ?3, alert = ?4, not_before = COALESCE(?5, not_before)
-         WHERE message = ?1",
+         WHERE id >= ?1 AND message = ?1",
         (message, parts, new.lane, new.alert, new.not_before),
     )?;
     tx.execute(
         "UPDATE message_pair SET alert = ?2
-         WHERE mesh_outbox IN (SELECT id FROM mesh_outbox WHERE message = ?1)",
+         WHERE mesh_outbox IN (SELECT id FROM mesh_outbox WHERE id >= ?1 AND message = ?1)",
         (message, new.alert),
     )?;
     Ok(true)
