@@ -301,6 +301,7 @@ mod tests {
                 encrypted: None,
                 channels: vec!["0".to_owned()],
                 parked: None,
+                missing: Some(0),
                 to_matrix: Traffic::default(),
                 to_mesh: Traffic::default(),
             }],

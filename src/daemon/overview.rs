@@ -163,6 +163,7 @@ impl Overview<'_> {
             encrypted: joined.map(|room| room.encrypted),
             channels,
             parked: self.parked(Some(name)),
+            missing: self.missing(name),
             to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
             to_mesh: self.traffic(&place, Way::ToMesh, is_from),
         }
@@ -263,6 +264,17 @@ impl Overview<'_> {
         })
     }
 
+    fn missing(&self, room: &RoomOrAliasId) -> Option<u64> {
+        let missing = &self.summary.as_ref().ok()?.missing;
+        let Session::Open { account, .. } = &self.facts.session else {
+            return None;
+        };
+        let here = missing
+            .iter()
+            .filter(|it| it.account.as_str() == account && it.room.as_str() == room.as_str());
+        Some(here.map(|it| it.stretches).sum())
+    }
+
     /// Returns the id of the room that an alias stands for, as far as it is known.
     fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         self.joined(name)
@@ -285,7 +297,9 @@ mod tests {
     use super::*;
     use crate::config::{Connection, Direction, MappedRoom};
     use crate::daemon::live::{Live, RadioFacts};
+    use crate::daemon::status::Trust;
     use crate::model::{Channel, ChannelIndex, ChannelRole, Destination};
+    use crate::store::gaps::Missing;
     use crate::store::outbox_room::Parked;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -369,6 +383,14 @@ mod tests {
         }
     }
 
+    fn missing(account: &str, stretches: u64) -> Missing {
+        Missing {
+            account: account.try_into().unwrap(),
+            room: ROOM.try_into().unwrap(),
+            stretches,
+        }
+    }
+
     #[test]
     fn a_room_that_is_mapped_by_its_alias_is_told_once_under_its_id() {
         let mut facts = facts(true);
@@ -382,7 +404,16 @@ mod tests {
                 error: "M_FORBIDDEN".to_owned(),
                 since: NOON - Duration::from_secs(5),
             }],
+            missing: vec![
+                missing("@relay:example.org", 2),
+                missing("@old:example.org", 4),
+            ],
             ..Summary::default()
+        };
+        facts.session = Session::Open {
+            account: "@relay:example.org".to_owned(),
+            device: "DEVICE".to_owned(),
+            trust: Trust::Verified,
         };
         let status = status(facts, Ok(summary));
         assert_eq!(status.rooms.len(), 1);
@@ -402,6 +433,7 @@ mod tests {
         assert_eq!(told.to_matrix.outbox, waits(7));
         assert_eq!(told.to_mesh.outbox, waits(9));
         assert_eq!(told.parked.as_ref().unwrap().for_seconds, 5);
+        assert_eq!(told.missing, Some(2));
         assert_eq!(status.channels.len(), 1);
         assert_eq!(status.channels[0].channel, 2);
         assert_eq!(status.channels[0].to_matrix.relayed, 1);

@@ -254,6 +254,8 @@ pub struct RoomStatus {
     pub channels: Vec<String>,
     /// It takes nothing, for this reason.
     pub parked: Option<ParkedStatus>,
+    /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.
+    pub missing: Option<u64>,
     /// What goes into it.
     pub to_matrix: Traffic,
     /// What comes from it.

@@ -1,9 +1,20 @@
 //! What was said in rooms and could not be fetched yet, though the account's position is past it. It is written with the
 //! position, in one transaction: nothing lies behind the position without being known here.
 
-use super::columns::identifier;
+use super::columns::{count, identifier};
 use super::{StoreError, Tx};
-use crate::model::{Gap, UserId};
+use crate::model::{Gap, OwnedRoomId, OwnedUserId, UserId};
+
+/// How much of what was said in a room could not be fetched yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// To the account that would have read it.
+    pub account: OwnedUserId,
+    /// In this room.
+    pub room: OwnedRoomId,
+    /// So many stretches of its history.
+    pub stretches: u64,
+}
 
 /// Stores that these stretches, and no others, are missing, in this order.
 ///
@@ -46,10 +57,28 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
     )
 }
 
+/// Returns how much is missing in each room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>, StoreError> {
+    tx.all(
+        "SELECT account, room, COUNT(*) AS count FROM gap GROUP BY account, room",
+        (),
+        |row| {
+            Ok(Missing {
+                account: identifier(row, "account")?,
+                room: identifier(row, "room")?,
+                stretches: count(row)?,
+            })
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OwnedUserId;
     use crate::store::samples::*;
 
     #[test]
@@ -68,6 +97,15 @@ mod tests {
             replace(tx, &alice, &missing)?;
             replace(tx, &bob, std::slice::from_ref(&one))?;
             assert_eq!(all(tx, &alice)?, missing);
+            let stretches = |account: &OwnedUserId, room: &Gap, stretches| Missing {
+                account: account.clone(),
+                room: room.room.clone(),
+                stretches,
+            };
+            let in_one = stretches(&alice, &one, 2);
+            let in_two = stretches(&alice, &missing[0], 1);
+            let of_bob = stretches(&bob, &one, 1);
+            assert_eq!(super::missing(tx)?, [in_one, in_two, of_bob]);
             let further = gap("!two:example.org", "t5");
             replace(tx, &alice, std::slice::from_ref(&further))?;
             assert_eq!(all(tx, &alice)?, [further]);

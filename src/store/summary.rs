@@ -1,6 +1,7 @@
 //! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
 
-use super::columns::{destination, identifier};
+use super::columns::{count, destination, identifier};
+use super::gaps::{Missing, missing};
 use super::parked::{Parked, parked};
 use super::{StoreError, Tx, direct, late};
 use crate::model::{Destination, OutboxId, OwnedRoomOrAliasId, Timestamp};
@@ -18,6 +19,8 @@ pub struct Summary {
     pub direct_messages: u64,
     /// How many events wait for their keys.
     pub undecryptable: u64,
+    /// What was said in rooms and could not be fetched yet.
+    pub missing: Vec<Missing>,
 }
 
 /// What waits from or for one place.
@@ -58,6 +61,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
         parked: parked(tx)?,
         direct_messages: direct::count(tx)?,
         undecryptable: late::count(tx)?,
+        missing: missing(tx)?,
     })
 }
 
@@ -134,11 +138,6 @@ fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
             })
         },
     )
-}
-
-fn count(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
-    let count: i64 = row.get("count")?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
         RadioState::Configuring => format!("away for {time}, being configured"),
         RadioState::Lost => format!("away for {time}"),
     };
-    page.line("radio", &state);
+    page.line("radio", &format!("{}, {state}", radio.connection));
     if let Some(cause) = &radio.cause {
         page.more(&format!("because: {cause}"));
     }
@@ -186,6 +186,15 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
     }
     page.line("room", &about);
     parked(page, room.parked.as_ref());
+    match room.missing {
+        None | Some(0) => {}
+        Some(1) => {
+            page.more("a stretch of its history could not be fetched yet; it is tried again");
+        }
+        Some(count) => page.more(&format!(
+            "{count} stretches of its history could not be fetched yet; it is tried again"
+        )),
+    }
     page.more(&format!("to Matrix    {}", traffic(&room.to_matrix)));
     page.more(&format!("to the mesh  {}", traffic(&room.to_mesh)));
 }
@@ -352,6 +361,7 @@ mod tests {
                 encrypted: Some(true),
                 channels: vec!["0".to_owned()],
                 parked: None,
+                missing: Some(0),
                 to_matrix: to_matrix.clone(),
                 to_mesh: to_mesh.clone(),
             }],
@@ -374,7 +384,7 @@ mod tests {
     fn a_relay_at_work_tells_what_it_carries() {
         insta::assert_snapshot!(lines(&well()), @r#"
         relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
-        radio         ready for 2 h
+        radio         the serial port of a radio, ready for 2 h
                       Hill[2Jtop (!a11ce001), firmware 2.7.26
                       channel use 12.3 %, told 40 s ago
         matrix        connected, last answer 12 s ago
@@ -448,13 +458,14 @@ mod tests {
         status.undecryptable = None;
         status.rooms[0].joined = false;
         status.rooms[0].encrypted = None;
+        status.rooms[0].missing = Some(1);
         status.rooms[0].parked = Some(ParkedStatus {
             reason: "M_FORBIDDEN".to_owned(),
             for_seconds: 200,
         });
         insta::assert_snapshot!(lines(&status), @r#"
         relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
-        radio         away for 13 min
+        radio         the serial port of a radio, away for 13 min
                       because: cannot connect to 192.168.1.20:4403: connection refused
                       Hill[2Jtop (!a11ce001), firmware 2.7.26
                       restarted 3 times since the relay started
@@ -468,6 +479,7 @@ mod tests {
                       hint: make room on the disk
         room          Hilltop, !room:example.org, channel 0, NOT JOINED: invite the bot
                       PARKED for 3 min: M_FORBIDDEN
+                      a stretch of its history could not be fetched yet; it is tried again
                       to Matrix    12 relayed
                       to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
         not relayed   3 encrypted, 4 for another node

@@ -89,7 +89,7 @@ async fn while_both_sides_work_it_tells_what_was_carried_each_way() {
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     for word in [
-        "ready for",
+        ", ready for",
         "connected",
         "1 relayed",
         "verified by its owner",
