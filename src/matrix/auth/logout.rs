@@ -1,0 +1,113 @@
+//! Logout: on the server, then on disk.
+
+use matrix_sdk::reqwest::Method;
+use serde_json::{Value, json};
+
+use super::status::has_backup;
+use super::{AuthError, Files, sign_out};
+use crate::config::Secret;
+use crate::matrix::server::{Server, ServerError};
+use crate::matrix::session::Session;
+
+/// How the server is told that the session ends.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// By deleting the device with the account's password.
+    Password(Secret<String>),
+    /// Without one.
+    None,
+}
+
+/// Returns whether the account's keys are backed up; without a backup, a logout loses them. `None`: the server does
+/// not know the session any more, and does not tell.
+///
+/// # Errors
+///
+/// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
+pub async fn key_backup(files: &Files) -> Result<Option<bool>, AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+    match has_backup(&server, &session).await {
+        Ok(backup) => Ok(Some(backup)),
+        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the session on the server. Nothing is deleted here yet: [`delete_local`] does that.
+///
+/// # Errors
+///
+/// Fails when the password is wrong, or the server cannot be reached. A session that the server does not know any
+/// more is ended already.
+pub async fn end_session(files: &Files, proof: &Proof) -> Result<(), AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+    let ended = match proof {
+        Proof::Password(password) => delete_device(&server, &session, password).await,
+        Proof::None => sign_out(&server, &session.access_token)
+            .await
+            .map_err(AuthError::from),
+    };
+    match ended {
+        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(()),
+        other => other,
+    }
+}
+
+async fn delete_device(
+    server: &Server,
+    session: &Session,
+    password: &Secret<String>,
+) -> Result<(), AuthError> {
+    let path = ["devices", session.device_id.as_str()];
+    let token = Some(&session.access_token);
+    let first = server
+        .call(Method::DELETE, &path, token, Some(&json!({})))
+        .await;
+    let challenge = match first {
+        Ok(_) => return Ok(()),
+        Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
+        Err(error) => return Err(error.into()),
+    };
+    let offers_password = challenge
+        .get("flows")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|flow| flow.get("stages")?.as_array())
+        .any(|stages| stages.len() == 1 && stages.contains(&json!("m.login.password")));
+    if !offers_password {
+        // An account without a password: the token alone has to do.
+        return Ok(sign_out(server, &session.access_token).await?);
+    }
+    let body = json!({"auth": {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": session.user_id},
+        "password": password.reveal(),
+        "session": challenge.get("session"),
+    }});
+    let second = server.call(Method::DELETE, &path, token, Some(&body)).await;
+    match second {
+        Ok(_) => Ok(()),
+        // Wrong proof is answered with the same question again, and with a code.
+        Err(error) if error.errcode() == Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
+            user: session.user_id.to_string(),
+            homeserver: session.homeserver.clone(),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step.
+///
+/// # Errors
+///
+/// Fails at the first file that cannot be deleted.
+pub fn delete_local(files: &Files, mut told: impl FnMut(&str)) -> Result<(), AuthError> {
+    files.delete_session()?;
+    told("deleted session.json");
+    files.delete_store()?;
+    told("deleted sdk.key and sdk/");
+    Ok(())
+}
