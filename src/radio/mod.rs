@@ -43,7 +43,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
@@ -301,6 +301,7 @@ impl Radio {
         };
         loop {
             self.link.step(LinkState::Connecting);
+            let began = Instant::now();
             let connected = tokio::select! {
                 () = ends.stop.cancelled() => None,
                 connected = self.wire.connect() => Some(connected),
@@ -316,7 +317,7 @@ impl Radio {
                     self.serve(connection, &mut ends).await
                 }
                 Err(error) => {
-                    self.reconnect.on_absent();
+                    self.reconnect.on_absent(began.elapsed());
                     lost(&error)
                 }
             };
@@ -391,16 +392,13 @@ impl Radio {
         let end = served.err().unwrap_or(End::Stopped);
         if matches!(end, End::Lost(_)) && session.is_ready() {
             // Where writing failed, what came before that still waits to be read.
-            let rest = self.hear_out(&mut connection, &mut session, ends);
-            drop(timeout(FAREWELL, rest).await);
+            self.hear_out(&mut connection, &mut session, ends).await;
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
             let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
             if matches!(bye, Ok(Ok(()))) {
-                let rest = self.hear_out(&mut connection, &mut session, ends);
-                // The radio closes; one that does not is not waited for.
-                drop(timeout(FAREWELL, rest).await);
+                self.hear_out(&mut connection, &mut session, ends).await;
                 info!("disconnected from the radio");
             }
         }
@@ -413,15 +411,20 @@ impl Radio {
     }
 
     /// Takes what the radio had sent before it heard that we leave, or before the link was lost: it does not send that
-    /// again.
+    /// again. The radio closes; one that does not is not waited for for long. The daemon is: what was read is in nobody's
+    /// hands until it has taken it.
     async fn hear_out(
         &mut self,
         connection: &mut Connection,
         session: &mut Session,
         ends: &mut Ends,
     ) {
-        while let Ok(item) = connection.receive().await {
+        let mut limit = Instant::now() + FAREWELL;
+        while Instant::now() < limit
+            && let Ok(Ok(item)) = timeout_at(limit, connection.receive()).await
+        {
             let Item::Frame(frame) = item else { continue };
+            let began = Instant::now();
             for output in self.on_frame(&frame, session) {
                 let told = match output {
                     Output::Event(event) => ends.tell(Event::Radio(event)).await,
@@ -438,6 +441,7 @@ impl Radio {
                     return;
                 }
             }
+            limit += began.elapsed();
         }
     }
 
@@ -1062,6 +1066,8 @@ mod tests {
             peer.says(received(number)).await;
         }
         drop(peer);
+        // The daemon's disk is slow meanwhile, and its queue is full.
+        sleep(Duration::from_secs(20)).await;
         let mut texts = Vec::new();
         let cause = loop {
             match bench.news().await {

@@ -21,6 +21,8 @@ pub(super) struct Reconnect {
     failures: u32,
     ready_since: Option<Instant>,
     short_lives: u32,
+    /// How long the attempt took that has just failed.
+    tried_for: Duration,
 }
 
 /// When to try again, and whether somebody else has the radio.
@@ -38,9 +40,11 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
-    /// No connection could be made: it is the radio that is away. A client that takes a radio over leaves it in reach.
-    pub(super) fn on_absent(&mut self) {
+    /// No connection could be made in that time: it is the radio that is away. A client that takes a radio over leaves it
+    /// in reach.
+    pub(super) fn on_absent(&mut self, tried_for: Duration) {
         self.short_lives = 0;
+        self.tried_for = tried_for;
     }
 
     /// The radio has been plugged in: the next failures are no reason to wait long.
@@ -83,6 +87,9 @@ impl Reconnect {
         }
         let delay = FIRST.saturating_mul(1 << doublings).min(longest);
         let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
+        // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
+        let tried_for = std::mem::take(&mut self.tried_for);
+        let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
         NextTry {
             delay,
             another_client,
@@ -184,12 +191,34 @@ mod tests {
             assert_eq!(next.delay, FIRST);
             now += next.delay;
             for _ in 0..3 {
-                reconnect.on_absent();
+                reconnect.on_absent(Duration::ZERO);
                 let next = reconnect.on_lost(now, 0.0);
                 assert!(!next.another_client && next.delay <= LONGEST_AT_FIRST);
                 now += next.delay;
             }
         }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_answered_was_wait_enough() {
+        let (mut reconnect, start) = (Reconnect::default(), Instant::now());
+        let limit = Duration::from_secs(5);
+        let mut now = start;
+        while now + limit - start < AT_FIRST {
+            reconnect.on_absent(limit);
+            now += limit;
+            let next = reconnect.on_lost(now, 0.0);
+            assert_eq!(next.delay, FIRST / 2);
+            now += next.delay;
+        }
+        for _ in 0..20 {
+            reconnect.on_absent(limit);
+            now += LONGEST;
+            reconnect.on_lost(now, 0.0);
+        }
+        reconnect.on_absent(limit);
+        assert_eq!(reconnect.on_lost(now, 0.0).delay + limit, LONGEST);
+        assert_eq!(reconnect.on_lost(now, 0.0).delay, LONGEST);
     }
 
     #[test]
