@@ -11,10 +11,12 @@ use crate::model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Ti
 
 use super::answer::Answer;
 use super::console::without_text;
+use super::doubt::Doubt;
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
 use super::nodedb::{News, NodeDb};
 use super::proto::{self, MeshPacket, Message as _, from_radio, to_radio, wire};
+use super::said::Said;
 use super::translate::{self, Context, Translated};
 
 /// How long the radio may be silent before its handshake is complete.
@@ -31,14 +33,6 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
-/// Text that only a starting radio prints is believed that soon again; doubled each time, as long as it goes on.
-const DOUBT: Duration = Duration::from_secs(5);
-const LONGEST_DOUBT: Duration = Duration::from_hours(1);
-/// A radio that prints no such text for so long after a handshake is not one that always prints: it is believed again.
-const QUIET: Duration = Duration::from_secs(5);
-/// What the radio says is logged once in that time, and no more sentences than so many; the rest only at debug.
-const SAID_AGAIN: Duration = Duration::from_mins(10);
-const SENTENCES: usize = 16;
 /// For so long after the handshake the radio may hand over what it kept for us.
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
@@ -127,37 +121,6 @@ pub struct Session {
     told: Option<&'static str>,
 }
 
-/// What the radio has said lately to whoever is there.
-#[derive(Debug, Default)]
-struct Said {
-    sentences: Vec<(String, Instant)>,
-}
-
-impl Said {
-    /// Notes a sentence; returns whether it is worth a line that everybody sees.
-    fn is_news(&mut self, sentence: &str, now: Instant) -> bool {
-        self.sentences
-            .retain(|(_, since)| now < *since + SAID_AGAIN);
-        let known = self.sentences.iter().any(|(said, _)| said == sentence);
-        if known || self.sentences.len() >= SENTENCES {
-            return false;
-        }
-        self.sentences.push((sentence.to_owned(), now));
-        true
-    }
-}
-
-/// How far the radio's text is believed when it tells of a start.
-#[derive(Debug, Clone, Copy, Default)]
-struct Doubt {
-    /// Not before then.
-    until: Option<Instant>,
-    /// For so long the next time.
-    span: Duration,
-    /// There was such text meanwhile.
-    pending: bool,
-}
-
 impl Session {
     /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
     #[must_use]
@@ -207,9 +170,10 @@ impl Session {
             }
             Phase::Ready(_) => {
                 let silence = self.last_frame + SILENCE_LIMIT;
-                let doubt = self.doubt.until.filter(|_| self.doubt.pending);
                 let due = self.next_heartbeat.min(silence);
-                let sooner = [doubt, self.locked_until()].into_iter().flatten();
+                let sooner = [self.doubt.deadline(), self.locked_until()]
+                    .into_iter()
+                    .flatten();
                 sooner.fold(due, Instant::min)
             }
         }
@@ -270,9 +234,7 @@ impl Session {
                     cause: "the radio has been silent for 75 seconds",
                 }]
             }
-            Phase::Ready(_)
-                if self.doubt.pending && self.doubt.until.is_none_or(|it| now.instant >= it) =>
-            {
+            Phase::Ready(_) if self.doubt.deadline().is_some_and(|at| now.instant >= at) => {
                 self.on_start(now)
             }
             Phase::Ready(_) if self.locked_until().is_some_and(|at| now.instant >= at) => {
@@ -522,21 +484,12 @@ impl Session {
     pub fn on_start(&mut self, now: Moment) -> Vec<Output> {
         match &mut self.phase {
             Phase::Ready(since) => {
-                if !self.doubt.pending && now.instant >= *since + QUIET {
-                    self.doubt = Doubt::default();
-                }
                 // A radio that prints all the time must not be asked all the time.
-                if self.doubt.until.is_some_and(|until| now.instant < until) {
-                    self.doubt.pending = true;
-                    return Vec::new();
+                if self.doubt.believes(*since, now.instant) {
+                    self.restart("the radio has started anew", now)
+                } else {
+                    Vec::new()
                 }
-                let span = (self.doubt.span * 2).clamp(DOUBT, LONGEST_DOUBT);
-                self.doubt = Doubt {
-                    until: Some(now.instant + span),
-                    span,
-                    pending: false,
-                };
-                self.restart("the radio has started anew", now)
             }
             // It had begun to answer, and has forgotten the question.
             Phase::Configuring {
@@ -554,7 +507,7 @@ impl Session {
     fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
         info!(cause, "asking the radio for its configuration again");
         self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
-        self.doubt.pending = false;
+        self.doubt.settle();
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
         self.profile = None;
@@ -635,6 +588,7 @@ fn encoded(variant: to_radio::PayloadVariant) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::captures::{Direction, from_radio, recording};
+    use super::super::doubt::{FIRST as FIRST_DOUBT, QUIET};
     use super::*;
     use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
 
@@ -890,7 +844,7 @@ mod tests {
         let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         let gaps: Vec<_> = gaps.collect();
         assert!(gaps.is_sorted(), "{gaps:?}");
-        assert!(gaps[0] + Duration::from_secs(1) >= DOUBT);
+        assert!(gaps[0] + Duration::from_secs(1) >= FIRST_DOUBT);
         assert!((11..=14).contains(&times.len()), "{times:?}");
     }
 
@@ -918,7 +872,7 @@ mod tests {
         assert_eq!(bench.wait(Duration::from_secs(1)), []);
         assert_eq!(bench.session.on_start(bench.now), [], "not yet");
         let due = bench.session.deadline() - bench.now.instant;
-        assert_eq!(due, DOUBT.saturating_sub(Duration::from_secs(1)));
+        assert_eq!(due, FIRST_DOUBT.saturating_sub(Duration::from_secs(1)));
         assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
     }
 
@@ -1289,28 +1243,6 @@ mod tests {
         bench.wait(LOCKED_AGAIN);
         assert!(!profile(&answers(&mut bench, false)).locked);
         assert_eq!(bench.session.told, None);
-    }
-
-    #[test]
-    fn what_a_radio_says_again_and_again_is_logged_once_in_10_minutes() {
-        let (mut said, begin) = (Said::default(), Moment::at(PLAUSIBLE_TIME).instant);
-        let mut logged = 0;
-        for second in 0..3600 {
-            let now = begin + Duration::from_secs(second);
-            logged += usize::from(said.is_news("Duty cycle limit exceeded", now));
-        }
-        assert_eq!(logged, 6);
-    }
-
-    #[test]
-    fn a_radio_that_always_says_something_else_fills_neither_the_log_nor_the_memory() {
-        let (mut said, begin) = (Said::default(), Moment::at(PLAUSIBLE_TIME).instant);
-        let sentences = (0..1000).map(|number| format!("Send again in {number} ms"));
-        let logged = sentences.filter(|sentence| said.is_news(sentence, begin));
-        assert_eq!(logged.count(), SENTENCES);
-        assert_eq!(said.sentences.len(), SENTENCES);
-        assert!(said.is_news("later", begin + SAID_AGAIN));
-        assert_eq!(said.sentences.len(), 1);
     }
 
     #[test]
