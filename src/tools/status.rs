@@ -185,6 +185,9 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", encrypted");
     }
     page.line("room", &about);
+    for problem in &room.problems {
+        page.more(&format!("PROBLEM: {problem}"));
+    }
     parked(page, room.parked.as_ref());
     page.more(&format!("to Matrix    {}", traffic(&room.to_matrix)));
     page.more(&format!("to the mesh  {}", traffic(&room.to_mesh)));
@@ -351,6 +354,7 @@ mod tests {
                 joined: true,
                 encrypted: Some(true),
                 channels: vec!["0".to_owned()],
+                problems: Vec::new(),
                 parked: None,
                 to_matrix: to_matrix.clone(),
                 to_mesh: to_mesh.clone(),
@@ -448,6 +452,8 @@ mod tests {
         status.undecryptable = None;
         status.rooms[0].joined = false;
         status.rooms[0].encrypted = None;
+        status.rooms[0].problems =
+            vec!["matrix_rooms[0]: channel 0 is not in use on the radio; it has none".to_owned()];
         status.rooms[0].parked = Some(ParkedStatus {
             reason: "M_FORBIDDEN".to_owned(),
             for_seconds: 200,
@@ -467,6 +473,7 @@ mod tests {
         database      fails for 75 s: the disk that holds the database is full
                       hint: make room on the disk
         room          Hilltop, !room:example.org, channel 0, NOT JOINED: invite the bot
+                      PROBLEM: matrix_rooms[0]: channel 0 is not in use on the radio; it has none
                       PARKED for 3 min: M_FORBIDDEN
                       to Matrix    12 relayed
                       to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
