@@ -198,6 +198,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             self.away_until = None;
             self.port.set_shut(false)?;
             self.port.set_starting(false)?;
+            self.tell(Report::Back);
         }
         self.wire.release(now);
         self.follow_script(now)?;
