@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
-/// No delay is longer in the first two minutes.
-const LONGEST_AT_FIRST: Duration = Duration::from_secs(2);
+/// No delay is longer in the first two minutes: three seconds after the radio is back the first message has to have
+/// crossed, and until then it must be noticed, and tell its configuration.
+const LONGEST_AT_FIRST: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_mins(2);
 /// No delay is ever longer.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -38,7 +39,7 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
-    /// No connection could be made: it is the radio that is away. A client that takes a radio over leaves it in reach.
+    /// No connection could be made, or nobody spoke on it: it is the radio that is away. A client that takes a radio over leaves it in reach.
     pub(super) fn on_absent(&mut self) {
         self.short_lives = 0;
     }
@@ -76,8 +77,8 @@ impl Reconnect {
         }
         .min(16);
         if at_first {
-            // Grows from two seconds on once the first two minutes are over.
-            self.failures = self.failures.saturating_add(1).min(4);
+            // Grows from there on once the first two minutes are over.
+            self.failures = self.failures.saturating_add(1).min(3);
         } else {
             self.failures = self.failures.saturating_add(1);
         }
@@ -113,27 +114,30 @@ mod tests {
     }
 
     #[test]
-    fn two_minutes_long_no_delay_is_over_two_seconds_and_later_none_over_a_minute() {
-        let tries = failures(&mut Reconnect::default(), Instant::now(), 100);
+    fn two_minutes_long_no_delay_is_over_a_second_and_later_none_over_a_minute() {
+        let tries = failures(&mut Reconnect::default(), Instant::now(), 150);
         assert_eq!(tries.first().map(|(_, delay)| *delay), Some(FIRST));
         for (at, delay) in &tries {
             assert!(
                 *delay
                     <= if *at < AT_FIRST {
-                        LONGEST_AT_FIRST
+                        Duration::from_secs(1)
                     } else {
                         LONGEST
                     },
                 "{at:?}"
             );
         }
+        let grows = tries.iter().filter(|(at, _)| *at >= AT_FIRST);
+        let grows: Vec<_> = grows.map(|(_, delay)| delay.as_secs()).take(4).collect();
+        assert_eq!(grows, [2, 4, 8, 16]);
         assert_eq!(tries.last().map(|(_, delay)| *delay), Some(LONGEST));
     }
 
     #[test]
     fn a_link_that_lived_starts_afresh() {
         let (mut reconnect, start) = (Reconnect::default(), Instant::now());
-        failures(&mut reconnect, start, 100);
+        failures(&mut reconnect, start, 150);
         let ready = start + Duration::from_hours(3);
         reconnect.on_ready(ready);
         assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn a_radio_that_was_plugged_in_starts_afresh_too() {
         let (mut reconnect, start) = (Reconnect::default(), Instant::now());
-        failures(&mut reconnect, start, 100);
+        failures(&mut reconnect, start, 150);
         reconnect.on_return();
         let later = start + Duration::from_hours(3);
         assert_eq!(reconnect.on_lost(later, 0.0).delay, FIRST);
