@@ -389,6 +389,10 @@ impl Radio {
             .converse(&mut connection, &mut session, outputs, ends)
             .await;
         let end = served.err().unwrap_or(End::Stopped);
+        if !session.has_heard() {
+            // A proxy takes connections for a radio that is away, too, and ends them.
+            self.reconnect.on_absent();
+        }
         if matches!(end, End::Lost(_)) && session.is_ready() {
             // Where writing failed, what came before that still waits to be read.
             let rest = self.hear_out(&mut connection, &mut session, ends);
@@ -1042,6 +1046,31 @@ mod tests {
         }
         assert!(!causes[1].contains("another client"));
         assert!(causes[2].contains("another client"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_behind_a_proxy_that_only_hangs_up_while_it_is_away_is_not_another_clients() {
+        let mut bench = Bench::new();
+        for _ in 0..8 {
+            let back = Instant::now();
+            let mut peer = bench.connects().await;
+            peer.shakes_hands().await;
+            loop {
+                match bench.news().await {
+                    Event::Radio(RadioEvent::Ready(_)) => break,
+                    Event::Radio(RadioEvent::Lost { cause }) => {
+                        assert!(!cause.contains("another client"), "{cause}");
+                    }
+                    other => panic!("neither ready nor lost: {other:?}"),
+                }
+            }
+            assert!(back.elapsed() <= Duration::from_secs(3));
+            sleep(Duration::from_secs(5)).await;
+            drop(peer);
+            for _ in 0..3 {
+                drop(bench.connects().await);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
