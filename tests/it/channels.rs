@@ -272,4 +272,10 @@ async fn the_mesh_is_called_as_its_primary_channel_also_after_that_is_renamed_an
         .await;
     let log = scene.relay.log();
     assert!(!log.contains("has another name than before"), "{log}");
+
+    assert!(scene.relay.stop().await.success());
+    change(&mut scene, 0, json!({"name": ""})).await;
+    scene.relay = scene.home.start().await;
+    let warning = "matrix_rooms[0]: channel 0 was `Valley` and is `LongFast` now";
+    scene.relay.logs(warning).await;
 }
