@@ -572,17 +572,18 @@ impl Radio {
                         self.give_back(ends).await?;
                         let may_transmit = profile.region_set && profile.transmit_enabled;
                         self.pacer.on_ready(profile.own.num, may_transmit);
-                        self.reconnect.on_ready(Instant::now().into_std());
                         self.told_cause = None;
                         let node = profile.own.num;
                         let times = self.link.started(node, profile.reboot_count);
                         if times > 0 {
+                            self.reconnect.on_absent();
                             warn!(
                                 %node,
                                 times,
                                 "the radio has restarted since it was connected last: what waited in it is lost"
                             );
                         }
+                        self.reconnect.on_ready(Instant::now().into_std());
                         self.link.step(LinkState::Ready);
                         self.show_nodes();
                         info!(

@@ -39,7 +39,7 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
-    /// No connection could be made, or nobody spoke on it: it is the radio that is away. A client that takes a radio over leaves it in reach.
+    /// No connection could be made, or nobody spoke on it, or the radio has restarted: it is the radio that was away. A client that takes a radio over leaves it in reach.
     pub(super) fn on_absent(&mut self) {
         self.short_lives = 0;
     }
