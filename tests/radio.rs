@@ -768,6 +768,21 @@ async fn another_client_that_keeps_taking_the_radio_is_named_as_the_cause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_radio_that_restarts_again_and_again_and_is_back_at_once_is_found_at_once() {
+    let (mut bench, _) = Bench::new(3).await;
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        bench.command(r#"{"fault": "reboot", "seconds": 0}"#).await;
+        let cause = bench.lost().await;
+        assert_eq!(cause, "the radio closed the connection");
+        let lost = Instant::now();
+        bench.connect().await;
+        assert!(lost.elapsed() < Duration::from_secs(2));
+    }
+    assert_eq!(bench.link.borrow().restarts, 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_tells_its_history_again_tells_the_old_ids_and_times() {
     let (mut bench, _) = Bench::new(3).await;
     bench.command(r#"{"fault": "store_forward_server"}"#).await;

@@ -18,6 +18,8 @@ mod kill;
 #[cfg(test)]
 mod latency;
 #[cfg(test)]
+mod link;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod outage;

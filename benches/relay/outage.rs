@@ -1,9 +1,7 @@
-//! The radio or the homeserver is away for a while: how soon after its return the first message of each side crosses that
-//! was said meanwhile.
+//! The homeserver is away for a while: how soon after its return the first message of each side crosses that was said
+//! meanwhile.
 
 use std::time::{Duration, Instant};
-
-use serde_json::json;
 
 use crate::figures::{Figures, Series, after, progress};
 use crate::plan::Extent;
@@ -11,11 +9,7 @@ use crate::stage::{RADIO_REST, Stage, sees, start, takes};
 use crate::support::synapse::{Synapse, Trouble};
 
 /// The figures measured here.
-pub(crate) const FIGURES: [&str; 8] = [
-    "radio_back_3s_to_mesh",
-    "radio_back_3s_to_matrix",
-    "radio_back_30s_to_mesh",
-    "radio_back_30s_to_matrix",
+pub(crate) const FIGURES: [&str; 4] = [
     "homeserver_resumed_to_mesh",
     "homeserver_resumed_to_matrix",
     "homeserver_restarted_to_mesh",
@@ -42,19 +36,6 @@ impl Back {
 pub(crate) async fn measure(figures: &Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     let _relay = start(&stage.home).await;
-    for (name, seconds, times) in [
-        ("radio_back_3s", 3, extent.short_cuts),
-        ("radio_back_30s", 30, extent.long_cuts),
-    ] {
-        if wanted(figures, name) {
-            progress(&format!("the radio is away for {seconds} s, {times} times"));
-            let mut back = Back::default();
-            for number in 0..times {
-                radio_away(&mut stage, name, number, seconds, &mut back).await;
-            }
-            back.tell(figures, name);
-        }
-    }
     for (name, restarts) in [
         ("homeserver_resumed", false),
         ("homeserver_restarted", true),
@@ -75,21 +56,6 @@ pub(crate) async fn measure(figures: &Figures, extent: Extent) {
 fn wanted(figures: &Figures, name: &str) -> bool {
     let names = ["mesh", "matrix"].map(|way| format!("{name}_to_{way}"));
     figures.want_any_of(&names.each_ref().map(String::as_str))
-}
-
-/// The radio keeps what the mesh says meanwhile, the relay what Alice writes.
-async fn radio_away(stage: &mut Stage, name: &str, number: usize, seconds: u64, back: &mut Back) {
-    tokio::time::sleep(RADIO_REST).await;
-    let from = stage.radio.output.count();
-    let away = json!({"fault": "away", "seconds": seconds});
-    stage.radio.fault(away).await;
-    let closed = |line: &str| line.contains("\"closed\"").then_some(());
-    let gone = stage.radio.output.first(from, "that it is away", closed);
-    gone.await;
-    let returns = Instant::now() + Duration::from_secs(seconds);
-
-    let said = said_by_both(stage, name, number).await;
-    cross(stage, returns, from, &said, back).await;
 }
 
 /// The homeserver keeps what Alice writes as soon as it is back, the relay what the mesh said meanwhile.
@@ -134,14 +100,6 @@ impl Said {
             in_matrix: format!("{name}, Matrix {number}"),
         }
     }
-}
-
-async fn said_by_both(stage: &mut Stage, name: &str, number: usize) -> Said {
-    let said = Said::new(name, number);
-    let place = &stage.places[0];
-    stage.radio.write(&place.heard(&said.on_the_mesh)).await;
-    stage.alice.send(&place.relay, &said.in_matrix).await;
-    said
 }
 
 /// Waits until both have crossed, and notes how long after the return.

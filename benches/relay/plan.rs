@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::figures::{Figures, progress};
 use crate::{
-    bare_program, burst, idle, kill, latency, machine, outage, outside, queue, soak, start,
+    bare_program, burst, idle, kill, latency, link, machine, outage, outside, queue, soak, start,
 };
 
 const USAGE: &str = "usage: scripts/bench [--quick] [FIGURE...]
@@ -25,9 +25,12 @@ pub(crate) struct Extent {
     pub(crate) burst: usize,
     /// Packets of the soak.
     pub(crate) soak: usize,
-    /// Cuts of the link to the radio of 3 s, and of 30 s.
-    pub(crate) short_cuts: usize,
-    pub(crate) long_cuts: usize,
+    /// Times that the radio is away for 3 s, restarts, is away for 30 s and for 2 min, and is silent; over each wire.
+    pub(crate) short_lives: usize,
+    pub(crate) restarts: usize,
+    pub(crate) half_minutes: usize,
+    pub(crate) two_minutes: usize,
+    pub(crate) silences: usize,
     /// Times that the homeserver hangs, and that it restarts; how long it hangs.
     pub(crate) homeserver_outages: usize,
     pub(crate) hang: Duration,
@@ -49,8 +52,11 @@ const FULL: Extent = Extent {
     to_mesh: 40,
     burst: 500,
     soak: 5000,
-    short_cuts: 5,
-    long_cuts: 3,
+    short_lives: 12,
+    restarts: 12,
+    half_minutes: 3,
+    two_minutes: 2,
+    silences: 2,
     homeserver_outages: 3,
     hang: Duration::from_secs(10),
     kill_to_mesh: 20,
@@ -66,8 +72,11 @@ const QUICK: Extent = Extent {
     to_mesh: 5,
     burst: 100,
     soak: 1000,
-    short_cuts: 1,
-    long_cuts: 1,
+    short_lives: 3,
+    restarts: 3,
+    half_minutes: 1,
+    two_minutes: 0,
+    silences: 0,
     homeserver_outages: 1,
     hang: Duration::from_secs(3),
     kill_to_mesh: 4,
@@ -78,7 +87,7 @@ const QUICK: Extent = Extent {
 };
 
 /// Returns every group of figures: those that are measured together.
-fn groups() -> [&'static [&'static str]; 9] {
+fn groups() -> [&'static [&'static str]; 10] {
     [
         &machine::FIGURES,
         &start::FIGURES,
@@ -86,6 +95,7 @@ fn groups() -> [&'static [&'static str]; 9] {
         &burst::FIGURES,
         &idle::FIGURES,
         &soak::FIGURES,
+        &link::FIGURES,
         &outage::FIGURES,
         &kill::FIGURES,
         &queue::FIGURES,
@@ -168,6 +178,9 @@ async fn measure(figures: &mut Figures, extent: Extent) {
     }
     if figures.want_any_of(&soak::FIGURES) {
         Box::pin(soak::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&link::FIGURES) {
+        Box::pin(link::measure(figures, extent)).await;
     }
     if figures.want_any_of(&outage::FIGURES) {
         Box::pin(outage::measure(figures, extent)).await;

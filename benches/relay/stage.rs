@@ -63,23 +63,53 @@ pub(crate) struct Stage {
     pub(crate) places: [Place; 2],
 }
 
+/// How the relay reaches its radio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// On a port of its own.
+    Tcp,
+    /// A pseudo-terminal behind a link in the relay's home.
+    Serial,
+}
+
+impl Wire {
+    /// Returns its name, as in the figures' names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Serial => "serial",
+        }
+    }
+}
+
 impl Stage {
-    /// Makes all of it.
+    /// Makes all of it, with the radio on the network.
     pub(crate) async fn set_up() -> Self {
+        Self::set_up_over(Wire::Tcp).await
+    }
+
+    /// Makes all of it.
+    pub(crate) async fn set_up_over(wire: Wire) -> Self {
         progress("setting up: homeserver, accounts, rooms, radio");
         let synapse = Synapse::shared().await;
         let home = Home::new();
+        let radio = async {
+            match wire {
+                Wire::Tcp => Radio::start().await,
+                Wire::Serial => Radio::start_at(&home.path("radio")).await,
+            }
+        };
         let (alice, bot, bare, mut radio) = tokio::join!(
             User::new(synapse, "Alice"),
             home.log_in(synapse),
             BareHome::new(synapse),
-            Radio::start()
+            radio
         );
         let mut places = [
             place(&alice, "plain", 0, Kind::Plain, &bot, &bare).await,
             place(&alice, "encrypted", 1, Kind::Encrypted, &bot, &bare).await,
         ];
-        home.configure(&configuration(&places, radio.port()));
+        home.configure(&configuration(&places, wire, &radio));
 
         let mut relay = start(&home).await;
         let mut limit = bare.start().await;
@@ -130,7 +160,14 @@ async fn place(
     }
 }
 
-fn configuration(places: &[Place], port: u16) -> String {
+fn configuration(places: &[Place], wire: Wire, radio: &Radio) -> String {
+    let connection = match wire {
+        Wire::Tcp => format!(
+            "connection_type: tcp\n  host: 127.0.0.1\n  port: {}",
+            radio.port()
+        ),
+        Wire::Serial => format!("connection_type: serial\n  serial_port: {}", radio.place()),
+    };
     let route = |place: &Place| {
         let Place { relay, channel, .. } = place;
         format!("  - {{id: '{relay}', meshtastic_channel: {channel}}}\n")
@@ -140,7 +177,7 @@ fn configuration(places: &[Place], port: u16) -> String {
     format!(
         "matrix:\n  sender_limit: {{per_minute: 1000, per_hour: 10000}}\n\
          matrix_rooms:\n{routes}\
-         meshtastic:\n  connection_type: tcp\n  host: 127.0.0.1\n  port: {port}\n"
+         meshtastic:\n  {connection}\n"
     )
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Routes {
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
+    /// The name that each channel had when it was in use last.
+    names: BTreeMap<ChannelIndex, String>,
     renamed: Vec<RenamedChannel>,
 }
 
@@ -106,6 +108,7 @@ impl Routes {
             remembered: BTreeMap::new(),
             joined: BTreeMap::new(),
             channels: Vec::new(),
+            names: BTreeMap::new(),
             renamed: Vec::new(),
         }
     }
@@ -125,10 +128,11 @@ impl Routes {
 
     /// Takes note of the radio's channels.
     pub(super) fn follow(&mut self, channels: Vec<Channel>) {
-        let name_in = |channels: &[Channel], index: ChannelIndex| {
-            let in_use = |it: &&Channel| it.index == index && it.role != ChannelRole::Disabled;
-            channels.iter().find(in_use).map(|it| it.name.clone())
-        };
+        let names: BTreeMap<_, _> = channels
+            .iter()
+            .filter(|it| it.role != ChannelRole::Disabled)
+            .map(|it| (it.index, it.name.clone()))
+            .collect();
         let mapped = self.mapped.iter().enumerate();
         self.renamed = mapped
             .filter_map(|(entry, route)| {
@@ -136,16 +140,17 @@ impl Routes {
                     return None;
                 };
                 // One that is gone is another problem, and one that is new has no name before.
-                let before = name_in(&self.channels, index)?;
-                let now = name_in(&channels, index)?;
-                (before != now).then_some(RenamedChannel {
+                let before = self.names.get(&index)?;
+                let now = names.get(&index)?;
+                (before != now).then(|| RenamedChannel {
                     entry,
                     index,
-                    before,
-                    now,
+                    before: before.clone(),
+                    now: now.clone(),
                 })
             })
             .collect();
+        self.names.extend(names);
         self.channels = channels;
     }
 

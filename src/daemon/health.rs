@@ -189,6 +189,15 @@ impl Examined<'_> {
                 return failed(name, text, "invite the bot there; the log says more");
             }
         }
+        let problems: Vec<&str> = rooms()
+            .flat_map(|room| &room.problems)
+            .map(String::as_str)
+            .collect();
+        if !problems.is_empty() {
+            let hint =
+                "correct matrix_rooms, or the radio's channels; other rooms are not affected";
+            return warning(name, problems.join("; "), hint);
+        }
         ok(name, format!("{count} mapped"))
     }
 
@@ -300,6 +309,7 @@ mod tests {
                 joined: true,
                 encrypted: None,
                 channels: vec!["0".to_owned()],
+                problems: Vec::new(),
                 parked: None,
                 missing: Some(0),
                 to_matrix: Traffic::default(),
@@ -349,7 +359,7 @@ mod tests {
     fn each_fault_has_its_check() {
         use CheckResult::{Failed, Ok, Warning};
         type Change = fn(&mut Status);
-        let cases: [(Change, &str, CheckResult); 14] = [
+        let cases: [(Change, &str, CheckResult); 15] = [
             (|_| {}, "outbox", Ok),
             (
                 |it| it.radio.state = RadioState::Connecting,
@@ -386,6 +396,14 @@ mod tests {
             (|it| it.matrix.parked = Some(parked()), "matrix", Failed),
             (|it| it.rooms[0].parked = Some(parked()), "rooms", Failed),
             (|it| it.rooms[0].joined = false, "rooms", Failed),
+            (
+                |it| {
+                    let problem = "the radio has no channel named `club`";
+                    it.rooms[0].problems = vec![problem.to_owned()];
+                },
+                "rooms",
+                Warning,
+            ),
             (
                 |it| {
                     it.rooms[0].joined = false;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::bridge::RouteProblem;
 use crate::model::{Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, RadioEvent};
 use crate::store::StoreError;
 
@@ -64,6 +65,8 @@ pub(super) struct RadioFacts {
     pub(super) channels: Vec<Channel>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<String>,
+    /// The mapped channels that it does not have, or that are never relayed.
+    pub(super) route_problems: Vec<RouteProblem>,
 }
 
 /// The Matrix session.
@@ -147,6 +150,7 @@ impl Live {
                         firmware: profile.firmware.clone(),
                         channels: profile.channels.clone(),
                         silence: outcome.silence.clone(),
+                        route_problems: outcome.route_problems.take().unwrap_or_default(),
                     });
                 }
                 Event::Radio(RadioEvent::ChannelUse { percent }) => {

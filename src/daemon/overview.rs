@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use crate::config::{ChannelRef, Config};
 use crate::home::utc;
 use crate::matrix::Heard;
-use crate::model::{JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
+use crate::model::{
+    Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
+};
 use crate::radio::{Link, LinkState};
 use crate::store::summary::{Summary, Waiting};
 
@@ -162,6 +164,7 @@ impl Overview<'_> {
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
             channels,
+            problems: self.problems(name),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
             to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
@@ -169,9 +172,22 @@ impl Overview<'_> {
         }
     }
 
+    /// Returns what is wrong with the room's channels.
+    fn problems(&self, room: &RoomOrAliasId) -> Vec<String> {
+        let radio = self.facts.radio.iter();
+        radio
+            .flat_map(|radio| &radio.route_problems)
+            .filter(|problem| *self.known(&problem.room) == *room)
+            .map(ToString::to_string)
+            .collect()
+    }
+
     fn channels(&self) -> Vec<ChannelStatus> {
-        let radio = self.facts.radio.as_ref();
-        let told = radio.map_or(&[][..], |radio| &radio.channels);
+        let radio = self.facts.radio.iter();
+        let told: Vec<&Channel> = radio
+            .flat_map(|radio| &radio.channels)
+            .filter(|channel| channel.role != ChannelRole::Disabled)
+            .collect();
         let mapped = self.config.matrix_rooms.iter();
         let mapped = mapped.filter_map(|it| match &it.meshtastic_channel {
             ChannelRef::Index(index) => Some(index.number()),
@@ -295,10 +311,11 @@ impl Overview<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::{Refused, RouteProblem};
     use crate::config::{Connection, Direction, MappedRoom};
     use crate::daemon::live::{Live, RadioFacts};
     use crate::daemon::status::Trust;
-    use crate::model::{Channel, ChannelIndex, ChannelRole, Destination};
+    use crate::model::{ChannelIndex, Destination};
     use crate::store::gaps::Missing;
     use crate::store::outbox_room::Parked;
 
@@ -339,6 +356,7 @@ mod tests {
                 role: ChannelRole::Secondary,
             }],
             silence: None,
+            route_problems: Vec::new(),
         });
         if joined {
             let joined = JoinedRoom {
@@ -445,6 +463,26 @@ mod tests {
         let status = status(facts(false), Ok(Summary::default()));
         assert_eq!(status.rooms[0].room, ALIAS);
         assert!(status.rooms[0].mapped && !status.rooms[0].joined);
+    }
+
+    #[test]
+    fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
+        let mut facts = facts(true);
+        let radio = facts.radio.as_mut().unwrap();
+        radio.channels[0].role = ChannelRole::Disabled;
+        radio.route_problems = vec![RouteProblem {
+            entry: 0,
+            room: room(ALIAS),
+            channel: ChannelRef::Name("club".to_owned()),
+            refused: Refused::NoChannel,
+            available: Vec::new(),
+        }];
+        let status = status(facts, Ok(Summary::default()));
+        assert_eq!(
+            status.rooms[0].problems,
+            ["matrix_rooms[0]: the radio has no channel named `club`; it has none"]
+        );
+        assert_eq!(status.channels, []);
     }
 
     #[test]

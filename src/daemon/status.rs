@@ -252,6 +252,8 @@ pub struct RoomStatus {
     pub encrypted: Option<bool>,
     /// The channels that it is tied to, as they are configured.
     pub channels: Vec<String>,
+    /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
+    pub problems: Vec<String>,
     /// It takes nothing, for this reason.
     pub parked: Option<ParkedStatus>,
     /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.

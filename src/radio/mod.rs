@@ -319,7 +319,7 @@ impl Radio {
                     self.serve(connection, &mut ends).await
                 }
                 Err(error) => {
-                    self.reconnect.on_absent(began.elapsed());
+                    self.reconnect.on_failed(began.elapsed());
                     lost(&error)
                 }
             };
@@ -392,6 +392,10 @@ impl Radio {
             .converse(&mut connection, &mut session, outputs, ends)
             .await;
         let end = served.err().unwrap_or(End::Stopped);
+        if !session.has_heard() {
+            // A proxy takes connections for a radio that is away, too, and ends them.
+            self.reconnect.on_absent();
+        }
         if matches!(end, End::Lost(_)) && session.is_ready() {
             // Where writing failed, what came before that still waits to be read.
             self.hear_out(&mut connection, &mut session, ends).await;
@@ -574,17 +578,18 @@ impl Radio {
                         self.give_back(ends).await?;
                         let may_transmit = profile.region_set && profile.transmit_enabled;
                         self.pacer.on_ready(profile.own.num, may_transmit);
-                        self.reconnect.on_ready(Instant::now().into_std());
                         self.told_cause = None;
                         let node = profile.own.num;
                         let times = self.link.started(node, profile.reboot_count);
                         if times > 0 {
+                            self.reconnect.on_absent();
                             warn!(
                                 %node,
                                 times,
                                 "the radio has restarted since it was connected last: what waited in it is lost"
                             );
                         }
+                        self.reconnect.on_ready(Instant::now().into_std());
                         self.link.step(LinkState::Ready);
                         self.show_nodes();
                         info!(
@@ -1048,6 +1053,31 @@ mod tests {
         }
         assert!(!causes[1].contains("another client"));
         assert!(causes[2].contains("another client"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_behind_a_proxy_that_only_hangs_up_while_it_is_away_is_not_another_clients() {
+        let mut bench = Bench::new();
+        for _ in 0..8 {
+            let back = Instant::now();
+            let mut peer = bench.connects().await;
+            peer.shakes_hands().await;
+            loop {
+                match bench.news().await {
+                    Event::Radio(RadioEvent::Ready(_)) => break,
+                    Event::Radio(RadioEvent::Lost { cause }) => {
+                        assert!(!cause.contains("another client"), "{cause}");
+                    }
+                    other => panic!("neither ready nor lost: {other:?}"),
+                }
+            }
+            assert!(back.elapsed() <= Duration::from_secs(3));
+            sleep(Duration::from_secs(5)).await;
+            drop(peer);
+            for _ in 0..3 {
+                drop(bench.connects().await);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
-/// No delay is longer in the first two minutes.
-const LONGEST_AT_FIRST: Duration = Duration::from_secs(2);
+/// No delay is longer in the first two minutes: three seconds after the radio is back the first message has to have
+/// crossed, and until then it must be noticed, and tell its configuration.
+const LONGEST_AT_FIRST: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_mins(2);
 /// No delay is ever longer.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -40,10 +41,18 @@ impl Reconnect {
         self.ready_since = Some(now);
     }
 
-    /// No connection could be made in that time: it is the radio that is away. A client that takes a radio over leaves it
-    /// in reach.
-    pub(super) fn on_absent(&mut self, tried_for: Duration) {
+    /// It is the radio that was away: nobody took the connection, or nobody spoke on it, or the radio has restarted. A client
+    /// that takes a radio over leaves it in reach, so that delays which grew while two took it from each other are over.
+    pub(super) fn on_absent(&mut self) {
+        if self.short_lives >= SHORT_LIVES {
+            self.on_return();
+        }
         self.short_lives = 0;
+    }
+
+    /// No connection could be made in that time.
+    pub(super) fn on_failed(&mut self, tried_for: Duration) {
+        self.on_absent();
         self.tried_for = tried_for;
     }
 
@@ -80,8 +89,8 @@ impl Reconnect {
         }
         .min(16);
         if at_first {
-            // Grows from two seconds on once the first two minutes are over.
-            self.failures = self.failures.saturating_add(1).min(4);
+            // Grows from there on once the first two minutes are over.
+            self.failures = self.failures.saturating_add(1).min(3);
         } else {
             self.failures = self.failures.saturating_add(1);
         }
@@ -120,27 +129,30 @@ mod tests {
     }
 
     #[test]
-    fn two_minutes_long_no_delay_is_over_two_seconds_and_later_none_over_a_minute() {
-        let tries = failures(&mut Reconnect::default(), Instant::now(), 100);
+    fn two_minutes_long_no_delay_is_over_a_second_and_later_none_over_a_minute() {
+        let tries = failures(&mut Reconnect::default(), Instant::now(), 150);
         assert_eq!(tries.first().map(|(_, delay)| *delay), Some(FIRST));
         for (at, delay) in &tries {
             assert!(
                 *delay
                     <= if *at < AT_FIRST {
-                        LONGEST_AT_FIRST
+                        Duration::from_secs(1)
                     } else {
                         LONGEST
                     },
                 "{at:?}"
             );
         }
+        let grows = tries.iter().filter(|(at, _)| *at >= AT_FIRST);
+        let grows: Vec<_> = grows.map(|(_, delay)| delay.as_secs()).take(4).collect();
+        assert_eq!(grows, [2, 4, 8, 16]);
         assert_eq!(tries.last().map(|(_, delay)| *delay), Some(LONGEST));
     }
 
     #[test]
     fn a_link_that_lived_starts_afresh() {
         let (mut reconnect, start) = (Reconnect::default(), Instant::now());
-        failures(&mut reconnect, start, 100);
+        failures(&mut reconnect, start, 150);
         let ready = start + Duration::from_hours(3);
         reconnect.on_ready(ready);
         assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
@@ -149,7 +161,7 @@ mod tests {
     #[test]
     fn a_radio_that_was_plugged_in_starts_afresh_too() {
         let (mut reconnect, start) = (Reconnect::default(), Instant::now());
-        failures(&mut reconnect, start, 100);
+        failures(&mut reconnect, start, 150);
         reconnect.on_return();
         let later = start + Duration::from_hours(3);
         assert_eq!(reconnect.on_lost(later, 0.0).delay, FIRST);
@@ -182,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_radio_that_goes_away_after_a_fight_is_looked_for_as_any_other() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        for _ in 0..10 {
+            reconnect.on_ready(now);
+            now += reconnect.on_lost(now + FIRST, 0.0).delay + FIRST;
+        }
+        assert!(reconnect.on_lost(now, 0.0).another_client);
+        reconnect.on_failed(Duration::ZERO);
+        let next = reconnect.on_lost(now, 0.0);
+        assert_eq!((next.delay, next.another_client), (FIRST, false));
+    }
+
+    #[test]
     fn a_radio_that_was_away_between_short_links_was_not_taken_over() {
         let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
         for _ in 0..20 {
@@ -191,7 +216,7 @@ mod tests {
             assert_eq!(next.delay, FIRST);
             now += next.delay;
             for _ in 0..3 {
-                reconnect.on_absent(Duration::ZERO);
+                reconnect.on_failed(Duration::ZERO);
                 let next = reconnect.on_lost(now, 0.0);
                 assert!(!next.another_client && next.delay <= LONGEST_AT_FIRST);
                 now += next.delay;
@@ -205,18 +230,18 @@ mod tests {
         let limit = Duration::from_secs(5);
         let mut now = start;
         while now + limit - start < AT_FIRST {
-            reconnect.on_absent(limit);
+            reconnect.on_failed(limit);
             now += limit;
             let next = reconnect.on_lost(now, 0.0);
             assert_eq!(next.delay, FIRST / 2);
             now += next.delay;
         }
         for _ in 0..20 {
-            reconnect.on_absent(limit);
+            reconnect.on_failed(limit);
             now += LONGEST;
             reconnect.on_lost(now, 0.0);
         }
-        reconnect.on_absent(limit);
+        reconnect.on_failed(limit);
         assert_eq!(reconnect.on_lost(now, 0.0).delay + limit, LONGEST);
         assert_eq!(reconnect.on_lost(now, 0.0).delay, LONGEST);
     }

@@ -112,6 +112,7 @@ pub struct Session {
     asked_at: Instant,
     questions: u32,
     last_frame: Instant,
+    heard: bool,
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
@@ -134,6 +135,7 @@ impl Session {
             asked_at: now,
             questions: 0,
             last_frame: now,
+            heard: false,
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
@@ -153,6 +155,11 @@ impl Session {
     /// Returns whether packets may be sent.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready(_))
+    }
+
+    /// Returns whether the radio has said anything on this link.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Returns how busy the channel is in percent, by the radio's own measure; `None` until it has told.
@@ -291,6 +298,7 @@ impl Session {
 
     fn alive(&mut self, now: Moment) {
         self.last_frame = now.instant;
+        self.heard = true;
     }
 
     fn on_special(

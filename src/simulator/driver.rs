@@ -158,7 +158,9 @@ impl<P: Port, S: Side> Driver<P, S> {
                 Some(client) => (Some(&mut client.reader), Some(&mut client.writer)),
                 None => (None, None),
             };
-            let deaf = self.half_open || self.stalled || self.closing_at.is_some();
+            // There is only one client on a serial port: nobody else ends a dead link, so its end is looked for.
+            let link_dead = self.half_open && !self.port.is_console();
+            let deaf = link_dead || self.stalled || self.closing_at.is_some();
             let mute = self.half_open || self.writing.is_empty();
             // Every branch is safe to cancel: each loses nothing that it has not returned.
             tokio::select! {
@@ -198,6 +200,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             self.away_until = None;
             self.port.set_shut(false)?;
             self.port.set_starting(false)?;
+            self.tell(Report::Back);
         }
         self.wire.release(now);
         self.follow_script(now)?;
@@ -304,7 +307,9 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn take(&mut self, input: &mut BytesMut, alive: bool, now: Instant) {
-        self.wire.read(input);
+        if !self.half_open {
+            self.wire.read(input);
+        }
         input.clear();
         while let Some(frame) = self.wire.next_frame() {
             self.side.on_to_radio(&frame, now);

@@ -333,13 +333,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_radio_that_is_away_hangs_up_until_it_is_back() {
-        let bench = Bench::start();
+        let mut bench = Bench::start();
         let mut client = bench.client().await;
         bench.does(r#"{"fault": "away", "seconds": 30}"#).await;
         while client.next().await.is_some() {}
+        let gone = tokio::time::Instant::now();
         let mut refused = bench.radio.connect().await.unwrap();
         assert_eq!(refused.read(&mut [0; 8]).await.unwrap(), 0);
-        tokio::time::sleep(Duration::from_secs(31)).await;
+        while bench.radio.reports.recv().await != Some(Report::Back) {}
+        assert_eq!(gone.elapsed().as_secs(), 30);
         bench.does("back").await;
         let mut client = bench
             .radio

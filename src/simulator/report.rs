@@ -95,6 +95,8 @@ pub enum Report {
     },
     /// The client's connection changed.
     Client(Connection),
+    /// The radio was away, or restarted, and can be reached again.
+    Back,
     /// A frame of the client was ignored.
     Ignored {
         /// Why.
@@ -217,6 +219,7 @@ impl Report {
                 };
                 json!({ "client": state })
             }
+            Self::Back => json!({ "radio": "back" }),
             Self::Ignored { reason, bytes } => {
                 json!({"ignored": {"reason": reason, "bytes": bytes}})
             }

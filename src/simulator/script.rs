@@ -69,6 +69,7 @@ impl Script {
             Report::Transmitted { .. } => Condition::Transmitted,
             Report::Injected { .. }
             | Report::Ignored { .. }
+            | Report::Back
             | Report::Error { .. }
             | Report::ScriptEnded => return,
         };

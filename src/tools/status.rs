@@ -185,6 +185,9 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", encrypted");
     }
     page.line("room", &about);
+    for problem in &room.problems {
+        page.more(&format!("PROBLEM: {problem}"));
+    }
     parked(page, room.parked.as_ref());
     match room.missing {
         None | Some(0) => {}
@@ -360,6 +363,7 @@ mod tests {
                 joined: true,
                 encrypted: Some(true),
                 channels: vec!["0".to_owned()],
+                problems: Vec::new(),
                 parked: None,
                 missing: Some(0),
                 to_matrix: to_matrix.clone(),
@@ -459,6 +463,8 @@ mod tests {
         status.rooms[0].joined = false;
         status.rooms[0].encrypted = None;
         status.rooms[0].missing = Some(1);
+        status.rooms[0].problems =
+            vec!["matrix_rooms[0]: channel 0 is not in use on the radio; it has none".to_owned()];
         status.rooms[0].parked = Some(ParkedStatus {
             reason: "M_FORBIDDEN".to_owned(),
             for_seconds: 200,
@@ -478,6 +484,7 @@ mod tests {
         database      fails for 75 s: the disk that holds the database is full
                       hint: make room on the disk
         room          Hilltop, !room:example.org, channel 0, NOT JOINED: invite the bot
+                      PROBLEM: matrix_rooms[0]: channel 0 is not in use on the radio; it has none
                       PARKED for 3 min: M_FORBIDDEN
                       a stretch of its history could not be fetched yet; it is tried again
                       to Matrix    12 relayed

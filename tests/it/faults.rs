@@ -118,9 +118,7 @@ async fn a_link_that_is_cut_for_seconds_costs_no_message() {
     all_on_mesh(&scene, &near).await;
 }
 
-#[tokio::test]
-async fn a_link_that_goes_silent_is_noticed_and_costs_nothing_that_was_said_in_matrix() {
-    let mut scene = Plan::one_room(Kind::Plain).start().await;
+async fn goes_silent_and_costs_nothing(mut scene: Scene) {
     let near = numbered("near", 4);
     scene.alice.send(&scene.room, &near[0]).await;
     scene.radio.transmits("Alice[M]: near 1").await;
@@ -136,6 +134,16 @@ async fn a_link_that_goes_silent_is_noticed_and_costs_nothing_that_was_said_in_m
     all_on_mesh(&scene, &near).await;
     mesh_says(&mut scene, &["after it".to_owned()]).await;
     all_in_room(&scene, &scene.room, &["after it".to_owned()]).await;
+}
+
+#[tokio::test]
+async fn a_link_that_goes_silent_is_noticed_and_costs_nothing_that_was_said_in_matrix() {
+    goes_silent_and_costs_nothing(Plan::one_room(Kind::Plain).start().await).await;
+}
+
+#[tokio::test]
+async fn a_serial_port_that_goes_silent_is_noticed_and_costs_nothing_that_was_said_in_matrix() {
+    goes_silent_and_costs_nothing(Plan::one_room(Kind::Plain).over_serial().start().await).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod ble;
 #[cfg(test)]
 mod catch_up;
 #[cfg(test)]
+mod channels;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod direct;

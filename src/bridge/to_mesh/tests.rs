@@ -581,6 +581,19 @@ fn a_channel_mapped_by_its_number_is_reported_when_its_name_changes_and_one_mapp
 }
 
 #[test]
+fn a_channel_that_comes_back_under_another_name_is_reported_and_under_its_own_it_is_not() {
+    let mut bridge = bridge_of(config());
+    let (before, mut gone, mut other) = (profile(), profile(), profile());
+    gone.channels[1].role = ChannelRole::Disabled;
+    gone.channels[1].name = String::new();
+    other.channels[1].name = "Market".into();
+    for (next, reported) in [(&gone, 0), (&before, 0), (&gone, 0), (&other, 1)] {
+        ready(&mut bridge, next.clone());
+        assert_eq!(bridge.renamed_channels().len(), reported);
+    }
+}
+
+#[test]
 fn a_missing_channel_is_reported_with_those_there_are() {
     let mut config = config();
     config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Nowhere".into());

@@ -13,6 +13,9 @@ use crate::store::{StoreError, Tx, backlog, feedback, mesh_report, meta, outbox_
 
 use super::{Ledger, Outcome};
 
+/// So long may a radio that is there again take to be found, and to tell its configuration: its absence was no longer for
+/// that.
+const RETURN: Duration = Duration::from_secs(10);
 /// A room is told of what expired when nothing more has for so long,
 const QUIET: Duration = Duration::from_secs(10);
 /// or, while messages of it wait still, so long after the first of them.
@@ -62,7 +65,7 @@ impl Ledger {
             return Ok(());
         };
         meta::set_radio_away_since(tx, None)?;
-        if now.since(since) > OUTAGE {
+        if now.since(since) > OUTAGE + RETURN {
             info!(
                 seconds = now.since(since).as_secs(),
                 "the radio can be reached again: what waited for it goes spaced"
@@ -285,7 +288,8 @@ mod tests {
 
     #[test]
     fn what_waited_for_the_radio_is_a_backlog_after_an_outage_and_not_after_a_hiccup() {
-        for (away, left) in [(minutes(1), 30), (minutes(3), 20)] {
+        let found_late = minutes(2) + Duration::from_secs(9);
+        for (away, left) in [(minutes(1), 30), (found_late, 30), (minutes(3), 20)] {
             let mut store = Store::in_memory().unwrap();
             let config = config();
             let events = [vec![ready(|_| {}), joined()], vec![lost()]].concat();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Bridge, SeenKey};
+use crate::bridge::{Bridge, RouteProblem, SeenKey};
 use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
@@ -59,6 +59,8 @@ pub(super) struct Outcome {
     pub(super) may_transmit: bool,
     /// Why nothing is transmitted by the radio that is ready now; `None` if it may transmit.
     pub(super) silence: Option<String>,
+    /// The mapped channels that cannot be used, if a radio has told its channels.
+    pub(super) route_problems: Option<Vec<RouteProblem>>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
     pub(super) withdrawn: Vec<OutboxId>,
     /// Housekeeping has something to do then.
@@ -79,6 +81,7 @@ impl Outcome {
         self.mesh.extend(other.mesh);
         self.may_transmit |= other.may_transmit;
         self.silence = other.silence.or(self.silence.take());
+        self.route_problems = other.route_problems.or(self.route_problems.take());
         self.withdrawn.extend(other.withdrawn);
         self.chores_at = [self.chores_at, other.chores_at]
             .into_iter()
@@ -223,6 +226,7 @@ impl Ledger {
             let silence = self.bridge.silence();
             outcome.may_transmit = silence.is_none();
             outcome.silence = silence.map(|reason| reason.to_string());
+            outcome.route_problems = Some(self.bridge.route_problems());
             self.report_radio(tx, profile)?;
             if outcome.may_transmit {
                 self.radio_is_back(tx, now, outcome)?;

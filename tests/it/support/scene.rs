@@ -1,5 +1,7 @@
 //! What most tests begin with: Alice, a relay, a radio, and rooms tied to the radio's channels.
 
+use std::fmt::Display;
+
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use super::proxy::Proxy;
@@ -12,7 +14,7 @@ use super::user::{Kind, Seen, User};
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     rooms: Vec<Kind>,
-    routes: Vec<(usize, u8, &'static str)>,
+    routes: Vec<(usize, String, &'static str)>,
     matrix: Vec<&'static str>,
     meshtastic: Vec<&'static str>,
     through_proxy: bool,
@@ -40,9 +42,14 @@ impl Plan {
         self
     }
 
-    /// Ties a room, by its place in the plan, to a channel.
-    pub(crate) fn route(mut self, room: usize, channel: u8, direction: &'static str) -> Self {
-        self.routes.push((room, channel, direction));
+    /// Ties a room, by its place in the plan, to a channel, by number or name.
+    pub(crate) fn route(
+        mut self,
+        room: usize,
+        channel: impl Display,
+        direction: &'static str,
+    ) -> Self {
+        self.routes.push((room, channel.to_string(), direction));
         self
     }
 

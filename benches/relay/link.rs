@@ -1,0 +1,244 @@
+//! The link to the radio is lost in every way, over TCP and over a serial port: how soon after the radio is back the first
+//! message of each side crosses that was said meanwhile, and how soon a radio is noticed that is there and says nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::figures::{Figures, Series, after, progress};
+use crate::plan::Extent;
+use crate::stage::{Stage, Wire, sees, start, takes};
+use crate::support::LIMIT;
+use crate::support::radio::transmitted;
+
+/// The figures measured here.
+pub(crate) const FIGURES: [&str; 18] = [
+    "radio_back_tcp_lives_to_mesh",
+    "radio_back_tcp_lives_to_matrix",
+    "radio_back_tcp_restarts_to_mesh",
+    "radio_back_tcp_restarts_to_matrix",
+    "radio_back_tcp_30s_to_mesh",
+    "radio_back_tcp_30s_to_matrix",
+    "radio_back_tcp_120s_to_mesh",
+    "radio_back_tcp_120s_to_matrix",
+    "radio_back_serial_lives_to_mesh",
+    "radio_back_serial_lives_to_matrix",
+    "radio_back_serial_restarts_to_mesh",
+    "radio_back_serial_restarts_to_matrix",
+    "radio_back_serial_30s_to_mesh",
+    "radio_back_serial_30s_to_matrix",
+    "radio_back_serial_120s_to_mesh",
+    "radio_back_serial_120s_to_matrix",
+    "radio_silent_tcp",
+    "radio_silent_serial",
+];
+
+/// What is asked of the worst return, in milliseconds.
+const GOAL_BACK: u32 = 3_000;
+
+/// What is asked of the time until a silent radio is noticed, in milliseconds.
+const GOAL_SILENT: u32 = 80_000;
+
+/// How long the radio is there between two losses in a row. It must have time to take the next text, too.
+const LIFE: Duration = Duration::from_secs(5);
+
+/// A way to lose the radio, so many times.
+struct Loss {
+    name: &'static str,
+    fault: &'static str,
+    seconds: u64,
+    times: usize,
+}
+
+/// Measures them, over both wires at the same time: nearly all of it is waiting.
+pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+    let (tcp, serial) = tokio::join!(
+        Box::pin(over(Wire::Tcp, figures, extent)),
+        Box::pin(over(Wire::Serial, figures, extent)),
+    );
+    for promise in tcp.into_iter().chain(serial) {
+        figures.broken(promise);
+    }
+}
+
+/// Returns the promises that were broken over one wire.
+async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
+    let wanted = |name: &str| {
+        let both_ways = ["_to_mesh", "_to_matrix"].map(|way| format!("{name}{way}"));
+        figures.want_any_of(&[&both_ways[0], &both_ways[1], name])
+    };
+    let of_wire = |it: &&&str| it.split('_').any(|word| word == wire.name());
+    if !figures.want_any_of(&FIGURES.iter().filter(of_wire).copied().collect::<Vec<_>>()) {
+        return Vec::new();
+    }
+    let mut trial = Trial {
+        wire,
+        stage: Stage::set_up_over(wire).await,
+        said: Vec::new(),
+        lost_by_the_radio: HashSet::new(),
+    };
+    let _relay = start(&trial.stage.home).await;
+    let loss = |name, fault, seconds, times| Loss {
+        name,
+        fault,
+        seconds,
+        times,
+    };
+    for loss in [
+        loss("lives", "away", 3, extent.short_lives),
+        loss("restarts", "reboot", 3, extent.restarts),
+        loss("30s", "away", 30, extent.half_minutes),
+        loss("120s", "away", 120, extent.two_minutes),
+    ] {
+        let name = format!("radio_back_{}_{}", wire.name(), loss.name);
+        if loss.times > 0 && wanted(&name) {
+            progress(&format!(
+                "{name}: {} s long, {} times",
+                loss.seconds, loss.times
+            ));
+            trial.returns(figures, &name, &loss).await;
+        }
+    }
+    let name = format!("radio_silent_{}", wire.name());
+    if extent.silences > 0 && wanted(&name) {
+        progress(&format!("{name}, {} times", extent.silences));
+        trial.silence(figures, &name, extent.silences).await;
+    }
+    trial.wrong().await
+}
+
+/// One wire, and what was said over it.
+struct Trial {
+    wire: Wire,
+    stage: Stage,
+    said: Vec<Said>,
+    /// Texts of the mesh that a silent radio heard and could not hand over.
+    lost_by_the_radio: HashSet<String>,
+}
+
+/// A text of each side.
+#[derive(Clone)]
+struct Said {
+    on_the_mesh: String,
+    in_matrix: String,
+}
+
+impl Trial {
+    /// The radio keeps what the mesh says meanwhile, the relay what Alice writes.
+    async fn returns(&mut self, figures: &Figures, name: &str, loss: &Loss) {
+        let (mut to_mesh, mut to_matrix) = (Series::default(), Series::default());
+        for number in 0..loss.times {
+            tokio::time::sleep(LIFE).await;
+            let from = self.stage.radio.output.count();
+            let fault = json!({"fault": loss.fault, "seconds": loss.seconds});
+            self.stage.radio.fault(fault).await;
+            let said = self.both_say(name, number).await;
+            let limit = LIMIT + Duration::from_secs(loss.seconds);
+            let is_back = |line: &str| line.contains(r#""radio":"back""#).then_some(());
+            let output = &self.stage.radio.output;
+            output
+                .first_within(limit, from, "that it is back", is_back)
+                .await;
+            let back = Instant::now();
+            let room = &self.stage.places[0].relay;
+            let (mesh, matrix) = tokio::join!(
+                after(back, takes(&self.stage.radio, from, &said.in_matrix)),
+                after(back, sees(&self.stage.alice, room, &said.on_the_mesh)),
+            );
+            to_mesh.add(mesh);
+            to_matrix.add(matrix);
+        }
+        for (way, series) in [("mesh", &to_mesh), ("matrix", &to_matrix)] {
+            tell_worst(figures, &format!("{name}_to_{way}"), series, GOAL_BACK);
+        }
+    }
+
+    /// A link that is dead without an end: what Alice writes meanwhile is transmitted afterwards.
+    async fn silence(&mut self, figures: &Figures, name: &str, times: usize) {
+        let mut noticed = Series::default();
+        for number in 0..times {
+            tokio::time::sleep(LIFE).await;
+            let from = self.stage.radio.output.count();
+            self.stage.radio.fault(json!({"fault": "half_open"})).await;
+            let silent = Instant::now();
+            let said = self.both_say(name, number).await;
+            self.lost_by_the_radio.insert(said.on_the_mesh);
+            // The next link is made by whoever has noticed.
+            let again = |line: &str| line.contains(r#""client":"connected""#).then_some(());
+            let output = &self.stage.radio.output;
+            let noticing = output.first_within(LIMIT * 3, from, "that it is asked anew", again);
+            noticed.add(after(silent, noticing).await);
+            takes(&self.stage.radio, from, &said.in_matrix).await;
+        }
+        tell_worst(figures, name, &noticed, GOAL_SILENT);
+    }
+
+    async fn both_say(&mut self, name: &str, number: usize) -> Said {
+        let said = Said {
+            on_the_mesh: format!("{name}, mesh {number}"),
+            in_matrix: format!("{name}, Matrix {number}"),
+        };
+        let place = &self.stage.places[0];
+        let heard = place.heard(&said.on_the_mesh);
+        self.stage.radio.write(&heard).await;
+        self.stage.alice.send(&place.relay, &said.in_matrix).await;
+        self.said.push(said.clone());
+        said
+    }
+
+    /// Compares what was said with what has come, and returns what is wrong.
+    async fn wrong(&self) -> Vec<String> {
+        let history = self.stage.alice.history(&self.stage.places[0].relay).await;
+        let in_room: Vec<_> = history.iter().map(|seen| seen.body().to_owned()).collect();
+        let mut on_mesh: HashMap<String, String> = HashMap::new();
+        for packet in self
+            .stage
+            .radio
+            .output
+            .all()
+            .iter()
+            .filter_map(|line| transmitted(line))
+        {
+            let text = packet["text"].as_str().unwrap_or_default();
+            on_mesh.insert(packet["id"].to_string(), text.to_owned());
+        }
+        let on_mesh: Vec<_> = on_mesh.into_values().collect();
+        let times = |there: &[String], text: &str| {
+            let is_it = |it: &&String| it.ends_with(text);
+            there.iter().filter(is_it).count()
+        };
+        let mut wrong = Vec::new();
+        for said in &self.said {
+            let heard = times(&in_room, &said.on_the_mesh);
+            let lost = heard == 0 && !self.lost_by_the_radio.contains(&said.on_the_mesh);
+            if lost || heard > 1 {
+                wrong.push(format!(
+                    "`{}` is {heard} times in the room",
+                    said.on_the_mesh
+                ));
+            }
+            let taken = times(&on_mesh, &said.in_matrix);
+            if taken != 1 {
+                wrong.push(format!(
+                    "`{}` was transmitted {taken} times",
+                    said.in_matrix
+                ));
+            }
+        }
+        progress(&format!(
+            "{}: {} texts each way, {} lost or doubled",
+            self.wire.name(),
+            self.said.len(),
+            wrong.len()
+        ));
+        wrong
+    }
+}
+
+/// Tells a series by its worst measurement.
+fn tell_worst(figures: &Figures, name: &str, series: &Series, goal: u32) {
+    let mut more: Value = series.summary();
+    more["goal"] = json!(goal);
+    figures.tell(name, series.percentile(100), "ms", &more);
+}
