@@ -59,6 +59,18 @@ impl Service {
         }
     }
 
+    /// Returns whether the service answers here.
+    pub(super) async fn answers(&self) -> bool {
+        let ping = self.connection.call_method(
+            Some(SERVICE),
+            MANAGER_PATH,
+            Some("org.freedesktop.DBus.Peer"),
+            "Ping",
+            &(),
+        );
+        matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(_)))
+    }
+
     /// Makes a bond with a device, unless there is one.
     pub(super) async fn pair(&self, id: &str, name: &str, pin: u32) -> Result<(), BleError> {
         let failed = |error: &Error| BleError::Pairing {
@@ -125,17 +137,18 @@ impl Service {
 }
 
 impl ServiceEnd {
-    /// Waits until the service has ended.
+    /// Waits until the service or the message bus has ended, and returns which.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    pub(super) async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) -> BleError {
         while let Some(change) = self.owners.next().await {
             if change.args().is_ok_and(|args| args.new_owner().is_none()) {
-                return;
+                return BleError::ServiceEnded;
             }
         }
+        BleError::WayEnded
     }
 }
 

@@ -18,6 +18,11 @@ impl Service {
         ready(Ok((Self, ServiceEnd)))
     }
 
+    /// There is nobody else to ask: a way on which nothing comes is dead.
+    pub(super) fn answers(&self) -> Ready<bool> {
+        ready(true)
+    }
+
     /// Leaves it to the system.
     pub(super) fn pair(&self, _id: &str, _name: &str, _pin: u32) -> Ready<Result<(), BleError>> {
         ready(Ok(()))
@@ -26,7 +31,7 @@ impl Service {
 
 impl ServiceEnd {
     /// Waits for ever.
-    pub(super) fn wait(&mut self) -> Pending<()> {
+    pub(super) fn wait(&mut self) -> Pending<BleError> {
         pending()
     }
 }

@@ -131,12 +131,12 @@ impl Ble {
         let made = tokio::select! {
             biased;
             made = self.make_link(&mut lent, &service) => made,
-            () = service_end.wait() => Err(BleError::ServiceEnded),
+            end = service_end.wait() => Err(end),
         };
         match made {
             Ok(radio) => Ok(carried(radio, lent, service_end)),
             Err(error) => {
-                if error.doubts_service() {
+                if error.ends_way() {
                     lent.host = None;
                 }
                 Err(error.into())
@@ -149,7 +149,7 @@ impl Ble {
         lent: &mut Lent,
         service: &Service,
     ) -> Result<link::Radio, BleError> {
-        let host = open_host(lent).await?;
+        let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
         self.half_made = Some(device.clone());
         let radio = self.link_up(host, service, device).await;
@@ -266,22 +266,22 @@ impl Ble {
     }
 }
 
-/// Returns the way to the service, with an adapter chosen. One from before may lead to a service that is no more.
-async fn open_host(lent: &mut Lent) -> Result<&mut Host, BleError> {
+/// Returns the way to the service, with an adapter chosen. What fails leaves it on its shelf: each further one would stay
+/// open behind it. Only one that is dead is replaced: nothing comes through while the service answers on another.
+async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Host, BleError> {
     if let Some(host) = &mut lent.host {
         match host.choose_adapter().await {
-            Err(BleError::TooLong { .. } | BleError::Other { .. }) => {
+            Ok(()) => {}
+            Err(error) if error.ends_way() || error.is_silence() && service.answers().await => {
                 debug!("the way to the Bluetooth service is dead, opening another one");
                 lent.host = None;
             }
             Err(error) => return Err(error),
-            Ok(()) => {}
         }
     }
     if lent.host.is_none() {
-        let mut host = Host::open().await?;
+        let host = lent.host.insert(Host::open().await?);
         host.choose_adapter().await?;
-        lent.host = Some(host);
     }
     lent.host.as_mut().ok_or(BleError::NoService)
 }
