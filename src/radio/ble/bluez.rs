@@ -1,11 +1,15 @@
-//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, and pairing by PIN.
+//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, a link that leaves nothing
+//! behind, and pairing by PIN.
 
 use std::time::Duration;
 
+use btleplug::api::Peripheral as _;
+use btleplug::platform::Peripheral;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
+use zbus::fdo::{DBusProxy, NameOwnerChangedStream, PropertiesProxy};
+use zbus::names::InterfaceName;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, Error, Proxy};
 
@@ -69,6 +73,41 @@ impl Service {
             &(),
         );
         matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(_)))
+    }
+
+    /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
+    /// anew, and what goes wrong when it stops listening stays on the message bus as long as the relay runs.
+    pub(super) async fn connect(&self, device: &Peripheral, name: &str) -> Result<(), BleError> {
+        let path = format!("{MANAGER_PATH}/{}", device.id());
+        let connected = self.connect_and_resolve(&path).await;
+        connected.map_err(|error| {
+            let all = error.to_string();
+            let sentence = if let Error::MethodError(_, Some(sentence), _) = error {
+                sentence
+            } else {
+                all.clone()
+            };
+            BleError::meant("connecting", Some(name), sentence, &all)
+        })
+    }
+
+    async fn connect_and_resolve(&self, path: &str) -> Result<(), Error> {
+        let properties = PropertiesProxy::builder(&self.connection)
+            .destination(SERVICE)?
+            .path(path)?
+            .build()
+            .await?;
+        let mut changes = properties.receive_properties_changed().await?;
+        let device = Proxy::new(&self.connection, SERVICE, path, DEVICE).await?;
+        device.call_method("Connect", &()).await?;
+        loop {
+            let interface = InterfaceName::try_from(DEVICE)?;
+            let resolved = properties.get(interface, "ServicesResolved").await?;
+            if resolved.try_into()? {
+                return Ok(());
+            }
+            changes.next().await;
+        }
     }
 
     /// Makes a bond with a device, unless there is one.

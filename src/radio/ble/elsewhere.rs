@@ -2,6 +2,9 @@
 
 use std::future::{Pending, Ready, pending, ready};
 
+use btleplug::api::Peripheral as _;
+use btleplug::platform::Peripheral;
+
 use super::error::BleError;
 
 /// Our own way to the service: there is none.
@@ -21,6 +24,12 @@ impl Service {
     /// There is nobody else to ask: a way on which nothing comes is dead.
     pub(super) fn answers(&self) -> Ready<bool> {
         ready(true)
+    }
+
+    /// Connects a device, and waits until its services are known.
+    pub(super) async fn connect(&self, device: &Peripheral, name: &str) -> Result<(), BleError> {
+        let connected = device.connect().await;
+        connected.map_err(|error| BleError::of("connecting", Some(name), &error))
     }
 
     /// Leaves it to the system.

@@ -132,7 +132,16 @@ impl BleError {
             return Self::Lost;
         }
         // The names of D-Bus errors stand in the debug form alone.
-        let (sentence, all) = (error.to_string(), format!("{error:?}"));
+        Self::meant(what, radio, error.to_string(), &format!("{error:?}"))
+    }
+
+    /// Returns what a sentence of the system means; `all` has the names of errors too.
+    pub(super) fn meant(
+        what: &'static str,
+        radio: Option<&str>,
+        sentence: String,
+        all: &str,
+    ) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
         if says(&["ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoReply"]) {
             Self::NoService

@@ -175,7 +175,7 @@ impl Ble {
             within("ending an old link", device.disconnect()).await?;
         }
         debug!(device = name, "connecting");
-        self.connect_device(host, &device).await?;
+        self.connect_device(host, service, &device).await?;
         if let Some(pin) = &self.pin {
             service
                 .pair(&device.id().to_string(), name, *pin.reveal())
@@ -226,7 +226,12 @@ impl Ble {
 
     /// Connects, and waits for the radio's services. The system does not notice that the link is lost meanwhile, so its
     /// events are listened to.
-    async fn connect_device(&self, host: &mut Host, device: &Peripheral) -> Result<(), BleError> {
+    async fn connect_device(
+        &self,
+        host: &mut Host,
+        service: &Service,
+        device: &Peripheral,
+    ) -> Result<(), BleError> {
         let name = &self.wanted.name;
         let id = device.id();
         let Some(events) = host.events() else {
@@ -247,15 +252,12 @@ impl Ble {
         };
         tokio::select! {
             biased;
-            connected = timeout(CONNECT_LIMIT, device.connect()) => match connected {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(match BleError::of("connecting", Some(name), &error) {
-                    BleError::Other { cause, .. } => BleError::Connect {
-                        device: name.clone(),
-                        cause,
-                    },
-                    known => known,
+            connected = timeout(CONNECT_LIMIT, service.connect(device, name)) => match connected {
+                Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
+                    device: name.clone(),
+                    cause,
                 }),
+                Ok(connected) => connected,
                 Err(_) => Err(BleError::Connect {
                     device: name.clone(),
                     cause: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
