@@ -8,7 +8,7 @@ use btleplug::platform::Peripheral;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream, PropertiesProxy};
+use zbus::fdo::{DBusProxy, NameOwnerChangedStream, ObjectManager, PropertiesProxy};
 use zbus::names::InterfaceName;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, Error, Proxy};
@@ -19,6 +19,7 @@ const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
 const MANAGER_PATH: &str = "/org/bluez";
 const MANAGER: &str = "org.bluez.AgentManager1";
+const ROOT_PATH: &str = "/relay";
 const AGENT_PATH: &str = "/relay/agent";
 /// We can type a PIN and show nothing.
 const ABILITY: &str = "KeyboardOnly";
@@ -46,7 +47,12 @@ impl Service {
     /// Asks the message bus to take us in.
     pub(super) async fn open() -> Result<(Self, ServiceEnd), BleError> {
         let open = async {
-            let connection = zbus::connection::Builder::system()?.build().await?;
+            // What serves something from the beginning is ready when it is built. The agent comes later, and the server
+            // that would start with it could miss the question for the PIN.
+            let connection = zbus::connection::Builder::system()?
+                .serve_at(ROOT_PATH, ObjectManager)?
+                .build()
+                .await?;
             let bus = DBusProxy::new(&connection).await?;
             let owners = bus
                 .receive_name_owner_changed_with_args(&[(0, SERVICE)])
