@@ -6,18 +6,21 @@
     reason = "in a test a failed assumption is the failure"
 )]
 
-use std::fs;
+#[path = "it/support/held.rs"]
+mod held;
+
 use std::future::Future;
 use std::time::Duration;
 
 use relay::model::{Event, RadioEvent};
 use relay::radio::{Radio, RadioOptions, SerialPort, Wire};
 use relay::simulator::{Command, Controls, Machine, Mesh, Port, PtyPort, Script, TcpPort, drive};
-use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use held::{Held, memory};
 
 const SEED: u64 = 7;
 
@@ -31,31 +34,6 @@ const SLACK: u64 = 300;
 
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// What a process holds.
-#[derive(Debug, PartialEq, Eq)]
-struct Held {
-    tasks: usize,
-    descriptors: usize,
-}
-
-impl Held {
-    fn now() -> Self {
-        let open = fs::read_dir("/proc/self/fd").expect("open files are listed");
-        Self {
-            tasks: Handle::current().metrics().num_alive_tasks(),
-            descriptors: open.count(),
-        }
-    }
-}
-
-/// Returns the memory in use, in KiB.
-fn memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("there is a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    size.expect("the memory in use is told")
-}
 
 /// An adapter and its radio.
 struct Bench {

@@ -93,6 +93,7 @@ async fn a_lost_link_is_made_again() {
     crosses_both_ways(&mut scene, "after").await;
     assert_eq!(bluez.count("Connect while searching"), 0);
     assert_eq!(bluez.count("StartDiscovery"), bluez.count("StopDiscovery"));
+    assert_eq!((bluez.searches(), bluez.subscriptions()), (0, 1));
 }
 
 #[tokio::test]

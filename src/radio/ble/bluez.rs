@@ -1,11 +1,15 @@
-//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, and pairing by PIN.
+//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, a link that leaves nothing
+//! behind, and pairing by PIN.
 
 use std::time::Duration;
 
+use btleplug::api::Peripheral as _;
+use btleplug::platform::Peripheral;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
+use zbus::fdo::{DBusProxy, NameOwnerChangedStream, ObjectManager, PropertiesProxy};
+use zbus::names::InterfaceName;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, Error, Proxy};
 
@@ -15,6 +19,7 @@ const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
 const MANAGER_PATH: &str = "/org/bluez";
 const MANAGER: &str = "org.bluez.AgentManager1";
+const ROOT_PATH: &str = "/relay";
 const AGENT_PATH: &str = "/relay/agent";
 /// We can type a PIN and show nothing.
 const ABILITY: &str = "KeyboardOnly";
@@ -42,7 +47,12 @@ impl Service {
     /// Asks the message bus to take us in.
     pub(super) async fn open() -> Result<(Self, ServiceEnd), BleError> {
         let open = async {
-            let connection = zbus::connection::Builder::system()?.build().await?;
+            // What serves something from the beginning is ready when it is built. The agent comes later, and the server
+            // that would start with it could miss the question for the PIN.
+            let connection = zbus::connection::Builder::system()?
+                .serve_at(ROOT_PATH, ObjectManager)?
+                .build()
+                .await?;
             let bus = DBusProxy::new(&connection).await?;
             let owners = bus
                 .receive_name_owner_changed_with_args(&[(0, SERVICE)])
@@ -56,6 +66,53 @@ impl Service {
                 Err(BleError::NoBus)
             }
             Err(_) => Err(BleError::NoBus),
+        }
+    }
+
+    /// Returns whether the service answers here.
+    pub(super) async fn answers(&self) -> bool {
+        let ping = self.connection.call_method(
+            Some(SERVICE),
+            MANAGER_PATH,
+            Some("org.freedesktop.DBus.Peer"),
+            "Ping",
+            &(),
+        );
+        matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(_)))
+    }
+
+    /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
+    /// anew, and what goes wrong when it stops listening stays on the message bus as long as the relay runs.
+    pub(super) async fn connect(&self, device: &Peripheral, name: &str) -> Result<(), BleError> {
+        let path = format!("{MANAGER_PATH}/{}", device.id());
+        let connected = self.connect_and_resolve(&path).await;
+        connected.map_err(|error| {
+            let all = error.to_string();
+            let sentence = if let Error::MethodError(_, Some(sentence), _) = error {
+                sentence
+            } else {
+                all.clone()
+            };
+            BleError::meant("connecting", Some(name), sentence, &all)
+        })
+    }
+
+    async fn connect_and_resolve(&self, path: &str) -> Result<(), Error> {
+        let properties = PropertiesProxy::builder(&self.connection)
+            .destination(SERVICE)?
+            .path(path)?
+            .build()
+            .await?;
+        let mut changes = properties.receive_properties_changed().await?;
+        let device = Proxy::new(&self.connection, SERVICE, path, DEVICE).await?;
+        device.call_method("Connect", &()).await?;
+        loop {
+            let interface = InterfaceName::try_from(DEVICE)?;
+            let resolved = properties.get(interface, "ServicesResolved").await?;
+            if resolved.try_into()? {
+                return Ok(());
+            }
+            changes.next().await;
         }
     }
 
@@ -125,17 +182,18 @@ impl Service {
 }
 
 impl ServiceEnd {
-    /// Waits until the service has ended.
+    /// Waits until the service or the message bus has ended, and returns which.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    pub(super) async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) -> BleError {
         while let Some(change) = self.owners.next().await {
             if change.args().is_ok_and(|args| args.new_owner().is_none()) {
-                return;
+                return BleError::ServiceEnded;
             }
         }
+        BleError::WayEnded
     }
 }
 

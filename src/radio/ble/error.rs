@@ -90,9 +90,12 @@ pub(super) enum BleError {
         /// How long it could have.
         limit: Duration,
     },
-    /// Bluetooth or D-Bus ended under us.
+    /// Bluetooth ended under us.
     #[error("the Bluetooth service has ended")]
     ServiceEnded,
+    /// What carries our calls to the Bluetooth service ended under us: D-Bus on Linux.
+    #[error("the way to the Bluetooth service has ended")]
+    WayEnded,
     /// The link broke.
     #[error("the link is lost: the radio is off or out of reach")]
     Lost,
@@ -129,10 +132,21 @@ impl BleError {
             return Self::Lost;
         }
         // The names of D-Bus errors stand in the debug form alone.
-        let (sentence, all) = (error.to_string(), format!("{error:?}"));
+        Self::meant(what, radio, error.to_string(), &format!("{error:?}"))
+    }
+
+    /// Returns what a sentence of the system means; `all` has the names of errors too.
+    pub(super) fn meant(
+        what: &'static str,
+        radio: Option<&str>,
+        sentence: String,
+        all: &str,
+    ) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
         if says(&["ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoReply"]) {
             Self::NoService
+        } else if says(&["Failed to send message"]) {
+            Self::WayEnded
         } else if says(&["UnknownObject", "UnknownMethod", "DoesNotExist"]) {
             Self::Removed
         } else if says(&["AccessDenied"]) {
@@ -151,11 +165,18 @@ impl BleError {
         }
     }
 
-    /// Returns whether the way to the Bluetooth service itself is in doubt.
-    pub(super) fn doubts_service(&self) -> bool {
+    /// Returns whether a call got no answer: the service hangs, or the way to it has ended unseen.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::TooLong { .. })
+    }
+
+    /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
+    pub(super) fn ends_way(&self) -> bool {
         match self {
-            Self::NoBus | Self::NoService | Self::ServiceEnded => true,
-            Self::NoAdapter
+            Self::NoBus | Self::WayEnded => true,
+            Self::NoService
+            | Self::ServiceEnded
+            | Self::NoAdapter
             | Self::Denied
             | Self::AdapterOff
             | Self::NotFound { .. }
@@ -207,6 +228,11 @@ mod tests {
                 not_paired,
             ),
             ("org.bluez.Error.Failed", "Not connected", BleError::Lost),
+            (
+                "org.freedesktop.DBus.Error.Failed",
+                "Failed to send message",
+                BleError::WayEnded,
+            ),
             (
                 "org.freedesktop.DBus.Error.ServiceUnknown",
                 "The name org.bluez was not provided by any .service files",

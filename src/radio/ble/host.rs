@@ -34,8 +34,8 @@ pub(super) struct Wanted {
     address: Option<BDAddr>,
 }
 
-/// The way to the Bluetooth service, kept as long as the service lives: a further one would leave the first one's
-/// connection open for ever, and a stream that is dropped may make the library's own task panic.
+/// The way to the Bluetooth service, kept as long as the message bus lives, over ends of the service: a further one would
+/// leave the first one's connection open for ever, and a stream that is dropped may make the library's own task panic.
 pub(super) struct Host {
     manager: Manager,
     adapter: Option<HostAdapter>,

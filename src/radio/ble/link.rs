@@ -59,7 +59,7 @@ pub(super) async fn carry(
         error = watch(&radio, events, &mut service_end) => error,
         error = pump(&radio, &mut known.doorbell, ends) => error,
     };
-    if error.doubts_service() {
+    if error.ends_way() {
         lent.host = None;
     }
     debug!(device = radio.name, %error, "the Bluetooth link has ended");
@@ -73,7 +73,7 @@ async fn watch(radio: &Radio, events: &mut Events, service_end: &mut ServiceEnd)
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = service_end.wait() => return BleError::ServiceEnded,
+            end = service_end.wait() => return end,
             event = events.next() => match event {
                 // An event of an earlier link may have waited here: the device itself is asked.
                 Some(event) if link_change(&event, &id) == Some(false) => {}
@@ -81,7 +81,7 @@ async fn watch(radio: &Radio, events: &mut Events, service_end: &mut ServiceEnd)
                     return BleError::AdapterOff;
                 }
                 Some(_) => continue,
-                None => return BleError::ServiceEnded,
+                None => return BleError::WayEnded,
             },
             _ = check.tick() => {}
         }

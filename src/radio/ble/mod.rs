@@ -131,12 +131,12 @@ impl Ble {
         let made = tokio::select! {
             biased;
             made = self.make_link(&mut lent, &service) => made,
-            () = service_end.wait() => Err(BleError::ServiceEnded),
+            end = service_end.wait() => Err(end),
         };
         match made {
             Ok(radio) => Ok(carried(radio, lent, service_end)),
             Err(error) => {
-                if error.doubts_service() {
+                if error.ends_way() {
                     lent.host = None;
                 }
                 Err(error.into())
@@ -149,7 +149,7 @@ impl Ble {
         lent: &mut Lent,
         service: &Service,
     ) -> Result<link::Radio, BleError> {
-        let host = open_host(lent).await?;
+        let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
         self.half_made = Some(device.clone());
         let radio = self.link_up(host, service, device).await;
@@ -175,7 +175,7 @@ impl Ble {
             within("ending an old link", device.disconnect()).await?;
         }
         debug!(device = name, "connecting");
-        self.connect_device(host, &device).await?;
+        self.connect_device(host, service, &device).await?;
         if let Some(pin) = &self.pin {
             service
                 .pair(&device.id().to_string(), name, *pin.reveal())
@@ -226,7 +226,12 @@ impl Ble {
 
     /// Connects, and waits for the radio's services. The system does not notice that the link is lost meanwhile, so its
     /// events are listened to.
-    async fn connect_device(&self, host: &mut Host, device: &Peripheral) -> Result<(), BleError> {
+    async fn connect_device(
+        &self,
+        host: &mut Host,
+        service: &Service,
+        device: &Peripheral,
+    ) -> Result<(), BleError> {
         let name = &self.wanted.name;
         let id = device.id();
         let Some(events) = host.events() else {
@@ -247,15 +252,12 @@ impl Ble {
         };
         tokio::select! {
             biased;
-            connected = timeout(CONNECT_LIMIT, device.connect()) => match connected {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(match BleError::of("connecting", Some(name), &error) {
-                    BleError::Other { cause, .. } => BleError::Connect {
-                        device: name.clone(),
-                        cause,
-                    },
-                    known => known,
+            connected = timeout(CONNECT_LIMIT, service.connect(device, name)) => match connected {
+                Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
+                    device: name.clone(),
+                    cause,
                 }),
+                Ok(connected) => connected,
                 Err(_) => Err(BleError::Connect {
                     device: name.clone(),
                     cause: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
@@ -266,22 +268,22 @@ impl Ble {
     }
 }
 
-/// Returns the way to the service, with an adapter chosen. One from before may lead to a service that is no more.
-async fn open_host(lent: &mut Lent) -> Result<&mut Host, BleError> {
+/// Returns the way to the service, with an adapter chosen. What fails leaves it on its shelf: each further one would stay
+/// open behind it. Only one that is dead is replaced: nothing comes through while the service answers on another.
+async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Host, BleError> {
     if let Some(host) = &mut lent.host {
         match host.choose_adapter().await {
-            Err(BleError::TooLong { .. } | BleError::Other { .. }) => {
+            Ok(()) => {}
+            Err(error) if error.ends_way() || error.is_silence() && service.answers().await => {
                 debug!("the way to the Bluetooth service is dead, opening another one");
                 lent.host = None;
             }
             Err(error) => return Err(error),
-            Ok(()) => {}
         }
     }
     if lent.host.is_none() {
-        let mut host = Host::open().await?;
+        let host = lent.host.insert(Host::open().await?);
         host.choose_adapter().await?;
-        lent.host = Some(host);
     }
     lent.host.as_mut().ok_or(BleError::NoService)
 }

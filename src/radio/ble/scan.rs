@@ -25,7 +25,7 @@ pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     let found = tokio::select! {
         biased;
         found = listen() => found,
-        () = end.wait() => Err(BleError::ServiceEnded),
+        end = end.wait() => Err(end),
     };
     drop(service);
     found.map_err(|error| sentence(&error))

@@ -234,6 +234,16 @@ impl BlueZ {
         calls.iter().filter(|it| it.starts_with(call)).count()
     }
 
+    /// Returns how many clients search.
+    pub(crate) fn searches(&self) -> usize {
+        self.memory().scanners.len()
+    }
+
+    /// Returns how many clients listen to the doorbell.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.memory().subscribers.len()
+    }
+
     /// Waits until something was called so often.
     pub(crate) async fn is_called(&self, call: &str, times: usize) {
         let called = async {
