@@ -69,6 +69,7 @@ use codec::Item;
 use console::Console;
 use link::LinkNotes;
 use reconnect::Reconnect;
+use session::Memory;
 
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
@@ -183,6 +184,8 @@ pub struct Radio {
     withdrawals: mpsc::Receiver<OutboxId>,
     told_cause: Option<String>,
     link: LinkNotes,
+    /// What is known from the connection before.
+    memory: Memory,
     /// More than urgent texts may be submitted.
     air: watch::Sender<bool>,
     /// The nodes, for whoever looks.
@@ -254,6 +257,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
+            memory: Memory::default(),
             air: watch::Sender::new(true),
             known: watch::Sender::default(),
         }
@@ -386,7 +390,8 @@ impl Radio {
             self.session_options.clone(),
             self.random.random(),
             now.instant,
-        );
+        )
+        .remembering(std::mem::take(&mut self.memory));
         let outputs = session.start(now);
         let served = self
             .converse(&mut connection, &mut session, outputs, ends)
@@ -396,18 +401,21 @@ impl Radio {
             // A proxy takes connections for a radio that is away, too, and ends them.
             self.reconnect.on_absent();
         }
-        if matches!(end, End::Lost(_)) && session.is_ready() {
+        if matches!(end, End::Lost(_)) && session.understands() {
             // Where writing failed, what came before that still waits to be read.
             self.hear_out(&mut connection, &mut session, ends).await;
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
             let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
+            self.hear_out(&mut connection, &mut session, ends).await;
             if matches!(bye, Ok(Ok(()))) {
-                self.hear_out(&mut connection, &mut session, ends).await;
                 info!("disconnected from the radio");
             }
         }
+        let held = session.take_held(&mut self.nodes, Moment::now(&self.clock));
+        self.tell_last(held, ends).await;
+        self.memory = session.into_memory();
         connection.close().await;
         let skipped = connection.skipped();
         if skipped > 0 {
@@ -431,24 +439,33 @@ impl Radio {
         {
             let Item::Frame(frame) = item else { continue };
             let began = Instant::now();
-            for output in self.on_frame(&frame, session) {
-                let told = match output {
-                    Output::Event(event) => ends.tell(Event::Radio(event)).await,
-                    Output::Answer(answer) => {
-                        self.pacer.on_answer(answer, Moment::now(&self.clock));
-                        self.report(ends).await
-                    }
-                    Output::Wake
-                    | Output::Frame(_)
-                    | Output::Restarted { .. }
-                    | Output::Lost { .. } => Ok(()),
-                };
-                if told.is_err() {
-                    return;
-                }
+            let outputs = self.on_frame(&frame, session);
+            if !self.tell_last(outputs, ends).await {
+                return;
             }
             limit += began.elapsed();
         }
+    }
+
+    /// Tells what a link that ends has brought: nothing is written to it any more. Returns whether the daemon takes it.
+    async fn tell_last(&mut self, outputs: Vec<Output>, ends: &mut Ends) -> bool {
+        for output in outputs {
+            let told = match output {
+                Output::Event(event) => ends.tell(Event::Radio(event)).await,
+                Output::Answer(answer) => {
+                    self.pacer.on_answer(answer, Moment::now(&self.clock));
+                    self.report(ends).await
+                }
+                Output::Wake
+                | Output::Frame(_)
+                | Output::Restarted { .. }
+                | Output::Lost { .. } => Ok(()),
+            };
+            if told.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// The conversation on one connection. `Ok` when the daemon stops and nothing is on its way.
@@ -1110,6 +1127,32 @@ mod tests {
         };
         assert!(cause.contains("cannot write"), "{cause}");
         assert_eq!(texts, (1..=12).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_radio_says_between_a_restart_and_the_end_of_the_link_is_taken() {
+        for stops in [false, true] {
+            let mut bench = Bench::new();
+            let mut peer = bench.ready().await;
+            peer.says(from::PayloadVariant::Rebooted(true)).await;
+            assert_eq!(bench.lost().await, "the radio rebooted");
+            for number in 1..=5 {
+                peer.says(received(number)).await;
+            }
+            if stops {
+                bench.stop.cancel();
+            } else {
+                drop(peer);
+            }
+            for number in 1..=5 {
+                match bench.news().await {
+                    Event::Radio(RadioEvent::Text(text)) => {
+                        assert_eq!(text.packet, PacketId(number));
+                    }
+                    other => panic!("not a text: {other:?}"),
+                }
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -31,6 +32,8 @@ const LOCKED_AGAIN: Duration = Duration::from_mins(10);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
+/// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
+const HELD: usize = 64;
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 /// For so long after the handshake the radio may hand over what it kept for us.
@@ -100,6 +103,13 @@ enum Phase {
     Rebooting(Instant),
 }
 
+/// What outlives a connection.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// How the radio was set up when it was ready last.
+    profile: Option<RadioProfile>,
+}
+
 /// One connection to a radio.
 #[derive(Debug)]
 pub struct Session {
@@ -108,6 +118,9 @@ pub struct Session {
     phase: Phase,
     handshake: Handshake,
     profile: Option<RadioProfile>,
+    /// What came when the radio's channels were not known, or not any more; oldest first.
+    held: VecDeque<MeshPacket>,
+    memory: Memory,
     /// The radio was asked for its configuration then, and how often for all of it.
     asked_at: Instant,
     questions: u32,
@@ -132,6 +145,8 @@ impl Session {
             nonce: plain_nonce(random),
             handshake: Handshake::default(),
             profile: None,
+            held: VecDeque::new(),
+            memory: Memory::default(),
             asked_at: now,
             questions: 0,
             last_frame: now,
@@ -145,6 +160,17 @@ impl Session {
         }
     }
 
+    /// Gives it what is known from the connection before.
+    pub(super) fn remembering(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Returns what the next connection is to know.
+    pub(super) fn into_memory(self) -> Memory {
+        self.memory
+    }
+
     /// Returns what is written first.
     pub fn start(&mut self, now: Moment) -> Vec<Output> {
         let mut outputs = vec![Output::Wake];
@@ -155,6 +181,11 @@ impl Session {
     /// Returns whether packets may be sent.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready(_))
+    }
+
+    /// Returns whether packets of the radio can be understood, if need be by how it was set up before.
+    pub(super) fn understands(&self) -> bool {
+        self.memory.profile.is_some()
     }
 
     /// Returns whether the radio has said anything on this link.
@@ -401,7 +432,7 @@ impl Session {
             self.nonce = plain_nonce(self.nonce.wrapping_add(1));
             return vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))];
         }
-        let Some((profile, held)) = std::mem::take(&mut self.handshake).complete(nodes) else {
+        let Some(profile) = std::mem::take(&mut self.handshake).complete(nodes) else {
             return vec![Output::Lost {
                 cause: "the radio did not tell its own number",
             }];
@@ -411,6 +442,7 @@ impl Session {
         self.tell_cure(&profile);
         let own = profile.own.num;
         let before = self.profile.replace(profile.clone());
+        self.memory.profile = Some(profile.clone());
         let still_locked =
             profile.locked && before.is_some_and(|it| it.locked && it.own.num == own);
         let mut outputs = Vec::new();
@@ -422,20 +454,49 @@ impl Session {
             let id = PacketId(self.nonce);
             outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
         }
-        for packet in held {
-            outputs.extend(self.on_packet(packet, nodes, now));
-        }
+        outputs.extend(self.take_held(nodes, now));
         outputs
     }
 
+    /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
+    /// by how the radio was set up when it was ready last.
+    pub(super) fn take_held(&mut self, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() && self.last_profile().is_none() {
+            let packets = held.len();
+            warn!(
+                packets,
+                "what the radio said is lost: it did not tell its channels"
+            );
+        }
+        held.iter()
+            .flat_map(|packet| self.translate(packet, nodes, now))
+            .collect()
+    }
+
+    /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
+    fn last_profile(&self) -> Option<&RadioProfile> {
+        let last = self.memory.profile.as_ref();
+        last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
+    }
+
     fn on_packet(&mut self, packet: MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
-        let (Phase::Ready(since), Some(profile)) = (self.phase, &self.profile) else {
-            let held = self.handshake.hold(packet);
-            return if held {
-                Vec::new()
-            } else {
-                vec![ignored("before the handshake's end")]
-            };
+        if self.is_ready() {
+            return self.translate(&packet, nodes, now);
+        }
+        self.held.push_back(packet);
+        let too_many = self.held.len() > HELD;
+        let oldest = too_many.then(|| self.held.pop_front()).flatten();
+        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, nodes, now))
+    }
+
+    fn translate(&mut self, packet: &MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let catching_up = match self.phase {
+            Phase::Ready(since) => now.instant < since + CATCH_UP,
+            Phase::Waking(_) | Phase::Configuring { .. } | Phase::Rebooting(_) => true,
+        };
+        let Some(profile) = self.last_profile() else {
+            return vec![ignored("before the handshake's end")];
         };
         let from = NodeNum(packet.from);
         let context = Context {
@@ -443,10 +504,10 @@ impl Session {
             channels: &profile.channels,
             nodes,
             chat_ports: &self.options.chat_ports,
-            catching_up: now.instant < since + CATCH_UP,
+            catching_up,
             now: now.wall,
         };
-        let translated = translate::packet(&packet, &context);
+        let translated = translate::packet(packet, &context);
         let heard = News {
             last_heard: Some(now.wall),
             ..News::default()
@@ -477,6 +538,7 @@ impl Session {
                 profile.locked = true;
                 profile.transmit_enabled = false;
                 let profile = profile.clone();
+                self.memory.profile = Some(profile.clone());
                 self.tell_cure(&profile);
                 vec![Output::Event(RadioEvent::Ready(Box::new(profile)))]
             }
@@ -1164,6 +1226,80 @@ mod tests {
         let mut bench = Bench::new(SessionOptions::default());
         let ignored = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
         assert!(ignored > 900, "bounded");
+    }
+
+    fn text(number: u32) -> Vec<u8> {
+        let data = proto::Data {
+            portnum: 1,
+            payload: b"hi".to_vec(),
+            ..Default::default()
+        };
+        let packet = MeshPacket {
+            from: 5,
+            to: u32::MAX,
+            id: number,
+            channel: 1,
+            payload_variant: Some(proto::mesh_packet::PayloadVariant::Decoded(data)),
+            ..Default::default()
+        };
+        let variant = Some(from_radio::PayloadVariant::Packet(packet));
+        proto::FromRadio {
+            id: 0,
+            payload_variant: variant,
+        }
+        .encode_to_vec()
+    }
+
+    /// Returns which texts were handed over; they were understood by the channels of `chat.a`.
+    fn texts(outputs: &[Output]) -> Vec<u32> {
+        let texts = outputs.iter().filter_map(|output| match output {
+            Output::Event(RadioEvent::Text(text)) => {
+                assert_eq!(text.channel_name, "bridge");
+                Some(text.packet.0)
+            }
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut outputs = Vec::new();
+        for number in 1..=100 {
+            // It restarts once more meanwhile.
+            if number == 1 || number == 50 {
+                bench.variant(from_radio::PayloadVariant::Rebooted(true));
+            }
+            outputs.extend(bench.frame(&text(number)));
+        }
+        // Of those that are too many the oldest are not kept waiting.
+        assert_eq!(texts(&outputs), (1..=36).collect::<Vec<_>>());
+        outputs.extend(bench.session.take_held(&mut bench.nodes, bench.now));
+        assert_eq!(texts(&outputs), (1..=100).collect::<Vec<_>>());
+        assert_eq!(bench.session.take_held(&mut bench.nodes, bench.now), []);
+
+        // The next connection ends in the middle of its handshake.
+        let memory = bench.session.into_memory();
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session = bench.session.remembering(memory);
+        bench.session.start(bench.now);
+        bench.frame(&handshake()[0]);
+        assert_eq!(bench.frame(&text(101)), []);
+        let outputs = bench.session.take_held(&mut bench.nodes, bench.now);
+        assert_eq!(texts(&outputs), [101]);
+
+        // Another radio's channels are others.
+        let other = proto::MyNodeInfo {
+            my_node_num: 7,
+            ..Default::default()
+        };
+        bench.variant(from_radio::PayloadVariant::MyInfo(other));
+        bench.frame(&text(102));
+        assert!(matches!(
+            bench.session.take_held(&mut bench.nodes, bench.now)[..],
+            [Output::Event(RadioEvent::Ignored { .. })]
+        ));
     }
 
     #[test]
