@@ -451,11 +451,19 @@ impl Radio {
     async fn tell_last(&mut self, outputs: Vec<Output>, ends: &mut Ends) -> bool {
         for output in outputs {
             let told = match output {
-                Output::Event(event) => ends.tell(Event::Radio(event)).await,
+                Output::Event(event) => {
+                    self.note_channel_use(&event);
+                    if let RadioEvent::Ready(_) = &event {
+                        // The daemon is to know by which channels it understands what follows, and then of the loss.
+                        self.told_cause = None;
+                    }
+                    ends.tell(Event::Radio(event)).await
+                }
                 Output::Answer(answer) => {
                     self.pacer.on_answer(answer, Moment::now(&self.clock));
                     self.report(ends).await
                 }
+                // The link ends anyway, and that is told by whoever ended it.
                 Output::Wake
                 | Output::Frame(_)
                 | Output::Restarted { .. }
@@ -586,10 +594,7 @@ impl Radio {
                 Output::Wake | Output::Frame(_) => {}
                 Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
-                    if let RadioEvent::ChannelUse { percent } = &event {
-                        let now = Instant::now().into_std();
-                        self.pacer.on_channel_use(*percent, now);
-                    }
+                    self.note_channel_use(&event);
                     if let RadioEvent::Ready(profile) = &event {
                         // What was handed over just when the link was lost is looked up again.
                         self.give_back(ends).await?;
@@ -629,6 +634,13 @@ impl Radio {
             }
         }
         written.map_err(|error| lost(&error))
+    }
+
+    fn note_channel_use(&mut self, event: &RadioEvent) {
+        if let RadioEvent::ChannelUse { percent } = event {
+            let now = Instant::now().into_std();
+            self.pacer.on_channel_use(*percent, now);
+        }
     }
 
     /// Writes the packet whose turn it is, if it is any packet's.
@@ -1152,6 +1164,46 @@ mod tests {
                     other => panic!("not a text: {other:?}"),
                 }
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_that_was_ready_just_when_its_link_was_lost_is_told_to_be_lost() {
+        let mut bench = Bench::new();
+        drop(bench.ready().await);
+        bench.lost().await;
+        for _ in 0..2 {
+            let (ours, theirs) = duplex(16 * 1024);
+            bench.pipes.send(ours).await.unwrap();
+            let mut peer = Peer {
+                connection: Connection::over(theirs),
+            };
+            let to_radio::PayloadVariant::WantConfigId(nonce) = peer.hears().await else {
+                panic!("no question")
+            };
+            // The first answer lacks the channels: asking once more fails, while the second one waits to be read.
+            for (question, lacks_channels) in [(nonce, true), (nonce + 1, false)] {
+                let answer = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
+                for frame in answer.take_while(|frame| frame[0] != 0x38) {
+                    if !(lacks_channels && frame[0] == 0x52) {
+                        peer.connection.send(&frame).await.unwrap();
+                    }
+                }
+                peer.says(from::PayloadVariant::ConfigCompleteId(question))
+                    .await;
+            }
+            peer.says(received(9)).await;
+            drop(peer);
+            assert!(matches!(
+                bench.news().await,
+                Event::Radio(RadioEvent::Ready(_))
+            ));
+            assert!(matches!(
+                bench.news().await,
+                Event::Radio(RadioEvent::Text(_))
+            ));
+            let cause = bench.lost().await;
+            assert!(cause.contains("cannot write"), "{cause}");
         }
     }
 
