@@ -549,24 +549,26 @@ impl Radio {
         session.on_frame(frame, &mut self.nodes, now)
     }
 
-    /// Shows what the radio prints; it may tell that the radio has started anew.
+    /// Shows what the radio prints; it may tell that the radio has forgotten us.
     fn on_text(&self, lines: &[String], session: &mut Session) -> Vec<Output> {
         for line in lines {
             debug!(target: console::TARGET, line, "the radio prints");
         }
-        if lines.iter().any(|line| console::tells_a_start(line)) {
-            return session.on_start(Moment::now(&self.clock));
-        }
-        Vec::new()
+        let sign = lines.iter().filter_map(|line| console::sign_in(line)).max();
+        sign.map_or_else(Vec::new, |sign| {
+            session.on_sign(sign, Moment::now(&self.clock))
+        })
     }
 
     fn deadline(&self, session: &Session, stop_limit: Option<Instant>) -> Instant {
         let now = Instant::now().into_std();
         let nodes = self.nodes.deadline(now).filter(|_| session.is_ready());
-        let prompt = self.pacer.prompt_deadline();
+        let writes = !session.is_looking_again();
+        let packet = self.pacer.deadline().filter(|_| writes);
+        let prompt = self.pacer.prompt_deadline().filter(|_| writes);
         [
             Some(session.deadline()),
-            self.pacer.deadline(),
+            packet,
             self.pacer.closed_until(now),
             prompt,
             nodes,
@@ -649,6 +651,9 @@ impl Radio {
         connection: &mut Connection,
         session: &mut Session,
     ) -> Result<(), End> {
+        if session.is_looking_again() {
+            return Ok(());
+        }
         let now = Moment::now(&self.clock);
         let Some((packet, message)) = self.pacer.poll(now) else {
             if session.is_ready() && self.pacer.prompts(now.instant) {
@@ -1048,6 +1053,28 @@ mod tests {
         }
         bench.submit(7).await;
         assert_eq!(peer.hears_packet().await.id, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_that_prints_its_log_is_asked_before_it_gets_more_and_is_not_told_to_be_lost() {
+        let mut bench = Bench::new();
+        let mut peer = bench.ready().await;
+        let line = b"WARN  | 12:00:00 3 [Power] battery low\r\n";
+        peer.connection.write(line).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        bench.submit(7).await;
+        peer.says(received(9)).await;
+        assert!(matches!(
+            bench.news().await,
+            Event::Radio(RadioEvent::Text(_))
+        ));
+        peer.shakes_hands().await;
+        assert_eq!(peer.hears_packet().await.id, 7);
+        peer.takes(7).await;
+        assert!(matches!(
+            bench.outcome().await,
+            (7, RadioOutcome::Accepted { .. })
+        ));
     }
 
     #[tokio::test(start_paused = true)]
