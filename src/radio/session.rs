@@ -110,6 +110,7 @@ pub(super) struct Memory {
     profile: Option<RadioProfile>,
     /// What text of the radio is worth.
     doubt: Doubt,
+    said: Said,
 }
 
 /// One connection to a radio.
@@ -133,9 +134,6 @@ pub struct Session {
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
     quiet: Quiet,
-    said: Said,
-    /// The cure that was told last.
-    told: Option<&'static str>,
 }
 
 impl Session {
@@ -158,8 +156,6 @@ impl Session {
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
             quiet: Quiet::since(now),
-            said: Said::default(),
-            told: None,
         }
     }
 
@@ -395,7 +391,7 @@ impl Session {
             }
             From::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
-                if !self.said.is_news(&message, now.instant) {
+                if !self.memory.said.is_news(&message, now.instant) {
                     debug!(packet, ?message, "the radio has more to say");
                 } else if notification.level >= WARNING {
                     warn!(packet, ?message, "the radio warns");
@@ -457,7 +453,6 @@ impl Session {
         };
         self.phase = Phase::Idle;
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-        self.tell_cure(&profile);
         let own = profile.own.num;
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
@@ -565,9 +560,7 @@ impl Session {
             (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                let profile = profile.clone();
-                self.tell_cure(&profile);
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile)))]
+                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
             }
             (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if profile.locked => {
                 self.restart("the radio was unlocked", now)
@@ -625,15 +618,6 @@ impl Session {
         self.handshake = Handshake::default();
     }
 
-    /// Warns of what keeps the radio from its work, once for as long as it lasts.
-    fn tell_cure(&mut self, profile: &RadioProfile) {
-        let cure = cure(profile);
-        if let Some(cure) = cure.filter(|_| cure != self.told) {
-            warn!("{cure}");
-        }
-        self.told = cure;
-    }
-
     /// Returns the frame that carries a message; `None` before the handshake's end.
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
         let profile = self.profile()?;
@@ -662,27 +646,6 @@ fn is_as_before(before: RadioProfile, now: &RadioProfile) -> bool {
         ..before.own
     };
     RadioProfile { own, ..before } == *now
-}
-
-/// Returns what keeps a radio from its work, and what helps.
-fn cure(profile: &RadioProfile) -> Option<&'static str> {
-    if profile.locked {
-        Some(
-            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it",
-        )
-    } else if !profile.region_set {
-        Some(
-            "the radio has no region set and transmits nothing: \
-             set `lora.region` with the app or `meshtastic --set lora.region`",
-        )
-    } else if !profile.transmit_enabled {
-        Some(
-            "the radio's transmitter is switched off: \
-             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`",
-        )
-    } else {
-        None
-    }
 }
 
 fn ignored(reason: &'static str) -> Output {
@@ -1537,20 +1500,33 @@ mod tests {
         let mut bench = Bench::new(SessionOptions::default());
         bench.session.start(bench.now);
         assert!(profile(&answers(&mut bench, true)).locked);
-        let told = bench.session.told;
-        assert!(told.is_some_and(|cure| cure.contains("locked")));
         for _ in 0..10 {
             bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
             assert!(asks(&bench.wait(LOCKED_AGAIN)));
             assert!(bench.session.is_looking_again());
             assert_eq!(answers(&mut bench, true), []);
             assert!(!bench.session.is_looking_again());
-            assert_eq!(bench.session.told, told);
         }
         bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
         bench.wait(LOCKED_AGAIN);
         assert!(!profile(&answers(&mut bench, false)).locked);
-        assert_eq!(bench.session.told, None);
+    }
+
+    #[test]
+    fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let sentence = "Duty cycle limit exceeded";
+        assert!(
+            bench
+                .session
+                .memory
+                .said
+                .is_news(sentence, bench.now.instant)
+        );
+        let memory = bench.session.into_memory();
+        let mut next = Bench::new(SessionOptions::default());
+        next.session = next.session.remembering(memory);
+        assert!(!next.session.memory.said.is_news(sentence, next.now.instant));
     }
 
     #[test]
