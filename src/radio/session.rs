@@ -595,12 +595,16 @@ impl Session {
         }
     }
 
-    /// Everything that was told is told again: channels may have new places.
+    /// Everything that was told is told again: channels may have new places. Until it has been, nobody needs to know of
+    /// a further restart.
     fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
-        info!(cause, "asking the radio for its configuration again");
         self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
         self.asks_anew();
-        self.ready_since = None;
+        if self.ready_since.take().is_none() {
+            debug!(cause, "and once more");
+            return Vec::new();
+        }
+        info!(cause, "asking the radio for its configuration again");
         vec![Output::Restarted { cause }]
     }
 
@@ -1329,6 +1333,25 @@ mod tests {
             bench.frame(&frame);
         }
         assert!(bench.session.is_ready());
+    }
+
+    #[test]
+    fn restarts_without_a_handshake_between_are_one_and_the_last_counts() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let rebooted = from_radio::PayloadVariant::Rebooted(true);
+        assert!(restarts(&bench.variant(rebooted.clone())));
+        for _ in 0..200 {
+            assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+            assert_eq!(bench.variant(rebooted.clone()), []);
+        }
+        assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+        assert!(asks(&bench.wait(REBOOT_PAUSE / 2)));
+        assert_eq!(bench.variant(rebooted), [], "while it answers");
+        assert!(asks(&bench.wait(REBOOT_PAUSE)));
+        assert!(matches!(
+            tells(&mut bench, 90)[..],
+            [Output::Event(RadioEvent::Ready(_)), ..]
+        ));
     }
 
     #[test]
