@@ -601,7 +601,7 @@ impl Session {
         self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
         self.asks_anew();
         if self.ready_since.take().is_none() {
-            debug!(cause, "and once more");
+            debug!(cause, "the radio has restarted before it was ready");
             return Vec::new();
         }
         info!(cause, "asking the radio for its configuration again");
