@@ -185,7 +185,7 @@ pub struct Radio {
     told_cause: Option<String>,
     link: LinkNotes,
     /// What is known from the connection before.
-    memory: Memory,
+    memory: Box<Memory>,
     /// More than urgent texts may be submitted.
     air: watch::Sender<bool>,
     /// The nodes, for whoever looks.
@@ -257,7 +257,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
-            memory: Memory::default(),
+            memory: Box::default(),
             air: watch::Sender::new(true),
             known: watch::Sender::default(),
         }

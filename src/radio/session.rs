@@ -124,7 +124,7 @@ pub struct Session {
     ready_since: Option<Instant>,
     /// What came when the radio's channels were not known, or not any more; oldest first.
     held: VecDeque<MeshPacket>,
-    memory: Memory,
+    memory: Box<Memory>,
     /// The radio was asked for its configuration then, and how often for all of it.
     asked_at: Instant,
     questions: u32,
@@ -147,7 +147,7 @@ impl Session {
             handshake: Handshake::default(),
             ready_since: None,
             held: VecDeque::new(),
-            memory: Memory::default(),
+            memory: Box::default(),
             asked_at: now,
             questions: 0,
             last_frame: now,
@@ -160,13 +160,13 @@ impl Session {
     }
 
     /// Gives it what is known from the connection before.
-    pub(super) fn remembering(mut self, memory: Memory) -> Self {
+    pub(super) fn remembering(mut self, memory: Box<Memory>) -> Self {
         self.memory = memory;
         self
     }
 
     /// Returns what the next connection is to know.
-    pub(super) fn into_memory(self) -> Memory {
+    pub(super) fn into_memory(self) -> Box<Memory> {
         self.memory
     }
 
