@@ -461,7 +461,7 @@ impl Session {
         let before = self.memory.profile.replace(profile.clone());
         if before
             .as_ref()
-            .is_some_and(|before| has_started_since(before, &profile))
+            .is_some_and(|before| is_another_start(before, &profile))
         {
             self.memory.doubt = Doubt::default();
         }
@@ -639,8 +639,10 @@ fn is_due(at: Option<Instant>, now: Moment) -> bool {
     at.is_some_and(|at| now.instant >= at)
 }
 
-fn has_started_since(before: &RadioProfile, now: &RadioProfile) -> bool {
-    before.own.num == now.own.num && before.reboot_count < now.reboot_count
+/// Returns whether what the radio printed meant something: it has started since, or is another one.
+fn is_another_start(before: &RadioProfile, now: &RadioProfile) -> bool {
+    let start_of = |profile: &RadioProfile| (profile.own.num, profile.reboot_count);
+    start_of(before) != start_of(now)
 }
 
 /// Returns whether nobody needs to know what the radio has told.
@@ -935,6 +937,9 @@ mod tests {
         bench.session.on_sign(Sign::Log, bench.now);
         bench.wait(Duration::from_millis(100));
         assert_eq!(profile(&tells(&mut bench, 90)).reboot_count, 90);
+        // The text meant something, and so may the next.
+        let outputs = bench.session.on_sign(Sign::Log, bench.now);
+        assert_eq!(outputs, [Output::Wake]);
     }
 
     #[test]
