@@ -16,6 +16,7 @@ use crate::support::relay::{Home, Relay};
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 use crate::support::within;
+use crate::text::carries_text_both_ways;
 
 const READY: &str = "radio ready";
 const PIN: u32 = 123_456;
@@ -77,8 +78,8 @@ async fn a_text_crosses_both_ways_over_bluetooth() {
     let Some(mut bluetooth) = Bluetooth::start().await else {
         return;
     };
-    let mut scene = scene(&mut bluetooth, Kind::Encrypted).await;
-    crosses_both_ways(&mut scene, "hello").await;
+    let scene = scene(&mut bluetooth, Kind::Encrypted).await;
+    carries_text_both_ways(scene, Kind::Encrypted).await;
 }
 
 #[tokio::test]
