@@ -125,7 +125,7 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
             biased;
             outgoing = ends.outgoing.recv(), if may_write => Step::Write(outgoing),
             place = place_for_packet(&ends.incoming, due) => Step::Read(place),
-            ring = doorbell.next() => Step::Doorbell(ring.is_some_and(|it| it.uuid == FROM_NUM)),
+            ring = next_ring(doorbell) => Step::Doorbell(ring),
         };
         may_write = true;
         let done = match step {
@@ -148,12 +148,12 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
                 }
                 Err(error) => Err(error),
             },
-            Step::Doorbell(true) => {
+            Step::Doorbell(Ok(())) => {
                 trace!("the radio rings");
                 asking = Asking::now();
                 Ok(())
             }
-            Step::Doorbell(false) => Ok(()),
+            Step::Doorbell(Err(error)) => Err(error),
             // Nobody is there to read or write for any more.
             Step::Write(None) | Step::Read(None) => Err(BleError::Lost),
         };
@@ -166,7 +166,22 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
 enum Step<'a> {
     Write(Option<Outgoing>),
     Read(Option<mpsc::Permit<'a, Bytes>>),
-    Doorbell(bool),
+    Doorbell(Result<(), BleError>),
+}
+
+/// Waits until the radio rings.
+///
+/// # Cancel safety
+///
+/// Nothing is lost.
+async fn next_ring(doorbell: &mut Notifications) -> Result<(), BleError> {
+    while let Some(notification) = doorbell.next().await {
+        if notification.uuid == FROM_NUM {
+            return Ok(());
+        }
+    }
+    // Whoever asks again gets the same answer at once.
+    Err(BleError::WayEnded)
 }
 
 /// Waits until it is time to read and there is a place for what is read: what is read has left the radio.
@@ -212,5 +227,29 @@ fn answer<T>(
 pub(super) async fn hang_up(device: Peripheral) {
     if let Ok(Err(error)) = timeout(CALL_LIMIT / 5, device.disconnect()).await {
         debug!(%error, "the Bluetooth link was gone already");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use btleplug::api::ValueNotification;
+    use futures_util::stream::iter;
+    use uuid::Uuid;
+
+    use super::super::SERVICE;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_doorbell_that_can_ring_no_more_ends_the_link() {
+        let of = |uuid| ValueNotification {
+            uuid,
+            service_uuid: SERVICE,
+            value: Vec::new(),
+        };
+        let mut doorbell: Notifications = Box::pin(iter([of(Uuid::nil()), of(FROM_NUM)]));
+        assert_eq!(next_ring(&mut doorbell).await, Ok(()));
+        for _ in 0..2 {
+            assert_eq!(next_ring(&mut doorbell).await, Err(BleError::WayEnded));
+        }
     }
 }
