@@ -310,6 +310,26 @@ async fn an_adapter_that_is_off_stays_off_until_a_person_switches_it_on() {
 }
 
 #[tokio::test]
+async fn an_adapter_that_was_off_is_on_when_the_radio_is_looked_for() {
+    let Some(bluetooth) = Bluetooth::start().await else {
+        return;
+    };
+    let bluez = bluetooth.service();
+    let mut lone = lone(bluetooth, ADDRESS, &[]);
+    lone.relay.logs(READY).await;
+    let searches = bluez.count("StartDiscovery");
+    // The loss of the link is told first; what is told of the adapter waits.
+    bluez.set_powered(false).await;
+    lone.relay.logs("the Bluetooth adapter is off").await;
+    lone.radio
+        .fault(json!({"fault": "away", "seconds": 2}))
+        .await;
+    bluez.set_powered(true).await;
+    lone.relay.logs_times(READY, 2).await;
+    assert_eq!(bluez.count("StartDiscovery"), searches + 1);
+}
+
+#[tokio::test]
 async fn a_missing_service_and_a_missing_adapter_are_told_with_the_cure() {
     let Some(bluetooth) = Bluetooth::start_without_service().await else {
         return;

@@ -77,9 +77,7 @@ async fn watch(radio: &Radio, events: &mut Events, service_end: &mut ServiceEnd)
             event = events.next() => match event {
                 // An event of an earlier link may have waited here: the device itself is asked.
                 Some(event) if link_change(&event, &id) == Some(false) => {}
-                Some(CentralEvent::StateUpdate(CentralState::PoweredOff)) => {
-                    return BleError::AdapterOff;
-                }
+                Some(CentralEvent::StateUpdate(CentralState::PoweredOff)) => {}
                 Some(_) => continue,
                 None => return BleError::WayEnded,
             },
