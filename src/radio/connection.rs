@@ -45,6 +45,9 @@ pub enum ConnectionError {
     /// There is no way to it over Bluetooth.
     #[error("no Bluetooth link to the radio")]
     Bluetooth(#[source] Box<dyn Error + Send + Sync>),
+    /// Over Bluetooth the radio does not let this computer in.
+    #[error(transparent)]
+    Refused(Box<dyn Error + Send + Sync>),
     /// The serial port cannot be used.
     #[error(transparent)]
     Serial(#[from] SerialError),
@@ -63,6 +66,13 @@ pub enum ConnectionError {
     /// A frame is too long.
     #[error("cannot frame a packet")]
     Frame(#[source] CodecError),
+}
+
+impl ConnectionError {
+    /// Returns whether it takes a person: until then each try is a request on the radio's screen, and as much in vain.
+    pub(super) fn needs_person(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
 }
 
 /// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.

@@ -320,7 +320,7 @@ impl Radio {
                 }
                 Err(error) => {
                     self.reconnect.on_failed(began.elapsed());
-                    lost(&error)
+                    self.lost_by(&error)
                 }
             };
             let end = match end {
@@ -503,7 +503,7 @@ impl Radio {
                         trace!(size = bytes.len(), "bytes outside frames");
                         self.on_text(&console.take(&bytes), session)
                     }
-                    Err(error) => return Err(lost(&error)),
+                    Err(error) => return Err(self.lost_by(&error)),
                 },
                 () = sleep_until(deadline) => Vec::new(),
             };
@@ -611,7 +611,7 @@ impl Radio {
                 Output::Lost { cause } => return Err(End::Lost(cause.to_owned())),
             }
         }
-        written.map_err(|error| lost(&error))
+        written.map_err(|error| self.lost_by(&error))
     }
 
     /// Writes the packet whose turn it is, if it is any packet's.
@@ -627,7 +627,7 @@ impl Radio {
                 connection
                     .send(&heartbeat)
                     .await
-                    .map_err(|error| lost(&error))?;
+                    .map_err(|error| self.lost_by(&error))?;
             }
             return Ok(());
         };
@@ -636,7 +636,16 @@ impl Radio {
             return Ok(());
         };
         debug!(%packet, to = %message.destination, size = frame.len(), "packet handed to the radio");
-        connection.send(&frame).await.map_err(|error| lost(&error))
+        let sent = connection.send(&frame).await;
+        sent.map_err(|error| self.lost_by(&error))
+    }
+
+    /// Takes down why the link is lost, or could not be made.
+    fn lost_by(&mut self, error: &ConnectionError) -> End {
+        if error.needs_person() {
+            self.reconnect.on_refused();
+        }
+        End::Lost(with_causes(error))
     }
 
     /// Tells who submits, before they get back what the air does not bear.
@@ -670,10 +679,6 @@ impl Radio {
         }
         ends.tell(Event::Radio(RadioEvent::Nodes(batch))).await
     }
-}
-
-fn lost(error: &ConnectionError) -> End {
-    End::Lost(with_causes(error))
 }
 
 /// An error and its causes in one sentence.

@@ -24,6 +24,8 @@ pub(super) struct Reconnect {
     short_lives: u32,
     /// How long the attempt took that has just failed.
     tried_for: Duration,
+    /// Only a person can help.
+    refused: bool,
 }
 
 /// When to try again, and whether somebody else has the radio.
@@ -54,6 +56,11 @@ impl Reconnect {
     pub(super) fn on_failed(&mut self, tried_for: Duration) {
         self.on_absent();
         self.tried_for = tried_for;
+    }
+
+    /// Without a person's help the next tries fail, too.
+    pub(super) fn on_refused(&mut self) {
+        self.refused = true;
     }
 
     /// The radio has been plugged in: the next failures are no reason to wait long.
@@ -98,6 +105,12 @@ impl Reconnect {
         let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
         // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
         let tried_for = std::mem::take(&mut self.tried_for);
+        if std::mem::take(&mut self.refused) {
+            return NextTry {
+                delay: LONGEST,
+                another_client: false,
+            };
+        }
         let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
         NextTry {
             delay,
@@ -244,6 +257,19 @@ mod tests {
         reconnect.on_failed(limit);
         assert_eq!(reconnect.on_lost(now, 0.0).delay + limit, LONGEST);
         assert_eq!(reconnect.on_lost(now, 0.0).delay, LONGEST);
+    }
+
+    #[test]
+    fn a_radio_that_refuses_us_is_asked_once_in_the_longest_delay() {
+        let (mut reconnect, now) = (Reconnect::default(), Instant::now());
+        for _ in 0..5 {
+            reconnect.on_failed(Duration::from_secs(20));
+            reconnect.on_refused();
+            let next = reconnect.on_lost(now, 1.0);
+            assert_eq!((next.delay, next.another_client), (LONGEST, false));
+        }
+        reconnect.on_ready(now);
+        assert_eq!(reconnect.on_lost(now, 0.0).delay, FIRST);
     }
 
     #[test]

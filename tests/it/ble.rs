@@ -41,7 +41,7 @@ struct Lone {
     bluetooth: Bluetooth,
     radio: Radio,
     relay: Relay,
-    _home: Home,
+    home: Home,
 }
 
 /// Starts one; further keys follow those of the connection.
@@ -61,7 +61,7 @@ fn lone(mut bluetooth: Bluetooth, device: &str, keys: &[&str]) -> Lone {
         radio: bluetooth.take_radio(),
         bluetooth,
         relay,
-        _home: home,
+        home,
     }
 }
 
@@ -281,10 +281,20 @@ async fn a_wrong_pin_and_a_missing_one_are_told_with_the_cure() {
             return;
         };
         bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
-        let lone = lone(bluetooth, ADDRESS, keys);
-        lone.relay.logs(told).await;
+        let mut lone = lone(bluetooth, NAME, keys);
+        let told = lone.relay.logs(told).await;
+        // Another try would be another request on the radio's screen.
+        assert!(told.contains("delay_ms=60000"), "{told}");
+        let log = lone.relay.log();
+        let news = log.lines().filter(|line| line.contains(" INFO "));
+        assert!(
+            !news.into_iter().any(|line| line.contains("pairing")),
+            "{log}"
+        );
         // The person who reads it sets the radio's PIN off.
         lone.bluetooth.air.radio(|radio| radio.set_pin(None));
+        assert!(lone.relay.stop().await.success());
+        lone.relay = lone.home.spawn();
         lone.relay.logs(READY).await;
     }
 }

@@ -135,7 +135,7 @@ impl Service {
             Ok(Err(error)) => return Err(failed(&error)),
             Err(_) => return Err(limit),
         }
-        info!(device = name, "pairing with the radio");
+        debug!(device = name, "pairing with the radio");
         let paired = timeout(PAIR_LIMIT, self.pair_with_agent(&device, pin)).await;
         // Whether it worked or not; where the connection ends, the service forgets the agent by itself.
         let forget = self

@@ -170,6 +170,11 @@ impl BleError {
         matches!(self, Self::TooLong { .. })
     }
 
+    /// Returns whether the radio does not let this computer in until a person has done something.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotPaired(_) | Self::WrongPin(_))
+    }
+
     /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
     pub(super) fn ends_way(&self) -> bool {
         match self {
@@ -196,7 +201,11 @@ impl BleError {
 
 impl From<BleError> for ConnectionError {
     fn from(error: BleError) -> Self {
-        Self::Bluetooth(Box::new(error))
+        if error.is_refusal() {
+            Self::Refused(Box::new(error))
+        } else {
+            Self::Bluetooth(Box::new(error))
+        }
     }
 }
 
