@@ -43,8 +43,8 @@ pub enum ConnectionError {
         limit: Duration,
     },
     /// There is no way to it over Bluetooth.
-    #[error("no Bluetooth link to the radio")]
-    Bluetooth(#[source] Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Bluetooth(Box<dyn Error + Send + Sync>),
     /// Over Bluetooth the radio does not let this computer in.
     #[error(transparent)]
     Refused(Box<dyn Error + Send + Sync>),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::connection::ConnectionError;
 
-/// Why there is no link over Bluetooth.
+/// Why there is no link over Bluetooth: each sentence stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BleError {
     /// Without the system's message bus there is no Bluetooth on Linux.
@@ -64,7 +64,7 @@ pub(super) enum BleError {
     /// It wants a bond first.
     #[error(
         "the radio `{0}` wants to be paired: set `meshtastic.ble_pin`, or pair it once with \
-         `bluetoothctl` (`scan on`, `pair {0}` and its PIN); if it was paired before and has forgotten it, \
+         `bluetoothctl` (`scan le`, `pair {0}` and its PIN); if it was paired before and has forgotten it, \
          `remove {0}` first"
     )]
     NotPaired(String),
@@ -83,7 +83,7 @@ pub(super) enum BleError {
         cause: String,
     },
     /// The system takes too long.
-    #[error("{what} took longer than {} s", limit.as_secs())]
+    #[error("Bluetooth: {what} took longer than {} s", limit.as_secs())]
     TooLong {
         /// What.
         what: &'static str,
@@ -97,13 +97,13 @@ pub(super) enum BleError {
     #[error("the way to the Bluetooth service has ended")]
     WayEnded,
     /// The link broke.
-    #[error("the link is lost: the radio is off or out of reach")]
+    #[error("the Bluetooth link to the radio is lost")]
     Lost,
     /// The device was removed from the system.
-    #[error("the radio was removed from the system's list of devices")]
+    #[error("the radio was removed from the system's list of Bluetooth devices")]
     Removed,
     /// Whatever else the system says.
-    #[error("{what} failed: {cause}")]
+    #[error("Bluetooth: {what} failed: {cause}")]
     Other {
         /// What.
         what: &'static str,
