@@ -43,6 +43,19 @@ pub(super) struct Host {
     pub(super) known: Option<Known>,
 }
 
+/// How a link to a device stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// There is one.
+    pub(super) connected: bool,
+    /// The device's services are known.
+    pub(super) resolved: bool,
+    /// Where its doorbell is.
+    pub(super) doorbell: Option<String>,
+    /// A program that lives listens to its doorbell.
+    pub(super) used: bool,
+}
+
 struct HostAdapter {
     name: String,
     adapter: Adapter,

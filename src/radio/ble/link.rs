@@ -12,8 +12,8 @@ use tracing::{debug, trace};
 
 use super::super::connection::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
-use super::bluez::ServiceEnd;
-use super::error::BleError;
+use super::bluez::{LinkEnd, Service, ServiceEnd};
+use super::error::{BleError, Named};
 use super::host::{CALL_LIMIT, Events, Notifications, link_change};
 use super::{FROM_NUM, Lent, host};
 
@@ -34,21 +34,25 @@ const ASK_AGAIN: [Duration; 4] = [
 /// What a link reads and writes.
 #[derive(Debug, Clone)]
 pub(super) struct Radio {
-    /// As the configuration names it.
-    pub(super) name: String,
+    /// Which it is.
+    pub(super) named: Named,
     /// The device.
     pub(super) device: Peripheral,
     /// What is written.
     pub(super) written: Characteristic,
     /// What is read.
     pub(super) read: Characteristic,
+    /// Who passes the doorbell on.
+    pub(super) service: Service,
+    /// Where the doorbell is.
+    pub(super) doorbell: String,
 }
 
 /// Carries packets until the link is lost; returns why.
 pub(super) async fn carry(
     radio: Radio,
     mut lent: Lent,
-    mut service_end: ServiceEnd,
+    mut link: (ServiceEnd, LinkEnd),
     ends: Ends,
 ) -> ConnectionError {
     let Some((events, known)) = lent.host.as_mut().and_then(host::Host::streams) else {
@@ -56,24 +60,36 @@ pub(super) async fn carry(
     };
     let error = tokio::select! {
         biased;
-        error = watch(&radio, events, &mut service_end) => error,
+        error = watch(&radio, events, &mut link) => error,
         error = pump(&radio, &mut known.doorbell, ends) => error,
     };
     if error.ends_way() {
         lent.host = None;
     }
-    debug!(device = radio.name, %error, "the Bluetooth link has ended");
+    debug!(device = radio.named.name, %error, "the Bluetooth link has ended");
+    match &error {
+        // Nobody is there to hear it.
+        BleError::NoBus | BleError::WayEnded | BleError::NoService | BleError::ServiceEnded => {}
+        error if error.may_leave_link() => leave(radio).await,
+        _ => radio.service.unsubscribe(&radio.doorbell).await,
+    }
     error.into()
 }
 
 /// Waits until the link is lost, and returns how.
-async fn watch(radio: &Radio, events: &mut Events, service_end: &mut ServiceEnd) -> BleError {
+async fn watch(
+    radio: &Radio,
+    events: &mut Events,
+    (service_end, link_end): &mut (ServiceEnd, LinkEnd),
+) -> BleError {
     let id = radio.device.id();
     let mut check = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             end = service_end.wait() => return end,
+            // Another program may have connected the radio again already.
+            end = link_end.wait() => return end,
             event = events.next() => match event {
                 // An event of an earlier link may have waited here: the device itself is asked.
                 Some(event) if link_change(&event, &id) == Some(false) => {}
@@ -213,12 +229,18 @@ fn answer<T>(
 ) -> Result<T, BleError> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(BleError::of(what, Some(&radio.name), &error)),
+        Ok(Err(error)) => Err(BleError::of(what, Some(&radio.named), &error)),
         Err(_) => Err(BleError::TooLong {
             what,
             limit: RADIO_LIMIT,
         }),
     }
+}
+
+/// Ends the link and what there is on it.
+pub(super) async fn leave(radio: Radio) {
+    radio.service.unsubscribe(&radio.doorbell).await;
+    hang_up(radio.device).await;
 }
 
 /// Ends the link; a device that is gone, or a service, is not waited for.
