@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::connection::LossKind;
+
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
 /// No delay is longer in the first two minutes: three seconds after the radio is back the first message has to have
@@ -10,7 +12,7 @@ const LONGEST_AT_FIRST: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_mins(2);
 /// No delay is ever longer.
 const LONGEST: Duration = Duration::from_mins(1);
-/// A link that was ready and is lost sooner than that was taken away by another client of the radio.
+/// A link that was ready and that the radio ends sooner than that was taken away by another client.
 const SHORT_LIFE: Duration = Duration::from_secs(15);
 /// So many of those in a row are no accident.
 const SHORT_LIVES: u32 = 3;
@@ -62,16 +64,16 @@ impl Reconnect {
         self.failing_since = None;
     }
 
-    /// The link is lost, or could not be made. `random` is 0 to 1 and shortens the delay by up to a half, so that
+    /// The link is lost, or could not be made. What broke, or was ended by this computer, tells nothing of another client,
+    /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a half, so that
     /// two relays do not stay in step.
-    pub(super) fn on_lost(&mut self, now: Instant, random: f64) -> NextTry {
+    pub(super) fn on_lost(&mut self, now: Instant, kind: LossKind, random: f64) -> NextTry {
         if let Some(since) = self.ready_since.take() {
-            let short = now.saturating_duration_since(since) < SHORT_LIFE;
-            self.short_lives = if short {
-                self.short_lives.saturating_add(1)
-            } else {
-                0
-            };
+            if now.saturating_duration_since(since) >= SHORT_LIFE {
+                self.short_lives = 0;
+            } else if kind == LossKind::Ended {
+                self.short_lives = self.short_lives.saturating_add(1);
+            }
             if self.short_lives < SHORT_LIVES {
                 self.failures = 0;
                 self.failing_since = None;
@@ -108,6 +110,7 @@ impl Reconnect {
 
 #[cfg(test)]
 mod tests {
+    use super::LossKind::{Absent, Broken, Ended};
     use super::*;
 
     /// Fails for ever; returns the time of each attempt since the first failure, and the delay after it.
@@ -119,7 +122,7 @@ mod tests {
         let mut now = start;
         (0..count)
             .map(|_| {
-                let next = reconnect.on_lost(now, 0.0);
+                let next = reconnect.on_lost(now, Absent, 0.0);
                 let at = now - start;
                 now += next.delay;
                 assert!(!next.another_client);
@@ -155,7 +158,10 @@ mod tests {
         failures(&mut reconnect, start, 150);
         let ready = start + Duration::from_hours(3);
         reconnect.on_ready(ready);
-        assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
+        assert_eq!(
+            reconnect.on_lost(ready + SHORT_LIFE, Ended, 0.0).delay,
+            FIRST
+        );
     }
 
     #[test]
@@ -164,7 +170,7 @@ mod tests {
         failures(&mut reconnect, start, 150);
         reconnect.on_return();
         let later = start + Duration::from_hours(3);
-        assert_eq!(reconnect.on_lost(later, 0.0).delay, FIRST);
+        assert_eq!(reconnect.on_lost(later, Absent, 0.0).delay, FIRST);
     }
 
     #[test]
@@ -174,7 +180,7 @@ mod tests {
         for attempt in 1..20 {
             reconnect.on_ready(now);
             now += Duration::from_secs(1);
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Ended, 0.0);
             assert_eq!(next.another_client, attempt >= SHORT_LIVES, "{attempt}");
             delays.push(next.delay);
             now += next.delay;
@@ -183,7 +189,7 @@ mod tests {
         assert!(delays.is_sorted());
         assert_eq!(delays.last(), Some(&LONGEST));
         reconnect.on_ready(now);
-        let next = reconnect.on_lost(now + SHORT_LIFE, 0.0);
+        let next = reconnect.on_lost(now + SHORT_LIFE, Ended, 0.0);
         assert_eq!(
             next,
             NextTry {
@@ -194,15 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn links_that_break_right_after_ready_are_nobodys_work() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        for kind in [Ended, Ended].into_iter().chain([Broken; 20]) {
+            reconnect.on_ready(now);
+            now += Duration::from_secs(1);
+            let next = reconnect.on_lost(now, kind, 0.0);
+            assert_eq!((next.delay, next.another_client), (FIRST, false));
+            now += next.delay;
+        }
+        reconnect.on_ready(now);
+        assert!(reconnect.on_lost(now + FIRST, Ended, 0.0).another_client);
+    }
+
+    #[test]
     fn a_radio_that_goes_away_after_a_fight_is_looked_for_as_any_other() {
         let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
         for _ in 0..10 {
             reconnect.on_ready(now);
-            now += reconnect.on_lost(now + FIRST, 0.0).delay + FIRST;
+            now += reconnect.on_lost(now + FIRST, Ended, 0.0).delay + FIRST;
         }
-        assert!(reconnect.on_lost(now, 0.0).another_client);
+        assert!(reconnect.on_lost(now, Ended, 0.0).another_client);
         reconnect.on_failed(Duration::ZERO);
-        let next = reconnect.on_lost(now, 0.0);
+        let next = reconnect.on_lost(now, Absent, 0.0);
         assert_eq!((next.delay, next.another_client), (FIRST, false));
     }
 
@@ -212,12 +232,12 @@ mod tests {
         for _ in 0..20 {
             reconnect.on_ready(now);
             now += Duration::from_secs(5);
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Ended, 0.0);
             assert_eq!(next.delay, FIRST);
             now += next.delay;
             for _ in 0..3 {
                 reconnect.on_failed(Duration::ZERO);
-                let next = reconnect.on_lost(now, 0.0);
+                let next = reconnect.on_lost(now, Absent, 0.0);
                 assert!(!next.another_client && next.delay <= LONGEST_AT_FIRST);
                 now += next.delay;
             }
@@ -232,23 +252,27 @@ mod tests {
         while now + limit - start < AT_FIRST {
             reconnect.on_failed(limit);
             now += limit;
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Absent, 0.0);
             assert_eq!(next.delay, FIRST / 2);
             now += next.delay;
         }
         for _ in 0..20 {
             reconnect.on_failed(limit);
             now += LONGEST;
-            reconnect.on_lost(now, 0.0);
+            reconnect.on_lost(now, Absent, 0.0);
         }
         reconnect.on_failed(limit);
-        assert_eq!(reconnect.on_lost(now, 0.0).delay + limit, LONGEST);
-        assert_eq!(reconnect.on_lost(now, 0.0).delay, LONGEST);
+        assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay + limit, LONGEST);
+        assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay, LONGEST);
     }
 
     #[test]
     fn chance_shortens_a_delay_by_up_to_a_half() {
-        let delay = |random| Reconnect::default().on_lost(Instant::now(), random).delay;
+        let delay = |random| {
+            Reconnect::default()
+                .on_lost(Instant::now(), Absent, random)
+                .delay
+        };
         assert_eq!(delay(1.0), FIRST / 2);
         assert_eq!(delay(7.0), FIRST / 2);
         assert_eq!(delay(0.0), FIRST);

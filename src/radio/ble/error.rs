@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::connection::ConnectionError;
+use super::super::connection::{ConnectionError, LossKind};
 
 /// Why there is no link over Bluetooth.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -196,7 +196,17 @@ impl BleError {
 
 impl From<BleError> for ConnectionError {
     fn from(error: BleError) -> Self {
-        Self::Bluetooth(Box::new(error))
+        let kind = match &error {
+            BleError::Lost => LossKind::Ended,
+            BleError::NotFound { .. } | BleError::Connect { .. } | BleError::LostAtOnce(_) => {
+                LossKind::Absent
+            }
+            _ => LossKind::Barred,
+        };
+        Self::Bluetooth {
+            kind,
+            cause: Box::new(error),
+        }
     }
 }
 
