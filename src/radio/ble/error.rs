@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::connection::ConnectionError;
+use super::super::connection::{ConnectionError, LossKind};
 
 /// The radio, as people and the system's commands name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,11 +196,6 @@ impl BleError {
         )
     }
 
-    /// Returns whether the radio does not let this computer in until a person has done something.
-    fn is_refusal(&self) -> bool {
-        matches!(self, Self::NotPaired(_) | Self::WrongPin(_))
-    }
-
     /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
     pub(super) fn ends_way(&self) -> bool {
         match self {
@@ -228,10 +223,17 @@ impl BleError {
 
 impl From<BleError> for ConnectionError {
     fn from(error: BleError) -> Self {
-        if error.is_refusal() {
-            Self::Refused(Box::new(error))
-        } else {
-            Self::Bluetooth(Box::new(error))
+        let kind = match &error {
+            BleError::Lost => LossKind::Ended,
+            BleError::NotFound { .. } | BleError::Connect { .. } | BleError::LostAtOnce(_) => {
+                LossKind::Absent
+            }
+            BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
+            _ => LossKind::Barred,
+        };
+        Self::Bluetooth {
+            kind,
+            cause: Box::new(error),
         }
     }
 }
