@@ -768,6 +768,21 @@ async fn another_client_that_keeps_taking_the_radio_is_named_as_the_cause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_that_breaks_again_and_again_is_made_again_at_once() {
+    let (mut bench, _) = Bench::new(3).await;
+    for _ in 0..8 {
+        bench
+            .command(r#"{"fault": "close", "mid_frame": true}"#)
+            .await;
+        let cause = bench.lost().await;
+        assert_eq!(cause, "cannot read from the radio: unexpected end of file");
+        let lost = Instant::now();
+        bench.connect().await;
+        assert!(lost.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_radio_that_restarts_again_and_again_and_is_back_at_once_is_found_at_once() {
     let (mut bench, _) = Bench::new(3).await;
     for _ in 0..8 {

@@ -216,11 +216,21 @@ pub enum Feedback {
     Off,
 }
 
+/// Returns how a place on the network is written.
+#[must_use]
+pub fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 impl fmt::Display for Connection {
     /// Writes how the radio is reached, without the pairing code.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "tcp {host}:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp {}", host_and_port(host, *port)),
             Self::Serial {
                 serial_port: Some(port),
             } => write!(f, "serial {}", port.display()),

@@ -29,7 +29,7 @@ pub use matrix::{E2ee, Homeserver, Invites, LoginUser, Matrix, Recipients, Sende
 pub use meshtastic::{
     Backlog, ChannelUse, Connection, Edits, EncryptedAction, Feedback, LongMessages, Media,
     Meshtastic, MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle,
-    SensorType,
+    SensorType, host_and_port,
 };
 pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
 pub use pattern::{UserPattern, UserPatternError};

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Connection;
+use crate::config::{Connection, host_and_port};
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,8 +112,7 @@ impl From<&Connection> for RadioConnection {
 impl fmt::Display for RadioConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port } => f.write_str(&host_and_port(host, *port)),
             Self::Serial { port: Some(port) } => write!(f, "serial port {port}"),
             Self::Serial { port: None } => f.write_str("the serial port of a radio"),
             Self::Ble { device } => write!(f, "Bluetooth device {device}"),

@@ -43,8 +43,13 @@ pub enum ConnectionError {
         limit: Duration,
     },
     /// There is no way to it over Bluetooth.
-    #[error("no Bluetooth link to the radio")]
-    Bluetooth(#[source] Box<dyn Error + Send + Sync>),
+    #[error("{cause}")]
+    Bluetooth {
+        /// What that means.
+        kind: LossKind,
+        /// Why, with whatever caused that.
+        cause: Box<dyn Error + Send + Sync>,
+    },
     /// The serial port cannot be used.
     #[error(transparent)]
     Serial(#[from] SerialError),
@@ -63,6 +68,72 @@ pub enum ConnectionError {
     /// A frame is too long.
     #[error("cannot frame a packet")]
     Frame(#[source] CodecError),
+}
+
+/// What a loss means: for how it is told, and for when the link is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossKind {
+    /// The radio itself ended the link, in order: if it does so again and again, there is a reason.
+    Ended,
+    /// The link broke, or fell silent.
+    Broken,
+    /// The radio is not there.
+    Absent,
+    /// Something else keeps us from it: each cause has a cure of its own.
+    Barred,
+    /// The radio does not let this computer in until a person has done something: until then each try is as much in vain,
+    /// and may be a request on the radio's screen.
+    Refused,
+}
+
+/// Why there is no link, or none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) kind: LossKind,
+    pub(super) cause: String,
+}
+
+impl Loss {
+    /// The link stands, but nobody speaks on it as a radio does.
+    pub(super) fn of_silence(cause: &str) -> Self {
+        Self {
+            kind: LossKind::Broken,
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// Returns whether a person who was told of the other one learns nothing new.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
+        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
+    }
+}
+
+impl From<&ConnectionError> for Loss {
+    /// Takes an error and its causes in one sentence.
+    fn from(error: &ConnectionError) -> Self {
+        Self {
+            kind: error.kind(),
+            cause: super::with_causes(error),
+        }
+    }
+}
+
+impl ConnectionError {
+    /// Returns what it means.
+    pub fn kind(&self) -> LossKind {
+        match self {
+            Self::Closed => LossKind::Ended,
+            Self::Read(_) | Self::Write(_) | Self::WriteLimit | Self::Frame(_) => LossKind::Broken,
+            Self::Connect { .. }
+            | Self::ConnectLimit { .. }
+            | Self::Serial(SerialError::Missing { .. } | SerialError::NoneFound) => {
+                LossKind::Absent
+            }
+            Self::Serial(_) => LossKind::Barred,
+            Self::Bluetooth { kind, .. } => *kind,
+        }
+    }
 }
 
 /// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.
@@ -131,8 +202,9 @@ impl Wire {
     /// Returns what it means that links keep ending right after they were ready.
     pub fn cause_of_short_lives(&self) -> &'static str {
         match self {
-            Self::Serial(_) => "the radio keeps restarting, or its cable or power supply is bad",
-            Self::Ble(_) => "the radio is at the edge of reach, or keeps restarting",
+            Self::Serial(_) | Self::Ble(_) => {
+                "the radio is at the edge of reach, or keeps restarting"
+            }
             Self::Tcp { .. } | Self::Pipes(_) => {
                 "another client uses this radio, which can have only one (a phone app?)"
             }
@@ -286,7 +358,11 @@ impl Bytes {
                 None => Ok(read.await),
             };
             match read {
-                Ok(Ok(0)) => return Err(ConnectionError::Closed),
+                Ok(Ok(0)) if self.received.is_empty() => return Err(ConnectionError::Closed),
+                // Nobody takes leave in the middle of a packet.
+                Ok(Ok(0)) => {
+                    return Err(ConnectionError::Read(io::ErrorKind::UnexpectedEof.into()));
+                }
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(ConnectionError::Read(error)),
                 Err(_) => {

@@ -55,7 +55,7 @@ use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
 pub use ble::{Ble, find_bluetooth};
-pub use connection::{Connection, ConnectionError, Wire};
+pub use connection::{Connection, ConnectionError, LossKind, Wire};
 pub use found_device::FoundDevice;
 pub use link::{Link, LinkState};
 pub use moment::Moment;
@@ -66,6 +66,7 @@ pub use serial_ports::{FoundPort, Usb, find as find_serial_ports};
 pub use session::{Output, Session, SessionOptions, disconnect};
 
 use codec::Item;
+use connection::Loss;
 use console::Console;
 use link::LinkNotes;
 use reconnect::Reconnect;
@@ -79,6 +80,9 @@ const OWN_STALL: Duration = Duration::from_secs(1);
 
 /// How long a radio may take to close the link after we have left.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Which causes are remembered to have been told.
+const TOLD_CAUSES: usize = 16;
 
 /// Withdrawals that wait to be noticed.
 const WITHDRAWALS: usize = 64;
@@ -182,7 +186,8 @@ pub struct Radio {
     random: StdRng,
     withdraw: mpsc::Sender<OutboxId>,
     withdrawals: mpsc::Receiver<OutboxId>,
-    told_cause: Option<String>,
+    /// What was told of since the link was ready.
+    told_cause: Option<Vec<Loss>>,
     link: LinkNotes,
     /// What is known from the connection before.
     memory: Box<Memory>,
@@ -196,7 +201,7 @@ pub struct Radio {
 /// Why a connection is no longer served.
 enum End {
     /// The link is lost; why.
-    Lost(String),
+    Lost(Loss),
     /// The daemon stops.
     Stopped,
     /// The daemon's event loop has ended.
@@ -328,7 +333,7 @@ impl Radio {
                 }
             };
             let end = match end {
-                End::Lost(cause) => self.lost(cause, &mut ends).await.err(),
+                End::Lost(loss) => self.lost(loss, &mut ends).await.err(),
                 End::Stopped | End::EventsClosed => Some(end),
             };
             match end {
@@ -340,28 +345,26 @@ impl Radio {
     }
 
     /// Tells that the link is lost, and waits until it may be tried again.
-    async fn lost(&mut self, cause: String, ends: &mut Ends) -> Result<(), End> {
-        let next = self
-            .reconnect
-            .on_lost(Instant::now().into_std(), self.random.random());
+    async fn lost(&mut self, mut loss: Loss, ends: &mut Ends) -> Result<(), End> {
+        let now = Instant::now().into_std();
+        let next = self.reconnect.on_lost(now, loss.kind, self.random.random());
         let delay_ms = u64::try_from(next.delay.as_millis()).unwrap_or(u64::MAX);
-        let cause = if next.another_client {
-            format!("{cause}: {}", self.wire.cause_of_short_lives())
-        } else {
-            cause
-        };
-        let news = self.told_cause.as_ref() != Some(&cause);
-        self.link.lost(&cause);
-        if news {
-            warn!(cause, delay_ms, "no link to the radio, trying again");
-            ends.tell(Event::Radio(RadioEvent::Lost {
-                cause: cause.clone(),
-            }))
-            .await?;
-        } else {
-            debug!(cause, delay_ms, "still no link to the radio, trying again");
+        if next.another_client {
+            let why = self.wire.cause_of_short_lives();
+            loss.cause = format!("{}: {why}", loss.cause);
         }
-        self.told_cause = Some(cause);
+        let cause = loss.cause.clone();
+        self.link.lost(&cause);
+        // Causes may take turns for days.
+        let told = self.told_cause.get_or_insert_default();
+        if told.iter().any(|told| told.is_like(&loss)) {
+            debug!(cause, delay_ms, "still no link to the radio, trying again");
+        } else {
+            warn!(cause, delay_ms, "no link to the radio, trying again");
+            told.truncate(TOLD_CAUSES - 1);
+            told.insert(0, loss);
+            ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
+        }
         self.give_back(ends).await?;
         tokio::select! {
             () = ends.stop.cancelled() => Err(End::Stopped),
@@ -632,7 +635,7 @@ impl Radio {
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
                     self.give_back(ends).await?;
                 }
-                Output::Lost { cause } => return Err(End::Lost(cause.to_owned())),
+                Output::Lost { cause } => return Err(End::Lost(Loss::of_silence(cause))),
             }
         }
         written.map_err(|error| lost(&error))
@@ -707,7 +710,7 @@ impl Radio {
 }
 
 fn lost(error: &ConnectionError) -> End {
-    End::Lost(with_causes(error))
+    End::Lost(error.into())
 }
 
 /// An error and its causes in one sentence.
@@ -1109,6 +1112,25 @@ mod tests {
         }
         assert!(!causes[1].contains("another client"));
         assert!(causes[2].contains("another client"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn causes_that_take_turns_are_told_once_until_the_radio_is_back() {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            drop(bench.ready().await);
+            assert_eq!(bench.lost().await, "the radio closed the connection");
+            for _ in 0..10 {
+                let (ours, theirs) = duplex(64);
+                drop(theirs);
+                bench.pipes.send(ours).await.unwrap();
+                let mut peer = bench.connects().await;
+                peer.hears().await;
+            }
+            let cause = bench.lost().await;
+            assert!(cause.contains("cannot write"), "{cause}");
+        }
+        bench.ready().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::connection::LossKind;
+
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
 /// No delay is longer in the first two minutes: three seconds after the radio is back the first message has to have
@@ -10,7 +12,7 @@ const LONGEST_AT_FIRST: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_mins(2);
 /// No delay is ever longer.
 const LONGEST: Duration = Duration::from_mins(1);
-/// A link that was ready and is lost sooner than that was taken away by another client of the radio.
+/// A link that was ready and that the radio ends sooner than that was taken away by another client.
 const SHORT_LIFE: Duration = Duration::from_secs(15);
 /// So many of those in a row are no accident.
 const SHORT_LIVES: u32 = 3;
@@ -62,16 +64,16 @@ impl Reconnect {
         self.failing_since = None;
     }
 
-    /// The link is lost, or could not be made. `random` is 0 to 1 and shortens the delay by up to a half, so that
+    /// The link is lost, or could not be made. What broke, or was ended by this computer, tells nothing of another client,
+    /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a half, so that
     /// two relays do not stay in step.
-    pub(super) fn on_lost(&mut self, now: Instant, random: f64) -> NextTry {
+    pub(super) fn on_lost(&mut self, now: Instant, kind: LossKind, random: f64) -> NextTry {
         if let Some(since) = self.ready_since.take() {
-            let short = now.saturating_duration_since(since) < SHORT_LIFE;
-            self.short_lives = if short {
-                self.short_lives.saturating_add(1)
-            } else {
-                0
-            };
+            if now.saturating_duration_since(since) >= SHORT_LIFE {
+                self.short_lives = 0;
+            } else if kind == LossKind::Ended {
+                self.short_lives = self.short_lives.saturating_add(1);
+            }
             if self.short_lives < SHORT_LIVES {
                 self.failures = 0;
                 self.failing_since = None;
@@ -98,6 +100,12 @@ impl Reconnect {
         let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
         // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
         let tried_for = std::mem::take(&mut self.tried_for);
+        if kind == LossKind::Refused {
+            return NextTry {
+                delay: LONGEST,
+                another_client: false,
+            };
+        }
         let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
         NextTry {
             delay,
@@ -108,6 +116,7 @@ impl Reconnect {
 
 #[cfg(test)]
 mod tests {
+    use super::LossKind::{Absent, Broken, Ended, Refused};
     use super::*;
 
     /// Fails for ever; returns the time of each attempt since the first failure, and the delay after it.
@@ -119,7 +128,7 @@ mod tests {
         let mut now = start;
         (0..count)
             .map(|_| {
-                let next = reconnect.on_lost(now, 0.0);
+                let next = reconnect.on_lost(now, Absent, 0.0);
                 let at = now - start;
                 now += next.delay;
                 assert!(!next.another_client);
@@ -155,7 +164,10 @@ mod tests {
         failures(&mut reconnect, start, 150);
         let ready = start + Duration::from_hours(3);
         reconnect.on_ready(ready);
-        assert_eq!(reconnect.on_lost(ready + SHORT_LIFE, 0.0).delay, FIRST);
+        assert_eq!(
+            reconnect.on_lost(ready + SHORT_LIFE, Ended, 0.0).delay,
+            FIRST
+        );
     }
 
     #[test]
@@ -164,7 +176,7 @@ mod tests {
         failures(&mut reconnect, start, 150);
         reconnect.on_return();
         let later = start + Duration::from_hours(3);
-        assert_eq!(reconnect.on_lost(later, 0.0).delay, FIRST);
+        assert_eq!(reconnect.on_lost(later, Absent, 0.0).delay, FIRST);
     }
 
     #[test]
@@ -174,7 +186,7 @@ mod tests {
         for attempt in 1..20 {
             reconnect.on_ready(now);
             now += Duration::from_secs(1);
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Ended, 0.0);
             assert_eq!(next.another_client, attempt >= SHORT_LIVES, "{attempt}");
             delays.push(next.delay);
             now += next.delay;
@@ -183,7 +195,7 @@ mod tests {
         assert!(delays.is_sorted());
         assert_eq!(delays.last(), Some(&LONGEST));
         reconnect.on_ready(now);
-        let next = reconnect.on_lost(now + SHORT_LIFE, 0.0);
+        let next = reconnect.on_lost(now + SHORT_LIFE, Ended, 0.0);
         assert_eq!(
             next,
             NextTry {
@@ -194,15 +206,29 @@ mod tests {
     }
 
     #[test]
+    fn links_that_break_right_after_ready_are_nobodys_work() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        for kind in [Ended, Ended].into_iter().chain([Broken; 20]) {
+            reconnect.on_ready(now);
+            now += Duration::from_secs(1);
+            let next = reconnect.on_lost(now, kind, 0.0);
+            assert_eq!((next.delay, next.another_client), (FIRST, false));
+            now += next.delay;
+        }
+        reconnect.on_ready(now);
+        assert!(reconnect.on_lost(now + FIRST, Ended, 0.0).another_client);
+    }
+
+    #[test]
     fn a_radio_that_goes_away_after_a_fight_is_looked_for_as_any_other() {
         let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
         for _ in 0..10 {
             reconnect.on_ready(now);
-            now += reconnect.on_lost(now + FIRST, 0.0).delay + FIRST;
+            now += reconnect.on_lost(now + FIRST, Ended, 0.0).delay + FIRST;
         }
-        assert!(reconnect.on_lost(now, 0.0).another_client);
+        assert!(reconnect.on_lost(now, Ended, 0.0).another_client);
         reconnect.on_failed(Duration::ZERO);
-        let next = reconnect.on_lost(now, 0.0);
+        let next = reconnect.on_lost(now, Absent, 0.0);
         assert_eq!((next.delay, next.another_client), (FIRST, false));
     }
 
@@ -212,12 +238,12 @@ mod tests {
         for _ in 0..20 {
             reconnect.on_ready(now);
             now += Duration::from_secs(5);
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Ended, 0.0);
             assert_eq!(next.delay, FIRST);
             now += next.delay;
             for _ in 0..3 {
                 reconnect.on_failed(Duration::ZERO);
-                let next = reconnect.on_lost(now, 0.0);
+                let next = reconnect.on_lost(now, Absent, 0.0);
                 assert!(!next.another_client && next.delay <= LONGEST_AT_FIRST);
                 now += next.delay;
             }
@@ -232,23 +258,39 @@ mod tests {
         while now + limit - start < AT_FIRST {
             reconnect.on_failed(limit);
             now += limit;
-            let next = reconnect.on_lost(now, 0.0);
+            let next = reconnect.on_lost(now, Absent, 0.0);
             assert_eq!(next.delay, FIRST / 2);
             now += next.delay;
         }
         for _ in 0..20 {
             reconnect.on_failed(limit);
             now += LONGEST;
-            reconnect.on_lost(now, 0.0);
+            reconnect.on_lost(now, Absent, 0.0);
         }
         reconnect.on_failed(limit);
-        assert_eq!(reconnect.on_lost(now, 0.0).delay + limit, LONGEST);
-        assert_eq!(reconnect.on_lost(now, 0.0).delay, LONGEST);
+        assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay + limit, LONGEST);
+        assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay, LONGEST);
+    }
+
+    #[test]
+    fn a_radio_that_refuses_us_is_asked_once_in_the_longest_delay() {
+        let (mut reconnect, now) = (Reconnect::default(), Instant::now());
+        for _ in 0..5 {
+            reconnect.on_failed(Duration::from_secs(20));
+            let next = reconnect.on_lost(now, Refused, 1.0);
+            assert_eq!((next.delay, next.another_client), (LONGEST, false));
+        }
+        reconnect.on_ready(now);
+        assert_eq!(reconnect.on_lost(now, Broken, 0.0).delay, FIRST);
     }
 
     #[test]
     fn chance_shortens_a_delay_by_up_to_a_half() {
-        let delay = |random| Reconnect::default().on_lost(Instant::now(), random).delay;
+        let delay = |random| {
+            Reconnect::default()
+                .on_lost(Instant::now(), Absent, random)
+                .delay
+        };
         assert_eq!(delay(1.0), FIRST / 2);
         assert_eq!(delay(7.0), FIRST / 2);
         assert_eq!(delay(0.0), FIRST);

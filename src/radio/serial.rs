@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_serial::{
     ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::serial_ports::{self, FoundPort, Holder, Lines};
 
@@ -115,7 +115,18 @@ pub struct SerialPort {
     /// The devices when it was last tried.
     seen: Vec<Sight>,
     /// What the system has not finished yet; there is never more than one.
-    opening: Option<JoinHandle<Result<SerialStream, SerialError>>>,
+    opening: Option<JoinHandle<Result<Opened, SerialError>>>,
+    /// The programs that were told to have it open beside us.
+    told: Vec<String>,
+}
+
+/// An open port.
+#[derive(Debug)]
+struct Opened {
+    stream: SerialStream,
+    port: PathBuf,
+    /// Who else has it open: root is kept from no port, and not every program locks its own.
+    others: Vec<String>,
 }
 
 /// What tells a device from one that comes later under the same name, or with other rights.
@@ -134,6 +145,7 @@ impl SerialPort {
             configured,
             seen: Vec::new(),
             opening: None,
+            told: Vec::new(),
         }
     }
 
@@ -156,7 +168,11 @@ impl SerialPort {
                     Some(port) => port,
                     None => only_likely(serial_ports::find())?,
                 };
-                open(&port)
+                Ok(Opened {
+                    stream: open(&port)?,
+                    others: holders(&port),
+                    port,
+                })
             })
         });
         let Ok(opened) = timeout(OPEN_LIMIT, &mut *opening).await else {
@@ -164,10 +180,22 @@ impl SerialPort {
         };
         self.opening = None;
         match opened {
-            Ok(opened) => opened.map(SerialLink::over),
+            Ok(opened) => opened.map(|opened| self.over(opened)),
             // It is never cancelled, and does not panic.
             Err(_) => Err(SerialError::OpenLimit),
         }
+    }
+
+    fn over(&mut self, opened: Opened) -> SerialLink {
+        if !opened.others.is_empty() && opened.others != self.told {
+            warn!(
+                port = %opened.port.display(),
+                others = opened.others.join(", "),
+                "other programs have the radio's serial port open, too: what one of them reads nobody else gets, close them"
+            );
+        }
+        self.told = opened.others;
+        SerialLink::over(opened.stream)
     }
 
     /// Returns when there is a device that was not there at the last attempt.
@@ -225,11 +253,16 @@ fn open(port: &Path) -> Result<SerialStream, SerialError> {
         .parity(Parity::None)
         .stop_bits(StopBits::One)
         .flow_control(FlowControl::None)
-        .exclusive(true);
+        .exclusive(false);
     let mut stream = SerialStream::open(&builder).map_err(|error| match error.kind() {
         tokio_serial::ErrorKind::NoDevice => busy(port),
         _ => refused(port, error.into()),
     })?;
+    if !is_pseudo_terminal(&held)
+        && let Err(error) = rustix::termios::ioctl_tiocexcl(&held)
+    {
+        debug!(port = %port.display(), %error, "other programs cannot be kept from opening the port");
+    }
     drop(held);
     match serial_ports::lines_of(port) {
         Lines::AssertDtr => {
@@ -253,10 +286,15 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
             port: port.to_owned(),
         });
     }
-    // Other programs may pass the system's own lock, if they run as root; this one they see.
-    match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(busy(port)),
-        Ok(()) | Err(_) => drop(rustix::fs::flock(&held, FlockOperation::Unlock)),
+    // Whoever gets the first lock is alone; the second one bears the same lock of the port that is opened next, which
+    // keeps it, and nobody gets the first lock beside it.
+    for lock in [
+        FlockOperation::NonBlockingLockExclusive,
+        FlockOperation::NonBlockingLockShared,
+    ] {
+        if rustix::fs::flock(&held, lock) == Err(rustix::io::Errno::WOULDBLOCK) {
+            return Err(busy(port));
+        }
     }
     let mut settings = rustix::termios::tcgetattr(&held).map_err(refused)?;
     settings.control_modes.remove(ControlModes::HUPCL);
@@ -264,13 +302,33 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
     Ok(held.into())
 }
 
+/// Returns whether a port is one end of a pseudo-terminal. It keeps the system's exclusive access as long as its other end
+/// is open: nobody but root could open it again after our end without warning.
+#[cfg(target_os = "linux")]
+fn is_pseudo_terminal(port: &File) -> bool {
+    const MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
+    let device = port.metadata().map(|it| it.rdev());
+    device.is_ok_and(|it| MAJORS.contains(&rustix::fs::major(it)))
+}
+
+/// Likewise; elsewhere there is no telling.
+#[cfg(not(target_os = "linux"))]
+fn is_pseudo_terminal(_: &File) -> bool {
+    false
+}
+
 fn busy(port: &Path) -> SerialError {
-    let named = |holder: Holder| format!("{} (process {})", holder.name, holder.process);
-    let holders = serial_ports::holders_of(port);
     SerialError::Busy {
         port: port.to_owned(),
-        holders: holders.into_iter().map(named).collect(),
+        holders: holders(port),
     }
+}
+
+/// Returns who else has a port open, as far as we may know.
+fn holders(port: &Path) -> Vec<String> {
+    let named = |holder: Holder| format!("{} (process {})", holder.name, holder.process);
+    let holders = serial_ports::holders_of(port);
+    holders.into_iter().map(named).collect()
 }
 
 /// Returns what it means that the system refuses a port.
@@ -388,7 +446,7 @@ impl Drop for SerialLink {
     /// The system would wait up to 30 s, in this thread, for a board that takes nothing any more.
     fn drop(&mut self) {
         let cleared = self.stream.clear(ClearBuffer::Output);
-        // A pty keeps that lock after it is closed.
+        // The system keeps that as long as any other program has the port open.
         let shared = self.stream.set_exclusive(false);
         if let Err(error) = cleared.and(shared) {
             debug!(%error, "a serial port that is gone is closed");
@@ -458,6 +516,25 @@ mod tests {
         port(&device.path).connect().await.unwrap();
     }
 
+    /// Nothing tidies up behind a process that is killed.
+    #[tokio::test]
+    async fn a_pseudo_terminal_is_left_open_to_ordinary_users_at_all_times() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::process::CommandExt as _;
+        const NOBODY: u32 = 65534;
+        let device = Device::new();
+        let _link = port(&device.path).connect().await.unwrap();
+        let mut user = std::process::Command::new("sh");
+        user.args(["-c", ": <> \"$0\""]).arg(&device.path);
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(&device.path, fs::Permissions::from_mode(0o666)).unwrap();
+            user.uid(NOBODY).gid(NOBODY);
+        }
+        assert!(user.status().unwrap().success());
+        let error = port(&device.path).connect().await.unwrap_err();
+        assert!(matches!(error, SerialError::Busy { .. }), "{error}");
+    }
+
     #[tokio::test]
     async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
         let device = Device::new();
@@ -517,12 +594,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_device_that_has_not_changed_is_no_reason_to_hurry() {
-        let device = Device::new();
-        let mut port = port(&device.path);
+        let (directory, device) = (tempfile::tempdir().unwrap(), Device::new());
+        let link = directory.path().join("radio");
+        symlink(&device.path, &link).unwrap();
+        let mut port = port(&link);
         drop(port.connect().await.unwrap());
         let waited = timeout(Duration::from_mins(5), port.returns()).await;
         assert!(waited.is_err());
-        drop(device);
+        fs::remove_file(&link).unwrap();
         let waited = timeout(Duration::from_mins(5), port.returns()).await;
         assert!(waited.is_err());
     }

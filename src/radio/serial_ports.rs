@@ -200,9 +200,20 @@ fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<Holder> {
     let Ok(device) = port.canonicalize() else {
         return Vec::new();
     };
-    let holds = |process: &Path| {
-        entries(&process.join("fd")).any(|open| fs::read_link(open).is_ok_and(|it| it == device))
+    let has_open = |process: &Path, what: &[&Path]| {
+        let mut open = entries(&process.join("fd")).filter_map(|it| fs::read_link(it).ok());
+        open.any(|it| what.contains(&it.as_path()))
     };
+    // Who has made a pseudo-terminal may hold both its ends; that is the radio's side.
+    let is_pty = device.starts_with("/dev/pts");
+    let makes_ptys = |process: &Path| {
+        is_pty
+            && has_open(
+                process,
+                &[Path::new("/dev/ptmx"), Path::new("/dev/pts/ptmx")],
+            )
+    };
+    let holds = |process: &Path| has_open(process, &[&device]) && !makes_ptys(process);
     let mut holders: Vec<Holder> = entries(proc)
         .filter_map(|path| {
             let process: u32 = path.file_name()?.to_str()?.parse().ok()?;
@@ -372,6 +383,34 @@ mod tests {
         };
         assert_eq!(holders_in(&device, &machine.path("proc"), 13), [holder]);
         assert_eq!(holders_in(&device, Path::new("/nowhere"), 13), []);
+    }
+
+    #[test]
+    fn who_has_made_a_pseudo_terminal_does_not_hold_it() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let master = rustix::pty::openpt(flags).unwrap();
+        let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+        let device = PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let machine = Machine::new();
+        let plugged = machine.plug("ttyUSB0", None);
+        for (process, open) in [
+            ("12", vec![device.as_path(), Path::new("/dev/ptmx")]),
+            ("13", vec![&device]),
+            ("14", vec![&plugged, Path::new("/dev/ptmx")]),
+        ] {
+            let fd = machine.path("proc").join(process).join("fd");
+            fs::create_dir_all(&fd).unwrap();
+            for (number, open) in open.into_iter().enumerate() {
+                symlink(open, fd.join(number.to_string())).unwrap();
+            }
+        }
+        let holders = |port: &Path| {
+            let holders = holders_in(port, &machine.path("proc"), 1);
+            holders.iter().map(|it| it.process).collect::<Vec<_>>()
+        };
+        assert_eq!(holders(&device), [13]);
+        assert_eq!(holders(&plugged), [14]);
     }
 
     #[test]

@@ -1,16 +1,24 @@
 //! The wire over the network.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tracing::debug;
+
+use crate::config::host_and_port;
 
 use super::connection::ConnectionError;
 
-/// How long a connection may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to learn a host's addresses.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection to one address may take. Where nothing refuses it, as behind a router while the radio is off, the
+/// system asks after one second, and then after three: too late for a radio that is back.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The kernel asks a silent radio every 5 s whether it still knows the connection. One that restarted without closing it,
 /// as boards on a wireless network do, says at once that it does not; our next heartbeat may be half a minute away. One
@@ -19,7 +27,7 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 11;
 
-/// Connects to a radio.
+/// Connects to a radio, at the first of its addresses that answers.
 ///
 /// # Errors
 ///
@@ -29,19 +37,39 @@ const KEEPALIVE_TRIES: u32 = 11;
 ///
 /// The attempt is given up.
 pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectionError> {
-    let address = format!("{host}:{port}");
-    let stream = match timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(cause)) => return Err(ConnectionError::Connect { address, cause }),
-        Err(_) => {
-            return Err(ConnectionError::ConnectLimit {
-                address,
-                limit: CONNECT_LIMIT,
-            });
-        }
+    let address = host_and_port(host, port);
+    let addresses = timeout(LOOKUP_LIMIT, lookup_host((host, port))).await;
+    let stream = match addresses {
+        Ok(Ok(addresses)) => connect_to_one(addresses).await,
+        Ok(Err(cause)) => Err(Some(cause)),
+        Err(_) => Err(Some(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the name service does not answer",
+        ))),
     };
-    set_up(&stream).map_err(|cause| ConnectionError::Connect { address, cause })?;
-    Ok(stream)
+    match stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some)) {
+        Ok(stream) => Ok(stream),
+        Err(Some(cause)) => Err(ConnectionError::Connect { address, cause }),
+        Err(None) => {
+            let limit = CONNECT_LIMIT;
+            Err(ConnectionError::ConnectLimit { address, limit })
+        }
+    }
+}
+
+/// Tries one address after the other. Fails with what the system said last; without a cause if it said nothing.
+async fn connect_to_one(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<TcpStream, Option<io::Error>> {
+    let mut said = None;
+    for address in addresses {
+        match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(cause)) => said = Some(cause),
+            Err(_) => debug!(%address, "no answer"),
+        }
+    }
+    Err(said)
 }
 
 fn set_up(stream: &TcpStream) -> io::Result<()> {
@@ -55,7 +83,7 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::super::codec::Item;
     use super::super::connection::{Connection, Wire};
@@ -96,11 +124,36 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_where_nobody_listens_is_named() {
+        for (host, named) in [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            let error = connect(host, port).await.unwrap_err();
+            let expected = format!("cannot connect to the radio at `{named}:{port}`");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_swallows_everything_keeps_the_next_one_from_nothing() {
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let silent = silent.local_addr().map(|it| (it, silent)).unwrap();
+        // Nobody takes them: once a few wait, the system drops whatever comes.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = connect_to_one([silent.0]).await {
+            waiting.push(stream);
+        }
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let good = listener.local_addr().unwrap();
+        let began = tokio::time::Instant::now();
+        let stream = connect_to_one([silent.0, good]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert_eq!(began.elapsed().as_secs(), CONNECT_LIMIT.as_secs());
+        assert!(matches!(connect_to_one([silent.0]).await, Err(None)));
         drop(listener);
-        let error = connect("127.0.0.1", port).await.unwrap_err();
-        let expected = format!("cannot connect to the radio at `127.0.0.1:{port}`");
-        assert_eq!(error.to_string(), expected);
+        let refused = connect_to_one([good, silent.0]).await.unwrap_err();
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

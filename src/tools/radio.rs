@@ -121,7 +121,7 @@ impl VisitError {
 /// Returns which radio it is, in brackets, if the cause does not name it.
 fn unless_named(connection: &RadioConnection, cause: &str) -> String {
     let is_named = match connection {
-        RadioConnection::Tcp { host, port } => cause.contains(&format!("{host}:{port}")),
+        RadioConnection::Tcp { .. } => cause.contains(&connection.to_string()),
         RadioConnection::Serial { port: Some(name) } | RadioConnection::Ble { device: name } => {
             cause.contains(name)
         }
@@ -383,8 +383,8 @@ mod tests {
             ),
             (
                 tcp("::1"),
-                "cannot connect to the radio at `::1:4403`: refused",
-                "cannot reach the radio: cannot connect to the radio at `::1:4403`: refused",
+                "cannot connect to the radio at `[::1]:4403`: refused",
+                "cannot reach the radio: cannot connect to the radio at `[::1]:4403`: refused",
             ),
             (
                 tcp("192.0.2.7"),

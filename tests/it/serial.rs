@@ -1,5 +1,6 @@
 //! The radio on a serial port: a pseudo-terminal behind a link that keeps its name, as `/dev/serial/by-id` has them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -209,4 +210,51 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     assert!(told.contains(&own), "{told}");
     drop(holder);
     carries(&mut scene, "free at last").await;
+}
+
+/// Root is kept from no port, and not every program locks the one it uses.
+#[tokio::test]
+async fn a_port_that_another_program_has_open_too_is_warned_of() {
+    let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
+    let _holder = std::fs::File::open(stage.home.path("radio")).expect("the port can be opened");
+    let scene = stage.raise_the_curtain().await;
+    let told = scene
+        .relay
+        .logs("other programs have the radio's serial port open, too")
+        .await;
+    assert!(told.contains("WARN"), "{told}");
+    let own = format!("(process {})", std::process::id());
+    assert!(told.contains(&own), "{told}");
+}
+
+#[tokio::test]
+async fn an_ordinary_user_is_told_who_may_open_the_port_and_needs_no_restart_then() {
+    let mut stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
+    stage.home.use_ordinary_rights();
+    let device = device_behind(&stage.home.path("radio"));
+    let rights = |mode| {
+        let rights = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&device, rights).expect("the port is ours");
+    };
+    rights(0o000);
+    let mut scene = stage.raise_the_curtain().await;
+    let told = scene.relay.logs("may not open the serial port").await;
+    assert!(told.contains("add its user to the group"), "{told}");
+    assert!(told.contains("Permission denied"), "{told}");
+    rights(0o600);
+    carries(&mut scene, "come in").await;
+}
+
+#[tokio::test]
+async fn an_ordinary_users_relay_that_was_killed_has_its_port_back_at_its_next_start() {
+    let mut stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
+    stage.home.use_ordinary_rights();
+    let mut scene = stage.raise_the_curtain().await;
+    for round in 0..2 {
+        carries(&mut scene, &format!("before its end {round}")).await;
+        scene.relay.kill().await;
+        scene.relay = scene.home.start().await;
+    }
+    carries(&mut scene, "as if nothing had been").await;
+    assert!(!scene.relay.log().contains("is in use"));
 }

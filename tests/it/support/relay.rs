@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use matrix_sdk::ruma::OwnedUserId;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -21,6 +21,8 @@ use super::within;
 pub(crate) struct Home {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
+    /// Its relay runs without the powers of root, if the tests have them.
+    ordinary: bool,
 }
 
 impl Home {
@@ -29,7 +31,13 @@ impl Home {
         Self {
             directory: temporary_directory("relay"),
             environment: Vec::new(),
+            ordinary: false,
         }
+    }
+
+    /// Has its relay run as an ordinary user, to whom the system refuses what it does not refuse root.
+    pub(crate) fn use_ordinary_rights(&mut self) {
+        self.ordinary = true;
     }
 
     /// Adds a variable to the environment of its relay.
@@ -170,7 +178,15 @@ impl Home {
 
     /// Returns the relay's program with this home and an environment that says nothing else about relays.
     fn command(&self) -> Command {
-        let mut command = Command::new(relay_program());
+        let mut command = if self.ordinary && geteuid().is_root() {
+            // Who is root without its powers still owns the home and may run the program wherever it lies.
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
+            command.arg(relay_program());
+            command
+        } else {
+            Command::new(relay_program())
+        };
         let ours = |name: &str| name.starts_with("RELAY_") || name.starts_with("MMRELAY_");
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(ours) {
