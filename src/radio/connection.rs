@@ -216,7 +216,7 @@ impl Wire {
     /// # Cancel safety
     ///
     /// Safe.
-    pub async fn returns(&self) {
+    pub async fn returns(&mut self) {
         match self {
             Self::Serial(port) => port.returns().await,
             Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => std::future::pending().await,

@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_serial::{
     ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits,
 };
@@ -114,7 +114,8 @@ pub struct SerialPort {
     configured: Option<PathBuf>,
     /// The devices when it was last tried.
     seen: Vec<Sight>,
-    /// What the system has not finished yet; there is never more than one.
+    /// What the system has not finished yet; there is never more than one of each.
+    looking: Option<JoinHandle<Vec<Sight>>>,
     opening: Option<JoinHandle<Result<Opened, SerialError>>>,
     /// The programs that were told to have it open beside us.
     told: Vec<String>,
@@ -144,6 +145,7 @@ impl SerialPort {
         Self {
             configured,
             seen: Vec::new(),
+            looking: None,
             opening: None,
             told: Vec::new(),
         }
@@ -159,7 +161,11 @@ impl SerialPort {
     ///
     /// Safe: what the system has begun is taken up by the next call.
     pub(super) async fn connect(&mut self) -> Result<SerialLink, SerialError> {
-        self.seen = self.look();
+        let began = Instant::now();
+        let Ok(seen) = timeout(OPEN_LIMIT, self.look()).await else {
+            return Err(SerialError::OpenLimit);
+        };
+        self.seen = seen;
         let configured = self.configured.clone();
         let opening = self.opening.get_or_insert_with(|| {
             // The system may block here: a board that hangs, a port behind a dead hub.
@@ -175,7 +181,7 @@ impl SerialPort {
                 })
             })
         });
-        let Ok(opened) = timeout(OPEN_LIMIT, &mut *opening).await else {
+        let Ok(opened) = timeout_at(began + OPEN_LIMIT, &mut *opening).await else {
             return Err(SerialError::OpenLimit);
         };
         self.opening = None;
@@ -203,23 +209,37 @@ impl SerialPort {
     /// # Cancel safety
     ///
     /// Safe.
-    pub(super) async fn returns(&self) {
+    pub(super) async fn returns(&mut self) {
         loop {
-            let now = self.look();
-            if !now.is_empty() && now != self.seen {
+            let now = self.look().await;
+            if has_appeared(&now, &self.seen) {
                 return;
             }
             sleep(LOOK_EVERY).await;
         }
     }
 
-    fn look(&self) -> Vec<Sight> {
-        let ports = match &self.configured {
-            Some(port) => vec![port.clone()],
-            None => serial_ports::devices(),
-        };
-        ports.into_iter().filter_map(sight).collect()
+    /// Looks for devices, aside: behind a path the system may block, too.
+    async fn look(&mut self) -> Vec<Sight> {
+        let configured = self.configured.clone();
+        let looking = self
+            .looking
+            .get_or_insert_with(|| tokio::task::spawn_blocking(move || sights(configured)));
+        // It is never cancelled, and does not panic.
+        let sights = looking.await.unwrap_or_default();
+        self.looking = None;
+        sights
     }
+}
+
+/// Returns whether there is a device that was not there before. That another one leaves is no news of the radio.
+fn has_appeared(now: &[Sight], before: &[Sight]) -> bool {
+    now.iter().any(|sight| !before.contains(sight))
+}
+
+fn sights(configured: Option<PathBuf>) -> Vec<Sight> {
+    let ports = configured.map_or_else(serial_ports::devices, |port| vec![port]);
+    ports.into_iter().filter_map(sight).collect()
 }
 
 fn sight(port: PathBuf) -> Option<Sight> {
@@ -383,6 +403,20 @@ fn listed(ports: &[FoundPort]) -> String {
     ports.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
+fn gone() -> io::Error {
+    let cause = "the serial port is gone (was the radio unplugged, or did it restart?)";
+    io::Error::new(io::ErrorKind::NotConnected, cause)
+}
+
+/// Returns what an error of an open port means: without its device nothing can be read or written any more.
+fn unless_gone(error: io::Error) -> io::Error {
+    use rustix::io::Errno;
+    match Errno::from_io_error(&error) {
+        Some(Errno::IO | Errno::NXIO | Errno::NODEV) => gone(),
+        _ => error,
+    }
+}
+
 /// An open serial port. Frames are written with a pause between them.
 #[derive(Debug)]
 pub(super) struct SerialLink {
@@ -406,13 +440,10 @@ impl AsyncRead for SerialLink {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer)).map_err(unless_gone)?;
         // A port that is open has something to read, or makes one wait.
         if buffer.filled().len() == before && buffer.remaining() > 0 {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                "the serial port is gone",
-            )));
+            return Poll::Ready(Err(gone()));
         }
         Poll::Ready(Ok(()))
     }
@@ -428,7 +459,9 @@ impl AsyncWrite for SerialLink {
             ready!(pause.as_mut().poll(context));
             self.pause = None;
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        Pin::new(&mut self.stream)
+            .poll_write(context, bytes)
+            .map_err(unless_gone)
     }
 
     /// Ends a frame. What the system has taken it sends by itself; to wait for it would block the thread.
@@ -458,12 +491,10 @@ impl Drop for SerialLink {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use rustix::pty::OpenptFlags;
-    use tokio::time::Instant;
-
     use super::super::codec::Item;
-    use super::super::connection::{Connection, ConnectionError, Wire};
+    use super::super::connection::{Connection, Wire};
     use super::*;
+    use rustix::pty::OpenptFlags;
 
     /// A device behind a link.
     struct Device {
@@ -548,9 +579,14 @@ mod tests {
         assert_eq!(rustix::io::read(&device.master, &mut bytes), Ok(6));
         assert_eq!(&bytes, b"\x94\xc3\x00\x02\n\x00");
         drop(device);
-        let error = ours.receive().await.unwrap_err();
-        assert!(matches!(error, ConnectionError::Read(_)), "{error}");
-        assert!(ours.send(b"x").await.is_err());
+        let told = [
+            crate::radio::with_causes(&ours.receive().await.unwrap_err()),
+            crate::radio::with_causes(&ours.send(b"x").await.unwrap_err()),
+        ];
+        insta::assert_snapshot!(told.join("\n"), @r"
+        cannot read from the radio: the serial port is gone (was the radio unplugged, or did it restart?)
+        cannot write to the radio: the serial port is gone (was the radio unplugged, or did it restart?)
+        ");
     }
 
     #[tokio::test(start_paused = true)]
@@ -604,6 +640,22 @@ mod tests {
         fs::remove_file(&link).unwrap();
         let waited = timeout(Duration::from_mins(5), port.returns()).await;
         assert!(waited.is_err());
+    }
+
+    #[test]
+    fn only_a_port_that_was_not_there_has_appeared() {
+        let port = |name: &str, changed| Sight {
+            port: Path::new("/dev").join(name),
+            device: (5, 1, 188),
+            changed: (changed, 0),
+        };
+        let (stick, radio) = (port("ttyUSB0", 1), port("ttyUSB1", 2));
+        let both = [stick.clone(), radio.clone()];
+        assert!(!has_appeared(&[], &both));
+        assert!(!has_appeared(std::slice::from_ref(&stick), &both));
+        assert!(has_appeared(&both, std::slice::from_ref(&stick)));
+        let with_other_rights = port("ttyUSB1", 3);
+        assert!(has_appeared(&[stick, with_other_rights], &both));
     }
 
     #[tokio::test]
