@@ -50,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::config;
-use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, Timestamp};
+use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, RadioOutcome, SendReport, Timestamp};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
@@ -455,7 +455,7 @@ impl Radio {
         for output in outputs {
             let told = match output {
                 Output::Event(event) => {
-                    self.note_channel_use(&event);
+                    self.note(&event);
                     if let RadioEvent::Ready(_) = &event {
                         // The daemon is to know by which channels it understands what follows, and then of the loss.
                         self.told_cause = None;
@@ -599,7 +599,7 @@ impl Radio {
                 Output::Wake | Output::Frame(_) => {}
                 Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
-                    self.note_channel_use(&event);
+                    self.note(&event);
                     if let RadioEvent::Ready(profile) = &event {
                         // What was handed over just when the link was lost is looked up again.
                         self.give_back(ends).await?;
@@ -641,10 +641,18 @@ impl Radio {
         written.map_err(|error| lost(&error))
     }
 
-    fn note_channel_use(&mut self, event: &RadioEvent) {
-        if let RadioEvent::ChannelUse { percent } = event {
-            let now = Instant::now().into_std();
-            self.pacer.on_channel_use(*percent, now);
+    /// Takes from an event what is of use here.
+    fn note(&mut self, event: &RadioEvent) {
+        match event {
+            RadioEvent::ChannelUse { percent } => {
+                let now = Instant::now().into_std();
+                self.pacer.on_channel_use(*percent, now);
+            }
+            RadioEvent::Text(_) => self.reconnect.on_text(),
+            RadioEvent::Ready(_)
+            | RadioEvent::Lost { .. }
+            | RadioEvent::Nodes(_)
+            | RadioEvent::Ignored { .. } => {}
         }
     }
 
@@ -691,6 +699,13 @@ impl Radio {
 
     async fn report(&mut self, ends: &Ends) -> Result<(), End> {
         for report in self.pacer.take_reports() {
+            if let SendReport::Radio {
+                outcome: RadioOutcome::Accepted { .. },
+                ..
+            } = &report
+            {
+                self.reconnect.on_text();
+            }
             ends.tell(Event::Report(report)).await?;
         }
         Ok(())

@@ -24,6 +24,10 @@ pub(super) struct Reconnect {
     failures: u32,
     ready_since: Option<Instant>,
     short_lives: u32,
+    /// So many of the last short lives brought no text across.
+    vain_lives: u32,
+    /// A text has crossed since the link was ready.
+    crossed: bool,
     /// How long the attempt took that has just failed.
     tried_for: Duration,
 }
@@ -38,18 +42,24 @@ pub(super) struct NextTry {
 }
 
 impl Reconnect {
-    /// The link is ready.
+    /// The link is ready, or is so again.
     pub(super) fn on_ready(&mut self, now: Instant) {
-        self.ready_since = Some(now);
+        self.ready_since.get_or_insert(now);
+    }
+
+    /// A text has crossed, either way. Such a link did its work, however short its life: while each of them does, to stand
+    /// back would only cost more of what is said meanwhile.
+    pub(super) fn on_text(&mut self) {
+        self.crossed = true;
     }
 
     /// It is the radio that was away: nobody took the connection, or nobody spoke on it, or the radio has restarted. A client
     /// that takes a radio over leaves it in reach, so that delays which grew while two took it from each other are over.
     pub(super) fn on_absent(&mut self) {
-        if self.short_lives >= SHORT_LIVES {
+        if self.vain_lives >= SHORT_LIVES {
             self.on_return();
         }
-        self.short_lives = 0;
+        (self.short_lives, self.vain_lives) = (0, 0);
     }
 
     /// No connection could be made in that time.
@@ -68,24 +78,31 @@ impl Reconnect {
     /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a half, so that
     /// two relays do not stay in step.
     pub(super) fn on_lost(&mut self, now: Instant, kind: LossKind, random: f64) -> NextTry {
+        let crossed = std::mem::take(&mut self.crossed);
         if let Some(since) = self.ready_since.take() {
             if now.saturating_duration_since(since) >= SHORT_LIFE {
-                self.short_lives = 0;
+                (self.short_lives, self.vain_lives) = (0, 0);
             } else if kind == LossKind::Ended {
                 self.short_lives = self.short_lives.saturating_add(1);
+                self.vain_lives = if crossed {
+                    0
+                } else {
+                    self.vain_lives.saturating_add(1)
+                };
             }
-            if self.short_lives < SHORT_LIVES {
+            if self.vain_lives < SHORT_LIVES {
                 self.failures = 0;
                 self.failing_since = None;
             }
         }
         let since = *self.failing_since.get_or_insert(now);
         let another_client = self.short_lives >= SHORT_LIVES;
-        let at_first = now.saturating_duration_since(since) < AT_FIRST && !another_client;
+        let stands_back = self.vain_lives >= SHORT_LIVES;
+        let at_first = now.saturating_duration_since(since) < AT_FIRST && !stands_back;
         let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
         // While two clients take the radio from each other, the delay counts the lost links.
-        let doublings = if another_client {
-            self.short_lives + 2
+        let doublings = if stands_back {
+            self.vain_lives
         } else {
             self.failures
         }
@@ -203,6 +220,25 @@ mod tests {
                 another_client: false
             }
         );
+    }
+
+    #[test]
+    fn short_links_on_which_texts_cross_are_made_again_at_once_and_told_to_be_another_clients() {
+        let (mut reconnect, mut now) = (Reconnect::default(), Instant::now());
+        for attempt in 1..20 {
+            reconnect.on_ready(now);
+            now += Duration::from_secs(1);
+            reconnect.on_text();
+            let next = reconnect.on_lost(now, Ended, 0.0);
+            assert_eq!(next.another_client, attempt >= SHORT_LIVES, "{attempt}");
+            assert_eq!(next.delay, FIRST, "{attempt}");
+            now += next.delay;
+        }
+        for attempt in 1..=SHORT_LIVES {
+            reconnect.on_ready(now);
+            let next = reconnect.on_lost(now + FIRST, Ended, 0.0);
+            assert_eq!(next.delay > FIRST, attempt == SHORT_LIVES, "{attempt}");
+        }
     }
 
     #[test]
