@@ -2,6 +2,7 @@
 
 mod progress;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,9 +48,10 @@ pub(super) enum RadioCommand {
     Listen(LinkArgs),
     /// Send a text, and tell what became of it
     ///
-    /// The exit code is 0 if the radio took it, whether or not anybody was heard repeating it.
+    /// The exit code is 0 if the radio took it, whether or not anybody was heard repeating it. A script puts `--` before the
+    /// text: behind it any text is sent as it is, also one that looks like a flag.
     #[command(
-        after_help = "Examples:\n  relay radio send --channel 0 \"hello\"\n  relay radio send --channel Rescue \"on our way\" --json"
+        after_help = "Examples:\n  relay radio send --channel 0 \"hello\"\n  relay radio send --channel Rescue --json -- \"$text\""
     )]
     Send(SendArgs),
     /// Look for radios on serial ports, on Bluetooth and on the network; connects to none
@@ -84,7 +86,8 @@ pub(super) struct SendArgs {
     /// The channel's number, or its name
     #[arg(long, value_name = "N")]
     channel: String,
-    /// What to send: at most 232 bytes
+    /// What to send: at most 232 bytes; behind `--` if it begins with two hyphens
+    #[arg(allow_hyphen_values = true)]
     text: String,
     #[command(flatten)]
     link: LinkArgs,
@@ -260,8 +263,11 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         text,
         link,
     } = arguments;
-    if let Err(error) = radio::check_text(text) {
-        fail(&error.into())?;
+    let checked = radio::check_text(text)
+        .map_err(Into::into)
+        .and_then(|()| check_flag(text, std::env::args_os()));
+    if let Err(error) = checked {
+        fail(&error)?;
         return Ok(ExitCode::from(WRONG));
     }
     let plan = match plan(link, globals).await? {
@@ -310,6 +316,16 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         fail(&anyhow::anyhow!("{line}: {reason}"))?;
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
+fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    let is_meant = !text.starts_with("--") || arguments.into_iter().any(|it| it == "--");
+    anyhow::ensure!(
+        is_meant,
+        "`{text}` is no flag of this command; to send it as a text, put `--` before it, behind the flags"
+    );
+    Ok(())
 }
 
 /// Finds the radio that is meant, and looks that the daemon does not hold it.
@@ -501,6 +517,16 @@ mod tests {
     fn a_bluetooth_device_has_a_name() {
         assert_eq!(device("Base_1234").as_deref(), Ok("Base_1234"));
         assert!(device("").is_err() && device(" ").is_err());
+    }
+
+    #[test]
+    fn what_looks_like_a_flag_is_a_text_only_behind_two_hyphens() {
+        let check = |text: &str, arguments: &[&str]| {
+            check_flag(text, arguments.iter().map(OsString::from)).is_ok()
+        };
+        assert!(check("-5 degrees", &["send", "-5 degrees"]));
+        assert!(!check("--jsn", &["send", "--jsn"]));
+        assert!(check("--jsn", &["send", "--", "--jsn"]));
     }
 
     #[test]

@@ -260,6 +260,31 @@ async fn what_is_heard_is_printed_until_ctrl_c_and_a_lost_link_comes_back() {
 }
 
 #[tokio::test]
+async fn a_text_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none() {
+    let (home, radio) = (Home::new(), Radio::start().await);
+    for text in ["-h5", "-5 degrees"] {
+        let arguments = ["send", "--channel", "0", text];
+        lines_of(&with(&home, &radio, &arguments).await);
+        radio.transmits(text).await;
+    }
+    let output = with(&home, &radio, &["send", "--channel", "0", "--jsn"]).await;
+    assert_fails(&output, 2, &["`--jsn` is no flag", "put `--` before it"]);
+    let host = host_of(&radio);
+    let arguments = [
+        "radio",
+        "send",
+        "--channel",
+        "0",
+        "--host",
+        &host,
+        "--",
+        "--jsn",
+    ];
+    lines_of(&home.run(arguments).await);
+    radio.transmits("--jsn").await;
+}
+
+#[tokio::test]
 async fn a_radio_that_is_not_there_is_told_with_the_cure() {
     let home = Home::new();
     let nowhere = format!("127.0.0.1:{}", free_port());
