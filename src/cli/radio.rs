@@ -1,6 +1,7 @@
 //! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
 
 mod progress;
+mod reader;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
+use crate::model::RadioText;
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
 
@@ -43,8 +45,11 @@ pub(super) enum RadioCommand {
     Channels(LinkArgs),
     /// Print what the radio hears, until Ctrl-C
     ///
-    /// A radio hands a message over once: what is printed here the relay does not get any more.
-    #[command(after_help = "Example: relay radio listen --json")]
+    /// A radio hands a message over once: what is printed here the relay does not get any more. It ends, too, when nobody
+    /// reads its output any more.
+    #[command(
+        after_help = "Examples:\n  relay radio listen --json\n  relay radio listen | grep -m 1 Rescue"
+    )]
     Listen(LinkArgs),
     /// Send a text, and tell what became of it
     ///
@@ -208,6 +213,8 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             print(&radio::lines(texts))
         }
     };
+    let mut reader_gone = std::pin::pin!(reader::gone());
+    let mut unwritten = Vec::new();
     let mut written = Ok(());
     let visited = until_interrupted(plan, async |visit| {
         let profile = visit.ready().await?;
@@ -216,24 +223,39 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.long(),
             profile.own.num
         ));
+        let mut hinted = None;
         loop {
-            let text = match radio::heard(visit).await {
-                Ok(Heard::Text(text)) => text,
+            // What nobody would get stays in the radio. Both are safe to cancel.
+            let heard = tokio::select! {
+                biased;
+                () = &mut reader_gone => {
+                    note("nobody reads the output any more");
+                    return Ok(());
+                }
+                heard = radio::heard(visit) => heard,
+            };
+            let text = match heard {
+                Ok(Heard::Text(text)) => [*text],
                 Ok(Heard::Ready(_)) => {
                     note("the radio is there again");
                     continue;
                 }
-                Ok(Heard::Lost(cause)) => {
+                Ok(Heard::Lost { cause, hint }) => {
                     note(&format!(
                         "the link to the radio is lost, trying again: {cause}"
                     ));
+                    // Once: two programs that take a radio from each other lose it all the time.
+                    if let Some(hint) = hint.filter(|hint| hinted.replace(*hint) != Some(*hint)) {
+                        note(&format!("hint: {hint}"));
+                    }
                     continue;
                 }
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            written = lines(&[*text]);
+            written = lines(&text);
             if written.is_err() {
+                unwritten.extend(text);
                 return Ok(());
             }
         }
@@ -246,7 +268,11 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
     // What came while we took leave was heard like the rest.
     written = written.and_then(|()| lines(&kept));
     if written.is_err() {
-        note_kept(&radio::lines(&kept));
+        unwritten.extend(kept);
+        note_texts(
+            "the radio handed these over, and does not do so again; they could not be written:",
+            &unwritten,
+        );
     }
     match done {
         Ok(()) => {
@@ -304,10 +330,17 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",
     };
-    if link.json {
-        print(&as_json(&sent)?)?;
+    let told = if link.json {
+        as_json(&sent)?
     } else if sent.taken {
-        print(&format!("{line}\n"))?;
+        format!("{line}\n")
+    } else {
+        String::new()
+    };
+    if let Err(error) = print(&told) {
+        // Who thinks that it failed sends it again.
+        note(&format!("packet {}: {line}", sent.packet));
+        return Err(error);
     }
     if sent.taken {
         return Ok(ExitCode::SUCCESS);
@@ -425,7 +458,10 @@ async fn visit<T>(
         Ok(visited) => visited,
         Err(code) => return Ok(Err(code)),
     };
-    note_kept(&radio::lines(&kept));
+    note_texts(
+        "the radio handed these over, which it had kept; it does not do so again:",
+        &kept,
+    );
     Ok(match done {
         Ok(done) => Ok(done),
         Err(error) => Err(failed(error)?),
@@ -433,11 +469,11 @@ async fn visit<T>(
 }
 
 /// Says what the radio handed over and nobody was shown.
-fn note_kept(lines: &str) {
-    if !lines.is_empty() {
-        note("the radio handed these over, which it had kept; it does not do so again:");
+fn note_texts(heading: &str, texts: &[RadioText]) {
+    if !texts.is_empty() {
+        note(heading);
     }
-    for line in lines.lines() {
+    for line in radio::lines(texts).lines() {
         note(line);
     }
 }

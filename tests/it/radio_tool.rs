@@ -260,6 +260,37 @@ async fn what_is_heard_is_printed_until_ctrl_c_and_a_lost_link_comes_back() {
 }
 
 #[tokio::test]
+async fn no_message_is_taken_that_nobody_reads() {
+    let (home, mut radio) = (Home::new(), Radio::start().await);
+    let host = host_of(&radio);
+    let ready = |line: &str| line.contains("Ctrl-C ends").then_some(());
+    let arguments = ["radio", "listen", "--host", &host];
+    let listener = home.begin(&arguments);
+    listener.errors.first(0, "that it listens", ready).await;
+    radio.says(BASE, 0, "first").await;
+    let first = |line: &str| line.ends_with(": first").then_some(());
+    listener.output.first(0, "the first message", first).await;
+    // As behind `| head -1`.
+    let (status, errors) = listener.ends_unread().await;
+    assert_eq!(status.code(), Some(0), "{}", errors.text());
+    let unread = |line: &str| line.contains("nobody reads the output").then_some(());
+    errors.first(0, "why it ended", unread).await;
+
+    radio.says(BASE, 0, "second").await;
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let full = full.expect("a disk that is full");
+    let mut listener = home.begin_onto(&arguments, full.into());
+    assert_eq!(listener.ends().await.code(), Some(1));
+    let kept = |line: &str| line.contains("Base Camp (!0a0b0c01): second").then_some(());
+    listener
+        .errors
+        .first(0, "what could not be written", kept)
+        .await;
+    let why = |line: &str| line.contains("No space left on device").then_some(());
+    listener.errors.first(0, "why", why).await;
+}
+
+#[tokio::test]
 async fn a_text_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none() {
     let (home, radio) = (Home::new(), Radio::start().await);
     for text in ["-h5", "-5 degrees"] {
@@ -282,6 +313,29 @@ async fn a_text_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none() {
     ];
     lines_of(&home.run(arguments).await);
     radio.transmits("--jsn").await;
+}
+
+#[tokio::test]
+async fn a_radio_that_another_client_takes_away_is_told_with_the_cure() {
+    let (home, mut radio) = (Home::new(), Radio::start().await);
+    let host = host_of(&radio);
+    let ready = |line: &str| line.contains("Ctrl-C ends").then_some(());
+    let listener = home.begin(&["radio", "listen", "--host", &host]);
+    listener.errors.first(0, "that it listens", ready).await;
+    lines_of(&with(&home, &radio, &["info"]).await);
+    let hint = |line: &str| {
+        (line.contains("hint:") && line.contains("one client at a time")).then_some(())
+    };
+    listener.errors.first(0, "the cure", hint).await;
+    drop(listener);
+
+    radio.fault(json!({"fault": "hang_up", "after": 3})).await;
+    let output = with(&home, &radio, &["nodes"]).await;
+    assert_fails(
+        &output,
+        1,
+        &["the radio closed the connection", "one client at a time"],
+    );
 }
 
 #[tokio::test]
