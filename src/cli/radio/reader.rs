@@ -13,7 +13,7 @@ pub(super) async fn gone() {
     {
         return;
     }
-    pending().await
+    pending::<()>().await;
 }
 
 #[expect(
