@@ -18,7 +18,7 @@ use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
-use crate::model::RadioText;
+use crate::model::{RadioProfile, RadioText};
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
 
@@ -78,9 +78,9 @@ pub(super) struct LinkArgs {
     #[arg(long, value_name = "PATH", group = "link")]
     serial: Option<PathBuf>,
     /// The radio with this Bluetooth address or name
-    #[arg(long, value_name = "ADDRESS", value_parser = device, group = "link")]
+    #[arg(long, value_name = "ADDRESS|NAME", value_parser = device, group = "link")]
     ble: Option<String>,
-    /// JSON instead of lines: one object, a list of them, or one a line
+    /// JSON instead of lines: an object (`info`, `send`), a list (`nodes`, `channels`), or an object a line (`listen`)
     #[arg(long)]
     json: bool,
 }
@@ -89,7 +89,7 @@ pub(super) struct LinkArgs {
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
     /// The channel's number, or its name
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N|NAME")]
     channel: String,
     /// What to send: at most 232 bytes; behind `--` if it begins with two hyphens
     #[arg(allow_hyphen_values = true)]
@@ -223,6 +223,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.long(),
             profile.own.num
         ));
+        note_locked(&profile);
         let mut hinted = None;
         loop {
             // What nobody would get stays in the radio. Both are safe to cancel.
@@ -236,8 +237,9 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             };
             let text = match heard {
                 Ok(Heard::Text(text)) => [*text],
-                Ok(Heard::Ready(_)) => {
+                Ok(Heard::Ready(profile)) => {
                     note("the radio is there again");
+                    note_locked(&profile);
                     continue;
                 }
                 Ok(Heard::Lost { cause, hint }) => {
@@ -466,6 +468,15 @@ async fn visit<T>(
         Ok(done) => Ok(done),
         Err(error) => Err(failed(error)?),
     })
+}
+
+/// Says that nothing will be heard of a locked radio.
+fn note_locked(profile: &RadioProfile) {
+    let locked = VisitError::Locked;
+    if profile.locked {
+        note(&locked.to_string());
+        note(&format!("hint: {}", locked.hint().unwrap_or_default()));
+    }
 }
 
 /// Says what the radio handed over and nobody was shown.

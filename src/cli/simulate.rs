@@ -26,22 +26,19 @@ const SCRIPT_LIMIT: u64 = 16 * 1024 * 1024;
 /// Lines and reports that wait for each other's side; more than that, and the side that is ahead waits.
 const QUEUE: usize = 256;
 
-/// Serves a simulated radio.
-///
-/// It behaves like a radio with firmware 2.7 or 2.8 on TCP, or on a serial port. Each line on standard input is a text from the first node, or a JSON
-/// object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
-/// object.
+/// The arguments of `relay simulate`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  relay simulate --listen 127.0.0.1:4403 --nodes 5\n  \
-                        then type: {\"channel\": 1, \"text\": \"hello\"}"
+                        then type: {\"channel\": 1, \"text\": \"hello\"}\n  \
+                        or:        {\"fault\": \"away\", \"seconds\": 10}"
 )]
 pub struct SimulateArgs {
     /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4403")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4403", value_parser = address)]
     listen: SocketAddr,
 
-    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link
+    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link, which is made or replaced
     #[arg(long, value_name = "LINK", conflicts_with = "listen")]
     pty: Option<PathBuf>,
 
@@ -60,13 +57,13 @@ pub struct SimulateArgs {
     /// Plays a script beside standard input
     ///
     /// One line a step: what standard input takes (a text, or a JSON object of what a node says or what goes wrong). An
-    /// object may also say when: "after" is a time since the step before ("500ms", "2s", "10m"), and "when" is what the
+    /// object may also say when: "after" is a time since the step before ("500ms", "2s", "10m", "1h"), and "when" is what the
     /// step waits for before: "connected", "configured", "closed" or "transmitted". Empty lines and those that begin with
     /// # are skipped. The same script and seed give the same events.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
-    /// Writes what crosses the link to a file
+    /// Writes what crosses the link to this file, which is made or replaced
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
@@ -81,10 +78,6 @@ pub struct SimulateArgs {
 /// It cannot listen there, or a recording cannot be read or written.
 pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let now = tokio::time::Instant::now().into_std();
-    let recorder = match &args.record {
-        Some(path) => Some(Recorder::create(path, now)?),
-        None => None,
-    };
     let moments = match &args.replay {
         Some(path) => Some(recording::read(path)?),
         None => None,
@@ -92,6 +85,11 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let script = match &args.script {
         Some(path) => read_script(path)?,
         None => Script::default(),
+    };
+    // At last, since it replaces a file: not for a mistake, and not before that file was read.
+    let recorder = match &args.record {
+        Some(path) => Some(Recorder::create(path, now)?),
+        None => None,
     };
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (report_sender, reports) = mpsc::channel(QUEUE);
@@ -135,6 +133,12 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         result = ended_by_signal() => result?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an address in numbers and a port, as 127.0.0.1:4403 or [::1]:4403".to_owned()
+    })
 }
 
 fn nodes(text: &str) -> Result<usize, String> {
@@ -286,6 +290,24 @@ mod tests {
         for wrong in ["10001", "100000000", "99999999999999999999", "-1", "x"] {
             assert!(nodes(wrong).unwrap_err().contains("0 to 10000"), "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_not_replaced_for_a_mistake() {
+        use clap::Args as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("kept"), "precious").unwrap();
+        std::fs::write(path("script"), "{").unwrap();
+        let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+        let (kept, script) = (path("kept"), path("script"));
+        let arguments = ["simulate", "--record", &kept, "--script", &script];
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        let arguments = clap::FromArgMatches::from_arg_matches(&matches).unwrap();
+        let error = run(arguments).await.unwrap_err();
+        assert!(format!("{error:#}").contains("line 1"), "{error:#}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "precious");
     }
 
     #[test]

@@ -192,7 +192,7 @@ proptest! {
             .filter(|line| match line.parse::<Script>() {
                 Ok(_) => true,
                 Err(error) => {
-                    assert!(error.reason.len() < 400, "{error}");
+                    assert!(error.reason.len() < 2100, "{error}");
                     false
                 }
             })
@@ -204,7 +204,7 @@ proptest! {
             for line in &lines {
                 match line.parse() {
                     Ok(command) => bench.radio.commands.send(command).await.unwrap(),
-                    Err(error) => assert!(error.len() < 400, "{error}"),
+                    Err(error) => assert!(error.len() < 2100, "{error}"),
                 }
             }
             for _ in 0..4 {

@@ -457,6 +457,9 @@ pub(super) mod tests {
         let documented = documented();
         let names = owned(documented.iter().map(|(name, _)| *name));
         assert_eq!(expected(r#"{"fault": "?"}"#), names);
+        // Whoever mistypes one is shown them all.
+        let told = r#"{"fault": "?"}"#.parse::<Command>().unwrap_err();
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
         for (name, keys) in documented {
             let known = expected(&format!(r#"{{"fault": "{name}", "?": 1}}"#));
             assert_eq!(known, owned(keys), "{name}");

@@ -10,8 +10,8 @@ use crate::model::NodeNum;
 use super::fault::Fault;
 use super::hex;
 
-/// No message about a line is longer than that: it may repeat what the line says.
-const MESSAGE_LIMIT: usize = 300;
+/// No message about a line is longer than that: it may repeat what the line says. A list of all faults has room.
+const MESSAGE_LIMIT: usize = 2000;
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq)]

@@ -210,7 +210,13 @@ async fn what_the_radio_does_not_take_fails_with_the_reason_and_the_cure() {
         );
     }
     let told = lines_of(&with(&home, &radio, &["info"]).await);
-    assert!(told.contains("transmit     no: it is locked"), "{told}");
+    for word in ["transmit     no: it is locked", "firmware     not told"] {
+        assert!(told.contains(word), "`{word}` is missing in: {told}");
+    }
+    let mut listener = home.begin(&["radio", "listen", "--host", &host_of(&radio)]);
+    let cure = |line: &str| line.contains("switch its lockdown off").then_some(());
+    listener.errors.first(0, "the cure", cure).await;
+    assert_eq!(listener.interrupt().await.code(), Some(0));
 }
 
 #[tokio::test]
