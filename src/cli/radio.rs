@@ -18,7 +18,6 @@ use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
-use crate::model::{RadioProfile, RadioText};
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
 
@@ -223,7 +222,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.long(),
             profile.own.num
         ));
-        note_locked(&profile);
+        note_locked(profile.locked);
         let mut hinted = None;
         loop {
             // What nobody would get stays in the radio. Both are safe to cancel.
@@ -239,7 +238,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
                 Ok(Heard::Text(text)) => [*text],
                 Ok(Heard::Ready(profile)) => {
                     note("the radio is there again");
-                    note_locked(&profile);
+                    note_locked(profile.locked);
                     continue;
                 }
                 Ok(Heard::Lost { cause, hint }) => {
@@ -273,7 +272,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         unwritten.extend(kept);
         note_texts(
             "the radio handed these over, and does not do so again; they could not be written:",
-            &unwritten,
+            &radio::lines(&unwritten),
         );
     }
     match done {
@@ -380,7 +379,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> anyhow::Result<Result<Plan,
             report_load_error(globals, home, &error)?;
             if named.is_none() {
                 note(
-                    "without a configuration a radio is named with `--host`, `--serial` or `--ble`",
+                    "hint: without a configuration a radio is named with `--host`, `--serial` or `--ble`",
                 );
             }
             return Ok(Err(ExitCode::from(WRONG)));
@@ -462,7 +461,7 @@ async fn visit<T>(
     };
     note_texts(
         "the radio handed these over, which it had kept; it does not do so again:",
-        &kept,
+        &radio::lines(&kept),
     );
     Ok(match done {
         Ok(done) => Ok(done),
@@ -471,20 +470,20 @@ async fn visit<T>(
 }
 
 /// Says that nothing will be heard of a locked radio.
-fn note_locked(profile: &RadioProfile) {
-    let locked = VisitError::Locked;
-    if profile.locked {
-        note(&locked.to_string());
-        note(&format!("hint: {}", locked.hint().unwrap_or_default()));
+fn note_locked(locked: bool) {
+    let told = VisitError::Locked;
+    if locked {
+        note(&told.to_string());
+        note(&format!("hint: {}", told.hint().unwrap_or_default()));
     }
 }
 
 /// Says what the radio handed over and nobody was shown.
-fn note_texts(heading: &str, texts: &[RadioText]) {
-    if !texts.is_empty() {
+fn note_texts(heading: &str, lines: &str) {
+    if !lines.is_empty() {
         note(heading);
     }
-    for line in radio::lines(texts).lines() {
+    for line in lines.lines() {
         note(line);
     }
 }
