@@ -223,7 +223,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.num
         ));
         note_locked(profile.locked);
-        let mut hinted = None;
+        let mut hinted = Vec::new();
         loop {
             // What nobody would get stays in the radio. Both are safe to cancel.
             let heard = tokio::select! {
@@ -245,9 +245,10 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
                     note(&format!(
                         "the link to the radio is lost, trying again: {cause}"
                     ));
-                    // Once: two programs that take a radio from each other lose it all the time.
-                    if let Some(hint) = hint.filter(|hint| hinted.replace(*hint) != Some(*hint)) {
+                    // Each once: two programs that take a radio from each other lose it all the time.
+                    if let Some(hint) = hint.filter(|hint| !hinted.contains(hint)) {
                         note(&format!("hint: {hint}"));
+                        hinted.push(hint);
                     }
                     continue;
                 }
