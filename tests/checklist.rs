@@ -1,4 +1,5 @@
-//! The checklist of what radios do, in `docs/reference/simulator.md`: every item is there, and every test that it names.
+//! The checklist of what radios do, in `docs/reference/simulator.md`: every item is there, and every test that it names;
+//! and every fault that the document knows is ordered by a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,8 +35,7 @@ fn checklist() -> Result<Vec<(usize, Vec<TestName>)>> {
 }
 
 fn read(name: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))
+    fs::read_to_string(root().join(name)).with_context(|| format!("cannot read {name}"))
 }
 
 /// Returns the names of a file's tests.
@@ -82,5 +82,58 @@ fn every_test_that_the_checklist_names_exists() -> Result<()> {
         }
     }
     ensure!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
+    Ok(())
+}
+
+/// Returns the faults that the document knows.
+fn faults() -> Result<Vec<String>> {
+    let document = read("docs/reference/simulator.md")?;
+    let (_, table) = document
+        .split_once("### Faults")
+        .context("there are no faults")?;
+    let table = table.split("\n#").next().unwrap_or_default();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    Ok(cells
+        .flat_map(|names| names.split('`').step_by(2).map(str::to_owned))
+        .filter(|name| !name.is_empty())
+        .collect())
+}
+
+/// Adds what the tests in a directory say, all in one.
+fn add_tests(directory: &Path, text: &mut String) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            add_tests(&path, text)?;
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let source = fs::read_to_string(&path)?;
+            let is_test = path.starts_with(root().join("tests")) || path.ends_with("tests.rs");
+            text.push_str(match source.split_once("#[cfg(test)]\nmod tests {") {
+                _ if is_test => &source,
+                Some((_, tests)) => tests,
+                None => "",
+            });
+        }
+    }
+    Ok(())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_fault_is_ordered_by_a_test() -> Result<()> {
+    let mut tests = String::new();
+    for directory in ["src", "tests"] {
+        add_tests(&root().join(directory), &mut tests)?;
+    }
+    let tests = tests.replace('\\', "");
+    let faults = faults()?;
+    ensure!(faults.len() > 40, "{faults:?}");
+    let is_ordered = |fault: &&String| tests.contains(&format!("\"fault\": \"{fault}\""));
+    let idle: Vec<_> = faults.iter().filter(|fault| !is_ordered(fault)).collect();
+    ensure!(idle.is_empty(), "no test orders {idle:?}");
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
 
 mod progress;
+mod reader;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,14 +44,18 @@ pub(super) enum RadioCommand {
     Channels(LinkArgs),
     /// Print what the radio hears, until Ctrl-C
     ///
-    /// A radio hands a message over once: what is printed here the relay does not get any more.
-    #[command(after_help = "Example: relay radio listen --json")]
+    /// A radio hands a message over once: what is printed here the relay does not get any more. It ends, too, when nobody
+    /// reads its output any more.
+    #[command(
+        after_help = "Examples:\n  relay radio listen --json\n  relay radio listen | grep -m 1 Rescue"
+    )]
     Listen(LinkArgs),
     /// Send a text, and tell what became of it
     ///
-    /// The exit code is 0 if the radio took it, whether or not anybody was heard repeating it.
+    /// The exit code is 0 if the radio took it, whether or not anybody was heard repeating it. A script puts `--` before the
+    /// text: behind it any text is sent as it is, also one that looks like a flag.
     #[command(
-        after_help = "Examples:\n  relay radio send --channel 0 \"hello\"\n  relay radio send --channel Rescue \"on our way\" --json"
+        after_help = "Examples:\n  relay radio send --channel 0 \"hello\"\n  relay radio send --channel Rescue --json -- \"$text\""
     )]
     Send(SendArgs),
     /// Look for radios on serial ports, on Bluetooth and on the network; connects to none
@@ -71,9 +77,9 @@ pub(super) struct LinkArgs {
     #[arg(long, value_name = "PATH", group = "link")]
     serial: Option<PathBuf>,
     /// The radio with this Bluetooth address or name
-    #[arg(long, value_name = "ADDRESS", value_parser = device, group = "link")]
+    #[arg(long, value_name = "ADDRESS|NAME", value_parser = device, group = "link")]
     ble: Option<String>,
-    /// JSON instead of lines: one object, a list of them, or one a line
+    /// JSON instead of lines: an object (`info`, `send`), a list (`nodes`, `channels`), or an object a line (`listen`)
     #[arg(long)]
     json: bool,
 }
@@ -82,9 +88,10 @@ pub(super) struct LinkArgs {
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
     /// The channel's number, or its name
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N|NAME")]
     channel: String,
-    /// What to send: at most 232 bytes
+    /// What to send: at most 232 bytes; behind `--` if it begins with two hyphens
+    #[arg(allow_hyphen_values = true)]
     text: String,
     #[command(flatten)]
     link: LinkArgs,
@@ -205,6 +212,8 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             print(&radio::lines(texts))
         }
     };
+    let mut reader_gone = std::pin::pin!(reader::gone());
+    let mut unwritten = Vec::new();
     let mut written = Ok(());
     let visited = until_interrupted(plan, async |visit| {
         let profile = visit.ready().await?;
@@ -213,24 +222,42 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
             profile.own.long(),
             profile.own.num
         ));
+        note_locked(profile.locked);
+        let mut hinted = Vec::new();
         loop {
-            let text = match radio::heard(visit).await {
-                Ok(Heard::Text(text)) => text,
-                Ok(Heard::Ready(_)) => {
+            // What nobody would get stays in the radio. Both are safe to cancel.
+            let heard = tokio::select! {
+                biased;
+                () = &mut reader_gone => {
+                    note("nobody reads the output any more");
+                    return Ok(());
+                }
+                heard = radio::heard(visit) => heard,
+            };
+            let text = match heard {
+                Ok(Heard::Text(text)) => [*text],
+                Ok(Heard::Ready(profile)) => {
                     note("the radio is there again");
+                    note_locked(profile.locked);
                     continue;
                 }
-                Ok(Heard::Lost(cause)) => {
+                Ok(Heard::Lost { cause, hint }) => {
                     note(&format!(
                         "the link to the radio is lost, trying again: {cause}"
                     ));
+                    // Each once: two programs that take a radio from each other lose it all the time.
+                    if let Some(hint) = hint.filter(|hint| !hinted.contains(hint)) {
+                        note(&format!("hint: {hint}"));
+                        hinted.push(hint);
+                    }
                     continue;
                 }
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            written = lines(&[*text]);
+            written = lines(&text);
             if written.is_err() {
+                unwritten.extend(text);
                 return Ok(());
             }
         }
@@ -243,7 +270,11 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
     // What came while we took leave was heard like the rest.
     written = written.and_then(|()| lines(&kept));
     if written.is_err() {
-        note_kept(&radio::lines(&kept));
+        unwritten.extend(kept);
+        note_texts(
+            "the radio handed these over, and does not do so again; they could not be written:",
+            &radio::lines(&unwritten),
+        );
     }
     match done {
         Ok(()) => {
@@ -260,8 +291,11 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         text,
         link,
     } = arguments;
-    if let Err(error) = radio::check_text(text) {
-        fail(&error.into())?;
+    let checked = radio::check_text(text)
+        .map_err(Into::into)
+        .and_then(|()| check_flag(text, std::env::args_os()));
+    if let Err(error) = checked {
+        fail(&error)?;
         return Ok(ExitCode::from(WRONG));
     }
     let plan = match plan(link, globals).await? {
@@ -298,10 +332,17 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",
     };
-    if link.json {
-        print(&as_json(&sent)?)?;
+    let told = if link.json {
+        as_json(&sent)?
     } else if sent.taken {
-        print(&format!("{line}\n"))?;
+        format!("{line}\n")
+    } else {
+        String::new()
+    };
+    if let Err(error) = print(&told) {
+        // Who thinks that it failed sends it again.
+        note(&format!("packet {}: {line}", sent.packet));
+        return Err(error);
     }
     if sent.taken {
         return Ok(ExitCode::SUCCESS);
@@ -310,6 +351,16 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
         fail(&anyhow::anyhow!("{line}: {reason}"))?;
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
+fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    let is_meant = !text.starts_with("--") || arguments.into_iter().any(|it| it == "--");
+    anyhow::ensure!(
+        is_meant,
+        "`{text}` is no flag of this command; to send it as a text, put `--` before it, behind the flags"
+    );
+    Ok(())
 }
 
 /// Finds the radio that is meant, and looks that the daemon does not hold it.
@@ -329,7 +380,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> anyhow::Result<Result<Plan,
             report_load_error(globals, home, &error)?;
             if named.is_none() {
                 note(
-                    "without a configuration a radio is named with `--host`, `--serial` or `--ble`",
+                    "hint: without a configuration a radio is named with `--host`, `--serial` or `--ble`",
                 );
             }
             return Ok(Err(ExitCode::from(WRONG)));
@@ -409,17 +460,29 @@ async fn visit<T>(
         Ok(visited) => visited,
         Err(code) => return Ok(Err(code)),
     };
-    note_kept(&radio::lines(&kept));
+    note_texts(
+        "the radio handed these over, which it had kept; it does not do so again:",
+        &radio::lines(&kept),
+    );
     Ok(match done {
         Ok(done) => Ok(done),
         Err(error) => Err(failed(error)?),
     })
 }
 
+/// Says that nothing will be heard of a locked radio.
+fn note_locked(locked: bool) {
+    let told = VisitError::Locked;
+    if locked {
+        note(&told.to_string());
+        note(&format!("hint: {}", told.hint().unwrap_or_default()));
+    }
+}
+
 /// Says what the radio handed over and nobody was shown.
-fn note_kept(lines: &str) {
+fn note_texts(heading: &str, lines: &str) {
     if !lines.is_empty() {
-        note("the radio handed these over, which it had kept; it does not do so again:");
+        note(heading);
     }
     for line in lines.lines() {
         note(line);
@@ -501,6 +564,16 @@ mod tests {
     fn a_bluetooth_device_has_a_name() {
         assert_eq!(device("Base_1234").as_deref(), Ok("Base_1234"));
         assert!(device("").is_err() && device(" ").is_err());
+    }
+
+    #[test]
+    fn what_looks_like_a_flag_is_a_text_only_behind_two_hyphens() {
+        let check = |text: &str, arguments: &[&str]| {
+            check_flag(text, arguments.iter().map(OsString::from)).is_ok()
+        };
+        assert!(check("-5 degrees", &["send", "-5 degrees"]));
+        assert!(!check("--jsn", &["send", "--jsn"]));
+        assert!(check("--jsn", &["send", "--", "--jsn"]));
     }
 
     #[test]

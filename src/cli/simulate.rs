@@ -1,5 +1,6 @@
 //! `relay simulate`: a radio without a radio, for people who try their Matrix side and for tests.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,37 +13,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::simulator::recording::{self, Recorder};
 use crate::simulator::{
-    Command, Controls, Firmware, Machine, Mesh, Port, PtyPort, Replay, Report, Script, TcpPort,
-    drive,
+    Command, Controls, Firmware, MOST_NODES, Machine, Mesh, Port, PtyPort, Replay, Report, Script,
+    TcpPort, drive,
 };
 
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
 
+/// The longest script.
+const SCRIPT_LIMIT: u64 = 16 * 1024 * 1024;
+
 /// Lines and reports that wait for each other's side; more than that, and the side that is ahead waits.
 const QUEUE: usize = 256;
 
-/// Serves a simulated radio.
-///
-/// It behaves like a radio with firmware 2.7 or 2.8 on TCP, or on a serial port. Each line on standard input is a text from the first node, or a JSON
-/// object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
-/// object.
+/// The arguments of `relay simulate`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  relay simulate --listen 127.0.0.1:4403 --nodes 5\n  \
-                        then type: {\"channel\": 1, \"text\": \"hello\"}"
+                        then type: {\"channel\": 1, \"text\": \"hello\"}\n  \
+                        or:        {\"fault\": \"away\", \"seconds\": 10}"
 )]
 pub struct SimulateArgs {
     /// Where to listen; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4403")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4403", value_parser = address)]
     listen: SocketAddr,
 
-    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link
+    /// Serves a serial port instead: a pseudo-terminal behind this symbolic link, which is made or replaced
     #[arg(long, value_name = "LINK", conflicts_with = "listen")]
     pty: Option<PathBuf>,
 
-    /// Other nodes on the mesh
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    /// Other nodes on the mesh: 10000 at most
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = nodes)]
     nodes: usize,
 
     /// Decides numbers, names and delays: the same seed gives the same mesh
@@ -56,13 +57,13 @@ pub struct SimulateArgs {
     /// Plays a script beside standard input
     ///
     /// One line a step: what standard input takes (a text, or a JSON object of what a node says or what goes wrong). An
-    /// object may also say when: "after" is a time since the step before ("500ms", "2s", "10m"), and "when" is what the
+    /// object may also say when: "after" is a time since the step before ("500ms", "2s", "10m", "1h"), and "when" is what the
     /// step waits for before: "connected", "configured", "closed" or "transmitted". Empty lines and those that begin with
     /// # are skipped. The same script and seed give the same events.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
-    /// Writes what crosses the link to a file
+    /// Writes what crosses the link to this file, which is made or replaced
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
@@ -77,10 +78,6 @@ pub struct SimulateArgs {
 /// It cannot listen there, or a recording cannot be read or written.
 pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let now = tokio::time::Instant::now().into_std();
-    let recorder = match &args.record {
-        Some(path) => Some(Recorder::create(path, now)?),
-        None => None,
-    };
     let moments = match &args.replay {
         Some(path) => Some(recording::read(path)?),
         None => None,
@@ -88,6 +85,11 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let script = match &args.script {
         Some(path) => read_script(path)?,
         None => Script::default(),
+    };
+    // At last, since it replaces a file: not for a mistake, and not before that file was read.
+    let recorder = match &args.record {
+        Some(path) => Some(Recorder::create(path, now)?),
+        None => None,
     };
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (report_sender, reports) = mpsc::channel(QUEUE);
@@ -133,9 +135,29 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an address in numbers and a port, as 127.0.0.1:4403 or [::1]:4403".to_owned()
+    })
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|nodes| *nodes <= MOST_NODES)
+        .ok_or_else(|| format!("expected 0 to {MOST_NODES}"))
+}
+
 fn read_script(path: &Path) -> anyhow::Result<Script> {
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(SCRIPT_LIMIT + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read the script `{}`", path.display()))?;
+    anyhow::ensure!(
+        u64::try_from(read).is_ok_and(|read| read <= SCRIPT_LIMIT),
+        "the script `{}` is longer than {SCRIPT_LIMIT} bytes",
+        path.display()
+    );
     text.parse()
         .with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
@@ -174,10 +196,12 @@ fn read_lines(
             let Ok(Some(line)) = next_line(&mut input) else {
                 return;
             };
-            if line.trim().is_empty() {
-                continue;
-            }
-            let result = match line.parse() {
+            let command = match line {
+                Ok(line) if line.trim().is_empty() => continue,
+                Ok(line) => line.parse(),
+                Err(message) => Err(message),
+            };
+            let result = match command {
                 Ok(command) => commands.blocking_send(command).map_err(drop),
                 Err(message) => reports
                     .blocking_send(Report::Error { message })
@@ -195,22 +219,24 @@ fn read_lines(
     Ok(())
 }
 
-/// Returns the next line, with invalid UTF-8 replaced; what is longer than a line may be is cut off.
-fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<String>> {
+/// Returns the next line, or why it cannot be one; `None` at the end. The lines after a wrong one are whole.
+fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<String, String>>> {
     let mut line = Vec::new();
-    if input
-        .by_ref()
-        .take(LINE_LIMIT)
-        .read_until(b'\n', &mut line)?
-        == 0
-    {
+    // One more for the line's end.
+    let mut limited = input.by_ref().take(LINE_LIMIT + 1);
+    if limited.read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
-    if line.last() != Some(&b'\n') {
+    if line.pop_if(|last| *last == b'\n').is_none() && limited.limit() == 0 {
         input.skip_until(b'\n')?;
+        return Ok(Some(Err(format!(
+            "the line is longer than {LINE_LIMIT} bytes"
+        ))));
     }
-    let text = String::from_utf8_lossy(&line);
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+    line.pop_if(|last| *last == b'\r');
+    Ok(Some(String::from_utf8(line).map_err(|_| {
+        "the line is not UTF-8; bytes that are no text go into `hex`".to_owned()
+    })))
 }
 
 async fn print_reports(mut reports: mpsc::Receiver<Report>) -> anyhow::Result<()> {
@@ -242,13 +268,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_too_long_is_cut_and_the_next_one_is_whole() {
-        let text = format!("{}\nnext\r\nlast", "x".repeat(100_000));
-        let mut input = BufReader::new(text.as_bytes());
+    fn a_line_that_is_too_long_or_no_text_is_refused_and_the_next_one_is_whole() {
+        let longest = "y".repeat(65_536);
+        let mut bytes = format!("{}\n{longest}\nnext\r\n", "x".repeat(100_000)).into_bytes();
+        bytes.extend_from_slice(b"\xff\xfe\n\nlast");
+        let mut input = BufReader::new(bytes.as_slice());
         let mut lines = std::iter::from_fn(|| next_line(&mut input).unwrap());
-        assert_eq!(lines.next().unwrap().len(), 65_536);
-        assert_eq!(lines.next().unwrap(), "next");
-        assert_eq!(lines.next().unwrap(), "last");
+        let too_long = lines.next().unwrap().unwrap_err();
+        assert!(too_long.contains("longer than 65536 bytes"), "{too_long}");
+        assert_eq!(lines.next().unwrap(), Ok(longest));
+        assert_eq!(lines.next().unwrap().as_deref(), Ok("next"));
+        assert!(lines.next().unwrap().unwrap_err().contains("not UTF-8"));
+        assert_eq!(lines.next().unwrap().as_deref(), Ok(""));
+        assert_eq!(lines.next().unwrap().as_deref(), Ok("last"));
         assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn a_mesh_has_no_more_nodes_than_can_be_made() {
+        assert_eq!((nodes("0"), nodes("10000")), (Ok(0), Ok(10_000)));
+        for wrong in ["10001", "100000000", "99999999999999999999", "-1", "x"] {
+            assert!(nodes(wrong).unwrap_err().contains("0 to 10000"), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_not_replaced_for_a_mistake() {
+        use clap::Args as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("kept"), "precious").unwrap();
+        std::fs::write(path("script"), "{").unwrap();
+        let command = SimulateArgs::augment_args(clap::Command::new("simulate"));
+        let (kept, script) = (path("kept"), path("script"));
+        let arguments = ["simulate", "--record", &kept, "--script", &script];
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        let arguments = clap::FromArgMatches::from_arg_matches(&matches).unwrap();
+        let error = run(arguments).await.unwrap_err();
+        assert!(format!("{error:#}").contains("line 1"), "{error:#}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_script_without_an_end_is_refused() {
+        let error = read_script(Path::new("/dev/zero")).unwrap_err();
+        assert!(format!("{error:#}").contains("16777216 bytes"), "{error:#}");
     }
 }

@@ -59,8 +59,8 @@ pub(super) struct RadioFacts {
     pub(super) node: String,
     /// Its name.
     pub(super) name: String,
-    /// Its firmware.
-    pub(super) firmware: String,
+    /// Its firmware, if it tells it.
+    pub(super) firmware: Option<String>,
     /// Its channels.
     pub(super) channels: Vec<Channel>,
     /// Why nothing is transmitted.
@@ -147,7 +147,7 @@ impl Live {
                     now.radio = Some(RadioFacts {
                         node: profile.own.num.to_string(),
                         name: profile.own.long(),
-                        firmware: profile.firmware.clone(),
+                        firmware: profile.told_firmware().map(str::to_owned),
                         channels: profile.channels.clone(),
                         silence: outcome.silence.clone(),
                         route_problems: outcome.route_problems.take().unwrap_or_default(),

@@ -80,7 +80,7 @@ impl Overview<'_> {
             restarts: self.link.restarts,
             node: radio.map(|radio| radio.node.clone()),
             name: radio.map(|radio| radio.name.clone()),
-            firmware: radio.map(|radio| radio.firmware.clone()),
+            firmware: radio.and_then(|radio| radio.firmware.clone()),
             channel_use_percent: channel_use.map(|(percent, _)| percent),
             channel_use_age_seconds: channel_use.map(|(_, at)| at.elapsed().as_secs()),
             silence: radio.and_then(|radio| radio.silence.clone()),
@@ -349,7 +349,7 @@ mod tests {
         facts.radio = Some(RadioFacts {
             node: "!00000001".to_owned(),
             name: "Hilltop".to_owned(),
-            firmware: "2.7.26".to_owned(),
+            firmware: Some("2.7.26".to_owned()),
             channels: vec![Channel {
                 index: club(),
                 name: "club".to_owned(),

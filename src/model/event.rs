@@ -70,6 +70,14 @@ pub struct RadioProfile {
     pub setup: RadioSetup,
 }
 
+impl RadioProfile {
+    /// Returns its firmware's version; a locked radio does not tell it.
+    #[must_use]
+    pub fn told_firmware(&self) -> Option<&str> {
+        Some(self.firmware.as_str()).filter(|it| !it.is_empty())
+    }
+}
+
 /// How a radio is set up, in the protocol's own words. Nothing is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RadioSetup {

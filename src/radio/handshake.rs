@@ -106,7 +106,7 @@ impl Handshake {
             transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
             reboot_count,
             setup: RadioSetup {
-                hardware: self.hardware.map(names::hardware),
+                hardware: self.hardware.and_then(names::hardware),
                 role: self.role.map(names::role),
                 region: lora
                     .filter(|lora| lora.region != 0)

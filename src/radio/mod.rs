@@ -621,7 +621,7 @@ impl Radio {
                         self.show_nodes();
                         info!(
                             node = %profile.own.num,
-                            firmware = %profile.firmware,
+                            firmware = profile.told_firmware().map(tracing::field::display),
                             hop_limit = profile.hop_limit,
                             "radio ready"
                         );

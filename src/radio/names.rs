@@ -6,12 +6,13 @@ use super::proto::config::LoRaConfig;
 use super::proto::config::device_config::Role;
 use super::proto::config::lo_ra_config::RegionCode;
 
-/// Returns a board's name.
-pub(super) fn hardware(number: i32) -> String {
-    HardwareModel::try_from(number).map_or_else(
-        |_| format!("board {number}"),
-        |model| model.as_str_name().to_owned(),
-    )
+/// Returns a board's name; none where the radio does not tell it.
+pub(super) fn hardware(number: i32) -> Option<String> {
+    match HardwareModel::try_from(number) {
+        Ok(HardwareModel::Unset) => None,
+        Ok(model) => Some(model.as_str_name().to_owned()),
+        Err(_) => Some(format!("board {number}")),
+    }
 }
 
 /// Returns a role's name.
@@ -77,8 +78,9 @@ mod tests {
 
     #[test]
     fn what_is_newer_than_we_are_is_shown_by_its_number() {
-        assert_eq!(hardware(43), "HELTEC_V3");
-        assert_eq!(hardware(-7), "board -7");
+        assert_eq!(hardware(43).as_deref(), Some("HELTEC_V3"));
+        assert_eq!(hardware(-7).as_deref(), Some("board -7"));
+        assert_eq!(hardware(0), None);
         assert_eq!(role(0), "CLIENT");
         assert_eq!(role(99), "role 99");
         assert_eq!(region(3), "EU_868");

@@ -275,7 +275,7 @@ pub(super) fn details_of_node(info: &wire::NodeInfo) -> Details {
         hardware: info
             .user
             .as_ref()
-            .map(|user| names::hardware(user.hw_model)),
+            .and_then(|user| names::hardware(user.hw_model)),
         role: info.user.as_ref().map(|user| names::role(user.role)),
         hops: info.hops_away.and_then(|hops| u8::try_from(hops).ok()),
         snr: Some(info.snr).filter(|snr| snr.is_finite() && *snr != 0.0),

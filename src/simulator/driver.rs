@@ -342,6 +342,9 @@ impl<P: Port, S: Side> Driver<P, S> {
     fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
         let result = match command {
             Command::Say(say) => self.side.inject(say, now),
+            Command::Fault(fault) if writes(fault) && self.wire.waiting() >= UNWRITTEN => Err(
+                format!("the client does not read: {UNWRITTEN} bytes wait for it already"),
+            ),
             Command::Fault(fault) => {
                 self.break_link(fault, now)?;
                 self.side.set_fault(fault, now)
@@ -425,6 +428,14 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
         self.untold.push_back(report);
     }
+}
+
+/// Returns whether a fault writes to the client whatever waits already.
+fn writes(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Garbage { .. } | Fault::Log { .. } | Fault::Frame { .. } | Fault::Rebooted {}
+    )
 }
 
 async fn read<T: AsyncRead>(

@@ -4,7 +4,17 @@ use serde::Deserialize;
 
 use crate::model::NodeNum;
 
-use super::input::{bytes, node};
+use super::input::{at_most, bytes, node};
+
+/// Nothing is away for longer: a week, in seconds.
+const LONGEST_AWAY: u64 = 7 * 24 * 60 * 60;
+/// Nothing is held up for longer: an hour, in milliseconds.
+const LONGEST_PAUSE: u64 = 60 * 60 * 1000;
+/// No more noise at once, in bytes.
+const MOST_NOISE: u64 = 1 << 20;
+/// No more packets are kept for an absent client.
+const MOST_PACKETS: u64 = 10_000;
+const WHOLE: u64 = 100;
 
 /// Something that goes wrong, or right again. `on` is true where it is not given.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,19 +45,19 @@ pub enum Fault {
     /// The radio closes the connection and takes no other for that long.
     Away {
         /// How long.
-        #[serde(default = "five")]
+        #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
     Reboot {
         /// How long.
-        #[serde(default = "five")]
+        #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// Bytes outside any frame.
     Garbage {
         /// How many random ones; among them false headers.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "at_most::<_, _, MOST_NOISE>")]
         bytes: usize,
         /// Or exactly these.
         #[serde(default, deserialize_with = "bytes")]
@@ -76,7 +86,10 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
         /// How long.
-        #[serde(default = "a_moment")]
+        #[serde(
+            default = "a_moment",
+            deserialize_with = "at_most::<_, _, LONGEST_PAUSE>"
+        )]
         ms: u64,
     },
     /// Nobody repeats what the radio says, and nobody answers it.
@@ -137,6 +150,7 @@ pub enum Fault {
     /// A pause before each frame of the configuration.
     SlowConfig {
         /// How long.
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
     /// The configuration's closing frame does not come.
@@ -277,6 +291,7 @@ pub enum Fault {
     /// How many packets wait for an absent client.
     Queue {
         /// So many.
+        #[serde(deserialize_with = "at_most::<_, _, MOST_PACKETS>")]
         capacity: usize,
     },
     /// A channel is changed; seen at the next handshake.
@@ -313,6 +328,7 @@ pub enum Fault {
     /// How busy the air is, in that telemetry; told at once, too.
     ChannelUse {
         /// Percent.
+        #[serde(deserialize_with = "at_most::<_, _, WHOLE>")]
         percent: u8,
     },
 }
@@ -379,8 +395,106 @@ fn unknown_key() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::input::Command;
     use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/reference/simulator.md");
+
+    /// Returns the first two cells of each row of a section's first table, the words in backticks of each.
+    fn table(heading: &str) -> Vec<[Vec<&'static str>; 2]> {
+        let (_, section) = DOCUMENT.split_once(heading).expect("the section is there");
+        let section = section.split("\n#").next().expect("a section");
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let words = |cell: &'static str| cell.split('`').skip(1).step_by(2).collect();
+        rows.map(|row| {
+            let mut cells = row.split(" | ").flat_map(|cell| cell.split("| |"));
+            [0, 1].map(|_| cells.next().map(words).unwrap_or_default())
+        })
+        .collect()
+    }
+
+    /// Returns the faults that the document knows, each with its keys.
+    pub(in super::super) fn documented() -> Vec<(&'static str, Vec<&'static str>)> {
+        let rows = table("\n### Faults\n").into_iter();
+        rows.flat_map(|[names, keys]| names.into_iter().map(move |name| (name, keys.clone())))
+            .collect()
+    }
+
+    /// Returns the keys that the document knows of what a node says.
+    pub(in super::super) fn documented_keys() -> Vec<&'static str> {
+        let rows = table("\n### What a node says\n").into_iter();
+        rows.flat_map(|[keys, _]| keys).collect()
+    }
+
+    /// Returns what is expected where that line says something unknown.
+    fn expected(line: &str) -> BTreeSet<String> {
+        let error = serde_json::from_str::<serde_json::Value>(line).map(|object| {
+            if object.get("fault").is_some() {
+                serde_json::from_value::<Fault>(object).unwrap_err()
+            } else {
+                serde_json::from_value::<super::super::Say>(object).unwrap_err()
+            }
+        });
+        let error = error.unwrap().to_string();
+        assert!(error.starts_with("unknown"), "{line}: {error}");
+        error
+            .split('`')
+            .skip(3)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn owned<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_document_names_every_fault_and_every_key_and_no_other() {
+        let documented = documented();
+        let names = owned(documented.iter().map(|(name, _)| *name));
+        assert_eq!(expected(r#"{"fault": "?"}"#), names);
+        // Whoever mistypes one is shown them all.
+        let told = r#"{"fault": "?"}"#.parse::<Command>().unwrap_err();
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
+        for (name, keys) in documented {
+            let known = expected(&format!(r#"{{"fault": "{name}", "?": 1}}"#));
+            assert_eq!(known, owned(keys), "{name}");
+        }
+        assert_eq!(expected(r#"{"?": 1}"#), owned(documented_keys()));
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_is_refused_with_its_bound() {
+        for (line, bound) in [
+            (
+                r#"{"fault": "away", "seconds": 18446744073709551615}"#,
+                "0 to 604800",
+            ),
+            (r#"{"fault": "reboot", "seconds": 604801}"#, "0 to 604800"),
+            (
+                r#"{"fault": "reboot", "seconds": -1}"#,
+                "-1 is out of range: 0 to 604800",
+            ),
+            (r#"{"fault": "join", "ms": 1e30}"#, "0 to 3600000"),
+            (r#"{"fault": "slow_config", "ms": 3600001}"#, "0 to 3600000"),
+            (
+                r#"{"fault": "garbage", "bytes": 1000000000000}"#,
+                "0 to 1048576",
+            ),
+            (
+                r#"{"fault": "queue", "capacity": 18446744073709551615}"#,
+                "0 to 10000",
+            ),
+            (r#"{"fault": "channel_use", "percent": 300}"#, "0 to 100"),
+        ] {
+            let error = line.parse::<Command>().unwrap_err();
+            assert!(error.contains(bound), "{line}: {error}");
+        }
+    }
 
     #[test]
     fn a_fault_is_known_by_its_name_and_is_on_unless_it_says_otherwise() {

@@ -13,7 +13,7 @@ use super::air::HOP_LIMIT;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
-use super::mesh::late_key;
+use super::mesh::{MOST_NODES, check_name, late_key};
 use super::report::Report;
 
 /// Payload that a packet can carry.
@@ -37,6 +37,14 @@ impl Machine {
             .or(first)
             .ok_or("there is no neighbour: name one with `from`")?;
         let payload = payload(say)?;
+        for (key, name) in [("name", &say.name), ("short", &say.short)] {
+            check_name(key, name.as_deref().unwrap_or_default())?;
+        }
+        if self.mesh.node(from).is_none() && self.mesh.nodes.len() >= MOST_NODES {
+            return Err(format!(
+                "the mesh has {MOST_NODES} nodes, and takes no more"
+            ));
+        }
         if say.channel > 7 {
             return Err(format!(
                 "channel {} is out of range: a radio has channels 0 to 7",

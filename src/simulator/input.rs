@@ -10,6 +10,9 @@ use crate::model::NodeNum;
 use super::fault::Fault;
 use super::hex;
 
+/// No message about a line is longer than that: it may repeat what the line says. A list of all faults has room.
+const MESSAGE_LIMIT: usize = 2000;
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -82,23 +85,49 @@ impl FromStr for Command {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        if !line.trim_start().starts_with('{') {
-            return Ok(Self::Say(Box::new(Say {
-                text: Some(line.to_owned()),
-                ..Say::default()
-            })));
-        }
-        let object: serde_json::Value =
-            serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-        if object.get("fault").is_some() {
-            return serde_json::from_value(object)
-                .map(Self::Fault)
-                .map_err(|error| error.to_string());
-        }
-        serde_json::from_value(object)
-            .map(|say| Self::Say(Box::new(say)))
-            .map_err(|error| error.to_string())
+        read(line).map_err(shortened)
     }
+}
+
+fn read(line: &str) -> Result<Command, String> {
+    if !line.trim_start().starts_with('{') {
+        return Ok(Command::Say(Box::new(Say {
+            text: Some(line.to_owned()),
+            ..Say::default()
+        })));
+    }
+    let object: serde_json::Value =
+        serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
+    if object.get("fault").is_some() {
+        return serde_json::from_value(object)
+            .map(Command::Fault)
+            .map_err(|error| error.to_string());
+    }
+    serde_json::from_value(object)
+        .map(|say| Command::Say(Box::new(say)))
+        .map_err(|error| error.to_string())
+}
+
+/// Cuts a message short.
+pub(super) fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE_LIMIT {
+        message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
+        message.push('…');
+    }
+    message
+}
+
+/// Reads a number that is not larger than `MOST`.
+pub(super) fn at_most<'de, D, T, const MOST: u64>(input: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    let number = serde_json::Number::deserialize(input)?;
+    let known = number.as_u64().filter(|number| *number <= MOST);
+    known
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| de::Error::custom(format!("{number} is out of range: 0 to {MOST}")))
 }
 
 /// Reads a node's id, or its number.

@@ -9,6 +9,12 @@ use crate::radio::proto::{self, HardwareModel, User};
 /// 2026-01-01 in Unix seconds: around then the neighbours were last heard.
 const LAST_HEARD: u32 = 1_767_225_600;
 
+/// A mesh has no more nodes than that beside the radio's own.
+pub const MOST_NODES: usize = 10_000;
+
+/// No name is longer, in bytes. Those of a radio have 39 and those of its channels 11; a client may have to bear more.
+const NAME_LIMIT: usize = 100;
+
 /// Names of the first neighbours, long and short; the odd ones are what real meshes hold. `None`: a node of which the
 /// radio has heard packets but no name yet.
 const NAMES: [Option<(&str, &str)>; 8] = [
@@ -136,6 +142,7 @@ impl Mesh {
             .and_then(|index| self.channels.get_mut(index))
             .ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))?;
         if let Some(name) = name {
+            check_name("name", name)?;
             let settings = channel.settings.get_or_insert_default();
             name.clone_into(&mut settings.name);
         }
@@ -221,6 +228,20 @@ impl SimulatedNode {
 }
 
 /// Returns the key of a node whose name was not known at first.
+/// Looks whether a name is short enough, whatever it names.
+///
+/// # Errors
+/// Names the limit.
+pub(super) fn check_name(key: &str, name: &str) -> Result<(), String> {
+    if name.len() > NAME_LIMIT {
+        return Err(format!(
+            "`{key}` has {} bytes, and takes {NAME_LIMIT} at most",
+            name.len()
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn late_key(num: NodeNum) -> Vec<u8> {
     num.0.to_be_bytes().repeat(8)
 }

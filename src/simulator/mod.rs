@@ -7,6 +7,8 @@
 
 mod admin;
 mod air;
+#[cfg(test)]
+mod any_line;
 pub mod ble;
 #[cfg(test)]
 mod captures;
@@ -47,7 +49,7 @@ pub use fault::{BroadcastAnswer, DirectAnswer, Fault};
 pub use firmware::Firmware;
 pub use input::{Command, Say};
 pub use machine::Machine;
-pub use mesh::{Mesh, SimulatedNode};
+pub use mesh::{MOST_NODES, Mesh, SimulatedNode};
 pub use pty::{PtyPort, PtyStream};
 pub use replay::Replay;
 pub use report::{Connection, Fate, Report, Transmitted};

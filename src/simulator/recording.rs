@@ -2,7 +2,7 @@
 //! JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`), read only.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use crate::radio::proto::Message;
 use crate::radio::proto::recording::{Entry, entry};
 
 use super::hex;
+
+/// The longest recording.
+const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Something that happened on a recorded link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,10 +116,19 @@ impl Recorder {
 /// # Errors
 /// The file cannot be read, or is no recording.
 pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
-    let bytes = std::fs::read(path).map_err(|cause| RecordingError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
+        .map_err(|cause| RecordingError::Read {
+            path: path.to_owned(),
+            cause,
+        })?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > LIMIT) {
+        return Err(RecordingError::Malformed {
+            path: path.to_owned(),
+            problem: format!("it is longer than {LIMIT} bytes"),
+        });
+    }
     parse(&bytes).map_err(|problem| RecordingError::Malformed {
         path: path.to_owned(),
         problem,

@@ -89,7 +89,10 @@ impl Replay {
         let moment = self.moment()?;
         let (bound_to, at) = &self.bound;
         match moment.what {
-            What::FromRadio(_) | What::Closed => Some(*at + moment.at.saturating_sub(*bound_to)),
+            // What no clock can tell is never due.
+            What::FromRadio(_) | What::Closed => {
+                at.checked_add(moment.at.saturating_sub(*bound_to))
+            }
             What::ToRadio(_) => None,
         }
     }

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::input::Command;
+use super::input::{Command, shortened};
 use super::report::{Connection, Report};
+
+/// No step waits for longer.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// Steps that happen by themselves. The clock of a step starts when the one before it has happened.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -110,8 +113,12 @@ impl FromStr for Script {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let lines = (1..).zip(text.lines().map(str::trim));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let steps =
-            lines.map(|(line, step)| step.parse().map_err(|reason| ScriptError { line, reason }));
+        let steps = lines.map(|(line, step)| {
+            step.parse().map_err(|reason| ScriptError {
+                line,
+                reason: shortened(reason),
+            })
+        });
         Ok(Self {
             steps: steps.collect::<Result<_, _>>()?,
             ..Self::default()
@@ -155,14 +162,13 @@ impl FromStr for Step {
     }
 }
 
-/// Reads a span of time: a number and `ms`, `s`, `m` or `h`.
+/// Reads a span of time: a number and `ms`, `s`, `m` or `h`; a week at most.
 fn span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no span of time: write it like 500ms, 2s, 10m or 1h");
     let digits = text
         .find(|it: char| !it.is_ascii_digit())
         .ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
-    let number: u32 = number.parse().map_err(|_| wrong())?;
     let unit = match unit {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
@@ -170,7 +176,18 @@ fn span(text: &str) -> Result<Duration, String> {
         "h" => Duration::from_hours(1),
         _ => return Err(wrong()),
     };
-    Ok(unit * number)
+    if number.is_empty() {
+        return Err(wrong());
+    }
+    // What is no number by now has too many digits.
+    let number: u32 = number.parse().unwrap_or(u32::MAX);
+    let span = unit.saturating_mul(number);
+    if span > LONGEST {
+        return Err(format!(
+            "`{text}` is too long: no step waits for more than 168h"
+        ));
+    }
+    Ok(span)
 }
 
 #[cfg(test)]
@@ -237,6 +254,17 @@ mod tests {
             ("one\n{\"after\": 2, \"text\": \"x\"}", 2, "`after` is 2"),
             ("{\"after\": \"2\"}", 1, "`2` is no span of time"),
             ("{\"after\": \"2d\"}", 1, "`2d` is no span of time"),
+            ("{\"after\": \"s\"}", 1, "`s` is no span of time"),
+            (
+                "{\"after\": \"169h\"}",
+                1,
+                "`169h` is too long: no step waits for more than 168h",
+            ),
+            (
+                "{\"after\": \"99999999999999999999ms\"}",
+                1,
+                "no step waits for more than 168h",
+            ),
             ("#\n\n{\"when\": \"noon\"}", 3, "unknown variant `noon`"),
             ("{\"fault\": \"flood\"}", 1, "unknown variant `flood`"),
             ("{\"text\": ", 1, "not JSON"),

@@ -11,9 +11,6 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::radio::codec::{Codec, CodecError, Item};
 
-/// So much noise at once is enough for any test.
-const NOISE_LIMIT: usize = 1 << 20;
-
 /// The bytes on their way to a client, in the pieces in which they are to be written.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -110,9 +107,7 @@ impl Wire {
     pub(super) fn noise(&mut self, count: usize, now: Instant) {
         /// A header with an impossible length, a first byte twice, a lone one.
         const FALSE_HEADERS: [u8; 8] = [0x94, 0xC3, 0xFF, 0xFF, 0x94, 0x94, 0xC0, 0x94];
-        let mut noise: Vec<u8> = (0..count.min(NOISE_LIMIT))
-            .map(|_| self.random.random())
-            .collect();
+        let mut noise: Vec<u8> = (0..count).map(|_| self.random.random()).collect();
         // A header by chance would swallow good frames that follow: that is another fault, `garbage` with `hex`.
         for byte in &mut noise {
             if *byte == 0xC3 {

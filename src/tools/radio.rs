@@ -9,6 +9,8 @@ mod report;
 mod scan;
 mod send;
 
+use std::io;
+
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +20,7 @@ use crate::home::Holder;
 use crate::model::{
     Destination, Event, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport, Timestamp,
 };
-use crate::radio::{KnownNode, Radio, RadioError, RadioOptions, Submission};
+use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
 
 pub use holder::held_by_daemon;
 pub use listen::{Heard, escaped, heard, json_lines, lines};
@@ -97,25 +99,37 @@ impl VisitError {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
                  `--serial` or `--ble`; `relay status` tells how this one stands",
             ),
-            Self::Away {
-                connection: RadioConnection::Tcp { .. },
-                ..
-            } => Some(
-                "look whether it is on and in reach; `relay radio scan` lists what can be found",
-            ),
+            Self::Away { connection, cause } => cure(connection, cause),
             Self::Locked => Some("switch its lockdown off with the app that locked it"),
             Self::NoChannel { .. } => Some("`relay radio channels` lists them"),
-            // What fails on a serial port or over Bluetooth names its cure itself.
-            Self::Away {
-                connection: RadioConnection::Serial { .. } | RadioConnection::Ble { .. },
-                ..
-            }
-            | Self::NoLink(_)
-            | Self::Text(_)
-            | Self::Interrupted
-            | Self::Ended => None,
+            Self::NoLink(_) | Self::Text(_) | Self::Interrupted | Self::Ended => None,
         }
     }
+}
+
+/// Returns what a person can do about a link that cannot be made, or has ended, if the cause does not say it itself.
+fn cure(connection: &RadioConnection, cause: &str) -> Option<&'static str> {
+    match connection {
+        RadioConnection::Tcp { .. } => Some(if was_ended(cause) {
+            "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
+             program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
+        } else {
+            "look whether it is on and in reach; `relay radio scan` lists what can be found"
+        }),
+        // What fails on a serial port or over Bluetooth names its cure itself.
+        RadioConnection::Serial { .. } | RadioConnection::Ble { .. } => None,
+    }
+}
+
+/// Returns whether a link was made, and ended from the other side.
+fn was_ended(cause: &str) -> bool {
+    let reset = || io::ErrorKind::ConnectionReset.into();
+    let ends = [
+        ConnectionError::Closed,
+        ConnectionError::Read(reset()),
+        ConnectionError::Write(reset()),
+    ];
+    ends.iter().any(|end| cause.starts_with(&end.to_string()))
 }
 
 /// Returns which radio it is, in brackets, if the cause does not name it.
@@ -412,5 +426,31 @@ mod tests {
         assert!(away(tcp("radio"), "refused").hint().is_some());
         assert_eq!(away(serial, "in use").hint(), None);
         assert_eq!(away(ble, "no D-Bus").hint(), None);
+    }
+
+    #[test]
+    fn a_radio_that_ends_the_link_is_another_clients_and_one_that_cannot_be_reached_is_not() {
+        for (cause, words) in [
+            ("the radio closed the connection", "serves one client"),
+            (
+                "cannot read from the radio: Connection reset by peer (os error 104)",
+                "serves one client",
+            ),
+            (
+                "cannot write to the radio: Broken pipe (os error 32)",
+                "serves one client",
+            ),
+            (
+                "cannot connect to the radio at `radio:4403`: refused",
+                "is on and in reach",
+            ),
+            (
+                "the radio did not tell its configuration",
+                "is on and in reach",
+            ),
+        ] {
+            let hint = away(tcp("radio"), cause).hint().unwrap();
+            assert!(hint.contains(words), "{cause}: {hint}");
+        }
     }
 }

@@ -96,7 +96,8 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
         page.more(&format!("because: {cause}"));
     }
     let node = radio.node.as_deref().unwrap_or_default();
-    if let (Some(name), Some(firmware)) = (&radio.name, &radio.firmware) {
+    if let Some(name) = &radio.name {
+        let firmware = radio.firmware.as_deref().unwrap_or("not told");
         page.more(&format!("{name} ({node}), firmware {firmware}"));
     }
     match radio.restarts {
@@ -412,6 +413,14 @@ mod tests {
         assert!(!lines(&status).contains("restarted"));
         status.radio.restarts = 1;
         assert!(lines(&status).contains("restarted once since"));
+    }
+
+    #[test]
+    fn a_radio_that_does_not_tell_its_firmware_is_named_all_the_same() {
+        let mut status = well();
+        status.radio.firmware = None;
+        let told = lines(&status);
+        assert!(told.contains("(!a11ce001), firmware not told\n"), "{told}");
     }
 
     #[test]

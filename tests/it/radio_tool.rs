@@ -210,7 +210,13 @@ async fn what_the_radio_does_not_take_fails_with_the_reason_and_the_cure() {
         );
     }
     let told = lines_of(&with(&home, &radio, &["info"]).await);
-    assert!(told.contains("transmit     no: it is locked"), "{told}");
+    for word in ["transmit     no: it is locked", "firmware     not told"] {
+        assert!(told.contains(word), "`{word}` is missing in: {told}");
+    }
+    let mut listener = home.begin(&["radio", "listen", "--host", &host_of(&radio)]);
+    let cure = |line: &str| line.contains("switch its lockdown off").then_some(());
+    listener.errors.first(0, "the cure", cure).await;
+    assert_eq!(listener.interrupt().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -257,6 +263,85 @@ async fn what_is_heard_is_printed_until_ctrl_c_and_a_lost_link_comes_back() {
     };
     listener.output.first(0, "one harmless line", line).await;
     assert_eq!(listener.interrupt().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn no_message_is_taken_that_nobody_reads() {
+    let (home, mut radio) = (Home::new(), Radio::start().await);
+    let host = host_of(&radio);
+    let ready = |line: &str| line.contains("Ctrl-C ends").then_some(());
+    let arguments = ["radio", "listen", "--host", &host];
+    let listener = home.begin(&arguments);
+    listener.errors.first(0, "that it listens", ready).await;
+    radio.says(BASE, 0, "first").await;
+    let first = |line: &str| line.ends_with(": first").then_some(());
+    listener.output.first(0, "the first message", first).await;
+    // As behind `| head -1`.
+    let (status, errors) = listener.ends_unread().await;
+    assert_eq!(status.code(), Some(0), "{}", errors.text());
+    let unread = |line: &str| line.contains("nobody reads the output").then_some(());
+    errors.first(0, "why it ended", unread).await;
+
+    radio.says(BASE, 0, "second").await;
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let full = full.expect("a disk that is full");
+    let mut listener = home.begin_onto(&arguments, full.into());
+    assert_eq!(listener.ends().await.code(), Some(1));
+    let kept = |line: &str| line.contains("Base Camp (!0a0b0c01): second").then_some(());
+    listener
+        .errors
+        .first(0, "what could not be written", kept)
+        .await;
+    let why = |line: &str| line.contains("No space left on device").then_some(());
+    listener.errors.first(0, "why", why).await;
+}
+
+#[tokio::test]
+async fn a_text_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none() {
+    let (home, radio) = (Home::new(), Radio::start().await);
+    for text in ["-h5", "-5 degrees"] {
+        let arguments = ["send", "--channel", "0", text];
+        lines_of(&with(&home, &radio, &arguments).await);
+        radio.transmits(text).await;
+    }
+    let output = with(&home, &radio, &["send", "--channel", "0", "--jsn"]).await;
+    assert_fails(&output, 2, &["`--jsn` is no flag", "put `--` before it"]);
+    let host = host_of(&radio);
+    let arguments = [
+        "radio",
+        "send",
+        "--channel",
+        "0",
+        "--host",
+        &host,
+        "--",
+        "--jsn",
+    ];
+    lines_of(&home.run(arguments).await);
+    radio.transmits("--jsn").await;
+}
+
+#[tokio::test]
+async fn a_radio_that_another_client_takes_away_is_told_with_the_cure() {
+    let (home, mut radio) = (Home::new(), Radio::start().await);
+    let host = host_of(&radio);
+    let ready = |line: &str| line.contains("Ctrl-C ends").then_some(());
+    let listener = home.begin(&["radio", "listen", "--host", &host]);
+    listener.errors.first(0, "that it listens", ready).await;
+    lines_of(&with(&home, &radio, &["info"]).await);
+    let hint = |line: &str| {
+        (line.contains("hint:") && line.contains("one client at a time")).then_some(())
+    };
+    listener.errors.first(0, "the cure", hint).await;
+    drop(listener);
+
+    radio.fault(json!({"fault": "hang_up", "after": 3})).await;
+    let output = with(&home, &radio, &["nodes"]).await;
+    assert_fails(
+        &output,
+        1,
+        &["the radio closed the connection", "one client at a time"],
+    );
 }
 
 #[tokio::test]

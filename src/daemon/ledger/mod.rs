@@ -401,7 +401,7 @@ impl Ledger {
         info!(
             node = %profile.own.num,
             name = profile.own.long(),
-            firmware = profile.firmware,
+            firmware = profile.told_firmware(),
             meshnet = self.bridge.meshnet(),
             "radio"
         );

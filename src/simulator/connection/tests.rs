@@ -326,3 +326,30 @@ fn two_hundred_and_fifty_nodes_are_told_with_their_odd_names() {
     assert!(nodes.iter().any(|node| node.last_heard == 0));
     assert_eq!(nodes.iter().map(|node| long(&node)).max(), Some(39));
 }
+
+#[test]
+fn a_radio_can_belong_to_a_licensed_amateur_and_says_so_at_the_next_handshake() {
+    let mut harness = Harness::new(1);
+    harness.fault(r#"{"fault": "licensed"}"#);
+    let frames = handshake(&mut harness);
+    let own = harness.own();
+    let licensed = frames.iter().any(|frame| match frame {
+        ToClient::NodeInfo(info) if info.num == own => {
+            info.user.as_ref().is_some_and(|user| user.is_licensed)
+        }
+        _ => false,
+    });
+    assert!(licensed, "{frames:?}");
+}
+
+#[test]
+fn a_notification_comes_as_it_was_ordered() {
+    let mut harness = Harness::live(1);
+    harness.fault(r#"{"fault": "notification", "text": "too hot", "reply_id": 9}"#);
+    match harness.frames().as_slice() {
+        [ToClient::ClientNotification(told)] => {
+            assert_eq!((told.message.as_str(), told.reply_id), ("too hot", Some(9)));
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::super::status::printable;
-use super::{News, Visit, VisitError, moment, place};
+use super::{News, Visit, VisitError, cure, moment, place};
 use crate::model::{ChannelIndex, RadioProfile, RadioText, TextPort};
 
 /// What a listener is told.
@@ -16,7 +16,12 @@ pub enum Heard {
     /// Somebody said something.
     Text(Box<RadioText>),
     /// The link is lost; it is tried again without end.
-    Lost(String),
+    Lost {
+        /// Why.
+        cause: String,
+        /// What a person can do about it, if the cause does not say it.
+        hint: Option<&'static str>,
+    },
 }
 
 /// Waits for what is heard next. What was heard before the radio was ready comes first.
@@ -31,7 +36,10 @@ pub async fn heard(visit: &mut Visit) -> Result<Heard, VisitError> {
     loop {
         return Ok(match visit.news().await? {
             News::Ready(profile) => Heard::Ready(profile),
-            News::Lost(cause) => Heard::Lost(cause),
+            News::Lost(cause) => Heard::Lost {
+                hint: cure(&visit.connection, &cause),
+                cause,
+            },
             News::Text(text) => Heard::Text(text),
             News::Report(_) => continue,
         });

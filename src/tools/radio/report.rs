@@ -78,7 +78,7 @@ pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
         short_name: profile.own.short(),
         licensed: profile.own.is_licensed,
         hardware: setup.hardware.or(details.hardware),
-        firmware: Some(profile.firmware.clone()).filter(|it| !it.is_empty()),
+        firmware: profile.told_firmware().map(str::to_owned),
         role: setup.role.or(details.role),
         region: setup.region,
         preset: setup.preset,
@@ -234,8 +234,9 @@ pub fn node_lines(nodes: &[NodeReport]) -> String {
             it.snr.map(|snr| format!("{snr:.1}")).unwrap_or_default(),
             it.battery_percent.map(battery).unwrap_or_default(),
             match it.heard_seconds_ago {
+                // It does not hear itself.
+                _ if it.own => String::new(),
                 Some(seconds) => format!("{} ago", words(seconds)),
-                None if it.own => String::new(),
                 None => "never".to_owned(),
             },
             about.join(", "),

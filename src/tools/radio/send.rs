@@ -206,7 +206,9 @@ impl Visit {
                     }
                 },
                 Ok(Ok(News::Lost(cause))) => {
-                    sent.reason = Some(format!("the link to the radio was lost: {cause}"));
+                    let cure = super::cure(&self.connection, &cause);
+                    let cure = cure.map(|cure| format!(" ({cure})")).unwrap_or_default();
+                    sent.reason = Some(format!("the link to the radio was lost: {cause}{cure}"));
                 }
                 Ok(Ok(News::Text(text))) => self.keep(*text),
                 Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => {}

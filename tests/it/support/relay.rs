@@ -9,6 +9,7 @@ use std::time::Duration;
 use matrix_sdk::ruma::OwnedUserId;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
+use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 
 use super::lines::Lines;
@@ -130,15 +131,23 @@ impl Home {
 
     /// Starts a command of the relay that goes on until it is ended, without a terminal.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
+        self.begin_onto(arguments, Stdio::piped())
+    }
+
+    /// Likewise, with another standard output; without lines, if that is no pipe.
+    pub(crate) fn begin_onto(&self, arguments: &[&str], output: Stdio) -> Running {
         let mut program = self
             .command()
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the relay runs");
-        let output = program.stdout.take().expect("its output is a pipe");
+        let output: Box<dyn AsyncRead + Unpin + Send> = match program.stdout.take() {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(tokio::io::empty()),
+        };
         let errors = program.stderr.take().expect("its errors are a pipe");
         Running {
             program,
@@ -214,14 +223,25 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Reads its standard output no more, and waits for its end.
+    pub(crate) async fn ends_unread(mut self) -> (ExitStatus, Lines) {
+        self.output = Lines::of("nobody", tokio::io::empty());
+        (self.ends().await, self.errors)
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        within("the command's end", self.program.wait())
+            .await
+            .expect("the command can be waited for")
+    }
+
     /// Asks it to end, as Ctrl-C does, and waits until it has.
     pub(crate) async fn interrupt(&mut self) -> ExitStatus {
         let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw).expect("the command runs");
         kill_process(pid, Signal::INT).expect("the command takes signals");
-        within("the command's end", self.program.wait())
-            .await
-            .expect("the command can be waited for")
+        self.ends().await
     }
 }
 

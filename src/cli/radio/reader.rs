@@ -1,0 +1,25 @@
+//! Whether anybody reads standard output.
+
+use std::future::pending;
+use std::io;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Returns when nobody reads standard output any more; never where that cannot be known, as with a file.
+pub(super) async fn gone() {
+    if let Ok(output) = register()
+        && output.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    pending::<()>().await;
+}
+
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe; standard output stays what it is as long as the program runs"
+)]
+fn register() -> io::Result<AsyncFd<io::Stdout>> {
+    AsyncFd::with_interest(io::stdout(), Interest::ERROR)
+}
