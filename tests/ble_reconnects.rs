@@ -465,6 +465,38 @@ fn a_hundred_attempts_that_fail_leave_nothing_behind() {
 }
 
 #[test]
+fn attempts_on_a_radio_with_another_pin_by_now_leave_nothing_behind() {
+    run(async {
+        let Some(bluetooth) = Bluetooth::start().await else {
+            return;
+        };
+        bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
+        let test = "attempts_on_a_radio_with_another_pin_by_now_leave_nothing_behind";
+        let mut bench = Bench::start(test, bluetooth).await;
+        bench
+            .wait("the radio is heard", |count| count.heard > 0)
+            .await;
+        bench.lose(Loss::Idle).await;
+        let (before, count) = (bench.steady().await, bench.count().await);
+        let bluez = bench.bluetooth.service();
+        let air = Arc::clone(&bench.bluetooth.air);
+        air.radio(|radio| radio.set_pin(Some(PIN + 1)));
+        bluez.lose_link().await;
+        bench.fails(ATTEMPTS).await;
+        let used = bench.count().await.memory;
+        // What the radio tells in each of them must not wait for a link that comes about.
+        bench.fails(ATTEMPTS).await;
+        bench.fails(ATTEMPTS).await;
+        bench.uses_no_more_than(used).await;
+        air.radio(|radio| radio.set_pin(Some(PIN)));
+        bench.is_heard_after(&count).await;
+        // The first link is the one on which the radio was paired.
+        bench.lose(Loss::Idle).await;
+        bench.is_as_before(before).await;
+    });
+}
+
+#[test]
 fn attempts_on_a_service_that_hangs_leave_nothing_behind() {
     run(async {
         let Some(bluetooth) = Bluetooth::start().await else {

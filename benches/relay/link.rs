@@ -13,11 +13,13 @@ use crate::support::LIMIT;
 use crate::support::radio::transmitted;
 
 /// The figures measured here.
-pub(crate) const FIGURES: [&str; 18] = [
+pub(crate) const FIGURES: [&str; 22] = [
     "radio_back_tcp_lives_to_mesh",
     "radio_back_tcp_lives_to_matrix",
     "radio_back_tcp_restarts_to_mesh",
     "radio_back_tcp_restarts_to_matrix",
+    "radio_back_tcp_blinks_to_mesh",
+    "radio_back_tcp_blinks_to_matrix",
     "radio_back_tcp_30s_to_mesh",
     "radio_back_tcp_30s_to_matrix",
     "radio_back_tcp_120s_to_mesh",
@@ -26,6 +28,8 @@ pub(crate) const FIGURES: [&str; 18] = [
     "radio_back_serial_lives_to_matrix",
     "radio_back_serial_restarts_to_mesh",
     "radio_back_serial_restarts_to_matrix",
+    "radio_back_serial_blinks_to_mesh",
+    "radio_back_serial_blinks_to_matrix",
     "radio_back_serial_30s_to_mesh",
     "radio_back_serial_30s_to_matrix",
     "radio_back_serial_120s_to_mesh",
@@ -88,6 +92,7 @@ async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
     for loss in [
         loss("lives", "away", 3, extent.short_lives),
         loss("restarts", "reboot", 3, extent.restarts),
+        loss("blinks", "reboot", 0, extent.restarts),
         loss("30s", "away", 30, extent.half_minutes),
         loss("120s", "away", 120, extent.two_minutes),
     ] {
@@ -133,18 +138,27 @@ impl Trial {
             let from = self.stage.radio.output.count();
             let fault = json!({"fault": loss.fault, "seconds": loss.seconds});
             self.stage.radio.fault(fault).await;
-            let said = self.both_say(name, number).await;
+            let said = self.heard(name, number).await;
             let limit = LIMIT + Duration::from_secs(loss.seconds);
             let is_back = |line: &str| line.contains(r#""radio":"back""#).then_some(());
-            let output = &self.stage.radio.output;
-            output
-                .first_within(limit, from, "that it is back", is_back)
-                .await;
-            let back = Instant::now();
-            let room = &self.stage.places[0].relay;
+            let Stage {
+                alice,
+                radio,
+                places,
+                ..
+            } = &self.stage;
+            let returns = async {
+                let output = &radio.output;
+                output
+                    .first_within(limit, from, "that it is back", is_back)
+                    .await;
+                Instant::now()
+            };
+            let writes = alice.send(&places[0].relay, &said.in_matrix);
+            let (back, _) = tokio::join!(returns, writes);
             let (mesh, matrix) = tokio::join!(
-                after(back, takes(&self.stage.radio, from, &said.in_matrix)),
-                after(back, sees(&self.stage.alice, room, &said.on_the_mesh)),
+                after(back, takes(radio, from, &said.in_matrix)),
+                after(back, sees(alice, &places[0].relay, &said.on_the_mesh)),
             );
             to_mesh.add(mesh);
             to_matrix.add(matrix);
@@ -162,7 +176,9 @@ impl Trial {
             let from = self.stage.radio.output.count();
             self.stage.radio.fault(json!({"fault": "half_open"})).await;
             let silent = Instant::now();
-            let said = self.both_say(name, number).await;
+            let said = self.heard(name, number).await;
+            let Stage { alice, places, .. } = &self.stage;
+            alice.send(&places[0].relay, &said.in_matrix).await;
             self.lost_by_the_radio.insert(said.on_the_mesh);
             // The next link is made by whoever has noticed.
             let again = |line: &str| line.contains(r#""client":"connected""#).then_some(());
@@ -174,15 +190,14 @@ impl Trial {
         tell_worst(figures, name, &noticed, GOAL_SILENT);
     }
 
-    async fn both_say(&mut self, name: &str, number: usize) -> Said {
+    /// A node says something; returns that, and what Alice is to write.
+    async fn heard(&mut self, name: &str, number: usize) -> Said {
         let said = Said {
             on_the_mesh: format!("{name}, mesh {number}"),
             in_matrix: format!("{name}, Matrix {number}"),
         };
-        let place = &self.stage.places[0];
-        let heard = place.heard(&said.on_the_mesh);
+        let heard = self.stage.places[0].heard(&said.on_the_mesh);
         self.stage.radio.write(&heard).await;
-        self.stage.alice.send(&place.relay, &said.in_matrix).await;
         self.said.push(said.clone());
         said
     }

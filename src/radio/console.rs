@@ -1,7 +1,7 @@
 //! What a radio prints between frames: boot messages and its log, as lines that can be read. No I/O, no clock.
 //!
 //! Only serial links carry such text. Firmware stops it with a client's first frame, so text of its log on a link that
-//! is in use tells that it has forgotten the client: it has started anew.
+//! is in use hints that it has forgotten the client; what is printed only at a start proves it.
 
 /// Under which name the lines are logged, so that they can be asked for, or not.
 pub(super) const TARGET: &str = "relay::radio::console";
@@ -48,11 +48,22 @@ impl Console {
     }
 }
 
-/// Returns whether a line is one that firmware prints only while it serves no client on this link.
-pub(super) fn tells_a_start(line: &str) -> bool {
-    let level = line.split_once('|').map(|(level, _)| level.trim_end());
-    level.is_some_and(|level| LEVELS.contains(&level))
-        || BOOT.iter().any(|boot| line.starts_with(boot))
+/// What a line tells of the radio, if it tells anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sign {
+    /// It is of the log, which firmware prints only while it serves no client on this link; some print it always.
+    Log,
+    /// It is printed only at a start.
+    Start,
+}
+
+/// Returns what a line tells of the radio.
+pub(super) fn sign_in(line: &str) -> Option<Sign> {
+    if BOOT.iter().any(|boot| line.starts_with(boot)) {
+        return Some(Sign::Start);
+    }
+    let (level, _) = line.split_once('|')?;
+    LEVELS.contains(&level.trim_end()).then_some(Sign::Log)
 }
 
 /// Returns a line without what no log is to hold: codes for terminals, control characters, texts of messages. `None`
@@ -134,23 +145,25 @@ mod tests {
     }
 
     #[test]
-    fn a_start_shows_in_the_log_of_the_firmware_and_of_the_boot_loader() {
-        for line in [
-            "INFO  | ??:??:?? 1 Booted, wake cause 0 (boot count 1), reset_reason=reset",
-            "DEBUG | 12:00:00 4 Filesystem files:",
-            "rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)",
-            "ESP-ROM:esp32s3-20210327",
-            "//\\ E S H T /\\ S T / C",
+    fn a_start_shows_in_what_the_boot_loader_prints_and_a_lost_client_in_the_log_of_the_firmware() {
+        for (line, sign) in [
+            (
+                "INFO  | ??:??:?? 1 Booted, wake cause 0 (boot count 1), reset_reason=reset",
+                Some(Sign::Log),
+            ),
+            ("DEBUG | 12:00:00 4 Filesystem files:", Some(Sign::Log)),
+            (
+                "rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)",
+                Some(Sign::Start),
+            ),
+            ("ESP-ROM:esp32s3-20210327", Some(Sign::Start)),
+            ("//\\ E S H T /\\ S T / C", Some(Sign::Start)),
+            ("E (1234) wifi: no memory", None),
+            ("INFO", None),
+            ("information | x", None),
+            ("\u{fffd}\u{fffd}", None),
         ] {
-            assert!(tells_a_start(line), "{line}");
-        }
-        for line in [
-            "E (1234) wifi: no memory",
-            "INFO",
-            "information | x",
-            "\u{fffd}\u{fffd}",
-        ] {
-            assert!(!tells_a_start(line), "{line}");
+            assert_eq!(sign_in(line), sign, "{line}");
         }
     }
 

@@ -5,14 +5,11 @@ use crate::model::{NodeNum, RadioProfile, RadioSetup};
 use super::names;
 use super::nodedb::NodeDb;
 use super::proto::config::LoRaConfig;
-use super::proto::{self, MeshPacket, wire};
+use super::proto::{self, wire};
 use super::translate;
 
 /// The nonces that ask for a part of the handshake only.
 const SPECIAL_NONCES: [u32; 2] = [69420, 69421];
-
-/// Packets that come while the radio tells of itself; firmware holds its own back, so there are hardly any.
-const HELD: usize = 64;
 
 /// Every radio tells all its slots, also those that are not in use.
 const CHANNELS: usize = 8;
@@ -39,17 +36,14 @@ pub(super) struct Handshake {
     role: Option<i32>,
     channels: Vec<wire::Channel>,
     lora: Option<LoRaConfig>,
-    held: Vec<MeshPacket>,
 }
 
 impl Handshake {
     /// Takes the frame with which every handshake begins: what was told before belongs to an older one.
     pub(super) fn my_info(&mut self, info: &proto::MyNodeInfo) {
-        let held = std::mem::take(&mut self.held);
         let own = Some((NodeNum(info.my_node_num), info.reboot_count));
         *self = Self {
             own,
-            held,
             ..Self::default()
         };
     }
@@ -77,15 +71,6 @@ impl Handshake {
         }
     }
 
-    /// Keeps a packet until channels and names are known; returns whether there was room.
-    pub(super) fn hold(&mut self, packet: MeshPacket) -> bool {
-        let room = self.held.len() < HELD;
-        if room {
-            self.held.push(packet);
-        }
-        room
-    }
-
     /// Returns whether the radio told all that every radio tells: a frame may have been lost.
     pub(super) fn is_whole(&self) -> bool {
         self.channels.len() == CHANNELS && self.lora.is_some()
@@ -96,8 +81,13 @@ impl Handshake {
         self.own.is_some_and(|(own, _)| own != NodeNum(0))
     }
 
-    /// Ends it: returns the radio as it is set up, and the packets held. `None` if the radio did not say who it is.
-    pub(super) fn complete(self, nodes: &NodeDb) -> Option<(RadioProfile, Vec<MeshPacket>)> {
+    /// Returns whether this is that radio, as far as it said who it is.
+    pub(super) fn is_of(&self, radio: NodeNum) -> bool {
+        self.own.is_none_or(|(own, _)| own == radio)
+    }
+
+    /// Ends it: returns the radio as it is set up. `None` if the radio did not say who it is.
+    pub(super) fn complete(self, nodes: &NodeDb) -> Option<RadioProfile> {
         let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
         let lora = self.lora.as_ref();
         let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
@@ -124,6 +114,6 @@ impl Handshake {
                 preset: lora.map(names::preset),
             },
         };
-        Some((profile, self.held))
+        Some(profile)
     }
 }

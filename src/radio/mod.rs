@@ -70,6 +70,7 @@ use connection::Loss;
 use console::Console;
 use link::LinkNotes;
 use reconnect::Reconnect;
+use session::Memory;
 
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
@@ -188,6 +189,8 @@ pub struct Radio {
     /// What was told of since the link was ready.
     told_cause: Option<Vec<Loss>>,
     link: LinkNotes,
+    /// What is known from the connection before.
+    memory: Box<Memory>,
     /// More than urgent texts may be submitted.
     air: watch::Sender<bool>,
     /// The nodes, for whoever looks.
@@ -259,6 +262,7 @@ impl Radio {
             withdrawals,
             told_cause: None,
             link: LinkNotes::default(),
+            memory: Box::default(),
             air: watch::Sender::new(true),
             known: watch::Sender::default(),
         }
@@ -389,7 +393,8 @@ impl Radio {
             self.session_options.clone(),
             self.random.random(),
             now.instant,
-        );
+        )
+        .remembering(std::mem::take(&mut self.memory));
         let outputs = session.start(now);
         let served = self
             .converse(&mut connection, &mut session, outputs, ends)
@@ -399,18 +404,21 @@ impl Radio {
             // A proxy takes connections for a radio that is away, too, and ends them.
             self.reconnect.on_absent();
         }
-        if matches!(end, End::Lost(_)) && session.is_ready() {
+        if matches!(end, End::Lost(_)) && session.understands() {
             // Where writing failed, what came before that still waits to be read.
             self.hear_out(&mut connection, &mut session, ends).await;
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
             let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
+            self.hear_out(&mut connection, &mut session, ends).await;
             if matches!(bye, Ok(Ok(()))) {
-                self.hear_out(&mut connection, &mut session, ends).await;
                 info!("disconnected from the radio");
             }
         }
+        let held = session.take_held(&mut self.nodes, Moment::now(&self.clock));
+        self.tell_last(held, ends).await;
+        self.memory = session.into_memory();
         connection.close().await;
         let skipped = connection.skipped();
         if skipped > 0 {
@@ -434,24 +442,41 @@ impl Radio {
         {
             let Item::Frame(frame) = item else { continue };
             let began = Instant::now();
-            for output in self.on_frame(&frame, session) {
-                let told = match output {
-                    Output::Event(event) => ends.tell(Event::Radio(event)).await,
-                    Output::Answer(answer) => {
-                        self.pacer.on_answer(answer, Moment::now(&self.clock));
-                        self.report(ends).await
-                    }
-                    Output::Wake
-                    | Output::Frame(_)
-                    | Output::Restarted { .. }
-                    | Output::Lost { .. } => Ok(()),
-                };
-                if told.is_err() {
-                    return;
-                }
+            let outputs = self.on_frame(&frame, session);
+            if !self.tell_last(outputs, ends).await {
+                return;
             }
             limit += began.elapsed();
         }
+    }
+
+    /// Tells what a link that ends has brought: nothing is written to it any more. Returns whether the daemon takes it.
+    async fn tell_last(&mut self, outputs: Vec<Output>, ends: &mut Ends) -> bool {
+        for output in outputs {
+            let told = match output {
+                Output::Event(event) => {
+                    self.note_channel_use(&event);
+                    if let RadioEvent::Ready(_) = &event {
+                        // The daemon is to know by which channels it understands what follows, and then of the loss.
+                        self.told_cause = None;
+                    }
+                    ends.tell(Event::Radio(event)).await
+                }
+                Output::Answer(answer) => {
+                    self.pacer.on_answer(answer, Moment::now(&self.clock));
+                    self.report(ends).await
+                }
+                // The link ends anyway, and that is told by whoever ended it.
+                Output::Wake
+                | Output::Frame(_)
+                | Output::Restarted { .. }
+                | Output::Lost { .. } => Ok(()),
+            };
+            if told.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// The conversation on one connection. `Ok` when the daemon stops and nothing is on its way.
@@ -527,24 +552,26 @@ impl Radio {
         session.on_frame(frame, &mut self.nodes, now)
     }
 
-    /// Shows what the radio prints; it may tell that the radio has started anew.
+    /// Shows what the radio prints; it may tell that the radio has forgotten us.
     fn on_text(&self, lines: &[String], session: &mut Session) -> Vec<Output> {
         for line in lines {
             debug!(target: console::TARGET, line, "the radio prints");
         }
-        if lines.iter().any(|line| console::tells_a_start(line)) {
-            return session.on_start(Moment::now(&self.clock));
-        }
-        Vec::new()
+        let sign = lines.iter().filter_map(|line| console::sign_in(line)).max();
+        sign.map_or_else(Vec::new, |sign| {
+            session.on_sign(sign, Moment::now(&self.clock))
+        })
     }
 
     fn deadline(&self, session: &Session, stop_limit: Option<Instant>) -> Instant {
         let now = Instant::now().into_std();
         let nodes = self.nodes.deadline(now).filter(|_| session.is_ready());
-        let prompt = self.pacer.prompt_deadline();
+        let writes = !session.is_looking_again();
+        let packet = self.pacer.deadline().filter(|_| writes);
+        let prompt = self.pacer.prompt_deadline().filter(|_| writes);
         [
             Some(session.deadline()),
-            self.pacer.deadline(),
+            packet,
             self.pacer.closed_until(now),
             prompt,
             nodes,
@@ -572,10 +599,7 @@ impl Radio {
                 Output::Wake | Output::Frame(_) => {}
                 Output::Answer(answer) => self.pacer.on_answer(answer, Moment::now(&self.clock)),
                 Output::Event(event) => {
-                    if let RadioEvent::ChannelUse { percent } = &event {
-                        let now = Instant::now().into_std();
-                        self.pacer.on_channel_use(*percent, now);
-                    }
+                    self.note_channel_use(&event);
                     if let RadioEvent::Ready(profile) = &event {
                         // What was handed over just when the link was lost is looked up again.
                         self.give_back(ends).await?;
@@ -617,12 +641,22 @@ impl Radio {
         written.map_err(|error| lost(&error))
     }
 
+    fn note_channel_use(&mut self, event: &RadioEvent) {
+        if let RadioEvent::ChannelUse { percent } = event {
+            let now = Instant::now().into_std();
+            self.pacer.on_channel_use(*percent, now);
+        }
+    }
+
     /// Writes the packet whose turn it is, if it is any packet's.
     async fn send_next(
         &mut self,
         connection: &mut Connection,
         session: &mut Session,
     ) -> Result<(), End> {
+        if session.is_looking_again() {
+            return Ok(());
+        }
         let now = Moment::now(&self.clock);
         let Some((packet, message)) = self.pacer.poll(now) else {
             if session.is_ready() && self.pacer.prompts(now.instant) {
@@ -1025,6 +1059,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_radio_that_prints_its_log_is_asked_before_it_gets_more_and_is_not_told_to_be_lost() {
+        let mut bench = Bench::new();
+        let mut peer = bench.ready().await;
+        let line = b"WARN  | 12:00:00 3 [Power] battery low\r\n";
+        peer.connection.write(line).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        bench.submit(7).await;
+        peer.says(received(9)).await;
+        assert!(matches!(
+            bench.news().await,
+            Event::Radio(RadioEvent::Text(_))
+        ));
+        peer.shakes_hands().await;
+        assert_eq!(peer.hears_packet().await.id, 7);
+        peer.takes(7).await;
+        assert!(matches!(
+            bench.outcome().await,
+            (7, RadioOutcome::Accepted { .. })
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn noise_and_false_headers_do_not_end_the_link() {
         let mut bench = Bench::new();
         let mut peer = bench.connects().await;
@@ -1132,6 +1188,72 @@ mod tests {
         };
         assert!(cause.contains("cannot write"), "{cause}");
         assert_eq!(texts, (1..=12).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_radio_says_between_a_restart_and_the_end_of_the_link_is_taken() {
+        for stops in [false, true] {
+            let mut bench = Bench::new();
+            let mut peer = bench.ready().await;
+            peer.says(from::PayloadVariant::Rebooted(true)).await;
+            assert_eq!(bench.lost().await, "the radio rebooted");
+            for number in 1..=5 {
+                peer.says(received(number)).await;
+            }
+            if stops {
+                bench.stop.cancel();
+            } else {
+                drop(peer);
+            }
+            for number in 1..=5 {
+                match bench.news().await {
+                    Event::Radio(RadioEvent::Text(text)) => {
+                        assert_eq!(text.packet, PacketId(number));
+                    }
+                    other => panic!("not a text: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_radio_that_was_ready_just_when_its_link_was_lost_is_told_to_be_lost() {
+        let mut bench = Bench::new();
+        drop(bench.ready().await);
+        bench.lost().await;
+        for _ in 0..2 {
+            let (ours, theirs) = duplex(16 * 1024);
+            bench.pipes.send(ours).await.unwrap();
+            let mut peer = Peer {
+                connection: Connection::over(theirs),
+            };
+            let to_radio::PayloadVariant::WantConfigId(nonce) = peer.hears().await else {
+                panic!("no question")
+            };
+            // The first answer lacks the channels: asking once more fails, while the second one waits to be read.
+            for (question, lacks_channels) in [(nonce, true), (nonce + 1, false)] {
+                let answer = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
+                for frame in answer.take_while(|frame| frame[0] != 0x38) {
+                    if !(lacks_channels && frame[0] == 0x52) {
+                        peer.connection.send(&frame).await.unwrap();
+                    }
+                }
+                peer.says(from::PayloadVariant::ConfigCompleteId(question))
+                    .await;
+            }
+            peer.says(received(9)).await;
+            drop(peer);
+            assert!(matches!(
+                bench.news().await,
+                Event::Radio(RadioEvent::Ready(_))
+            ));
+            assert!(matches!(
+                bench.news().await,
+                Event::Radio(RadioEvent::Text(_))
+            ));
+            let cause = bench.lost().await;
+            assert!(cause.contains("cannot write"), "{cause}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,15 +3,16 @@
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
+use crate::model::{Node, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
 
 use super::answer::Answer;
-use super::console::without_text;
-use super::doubt::Doubt;
+use super::console::{Sign, without_text};
+use super::doubt::{Doubt, Quiet};
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
 use super::nodedb::{News, NodeDb};
@@ -31,6 +32,8 @@ const LOCKED_AGAIN: Duration = Duration::from_mins(10);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
+/// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
+const HELD: usize = 64;
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 /// For so long after the handshake the radio may hand over what it kept for us.
@@ -94,10 +97,20 @@ enum Phase {
         last: Instant,
         again: Option<Instant>,
     },
-    /// Since then.
-    Ready(Instant),
+    /// It has told everything.
+    Idle,
     /// Said that it rebooted; is woken then.
     Rebooting(Instant),
+}
+
+/// What outlives a connection.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// How the radio was set up when it was ready last.
+    profile: Option<RadioProfile>,
+    /// What text of the radio is worth.
+    doubt: Doubt,
+    said: Said,
 }
 
 /// One connection to a radio.
@@ -107,7 +120,11 @@ pub struct Session {
     nonce: u32,
     phase: Phase,
     handshake: Handshake,
-    profile: Option<RadioProfile>,
+    /// When it has told everything last; packets may be sent since then, also while it is asked again.
+    ready_since: Option<Instant>,
+    /// What came when the radio's channels were not known, or not any more; oldest first.
+    held: VecDeque<MeshPacket>,
+    memory: Box<Memory>,
     /// The radio was asked for its configuration then, and how often for all of it.
     asked_at: Instant,
     questions: u32,
@@ -116,10 +133,7 @@ pub struct Session {
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
-    doubt: Doubt,
-    said: Said,
-    /// The cure that was told last.
-    told: Option<&'static str>,
+    quiet: Quiet,
 }
 
 impl Session {
@@ -131,7 +145,9 @@ impl Session {
             options,
             nonce: plain_nonce(random),
             handshake: Handshake::default(),
-            profile: None,
+            ready_since: None,
+            held: VecDeque::new(),
+            memory: Box::default(),
             asked_at: now,
             questions: 0,
             last_frame: now,
@@ -139,10 +155,19 @@ impl Session {
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
-            doubt: Doubt::default(),
-            said: Said::default(),
-            told: None,
+            quiet: Quiet::since(now),
         }
+    }
+
+    /// Gives it what is known from the connection before.
+    pub(super) fn remembering(mut self, memory: Box<Memory>) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Returns what the next connection is to know.
+    pub(super) fn into_memory(self) -> Box<Memory> {
+        self.memory
     }
 
     /// Returns what is written first.
@@ -154,7 +179,18 @@ impl Session {
 
     /// Returns whether packets may be sent.
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready(_))
+        self.ready_since.is_some()
+    }
+
+    /// Returns whether the radio is asked for its configuration beside its work. It may have forgotten us, and have other
+    /// channels: nothing is written until it has answered.
+    pub fn is_looking_again(&self) -> bool {
+        self.is_ready() && self.phase != Phase::Idle
+    }
+
+    /// Returns whether packets of the radio can be understood, if need be by how it was set up before.
+    pub(super) fn understands(&self) -> bool {
+        self.memory.profile.is_some()
     }
 
     /// Returns whether the radio has said anything on this link.
@@ -175,13 +211,11 @@ impl Session {
                 let limit = self.handshake_limit(last);
                 again.map_or(limit, |again| again.min(limit))
             }
-            Phase::Ready(_) => {
+            Phase::Idle => {
                 let silence = self.last_frame + SILENCE_LIMIT;
                 let due = self.next_heartbeat.min(silence);
-                let sooner = [self.doubt.deadline(), self.locked_until()]
-                    .into_iter()
-                    .flatten();
-                sooner.fold(due, Instant::min)
+                let sooner = [self.memory.doubt.deadline(), self.quiet_until()];
+                sooner.into_iter().flatten().fold(due, Instant::min)
             }
         }
     }
@@ -190,12 +224,18 @@ impl Session {
         (last + HANDSHAKE_LIMIT).min(self.asked_at + HANDSHAKE_LONGEST)
     }
 
-    /// Returns when a locked radio is asked again.
-    fn locked_until(&self) -> Option<Instant> {
-        match (self.phase, &self.profile) {
-            (Phase::Ready(since), Some(profile)) if profile.locked => Some(since + LOCKED_AGAIN),
-            _ => None,
+    /// Returns when a radio is asked again that only says that it is there.
+    fn quiet_until(&self) -> Option<Instant> {
+        let since = self.ready_since?;
+        if self.profile().is_some_and(|profile| profile.locked) {
+            return Some(since + LOCKED_AGAIN);
         }
+        // On other links a radio cannot start anew behind our back.
+        self.options.ask_every.map(|_| self.quiet.deadline())
+    }
+
+    fn profile(&self) -> Option<&RadioProfile> {
+        self.memory.profile.as_ref().filter(|_| self.is_ready())
     }
 
     /// Does what is due.
@@ -236,24 +276,24 @@ impl Session {
                     frame(to_radio::PayloadVariant::WantConfigId(self.nonce)),
                 ]
             }
-            Phase::Ready(_) if now.instant >= self.last_frame + SILENCE_LIMIT => {
+            Phase::Idle if now.instant >= self.last_frame + SILENCE_LIMIT => {
                 vec![Output::Lost {
                     cause: "the radio has been silent for 75 seconds",
                 }]
             }
-            Phase::Ready(_) if self.doubt.deadline().is_some_and(|at| now.instant >= at) => {
-                self.on_start(now)
+            Phase::Idle if is_due(self.memory.doubt.deadline(), now) => {
+                self.on_sign(Sign::Log, now)
             }
-            Phase::Ready(_) if self.locked_until().is_some_and(|at| now.instant >= at) => {
-                self.look_again(now)
+            Phase::Idle if is_due(self.quiet_until(), now) => {
+                self.quiet.asks(now.instant);
+                self.look_again("it hands over no packet", now)
             }
-            Phase::Ready(_) if now.instant >= self.next_heartbeat => {
+            Phase::Idle if now.instant >= self.next_heartbeat => {
                 vec![Output::Frame(self.heartbeat(now.instant))]
             }
-            Phase::Waking(_)
-            | Phase::Rebooting(_)
-            | Phase::Configuring { .. }
-            | Phase::Ready(_) => Vec::new(),
+            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } | Phase::Idle => {
+                Vec::new()
+            }
         }
     }
 
@@ -338,7 +378,12 @@ impl Session {
                     maxlen: status.maxlen,
                 })];
             }
-            From::Packet(packet) => return self.on_packet(packet, nodes, now),
+            From::Packet(packet) => {
+                // Who has forgotten us hands over none.
+                self.memory.doubt.settle();
+                self.quiet.ends(now.instant);
+                return self.on_packet(packet, nodes, now);
+            }
             From::Rebooted(_) => return self.restart("the radio rebooted", now),
             From::ConfigCompleteId(nonce) => {
                 self.handshake_goes_on(now);
@@ -346,7 +391,7 @@ impl Session {
             }
             From::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
-                if !self.said.is_news(&message, now.instant) {
+                if !self.memory.said.is_news(&message, now.instant) {
                     debug!(packet, ?message, "the radio has more to say");
                 } else if notification.level >= WARNING {
                     warn!(packet, ?message, "the radio warns");
@@ -401,20 +446,29 @@ impl Session {
             self.nonce = plain_nonce(self.nonce.wrapping_add(1));
             return vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))];
         }
-        let Some((profile, held)) = std::mem::take(&mut self.handshake).complete(nodes) else {
+        let Some(profile) = std::mem::take(&mut self.handshake).complete(nodes) else {
             return vec![Output::Lost {
                 cause: "the radio did not tell its own number",
             }];
         };
-        self.phase = Phase::Ready(now.instant);
+        self.phase = Phase::Idle;
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-        self.tell_cure(&profile);
         let own = profile.own.num;
-        let before = self.profile.replace(profile.clone());
-        let still_locked =
-            profile.locked && before.is_some_and(|it| it.locked && it.own.num == own);
+        let looked_again = self.ready_since.replace(now.instant).is_some();
+        if !looked_again {
+            self.quiet = Quiet::since(now.instant);
+        }
+        let before = self.memory.profile.replace(profile.clone());
+        if before
+            .as_ref()
+            .is_some_and(|before| is_another_start(before, &profile))
+        {
+            self.memory.doubt = Doubt::default();
+        }
         let mut outputs = Vec::new();
-        if !still_locked {
+        if looked_again && before.is_some_and(|before| is_as_before(before, &profile)) {
+            debug!("the radio is as it was");
+        } else {
             let ready = RadioEvent::Ready(Box::new(profile));
             outputs.push(Output::Event(ready));
         }
@@ -422,20 +476,48 @@ impl Session {
             let id = PacketId(self.nonce);
             outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
         }
-        for packet in held {
-            outputs.extend(self.on_packet(packet, nodes, now));
-        }
+        outputs.extend(self.take_held(nodes, now));
         outputs
     }
 
+    /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
+    /// by how the radio was set up when it was ready last.
+    pub(super) fn take_held(&mut self, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty() && self.last_profile().is_none() {
+            let packets = held.len();
+            warn!(
+                packets,
+                "what the radio said is lost: it did not tell its channels"
+            );
+        }
+        held.iter()
+            .flat_map(|packet| self.translate(packet, nodes, now))
+            .collect()
+    }
+
+    /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
+    fn last_profile(&self) -> Option<&RadioProfile> {
+        let last = self.memory.profile.as_ref();
+        last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
+    }
+
     fn on_packet(&mut self, packet: MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
-        let (Phase::Ready(since), Some(profile)) = (self.phase, &self.profile) else {
-            let held = self.handshake.hold(packet);
-            return if held {
-                Vec::new()
-            } else {
-                vec![ignored("before the handshake's end")]
-            };
+        if self.is_ready() {
+            return self.translate(&packet, nodes, now);
+        }
+        self.held.push_back(packet);
+        let too_many = self.held.len() > HELD;
+        let oldest = too_many.then(|| self.held.pop_front()).flatten();
+        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, nodes, now))
+    }
+
+    fn translate(&mut self, packet: &MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+        let catching_up = self
+            .ready_since
+            .is_none_or(|since| now.instant < since + CATCH_UP);
+        let Some(profile) = self.last_profile() else {
+            return vec![ignored("before the handshake's end")];
         };
         let from = NodeNum(packet.from);
         let context = Context {
@@ -443,10 +525,10 @@ impl Session {
             channels: &profile.channels,
             nodes,
             chat_ports: &self.options.chat_ports,
-            catching_up: now.instant < since + CATCH_UP,
+            catching_up,
             now: now.wall,
         };
-        let translated = translate::packet(&packet, &context);
+        let translated = translate::packet(packet, &context);
         let heard = News {
             last_heard: Some(now.wall),
             ..News::default()
@@ -471,33 +553,33 @@ impl Session {
     }
 
     fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {
-        let ready = self.is_ready();
-        match (state, &mut self.profile) {
+        if !self.is_ready() {
+            return Vec::new();
+        }
+        match (state, &mut self.memory.profile) {
             (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                let profile = profile.clone();
-                self.tell_cure(&profile);
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile)))]
+                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
             }
-            (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if ready && profile.locked => {
+            (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if profile.locked => {
                 self.restart("the radio was unlocked", now)
             }
             _ => Vec::new(),
         }
     }
 
-    /// Takes that the radio prints what it prints only while it serves nobody: it has started anew, and does not know
-    /// us any more. It answers heartbeats all the same, but hands over no packet until it is asked for everything.
-    pub fn on_start(&mut self, now: Moment) -> Vec<Output> {
+    /// Takes what the radio prints, but only while it serves nobody: it does not know us any more. It answers heartbeats
+    /// all the same, but hands over no packet until it is asked for everything.
+    pub(super) fn on_sign(&mut self, sign: Sign, now: Moment) -> Vec<Output> {
+        if sign == Sign::Start && self.is_ready() {
+            self.memory.doubt = Doubt::default();
+            return self.restart("the radio has started anew", now);
+        }
         match &mut self.phase {
-            Phase::Ready(since) => {
-                // A radio that prints all the time must not be asked all the time.
-                if self.doubt.believes(*since, now.instant) {
-                    self.restart("the radio has started anew", now)
-                } else {
-                    Vec::new()
-                }
+            // A radio that prints all the time must not be asked all the time.
+            Phase::Idle if self.memory.doubt.believes(now.instant) => {
+                self.look_again("it prints its log", now)
             }
             // It had begun to answer, and has forgotten the question.
             Phase::Configuring {
@@ -507,42 +589,42 @@ impl Session {
                 *again = self.options.ask_every.map(|_| now.instant + REBOOT_PAUSE);
                 Vec::new()
             }
-            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => Vec::new(),
+            Phase::Idle | Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => {
+                Vec::new()
+            }
         }
     }
 
-    /// Everything that was told is told again: channels may have new places.
+    /// Everything that was told is told again: channels may have new places. Until it has been, nobody needs to know of
+    /// a further restart.
     fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
-        info!(cause, "asking the radio for its configuration again");
         self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
-        self.doubt.settle();
-        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
-        self.handshake = Handshake::default();
-        self.profile = None;
+        self.asks_anew();
+        if self.ready_since.take().is_none() {
+            debug!(cause, "the radio has restarted before it was ready");
+            return Vec::new();
+        }
+        info!(cause, "asking the radio for its configuration again");
         vec![Output::Restarted { cause }]
     }
 
-    /// A locked radio is asked whether it still is; nobody is told unless it is not.
-    fn look_again(&mut self, now: Moment) -> Vec<Output> {
-        debug!("the radio is locked, looking whether it still is");
+    /// Asks a radio again that may have forgotten us, or is another one now; nobody is told unless it is.
+    fn look_again(&mut self, cause: &str, now: Moment) -> Vec<Output> {
+        debug!(cause, "looking whether the radio is as it was");
         self.phase = Phase::Waking(now.instant + self.options.wake_pause);
-        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
-        self.handshake = Handshake::default();
+        self.asks_anew();
         self.start(now)
     }
 
-    /// Warns of what keeps the radio from its work, once for as long as it lasts.
-    fn tell_cure(&mut self, profile: &RadioProfile) {
-        let cure = cure(profile);
-        if let Some(cure) = cure.filter(|_| cure != self.told) {
-            warn!("{cure}");
-        }
-        self.told = cure;
+    fn asks_anew(&mut self) {
+        self.memory.doubt.settle();
+        self.nonce = plain_nonce(self.nonce.wrapping_add(1));
+        self.handshake = Handshake::default();
     }
 
     /// Returns the frame that carries a message; `None` before the handshake's end.
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
-        let profile = self.profile.as_ref().filter(|_| self.is_ready())?;
+        let profile = self.profile()?;
         let packet = translate::outgoing(profile.own.num, profile.hop_limit, packet, message);
         Some(encoded(to_radio::PayloadVariant::Packet(packet)))
     }
@@ -553,25 +635,23 @@ pub fn disconnect() -> Vec<u8> {
     encoded(to_radio::PayloadVariant::Disconnect(true))
 }
 
-/// Returns what keeps a radio from its work, and what helps.
-fn cure(profile: &RadioProfile) -> Option<&'static str> {
-    if profile.locked {
-        Some(
-            "the radio is locked and tells its client nothing: switch lockdown off with the app that locked it",
-        )
-    } else if !profile.region_set {
-        Some(
-            "the radio has no region set and transmits nothing: \
-             set `lora.region` with the app or `meshtastic --set lora.region`",
-        )
-    } else if !profile.transmit_enabled {
-        Some(
-            "the radio's transmitter is switched off: \
-             set `lora.tx_enabled` with the app or `meshtastic --set lora.tx_enabled true`",
-        )
-    } else {
-        None
-    }
+fn is_due(at: Option<Instant>, now: Moment) -> bool {
+    at.is_some_and(|at| now.instant >= at)
+}
+
+/// Returns whether what the radio printed meant something: it has started since, or is another one.
+fn is_another_start(before: &RadioProfile, now: &RadioProfile) -> bool {
+    let start_of = |profile: &RadioProfile| (profile.own.num, profile.reboot_count);
+    start_of(before) != start_of(now)
+}
+
+/// Returns whether nobody needs to know what the radio has told.
+fn is_as_before(before: RadioProfile, now: &RadioProfile) -> bool {
+    let own = Node {
+        last_heard: now.own.last_heard,
+        ..before.own
+    };
+    RadioProfile { own, ..before } == *now
 }
 
 fn ignored(reason: &'static str) -> Output {
@@ -596,7 +676,7 @@ fn encoded(variant: to_radio::PayloadVariant) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::super::captures::{Direction, from_radio, recording};
-    use super::super::doubt::{FIRST as FIRST_DOUBT, QUIET};
+    use super::super::doubt::FIRST as FIRST_DOUBT;
     use super::*;
     use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
 
@@ -809,14 +889,74 @@ mod tests {
         ));
     }
 
+    /// The radio answers, having started so often.
+    fn tells(bench: &mut Bench, reboot_count: u32) -> Vec<Output> {
+        let mut frames = handshake();
+        let my_info = proto::MyNodeInfo {
+            my_node_num: OWN.0,
+            reboot_count,
+            ..Default::default()
+        };
+        let variant = Some(from_radio::PayloadVariant::MyInfo(my_info));
+        let my_info = proto::FromRadio {
+            id: 0,
+            payload_variant: variant,
+        };
+        frames[0] = my_info.encode_to_vec();
+        frames.pop();
+        frames.push(complete(bench.session.nonce));
+        frames.iter().flat_map(|it| bench.frame(it)).collect()
+    }
+
+    /// The radio answers as it did when it was asked first.
+    fn tells_the_same(bench: &mut Bench) -> Vec<Output> {
+        let profile = bench.session.memory.profile.as_ref();
+        tells(bench, profile.map_or(0, |it| it.reboot_count))
+    }
+
+    fn restarts(outputs: &[Output]) -> bool {
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Restarted { .. }))
+    }
+
     #[test]
-    fn a_radio_that_prints_its_log_again_has_forgotten_us_and_is_asked_afresh() {
+    fn a_radio_that_prints_its_log_is_asked_whether_it_has_forgotten_us() {
         let mut bench = ready_on_a_cable();
-        let outputs = bench.session.on_start(bench.now);
-        assert!(matches!(outputs[..], [Output::Restarted { .. }]));
-        assert_eq!(bench.session.on_start(bench.now), [], "more of the text");
-        assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
+        let outputs = bench.session.on_sign(Sign::Log, bench.now);
+        assert_eq!(outputs, [Output::Wake], "nobody is told");
+        let more = bench.session.on_sign(Sign::Log, bench.now);
+        assert_eq!(more, [], "more of the text");
         assert!(asks(&bench.wait(Duration::from_millis(100))));
+        assert!(bench.session.is_ready() && bench.session.is_looking_again());
+        assert_eq!(texts(&bench.frame(&text(1))), [1]);
+        assert_eq!(tells_the_same(&mut bench), []);
+        assert!(!bench.session.is_looking_again());
+
+        bench.wait(Duration::from_hours(1));
+        bench.session.on_sign(Sign::Log, bench.now);
+        bench.wait(Duration::from_millis(100));
+        assert_eq!(profile(&tells(&mut bench, 90)).reboot_count, 90);
+        // The text meant something, and so may the next.
+        let outputs = bench.session.on_sign(Sign::Log, bench.now);
+        assert_eq!(outputs, [Output::Wake]);
+    }
+
+    #[test]
+    fn a_radio_that_prints_what_only_a_start_prints_is_asked_afresh_each_time() {
+        let mut bench = ready_on_a_cable();
+        for count in 90..100 {
+            let outputs = bench.session.on_sign(Sign::Start, bench.now);
+            assert!(restarts(&outputs), "{outputs:?}");
+            let more = bench.session.on_sign(Sign::Start, bench.now);
+            assert_eq!(more, [], "more of the text");
+            assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
+            assert!(asks(&bench.wait(Duration::from_millis(100))));
+            assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
+        }
+        // Also while it is asked for another reason.
+        bench.session.on_sign(Sign::Log, bench.now);
+        assert!(restarts(&bench.session.on_sign(Sign::Start, bench.now)));
     }
 
     #[test]
@@ -824,64 +964,122 @@ mod tests {
         let mut bench = Bench::new(on_a_cable());
         bench.session.start(bench.now);
         bench.wait(Duration::from_millis(100));
-        assert_eq!(bench.session.on_start(bench.now), []);
+        assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
         bench.frame(&handshake()[0]);
-        assert_eq!(bench.session.on_start(bench.now), []);
+        assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
         assert!(asks(&bench.wait(REBOOT_PAUSE)));
     }
 
-    #[test]
-    fn a_radio_that_never_stops_printing_is_asked_ever_less_often() {
+    /// Returns how often a radio is asked that runs that long, prints its log and hands over a packet so often.
+    fn asked(long: Duration, prints: Option<Duration>, packets: Option<Duration>) -> Vec<Duration> {
+        let tick = Duration::from_millis(100);
         let mut bench = ready_on_a_cable();
-        let (begin, mut times) = (bench.now.instant, Vec::new());
-        for _ in 0..4 * 3600 {
-            let restarts = |outputs: &[Output]| {
-                outputs
-                    .iter()
-                    .any(|output| matches!(output, Output::Restarted { .. }))
-            };
-            let restarted = restarts(&bench.session.on_start(bench.now));
-            let outputs = bench.wait(Duration::from_secs(1));
-            if restarted || restarts(&outputs) {
-                times.push(bench.now.instant - begin);
-                // It answers as it should.
-                bench.session.phase = Phase::Ready(bench.now.instant);
+        let (begin, mut asked) = (bench.now.instant, Vec::new());
+        let mut since = Duration::ZERO;
+        while since < long {
+            let is_time = |every: Duration| since.as_millis().is_multiple_of(every.as_millis());
+            let mut outputs = Vec::new();
+            if prints.is_some_and(is_time) {
+                outputs.extend(bench.session.on_sign(Sign::Log, bench.now));
+            }
+            if packets.is_some_and(is_time) {
+                bench.frame(&text(1));
+            }
+            outputs.extend(bench.wait(tick));
+            assert!(!restarts(&outputs));
+            assert!(bench.session.is_ready());
+            if asks(&outputs) {
+                asked.push(since);
+                assert_eq!(tells_the_same(&mut bench), []);
             }
             bench.session.last_frame = bench.now.instant;
+            since = bench.now.instant - begin;
         }
-        let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
-        let gaps: Vec<_> = gaps.collect();
-        assert!(gaps.is_sorted(), "{gaps:?}");
-        assert!(gaps[0] + Duration::from_secs(1) >= FIRST_DOUBT);
-        assert!((11..=14).contains(&times.len()), "{times:?}");
+        asked
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn a_radio_that_prints_its_log_always_or_now_and_then_is_asked_ever_less_often() {
+        for prints in [1, 7, 60] {
+            let prints = Duration::from_secs(prints);
+            let asked = asked(4 * HOUR, Some(prints), Some(Duration::from_secs(50)));
+            assert!((2..=13).contains(&asked.len()), "{asked:?}");
+        }
+        // With no packet that shows that it knows us.
+        let asked = asked(HOUR, Some(Duration::from_secs(7)), None);
+        assert!((9..=14).contains(&asked.len()), "{asked:?}");
     }
 
     #[test]
-    fn a_radio_that_restarts_again_and_again_is_asked_at_once_each_time_if_it_was_quiet_between() {
-        let mut bench = ready_on_a_cable();
-        for round in 0..10 {
-            let outputs = bench.session.on_start(bench.now);
-            assert!(
-                matches!(outputs[..], [Output::Restarted { .. }]),
-                "{round}: {outputs:?}"
-            );
-            // It answers as it should.
-            bench.session.phase = Phase::Ready(bench.now.instant);
-            bench.session.last_frame = bench.now.instant;
-            bench.wait(QUIET);
-        }
+    fn a_radio_that_hands_over_no_packet_is_asked_ever_less_often_whether_it_knows_us() {
+        let minutes = |asked: Vec<Duration>| -> Vec<u64> {
+            asked.iter().map(|it| it.as_secs() / 60).collect()
+        };
+        assert_eq!(
+            minutes(asked(5 * HOUR, None, None)),
+            [5, 15, 35, 75, 135, 195, 255]
+        );
+        let each_minute = Some(Duration::from_mins(1));
+        assert_eq!(minutes(asked(5 * HOUR, None, each_minute)), [0; 0]);
+        let rarely = Some(Duration::from_mins(7));
+        assert!(asked(5 * HOUR, None, rarely).len() <= 10);
     }
 
     #[test]
-    fn a_radio_that_restarts_right_after_a_handshake_is_asked_within_seconds() {
+    fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_time() {
         let mut bench = ready_on_a_cable();
-        bench.session.on_start(bench.now);
-        bench.session.phase = Phase::Ready(bench.now.instant);
-        assert_eq!(bench.wait(Duration::from_secs(1)), []);
-        assert_eq!(bench.session.on_start(bench.now), [], "not yet");
+        for count in 90..93 {
+            let mut seconds = 0;
+            // It answers heartbeats.
+            while !asks(&bench.wait(Duration::from_secs(1))) {
+                bench.session.last_frame = bench.now.instant;
+                seconds += 1;
+            }
+            assert!((299..=301).contains(&seconds), "{seconds}");
+            assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
+            assert_eq!(texts(&bench.frame(&text(count))), [count], "kept for us");
+        }
+        bench.session.options.ask_every = None;
         let due = bench.session.deadline() - bench.now.instant;
-        assert_eq!(due, FIRST_DOUBT.saturating_sub(Duration::from_secs(1)));
-        assert!(matches!(bench.wait(due)[..], [Output::Restarted { .. }]));
+        assert!(due <= HEARTBEAT_EVERY, "no other link is asked");
+    }
+
+    #[test]
+    fn a_radio_that_does_not_answer_when_it_is_asked_again_is_lost() {
+        let mut bench = ready_on_a_cable();
+        bench.session.on_sign(Sign::Log, bench.now);
+        bench.wait(Duration::from_millis(100));
+        for _ in 0..14 {
+            assert!(asks(&bench.wait(Duration::from_secs(2))));
+        }
+        assert!(matches!(
+            bench.wait(Duration::from_secs(2))[..],
+            [Output::Lost { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_radio_that_forgets_us_right_after_a_handshake_is_asked_within_seconds() {
+        let mut bench = ready_on_a_cable();
+        bench.session.on_sign(Sign::Log, bench.now);
+        bench.wait(Duration::from_millis(100));
+        tells_the_same(&mut bench);
+        assert_eq!(bench.wait(Duration::from_secs(1)), []);
+        assert_eq!(bench.session.on_sign(Sign::Log, bench.now), [], "not yet");
+        let due = bench.session.deadline() - bench.now.instant;
+        assert!(due < FIRST_DOUBT, "{due:?}");
+        assert_eq!(bench.wait(due), [Output::Wake]);
+
+        // A packet would have shown that it knows us.
+        let mut bench = ready_on_a_cable();
+        bench.session.on_sign(Sign::Log, bench.now);
+        bench.wait(Duration::from_millis(100));
+        tells_the_same(&mut bench);
+        bench.session.on_sign(Sign::Log, bench.now);
+        bench.frame(&text(1));
+        assert_eq!(bench.wait(FIRST_DOUBT), []);
     }
 
     #[test]
@@ -1143,6 +1341,25 @@ mod tests {
     }
 
     #[test]
+    fn restarts_without_a_handshake_between_are_one_and_the_last_counts() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let rebooted = from_radio::PayloadVariant::Rebooted(true);
+        assert!(restarts(&bench.variant(rebooted.clone())));
+        for _ in 0..200 {
+            assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+            assert_eq!(bench.variant(rebooted.clone()), []);
+        }
+        assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+        assert!(asks(&bench.wait(REBOOT_PAUSE / 2)));
+        assert_eq!(bench.variant(rebooted), [], "while it answers");
+        assert!(asks(&bench.wait(REBOOT_PAUSE)));
+        assert!(matches!(
+            tells(&mut bench, 90)[..],
+            [Output::Event(RadioEvent::Ready(_)), ..]
+        ));
+    }
+
+    #[test]
     fn packets_that_come_before_the_handshakes_end_are_held() {
         let mut bench = Bench::new(SessionOptions::default());
         bench.session.start(bench.now);
@@ -1164,6 +1381,80 @@ mod tests {
         let mut bench = Bench::new(SessionOptions::default());
         let ignored = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
         assert!(ignored > 900, "bounded");
+    }
+
+    fn text(number: u32) -> Vec<u8> {
+        let data = proto::Data {
+            portnum: 1,
+            payload: b"hi".to_vec(),
+            ..Default::default()
+        };
+        let packet = MeshPacket {
+            from: 5,
+            to: u32::MAX,
+            id: number,
+            channel: 1,
+            payload_variant: Some(proto::mesh_packet::PayloadVariant::Decoded(data)),
+            ..Default::default()
+        };
+        let variant = Some(from_radio::PayloadVariant::Packet(packet));
+        proto::FromRadio {
+            id: 0,
+            payload_variant: variant,
+        }
+        .encode_to_vec()
+    }
+
+    /// Returns which texts were handed over; they were understood by the channels of `chat.a`.
+    fn texts(outputs: &[Output]) -> Vec<u32> {
+        let texts = outputs.iter().filter_map(|output| match output {
+            Output::Event(RadioEvent::Text(text)) => {
+                assert_eq!(text.channel_name, "bridge");
+                Some(text.packet.0)
+            }
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let mut outputs = Vec::new();
+        for number in 1..=100 {
+            // It restarts once more meanwhile.
+            if number == 1 || number == 50 {
+                bench.variant(from_radio::PayloadVariant::Rebooted(true));
+            }
+            outputs.extend(bench.frame(&text(number)));
+        }
+        // Of those that are too many the oldest are not kept waiting.
+        assert_eq!(texts(&outputs), (1..=36).collect::<Vec<_>>());
+        outputs.extend(bench.session.take_held(&mut bench.nodes, bench.now));
+        assert_eq!(texts(&outputs), (1..=100).collect::<Vec<_>>());
+        assert_eq!(bench.session.take_held(&mut bench.nodes, bench.now), []);
+
+        // The next connection ends in the middle of its handshake.
+        let memory = bench.session.into_memory();
+        let mut bench = Bench::new(SessionOptions::default());
+        bench.session = bench.session.remembering(memory);
+        bench.session.start(bench.now);
+        bench.frame(&handshake()[0]);
+        assert_eq!(bench.frame(&text(101)), []);
+        let outputs = bench.session.take_held(&mut bench.nodes, bench.now);
+        assert_eq!(texts(&outputs), [101]);
+
+        // Another radio's channels are others.
+        let other = proto::MyNodeInfo {
+            my_node_num: 7,
+            ..Default::default()
+        };
+        bench.variant(from_radio::PayloadVariant::MyInfo(other));
+        bench.frame(&text(102));
+        assert!(matches!(
+            bench.session.take_held(&mut bench.nodes, bench.now)[..],
+            [Output::Event(RadioEvent::Ignored { .. })]
+        ));
     }
 
     #[test]
@@ -1237,20 +1528,33 @@ mod tests {
         let mut bench = Bench::new(SessionOptions::default());
         bench.session.start(bench.now);
         assert!(profile(&answers(&mut bench, true)).locked);
-        let told = bench.session.told;
-        assert!(told.is_some_and(|cure| cure.contains("locked")));
         for _ in 0..10 {
             bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
             assert!(asks(&bench.wait(LOCKED_AGAIN)));
-            assert!(!bench.session.is_ready());
+            assert!(bench.session.is_looking_again());
             assert_eq!(answers(&mut bench, true), []);
-            assert!(bench.session.is_ready());
-            assert_eq!(bench.session.told, told);
+            assert!(!bench.session.is_looking_again());
         }
         bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
         bench.wait(LOCKED_AGAIN);
         assert!(!profile(&answers(&mut bench, false)).locked);
-        assert_eq!(bench.session.told, None);
+    }
+
+    #[test]
+    fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
+        let mut bench = Bench::ready(SessionOptions::default());
+        let sentence = "Duty cycle limit exceeded";
+        assert!(
+            bench
+                .session
+                .memory
+                .said
+                .is_news(sentence, bench.now.instant)
+        );
+        let memory = bench.session.into_memory();
+        let mut next = Bench::new(SessionOptions::default());
+        next.session = next.session.remembering(memory);
+        assert!(!next.session.memory.said.is_news(sentence, next.now.instant));
     }
 
     #[test]

@@ -53,7 +53,7 @@ async fn tells(scene: &Scene, what: &str, is: impl Fn(&str) -> bool) {
 
 /// Asks it until it tells of no problem of a channel.
 async fn tells_of_no_problem(scene: &Scene) {
-    let is_well = |told: &str| told.contains("radio         ready") && !told.contains("PROBLEM");
+    let is_well = |told: &str| told.contains(", ready for") && !told.contains("PROBLEM");
     tells(scene, "that all is well", is_well).await;
 }
 

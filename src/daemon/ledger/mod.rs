@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Bridge, RouteProblem, SeenKey};
+use crate::bridge::{Bridge, Refused, RouteProblem, SeenKey};
 use crate::config::{Config, Feedback};
 use crate::model::{
     Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
@@ -111,6 +111,14 @@ pub(super) struct Ledger {
     chosen_senders: bool,
     feedback: Feedback,
     presence: Presence,
+    radio_problems: RadioProblems,
+}
+
+/// What keeps messages from crossing over the radio that was ready last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct RadioProblems {
+    routes: Vec<RouteProblem>,
+    silence: Option<Refused>,
 }
 
 impl Ledger {
@@ -161,6 +169,7 @@ impl Ledger {
             chosen_senders: config.matrix.allowed_users.is_some(),
             feedback: config.meshtastic.delivery_feedback,
             presence: Presence::default(),
+            radio_problems: RadioProblems::default(),
         })
     }
 
@@ -387,7 +396,7 @@ impl Ledger {
         }
     }
 
-    fn report_radio(&self, tx: &Tx<'_>, profile: &RadioProfile) -> Result<(), StoreError> {
+    fn report_radio(&mut self, tx: &Tx<'_>, profile: &RadioProfile) -> Result<(), StoreError> {
         meta::set_meshnet(tx, &self.bridge.meshnet())?;
         info!(
             node = %profile.own.num,
@@ -399,13 +408,32 @@ impl Ledger {
         for renamed in self.bridge.renamed_channels() {
             warn!(%renamed, "a mapped channel has another name than before");
         }
-        for problem in self.bridge.route_problems() {
+        let news = self.new_radio_problems();
+        for problem in news.routes {
             warn!(%problem, "a mapped channel cannot be used");
         }
-        if let Some(silence) = self.bridge.silence() {
+        if let Some(silence) = news.silence {
             warn!(reason = %silence, "nothing is transmitted");
         }
         Ok(())
+    }
+
+    /// Returns what was not so when the radio was ready the last time: a link may come and go all day.
+    fn new_radio_problems(&mut self) -> RadioProblems {
+        let problems = RadioProblems {
+            routes: self.bridge.route_problems(),
+            silence: self.bridge.silence(),
+        };
+        let before = std::mem::replace(&mut self.radio_problems, problems.clone());
+        let RadioProblems {
+            mut routes,
+            silence,
+        } = problems;
+        routes.retain(|it| !before.routes.contains(it));
+        RadioProblems {
+            routes,
+            silence: silence.filter(|_| silence != before.silence),
+        }
     }
 }
 
@@ -475,6 +503,7 @@ fn sender(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::Facts;
     use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
     use crate::model::{
         Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
@@ -584,6 +613,32 @@ mod tests {
 
     pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
         !store.transaction(outbox_mesh::queues).unwrap().is_empty()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
+        let mut config = config();
+        config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Rescue".to_owned());
+        let mut ledger = Store::in_memory()
+            .unwrap()
+            .transaction(|tx| Ledger::open(tx, &config, NOON))
+            .unwrap();
+        let mut news = |change: &dyn Fn(&mut RadioProfile)| {
+            ledger
+                .bridge
+                .decide(&ready(change), &Facts::default(), NOON);
+            let news = ledger.new_radio_problems();
+            (news.routes.len(), news.silence)
+        };
+        let no_region = |profile: &mut RadioProfile| profile.region_set = false;
+        let off = |profile: &mut RadioProfile| profile.transmit_enabled = false;
+        assert_eq!(news(&no_region), (1, Some(Refused::NoRegion)));
+        assert_eq!(news(&no_region), (0, None));
+        assert_eq!(news(&off), (0, Some(Refused::TransmitOff)));
+        assert_eq!(news(&|_| {}), (0, None));
+        assert_eq!(news(&off), (0, Some(Refused::TransmitOff)));
+        let other = |profile: &mut RadioProfile| profile.channels[0].name = "Other".to_owned();
+        assert_eq!(news(&other), (1, None), "it has other channels now");
     }
 
     #[test]

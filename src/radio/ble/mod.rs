@@ -191,7 +191,6 @@ impl Ble {
             },
         };
         let known = host.known.insert(known);
-        while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
         let device = known.radio.clone();
         within("reading the radio's services", device.discover_services()).await?;
         let found = device.characteristics();
@@ -234,10 +233,13 @@ impl Ble {
     ) -> Result<(), BleError> {
         let name = &self.wanted.name;
         let id = device.id();
+        // What happened before is of no interest, and would pile up while one attempt after the other fails.
+        if let Some(known) = &mut host.known {
+            while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
+        }
         let Some(events) = host.events() else {
             return Err(BleError::NoAdapter);
         };
-        // What happened before is of no interest.
         while let Some(Some(_)) = events.next().now_or_never() {}
         let lost = async {
             let mut up = false;
