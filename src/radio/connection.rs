@@ -43,12 +43,11 @@ pub enum ConnectionError {
         limit: Duration,
     },
     /// There is no way to it over Bluetooth.
-    #[error("no Bluetooth link to the radio")]
+    #[error("{cause}")]
     Bluetooth {
         /// What that means.
         kind: LossKind,
-        /// Why.
-        #[source]
+        /// Why, with whatever caused that.
         cause: Box<dyn Error + Send + Sync>,
     },
     /// The serial port cannot be used.
@@ -82,6 +81,9 @@ pub enum LossKind {
     Absent,
     /// Something else keeps us from it: each cause has a cure of its own.
     Barred,
+    /// The radio does not let this computer in until a person has done something: until then each try is as much in vain,
+    /// and may be a request on the radio's screen.
+    Refused,
 }
 
 /// Why there is no link, or none any more.
@@ -102,7 +104,8 @@ impl Loss {
 
     /// Returns whether a person who was told of the other one learns nothing new.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && (self.kind != LossKind::Barred || self.cause == other.cause)
+        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
+        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
     }
 }
 

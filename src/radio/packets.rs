@@ -46,7 +46,8 @@ pub(super) struct Packets {
 }
 
 impl Packets {
-    /// Makes one. `work` carries packets until it returns why it cannot any more; `farewell` closes the wire.
+    /// Makes one. `work` carries packets until it returns why it cannot any more; `farewell` closes a wire that still
+    /// could.
     pub(super) fn new<W>(
         work: impl FnOnce(Ends) -> W,
         farewell: impl Future<Output = ()> + Send + 'static,
@@ -81,7 +82,14 @@ impl Packets {
                 biased;
                 packet = self.incoming.recv() => match packet {
                     Some(packet) => return Ok(packet),
-                    None => return Err(self.ended.take().unwrap_or(ConnectionError::Closed)),
+                    None if self.work.is_none() => {
+                        return Err(self.ended.take().unwrap_or(ConnectionError::Closed));
+                    }
+                    // It still tidies up.
+                    None => {
+                        let cause = ended(&mut self.work).await;
+                        self.end(cause);
+                    }
                 },
                 cause = ended(&mut self.work) => self.end(cause),
             }
@@ -126,8 +134,10 @@ impl Packets {
         }
     }
 
+    /// The wire has ended by itself: there is nothing to be closed.
     fn end(&mut self, cause: ConnectionError) {
         self.work = None;
+        self.farewell = None;
         self.ended = Some(cause);
     }
 }
@@ -207,6 +217,19 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_wire_that_tidies_up_before_it_ends_says_why() {
+        let work = |ends: Ends| async move {
+            drop(ends);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            ConnectionError::WriteLimit
+        };
+        let mut packets = Packets::new(work, async {});
+        assert!(timeout(Duration::ZERO, packets.receive()).await.is_err());
+        let end = packets.receive().await;
+        assert!(matches!(end, Err(ConnectionError::WriteLimit)));
+    }
+
     #[tokio::test]
     async fn a_wire_that_ends_while_it_writes_says_why() {
         let mut packets = Packets::new(echo, async {});
@@ -220,6 +243,16 @@ mod tests {
         let sent = packets.send(&[0; FRAME_LIMIT + 1]).await;
         assert!(matches!(sent, Err(ConnectionError::Frame(_))));
         packets.send(&[0; FRAME_LIMIT]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wire_that_has_ended_by_itself_is_not_closed() {
+        let (sender, said) = std::sync::mpsc::channel();
+        let farewell = async move { sender.send("farewell").unwrap() };
+        let mut packets = Packets::new(echo, farewell);
+        assert!(packets.send(b"bye").await.is_err());
+        packets.close().await;
+        assert_eq!(said.try_iter().count(), 0);
     }
 
     #[tokio::test]

@@ -100,6 +100,12 @@ impl Reconnect {
         let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
         // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
         let tried_for = std::mem::take(&mut self.tried_for);
+        if kind == LossKind::Refused {
+            return NextTry {
+                delay: LONGEST,
+                another_client: false,
+            };
+        }
         let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
         NextTry {
             delay,
@@ -110,7 +116,7 @@ impl Reconnect {
 
 #[cfg(test)]
 mod tests {
-    use super::LossKind::{Absent, Broken, Ended};
+    use super::LossKind::{Absent, Broken, Ended, Refused};
     use super::*;
 
     /// Fails for ever; returns the time of each attempt since the first failure, and the delay after it.
@@ -264,6 +270,18 @@ mod tests {
         reconnect.on_failed(limit);
         assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay + limit, LONGEST);
         assert_eq!(reconnect.on_lost(now, Absent, 0.0).delay, LONGEST);
+    }
+
+    #[test]
+    fn a_radio_that_refuses_us_is_asked_once_in_the_longest_delay() {
+        let (mut reconnect, now) = (Reconnect::default(), Instant::now());
+        for _ in 0..5 {
+            reconnect.on_failed(Duration::from_secs(20));
+            let next = reconnect.on_lost(now, Refused, 1.0);
+            assert_eq!((next.delay, next.another_client), (LONGEST, false));
+        }
+        reconnect.on_ready(now);
+        assert_eq!(reconnect.on_lost(now, Broken, 0.0).delay, FIRST);
     }
 
     #[test]

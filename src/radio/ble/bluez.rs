@@ -1,22 +1,29 @@
 //! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, a link that leaves nothing
-//! behind, and pairing by PIN.
+//! behind, who else uses the radio, and pairing by PIN.
 
 use std::time::Duration;
 
-use btleplug::api::Peripheral as _;
+use btleplug::api::{Characteristic, Peripheral as _};
 use btleplug::platform::Peripheral;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream, ObjectManager, PropertiesProxy};
+use uuid::Uuid;
+use zbus::fdo::{
+    DBusProxy, NameOwnerChangedStream, ObjectManager, ObjectManagerProxy, PropertiesChanged,
+    PropertiesChangedStream, PropertiesProxy,
+};
+use zbus::message::Sequence;
 use zbus::names::InterfaceName;
-use zbus::zvariant::{ObjectPath, OwnedObjectPath};
+use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, Error, Proxy};
 
-use super::error::BleError;
+use super::error::{BleError, Named};
+use super::host::Standing;
 
 const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
+const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 const MANAGER_PATH: &str = "/org/bluez";
 const MANAGER: &str = "org.bluez.AgentManager1";
 const ROOT_PATH: &str = "/relay";
@@ -41,6 +48,14 @@ pub(super) struct Service {
 #[derive(Debug)]
 pub(super) struct ServiceEnd {
     owners: NameOwnerChangedStream,
+}
+
+/// Tells when a link has ended.
+#[derive(Debug)]
+pub(super) struct LinkEnd {
+    changes: PropertiesChangedStream,
+    /// When the link was made: what was told before that is of an earlier one.
+    made: Sequence,
 }
 
 impl Service {
@@ -83,46 +98,141 @@ impl Service {
 
     /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
     /// anew, and what goes wrong when it stops listening stays on the message bus as long as the relay runs.
-    pub(super) async fn connect(&self, device: &Peripheral, name: &str) -> Result<(), BleError> {
-        let path = format!("{MANAGER_PATH}/{}", device.id());
-        let connected = self.connect_and_resolve(&path).await;
-        connected.map_err(|error| {
-            let all = error.to_string();
-            let sentence = if let Error::MethodError(_, Some(sentence), _) = error {
-                sentence
-            } else {
-                all.clone()
-            };
-            BleError::meant("connecting", Some(name), sentence, &all)
-        })
+    pub(super) async fn connect(
+        &self,
+        device: &Peripheral,
+        named: &Named,
+    ) -> Result<LinkEnd, BleError> {
+        match self.connect_and_resolve(&path_of(device)).await {
+            Ok(Some(end)) => Ok(end),
+            Ok(None) => Err(BleError::LostAtOnce(named.name.clone())),
+            // We connect once at a time.
+            Err(Error::MethodError(error, _, _)) if error.ends_with(".InProgress") => {
+                Err(BleError::Used(named.clone()))
+            }
+            Err(error) => Err(meaning("connecting", named, error)),
+        }
     }
 
-    async fn connect_and_resolve(&self, path: &str) -> Result<(), Error> {
+    /// Returns nothing if the link was lost meanwhile.
+    async fn connect_and_resolve(&self, path: &str) -> Result<Option<LinkEnd>, Error> {
         let properties = PropertiesProxy::builder(&self.connection)
             .destination(SERVICE)?
             .path(path)?
             .build()
             .await?;
-        let mut changes = properties.receive_properties_changed().await?;
+        let changes = properties.receive_properties_changed().await?;
         let device = Proxy::new(&self.connection, SERVICE, path, DEVICE).await?;
-        device.call_method("Connect", &()).await?;
+        let connected = device.call_method("Connect", &()).await?;
+        let mut end = LinkEnd {
+            changes,
+            made: connected.recv_position(),
+        };
         loop {
             let interface = InterfaceName::try_from(DEVICE)?;
             let resolved = properties.get(interface, "ServicesResolved").await?;
             if resolved.try_into()? {
-                return Ok(());
+                return Ok(Some(end));
             }
-            changes.next().await;
+            let change = end.changes.next().await;
+            if change.is_none_or(|change| end.is_told_by(&change)) {
+                return Ok(None);
+            }
         }
     }
 
+    /// Returns how a link to a device stands. Whoever made it, the service keeps it when they die; but it forgets what they
+    /// subscribed to, so that somebody lives where there is a subscription.
+    pub(super) async fn standing(
+        &self,
+        device: &Peripheral,
+        doorbell: Uuid,
+    ) -> Result<Standing, BleError> {
+        let what = "asking who uses the radio";
+        let path = path_of(device);
+        let ask = async {
+            let objects = ObjectManagerProxy::builder(&self.connection)
+                .destination(SERVICE)?
+                .path("/")?
+                .build()
+                .await?;
+            Ok::<_, Error>(objects.get_managed_objects().await?)
+        };
+        let objects = match timeout(CALL_LIMIT, ask).await {
+            Ok(Ok(objects)) => objects,
+            Ok(Err(error)) => {
+                let all = error.to_string();
+                return Err(BleError::meant(what, None, all.clone(), &all));
+            }
+            Err(_) => {
+                return Err(BleError::TooLong {
+                    what,
+                    limit: CALL_LIMIT,
+                });
+            }
+        };
+        let is = |value: Option<&OwnedValue>| {
+            value.is_some_and(|it| bool::try_from(it).unwrap_or_default())
+        };
+        let mut standing = Standing::default();
+        for (place, interfaces) in &objects {
+            if place.as_str() == path
+                && let Some(properties) = interfaces.get(DEVICE)
+            {
+                standing.connected = is(properties.get("Connected"));
+                standing.resolved = is(properties.get("ServicesResolved"));
+            }
+            if place.starts_with(&format!("{path}/"))
+                && let Some(properties) = interfaces.get(CHARACTERISTIC)
+                && let Some(uuid) = properties.get("UUID")
+                && <&str>::try_from(uuid).is_ok_and(|uuid| uuid.parse() == Ok(doorbell))
+            {
+                standing.doorbell = Some(place.to_string());
+                standing.used =
+                    is(properties.get("Notifying")) || is(properties.get("NotifyAcquired"));
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Lets the service pass a device's notifications on, until our connection ends.
+    pub(super) async fn subscribe(
+        &self,
+        _device: &Peripheral,
+        _doorbell: &Characteristic,
+        place: &str,
+        named: &Named,
+    ) -> Result<(), BleError> {
+        let subscribed = self.call_doorbell(place, "StartNotify").await;
+        subscribed.map_err(|error| meaning("subscribing to the radio", named, error))
+    }
+
+    /// Ends that: what is subscribed to outlives a link.
+    pub(super) async fn unsubscribe(&self, place: &str) {
+        let unsubscribed = self.call_doorbell(place, "StopNotify");
+        if let Ok(Err(error)) = timeout(CALL_LIMIT / 5, unsubscribed).await {
+            debug!(%error, "the subscription was gone already");
+        }
+    }
+
+    async fn call_doorbell(&self, place: &str, method: &str) -> Result<(), Error> {
+        let doorbell = Proxy::new(&self.connection, SERVICE, place, CHARACTERISTIC).await?;
+        doorbell.call_method(method, &()).await.map(drop)
+    }
+
     /// Makes a bond with a device, unless there is one.
-    pub(super) async fn pair(&self, id: &str, name: &str, pin: u32) -> Result<(), BleError> {
+    pub(super) async fn pair(
+        &self,
+        device: &Peripheral,
+        named: &Named,
+        pin: u32,
+    ) -> Result<(), BleError> {
+        let name = &named.name;
         let failed = |error: &Error| BleError::Pairing {
-            device: name.to_owned(),
+            device: name.clone(),
             cause: error.to_string(),
         };
-        let path = format!("{MANAGER_PATH}/{id}");
+        let path = path_of(device);
         let device = async { Proxy::new(&self.connection, SERVICE, path, DEVICE).await };
         let device = device.await.map_err(|error| failed(&error))?;
         let limit = BleError::TooLong {
@@ -135,7 +245,7 @@ impl Service {
             Ok(Err(error)) => return Err(failed(&error)),
             Err(_) => return Err(limit),
         }
-        info!(device = name, "pairing with the radio");
+        debug!(device = name, "pairing with the radio");
         let paired = timeout(PAIR_LIMIT, self.pair_with_agent(&device, pin)).await;
         // Whether it worked or not; where the connection ends, the service forgets the agent by itself.
         let forget = self
@@ -153,7 +263,7 @@ impl Service {
             }
             Ok(Err(Error::MethodError(error, _, _))) if error.ends_with(".AlreadyExists") => Ok(()),
             Ok(Err(Error::MethodError(error, _, _))) if error.contains(".Authentication") => {
-                Err(BleError::WrongPin(name.to_owned()))
+                Err(BleError::WrongPin(named.clone()))
             }
             Ok(Err(error)) => Err(failed(&error)),
             Err(_) => Err(BleError::TooLong {
@@ -179,6 +289,45 @@ impl Service {
         drop(manager.call_method("UnregisterAgent", &(&path,)).await);
         paired.map(drop)
     }
+}
+
+impl LinkEnd {
+    /// Waits until the link is lost, whoever makes another one right after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub(super) async fn wait(&mut self) -> BleError {
+        while let Some(change) = self.changes.next().await {
+            if self.is_told_by(&change) {
+                return BleError::Lost;
+            }
+        }
+        BleError::WayEnded
+    }
+
+    fn is_told_by(&self, change: &PropertiesChanged) -> bool {
+        change.message().recv_position() > self.made
+            && change.args().is_ok_and(|args| {
+                let connected = args.changed_properties().get("Connected");
+                args.interface_name() == DEVICE
+                    && connected.is_some_and(|it| bool::try_from(it) == Ok(false))
+            })
+    }
+}
+
+fn path_of(device: &Peripheral) -> String {
+    format!("{MANAGER_PATH}/{}", device.id())
+}
+
+fn meaning(what: &'static str, named: &Named, error: Error) -> BleError {
+    let all = error.to_string();
+    let sentence = if let Error::MethodError(_, Some(sentence), _) = error {
+        sentence
+    } else {
+        all.clone()
+    };
+    BleError::meant(what, Some(named), sentence, &all)
 }
 
 impl ServiceEnd {

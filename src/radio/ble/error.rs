@@ -4,7 +4,16 @@ use std::time::Duration;
 
 use super::super::connection::{ConnectionError, LossKind};
 
-/// Why there is no link over Bluetooth.
+/// The radio, as people and the system's commands name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    /// As the configuration names it: its address or a name.
+    pub(super) name: String,
+    /// What `bluetoothctl` takes: its address.
+    pub(super) address: String,
+}
+
+/// Why there is no link over Bluetooth: each sentence stands for itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BleError {
     /// Without the system's message bus there is no Bluetooth on Linux.
@@ -63,17 +72,26 @@ pub(super) enum BleError {
     NotARadio(String),
     /// It wants a bond first.
     #[error(
-        "the radio `{0}` wants to be paired: set `meshtastic.ble_pin`, or pair it once with \
-         `bluetoothctl` (`scan on`, `pair {0}` and its PIN); if it was paired before and has forgotten it, \
-         `remove {0}` first"
+        "the radio `{}` wants to be paired: set `meshtastic.ble_pin`, or pair it once with \
+         `bluetoothctl` (`scan le`, `pair {}` and its PIN); if it was paired before and has forgotten it, \
+         `bluetoothctl remove {}` first",
+        .0.name, .0.address, .0.address
     )]
-    NotPaired(String),
+    NotPaired(Named),
     /// It shows or has another PIN.
     #[error(
-        "the radio `{0}` refuses the PIN: `meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); \
-         a radio that shows a new one each time is paired once with `bluetoothctl`"
+        "the radio `{}` refuses the PIN: `meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); \
+         a radio that shows a new one each time is paired once with `bluetoothctl` (`scan le`, `pair {}` and that PIN)",
+        .0.name, .0.address
     )]
-    WrongPin(String),
+    WrongPin(Named),
+    /// Somebody else on this computer has it.
+    #[error(
+        "the radio `{}` is used by another program on this computer (another relay, an app?), and serves one at a time: \
+         end that program, or its link with `bluetoothctl disconnect {}`",
+        .0.name, .0.address
+    )]
+    Used(Named),
     /// Pairing failed otherwise.
     #[error("the radio `{device}` cannot be paired ({cause})")]
     Pairing {
@@ -83,7 +101,7 @@ pub(super) enum BleError {
         cause: String,
     },
     /// The system takes too long.
-    #[error("{what} took longer than {} s", limit.as_secs())]
+    #[error("Bluetooth: {what} took longer than {} s", limit.as_secs())]
     TooLong {
         /// What.
         what: &'static str,
@@ -97,13 +115,13 @@ pub(super) enum BleError {
     #[error("the way to the Bluetooth service has ended")]
     WayEnded,
     /// The link broke.
-    #[error("the link is lost: the radio is off or out of reach")]
+    #[error("the Bluetooth link to the radio is lost")]
     Lost,
     /// The device was removed from the system.
-    #[error("the radio was removed from the system's list of devices")]
+    #[error("the radio was removed from the system's list of Bluetooth devices")]
     Removed,
     /// Whatever else the system says.
-    #[error("{what} failed: {cause}")]
+    #[error("Bluetooth: {what} failed: {cause}")]
     Other {
         /// What.
         what: &'static str,
@@ -127,7 +145,7 @@ const NOT_PAIRED: &[&str] = &[
 
 impl BleError {
     /// Returns what an error of the system means; only a radio is paired.
-    pub(super) fn of(what: &'static str, radio: Option<&str>, error: &btleplug::Error) -> Self {
+    pub(super) fn of(what: &'static str, radio: Option<&Named>, error: &btleplug::Error) -> Self {
         if matches!(error, btleplug::Error::NotConnected) {
             return Self::Lost;
         }
@@ -138,7 +156,7 @@ impl BleError {
     /// Returns what a sentence of the system means; `all` has the names of errors too.
     pub(super) fn meant(
         what: &'static str,
-        radio: Option<&str>,
+        radio: Option<&Named>,
         sentence: String,
         all: &str,
     ) -> Self {
@@ -152,7 +170,7 @@ impl BleError {
         } else if says(&["AccessDenied"]) {
             Self::Denied
         } else if let Some(radio) = radio.filter(|_| says(NOT_PAIRED)) {
-            Self::NotPaired(radio.to_owned())
+            Self::NotPaired(radio.clone())
         } else if says(&["NotReady"]) {
             Self::AdapterOff
         } else if says(&["Not connected", "NotConnected"]) {
@@ -170,6 +188,14 @@ impl BleError {
         matches!(self, Self::TooLong { .. })
     }
 
+    /// Returns whether there may be a link of ours still, to be ended: what is there after a loss is somebody else's.
+    pub(super) fn may_leave_link(&self) -> bool {
+        !matches!(
+            self,
+            Self::Used(_) | Self::Lost | Self::LostAtOnce(_) | Self::Removed
+        )
+    }
+
     /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
     pub(super) fn ends_way(&self) -> bool {
         match self {
@@ -185,6 +211,7 @@ impl BleError {
             | Self::NotARadio(_)
             | Self::NotPaired(_)
             | Self::WrongPin(_)
+            | Self::Used(_)
             | Self::Pairing { .. }
             | Self::TooLong { .. }
             | Self::Lost
@@ -201,6 +228,7 @@ impl From<BleError> for ConnectionError {
             BleError::NotFound { .. } | BleError::Connect { .. } | BleError::LostAtOnce(_) => {
                 LossKind::Absent
             }
+            BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
             _ => LossKind::Barred,
         };
         Self::Bluetooth {
@@ -214,18 +242,48 @@ impl From<BleError> for ConnectionError {
 mod tests {
     use super::*;
 
+    fn named() -> Named {
+        Named {
+            name: "Base".to_owned(),
+            address: "C0:FF:EE:00:12:34".to_owned(),
+        }
+    }
+
     fn meaning(name: &str, message: &str) -> BleError {
         let error = dbus::Error::new_custom(name, message);
         BleError::of(
             "reading",
-            Some("Base"),
+            Some(&named()),
             &btleplug::Error::Other(Box::new(error)),
         )
     }
 
     #[test]
+    fn commands_name_the_radio_by_its_address_whatever_the_configuration_has() {
+        for error in [
+            BleError::NotPaired(named()),
+            BleError::WrongPin(named()),
+            BleError::Used(named()),
+        ] {
+            let told = error.to_string();
+            assert!(told.contains("the radio `Base`"), "{told}");
+            let quoted = told.split('`').skip(1).step_by(2);
+            let commands: Vec<_> = quoted
+                .filter_map(|it| {
+                    let command = it.strip_prefix("bluetoothctl ").unwrap_or(it);
+                    command.split_once(' ').filter(|(verb, _)| *verb != "scan")
+                })
+                .collect();
+            assert!(!commands.is_empty(), "{told}");
+            for (_, whom) in commands {
+                assert!(whom.starts_with(&named().address), "{told}");
+            }
+        }
+    }
+
+    #[test]
     fn what_the_system_says_becomes_what_a_person_can_do() {
-        let not_paired = BleError::NotPaired("Base".to_owned());
+        let not_paired = BleError::NotPaired(named());
         for (name, message, expected) in [
             (
                 "org.bluez.Error.NotPermitted",

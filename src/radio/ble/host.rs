@@ -43,6 +43,19 @@ pub(super) struct Host {
     pub(super) known: Option<Known>,
 }
 
+/// How a link to a device stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// There is one.
+    pub(super) connected: bool,
+    /// The device's services are known.
+    pub(super) resolved: bool,
+    /// Where its doorbell is.
+    pub(super) doorbell: Option<String>,
+    /// A program that lives listens to its doorbell.
+    pub(super) used: bool,
+}
+
 struct HostAdapter {
     name: String,
     adapter: Adapter,
@@ -107,8 +120,7 @@ impl Host {
             return Err(BleError::NoAdapter);
         }
         for (name, adapter) in found {
-            let state = within("asking a Bluetooth adapter", adapter.adapter_state()).await?;
-            if state == CentralState::PoweredOff {
+            if is_off(&adapter).await? {
                 continue;
             }
             if self.adapter.as_ref().is_none_or(|it| it.name != name) {
@@ -159,8 +171,10 @@ impl Host {
                 Ok(Some(radio)) => break Ok(radio),
                 Err(error) => break Err(error),
             }
-            if hears_news(events).await == Some(CentralState::PoweredOff) {
-                break Err(BleError::AdapterOff);
+            match hears_off(adapter, events).await {
+                Ok(false) => {}
+                Ok(true) => break Err(BleError::AdapterOff),
+                Err(error) => break Err(error),
             }
         };
         // A radio cannot be connected while it is looked for.
@@ -187,8 +201,22 @@ impl Host {
     }
 }
 
-/// Waits for something new, or for the time to look again; returns the adapter's new state if that is the news.
-pub(super) async fn hears_news(events: &mut Events) -> Option<CentralState> {
+/// Waits for something new, or for the time to look again; returns whether the adapter is off now. What its events say may
+/// have waited here while nobody listened.
+pub(super) async fn hears_off(adapter: &Adapter, events: &mut Events) -> Result<bool, BleError> {
+    match hears_news(events).await {
+        Some(CentralState::PoweredOff) => is_off(adapter).await,
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// Returns whether the adapter is off.
+async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
+    let state = within("asking a Bluetooth adapter", adapter.adapter_state()).await?;
+    Ok(state == CentralState::PoweredOff)
+}
+
+async fn hears_news(events: &mut Events) -> Option<CentralState> {
     let until = Instant::now() + LOOK_EVERY;
     loop {
         match timeout_at(until, events.next()).await {

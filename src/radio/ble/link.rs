@@ -12,8 +12,8 @@ use tracing::{debug, trace};
 
 use super::super::connection::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
-use super::bluez::ServiceEnd;
-use super::error::BleError;
+use super::bluez::{LinkEnd, Service, ServiceEnd};
+use super::error::{BleError, Named};
 use super::host::{CALL_LIMIT, Events, Notifications, link_change};
 use super::{FROM_NUM, Lent, host};
 
@@ -34,21 +34,25 @@ const ASK_AGAIN: [Duration; 4] = [
 /// What a link reads and writes.
 #[derive(Debug, Clone)]
 pub(super) struct Radio {
-    /// As the configuration names it.
-    pub(super) name: String,
+    /// Which it is.
+    pub(super) named: Named,
     /// The device.
     pub(super) device: Peripheral,
     /// What is written.
     pub(super) written: Characteristic,
     /// What is read.
     pub(super) read: Characteristic,
+    /// Who passes the doorbell on.
+    pub(super) service: Service,
+    /// Where the doorbell is.
+    pub(super) doorbell: String,
 }
 
 /// Carries packets until the link is lost; returns why.
 pub(super) async fn carry(
     radio: Radio,
     mut lent: Lent,
-    mut service_end: ServiceEnd,
+    mut link: (ServiceEnd, LinkEnd),
     ends: Ends,
 ) -> ConnectionError {
     let Some((events, known)) = lent.host.as_mut().and_then(host::Host::streams) else {
@@ -56,30 +60,40 @@ pub(super) async fn carry(
     };
     let error = tokio::select! {
         biased;
-        error = watch(&radio, events, &mut service_end) => error,
+        error = watch(&radio, events, &mut link) => error,
         error = pump(&radio, &mut known.doorbell, ends) => error,
     };
     if error.ends_way() {
         lent.host = None;
     }
-    debug!(device = radio.name, %error, "the Bluetooth link has ended");
+    debug!(device = radio.named.name, %error, "the Bluetooth link has ended");
+    match &error {
+        // Nobody is there to hear it.
+        BleError::NoBus | BleError::WayEnded | BleError::NoService | BleError::ServiceEnded => {}
+        error if error.may_leave_link() => leave(radio).await,
+        _ => radio.service.unsubscribe(&radio.doorbell).await,
+    }
     error.into()
 }
 
 /// Waits until the link is lost, and returns how.
-async fn watch(radio: &Radio, events: &mut Events, service_end: &mut ServiceEnd) -> BleError {
+async fn watch(
+    radio: &Radio,
+    events: &mut Events,
+    (service_end, link_end): &mut (ServiceEnd, LinkEnd),
+) -> BleError {
     let id = radio.device.id();
     let mut check = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             end = service_end.wait() => return end,
+            // Another program may have connected the radio again already.
+            end = link_end.wait() => return end,
             event = events.next() => match event {
                 // An event of an earlier link may have waited here: the device itself is asked.
                 Some(event) if link_change(&event, &id) == Some(false) => {}
-                Some(CentralEvent::StateUpdate(CentralState::PoweredOff)) => {
-                    return BleError::AdapterOff;
-                }
+                Some(CentralEvent::StateUpdate(CentralState::PoweredOff)) => {}
                 Some(_) => continue,
                 None => return BleError::WayEnded,
             },
@@ -125,7 +139,7 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
             biased;
             outgoing = ends.outgoing.recv(), if may_write => Step::Write(outgoing),
             place = place_for_packet(&ends.incoming, due) => Step::Read(place),
-            ring = doorbell.next() => Step::Doorbell(ring.is_some_and(|it| it.uuid == FROM_NUM)),
+            ring = next_ring(doorbell) => Step::Doorbell(ring),
         };
         may_write = true;
         let done = match step {
@@ -148,12 +162,12 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
                 }
                 Err(error) => Err(error),
             },
-            Step::Doorbell(true) => {
+            Step::Doorbell(Ok(())) => {
                 trace!("the radio rings");
                 asking = Asking::now();
                 Ok(())
             }
-            Step::Doorbell(false) => Ok(()),
+            Step::Doorbell(Err(error)) => Err(error),
             // Nobody is there to read or write for any more.
             Step::Write(None) | Step::Read(None) => Err(BleError::Lost),
         };
@@ -166,7 +180,22 @@ async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> Bl
 enum Step<'a> {
     Write(Option<Outgoing>),
     Read(Option<mpsc::Permit<'a, Bytes>>),
-    Doorbell(bool),
+    Doorbell(Result<(), BleError>),
+}
+
+/// Waits until the radio rings.
+///
+/// # Cancel safety
+///
+/// Nothing is lost.
+async fn next_ring(doorbell: &mut Notifications) -> Result<(), BleError> {
+    while let Some(notification) = doorbell.next().await {
+        if notification.uuid == FROM_NUM {
+            return Ok(());
+        }
+    }
+    // Whoever asks again gets the same answer at once.
+    Err(BleError::WayEnded)
 }
 
 /// Waits until it is time to read and there is a place for what is read: what is read has left the radio.
@@ -200,7 +229,7 @@ fn answer<T>(
 ) -> Result<T, BleError> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(BleError::of(what, Some(&radio.name), &error)),
+        Ok(Err(error)) => Err(BleError::of(what, Some(&radio.named), &error)),
         Err(_) => Err(BleError::TooLong {
             what,
             limit: RADIO_LIMIT,
@@ -208,9 +237,39 @@ fn answer<T>(
     }
 }
 
+/// Ends the link and what there is on it.
+pub(super) async fn leave(radio: Radio) {
+    radio.service.unsubscribe(&radio.doorbell).await;
+    hang_up(radio.device).await;
+}
+
 /// Ends the link; a device that is gone, or a service, is not waited for.
 pub(super) async fn hang_up(device: Peripheral) {
     if let Ok(Err(error)) = timeout(CALL_LIMIT / 5, device.disconnect()).await {
         debug!(%error, "the Bluetooth link was gone already");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use btleplug::api::ValueNotification;
+    use futures_util::stream::iter;
+    use uuid::Uuid;
+
+    use super::super::SERVICE;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_doorbell_that_can_ring_no_more_ends_the_link() {
+        let of = |uuid| ValueNotification {
+            uuid,
+            service_uuid: SERVICE,
+            value: Vec::new(),
+        };
+        let mut doorbell: Notifications = Box::pin(iter([of(Uuid::nil()), of(FROM_NUM)]));
+        assert_eq!(next_ring(&mut doorbell).await, Ok(()));
+        for _ in 0..2 {
+            assert_eq!(next_ring(&mut doorbell).await, Err(BleError::WayEnded));
+        }
     }
 }

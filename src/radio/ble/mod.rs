@@ -2,7 +2,7 @@
 //! one as a doorbell.
 //!
 //! `host.rs` finds the radio, this file makes the link, `link.rs` carries packets, `bluez.rs` does on Linux what the
-//! library cannot: pairing by PIN, and seeing the Bluetooth service end.
+//! library cannot: pairing by PIN, seeing the Bluetooth service end, and who else uses the radio.
 
 #[cfg(target_os = "linux")]
 mod bluez;
@@ -18,10 +18,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use btleplug::api::{Characteristic, Peripheral as _};
+use btleplug::api::{BDAddr, Characteristic, Peripheral as _};
 use btleplug::platform::Peripheral;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -34,8 +34,8 @@ use super::packets::Packets;
 
 pub use scan::find_bluetooth;
 
-use bluez::{Service, ServiceEnd};
-use error::BleError;
+use bluez::{LinkEnd, Service, ServiceEnd};
+use error::{BleError, Named};
 use host::{Host, Known, Wanted, link_change, within};
 
 /// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
@@ -48,6 +48,11 @@ const FROM_NUM: Uuid = Uuid::from_u128(0xed9d_a18c_a800_4f66_a670_aa75_47e3_4453
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// How long a subscription may take; it may begin an encryption.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Nobody listens to a link for so long who still lives: its maker has died.
+const ABANDONED_AFTER: Duration = Duration::from_secs(2);
+/// How often is looked whether somebody listens.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A radio on Bluetooth.
 pub struct Ble {
@@ -134,7 +139,7 @@ impl Ble {
             end = service_end.wait() => Err(end),
         };
         match made {
-            Ok(radio) => Ok(carried(radio, lent, service_end)),
+            Ok((radio, link_end)) => Ok(carried(radio, lent, service_end, link_end)),
             Err(error) => {
                 if error.ends_way() {
                     lent.host = None;
@@ -148,16 +153,18 @@ impl Ble {
         &mut self,
         lent: &mut Lent,
         service: &Service,
-    ) -> Result<link::Radio, BleError> {
+    ) -> Result<(link::Radio, LinkEnd), BleError> {
         let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
+        let named = named(&self.wanted, &device);
+        end_abandoned_link(service, &device, &named).await?;
         self.half_made = Some(device.clone());
-        let radio = self.link_up(host, service, device).await;
-        if radio.is_err() {
+        let made = self.link_up(host, service, device, &named).await;
+        if made.as_ref().is_err_and(BleError::may_leave_link) {
             self.give_up().await;
         }
         self.half_made = None;
-        radio
+        made
     }
 
     async fn link_up(
@@ -165,21 +172,13 @@ impl Ble {
         host: &mut Host,
         service: &Service,
         device: Peripheral,
-    ) -> Result<link::Radio, BleError> {
-        let name = &self.wanted.name;
-        if within("asking for the link", device.is_connected()).await? {
-            info!(
-                device = name,
-                "the radio is connected to this computer already; taking it over"
-            );
-            within("ending an old link", device.disconnect()).await?;
-        }
+        named: &Named,
+    ) -> Result<(link::Radio, LinkEnd), BleError> {
+        let name = &named.name;
         debug!(device = name, "connecting");
-        self.connect_device(host, service, &device).await?;
+        let link_end = connect_device(host, service, &device, named).await?;
         if let Some(pin) = &self.pin {
-            service
-                .pair(&device.id().to_string(), name, *pin.reveal())
-                .await?;
+            service.pair(&device, named, *pin.reveal()).await?;
         }
         // The same device keeps its notifications over links.
         let known = host.known.take().filter(|it| it.radio.id() == device.id());
@@ -201,13 +200,17 @@ impl Ble {
         };
         let (to_radio, from_radio) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
         let doorbell = characteristic(FROM_NUM)?;
-        match timeout(SUBSCRIBE_LIMIT, device.subscribe(&doorbell)).await {
-            Ok(Ok(())) => {}
-            // Older services keep a subscription over links, and say so in this way.
-            Ok(Err(error)) if error.to_string().contains("Already notifying") => {}
-            Ok(Err(error)) => {
-                return Err(BleError::of("subscribing to the radio", Some(name), &error));
-            }
+        // Two programs that connect at the same moment get the same link: it is the one's who listens first.
+        let standing = service.standing(&device, FROM_NUM).await?;
+        if standing.used {
+            return Err(BleError::Used(named.clone()));
+        }
+        let place = standing
+            .doorbell
+            .ok_or_else(|| BleError::NotARadio(name.clone()))?;
+        let subscribed = service.subscribe(&device, &doorbell, &place, named);
+        match timeout(SUBSCRIBE_LIMIT, subscribed).await {
+            Ok(subscribed) => subscribed?,
             Err(_) => {
                 return Err(BleError::TooLong {
                     what: "subscribing to the radio",
@@ -215,58 +218,106 @@ impl Ble {
                 });
             }
         }
-        Ok(link::Radio {
-            name: name.clone(),
+        let radio = link::Radio {
+            named: named.clone(),
             device,
             written: to_radio,
             read: from_radio,
-        })
+            service: service.clone(),
+            doorbell: place,
+        };
+        Ok((radio, link_end))
     }
+}
 
-    /// Connects, and waits for the radio's services. The system does not notice that the link is lost meanwhile, so its
-    /// events are listened to.
-    async fn connect_device(
-        &self,
-        host: &mut Host,
-        service: &Service,
-        device: &Peripheral,
-    ) -> Result<(), BleError> {
-        let name = &self.wanted.name;
-        let id = device.id();
-        // What happened before is of no interest, and would pile up while one attempt after the other fails.
-        if let Some(known) = &mut host.known {
-            while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
+fn named(wanted: &Wanted, device: &Peripheral) -> Named {
+    let address = device.address();
+    // Some systems hide it.
+    let is_hidden = address == BDAddr::default();
+    Named {
+        name: wanted.name.clone(),
+        address: if is_hidden {
+            device.id().to_string()
+        } else {
+            address.to_string()
+        },
+    }
+}
+
+/// Ends a link whose maker has died. One that somebody uses is theirs, and who is just making it will listen in a moment.
+async fn end_abandoned_link(
+    service: &Service,
+    device: &Peripheral,
+    named: &Named,
+) -> Result<(), BleError> {
+    let began = Instant::now();
+    let mut unused_since = began;
+    loop {
+        let standing = service.standing(device, FROM_NUM).await?;
+        if standing.used && standing.connected {
+            return Err(BleError::Used(named.clone()));
         }
-        let Some(events) = host.events() else {
-            return Err(BleError::NoAdapter);
-        };
-        while let Some(Some(_)) = events.next().now_or_never() {}
-        let lost = async {
-            let mut up = false;
-            while let Some(event) = events.next().await {
-                match link_change(&event, &id) {
-                    Some(true) => up = true,
-                    Some(false) if up => return,
-                    Some(false) | None => {}
-                }
+        if !standing.connected {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if !standing.resolved && now < began + CONNECT_LIMIT {
+            unused_since = now;
+        }
+        if now >= unused_since + ABANDONED_AFTER {
+            info!(
+                device = named.name,
+                "the radio is connected to this computer already, and nobody uses it; taking it over"
+            );
+            return within("ending an old link", device.disconnect()).await;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Connects, and waits for the radio's services. Not every system notices that the link is lost meanwhile, so the adapter's
+/// events are listened to.
+async fn connect_device(
+    host: &mut Host,
+    service: &Service,
+    device: &Peripheral,
+    named: &Named,
+) -> Result<LinkEnd, BleError> {
+    let name = &named.name;
+    let id = device.id();
+    // What happened before is of no interest, and would pile up while one attempt after the other fails.
+    if let Some(known) = &mut host.known {
+        while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
+    }
+    let Some(events) = host.events() else {
+        return Err(BleError::NoAdapter);
+    };
+    while let Some(Some(_)) = events.next().now_or_never() {}
+    let lost = async {
+        let mut up = false;
+        while let Some(event) = events.next().await {
+            match link_change(&event, &id) {
+                Some(true) => up = true,
+                Some(false) if up => return,
+                Some(false) | None => {}
             }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            biased;
-            connected = timeout(CONNECT_LIMIT, service.connect(device, name)) => match connected {
-                Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
-                    device: name.clone(),
-                    cause,
-                }),
-                Ok(connected) => connected,
-                Err(_) => Err(BleError::Connect {
-                    device: name.clone(),
-                    cause: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
-                }),
-            },
-            () = lost => Err(BleError::LostAtOnce(name.clone())),
         }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        connected = timeout(CONNECT_LIMIT, service.connect(device, named)) => match connected {
+            Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
+                device: name.clone(),
+                cause,
+            }),
+            Ok(connected) => connected,
+            Err(_) => Err(BleError::Connect {
+                device: name.clone(),
+                cause: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
+            }),
+        },
+        () = lost => Err(BleError::LostAtOnce(name.clone())),
     }
 }
 
@@ -290,7 +341,8 @@ async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut 
     lent.host.as_mut().ok_or(BleError::NoService)
 }
 
-fn carried(radio: link::Radio, lent: Lent, service_end: ServiceEnd) -> Packets {
-    let farewell = link::hang_up(radio.device.clone());
-    Packets::new(|ends| link::carry(radio, lent, service_end, ends), farewell)
+fn carried(radio: link::Radio, lent: Lent, service_end: ServiceEnd, link_end: LinkEnd) -> Packets {
+    let farewell = link::leave(radio.clone());
+    let carry = |ends| link::carry(radio, lent, (service_end, link_end), ends);
+    Packets::new(carry, farewell)
 }

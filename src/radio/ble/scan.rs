@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::time::Duration;
 
-use btleplug::api::{Central as _, CentralState, Peripheral as _, ScanFilter};
+use btleplug::api::{Central as _, Peripheral as _, ScanFilter};
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::bluez::Service;
 use super::error::BleError;
-use super::host::{Host, hears_news, within};
+use super::host::{Host, hears_off, within};
 use super::{FoundDevice, SERVICE};
 
 /// How long is listened: a radio that saves power calls every few seconds.
@@ -49,8 +49,12 @@ async fn listen() -> Result<Vec<FoundDevice>, BleError> {
     let until = Instant::now() + LISTEN_FOR;
     let mut heard = Ok(());
     while Instant::now() < until {
-        if hears_news(events).await == Some(CentralState::PoweredOff) {
-            heard = Err(BleError::AdapterOff);
+        match hears_off(adapter, events).await {
+            Ok(false) => {}
+            Ok(true) => heard = Err(BleError::AdapterOff),
+            Err(error) => heard = Err(error),
+        }
+        if heard.is_err() {
             break;
         }
     }

@@ -8,7 +8,7 @@ use relay::simulator::{Command, Machine, Mesh};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 use tokio::task::JoinSet;
 
-use super::bluez::{Air, BlueZ, now};
+use super::bluez::{Air, BlueZ, now, use_radio};
 use super::bus::Bus;
 use super::radio::Radio;
 
@@ -61,6 +61,16 @@ impl Bluetooth {
     pub(crate) fn environment(&self) -> (&'static str, String) {
         let bus = self.bus.as_ref().expect("there is a bus");
         ("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
+    }
+
+    /// Another program of this computer connects the radio and listens to its doorbell; it ends when it is dropped.
+    pub(crate) async fn another_program(&self) -> zbus::Connection {
+        let bus = self.bus.as_ref().expect("there is a bus");
+        let program = zbus::connection::Builder::address(&*bus.address());
+        let program = program.expect("the bus has an address").build().await;
+        let program = program.expect("the bus takes a program in");
+        use_radio(&program).await;
+        program
     }
 
     /// Returns the running service.

@@ -1,7 +1,10 @@
 //! A stand-in for Linux's Bluetooth service: what a client sees of `bluetoothd`, with one radio in reach.
 //!
 //! The radio behind it is the simulated one. Like the original it keeps the link when a client dies, tells the loss of
-//! the services before that of the link, and forgets a client's search, subscription and agent with the client.
+//! the services before that of the link, and forgets a client's search, subscription and agent with the client. A
+//! subscription is kept over links, and set up again on the next one by the service itself; `Notifying` is true from the
+//! first one on until the last client with one that is set up has gone (`src/gatt-client.c`: `register_notify_cb`,
+//! `update_notifying`, `btd_gatt_client_connected`).
 #![expect(
     clippy::unused_self,
     clippy::needless_pass_by_value,
@@ -91,6 +94,7 @@ struct Memory {
     holds_services: bool,
     scanners: HashSet<String>,
     subscribers: HashSet<String>,
+    notifying: bool,
     agents: HashMap<String, OwnedObjectPath>,
     calls: Vec<String>,
 }
@@ -130,6 +134,7 @@ impl BlueZ {
                 holds_services: false,
                 scanners: HashSet::new(),
                 subscribers: HashSet::new(),
+                notifying: false,
                 agents: HashMap::new(),
                 calls: Vec::new(),
             }),
@@ -156,7 +161,7 @@ impl BlueZ {
                 if let Ok(args) = change.args()
                     && args.new_owner().is_none()
                 {
-                    watching.memory().forget_client(args.name().as_str());
+                    watching.forget_client(args.name().as_str()).await;
                 }
             }
         });
@@ -203,10 +208,32 @@ impl BlueZ {
         self.settle().await;
     }
 
+    /// The link ends and is made again by somebody else, so soon that it stands when a client asks.
+    pub(crate) async fn change_hands(&self) {
+        let made = self.0.air.radio(|radio| {
+            radio.disconnect(now());
+            radio.connect(now())
+        });
+        assert!(made, "the radio is in reach");
+        for (property, value) in [
+            ("ServicesResolved", false),
+            ("Connected", false),
+            ("Connected", true),
+            ("ServicesResolved", true),
+        ] {
+            self.tell_device(property, value.into()).await;
+        }
+    }
+
     /// A person removes the device, its bond included.
     pub(crate) async fn remove_device(&self) {
         self.lose_link().await;
-        self.memory().known = false;
+        {
+            let mut memory = self.memory();
+            memory.known = false;
+            memory.subscribers.clear();
+            memory.notifying = false;
+        }
         let server = self.0.connection.object_server();
         for (place, _, _) in CHARACTERISTICS {
             drop(
@@ -333,6 +360,7 @@ impl BlueZ {
         }
         self.memory().resolved = true;
         self.tell_device("ServicesResolved", true.into()).await;
+        self.tell_notifying().await;
         Ok(())
     }
 
@@ -363,6 +391,36 @@ impl BlueZ {
             .call_method(Some(client), agent, interface, "RequestPasskey", &(device,))
             .await;
         answer.ok()?.body().deserialize().ok()
+    }
+
+    /// A client is gone, or wants no notifications any more; returns whether it had them.
+    async fn unsubscribe(&self, client: &str) -> bool {
+        let had = self.memory().subscribers.remove(client);
+        self.tell_notifying().await;
+        had
+    }
+
+    async fn forget_client(&self, client: &str) {
+        {
+            let mut memory = self.memory();
+            memory.scanners.remove(client);
+            memory.agents.remove(client);
+        }
+        self.unsubscribe(client).await;
+    }
+
+    /// Tells whether there are notifications, if that has changed. The end of a link changes nothing.
+    async fn tell_notifying(&self) {
+        let changed = {
+            let mut memory = self.memory();
+            let set_up = memory.resolved && !memory.subscribers.is_empty();
+            (std::mem::replace(&mut memory.notifying, set_up) != set_up).then_some(set_up)
+        };
+        if let Some(notifying) = changed {
+            let (place, interface) = (CHARACTERISTICS[2].0, "org.bluez.GattCharacteristic1");
+            self.tell(&at_device(place), interface, "Notifying", notifying.into())
+                .await;
+        }
     }
 
     async fn tell_device(&self, property: &str, value: Value<'_>) {
@@ -428,14 +486,6 @@ impl Air {
 
     fn gatt(&self) -> MutexGuard<'_, Gatt<Machine>> {
         self.gatt.lock().expect("no test panicked in it")
-    }
-}
-
-impl Memory {
-    fn forget_client(&mut self, client: &str) {
-        self.scanners.remove(client);
-        self.subscribers.remove(client);
-        self.agents.remove(client);
     }
 }
 
@@ -671,18 +721,34 @@ impl GattCharacteristic {
         written.map_err(refusal)
     }
 
-    fn start_notify(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Refusal> {
+    async fn start_notify(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Refusal> {
         self.bluez.note("StartNotify");
         self.bluez.0.air.gatt().admit().map_err(refusal)?;
         self.bluez.memory().subscribers.insert(client(&header));
+        self.bluez.tell_notifying().await;
         Ok(())
     }
 
-    fn stop_notify(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Refusal> {
-        if self.bluez.memory().subscribers.remove(&client(&header)) {
+    async fn stop_notify(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Refusal> {
+        if self.bluez.unsubscribe(&client(&header)).await {
             return Ok(());
         }
         Err(Refusal::Failed("No notify session started".to_owned()))
+    }
+
+    /// Only of what notifies.
+    #[zbus(property)]
+    fn notifying(&self) -> fdo::Result<bool> {
+        let notifies = self.flags.contains(&"notify");
+        let notifying = self.bluez.memory().notifying;
+        notifies.then_some(notifying).ok_or_else(absent)
+    }
+
+    /// Likewise; no client here acquires them.
+    #[zbus(property)]
+    fn notify_acquired(&self) -> fdo::Result<bool> {
+        let notifies = self.flags.contains(&"notify");
+        notifies.then_some(false).ok_or_else(absent)
     }
 
     #[zbus(property, name = "UUID")]
@@ -723,6 +789,21 @@ impl AgentManager {
     fn unregister_agent(&self, _agent: OwnedObjectPath, #[zbus(header)] header: Header<'_>) {
         self.0.note("UnregisterAgent");
         self.0.memory().agents.remove(&client(&header));
+    }
+}
+
+/// Does what any program does that uses the radio.
+pub(crate) async fn use_radio(program: &Connection) {
+    let doorbell = at_device(CHARACTERISTICS[2].0);
+    for (path, interface, method) in [
+        (ADAPTER, "org.bluez.Adapter1", "StartDiscovery"),
+        (ADAPTER, "org.bluez.Adapter1", "StopDiscovery"),
+        (&device_path(), "org.bluez.Device1", "Connect"),
+        (&doorbell, "org.bluez.GattCharacteristic1", "StartNotify"),
+    ] {
+        let service = Some("org.bluez");
+        let called = program.call_method(service, path, Some(interface), method, &());
+        called.await.expect("the service lets a program do that");
     }
 }
 
