@@ -282,6 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_on_this_computer_is_not_the_radios_doing() {
+        let kind = |error: BleError| ConnectionError::from(error).kind();
+        assert_eq!(kind(BleError::Lost), LossKind::Ended);
+        for error in [
+            BleError::ServiceEnded,
+            BleError::WayEnded,
+            BleError::AdapterOff,
+            BleError::Removed,
+            BleError::Used(named()),
+        ] {
+            assert_eq!(kind(error.clone()), LossKind::Barred, "{error}");
+        }
+        let at_once = BleError::LostAtOnce("Base".to_owned());
+        assert_eq!(kind(at_once), LossKind::Absent);
+    }
+
+    #[test]
     fn what_the_system_says_becomes_what_a_person_can_do() {
         let not_paired = BleError::NotPaired(named());
         for (name, message, expected) in [
