@@ -269,7 +269,7 @@ impl Radio {
     }
 
     /// Returns where to name rows that are to be given back if they wait here still: they are reported as
-    /// [`RadioOutcome::Retry`](crate::model::RadioOutcome::Retry) without delay, to be looked up again.
+    /// [`RadioOutcome::Retry`] without delay, to be looked up again.
     #[must_use]
     pub fn withdrawals(&self) -> mpsc::Sender<OutboxId> {
         self.withdraw.clone()
