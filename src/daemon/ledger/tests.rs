@@ -1,0 +1,298 @@
+//! What is committed for events, batch by batch.
+
+use super::*;
+use crate::bridge::Facts;
+use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
+use crate::model::{
+    Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
+    RoomTextKind, TextPort,
+};
+use crate::store::{Store, edits, message_map};
+
+pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
+
+pub(super) fn config() -> Config {
+    let room = MappedRoom {
+        id: "!room:example.org".try_into().unwrap(),
+        meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
+        direction: Direction::Both,
+    };
+    let connection = Connection::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 4403,
+    };
+    Config::new(connection, vec![room])
+}
+
+pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
+    let primary = Channel {
+        index: ChannelIndex::PRIMARY,
+        name: "LongFast".to_owned(),
+        role: ChannelRole::Primary,
+    };
+    let mut profile = RadioProfile {
+        own: Node::unknown(NodeNum(1)),
+        firmware: "2.7.26".to_owned(),
+        channels: vec![primary],
+        hop_limit: 3,
+        region_set: true,
+        transmit_enabled: true,
+        reboot_count: 0,
+        setup: crate::model::RadioSetup::default(),
+        locked: false,
+    };
+    change(&mut profile);
+    Event::Radio(RadioEvent::Ready(Box::new(profile)))
+}
+
+pub(super) fn joined() -> Event {
+    Event::Matrix(MatrixEvent::Joined(JoinedRoom {
+        room: "!room:example.org".try_into().unwrap(),
+        configured: vec!["!room:example.org".try_into().unwrap()],
+        name: "Hilltop".to_owned(),
+        encrypted: false,
+        public: false,
+        may_mention_room: false,
+        may_write: true,
+        may_react: true,
+    }))
+}
+
+pub(super) fn hello_of_alice() -> Event {
+    text_of_alice("hello", NOON)
+}
+
+/// The text is also the event's id.
+pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
+    let event = format!("${}:example.org", text.replace(' ', "-"));
+    Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
+        room: "!room:example.org".try_into().unwrap(),
+        event: OwnedEventId::try_from(event).unwrap(),
+        sender: "@alice:example.org".try_into().unwrap(),
+        sender_name: "Alice".to_owned(),
+        sender_power: 0,
+        sent_at,
+        kind: RoomTextKind::Text,
+        body: text.to_owned(),
+        reply_to: None,
+        thread: None,
+        relay: None,
+        suppress: false,
+        encrypted: false,
+    })))
+}
+
+/// Opens a ledger on the store, and has it decide on the events.
+pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    decide_at(store, config, events, NOON)
+}
+
+/// The same at another time.
+pub(super) fn decide_at(
+    store: &mut Store,
+    config: &Config,
+    events: &[Event],
+    now: Timestamp,
+) -> Outcome {
+    let decided = store.transaction(|tx| {
+        let mut ledger = Ledger::open(tx, config, now)?;
+        let mut outcome = Outcome::default();
+        for event in events {
+            ledger.event(tx, event, now, &mut outcome)?;
+        }
+        Ok(outcome)
+    });
+    decided.unwrap()
+}
+
+pub(super) fn hello_of_node() -> Event {
+    text_of_node(77, PacketId(5), "hello from afar", NOON)
+}
+
+pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
+    !store.transaction(outbox_mesh::queues).unwrap().is_empty()
+}
+
+#[test]
+fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
+    let mut config = config();
+    config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Rescue".to_owned());
+    let mut ledger = Store::in_memory()
+        .unwrap()
+        .transaction(|tx| Ledger::open(tx, &config, NOON))
+        .unwrap();
+    let mut news = |change: &dyn Fn(&mut RadioProfile)| {
+        ledger
+            .bridge
+            .decide(&ready(change), &Facts::default(), NOON);
+        let news = ledger.new_radio_problems();
+        (news.routes.len(), news.silence)
+    };
+    let no_region = |profile: &mut RadioProfile| profile.region_set = false;
+    let off = |profile: &mut RadioProfile| profile.transmit_enabled = false;
+    assert_eq!(news(&no_region), (1, Some(Refused::NoRegion)));
+    assert_eq!(news(&no_region), (0, None));
+    assert_eq!(news(&off), (0, Some(Refused::TransmitOff)));
+    assert_eq!(news(&|_| {}), (0, None));
+    assert_eq!(news(&off), (0, Some(Refused::TransmitOff)));
+    let other = |profile: &mut RadioProfile| profile.channels[0].name = "Other".to_owned();
+    assert_eq!(news(&other), (1, None), "it has other channels now");
+}
+
+#[test]
+fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
+    let may_transmit = |config: &Config, change: &dyn Fn(&mut RadioProfile)| {
+        decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]).may_transmit
+    };
+    assert!(may_transmit(&config(), &|_| {}));
+    assert!(!may_transmit(&config(), &|profile| profile.region_set = false));
+    assert!(!may_transmit(&config(), &|profile| profile
+        .transmit_enabled =
+        false));
+    assert!(!may_transmit(&config(), &|profile| profile
+        .own
+        .is_licensed = true));
+    let mut chosen = config();
+    chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
+    assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+}
+
+fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {
+    Event::Radio(RadioEvent::Text(Box::new(RadioText {
+        sender: Node::unknown(NodeNum(sender)),
+        packet,
+        destination: Destination::Channel(ChannelIndex::PRIMARY),
+        channel_name: "LongFast".to_owned(),
+        port: TextPort::Text,
+        port_name: "TEXT_MESSAGE_APP".to_owned(),
+        text: text.to_owned(),
+        reply_to: None,
+        is_reaction: false,
+        heard_at,
+        hops: None,
+        snr: None,
+        rssi: None,
+        via_mqtt: false,
+        ok_to_mqtt: false,
+        replayed: true,
+    })))
+}
+
+#[test]
+fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
+    let mut store = Store::in_memory().unwrap();
+    let for_rooms = |store: &mut Store| store.transaction(outbox_room::count).unwrap();
+    let alice = ready(|_| {});
+    let from_bob = text_of_node(77, PacketId(5), "from bob", NOON);
+    let again = text_of_alice("again", NOON);
+    let events = [alice, joined(), hello_of_alice(), again, from_bob.clone()];
+    decide(&mut store, &config(), &events);
+    assert_eq!(for_rooms(&mut store), 1);
+    let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+    let mut sent = |event: &str, was_accepted: bool| {
+        let event = OwnedEventId::try_from(event).unwrap();
+        let packet = store.transaction(|tx| {
+            let sent = &edits::versions(tx, &room, &event)?[0];
+            mesh_report::submitted(tx, sent.row, NOON)?;
+            if was_accepted {
+                mesh_report::accepted(tx, sent.row, NOON)?;
+            }
+            // Else the link was lost before the radio's answer: the spare one sends it again.
+            mesh_report::recover(tx)?;
+            Ok(sent.packet)
+        });
+        packet.unwrap()
+    };
+    let hello = sent("$hello:example.org", true);
+    let again = sent("$again:example.org", false);
+
+    let later = NOON + Duration::from_mins(20);
+    let spare = ready(|profile| profile.own = Node::unknown(NodeNum(2)));
+    let own = text_of_node(1, hello, "Alice[M]: hello", NOON);
+    let perhaps = text_of_node(1, again, "Alice[M]: again", NOON);
+    let by_spare = text_of_node(2, again, "Alice[M]: again", NOON);
+    let typed = text_of_node(1, PacketId(6), "typed on the first radio", NOON);
+    let events = [spare, joined(), from_bob, own, perhaps, by_spare];
+    decide_at(&mut store, &config(), &events, later);
+    assert_eq!(for_rooms(&mut store), 1);
+    decide_at(&mut store, &config(), &[typed], later);
+    assert_eq!(for_rooms(&mut store), 2);
+}
+
+#[test]
+fn time_stamps_that_run_backwards_pass_no_limit() {
+    for step in [Duration::from_millis(1), Duration::from_secs(20)] {
+        let mut store = Store::in_memory().unwrap();
+        let mut events = vec![ready(|_| {}), joined()];
+        for number in 0..200 {
+            let sent_at = NOON - step * number;
+            events.push(text_of_alice(&format!("message {number}"), sent_at));
+        }
+        decide(&mut store, &config(), &events);
+        let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+        let accepted: u64 = waiting.iter().map(|it| it.count).sum();
+        assert!(
+            (20..40).contains(&accepted),
+            "{accepted} in steps of {step:?}"
+        );
+    }
+}
+
+#[test]
+fn a_restriction_ends_what_waited_before_it_was_set() {
+    let restrictions: [fn(&mut Config); 4] = [
+        |_| {},
+        |config| config.meshtastic.broadcast_enabled = false,
+        |config| config.matrix.ignored_users = vec!["@alice:*".parse().unwrap()],
+        |config| config.matrix_rooms[0].direction = Direction::ToMatrix,
+    ];
+    for (number, restrict) in restrictions.into_iter().enumerate() {
+        let mut store = Store::in_memory().unwrap();
+        decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+        assert!(waits_for_mesh(&mut store));
+        let mut restricted = config();
+        restrict(&mut restricted);
+        decide(&mut store, &restricted, &[]);
+        assert_eq!(
+            waits_for_mesh(&mut store),
+            number == 0,
+            "restriction {number}"
+        );
+    }
+}
+
+#[test]
+fn each_picture_of_a_note_is_found_by_who_answers_it() {
+    let mut store = Store::in_memory().unwrap();
+    let names = ["$one:example.org", "$two:example.org"];
+    let mut events = vec![joined()];
+    for name in names {
+        let mut picture = hello_of_alice();
+        if let Event::Matrix(MatrixEvent::Text(text)) = &mut picture {
+            text.event = OwnedEventId::try_from(name).unwrap();
+            text.kind = RoomTextKind::Media { word: "image" };
+            text.body = String::new();
+        }
+        events.push(picture);
+    }
+    decide(&mut store, &config(), &events);
+    let packets = names.map(|name| {
+        let event = OwnedEventId::try_from(name).unwrap();
+        let pairs = store
+            .transaction(|tx| message_map::by_event(tx, &event))
+            .unwrap();
+        pairs.iter().map(|pair| pair.packet).collect::<Vec<_>>()
+    });
+    assert_eq!(packets[0].len(), 1);
+    assert_eq!(packets[0], packets[1]);
+}
+
+#[test]
+fn an_event_is_decided_on_once_however_often_it_comes() {
+    let mut store = Store::in_memory().unwrap();
+    let events = [joined(), hello_of_alice(), hello_of_alice()];
+    decide(&mut store, &config(), &events);
+    decide(&mut store, &config(), &events);
+    let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+    assert_eq!(waiting.iter().map(|it| it.count).sum::<u64>(), 1);
+}

@@ -1,0 +1,145 @@
+//! The sync loop, on answers by script.
+
+use matrix_sdk::ruma::serde::Raw;
+use serde_json::{Value, json};
+
+use super::super::scripted::{ROOM, Scripted, undecryptable};
+use super::*;
+
+/// Returns a loop that was last at `s1`, and who takes its batches.
+fn sync<'a>(server: &'a Scripted, rooms: &'a Rooms) -> (Sync<'a>, mpsc::Receiver<Batch>) {
+    let start = Start {
+        position: Some("s1".to_owned()),
+        known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+        ..Start::default()
+    };
+    let own = server.client.user_id().unwrap().to_owned();
+    let (batches, taken) = mpsc::channel(1);
+    (Sync::new(&server.client, rooms, own, start, batches), taken)
+}
+
+#[tokio::test]
+async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&server, &rooms);
+    tokio::time::pause();
+    let mut patience = Patience::default();
+    assert!(patience.allows(Duration::ZERO));
+    tokio::time::advance(Duration::from_mins(2)).await;
+    tokio::time::resume();
+    sync.fill(&server.room, "s9", &[], &mut patience)
+        .await
+        .unwrap();
+    assert!(sync.gaps.is_open(server.room.room_id()));
+    assert_eq!(server.count("/messages"), 0);
+}
+
+/// Returns a page's event.
+fn event(name: &str, sender: &str, rest: &Value) -> TimelineEvent {
+    let mut event = json!({
+        "event_id": format!("${name}"),
+        "sender": sender,
+        "room_id": ROOM,
+        "origin_server_ts": 1_767_225_600_000_i64,
+    });
+    let fields = event.as_object_mut().unwrap();
+    fields.extend(rest.as_object().unwrap().clone());
+    TimelineEvent::from_plaintext(Raw::from_json_string(event.to_string()).unwrap())
+}
+
+fn text(sender: &str) -> TimelineEvent {
+    let content = json!({"msgtype": "m.text", "body": "hello"});
+    let rest = json!({"type": "m.room.message", "content": content});
+    event(&format!("by{sender}"), sender, &rest)
+}
+
+fn ban(user: &str) -> Value {
+    let content = json!({"membership": "ban"});
+    json!({"type": "m.room.member", "state_key": user, "content": content})
+}
+
+#[tokio::test]
+async fn an_empty_page_that_names_another_ends_nothing() {
+    for (pages, is_left) in [(3, false), (100, true)] {
+        let server = Scripted::start(move |line| {
+            let Some((_, from)) = line.split_once("from=s") else {
+                return json!({});
+            };
+            let from: u32 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
+            if from < pages {
+                json!({"start": "s", "end": format!("s{}", from + 1), "chunk": []})
+            } else {
+                let last = undecryptable(1);
+                json!({"start": "s", "chunk": [last]})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (mut sync, mut taken) = sync(&server, &rooms);
+        let taking = async {
+            let batch = taken.recv().await?;
+            batch.committed.send(()).unwrap();
+            Some(batch.events.len())
+        };
+        let filling = async {
+            let mut patience = Patience::default();
+            let filled = sync.fill(&server.room, "s999", &[], &mut patience);
+            filled.await.unwrap();
+            let is_open = sync.gaps.is_open(server.room.room_id());
+            drop(sync);
+            is_open
+        };
+        let (is_open, events) = tokio::join!(filling, taking);
+        assert_eq!(is_open, is_left);
+        assert_eq!(events, (!is_left).then_some(1));
+        assert!(server.count("/messages") <= 20);
+    }
+}
+
+#[tokio::test]
+async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_banned_now() {
+    let (alice, bob, carol) = (
+        "@alice:example.org",
+        "@bob:example.org",
+        "@carol:example.org",
+    );
+    let server = Scripted::start(move |line| {
+        if !line.contains("/members?membership=ban") {
+            return json!({});
+        }
+        let mut banned = ban(carol);
+        banned["event_id"] = json!("$now");
+        banned["sender"] = json!(alice);
+        json!({"chunk": [banned]})
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, mut taken) = sync(&server, &rooms);
+    let gap = Gap {
+        room: server.room.room_id().to_owned(),
+        from: "s0".to_owned(),
+        to: "s1".to_owned(),
+    };
+    let page = vec![
+        text(carol),
+        event("bob", alice, &ban(bob)),
+        event("carol", alice, &ban(carol)),
+        text(bob),
+    ];
+    let fetched = Fetched::Page(page, None);
+    let taking = async {
+        let batch = taken.recv().await.unwrap();
+        batch.committed.send(()).unwrap();
+        batch.events
+    };
+    let (done, events) = tokio::join!(sync.take_missing(&gap, fetched), taking);
+    done.unwrap();
+    let told = |event: &MatrixEvent| match event {
+        MatrixEvent::Banned { user, .. } => format!("ban of {user}"),
+        MatrixEvent::Text(text) => format!("text of {}", text.sender),
+        other => format!("{other:?}"),
+    };
+    let told: Vec<String> = events.iter().map(told).collect();
+    assert_eq!(told, [format!("ban of {carol}"), format!("text of {bob}")]);
+}

@@ -1,0 +1,964 @@
+//! What a session makes of a radio's frames, of text and of time.
+
+use super::super::captures::{Direction, from_radio, recording};
+use super::super::doubt::FIRST as FIRST_DOUBT;
+use super::*;
+use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
+
+const OWN: NodeNum = NodeNum(0xA11C_E001);
+/// The nonce in `chat.a`.
+const NONCE: u32 = 0x6102_62C5;
+
+/// A session with its own clock.
+struct Bench {
+    session: Session,
+    nodes: NodeDb,
+    now: Moment,
+}
+
+impl Bench {
+    fn new(options: SessionOptions) -> Self {
+        let now = Moment::at(Timestamp(1_750_000_000_000));
+        let session = Session::new(options, NONCE, now.instant);
+        Self {
+            session,
+            nodes: NodeDb::default(),
+            now,
+        }
+    }
+
+    /// A session after the handshake of the recording.
+    fn ready(options: SessionOptions) -> Self {
+        let mut bench = Self::new(options);
+        bench.session.start(bench.now);
+        for frame in handshake() {
+            bench.frame(&frame);
+        }
+        assert!(bench.session.is_ready());
+        bench
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> Vec<Output> {
+        self.session.on_frame(bytes, &mut self.nodes, self.now)
+    }
+
+    fn variant(&mut self, variant: from_radio::PayloadVariant) -> Vec<Output> {
+        let frame = proto::FromRadio {
+            id: 0,
+            payload_variant: Some(variant),
+        };
+        self.frame(&frame.encode_to_vec())
+    }
+
+    fn wait(&mut self, span: Duration) -> Vec<Output> {
+        self.now = Moment {
+            instant: self.now.instant + span,
+            wall: self.now.wall + span,
+        };
+        self.session.on_time(self.now)
+    }
+}
+
+/// The radio's side of a handshake, its last frame included.
+fn handshake() -> Vec<Vec<u8>> {
+    let frames = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
+    let mut frames: Vec<_> = frames.take_while(|bytes| bytes[0] != 0x38).collect();
+    frames.push(complete(NONCE));
+    frames
+}
+
+fn complete(nonce: u32) -> Vec<u8> {
+    let variant = Some(from_radio::PayloadVariant::ConfigCompleteId(nonce));
+    proto::FromRadio {
+        id: 0,
+        payload_variant: variant,
+    }
+    .encode_to_vec()
+}
+
+fn sent(output: &Output) -> to_radio::PayloadVariant {
+    match output {
+        Output::Frame(bytes) => {
+            let to_radio = proto::ToRadio::decode(bytes.as_slice()).expect("our own frame");
+            to_radio.payload_variant.expect("our frames say something")
+        }
+        other => panic!("not a frame: {other:?}"),
+    }
+}
+
+fn profile(outputs: &[Output]) -> &RadioProfile {
+    match outputs {
+        [Output::Event(RadioEvent::Ready(profile)), ..] => profile,
+        other => panic!("not ready: {other:?}"),
+    }
+}
+
+fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
+    let index = ChannelIndex::try_from(index).unwrap();
+    Channel {
+        index,
+        name: name.to_owned(),
+        role,
+    }
+}
+
+#[test]
+fn no_frame_begins_the_one_before_it_since_radios_on_bluetooth_drop_such_a_frame() {
+    let mut bench = Bench::new(SessionOptions {
+        set_time: true,
+        ..SessionOptions::default()
+    });
+    let mut written = bench.session.start(bench.now);
+    for frame in handshake() {
+        written.extend(bench.frame(&frame));
+    }
+    bench.session.heartbeat_nonce = u32::MAX - 300;
+    let mut frames = Vec::new();
+    for round in 0..1000 {
+        let now = bench.now.instant;
+        // Both kinds: those that are due, and those that the pacer prompts.
+        if round % 2 == 0 {
+            frames.push(bench.session.heartbeat(now));
+        }
+        written.extend(bench.wait(HEARTBEAT_EVERY));
+        let told = from_radio::PayloadVariant::ConfigCompleteId(0);
+        bench.variant(told);
+        frames.extend(written.drain(..).filter_map(|output| match output {
+            Output::Frame(frame) => Some(frame),
+            _ => None,
+        }));
+    }
+    frames.push(disconnect());
+    assert!(frames.len() > 1000);
+    for pair in frames.windows(2) {
+        assert!(!pair[0].starts_with(&pair[1]), "{pair:02x?}");
+    }
+    let introduces_itself = proto::Heartbeat { nonce: 1 };
+    let forbidden = encoded(to_radio::PayloadVariant::Heartbeat(introduces_itself));
+    assert!(!frames.contains(&forbidden));
+}
+
+#[test]
+fn the_wake_bytes_come_first_and_then_the_question() {
+    let mut bench = Bench::new(SessionOptions::default());
+    let outputs = bench.session.start(bench.now);
+    assert_eq!(outputs[0], Output::Wake);
+    assert_eq!(
+        sent(&outputs[1]),
+        to_radio::PayloadVariant::WantConfigId(NONCE)
+    );
+    let pause = Duration::from_millis(100);
+    let mut bench = Bench::new(SessionOptions {
+        wake_pause: pause,
+        ..Default::default()
+    });
+    assert_eq!(bench.session.start(bench.now), [Output::Wake]);
+    assert_eq!(bench.session.deadline(), bench.now.instant + pause);
+    assert_eq!(bench.wait(pause).len(), 1);
+}
+
+/// What a session on a cable knows.
+fn on_a_cable() -> SessionOptions {
+    SessionOptions {
+        wake_pause: Duration::from_millis(100),
+        ask_every: Some(Duration::from_secs(2)),
+        ..Default::default()
+    }
+}
+
+fn ready_on_a_cable() -> Bench {
+    let mut bench = Bench::ready(SessionOptions::default());
+    bench.session.options = on_a_cable();
+    bench
+}
+
+fn asks(outputs: &[Output]) -> bool {
+    let Some(Output::Frame(_)) = outputs.last() else {
+        return false;
+    };
+    matches!(
+        sent(&outputs[outputs.len() - 1]),
+        to_radio::PayloadVariant::WantConfigId(_)
+    )
+}
+
+#[test]
+fn a_radio_that_is_still_starting_is_asked_again_until_it_answers() {
+    let mut bench = Bench::new(on_a_cable());
+    bench.session.start(bench.now);
+    assert!(asks(&bench.wait(Duration::from_millis(100))));
+    for _ in 0..3 {
+        assert_eq!(bench.wait(Duration::from_millis(1900)), []);
+        let outputs = bench.wait(Duration::from_millis(100));
+        assert_eq!(outputs[0], Output::Wake);
+        assert!(asks(&outputs));
+    }
+    let mut frames = handshake();
+    let last = frames.pop().unwrap();
+    bench.frame(&frames[0]);
+    assert_eq!(bench.wait(Duration::from_secs(20)), []);
+    for frame in &frames {
+        bench.frame(frame);
+    }
+    bench.frame(&last);
+    assert!(bench.session.is_ready());
+    let mut silent = Bench::new(on_a_cable());
+    silent.session.start(silent.now);
+    silent.wait(Duration::from_millis(100));
+    for _ in 0..14 {
+        assert!(asks(&silent.wait(Duration::from_secs(2))));
+    }
+    assert!(matches!(
+        silent.wait(Duration::from_secs(2))[..],
+        [Output::Lost { .. }]
+    ));
+}
+
+/// The radio answers, having started so often.
+fn tells(bench: &mut Bench, reboot_count: u32) -> Vec<Output> {
+    let mut frames = handshake();
+    let my_info = proto::MyNodeInfo {
+        my_node_num: OWN.0,
+        reboot_count,
+        ..Default::default()
+    };
+    let variant = Some(from_radio::PayloadVariant::MyInfo(my_info));
+    let my_info = proto::FromRadio {
+        id: 0,
+        payload_variant: variant,
+    };
+    frames[0] = my_info.encode_to_vec();
+    frames.pop();
+    frames.push(complete(bench.session.nonce));
+    frames.iter().flat_map(|it| bench.frame(it)).collect()
+}
+
+/// The radio answers as it did when it was asked first.
+fn tells_the_same(bench: &mut Bench) -> Vec<Output> {
+    let profile = bench.session.memory.profile.as_ref();
+    tells(bench, profile.map_or(0, |it| it.reboot_count))
+}
+
+fn restarts(outputs: &[Output]) -> bool {
+    outputs
+        .iter()
+        .any(|output| matches!(output, Output::Restarted { .. }))
+}
+
+#[test]
+fn a_radio_that_prints_its_log_is_asked_whether_it_has_forgotten_us() {
+    let mut bench = ready_on_a_cable();
+    let outputs = bench.session.on_sign(Sign::Log, bench.now);
+    assert_eq!(outputs, [Output::Wake], "nobody is told");
+    let more = bench.session.on_sign(Sign::Log, bench.now);
+    assert_eq!(more, [], "more of the text");
+    assert!(asks(&bench.wait(Duration::from_millis(100))));
+    assert!(bench.session.is_ready() && bench.session.is_looking_again());
+    assert_eq!(texts(&bench.frame(&text(1))), [1]);
+    assert_eq!(tells_the_same(&mut bench), []);
+    assert!(!bench.session.is_looking_again());
+
+    bench.wait(Duration::from_hours(1));
+    bench.session.on_sign(Sign::Log, bench.now);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(profile(&tells(&mut bench, 90)).reboot_count, 90);
+    // The text meant something, and so may the next.
+    let outputs = bench.session.on_sign(Sign::Log, bench.now);
+    assert_eq!(outputs, [Output::Wake]);
+}
+
+#[test]
+fn a_radio_that_prints_what_only_a_start_prints_is_asked_afresh_each_time() {
+    let mut bench = ready_on_a_cable();
+    for count in 90..100 {
+        let outputs = bench.session.on_sign(Sign::Start, bench.now);
+        assert!(restarts(&outputs), "{outputs:?}");
+        let more = bench.session.on_sign(Sign::Start, bench.now);
+        assert_eq!(more, [], "more of the text");
+        assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
+        assert!(asks(&bench.wait(Duration::from_millis(100))));
+        assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
+    }
+    // Also while it is asked for another reason.
+    bench.session.on_sign(Sign::Log, bench.now);
+    assert!(restarts(&bench.session.on_sign(Sign::Start, bench.now)));
+}
+
+#[test]
+fn a_radio_that_starts_while_it_answers_is_asked_again() {
+    let mut bench = Bench::new(on_a_cable());
+    bench.session.start(bench.now);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    bench.frame(&handshake()[0]);
+    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    assert!(asks(&bench.wait(REBOOT_PAUSE)));
+}
+
+/// Returns how often a radio is asked that runs that long, prints its log and hands over a packet so often.
+fn asked(long: Duration, prints: Option<Duration>, packets: Option<Duration>) -> Vec<Duration> {
+    let tick = Duration::from_millis(100);
+    let mut bench = ready_on_a_cable();
+    let (begin, mut asked) = (bench.now.instant, Vec::new());
+    let mut since = Duration::ZERO;
+    while since < long {
+        let is_time = |every: Duration| since.as_millis().is_multiple_of(every.as_millis());
+        let mut outputs = Vec::new();
+        if prints.is_some_and(is_time) {
+            outputs.extend(bench.session.on_sign(Sign::Log, bench.now));
+        }
+        if packets.is_some_and(is_time) {
+            bench.frame(&text(1));
+        }
+        outputs.extend(bench.wait(tick));
+        assert!(!restarts(&outputs));
+        assert!(bench.session.is_ready());
+        if asks(&outputs) {
+            asked.push(since);
+            assert_eq!(tells_the_same(&mut bench), []);
+        }
+        bench.session.last_frame = bench.now.instant;
+        since = bench.now.instant - begin;
+    }
+    asked
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+#[test]
+fn a_radio_that_prints_its_log_always_or_now_and_then_is_asked_ever_less_often() {
+    for prints in [1, 7, 60] {
+        let prints = Duration::from_secs(prints);
+        let asked = asked(4 * HOUR, Some(prints), Some(Duration::from_secs(50)));
+        assert!((2..=13).contains(&asked.len()), "{asked:?}");
+    }
+    // With no packet that shows that it knows us.
+    let asked = asked(HOUR, Some(Duration::from_secs(7)), None);
+    assert!((9..=14).contains(&asked.len()), "{asked:?}");
+}
+
+#[test]
+fn a_radio_that_hands_over_no_packet_is_asked_ever_less_often_whether_it_knows_us() {
+    let minutes =
+        |asked: Vec<Duration>| -> Vec<u64> { asked.iter().map(|it| it.as_secs() / 60).collect() };
+    assert_eq!(
+        minutes(asked(5 * HOUR, None, None)),
+        [5, 15, 35, 75, 135, 195, 255]
+    );
+    let each_minute = Some(Duration::from_mins(1));
+    assert_eq!(minutes(asked(5 * HOUR, None, each_minute)), [0; 0]);
+    let rarely = Some(Duration::from_mins(7));
+    assert!(asked(5 * HOUR, None, rarely).len() <= 10);
+}
+
+#[test]
+fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_time() {
+    let mut bench = ready_on_a_cable();
+    for count in 90..93 {
+        let mut seconds = 0;
+        // It answers heartbeats.
+        while !asks(&bench.wait(Duration::from_secs(1))) {
+            bench.session.last_frame = bench.now.instant;
+            seconds += 1;
+        }
+        assert!((299..=301).contains(&seconds), "{seconds}");
+        assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
+        assert_eq!(texts(&bench.frame(&text(count))), [count], "kept for us");
+    }
+    bench.session.options.ask_every = None;
+    let due = bench.session.deadline() - bench.now.instant;
+    assert!(due <= HEARTBEAT_EVERY, "no other link is asked");
+}
+
+#[test]
+fn a_radio_that_does_not_answer_when_it_is_asked_again_is_lost() {
+    let mut bench = ready_on_a_cable();
+    bench.session.on_sign(Sign::Log, bench.now);
+    bench.wait(Duration::from_millis(100));
+    for _ in 0..14 {
+        assert!(asks(&bench.wait(Duration::from_secs(2))));
+    }
+    assert!(matches!(
+        bench.wait(Duration::from_secs(2))[..],
+        [Output::Lost { .. }]
+    ));
+}
+
+#[test]
+fn a_radio_that_forgets_us_right_after_a_handshake_is_asked_within_seconds() {
+    let mut bench = ready_on_a_cable();
+    bench.session.on_sign(Sign::Log, bench.now);
+    bench.wait(Duration::from_millis(100));
+    tells_the_same(&mut bench);
+    assert_eq!(bench.wait(Duration::from_secs(1)), []);
+    assert_eq!(bench.session.on_sign(Sign::Log, bench.now), [], "not yet");
+    let due = bench.session.deadline() - bench.now.instant;
+    assert!(due < FIRST_DOUBT, "{due:?}");
+    assert_eq!(bench.wait(due), [Output::Wake]);
+
+    // A packet would have shown that it knows us.
+    let mut bench = ready_on_a_cable();
+    bench.session.on_sign(Sign::Log, bench.now);
+    bench.wait(Duration::from_millis(100));
+    tells_the_same(&mut bench);
+    bench.session.on_sign(Sign::Log, bench.now);
+    bench.frame(&text(1));
+    assert_eq!(bench.wait(FIRST_DOUBT), []);
+}
+
+#[test]
+fn special_nonces_are_avoided() {
+    for (random, nonce) in [(0, 1), (69420, 69422), (69421, 69422), (7, 7)] {
+        assert_eq!(plain_nonce(random), nonce);
+    }
+}
+
+#[test]
+fn a_real_radios_handshake_tells_its_profile() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let mut frames = handshake();
+    let last = frames.pop().unwrap();
+    for frame in frames {
+        assert_eq!(bench.frame(&frame), []);
+    }
+    let outputs = bench.frame(&last);
+    let profile = profile(&outputs);
+    assert_eq!(profile.own.num, OWN);
+    assert_eq!(profile.own.long(), "Alice 2");
+    assert_eq!(profile.own.short(), "AL2");
+    assert_eq!(profile.firmware, "2.7.26.54e0d8d");
+    assert_eq!(profile.hop_limit, 3);
+    assert!(profile.region_set && profile.transmit_enabled);
+    let mut expected = vec![
+        channel(0, "LongFast", ChannelRole::Primary),
+        channel(1, "bridge", ChannelRole::Secondary),
+        channel(2, "third", ChannelRole::Secondary),
+    ];
+    expected.extend((3..8).map(|index| channel(index, "", ChannelRole::Disabled)));
+    assert_eq!(profile.channels, expected);
+    let batch = bench.nodes.take_batch(bench.now.instant);
+    let nodes: Vec<_> = batch.iter().map(|node| node.num.to_string()).collect();
+    assert_eq!(nodes, ["!a11ce001", "!b0b0b002", "!d0d0d004"]);
+}
+
+#[test]
+fn the_end_of_an_older_handshake_is_ignored() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let mut frames = handshake();
+    frames.pop();
+    for frame in &frames {
+        bench.frame(frame);
+    }
+    assert_eq!(bench.frame(&complete(NONCE - 1)), []);
+    assert!(!bench.session.is_ready());
+    for frame in &frames {
+        bench.frame(frame);
+    }
+    assert_eq!(profile(&bench.frame(&complete(NONCE))).channels.len(), 8);
+    assert_eq!(bench.frame(&complete(NONCE)), [], "told twice");
+}
+
+#[test]
+fn a_handshake_may_take_long_as_long_as_it_goes_on() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    for frame in handshake() {
+        assert_eq!(bench.wait(HANDSHAKE_LIMIT / 6), []);
+        bench.frame(&frame);
+    }
+    assert!(bench.session.is_ready());
+}
+
+#[test]
+fn a_handshake_that_stops_is_given_up_even_if_the_radio_says_other_things() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    bench.frame(&handshake()[0]);
+    assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
+    bench.variant(from_radio::PayloadVariant::QueueStatus(
+        proto::QueueStatus::default(),
+    ));
+    assert!(matches!(
+        bench.wait(HANDSHAKE_LIMIT / 2)[..],
+        [Output::Lost { .. }]
+    ));
+}
+
+#[test]
+fn a_handshake_that_goes_on_for_ever_is_given_up_after_5_minutes() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let frames = handshake();
+    let mut outputs = Vec::new();
+    let mut seconds = 0;
+    while outputs.is_empty() {
+        bench.frame(&frames[0]);
+        outputs = bench.wait(Duration::from_secs(1));
+        seconds += 1;
+    }
+    assert_eq!(seconds, 300);
+    assert!(matches!(outputs[..], [Output::Lost { .. }]));
+}
+
+#[test]
+fn a_radio_whose_answer_lacks_a_channel_is_asked_again_and_then_taken_as_it_is() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let is_channel = |frame: &&Vec<u8>| frame[0] == 0x52;
+    let mut frames = handshake();
+    frames.pop();
+    let place = frames.iter().rposition(|frame| is_channel(&frame)).unwrap();
+    frames.remove(place);
+    for question in 0..3 {
+        for frame in &frames {
+            assert_eq!(bench.frame(frame), []);
+        }
+        let outputs = bench.frame(&complete(NONCE + question));
+        if question == 2 {
+            assert!(!profile(&outputs).locked);
+            continue;
+        }
+        let again = to_radio::PayloadVariant::WantConfigId(NONCE + question + 1);
+        assert_eq!(sent(&outputs[0]), again);
+        assert!(!bench.session.is_ready());
+    }
+}
+
+#[test]
+fn a_radio_that_tells_no_channel_at_all_is_locked() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let mut outputs = Vec::new();
+    for frame in handshake() {
+        let frame = match wire::FromRadio::decode(frame.as_slice()) {
+            Ok(wire::FromRadio {
+                channel: Some(channel),
+                ..
+            }) => wire::FromRadio {
+                channel: Some(wire::Channel {
+                    index: channel.index,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }
+            .encode_to_vec(),
+            _ => frame,
+        };
+        outputs = bench.frame(&frame);
+    }
+    assert!(profile(&outputs).locked);
+    let lockdown_status = Some(wire::LockdownStatus {
+        state: LOCKDOWN_OFF,
+    });
+    let off = wire::FromRadio {
+        lockdown_status,
+        ..Default::default()
+    };
+    let outputs = bench.frame(&off.encode_to_vec());
+    assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+}
+
+#[test]
+fn a_radio_without_a_number_is_of_no_use() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    assert!(matches!(
+        bench.frame(&complete(NONCE))[..],
+        [Output::Lost { .. }]
+    ));
+}
+
+#[test]
+fn heartbeats_are_30_seconds_apart_and_never_have_the_same_nonce_nor_1() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let mut nonces = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(bench.wait(HEARTBEAT_EVERY / 2), []);
+        let outputs = bench.wait(HEARTBEAT_EVERY / 2);
+        match sent(&outputs[0]) {
+            to_radio::PayloadVariant::Heartbeat(heartbeat) => nonces.push(heartbeat.nonce),
+            other => panic!("not a heartbeat: {other:?}"),
+        }
+        bench.variant(from_radio::PayloadVariant::QueueStatus(
+            proto::QueueStatus::default(),
+        ));
+    }
+    assert_eq!(nonces, [2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_link_without_a_frame_for_75_seconds_is_lost() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let mut outputs = Vec::new();
+    for _ in 0..74 {
+        outputs.extend(bench.wait(Duration::from_secs(1)));
+    }
+    assert_eq!(outputs.len(), 2, "two heartbeats");
+    // What cannot be decoded is no sign of life.
+    bench.frame(&[0xFF; 20]);
+    assert!(matches!(
+        bench.wait(Duration::from_secs(1))[..],
+        [Output::Lost { .. }]
+    ));
+}
+
+#[test]
+fn the_radio_is_given_the_time_once_it_is_ready() {
+    let mut bench = Bench::new(SessionOptions {
+        set_time: true,
+        ..SessionOptions::default()
+    });
+    bench.session.start(bench.now);
+    let outputs = handshake()
+        .iter()
+        .flat_map(|frame| bench.frame(frame))
+        .collect::<Vec<_>>();
+    let to_radio::PayloadVariant::Packet(packet) = sent(&outputs[1]) else {
+        panic!("not a packet")
+    };
+    assert_eq!((packet.from, packet.to), (OWN.0, OWN.0));
+    let Some(proto::mesh_packet::PayloadVariant::Decoded(data)) = packet.payload_variant else {
+        panic!("not decoded")
+    };
+    // Field 43, fixed32: 1 750 000 000.
+    assert_eq!(data.payload, [0xDD, 0x02, 0x80, 0xE1, 0x4E, 0x68]);
+    assert_eq!(data.portnum, 6);
+}
+
+#[test]
+fn a_relay_that_does_not_know_the_time_gives_none() {
+    let mut bench = Bench::new(SessionOptions {
+        set_time: true,
+        ..SessionOptions::default()
+    });
+    bench.now.wall = Timestamp(86_400_000);
+    bench.session.start(bench.now);
+    let outputs: usize = handshake()
+        .iter()
+        .map(|frame| bench.frame(frame).len())
+        .sum();
+    assert_eq!(outputs, 1);
+}
+
+#[test]
+fn a_reboot_on_the_same_link_starts_afresh_with_another_nonce() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let outputs = bench.variant(from_radio::PayloadVariant::Rebooted(true));
+    assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+    assert!(!bench.session.is_ready());
+    assert_eq!(bench.frame(&complete(NONCE)), []);
+    let outputs = bench.wait(REBOOT_PAUSE);
+    assert_eq!(outputs[0], Output::Wake);
+    assert_eq!(
+        sent(&outputs[1]),
+        to_radio::PayloadVariant::WantConfigId(NONCE + 1)
+    );
+    let mut frames = handshake();
+    frames.pop();
+    frames.push(complete(NONCE + 1));
+    for frame in frames {
+        bench.frame(&frame);
+    }
+    assert!(bench.session.is_ready());
+}
+
+#[test]
+fn restarts_without_a_handshake_between_are_one_and_the_last_counts() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let rebooted = from_radio::PayloadVariant::Rebooted(true);
+    assert!(restarts(&bench.variant(rebooted.clone())));
+    for _ in 0..200 {
+        assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+        assert_eq!(bench.variant(rebooted.clone()), []);
+    }
+    assert_eq!(bench.wait(REBOOT_PAUSE / 2), []);
+    assert!(asks(&bench.wait(REBOOT_PAUSE / 2)));
+    assert_eq!(bench.variant(rebooted), [], "while it answers");
+    assert!(asks(&bench.wait(REBOOT_PAUSE)));
+    assert!(matches!(
+        tells(&mut bench, 90)[..],
+        [Output::Event(RadioEvent::Ready(_)), ..]
+    ));
+}
+
+#[test]
+fn packets_that_come_before_the_handshakes_end_are_held() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let reply = from_radio("chat.a").into_iter().rev().nth(1).unwrap().bytes;
+    let mut frames = handshake();
+    let last = frames.pop().unwrap();
+    for frame in frames {
+        bench.frame(&frame);
+    }
+    assert_eq!(bench.frame(&reply), []);
+    let outputs = bench.frame(&last);
+    assert!(matches!(
+        outputs[..],
+        [
+            Output::Event(RadioEvent::Ready(_)),
+            Output::Event(RadioEvent::Text(_))
+        ]
+    ));
+    let mut bench = Bench::new(SessionOptions::default());
+    let ignored = (0..1000).map(|_| bench.frame(&reply).len()).sum::<usize>();
+    assert!(ignored > 900, "bounded");
+}
+
+fn text(number: u32) -> Vec<u8> {
+    let data = proto::Data {
+        portnum: 1,
+        payload: b"hi".to_vec(),
+        ..Default::default()
+    };
+    let packet = MeshPacket {
+        from: 5,
+        to: u32::MAX,
+        id: number,
+        channel: 1,
+        payload_variant: Some(proto::mesh_packet::PayloadVariant::Decoded(data)),
+        ..Default::default()
+    };
+    let variant = Some(from_radio::PayloadVariant::Packet(packet));
+    proto::FromRadio {
+        id: 0,
+        payload_variant: variant,
+    }
+    .encode_to_vec()
+}
+
+/// Returns which texts were handed over; they were understood by the channels of `chat.a`.
+fn texts(outputs: &[Output]) -> Vec<u32> {
+    let texts = outputs.iter().filter_map(|output| match output {
+        Output::Event(RadioEvent::Text(text)) => {
+            assert_eq!(text.channel_name, "bridge");
+            Some(text.packet.0)
+        }
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let mut outputs = Vec::new();
+    for number in 1..=100 {
+        // It restarts once more meanwhile.
+        if number == 1 || number == 50 {
+            bench.variant(from_radio::PayloadVariant::Rebooted(true));
+        }
+        outputs.extend(bench.frame(&text(number)));
+    }
+    // Of those that are too many the oldest are not kept waiting.
+    assert_eq!(texts(&outputs), (1..=36).collect::<Vec<_>>());
+    outputs.extend(bench.session.take_held(&mut bench.nodes, bench.now));
+    assert_eq!(texts(&outputs), (1..=100).collect::<Vec<_>>());
+    assert_eq!(bench.session.take_held(&mut bench.nodes, bench.now), []);
+
+    // The next connection ends in the middle of its handshake.
+    let memory = bench.session.into_memory();
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session = bench.session.remembering(memory);
+    bench.session.start(bench.now);
+    bench.frame(&handshake()[0]);
+    assert_eq!(bench.frame(&text(101)), []);
+    let outputs = bench.session.take_held(&mut bench.nodes, bench.now);
+    assert_eq!(texts(&outputs), [101]);
+
+    // Another radio's channels are others.
+    let other = proto::MyNodeInfo {
+        my_node_num: 7,
+        ..Default::default()
+    };
+    bench.variant(from_radio::PayloadVariant::MyInfo(other));
+    bench.frame(&text(102));
+    assert!(matches!(
+        bench.session.take_held(&mut bench.nodes, bench.now)[..],
+        [Output::Event(RadioEvent::Ignored { .. })]
+    ));
+}
+
+#[test]
+fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let status = |state| {
+        let lockdown_status = Some(wire::LockdownStatus { state });
+        wire::FromRadio {
+            lockdown_status,
+            ..Default::default()
+        }
+        .encode_to_vec()
+    };
+    let outputs = bench.frame(&status(LOCKED));
+    assert!(profile(&outputs).locked && !profile(&outputs).transmit_enabled);
+    assert_eq!(bench.frame(&status(LOCKED)), []);
+    assert!(matches!(
+        bench.frame(&status(UNLOCKED))[..],
+        [Output::Restarted { .. }]
+    ));
+}
+
+#[test]
+fn a_locked_radio_is_asked_again_after_10_minutes() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let lockdown_status = Some(wire::LockdownStatus { state: LOCKED });
+    let locked = wire::FromRadio {
+        lockdown_status,
+        ..Default::default()
+    };
+    bench.frame(&locked.encode_to_vec());
+    for _ in 0..59 {
+        bench.variant(from_radio::PayloadVariant::QueueStatus(
+            proto::QueueStatus::default(),
+        ));
+        let outputs = bench.wait(Duration::from_secs(10));
+        assert!(
+            !outputs
+                .iter()
+                .any(|it| matches!(it, Output::Restarted { .. }))
+        );
+    }
+    let due = bench.session.deadline() - bench.now.instant;
+    assert_eq!(due, Duration::from_secs(10));
+    let outputs = bench.wait(due);
+    assert_eq!(outputs[0], Output::Wake);
+    assert!(asks(&outputs));
+}
+
+/// A radio's answer; a locked one does not tell its channels' names.
+fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
+    let slot = wire::Channel::default();
+    let channels = (0..8).map(|index| wire::FromRadio {
+        channel: Some(wire::Channel {
+            index,
+            ..slot.clone()
+        }),
+        ..Default::default()
+    });
+    let mut frames = handshake();
+    frames.pop();
+    if locked {
+        frames.extend(channels.map(|channel| channel.encode_to_vec()));
+    }
+    frames.push(complete(bench.session.nonce));
+    frames.iter().flat_map(|it| bench.frame(it)).collect()
+}
+
+#[test]
+fn a_radio_that_is_still_locked_is_told_of_once() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    assert!(profile(&answers(&mut bench, true)).locked);
+    for _ in 0..10 {
+        bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+        assert!(asks(&bench.wait(LOCKED_AGAIN)));
+        assert!(bench.session.is_looking_again());
+        assert_eq!(answers(&mut bench, true), []);
+        assert!(!bench.session.is_looking_again());
+    }
+    bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
+    bench.wait(LOCKED_AGAIN);
+    assert!(!profile(&answers(&mut bench, false)).locked);
+}
+
+#[test]
+fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let sentence = "Duty cycle limit exceeded";
+    assert!(
+        bench
+            .session
+            .memory
+            .said
+            .is_news(sentence, bench.now.instant)
+    );
+    let memory = bench.session.into_memory();
+    let mut next = Bench::new(SessionOptions::default());
+    next.session = next.session.remembering(memory);
+    assert!(!next.session.memory.said.is_news(sentence, next.now.instant));
+}
+
+#[test]
+fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    let mut frames = handshake();
+    frames.pop();
+    let user = wire::User {
+        long_name: b"Zo\xC3".to_vec(),
+        ..Default::default()
+    };
+    let info = wire::NodeInfo {
+        num: 7,
+        user: Some(user),
+        ..Default::default()
+    };
+    let settings = Some(wire::ChannelSettings {
+        name: b"caf\xC3".to_vec(),
+    });
+    let channel = wire::Channel {
+        index: 1,
+        settings,
+        role: 2,
+    };
+    let node_info = wire::FromRadio {
+        node_info: Some(info),
+        ..Default::default()
+    };
+    let channel = wire::FromRadio {
+        channel: Some(channel),
+        ..Default::default()
+    };
+    frames.extend([
+        node_info.encode_to_vec(),
+        channel.encode_to_vec(),
+        complete(NONCE),
+    ]);
+    let outputs: Vec<_> = frames.iter().flat_map(|frame| bench.frame(frame)).collect();
+    assert_eq!(profile(&outputs).channels[1].name, "caf\u{FFFD}");
+    assert_eq!(bench.nodes.node(NodeNum(7)).long(), "Zo\u{FFFD}");
+}
+
+#[test]
+fn what_means_nothing_to_us_changes_nothing() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    for frame in [
+        // Empty, an unknown variant, an unknown module's configuration, a variant twice.
+        b"".as_slice(),
+        &[0xFA, 0x0F, 0x01, 0x00],
+        &[0x4A, 0x00],
+        &[0x4A, 0x00, 0x4A, 0x00],
+    ] {
+        assert_eq!(bench.frame(frame), [], "{frame:02x?}");
+    }
+    let undecodable = bench.frame(b"\x12\x05\x01");
+    assert!(matches!(
+        undecodable[..],
+        [Output::Event(RadioEvent::Ignored {
+            reason: "undecodable"
+        })]
+    ));
+    assert!(bench.session.is_ready());
+}
+
+#[test]
+fn our_packet_is_the_one_that_a_real_client_sent() {
+    let bench = Bench::ready(SessionOptions::default());
+    let recorded = recording("chat.a");
+    let packet = recorded
+        .iter()
+        .rfind(|frame| frame.direction == Direction::Tx && frame.bytes[0] == 0x0A);
+    let message = RadioMessage {
+        destination: Destination::Channel(ChannelIndex::try_from(1).unwrap()),
+        lane: Lane::Message,
+        payload: RadioPayload::Text {
+            text: "hello from A".to_owned(),
+            reply_to: None,
+        },
+    };
+    let frame = bench.session.send(PacketId(0xC6BF_3F5F), &message);
+    assert_eq!(frame.as_ref(), packet.map(|packet| &packet.bytes));
+}
