@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// Text of its log is believed that soon again; doubled each time that it meant nothing.
+/// Text is believed that soon again; doubled each time that it meant nothing,
 pub(super) const FIRST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_hours(1);
+/// up to that where it is of the log,
+pub(super) const LONGEST_OF_LOG: Duration = Duration::from_hours(1);
+/// and up to that where it tells of a start.
+pub(super) const LONGEST_OF_STARTS: Duration = Duration::from_mins(1);
 
 /// Every radio tells its client its own telemetry each minute: one that hands over no packet for so long may have
 /// forgotten us. Doubled as long as asking brings nothing.
@@ -13,7 +16,8 @@ const LONGEST_QUIET: Duration = Duration::from_hours(1);
 /// A packet that comes so soon after a question came because of it.
 const BROUGHT: Duration = Duration::from_mins(1);
 
-/// Text that only a radio without a client prints: there are radios that print it all the time.
+/// Text that only a radio without a client prints, or only one that starts: there are radios that print it all the time,
+/// and people who have it printed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Doubt {
     /// Not before then.
@@ -26,12 +30,12 @@ pub(super) struct Doubt {
 
 impl Doubt {
     /// Takes such text. Returns whether it is believed; if not yet, it is remembered until [`Doubt::deadline`].
-    pub(super) fn believes(&mut self, now: Instant) -> bool {
+    pub(super) fn believes(&mut self, longest: Duration, now: Instant) -> bool {
         if self.until.is_some_and(|until| now < until) {
             self.pending = true;
             return false;
         }
-        let span = (self.span * 2).clamp(FIRST, LONGEST);
+        let span = (self.span * 2).clamp(FIRST, longest);
         *self = Self {
             until: Some(now + span),
             span,

@@ -67,7 +67,7 @@ pub use session::{Output, Session, SessionOptions, disconnect};
 
 use codec::Item;
 use connection::Loss;
-use console::Console;
+use console::{Console, Line};
 use link::LinkNotes;
 use reconnect::Reconnect;
 use session::Memory;
@@ -523,13 +523,13 @@ impl Radio {
                 item = connection.receive() => match item {
                     Ok(Item::Frame(frame)) => {
                         // A line that a frame interrupts does not go on after it.
-                        let mut outputs = self.on_text(&console.end(), session);
+                        let mut outputs = self.on_text(console.end(), session);
                         outputs.extend(self.on_frame(&frame, session));
                         outputs
                     }
                     Ok(Item::Log(bytes)) => {
                         trace!(size = bytes.len(), "bytes outside frames");
-                        self.on_text(&console.take(&bytes), session)
+                        self.on_text(console.take(&bytes), session)
                     }
                     Err(error) => return Err(lost(&error)),
                 },
@@ -553,11 +553,12 @@ impl Radio {
     }
 
     /// Shows what the radio prints; it may tell that the radio has forgotten us.
-    fn on_text(&self, lines: &[String], session: &mut Session) -> Vec<Output> {
+    fn on_text(&self, lines: impl IntoIterator<Item = Line>, session: &mut Session) -> Vec<Output> {
+        let mut sign = None;
         for line in lines {
-            debug!(target: console::TARGET, line, "the radio prints");
+            debug!(target: console::TARGET, line = line.text, "the radio prints");
+            sign = sign.max(line.sign);
         }
-        let sign = lines.iter().filter_map(|line| console::sign_in(line)).max();
         sign.map_or_else(Vec::new, |sign| {
             session.on_sign(sign, Moment::now(&self.clock))
         })

@@ -14,8 +14,10 @@ const AT_FIRST: Duration = Duration::from_mins(2);
 const LONGEST: Duration = Duration::from_mins(1);
 /// A link that was ready and that the radio ends sooner than that was taken away by another client.
 const SHORT_LIFE: Duration = Duration::from_secs(15);
-/// So many of those in a row are no accident.
+/// So many of those in a row are no accident,
 const SHORT_LIVES: u32 = 3;
+/// and after so many on which no text crossed the radio is left to the other client for a while. A restart can take two or three.
+const VAIN_LIVES: u32 = 5;
 
 /// The delays between attempts.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Reconnect {
     /// It is the radio that was away: nobody took the connection, or nobody spoke on it, or the radio has restarted. A client
     /// that takes a radio over leaves it in reach, so that delays which grew while two took it from each other are over.
     pub(super) fn on_absent(&mut self) {
-        if self.vain_lives >= SHORT_LIVES {
+        if self.vain_lives >= VAIN_LIVES {
             self.on_return();
         }
         (self.short_lives, self.vain_lives) = (0, 0);
@@ -90,19 +92,19 @@ impl Reconnect {
                     self.vain_lives.saturating_add(1)
                 };
             }
-            if self.vain_lives < SHORT_LIVES {
+            if self.vain_lives < VAIN_LIVES {
                 self.failures = 0;
                 self.failing_since = None;
             }
         }
         let since = *self.failing_since.get_or_insert(now);
         let another_client = self.short_lives >= SHORT_LIVES;
-        let stands_back = self.vain_lives >= SHORT_LIVES;
+        let stands_back = self.vain_lives >= VAIN_LIVES;
         let at_first = now.saturating_duration_since(since) < AT_FIRST && !stands_back;
         let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
         // While two clients take the radio from each other, the delay counts the lost links.
         let doublings = if stands_back {
-            self.vain_lives
+            self.vain_lives.saturating_sub(VAIN_LIVES) + 2
         } else {
             self.failures
         }
@@ -234,10 +236,10 @@ mod tests {
             assert_eq!(next.delay, FIRST, "{attempt}");
             now += next.delay;
         }
-        for attempt in 1..=SHORT_LIVES {
+        for attempt in 1..=VAIN_LIVES {
             reconnect.on_ready(now);
             let next = reconnect.on_lost(now + FIRST, Ended, 0.0);
-            assert_eq!(next.delay > FIRST, attempt == SHORT_LIVES, "{attempt}");
+            assert_eq!(next.delay > FIRST, attempt == VAIN_LIVES, "{attempt}");
         }
     }
 

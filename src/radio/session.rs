@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 use crate::model::{Node, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
 
 use super::answer::Answer;
-use super::console::{Sign, without_text};
-use super::doubt::{Doubt, Quiet};
+use super::console::{Sign, prints_always, without_text};
+use super::doubt::{Doubt, LONGEST_OF_LOG, LONGEST_OF_STARTS, Quiet};
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
 use super::nodedb::{News, NodeDb};
@@ -110,6 +110,8 @@ pub(super) struct Memory {
     profile: Option<RadioProfile>,
     /// What text of the radio is worth.
     doubt: Doubt,
+    /// What signs of a start in it are worth.
+    start_doubt: Doubt,
     said: Said,
 }
 
@@ -214,8 +216,9 @@ impl Session {
             Phase::Idle => {
                 let silence = self.last_frame + SILENCE_LIMIT;
                 let due = self.next_heartbeat.min(silence);
-                let sooner = [self.memory.doubt.deadline(), self.quiet_until()];
-                sooner.into_iter().flatten().fold(due, Instant::min)
+                let doubts = [&self.memory.doubt, &self.memory.start_doubt].map(Doubt::deadline);
+                let sooner = doubts.into_iter().chain([self.quiet_until()]);
+                sooner.flatten().fold(due, Instant::min)
             }
         }
     }
@@ -280,6 +283,9 @@ impl Session {
                 vec![Output::Lost {
                     cause: "the radio has been silent for 75 seconds",
                 }]
+            }
+            Phase::Idle if is_due(self.memory.start_doubt.deadline(), now) => {
+                self.on_sign(Sign::Start, now)
             }
             Phase::Idle if is_due(self.memory.doubt.deadline(), now) => {
                 self.on_sign(Sign::Log, now)
@@ -380,7 +386,7 @@ impl Session {
             }
             From::Packet(packet) => {
                 // Who has forgotten us hands over none.
-                self.memory.doubt.settle();
+                self.settle_doubts();
                 self.quiet.ends(now.instant);
                 return self.on_packet(packet, nodes, now);
             }
@@ -463,7 +469,7 @@ impl Session {
             .as_ref()
             .is_some_and(|before| is_another_start(before, &profile))
         {
-            self.memory.doubt = Doubt::default();
+            (self.memory.doubt, self.memory.start_doubt) = (Doubt::default(), Doubt::default());
         }
         let mut outputs = Vec::new();
         if looked_again && before.is_some_and(|before| is_as_before(before, &profile)) {
@@ -572,15 +578,24 @@ impl Session {
     /// Takes what the radio prints, but only while it serves nobody: it does not know us any more. It answers heartbeats
     /// all the same, but hands over no packet until it is asked for everything.
     pub(super) fn on_sign(&mut self, sign: Sign, now: Moment) -> Vec<Output> {
-        if sign == Sign::Start && self.is_ready() {
-            self.memory.doubt = Doubt::default();
-            return self.restart("the radio has started anew", now);
-        }
+        let memory = &mut self.memory;
         match &mut self.phase {
             // A radio that prints all the time must not be asked all the time.
-            Phase::Idle if self.memory.doubt.believes(now.instant) => {
-                self.look_again("it prints its log", now)
-            }
+            Phase::Idle => match sign {
+                Sign::Start if memory.start_doubt.believes(LONGEST_OF_STARTS, now.instant) => {
+                    debug!("looking whether the radio has started anew, as it prints");
+                    self.asks_anew();
+                    self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
+                    Vec::new()
+                }
+                Sign::Log
+                    if !(memory.profile.as_ref()).is_some_and(|it| prints_always(&it.firmware))
+                        && memory.doubt.believes(LONGEST_OF_LOG, now.instant) =>
+                {
+                    self.look_again("it prints its log", now)
+                }
+                Sign::Start | Sign::Log => Vec::new(),
+            },
             // It had begun to answer, and has forgotten the question.
             Phase::Configuring {
                 again: again @ None,
@@ -589,9 +604,7 @@ impl Session {
                 *again = self.options.ask_every.map(|_| now.instant + REBOOT_PAUSE);
                 Vec::new()
             }
-            Phase::Idle | Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => {
-                Vec::new()
-            }
+            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => Vec::new(),
         }
     }
 
@@ -616,8 +629,13 @@ impl Session {
         self.start(now)
     }
 
-    fn asks_anew(&mut self) {
+    fn settle_doubts(&mut self) {
         self.memory.doubt.settle();
+        self.memory.start_doubt.settle();
+    }
+
+    fn asks_anew(&mut self) {
+        self.settle_doubts();
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
     }

@@ -331,10 +331,11 @@ async fn a_radio_that_answers_heartbeats_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_radio_that_prints_its_log_is_asked_before_it_gets_more_and_is_not_told_to_be_lost() {
+async fn a_radio_that_prints_what_a_start_prints_is_asked_before_it_gets_more_and_is_not_told_to_be_lost()
+ {
     let mut bench = Bench::new();
     let mut peer = bench.ready().await;
-    let line = b"WARN  | 12:00:00 3 [Power] battery low\r\n";
+    let line = b"rst:0x1 (POWERON_RESET),boot:0x13\r\n";
     peer.connection.write(line).await.unwrap();
     sleep(Duration::from_millis(1)).await;
     bench.submit(7).await;

@@ -1,4 +1,9 @@
-//! What a radio prints on its serial port while no client has spoken to it: no frame, and never inside one.
+//! What a radio prints on its serial port: no frame, and never inside one. Before a client has spoken to it, and with
+//! firmware before 2.8 afterwards, too.
+
+use std::time::Duration;
+
+use crate::model::NodeNum;
 
 /// What a processor's boot loader says at another speed, with bytes among it that begin a frame.
 const NOISE: &[u8] =
@@ -27,4 +32,30 @@ pub(super) fn boot() -> Vec<u8> {
 /// Returns what a radio prints that has been running for a while.
 pub(super) fn log() -> Vec<u8> {
     LOG.as_bytes().to_vec()
+}
+
+/// For how long the radio had been up that prints [`LOG`].
+const LOG_UPTIME: u64 = 70;
+
+/// Returns a line of the log.
+pub(super) fn line(uptime: Duration, message: &str) -> String {
+    let uptime = LOG_UPTIME + uptime.as_secs();
+    format!("\x1b[34mDEBUG\x1b[0m | 12:00:10 {uptime} \x1b[34m{message}\r\n\x1b[0m")
+}
+
+/// Returns what is printed of a text that was heard: the text itself, line ends included.
+pub(super) fn text_received(from: NodeNum, id: u32, text: &[u8]) -> String {
+    let is_printed = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
+    let text = text.iter().map(|byte| {
+        if is_printed(byte) {
+            char::from(*byte)
+        } else {
+            '#'
+        }
+    });
+    let text: String = text.collect();
+    format!(
+        "[Router] Received text msg from=0x{:x}, id=0x{id:x}, msg={text}",
+        from.0
+    )
 }

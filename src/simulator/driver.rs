@@ -57,7 +57,7 @@ pub trait Port: Send {
         drop(stream);
     }
 
-    /// Returns whether the radio prints its log here until a client speaks.
+    /// Returns whether the radio prints its log here.
     fn is_console(&self) -> bool {
         false
     }
@@ -204,6 +204,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
         self.wire.release(now);
         self.follow_script(now)?;
+        self.print_lines(now);
         if self.client.is_some() && self.closing_at.is_none() {
             self.take_frames(now);
         }
@@ -251,6 +252,15 @@ impl<P: Port, S: Side> Driver<P, S> {
         while let Some(report) = self.side.next_report() {
             self.script.on_report(&report, now);
             self.tell(report);
+        }
+    }
+
+    /// What is printed while nobody has the port open is gone.
+    fn print_lines(&mut self, now: Instant) {
+        while let Some(line) = self.side.next_line() {
+            if self.port.is_console() && self.client.is_some() {
+                self.wire.raw(line.as_bytes(), now);
+            }
         }
     }
 

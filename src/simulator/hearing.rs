@@ -10,6 +10,7 @@ use crate::radio::proto::{
 };
 
 use super::air::HOP_LIMIT;
+use super::console;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
@@ -119,6 +120,10 @@ impl Machine {
         if say.encrypted && self.state.firmware == Firmware::V2_8 {
             // Carried on, but not shown to the client any more.
             return;
+        }
+        if !say.encrypted && self.state.firmware == Firmware::V2_7 {
+            self.print(&console::text_received(heard.from, id, &payload), now);
+            self.print("[SerialConsole] phone downloaded packet", now);
         }
         let (port, payload) = if say.stored {
             (PortNum::StoreForwardApp, told_again(payload, to_us))

@@ -16,6 +16,7 @@ use crate::radio::proto::{
 use super::air::{Air, QUEUE};
 use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
+use super::console;
 use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame::Frame;
@@ -30,6 +31,8 @@ use super::telemetry::TELEMETRY_EVERY;
 
 /// Reports that nobody takes are kept up to that number.
 const REPORTS: usize = 65_536;
+/// Lines that wait to be printed.
+const MOST_LINES: usize = 1024;
 
 /// `LogRecord.Level`.
 const DEBUG: i32 = 10;
@@ -59,6 +62,7 @@ pub struct Machine {
     pub(super) writes_are_lost: bool,
     pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
     reports: VecDeque<Report>,
+    lines: VecDeque<String>,
     /// The radio closes the connection then.
     pub(super) closes_at: Option<Instant>,
     pub(super) started: Instant,
@@ -96,6 +100,7 @@ impl Machine {
             writes_are_lost: false,
             late_frames: VecDeque::new(),
             reports: VecDeque::new(),
+            lines: VecDeque::new(),
             closes_at: None,
             started: now,
             telemetry_at: now + TELEMETRY_EVERY,
@@ -160,6 +165,14 @@ impl Machine {
     pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
         let record = log_record(text, self.radio_time(now));
         self.queues.push_log_record(record);
+    }
+
+    /// Prints a line of the log, as firmware before 2.8 does also to its client.
+    pub(super) fn print(&mut self, message: &str, now: Instant) {
+        if self.lines.len() < MOST_LINES {
+            let uptime = now.saturating_duration_since(self.started);
+            self.lines.push_back(console::line(uptime, message));
+        }
     }
 
     /// Adds something to tell.
@@ -379,6 +392,10 @@ impl Side for Machine {
 
     fn next_report(&mut self) -> Option<Report> {
         self.reports.pop_front()
+    }
+
+    fn next_line(&mut self) -> Option<String> {
+        self.lines.pop_front()
     }
 
     fn inject(&mut self, say: &Say, now: Instant) -> Result<(), String> {

@@ -33,6 +33,11 @@ pub trait Side {
     /// Takes the next thing to tell about the client.
     fn next_report(&mut self) -> Option<Report>;
 
+    /// Takes the next line that the radio prints to a client on a serial port.
+    fn next_line(&mut self) -> Option<String> {
+        None
+    }
+
     /// Makes a node of the mesh say something.
     ///
     /// # Errors

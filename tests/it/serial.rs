@@ -52,6 +52,22 @@ async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messa
 }
 
 #[tokio::test]
+async fn a_text_that_the_radio_prints_is_neither_in_the_log_nor_taken_for_a_start() {
+    let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
+    carries(&mut scene, "before").await;
+    let text = "one line\nrst:0x1 another\n//\\ E S H T";
+    scene.radio.says(BASE, 0, text).await;
+    let shown = format!("[Base Camp/LongFast]: {text}");
+    scene.alice.sees_text(&scene.room, &shown).await;
+    carries(&mut scene, "after").await;
+    let log = scene.relay.log();
+    assert!(log.contains("Received text msg from="), "it was printed");
+    for word in ["one line", "another", "E S H T", "looking whether"] {
+        assert!(!log.contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
 async fn a_radio_that_was_unplugged_is_found_under_its_new_name() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
     let link = scene.home.path("radio");

@@ -166,9 +166,12 @@ fn on_a_cable() -> SessionOptions {
     }
 }
 
+/// A radio on a cable whose firmware prints its log only while it serves nobody.
 fn ready_on_a_cable() -> Bench {
     let mut bench = Bench::ready(SessionOptions::default());
     bench.session.options = on_a_cable();
+    let profile = bench.session.memory.profile.as_mut().unwrap();
+    profile.firmware = "2.8.0".to_owned();
     bench
 }
 
@@ -228,6 +231,14 @@ fn tells(bench: &mut Bench, reboot_count: u32) -> Vec<Output> {
         payload_variant: variant,
     };
     frames[0] = my_info.encode_to_vec();
+    let profile = bench.session.memory.profile.clone().unwrap();
+    for bytes in &mut frames {
+        let mut frame = proto::FromRadio::decode(&bytes[..]).unwrap();
+        if let Some(from_radio::PayloadVariant::Metadata(metadata)) = &mut frame.payload_variant {
+            metadata.firmware_version.clone_from(&profile.firmware);
+            *bytes = frame.encode_to_vec();
+        }
+    }
     frames.pop();
     frames.push(complete(bench.session.nonce));
     frames.iter().flat_map(|it| bench.frame(it)).collect()
@@ -268,20 +279,39 @@ fn a_radio_that_prints_its_log_is_asked_whether_it_has_forgotten_us() {
 }
 
 #[test]
-fn a_radio_that_prints_what_only_a_start_prints_is_asked_afresh_each_time() {
+fn older_firmware_prints_its_log_always_and_means_nothing_by_it() {
+    let mut bench = ready_on_a_cable();
+    let profile = bench.session.memory.profile.as_mut().unwrap();
+    profile.firmware = "2.7.26.54e0d8d".to_owned();
+    for _ in 0..100 {
+        assert_eq!(bench.session.on_sign(Sign::Log, bench.now), []);
+        bench.wait(Duration::from_millis(100));
+        assert!(!bench.session.is_looking_again());
+    }
+    // What it prints at a start does mean something.
+    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    assert!(bench.session.is_looking_again());
+}
+
+#[test]
+fn a_radio_that_prints_what_only_a_start_prints_is_asked_each_time_once_it_can_answer() {
     let mut bench = ready_on_a_cable();
     for count in 90..100 {
-        let outputs = bench.session.on_sign(Sign::Start, bench.now);
-        assert!(restarts(&outputs), "{outputs:?}");
+        assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+        assert!(bench.session.is_looking_again(), "nothing is written");
         let more = bench.session.on_sign(Sign::Start, bench.now);
         assert_eq!(more, [], "more of the text");
         assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
         assert!(asks(&bench.wait(Duration::from_millis(100))));
         assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
     }
-    // Also while it is asked for another reason.
-    bench.session.on_sign(Sign::Log, bench.now);
-    assert!(restarts(&bench.session.on_sign(Sign::Start, bench.now)));
+}
+
+#[test]
+fn a_radio_whose_text_only_looks_like_a_start_is_asked_once_a_minute_and_nobody_is_told() {
+    let prints = Some((Sign::Start, Duration::from_secs(1)));
+    let asked = asked(HOUR, prints, Some(Duration::from_secs(50)));
+    assert!((58..=65).contains(&asked.len()), "{}", asked.len());
 }
 
 #[test]
@@ -296,7 +326,11 @@ fn a_radio_that_starts_while_it_answers_is_asked_again() {
 }
 
 /// Returns how often a radio is asked that runs that long, prints its log and hands over a packet so often.
-fn asked(long: Duration, prints: Option<Duration>, packets: Option<Duration>) -> Vec<Duration> {
+fn asked(
+    long: Duration,
+    prints: Option<(Sign, Duration)>,
+    packets: Option<Duration>,
+) -> Vec<Duration> {
     let tick = Duration::from_millis(100);
     let mut bench = ready_on_a_cable();
     let (begin, mut asked) = (bench.now.instant, Vec::new());
@@ -304,8 +338,8 @@ fn asked(long: Duration, prints: Option<Duration>, packets: Option<Duration>) ->
     while since < long {
         let is_time = |every: Duration| since.as_millis().is_multiple_of(every.as_millis());
         let mut outputs = Vec::new();
-        if prints.is_some_and(is_time) {
-            outputs.extend(bench.session.on_sign(Sign::Log, bench.now));
+        if let Some((sign, _)) = prints.filter(|(_, every)| is_time(*every)) {
+            outputs.extend(bench.session.on_sign(sign, bench.now));
         }
         if packets.is_some_and(is_time) {
             bench.frame(&text(1));
@@ -328,12 +362,13 @@ const HOUR: Duration = Duration::from_hours(1);
 #[test]
 fn a_radio_that_prints_its_log_always_or_now_and_then_is_asked_ever_less_often() {
     for prints in [1, 7, 60] {
-        let prints = Duration::from_secs(prints);
-        let asked = asked(4 * HOUR, Some(prints), Some(Duration::from_secs(50)));
+        let prints = Some((Sign::Log, Duration::from_secs(prints)));
+        let asked = asked(4 * HOUR, prints, Some(Duration::from_secs(50)));
         assert!((2..=13).contains(&asked.len()), "{asked:?}");
     }
     // With no packet that shows that it knows us.
-    let asked = asked(HOUR, Some(Duration::from_secs(7)), None);
+    let prints = Some((Sign::Log, Duration::from_secs(7)));
+    let asked = asked(HOUR, prints, None);
     assert!((9..=14).contains(&asked.len()), "{asked:?}");
 }
 
