@@ -178,6 +178,15 @@ struct Bench {
 }
 
 impl Bench {
+    /// Starts that test again, and waits until its radio is heard.
+    async fn linked(test: &str, bluetooth: Bluetooth) -> Self {
+        let mut bench = Self::start(test, bluetooth).await;
+        bench
+            .wait("the radio is heard", |count| count.heard > 0)
+            .await;
+        bench
+    }
+
     /// Starts that test again, as the process that is counted.
     async fn start(test: &str, bluetooth: Bluetooth) -> Self {
         let (name, address) = bluetooth.environment();
@@ -376,10 +385,7 @@ fn a_hundred_links_that_are_lost_leave_nothing_behind() {
         };
         bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
         let test = "a_hundred_links_that_are_lost_leave_nothing_behind";
-        let mut bench = Bench::start(test, bluetooth).await;
-        bench
-            .wait("the radio is heard", |count| count.heard > 0)
-            .await;
+        let mut bench = Bench::linked(test, bluetooth).await;
         for loss in [LOSSES; WARM_UP].concat() {
             bench.lose(loss).await;
         }
@@ -472,10 +478,7 @@ fn attempts_on_a_radio_with_another_pin_by_now_leave_nothing_behind() {
         };
         bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
         let test = "attempts_on_a_radio_with_another_pin_by_now_leave_nothing_behind";
-        let mut bench = Bench::start(test, bluetooth).await;
-        bench
-            .wait("the radio is heard", |count| count.heard > 0)
-            .await;
+        let mut bench = Bench::linked(test, bluetooth).await;
         bench.lose(Loss::Idle).await;
         let (before, count) = (bench.steady().await, bench.count().await);
         let bluez = bench.bluetooth.service();
@@ -503,10 +506,7 @@ fn attempts_on_a_service_that_hangs_leave_nothing_behind() {
             return;
         };
         let test = "attempts_on_a_service_that_hangs_leave_nothing_behind";
-        let mut bench = Bench::start(test, bluetooth).await;
-        bench
-            .wait("the radio is heard", |count| count.heard > 0)
-            .await;
+        let mut bench = Bench::linked(test, bluetooth).await;
         bench.lose(Loss::Idle).await;
         let (before, count) = (bench.steady().await, bench.count().await);
         bench.bluetooth.end_service().await;
@@ -530,10 +530,7 @@ fn message_buses_that_end_leave_nothing_behind() {
             return;
         };
         let test = "message_buses_that_end_leave_nothing_behind";
-        let mut bench = Bench::start(test, bluetooth).await;
-        bench
-            .wait("the radio is heard", |count| count.heard > 0)
-            .await;
+        let mut bench = Bench::linked(test, bluetooth).await;
         bench.lose(Loss::Idle).await;
         let before = bench.steady().await;
         for _ in 0..BUSES {

@@ -575,8 +575,8 @@ impl Session {
         }
     }
 
-    /// Takes what the radio prints, but only while it serves nobody: it does not know us any more. It answers heartbeats
-    /// all the same, but hands over no packet until it is asked for everything.
+    /// Takes a sign, in what the radio prints, that it may have forgotten us. It would answer heartbeats all the same, but
+    /// hand over no packet until it is asked for everything.
     pub(super) fn on_sign(&mut self, sign: Sign, now: Moment) -> Vec<Output> {
         let memory = &mut self.memory;
         match &mut self.phase {
