@@ -38,6 +38,13 @@ const MMRELAY_FILES: [&str; 5] = [
     "logs/mmrelay.log",
 ];
 
+/// Returns the configuration of an MMRelay of this user, if there is one.
+#[must_use]
+pub fn mmrelay_config() -> Option<PathBuf> {
+    let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
+    path.is_file().then_some(path)
+}
+
 /// What is wrong with the home directory.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {

@@ -99,7 +99,19 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> anyhow::Result<ExitCo
                 say_all(&sentences(&loaded.warnings))?;
                 say_all(&foreign_database(loaded, home))?;
                 say_all(&notes(loaded, home))?;
-                print(&format!("{}: no mistakes\n", path.display()))?;
+                let examples = loaded.config.examples();
+                say_all(
+                    &examples
+                        .iter()
+                        .map(|it| format!("warning: {it}"))
+                        .collect::<Vec<_>>(),
+                )?;
+                let verdict = if examples.is_empty() {
+                    "no mistakes"
+                } else {
+                    "no mistakes, but there are examples in it to be replaced by what is yours"
+                };
+                print(&format!("{}: {verdict}\n", path.display()))?;
             }
             Err(error) => report_load_error(globals, home, error)?,
         }
@@ -126,7 +138,11 @@ pub(super) fn report_load_error(
             "error: {error}\nhint: {}",
             globals.missing_hint(home)
         )),
-        LoadError::Read { cause, .. } => say(&format!("error: {error}: {cause}")),
+        LoadError::Read { cause, .. } => {
+            say(&format!("error: {error}: {cause}"))?;
+            let hint = cause.hint().map(|hint| format!("hint: {hint}"));
+            say_all(&Vec::from_iter(hint))
+        }
         LoadError::Wrong(problems) => {
             say_all(&sentences(&problems.warnings))?;
             say(&problems.to_string())
@@ -157,7 +173,12 @@ fn sentences(warnings: &[Finding]) -> Vec<String> {
 
 fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
     let (problems, warnings, notes) = match outcome {
-        Ok(loaded) => (Vec::new(), findings(&loaded.warnings), notes(loaded, home)),
+        Ok(loaded) => {
+            let mut warnings = findings(&loaded.warnings);
+            let examples = loaded.config.examples();
+            warnings.extend(examples.into_iter().map(|it| json!({ "message": it })));
+            (Vec::new(), warnings, notes(loaded, home))
+        }
         Err(LoadError::Wrong(wrong)) => (
             findings(&wrong.problems),
             findings(&wrong.warnings),

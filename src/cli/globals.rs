@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
-use crate::home::{Home, HomeError};
+use crate::home::{self, Home, HomeError};
 
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -120,14 +120,20 @@ impl Globals {
 
     /// Returns what to say about a configuration that is not there.
     pub fn missing_hint(&self, home: &Home) -> String {
-        home.hint().unwrap_or_else(|| {
-            let mut command = OsString::from("relay config generate");
-            if let Some(path) = self.named_config() {
-                command.push(" --output ");
-                command.push(path);
-            }
-            format!("write one with `{}`", command.to_string_lossy())
-        })
+        if let Some(hint) = home.hint() {
+            return hint;
+        }
+        let mut command = OsString::from("relay config generate");
+        if let Some(path) = self.named_config() {
+            command.push(" --output ");
+            command.push(path);
+        } else if let Some(path) = home::mmrelay_config() {
+            let path = path.display();
+            return format!(
+                "MMRelay's is in `{path}`, and works as it is: `relay --config {path}`"
+            );
+        }
+        format!("write one with `{}`", command.to_string_lossy())
     }
 }
 

@@ -1,21 +1,26 @@
 //! `relay simulate`: a radio without a radio, for people who try their Matrix side and for tests.
 
+mod people;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::Timestamp;
 use crate::simulator::recording::{self, Recorder};
 use crate::simulator::{
     Command, Controls, Firmware, MOST_NODES, Machine, Mesh, Port, PtyPort, Replay, Report, Script,
     TcpPort, drive,
 };
+
+use people::People;
 
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -103,9 +108,12 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         script,
         seed: args.seed,
     };
+    let present = u32::try_from(Timestamp::now().0 / 1000).unwrap_or(u32::MAX);
+    let mesh = Mesh::new(args.seed, args.nodes).as_of(present);
+    let people = std::io::stdout().is_terminal().then(|| People::of(&mesh));
     let radio = SimulatedRadio {
         moments,
-        mesh: Mesh::new(args.seed, args.nodes),
+        mesh,
         firmware: args.firmware,
         seed: args.seed,
         now,
@@ -115,13 +123,16 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         if let Some(link) = &args.pty {
             let port = PtyPort::open(link)
                 .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
-            print_line(&json!({"listening": link, "pty": port.device()}).to_string())?;
+            let place = json!({"listening": link, "pty": port.device()});
+            tell_place(people.as_ref(), &link.display().to_string(), &place)?;
             radio.serve(port).await
         } else {
             let port = TcpPort::listen(args.listen)
                 .await
                 .with_context(|| format!("cannot listen on {}", args.listen))?;
-            print_line(&json!({"listening": port.address().to_string()}).to_string())?;
+            let address = port.address().to_string();
+            let place = json!({ "listening": address });
+            tell_place(people.as_ref(), &address, &place)?;
             radio.serve(port).await
         }
     };
@@ -129,7 +140,7 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     tokio::select! {
         biased;
         result = serve => result?,
-        result = print_reports(reports) => result?,
+        result = print_reports(reports, people.as_ref()) => result?,
         result = ended_by_signal() => result?,
     }
     Ok(ExitCode::SUCCESS)
@@ -239,9 +250,24 @@ fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<String, 
     })))
 }
 
-async fn print_reports(mut reports: mpsc::Receiver<Report>) -> anyhow::Result<()> {
+/// Tells where the radio is: people with words, programs in JSON.
+fn tell_place(people: Option<&People>, place: &str, json: &Value) -> anyhow::Result<()> {
+    match people {
+        Some(people) => print_line(people.invitation(place).trim_end()),
+        None => print_line(&json.to_string()),
+    }
+}
+
+async fn print_reports(
+    mut reports: mpsc::Receiver<Report>,
+    people: Option<&People>,
+) -> anyhow::Result<()> {
     while let Some(report) = reports.recv().await {
-        print_line(&report.to_json().to_string())?;
+        let line = match people {
+            Some(people) => people.line(&report, Timestamp::now()),
+            None => report.to_json().to_string(),
+        };
+        print_line(&line)?;
     }
     std::future::pending().await
 }

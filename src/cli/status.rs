@@ -21,8 +21,8 @@ pub(super) struct StatusArgs {
 /// The arguments of `relay doctor`.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Ask the running relay only: an answer within seconds, for health checks
-    #[arg(long, required = true)]
+    /// Ask the running relay only: an answer within seconds, for health checks (so far the only way)
+    #[arg(long)]
     quick: bool,
     /// One JSON object instead of lines
     #[arg(long)]
@@ -67,6 +67,13 @@ pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> anyhow::Re
 ///
 /// When nothing can be written.
 pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    if !arguments.quick {
+        let text = "error: only the quick examination exists yet\nhint: relay doctor --quick\n";
+        std::io::stderr()
+            .write_all(text.as_bytes())
+            .context("cannot write to standard error")?;
+        return Ok(ExitCode::from(2));
+    }
     let health = doctor::examine(&globals.home()?).await;
     print(&if arguments.json {
         json(&health)?

@@ -1,10 +1,10 @@
 //! Environment variables that override keys: `RELAY_` and the key's path in capitals; MMRelay's names as aliases.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 
 use super::finding::near;
+use super::text_file;
 
 const PREFIX: &str = "RELAY_";
 const ALIAS_PREFIX: &str = "MMRELAY_";
@@ -191,16 +191,14 @@ pub(super) fn variable_of(path: &str) -> String {
 
 /// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
 fn read_value(path: &Path) -> Result<String, String> {
-    let sentence =
-        |error: &dyn std::fmt::Display| format!("cannot read `{}`: {error}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| sentence(&error))?;
-    let mut text = String::new();
-    file.take(LARGEST_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| sentence(&error))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST_FILE {
-        return Err(sentence(&"it is larger than 64 KiB"));
-    }
+    let text = text_file::read(path, LARGEST_FILE).map_err(|error| {
+        let hint = error.hint().map(|hint| format!("; {hint}"));
+        format!(
+            "cannot read `{}`: {error}{}",
+            path.display(),
+            hint.unwrap_or_default()
+        )
+    })?;
     let value = text.strip_suffix('\n').unwrap_or(&text);
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }

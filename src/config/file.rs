@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Report, Wrong, printable};
 use super::section::{Field, Reader};
+use super::text_file::{self, TextFileError};
 use super::unbuilt::unbuilt_sentence;
 use super::yaml::{self, Node};
 use super::{Config, mmrelay, read};
@@ -54,7 +55,7 @@ pub enum LoadError {
         path: PathBuf,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: TextFileError,
     },
     /// What is in it is wrong.
     #[error(transparent)]
@@ -91,9 +92,9 @@ impl Config {
     /// Why it cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
-        let text = match read_bounded(path) {
+        let text = match text_file::read(path, LARGEST) {
             Ok(text) => text,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Err(cause) if cause.is_missing() => {
                 if !environment.has_keys() {
                     return Err(LoadError::Missing {
                         path: path.to_owned(),
@@ -114,18 +115,6 @@ impl Config {
             environment,
         )?)
     }
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-
-    let file = std::fs::File::open(path)?;
-    let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(text)
 }
 
 /// Reads a configuration; also returns the paths of all the keys that it was asked for.

@@ -18,9 +18,11 @@ mod rooms;
 mod secret;
 mod section;
 mod template;
+mod text_file;
 mod unbuilt;
 mod values;
 mod yaml;
+mod yaml_traps;
 
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
@@ -38,6 +40,7 @@ pub use secret::Secret;
 pub use template::{
     MeshVariable, Piece, ReactionVariable, RoomVariable, Template, TemplateError, Variable,
 };
+pub use text_file::TextFileError;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,30 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns what is still as `relay config generate` writes it and can be nobody's own: rooms on servers that exist for
+    /// examples only (RFC 2606).
+    #[must_use]
+    pub fn examples(&self) -> Vec<String> {
+        let rooms = self.matrix_rooms.iter().enumerate();
+        let examples = rooms.filter(|(_, room)| {
+            let server = room.id.server_name().map(|server| server.host().to_owned());
+            server.is_some_and(|host| {
+                let domain = |name: &str| host == name || host.ends_with(&format!(".{name}"));
+                ["example", "example.org", "example.com", "example.net"]
+                    .into_iter()
+                    .any(domain)
+            })
+        });
+        examples
+            .map(|(index, room)| {
+                format!(
+                    "matrix_rooms[{index}].id: `{}` is an example: put the id or an alias of your own room there",
+                    room.id
+                )
+            })
+            .collect()
+    }
+
     /// Makes a configuration of what has no default; everything else has its default.
     #[must_use]
     pub fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {

@@ -88,7 +88,7 @@ impl<'e> Reader<'e> {
             Value::List(_) | Value::Scalar { .. } => {
                 let wrong = Wrong::new("expected a mapping of keys to values");
                 let wrong = match &node.value {
-                    Value::Scalar { text, .. } if super::yaml::is_assignment(text) => {
+                    Value::Scalar { text, .. } if super::yaml_traps::is_assignment(text) => {
                         wrong.hint("write `key: value`, not `key = value`")
                     }
                     Value::Scalar { .. } | Value::List(_) | Value::Map(_) | Value::Null { .. } => {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::yaml_traps::in_plain_words;
+
 /// Nodes of a document, aliases expanded; a configuration needs a few hundred.
 const MOST_NODES: usize = 20_000;
 /// Lists and mappings within each other.
@@ -98,7 +100,7 @@ pub(super) fn parse(text: &str) -> Result<Document, YamlError> {
         repeated: Vec::new(),
     }
     .document()
-    .map_err(|error| with_hint(error, text))
+    .map_err(|error| in_plain_words(error, text))
 }
 
 struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> {
@@ -323,68 +325,6 @@ fn error(place: Place, message: &str) -> YamlError {
         message: message.to_owned(),
         hint: None,
     }
-}
-
-/// Looks at the line of an error for the usual traps. Never quotes the line: it may hold a password.
-fn with_hint(error: YamlError, text: &str) -> YamlError {
-    if error.hint.is_some() {
-        return error;
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    let at = error.place.line.saturating_sub(1);
-    let line = lines.get(at).copied().unwrap_or_default();
-    let before = at.checked_sub(1).and_then(|at| lines.get(at)).copied();
-    let near = [Some(line), before];
-    let near = || near.iter().flatten().copied();
-    let hint = if near().any(|line| indentation(line).contains('\t')) {
-        Some("YAML does not take tabs: indent with spaces")
-    } else if near().any(|line| scalar_begins(line, '@')) {
-        Some("`@` cannot begin a value in YAML: put user ids in quotes, \"@alice:example.org\"")
-    } else if near().any(|line| scalar_begins(line, '`') || scalar_begins(line, '%')) {
-        Some("this character cannot begin a value in YAML: put the value in quotes")
-    } else if near().any(|line| line.matches('"').count() % 2 == 1) {
-        Some("is a quote opened and not closed?")
-    } else if near().any(is_assignment) {
-        Some("write `key: value`, not `key = value`")
-    } else if near().any(|line| scalar_begins(line, '!')) {
-        Some("`!` begins a tag in YAML: put room ids in quotes, \"!abc:example.org\"")
-    } else if near().any(|line| scalar_begins(line, '[') || scalar_begins(line, '{')) {
-        Some("a text with `[`, `{` or `: ` in it needs quotes")
-    } else {
-        None
-    };
-    YamlError {
-        hint: hint.map(str::to_owned),
-        ..error
-    }
-}
-
-fn indentation(line: &str) -> &str {
-    let rest = line.trim_start_matches([' ', '\t', '-']);
-    line.get(..line.len() - rest.len()).unwrap_or_default()
-}
-
-/// Returns whether a value of this line, or an item of a list in it, begins with this character.
-fn scalar_begins(line: &str, character: char) -> bool {
-    let line = line.trim_start();
-    let starts = |part: &str| part.trim_start().starts_with(character);
-    starts(line.trim_start_matches("- "))
-        || line
-            .split_once(": ")
-            .is_some_and(|(_, value)| starts(value))
-        || line.split(['[', ',', '{']).skip(1).any(starts)
-}
-
-/// Returns whether a line looks like `key = value`.
-pub(super) fn is_assignment(line: &str) -> bool {
-    let Some((key, _)) = line.split_once('=') else {
-        return false;
-    };
-    let key = key.trim().trim_start_matches("- ");
-    !key.is_empty()
-        && key
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
 }
 
 #[cfg(test)]

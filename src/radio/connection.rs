@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
+use crate::config::{self, host_and_port};
+
 use super::ble::Ble;
 use super::codec::{Codec, CodecError, Item, WAKE};
 use super::packets::Packets;
@@ -209,6 +211,23 @@ impl Wire {
                 "another client uses this radio, which can have only one (a phone app?)"
             }
         }
+    }
+
+    /// Returns what it means that somebody else answers where the radio should; `None` on a wire on which a radio itself
+    /// prints text.
+    pub(super) fn no_radio(&self, who: &str) -> Option<Loss> {
+        let Self::Tcp { host, port } = self else {
+            return None;
+        };
+        let address = host_and_port(host, *port);
+        let cause = format!(
+            "what answers at `{address}` is {who}, not a radio: check the host and the port (a radio has port {})",
+            config::Connection::TCP_PORT
+        );
+        Some(Loss {
+            kind: LossKind::Barred,
+            cause,
+        })
     }
 
     /// Returns as soon as it is worth trying again before its time; only a serial port tells.

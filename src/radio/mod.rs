@@ -35,6 +35,7 @@ mod said;
 mod serial;
 mod serial_ports;
 mod session;
+mod stranger;
 mod tcp;
 mod traffic;
 mod translate;
@@ -71,6 +72,7 @@ use console::{Console, Line};
 use link::LinkNotes;
 use reconnect::Reconnect;
 use session::Memory;
+use stranger::Greeting;
 
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
@@ -396,10 +398,17 @@ impl Radio {
         )
         .remembering(std::mem::take(&mut self.memory));
         let outputs = session.start(now);
+        let mut greeting = Greeting::default();
         let served = self
-            .converse(&mut connection, &mut session, outputs, ends)
+            .converse(&mut connection, &mut session, &mut greeting, outputs, ends)
             .await;
-        let end = served.err().unwrap_or(End::Stopped);
+        let mut end = served.err().unwrap_or(End::Stopped);
+        if matches!(end, End::Lost(_)) && !session.has_heard() {
+            let who = stranger::whose(greeting, &mut connection).await;
+            if let Some(loss) = who.and_then(|who| self.wire.no_radio(who)) {
+                end = End::Lost(loss);
+            }
+        }
         if !session.has_heard() {
             // A proxy takes connections for a radio that is away, too, and ends them.
             self.reconnect.on_absent();
@@ -484,6 +493,7 @@ impl Radio {
         &mut self,
         connection: &mut Connection,
         session: &mut Session,
+        greeting: &mut Greeting,
         outputs: Vec<Output>,
         ends: &mut Ends,
     ) -> Result<(), End> {
@@ -529,6 +539,12 @@ impl Radio {
                     }
                     Ok(Item::Log(bytes)) => {
                         trace!(size = bytes.len(), "bytes outside frames");
+                        if !session.has_heard()
+                            && let Some(who) = greeting.take(&bytes)
+                            && let Some(loss) = self.wire.no_radio(who)
+                        {
+                            return Err(End::Lost(loss));
+                        }
                         self.on_text(console.take(&bytes), session)
                     }
                     Err(error) => return Err(lost(&error)),

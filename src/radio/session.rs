@@ -32,6 +32,9 @@ const LOCKED_AGAIN: Duration = Duration::from_mins(10);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(75);
+/// A radio that answers no heartbeat at all is given twice as long on each further link, up to that: its silence says little,
+/// and what is said on the mesh while the link is made again may not be kept.
+const LONGEST_SILENCE: Duration = Duration::from_mins(10);
 /// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
 const HELD: usize = 64;
 /// What a radio does between telling that it rebooted and listening.
@@ -113,6 +116,17 @@ pub(super) struct Memory {
     /// What signs of a start in it are worth.
     start_doubt: Doubt,
     said: Said,
+    /// So many links in a row were lost on which no frame came after a heartbeat.
+    mute_links: u32,
+}
+
+impl Memory {
+    fn silence_limit(&self) -> Duration {
+        let doublings = self.mute_links.min(8);
+        SILENCE_LIMIT
+            .saturating_mul(1 << doublings)
+            .min(LONGEST_SILENCE)
+    }
 }
 
 /// One connection to a radio.
@@ -132,6 +146,8 @@ pub struct Session {
     questions: u32,
     last_frame: Instant,
     heard: bool,
+    /// A frame has come after a heartbeat.
+    answers: bool,
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
     channel_use: Option<f32>,
@@ -154,6 +170,7 @@ impl Session {
             questions: 0,
             last_frame: now,
             heard: false,
+            answers: false,
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             channel_use: None,
@@ -214,7 +231,7 @@ impl Session {
                 again.map_or(limit, |again| again.min(limit))
             }
             Phase::Idle => {
-                let silence = self.last_frame + SILENCE_LIMIT;
+                let silence = self.last_frame + self.memory.silence_limit();
                 let due = self.next_heartbeat.min(silence);
                 let doubts = [&self.memory.doubt, &self.memory.start_doubt].map(Doubt::deadline);
                 let sooner = doubts.into_iter().chain([self.quiet_until()]);
@@ -259,7 +276,9 @@ impl Session {
             }
             Phase::Configuring { last, .. } if now.instant >= self.handshake_limit(last) => {
                 vec![Output::Lost {
-                    cause: if now.instant >= last + HANDSHAKE_LIMIT {
+                    cause: if !self.heard {
+                        "nothing that speaks as a radio does answers there"
+                    } else if now.instant >= last + HANDSHAKE_LIMIT {
                         "the radio did not tell its configuration"
                     } else {
                         "the radio did not come to the end of its configuration within 5 minutes"
@@ -279,10 +298,16 @@ impl Session {
                     frame(to_radio::PayloadVariant::WantConfigId(self.nonce)),
                 ]
             }
-            Phase::Idle if now.instant >= self.last_frame + SILENCE_LIMIT => {
-                vec![Output::Lost {
-                    cause: "the radio has been silent for 75 seconds",
-                }]
+            Phase::Idle if now.instant >= self.last_frame + self.memory.silence_limit() => {
+                let cause = if self.memory.mute_links == 0 {
+                    "the radio has been silent for 75 seconds"
+                } else {
+                    "the radio is silent again, and answers no heartbeat"
+                };
+                if !self.answers {
+                    self.memory.mute_links = self.memory.mute_links.saturating_add(1);
+                }
+                vec![Output::Lost { cause }]
             }
             Phase::Idle if is_due(self.memory.start_doubt.deadline(), now) => {
                 self.on_sign(Sign::Start, now)
@@ -345,6 +370,10 @@ impl Session {
     fn alive(&mut self, now: Moment) {
         self.last_frame = now.instant;
         self.heard = true;
+        if self.heartbeat_nonce != FIRST_HEARTBEAT {
+            self.answers = true;
+            self.memory.mute_links = 0;
+        }
     }
 
     fn on_special(

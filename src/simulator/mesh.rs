@@ -91,6 +91,18 @@ impl Mesh {
         }
     }
 
+    /// Moves the times at which nodes were heard, so that the mesh is as it was at that time (Unix seconds).
+    #[must_use]
+    pub fn as_of(mut self, present: u32) -> Self {
+        for node in std::iter::once(&mut self.own).chain(&mut self.nodes) {
+            if node.last_heard > 0 {
+                node.last_heard =
+                    present.saturating_sub(LAST_HEARD.saturating_sub(node.last_heard));
+            }
+        }
+        self
+    }
+
     /// Returns the node with that number, the radio's own included.
     pub fn node(&self, num: NodeNum) -> Option<&SimulatedNode> {
         if num == self.own.num {
@@ -318,6 +330,20 @@ fn fresh_num(random: &mut StdRng, taken: &[NodeNum]) -> NodeNum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mesh_was_heard_within_the_last_day_whenever_it_is_made() {
+        let present = 2_000_000_000;
+        let mesh = Mesh::new(1, 250).as_of(present);
+        assert_eq!(mesh.own.last_heard, present);
+        for node in mesh.nodes.iter().filter(|node| node.last_heard != 0) {
+            assert!((present - 86_400..=present).contains(&node.last_heard));
+        }
+        assert!(
+            mesh.nodes.iter().any(|node| node.last_heard == 0),
+            "never heard"
+        );
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_mesh() {

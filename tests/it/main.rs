@@ -22,6 +22,8 @@ mod faults;
 #[cfg(test)]
 mod feedback;
 #[cfg(test)]
+mod first_hour;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod host;

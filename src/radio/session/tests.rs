@@ -997,3 +997,65 @@ fn our_packet_is_the_one_that_a_real_client_sent() {
     let frame = bench.session.send(PacketId(0xC6BF_3F5F), &message);
     assert_eq!(frame.as_ref(), packet.map(|packet| &packet.bytes));
 }
+
+/// Waits on a link that is ready, second by second, until it is given up; returns how long that took.
+fn silence_until_lost(bench: &mut Bench) -> u64 {
+    for seconds in 1..=1000 {
+        let outputs = bench.wait(Duration::from_secs(1));
+        if matches!(outputs[..], [Output::Lost { .. }]) {
+            return seconds;
+        }
+    }
+    panic!("the link is never given up")
+}
+
+/// Opens the next link, and shakes hands.
+fn next_link(bench: Bench) -> Bench {
+    let mut next = Bench {
+        session: Session::new(SessionOptions::default(), NONCE, bench.now.instant)
+            .remembering(bench.session.into_memory()),
+        ..bench
+    };
+    next.session.start(next.now);
+    for frame in handshake() {
+        next.frame(&frame);
+    }
+    next
+}
+
+#[test]
+fn a_radio_that_answers_no_heartbeat_at_all_is_given_longer_on_each_further_link() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    let mut lives = Vec::new();
+    for _ in 0..6 {
+        lives.push(silence_until_lost(&mut bench));
+        bench = next_link(bench);
+    }
+    assert_eq!(lives, [75, 150, 300, 600, 600, 600]);
+    // Whatever comes after a heartbeat shows that this radio answers.
+    bench.wait(HEARTBEAT_EVERY);
+    bench.variant(from_radio::PayloadVariant::ConfigCompleteId(0));
+    assert_eq!(silence_until_lost(&mut bench), 75);
+    assert_eq!(silence_until_lost(&mut next_link(bench)), 75);
+}
+
+#[test]
+fn a_frame_before_the_first_heartbeat_answers_none() {
+    let mut bench = Bench::ready(SessionOptions::default());
+    bench.wait(Duration::from_secs(10));
+    bench.variant(from_radio::PayloadVariant::ConfigCompleteId(0));
+    assert_eq!(silence_until_lost(&mut bench), 75);
+    assert_eq!(silence_until_lost(&mut next_link(bench)), 150);
+}
+
+#[test]
+fn what_says_nothing_at_all_is_not_said_to_be_a_radio() {
+    let mut bench = Bench::new(SessionOptions::default());
+    bench.session.start(bench.now);
+    assert_eq!(
+        bench.wait(HANDSHAKE_LIMIT),
+        [Output::Lost {
+            cause: "nothing that speaks as a radio does answers there"
+        }]
+    );
+}

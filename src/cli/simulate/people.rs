@@ -1,0 +1,159 @@
+//! What `relay simulate` tells where standard output is a terminal: lines for people, with the time of day.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::home::utc;
+use crate::model::{NodeNum, Timestamp};
+use crate::simulator::{Connection, Fate, Mesh, Report, Transmitted};
+use crate::tools::radio::harmless;
+
+/// Who is on the mesh, by name.
+#[derive(Debug)]
+pub(super) struct People {
+    names: HashMap<NodeNum, String>,
+    first: Option<NodeNum>,
+}
+
+impl People {
+    /// Takes the names of a mesh.
+    pub(super) fn of(mesh: &Mesh) -> Self {
+        let named = mesh.nodes.iter().filter_map(|node| {
+            let name = harmless(&node.user.as_ref()?.long_name);
+            (!name.trim().is_empty()).then(|| (node.num, name))
+        });
+        Self {
+            names: named.collect(),
+            first: mesh.nodes.first().map(|node| node.num),
+        }
+    }
+
+    fn name(&self, node: NodeNum) -> String {
+        match self.names.get(&node) {
+            Some(name) => format!("{name} ({node})"),
+            None => node.to_string(),
+        }
+    }
+
+    /// Says where the radio is, and how to speak on the mesh.
+    pub(super) fn invitation(&self, place: &str) -> String {
+        let mut text = format!("a simulated radio is at {place}; Ctrl-C ends it\n");
+        if let Some(first) = self.first {
+            let first = self.name(first);
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "type a text and press Enter: {first} says it on channel 0"
+            );
+        }
+        text
+    }
+
+    /// Returns a line for what happened at that time.
+    pub(super) fn line(&self, report: &Report, at: Timestamp) -> String {
+        let said = match report {
+            Report::Transmitted { packet, fate } => self.transmitted(packet, *fate),
+            Report::Injected { from, .. } => format!("{} is heard", self.name(*from)),
+            Report::Client(Connection::Connected) => "a client has connected".to_owned(),
+            Report::Client(Connection::Configured) => {
+                "the client has been told how the radio is set up".to_owned()
+            }
+            Report::Client(Connection::Closed) => "the client is gone".to_owned(),
+            Report::Back => "the radio is back".to_owned(),
+            Report::Ignored { reason, bytes } => {
+                format!("{bytes} bytes of the client are ignored: {reason}")
+            }
+            Report::ScriptEnded => "the script has ended".to_owned(),
+            Report::Error { message } => format!("error: {message}"),
+        };
+        let clock = utc(at.into());
+        let clock = clock.get(11..19).unwrap_or(&clock);
+        format!("{clock} UTC  {}", harmless(&said))
+    }
+
+    fn transmitted(&self, packet: &Transmitted, fate: Fate) -> String {
+        let what = match packet.text() {
+            Some(text) if packet.emoji != 0 => format!("{text} on packet {}", packet.reply_id),
+            Some(text) if packet.reply_id != 0 => {
+                format!("{text:?}, as an answer to packet {}", packet.reply_id)
+            }
+            Some(text) => format!("{text:?}"),
+            None => format!("{} bytes on port {}", packet.payload.len(), packet.port),
+        };
+        let to = if packet.to == NodeNum::BROADCAST {
+            format!("on channel {}", packet.channel)
+        } else {
+            format!("to {}", self.name(packet.to))
+        };
+        let error = fate.error().map(|error| format!(" (error {error})"));
+        let became = match fate {
+            Fate::Accepted => "the radio takes it",
+            Fate::Refused(_) => "the radio refuses it",
+            Fate::RateLimited => "dropped, too soon after another text",
+            Fate::Duplicate => "ignored, its id was there before",
+            Fate::Lost => "lost in the radio",
+            Fate::Local => "for the radio itself",
+            Fate::Sent => "transmitted",
+            Fate::Heard => "another node repeats it",
+            Fate::Unheard => "nobody repeats it",
+            Fate::Relayed => "repeated, but not by its addressee",
+            Fate::Delivered => "its addressee has it",
+            Fate::Failed(_) => "its addressee answers with an error",
+        };
+        format!(
+            "from the client {to}: {what}: {became}{}",
+            error.unwrap_or_default()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_people_has_the_time_the_words_and_what_became_of_them() {
+        let mesh = Mesh::new(1, 2);
+        let people = People::of(&mesh);
+        let first = mesh.nodes[0].num;
+        let place = people.invitation("127.0.0.1:4403");
+        assert!(place.contains("127.0.0.1:4403") && place.contains("type a text"));
+        assert!(
+            place.contains(&format!("Alice ({first}) says it")),
+            "{place}"
+        );
+        let at = Timestamp(1_767_225_600_000) + Duration::from_secs(3_723);
+        let packet = Transmitted {
+            id: 7,
+            from: NodeNum(0),
+            to: NodeNum::BROADCAST,
+            channel: 1,
+            port: 1,
+            payload: b"hi \x1b[2J".to_vec(),
+            reply_id: 0,
+            emoji: 0,
+            want_ack: true,
+            hop_limit: 3,
+            at: Duration::ZERO,
+        };
+        let line = |fate| {
+            let packet = Box::new(packet.clone());
+            people.line(&Report::Transmitted { packet, fate }, at)
+        };
+        assert_eq!(
+            line(Fate::Refused(6)),
+            "01:02:03 UTC  from the client on channel 1: \"hi \\u{1b}[2J\": the radio refuses it (error 6)"
+        );
+        assert!(line(Fate::Heard).ends_with("another node repeats it"));
+        let injected = Report::Injected { id: 1, from: first };
+        assert!(people.line(&injected, at).ends_with("is heard"));
+    }
+
+    #[test]
+    fn a_mesh_without_nodes_invites_nobody_to_speak() {
+        let alone = People::of(&Mesh::new(1, 0)).invitation("127.0.0.1:4403");
+        assert!(!alone.contains("type"), "{alone}");
+    }
+}

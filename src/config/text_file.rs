@@ -1,0 +1,148 @@
+//! Files that a person wrote: why one cannot be read, in words, with the cure.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// Why a file cannot be read as a text. The path is its caller's to name.
+#[derive(Debug, thiserror::Error)]
+pub enum TextFileError {
+    /// It is a directory.
+    #[error("it is a directory")]
+    Directory,
+    /// This user may not read it.
+    #[error("this user (uid {user}) may not read it")]
+    Denied {
+        /// Who we are.
+        user: u32,
+        /// Whose it is, if that can be seen.
+        owner: Option<u32>,
+    },
+    /// It is in UTF-16.
+    #[error("it is written in UTF-16")]
+    Utf16,
+    /// It is in another encoding, or no text.
+    #[error("it is not written in UTF-8 (line {line})")]
+    NotUtf8 {
+        /// The first line that is not, from 1.
+        line: usize,
+    },
+    /// It is larger than it can be.
+    #[error("it is larger than {limit} bytes")]
+    TooLarge {
+        /// What it may have.
+        limit: u64,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl TextFileError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Directory => Some(
+                "name the file in it; a container makes a directory of a file to be mounted that is not there".to_owned(),
+            ),
+            Self::Denied { user, owner } => Some(match owner {
+                Some(owner) => format!("it belongs to uid {owner}: give it to the relay with `chown {user}`, or run the relay as its owner"),
+                None => "let this user into the directories above it".to_owned(),
+            }),
+            Self::Utf16 | Self::NotUtf8 { .. } => {
+                Some("save it as UTF-8 (an editor's \"Save as\" has the choice)".to_owned())
+            }
+            Self::TooLarge { .. } | Self::Io(_) => None,
+        }
+    }
+
+    /// Returns whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(cause) if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Reads a text of at most `limit` bytes, without a byte order mark.
+///
+/// # Errors
+///
+/// As [`TextFileError`].
+pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(|cause| explained(path, cause))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(TextFileError::TooLarge { limit });
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(TextFileError::Utf16);
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..good).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        TextFileError::NotUtf8 { line }
+    })?;
+    // Without a mark, Latin letters in UTF-16 are UTF-8 as well, with a NUL beside each.
+    if text.contains('\0') {
+        return Err(TextFileError::Utf16);
+    }
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+fn explained(path: &Path, cause: io::Error) -> TextFileError {
+    match cause.kind() {
+        io::ErrorKind::IsADirectory => TextFileError::Directory,
+        io::ErrorKind::PermissionDenied => TextFileError::Denied {
+            user: rustix::process::geteuid().as_raw(),
+            owner: path.metadata().ok().map(|it| it.uid()),
+        },
+        _ => TextFileError::Io(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8]) -> Result<String, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path, 64).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_text_is_read_without_its_byte_order_mark() {
+        assert_eq!(of(b"\xef\xbb\xbfabc\n").unwrap(), "abc\n");
+        assert_eq!(of("grün".as_bytes()).unwrap(), "grün");
+        assert_eq!(of(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn another_encoding_is_named_with_its_line() {
+        for utf16 in [&b"\xff\xfea\0b\0"[..], b"\xfe\xff\0a\0b", b"a\0b\0\n\0"] {
+            assert_eq!(of(utf16).unwrap_err(), "it is written in UTF-16");
+        }
+        assert!(of(b"a\nb\ncaf\xe9\n").unwrap_err().contains("line 3"));
+        assert!(of(&[b'x'; 65]).unwrap_err().contains("larger than 64"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_cure() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = read(directory.path(), 64).unwrap_err();
+        assert!(matches!(error, TextFileError::Directory), "{error:?}");
+        assert!(error.hint().unwrap().contains("file"));
+        let missing = read(&directory.path().join("none"), 64).unwrap_err();
+        assert!(missing.is_missing());
+        let denied = io::ErrorKind::PermissionDenied.into();
+        let hint = explained(directory.path(), denied).hint().unwrap();
+        assert!(hint.contains("chown"), "{hint}");
+    }
+}

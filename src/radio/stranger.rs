@@ -1,0 +1,131 @@
+//! Who answers where a radio should be: other servers say so in their first bytes.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::codec::Item;
+use super::connection::Connection;
+
+/// How long is waited for what a server said before it closed.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// So many of the first bytes are kept.
+const KEPT: usize = 64;
+
+/// What other servers begin with, and what they are.
+const GREETINGS: [(&[u8], &str); 12] = [
+    (b"SSH-", "an SSH server"),
+    (b"HTTP/", "a web server"),
+    (b"<!DOCTYPE", "a web server"),
+    (b"<!doctype", "a web server"),
+    (b"<html", "a web server"),
+    // A TLS record: an alert.
+    (b"\x15\x03", "a web server, or another one with TLS"),
+    (b"220", "a mail or FTP server"),
+    (b"+OK", "a mail server"),
+    (b"* OK", "a mail server"),
+    (b"RFB ", "a VNC server"),
+    // Telnet's "interpret as command", with WILL and DO.
+    (b"\xff\xfb", "a telnet server"),
+    (b"\xff\xfd", "a telnet server"),
+];
+
+/// The first bytes on a link on which no frame has come yet.
+#[derive(Debug, Default)]
+pub(super) struct Greeting {
+    bytes: Vec<u8>,
+}
+
+impl Greeting {
+    /// Takes bytes that are no frame. Returns who says them, as soon as that is known.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<&'static str> {
+        let room = KEPT.saturating_sub(self.bytes.len());
+        self.bytes.extend(bytes.iter().take(room));
+        let known = GREETINGS
+            .iter()
+            .find(|(begins, _)| self.bytes.starts_with(begins));
+        known.map(|(_, who)| *who)
+    }
+
+    /// Returns who has said all this, if it was no radio: somebody with text. `None` if nothing was said, or what may be the
+    /// rest of a frame.
+    fn whose(&mut self) -> Option<&'static str> {
+        if let Some(who) = self.take(&[]) {
+            return Some(who);
+        }
+        let text = str::from_utf8(&self.bytes).ok()?;
+        let is_text = text.chars().any(char::is_alphanumeric)
+            && text
+                .chars()
+                .all(|it| !it.is_control() || it.is_ascii_whitespace());
+        is_text.then_some("a server that is no radio")
+    }
+}
+
+/// Returns who ended a link, or let it fail, before any frame came; `None` if that cannot be told. Where writing failed, what
+/// was said before still waits to be read.
+pub(super) async fn whose(
+    mut greeting: Greeting,
+    connection: &mut Connection,
+) -> Option<&'static str> {
+    while let Ok(Ok(Item::Log(bytes))) = timeout(LAST_WORDS, connection.receive()).await {
+        greeting.take(&bytes);
+    }
+    greeting.whose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_no_radio_is_known_by_its_first_bytes() {
+        for (said, who) in [
+            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], Some("an SSH server")),
+            (b"HTTP/1.1 400 Bad Request\r\n", Some("a web server")),
+            (
+                b"220 mail.example.org ESMTP\r\n",
+                Some("a mail or FTP server"),
+            ),
+            (
+                b"\x15\x03\x01\x00\x02\x02\x46",
+                Some("a web server, or another one with TLS"),
+            ),
+            (b"hello, who are you?\n", None),
+            (b"\x94\x94\xff", None),
+            (b"", None),
+        ] {
+            assert_eq!(Greeting::default().take(said), who, "{said:?}");
+            let mut slowly = Greeting::default();
+            let said_last = said.iter().filter_map(|byte| slowly.take(&[*byte])).last();
+            assert_eq!(said_last, who, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_ends_with_text_and_no_frame_was_no_radios() {
+        for (said, is_text) in [
+            (&b"hello, who are you?\n"[..], true),
+            ("grüß dich\n".as_bytes(), true),
+            (b"\r\n", false),
+            (b"", false),
+            // The rest of a frame.
+            (b"\x12\x05hello", false),
+            (b"\x94\xc3\x00", false),
+        ] {
+            let mut greeting = Greeting::default();
+            assert_eq!(greeting.take(said), None);
+            assert_eq!(greeting.whose().is_some(), is_text, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_talks_for_ever_fills_no_memory() {
+        let mut greeting = Greeting::default();
+        for _ in 0..1000 {
+            greeting.take(b"talk talk talk ");
+        }
+        assert!(greeting.bytes.len() <= KEPT);
+    }
+}

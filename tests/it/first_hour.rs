@@ -1,0 +1,236 @@
+//! What a newcomer meets in the first hour: each slip is told in plain words, with its cure.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Stdio;
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::support::lines::Lines;
+use crate::support::relay::{Home, Relay, text_of};
+use crate::support::scene::Plan;
+use crate::support::user::Kind;
+
+/// Starts a server on loopback that greets its clients with these words, and returns its port.
+async fn server(greets: &'static [u8], first_asked: bool) -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("loopback has a free port");
+    let port = listener.local_addr().expect("it has an address").port();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            if first_asked {
+                client.readable().await.expect("the client speaks");
+            }
+            if client.write_all(greets).await.is_ok() {
+                drop(client.shutdown().await);
+            }
+        }
+    });
+    (port, serving)
+}
+
+#[tokio::test]
+async fn a_port_that_is_no_radio_is_called_what_it_is() {
+    let home = Home::new();
+    for (greets, first_asked, who) in [
+        (
+            &b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"[..],
+            false,
+            "an SSH server",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n",
+            true,
+            "a web server",
+        ),
+        (b"\x15\x03\x01\x00\x02\x02\x46", true, "TLS"),
+        (
+            b"220 mail.example.org ESMTP\r\n",
+            false,
+            "a mail or FTP server",
+        ),
+        (
+            b"welcome to the machine\r\n",
+            false,
+            "a server that is no radio",
+        ),
+    ] {
+        let (port, _serving) = server(greets, first_asked).await;
+        let (host, words) = (format!("127.0.0.1:{port}"), ["radio", "info", "--host"]);
+        let output = home.run(words.into_iter().chain([host.as_str()])).await;
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for word in [&*host, who, "not a radio", "4403"] {
+            assert!(text.contains(word), "`{word}` is missing in: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_says_so_too_and_goes_on() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let (port, _serving) = server(b"SSH-2.0-OpenSSH_9.2p1\r\n", false).await;
+    let config = fs::read_to_string(stage.home.path("config.yaml")).expect("it is there");
+    let radio = format!("port: {}", stage.radio.port());
+    stage
+        .home
+        .configure(&config.replace(&radio, &format!("port: {port}")));
+    let relay: Relay = stage.home.spawn();
+    relay.logs("is an SSH server, not a radio").await;
+    relay.logs("room joined").await;
+    let status = text_of(&stage.home.run(["status"]).await);
+    assert!(status.contains("an SSH server"), "{status}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_told_with_its_cure() {
+    let mut home = Home::new();
+    home.use_ordinary_rights();
+    let text = "meshtastic:\n  host: caf";
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = [&b"\xff\xfe"[..], &utf16].concat();
+    let latin = [text.as_bytes(), b"\xe9\n"].concat();
+    for (bytes, words) in [
+        (utf16, ["UTF-16", "save it as UTF-8"]),
+        (marked, ["UTF-16", "save it as UTF-8"]),
+        (latin, ["not written in UTF-8 (line 2)", "save it as UTF-8"]),
+    ] {
+        fs::write(home.path("config.yaml"), bytes).expect("it can be written");
+        let output = home.run(["config", "check"]).await;
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+    fs::remove_file(home.path("config.yaml")).expect("it is there");
+    fs::create_dir(home.path("config.yaml")).expect("it can be made");
+    for command in [&["config", "check"][..], &["run"]] {
+        let output = home.run(command).await;
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("it is a directory"), "{text}");
+        assert!(text.contains("hint: name the file"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_with_the_wrong_indentation_is_told_in_plain_words() {
+    let home = Home::new();
+    for (text, words) in [
+        (
+            "meshtastic:\n    host: a\n  port: 1\n",
+            "config.yaml:3:3: this line is indented less than its neighbours",
+        ),
+        (
+            "meshtastic:\n  host: a\n    port: 1\n",
+            "config.yaml:3:9: this line is indented more than its neighbours",
+        ),
+        (
+            "meshtastic:\n  host:a\n  port: 1\n",
+            "write a space after the `:`",
+        ),
+    ] {
+        home.configure(text);
+        let output = home.run(["config", "check"]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text_of(&output).contains(words), "{}", text_of(&output));
+    }
+}
+
+#[tokio::test]
+async fn what_config_generate_wrote_is_not_said_to_be_finished() {
+    let home = Home::new();
+    assert!(home.run(["config", "generate"]).await.status.success());
+    let output = home.run(["config", "check"]).await;
+    let text = text_of(&output);
+    assert!(
+        text.contains("matrix_rooms[0].id: `#hiking:example.org` is an example"),
+        "{text}"
+    );
+    assert!(text.contains("examples in it to be replaced"), "{text}");
+    let edited = fs::read_to_string(home.path("config.yaml")).expect("it is there");
+    home.configure(&edited.replace("#hiking:example.org", "#hiking:club.test"));
+    let output = home.run(["config", "check"]).await;
+    let text = text_of(&output);
+    assert!(text.ends_with("config.yaml: no mistakes\n"), "{text}");
+}
+
+#[tokio::test]
+async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() {
+    let mut home = Home::new();
+    let user = home.path("user");
+    fs::create_dir_all(user.join(".mmrelay")).expect("it can be made");
+    fs::write(user.join(".mmrelay/config.yaml"), "").expect("it can be written");
+    home.set_environment(("HOME", user.display().to_string()));
+    let text = text_of(&home.run(["config", "check"]).await);
+    let command = format!(
+        "`relay --config {}`",
+        user.join(".mmrelay/config.yaml").display()
+    );
+    assert!(text.contains(&command), "{text}");
+}
+
+#[tokio::test]
+async fn a_doctor_that_is_not_built_yet_says_which_one_is() {
+    let output = Home::new().run(["doctor"]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("only the quick examination exists yet"),
+        "{text}"
+    );
+    assert!(text.contains("relay doctor --quick"), "{text}");
+}
+
+#[tokio::test]
+async fn a_simulated_radio_on_a_terminal_invites_to_type_and_prints_for_people() {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&terminal)
+        .and_then(|()| unlockpt(&terminal))
+        .expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
+    let name = name.to_str().expect("its name is a text");
+    let mut open = OpenOptions::new();
+    let open = open.read(true).write(true);
+    let side = open
+        .custom_flags(OFlags::NOCTTY.bits().cast_signed())
+        .open(name);
+    let side = side.expect("it can be opened");
+    let screen = Lines::of(
+        "the terminal",
+        tokio::fs::File::from_std(File::from(terminal)),
+    );
+
+    let home = Home::new();
+    let arguments = ["simulate", "--listen", "127.0.0.1:0", "--nodes", "2"];
+    let _radio = home.begin_onto(&arguments, Stdio::from(side));
+    let port = screen.first(0, "where it is", |line| {
+        let (_, rest) = line.split_once("a simulated radio is at 127.0.0.1:")?;
+        rest.split_once(';')?.0.parse::<u16>().ok()
+    });
+    let port = port.await;
+    let invites = |line: &str| line.contains("type a text and press Enter").then_some(());
+    screen.first(0, "the invitation", invites).await;
+
+    let host = format!("127.0.0.1:{port}");
+    let output = home.run(["radio", "nodes", "--host", &host]).await;
+    let nodes = text_of(&output);
+    // Heard within the last day, and not in the year in which this was written.
+    assert!(!nodes.contains(" days"), "{nodes}");
+    let output = home
+        .run(["radio", "send", "--channel", "0", "--host", &host, "hello"])
+        .await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let sent = |line: &str| {
+        let is_it =
+            line.contains("UTC  from the client on channel 0: \"hello\": the radio takes it");
+        is_it.then_some(())
+    };
+    screen.first(0, "the text", sent).await;
+    let is_json = |line: &String| line.starts_with('{');
+    assert!(!screen.all().iter().any(is_json), "{}", screen.text());
+}
