@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::LIMIT;
+use super::limit::{LIMIT, last_lines, while_new};
 
 /// What a program wrote so far, line by line.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Lines {
         self.first_within(LIMIT, from, what, pick).await
     }
 
-    /// Likewise, waiting that long at most.
+    /// Likewise, giving up when no new line came for that long.
     pub(crate) async fn first_within<T>(
         &self,
         limit: Duration,
@@ -59,32 +59,22 @@ impl Lines {
         let mut so_far = self.so_far.clone();
         let mut next = from;
         let mut found = None;
-        let wait = so_far.wait_for(|lines| {
+        let waited = while_new(&mut so_far, limit, |lines| {
             while found.is_none() && next < lines.len() {
                 found = pick(&lines[next]);
                 next += 1;
             }
             found.is_some()
         });
-        let waited = tokio::time::timeout(limit, wait)
-            .await
-            .map(|result| result.is_ok());
-        match (waited, found) {
-            (Ok(true), Some(found)) => found,
-            (Ok(_), _) => panic!(
-                "{} ended before it wrote {what}; it wrote:\n{}",
+        let waited = waited.await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "{} did not write {what} ({waited:?}, {} s without a new line at most); its last lines:\n{}",
                 self.whose,
-                self.text()
-            ),
-            (Err(_), _) => {
-                panic!(
-                    "in {} s {} did not write {what}; it wrote:\n{}",
-                    limit.as_secs(),
-                    self.whose,
-                    self.text()
-                )
-            }
-        }
+                limit.as_secs(),
+                last_lines(&self.all())
+            )
+        })
     }
 
     /// Returns how many lines there are so far.

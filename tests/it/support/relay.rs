@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -12,10 +13,10 @@ use tempfile::TempDir;
 use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 
+use super::limit::{last_lines, within};
 use super::lines::Lines;
 use super::process::{relay_program, temporary_directory};
 use super::synapse::{PASSWORD, Synapse};
-use super::within;
 
 /// A home directory of a relay, removed when this is dropped.
 #[derive(Debug)]
@@ -317,7 +318,16 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the relay logged:\n{}", self.log());
+            eprintln!(
+                "--- the relay's last lines:\n{}",
+                last_lines(&self.log.all())
+            );
+            let file = tempfile::Builder::new().prefix("relay-log-").tempfile();
+            if let Ok((mut file, path)) = file.and_then(|file| file.keep().map_err(Into::into)) {
+                if file.write_all(self.log().as_bytes()).is_ok() {
+                    eprintln!("--- the whole log: {}", path.display());
+                }
+            }
         }
     }
 }

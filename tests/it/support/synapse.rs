@@ -14,6 +14,7 @@ use relay::model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
+use super::delay;
 use super::process::{temporary_directory, virtual_environment};
 use super::{LIMIT, within};
 
@@ -164,12 +165,8 @@ impl Synapse {
         // A signal to the group of whoever runs this (Ctrl-C, a time limit) must not end the one who cleans up.
         std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
         keeper.arg(&directory).arg(&python);
-        keeper.args([
-            "-m",
-            "synapse.app.homeserver",
-            "--config-path",
-            "homeserver.yaml",
-        ]);
+        keeper.args(["-c", include_str!("synapse_program.py")]);
+        keeper.args(["--config-path", "homeserver.yaml"]);
         let mut keeper = keeper
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -177,6 +174,7 @@ impl Synapse {
             .spawn()
             .expect("Python runs");
 
+        let port = delay::wanted().map_or(port, |delay| delay::before(port, delay));
         let url = format!("http://127.0.0.1:{port}");
         let started = Instant::now();
         while reqwest::get(format!("{url}/_matrix/client/versions"))

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::limit::{LIMIT, last_lines, while_new, within};
 use super::synapse::{PASSWORD, Synapse};
-use super::{LIMIT, within};
 
 /// How a room is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,7 +267,7 @@ impl User {
         self.sees_within(LIMIT, room, what, wanted).await
     }
 
-    /// Waits for such an event for so long: what the relay itself waits for can take longer than usual.
+    /// Likewise, giving up when it saw nothing new for so long: what the relay itself waits for can take longer than usual.
     pub(crate) async fn sees_within(
         &self,
         limit: Duration,
@@ -277,20 +277,20 @@ impl User {
     ) -> Seen {
         let mut seen = self.seen.clone();
         let mut found = None;
-        let wait = seen.wait_for(|events| {
+        let waited = while_new(&mut seen, limit, |events| {
             found = events
                 .iter()
                 .find(|seen| seen.room == *room && wanted(seen))
                 .cloned();
             found.is_some()
         });
-        drop(tokio::time::timeout(limit, wait).await);
+        let waited = waited.await;
         found.unwrap_or_else(|| {
-            let told = self.told(room).join("\n");
+            let told = last_lines(&self.told(room));
             panic!(
-                "in {} s {} did not see {what}; it saw:\n{told}",
-                limit.as_secs(),
-                self.id()
+                "{} did not see {what} ({waited:?}, {} s without anything new at most); the last it saw:\n{told}",
+                self.id(),
+                limit.as_secs()
             )
         })
     }
@@ -462,7 +462,12 @@ async fn sync(client: Client, seen: watch::Sender<Vec<Seen>>) {
         };
         let mut fresh = readable(&client, &response, &mut unreadable);
         fresh.extend(read_late(&client, &mut unreadable).await);
-        seen.send_modify(|events| events.extend(fresh));
+        // Only what is new is progress to those who wait.
+        seen.send_if_modified(|events| {
+            let before = events.len();
+            events.extend(fresh);
+            events.len() > before
+        });
         position = Some(response.next_batch);
     }
 }
