@@ -82,7 +82,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..good).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         TextFileError::NotUtf8 { line }
     })?;
     // Without a mark, Latin letters in UTF-16 are UTF-8 as well, with a NUL beside each.

@@ -20,7 +20,7 @@ impl People {
     pub(super) fn of(mesh: &Mesh) -> Self {
         let named = mesh.nodes.iter().filter_map(|node| {
             let name = harmless(&node.user.as_ref()?.long_name);
-            (!name.trim().is_empty()).then(|| (node.num, name))
+            (!name.trim().is_empty()).then_some((node.num, name))
         });
         Self {
             names: named.collect(),

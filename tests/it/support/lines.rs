@@ -59,17 +59,17 @@ impl Lines {
         let mut so_far = self.so_far.clone();
         let mut next = from;
         let mut found = None;
-        let waited = while_new(&mut so_far, limit, |lines| {
+        let progress = while_new(&mut so_far, limit, |lines| {
             while found.is_none() && next < lines.len() {
                 found = pick(&lines[next]);
                 next += 1;
             }
             found.is_some()
         });
-        let waited = waited.await;
+        let ended = progress.await;
         found.unwrap_or_else(|| {
             panic!(
-                "{} did not write {what} ({waited:?}, {} s without a new line at most); its last lines:\n{}",
+                "{} did not write {what} ({ended:?}, {} s without a new line at most); its last lines:\n{}",
                 self.whose,
                 limit.as_secs(),
                 last_lines(&self.all())

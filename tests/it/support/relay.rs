@@ -323,10 +323,10 @@ impl Drop for Relay {
                 last_lines(&self.log.all())
             );
             let file = tempfile::Builder::new().prefix("relay-log-").tempfile();
-            if let Ok((mut file, path)) = file.and_then(|file| file.keep().map_err(Into::into)) {
-                if file.write_all(self.log().as_bytes()).is_ok() {
-                    eprintln!("--- the whole log: {}", path.display());
-                }
+            if let Ok((mut file, path)) = file.and_then(|file| file.keep().map_err(Into::into))
+                && file.write_all(self.log().as_bytes()).is_ok()
+            {
+                eprintln!("--- the whole log: {}", path.display());
             }
         }
     }

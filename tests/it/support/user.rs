@@ -277,18 +277,18 @@ impl User {
     ) -> Seen {
         let mut seen = self.seen.clone();
         let mut found = None;
-        let waited = while_new(&mut seen, limit, |events| {
+        let progress = while_new(&mut seen, limit, |events| {
             found = events
                 .iter()
                 .find(|seen| seen.room == *room && wanted(seen))
                 .cloned();
             found.is_some()
         });
-        let waited = waited.await;
+        let ended = progress.await;
         found.unwrap_or_else(|| {
             let told = last_lines(&self.told(room));
             panic!(
-                "{} did not see {what} ({waited:?}, {} s without anything new at most); the last it saw:\n{told}",
+                "{} did not see {what} ({ended:?}, {} s without anything new at most); the last it saw:\n{told}",
                 self.id(),
                 limit.as_secs()
             )
