@@ -17,6 +17,7 @@ mod questions;
 mod relation;
 mod route;
 mod split;
+mod succession;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -33,7 +34,9 @@ pub use notice::Refused;
 
 pub use route::{RenamedChannel, RouteProblem};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
+pub use succession::{Mapping, OldRoom, Succession, Waiting};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -92,6 +95,12 @@ impl Bridge {
     /// Takes note of the room that a name of the configuration stood for in an earlier run: used for what waits since then.
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
         self.routes.remember(name, room);
+    }
+
+    /// Takes note of the rooms whose place others take, with the names that the configuration has for those: what was said
+    /// in them before goes their way.
+    pub fn succeed(&mut self, heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>) {
+        self.routes.succeed(heirs);
     }
 
     /// Returns where what a room has waiting for a slot goes once the radio has these channels. `None`: those that it has,
@@ -225,6 +234,10 @@ impl Bridge {
         match event {
             MatrixEvent::Joined(room) => {
                 self.routes.join(room);
+                Vec::new()
+            }
+            MatrixEvent::AliasMoved { alias, room } => {
+                self.routes.alias(alias, room);
                 Vec::new()
             }
             MatrixEvent::Text(text) => {

@@ -44,6 +44,7 @@ impl Bridge {
             | Event::Matrix(
                 MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
+                | MatrixEvent::AliasMoved { .. }
                 | MatrixEvent::Own { .. }
                 | MatrixEvent::Banned { .. },
             )

@@ -21,6 +21,8 @@ pub(super) struct Routes {
     /// The same in an earlier run.
     remembered: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// Rooms whose place others take, and the names that the configuration has for those.
+    heirs: BTreeMap<OwnedRoomOrAliasId, OwnedRoomOrAliasId>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
     /// The name that each channel had when it was in use last.
@@ -107,6 +109,7 @@ impl Routes {
             known: BTreeMap::new(),
             remembered: BTreeMap::new(),
             joined: BTreeMap::new(),
+            heirs: BTreeMap::new(),
             channels: Vec::new(),
             names: BTreeMap::new(),
             renamed: Vec::new(),
@@ -119,6 +122,19 @@ impl Routes {
             self.known.insert(name.clone(), room.room.clone());
         }
         self.joined.insert(room.room.clone(), room.clone());
+    }
+
+    /// Takes note of the room that an alias stands for.
+    pub(super) fn alias(&mut self, alias: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
+        self.known.insert(alias.clone(), room.clone());
+    }
+
+    /// Takes note of the rooms whose place others take, with the names of those.
+    pub(super) fn succeed(&mut self, heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>) {
+        self.heirs = heirs
+            .into_iter()
+            .map(|(room, name)| (room.into(), name))
+            .collect();
     }
 
     /// Takes note of the room that a name stood for in an earlier run.
@@ -202,10 +218,7 @@ impl Routes {
                     ChannelRef::Index(mapped) => *mapped == index,
                     ChannelRef::Name(name) => *name == packet.channel_name,
                 };
-            let room = self
-                .known
-                .get(&route.id)
-                .map_or_else(|| route.id.clone(), |id| id.clone().into());
+            let room = self.current(&route.id);
             if heard && !rooms.contains(&room) {
                 rooms.push(room);
             }
@@ -255,9 +268,11 @@ impl Routes {
         slot: ChannelIndex,
         channels: &[Channel],
     ) -> Result<ChannelIndex, Refused> {
+        let heir = self.heirs.get(<&RoomOrAliasId>::from(room));
         let is_of_room = |name: &OwnedRoomOrAliasId| {
             let known = self.known.get(name).or_else(|| self.remembered.get(name));
-            known.map_or(name.as_str(), |id| id.as_str()) == room.as_str()
+            let is_it = known.map_or(name.as_str(), |id| id.as_str()) == room.as_str();
+            is_it || heir == Some(name)
         };
         let mut speaking = self
             .mapped
@@ -276,9 +291,20 @@ impl Routes {
     }
 
     fn of_room(&self, room: &RoomId) -> impl Iterator<Item = &MappedRoom> {
+        let room = self.current(room.into());
         self.mapped
             .iter()
-            .filter(move |route| self.resolved(&route.id) == room.as_str())
+            .filter(move |route| self.current(&route.id) == room)
+    }
+
+    /// Returns the room that a name or a room stands for now: itself, or the one that takes its place.
+    fn current(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
+        let id = |name: &RoomOrAliasId| match self.known.get(name) {
+            Some(id) => id.clone().into(),
+            None => name.to_owned(),
+        };
+        let room: OwnedRoomOrAliasId = id(name);
+        self.heirs.get(&room).map_or(room, |heir| id(heir))
     }
 
     /// Returns the slot of a channel as it is now.

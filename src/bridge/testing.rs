@@ -46,6 +46,7 @@ pub(super) fn slot(index: u32) -> ChannelIndex {
 pub(super) fn route(id: &str, channel: u32, direction: Direction) -> MappedRoom {
     MappedRoom {
         id: named(id),
+        via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(slot(channel)),
         direction,
     }
@@ -103,6 +104,8 @@ pub(super) fn joined(id: &str) -> JoinedRoom {
         public: false,
         may_mention_room: false,
         may_write: true,
+        tombstone: None,
+        predecessor: None,
         may_react: true,
     }
 }

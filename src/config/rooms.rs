@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use crate::model::{ChannelIndex, OwnedRoomOrAliasId};
+use crate::model::{ChannelIndex, OwnedRoomOrAliasId, OwnedServerName};
 
 /// One entry of `matrix_rooms`: a room tied to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedRoom {
     /// The room, by id or alias.
     pub id: OwnedRoomOrAliasId,
+    /// Servers over which it can be joined, where a link was given that names some.
+    pub via: Vec<OwnedServerName>,
     /// The channel.
     pub meshtastic_channel: ChannelRef,
     /// Which way messages go.

@@ -13,7 +13,7 @@ use crate::config::{self, Homeserver, Secret};
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError, Identity, LoginOptions, TokenOptions};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
-use crate::store::{Database, gaps, known_rooms, late, meta, outbox_room};
+use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::ledger::Ledger;
@@ -296,6 +296,10 @@ impl Account {
                     Ok(matrix::Start {
                         position: meta::sync_position(tx, &account)?,
                         known: known_rooms::all(tx)?,
+                        former: mapped_rooms::all(tx)?
+                            .into_iter()
+                            .map(|it| it.room)
+                            .collect(),
                         gaps: gaps::all(tx, &account)?,
                         kept: late::waiting(tx)?,
                     })

@@ -299,7 +299,7 @@ mod tests {
                 port: 4403,
             };
             let control = Control {
-                live: Arc::new(Live::new()),
+                live: Arc::new(Live::new(std::collections::BTreeMap::new())),
                 database: database.clone(),
                 config: Config::new(wire, Vec::new()),
                 link,

@@ -156,49 +156,63 @@ impl Examined<'_> {
 
     fn rooms(&self) -> Check {
         let name = "rooms";
-        let rooms = || self.status.rooms.iter().filter(|room| room.mapped);
-        if let Some((room, parked)) = rooms().find_map(|it| Some((it, it.parked.as_ref()?))) {
-            let text = format!(
-                "the bot may not write in {}, for {}: {}",
-                room.room,
-                words(parked.for_seconds),
-                parked.reason
-            );
-            return failed(name, text, "let the bot write there; the relay notices");
-        }
-        let count = rooms().count();
-        let missing: Vec<&str> = rooms()
-            .filter(|room| !room.joined)
-            .map(|room: &RoomStatus| room.room.as_str())
+        let count = self.status.rooms.iter().filter(|room| room.mapped).count();
+        let mut found: Vec<Found> = self.status.rooms.iter().filter_map(Found::of).collect();
+        let is_absent = |room: &&RoomStatus| room.mapped && !room.joined && room.trouble.is_none();
+        let absent: Vec<&str> = self
+            .status
+            .rooms
+            .iter()
+            .filter(is_absent)
+            .map(|room| room.room.as_str())
             .collect();
         match self.status.matrix.state {
-            _ if missing.is_empty() => {}
+            _ if absent.is_empty() => {}
             // Nobody tells us of our rooms.
             MatrixState::NoSession => {
                 let text = format!("{count} mapped; not known whether the bot is in them");
                 return warning(name, text, "see the check of Matrix");
             }
-            MatrixState::Connecting | MatrixState::Away => {
+            MatrixState::Connecting | MatrixState::Away if found.is_empty() => {
                 return ok(
                     name,
                     format!("{count} mapped; not known yet whether the bot is in them"),
                 );
             }
-            MatrixState::Connected => {
-                let text = format!("the bot is not in {}", missing.join(", "));
-                return failed(name, text, "invite the bot there; the log says more");
+            MatrixState::Connecting | MatrixState::Away => {}
+            MatrixState::Connected => found.push(Found {
+                result: CheckResult::Failed,
+                text: format!("the bot is not in {}", absent.join(", ")),
+                hint: "the relay is about to join; if this stays, the log says more".to_owned(),
+            }),
+        }
+        let problems = self.status.rooms.iter().filter(|room| room.mapped);
+        found.extend(problems.flat_map(|room| &room.problems).map(|problem| {
+            Found {
+                result: CheckResult::Warning,
+                text: problem.clone(),
+                hint: "correct matrix_rooms, or the radio's channels; other rooms are not affected"
+                    .to_owned(),
+            }
+        }));
+        // What a person has to cure comes first.
+        found.sort_by_key(|it| it.result != CheckResult::Failed);
+        let Some(worst) = found.first().map(|it| it.result) else {
+            return ok(name, format!("{count} mapped"));
+        };
+        let mut hints: Vec<&str> = Vec::new();
+        for it in &found {
+            if !hints.contains(&it.hint.as_str()) {
+                hints.push(&it.hint);
             }
         }
-        let problems: Vec<&str> = rooms()
-            .flat_map(|room| &room.problems)
-            .map(String::as_str)
-            .collect();
-        if !problems.is_empty() {
-            let hint =
-                "correct matrix_rooms, or the radio's channels; other rooms are not affected";
-            return warning(name, problems.join("; "), hint);
+        let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
+        Check {
+            name: name.to_owned(),
+            result: worst,
+            text: texts.join("; "),
+            hint: Some(hints.join("; ")),
         }
-        ok(name, format!("{count} mapped"))
     }
 
     fn outbox(&self) -> Check {
@@ -218,6 +232,45 @@ impl Examined<'_> {
             return warning(name, text, hint);
         }
         ok(name, text)
+    }
+}
+
+/// What is wrong with a room.
+struct Found {
+    result: CheckResult,
+    text: String,
+    hint: String,
+}
+
+impl Found {
+    fn of(room: &RoomStatus) -> Option<Self> {
+        let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
+        let waiting = match waiting {
+            0 => String::new(),
+            waiting => format!(" ({waiting} waiting)"),
+        };
+        if let Some(trouble) = &room.trouble {
+            return Some(Self {
+                result: if trouble.may_pass {
+                    CheckResult::Warning
+                } else {
+                    CheckResult::Failed
+                },
+                text: format!("{}: {}{waiting}", room.room, trouble.text),
+                hint: trouble.hint.clone(),
+            });
+        }
+        let parked = room.parked.as_ref().filter(|_| room.mapped)?;
+        Some(Self {
+            result: CheckResult::Failed,
+            text: format!(
+                "{} takes nothing, for {}: {}{waiting}",
+                room.room,
+                words(parked.for_seconds),
+                parked.reason
+            ),
+            hint: "the homeserver's own words say what to change; the relay tries again".to_owned(),
+        })
     }
 }
 
@@ -310,6 +363,7 @@ mod tests {
                 encrypted: None,
                 channels: vec!["0".to_owned()],
                 problems: Vec::new(),
+                trouble: None,
                 parked: None,
                 missing: Some(0),
                 to_matrix: Traffic::default(),

@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::bridge::RouteProblem;
-use crate::model::{Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, RadioEvent};
+use crate::model::{
+    Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
+};
 use crate::store::StoreError;
 
 use super::counts::Counts;
@@ -35,8 +37,10 @@ pub(super) struct Facts {
     pub(super) channel_use: Option<(f32, Instant)>,
     /// The Matrix session.
     pub(super) session: Session,
-    /// The mapped rooms that are joined.
+    /// The rooms that are joined.
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// The rooms that the names of the configuration stand for, as far as it is known.
+    pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// What became of messages.
     pub(super) counts: Counts,
 }
@@ -86,8 +90,8 @@ pub(super) enum Session {
 }
 
 impl Live {
-    /// Makes one for a daemon that has just started.
-    pub(super) fn new() -> Self {
+    /// Makes one for a daemon that has just started, and knows these rooms by the names of the configuration.
+    pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
         let facts = Facts {
             beat: Instant::now(),
             trouble: None,
@@ -95,6 +99,7 @@ impl Live {
             channel_use: None,
             session: Session::None("the Matrix session is being opened".to_owned()),
             rooms: BTreeMap::new(),
+            names,
             counts: Counts::default(),
         };
         Self {
@@ -157,9 +162,15 @@ impl Live {
                     now.channel_use = Some((*percent, Instant::now()));
                 }
                 Event::Matrix(MatrixEvent::Joined(room)) if now.rooms.len() < MOST_ROOMS => {
+                    let names = room.configured.iter();
+                    let names = names.map(|name| (name.clone(), room.room.clone()));
+                    now.names.extend(names);
                     now.rooms.insert(room.room.clone(), room.clone());
                 }
-                Event::Matrix(MatrixEvent::Left { room }) => {
+                Event::Matrix(MatrixEvent::AliasMoved { alias, room }) => {
+                    now.names.insert(alias.clone(), room.clone());
+                }
+                Event::Matrix(MatrixEvent::Left { room, .. }) => {
                     now.rooms.remove(room);
                 }
                 Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => {}
@@ -192,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {
-        let live = Live::new();
+        let live = Live::new(BTreeMap::new());
         let room = OwnedRoomId::try_from("!room:example.org").unwrap();
         let joined = Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: room.clone(),
@@ -203,8 +214,13 @@ mod tests {
             may_mention_room: false,
             may_react: true,
             may_write: true,
+            tombstone: None,
+            predecessor: None,
         }));
-        let left = Event::Matrix(MatrixEvent::Left { room: room.clone() });
+        let left = Event::Matrix(MatrixEvent::Left {
+            room: room.clone(),
+            tombstone: None,
+        });
         for (event, is_in) in [
             (&joined, true),
             (&left, false),
@@ -218,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_of_the_database_counts_from_its_first_failure() {
-        let live = Live::new();
+        let live = Live::new(BTreeMap::new());
         assert_eq!(live.stored(), None);
         for _ in 0..3 {
             live.not_stored(&StoreError::Closed);

@@ -16,12 +16,14 @@ mod overview;
 mod parts;
 mod queues;
 mod reports;
+mod room_trouble;
 mod room_worker;
 pub mod status;
 mod supervisor;
 #[cfg(test)]
 mod trial;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
@@ -254,13 +256,17 @@ fn say_rooms(config: &Config) {
 
 fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
     let mut rooms = Vec::new();
+    let mut via: HashMap<_, Vec<_>> = HashMap::new();
     for mapped in &config.matrix_rooms {
         if !rooms.contains(&mapped.id) {
             rooms.push(mapped.id.clone());
         }
+        let servers = via.entry(mapped.id.clone()).or_default();
+        servers.extend(mapped.via.iter().cloned());
     }
     matrix::Options {
         rooms,
+        via,
         invites: config.matrix.invites.clone(),
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,

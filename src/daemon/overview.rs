@@ -16,9 +16,10 @@ use crate::store::summary::{Summary, Waiting};
 
 use super::counts::{Place, Tally, Way};
 use super::live::{Facts, Session};
+use super::room_trouble::Known;
 use super::status::{
     ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, OutboxStatus, ParkedStatus,
-    RadioState, RadioStatus, RoomStatus, Status, Traffic, Waits,
+    RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
 };
 
 /// Everything that a status is made of.
@@ -140,7 +141,14 @@ impl Overview<'_> {
             Place::Room(room) => Some(self.known(room)),
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
-        for name in mapped.chain(counted) {
+        // What waits is told, wherever it is for.
+        let summary = self.summary.as_ref().ok();
+        let waiting = summary.into_iter().flat_map(|summary| {
+            let held = summary.held.iter().map(|it| it.room.clone().into());
+            let waiting = summary.to_matrix.iter().chain(&summary.to_mesh);
+            held.chain(waiting.filter_map(|it| Some(self.known(it.room.as_ref()?))))
+        });
+        for name in mapped.chain(waiting).chain(counted) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -165,6 +173,7 @@ impl Overview<'_> {
             encrypted: joined.map(|room| room.encrypted),
             channels,
             problems: self.problems(name),
+            trouble: self.trouble(name),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
             to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
@@ -180,6 +189,22 @@ impl Overview<'_> {
             .filter(|problem| *self.known(&problem.room) == *room)
             .map(ToString::to_string)
             .collect()
+    }
+
+    /// Returns what keeps the room from doing its part.
+    fn trouble(&self, room: &RoomOrAliasId) -> Option<RoomTroubleStatus> {
+        let summary = self.summary.as_ref().ok();
+        let mut held = summary.into_iter().flat_map(|summary| &summary.held);
+        let mapped = self.config.matrix_rooms.iter();
+        let mut mapped = mapped.filter(|it| *self.known(&it.id) == *room).peekable();
+        let is_mapped = mapped.peek().is_some();
+        let known = Known {
+            held: held.find(|it| it.room.as_str() == room.as_str()),
+            heard: mapped.find_map(|it| self.heard.troubles.get(&it.id)),
+            joined: self.joined(room),
+            mapped: is_mapped,
+        };
+        known.trouble()
     }
 
     fn channels(&self) -> Vec<ChannelStatus> {
@@ -293,14 +318,15 @@ impl Overview<'_> {
 
     /// Returns the id of the room that an alias stands for, as far as it is known.
     fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
-        self.joined(name)
-            .map_or_else(|| name.to_owned(), |room| room.room.clone().into())
+        let names = &self.facts.names;
+        names
+            .get(name)
+            .map_or_else(|| name.to_owned(), |room| room.clone().into())
     }
 
-    fn joined(&self, name: &RoomOrAliasId) -> Option<&JoinedRoom> {
-        self.facts.rooms.values().find(|room| {
-            room.room.as_str() == name.as_str() || room.configured.iter().any(|it| **it == *name)
-        })
+    fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
+        let mut rooms = self.facts.rooms.values();
+        rooms.find(|joined| joined.room.as_str() == room.as_str())
     }
 
     fn age(&self, moment: Timestamp) -> Duration {
@@ -334,6 +360,7 @@ mod tests {
     fn config() -> Config {
         let mapped = MappedRoom {
             id: room(ALIAS),
+            via: Vec::new(),
             meshtastic_channel: ChannelRef::Name("club".to_owned()),
             direction: Direction::Both,
         };
@@ -345,7 +372,7 @@ mod tests {
     }
 
     fn facts(joined: bool) -> Facts {
-        let mut facts = Live::new().facts();
+        let mut facts = Live::new(BTreeMap::new()).facts();
         facts.radio = Some(RadioFacts {
             node: "!00000001".to_owned(),
             name: "Hilltop".to_owned(),
@@ -368,7 +395,10 @@ mod tests {
                 may_mention_room: false,
                 may_react: true,
                 may_write: true,
+                tombstone: None,
+                predecessor: None,
             };
+            facts.names.insert(room(ALIAS), joined.room.clone());
             facts.rooms.insert(joined.room.clone(), joined);
         }
         facts

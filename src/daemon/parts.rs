@@ -88,6 +88,7 @@ impl<S: SendToRoom> Parts<S> {
         clock: Clock,
         stop: &CancellationToken,
     ) -> Self {
+        let names = found.ledger.names().clone();
         let ledger = Arc::new(Mutex::new(found.ledger));
         let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
         let (reports, take_reports) = mpsc::channel(EVENTS);
@@ -102,7 +103,7 @@ impl<S: SendToRoom> Parts<S> {
             clock: clock.clone(),
             ..radio
         });
-        let (live, link) = (Arc::new(Live::new()), radio.link());
+        let (live, link) = (Arc::new(Live::new(names)), radio.link());
         let mut queues = Queues::new(Shared {
             database: database.clone(),
             sender: take_sender,

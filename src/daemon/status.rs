@@ -253,6 +253,9 @@ pub struct RoomStatus {
     pub channels: Vec<String>,
     /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
     pub problems: Vec<String>,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub trouble: Option<RoomTroubleStatus>,
     /// It takes nothing, for this reason.
     pub parked: Option<ParkedStatus>,
     /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.
@@ -261,6 +264,21 @@ pub struct RoomStatus {
     pub to_matrix: Traffic,
     /// What comes from it.
     pub to_mesh: Traffic,
+}
+
+/// What is wrong with a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomTroubleStatus {
+    /// What, in one word of `docs/reference/status.md`.
+    pub reason: String,
+    /// What, for people.
+    pub text: String,
+    /// What a person can do about it.
+    pub hint: String,
+    /// The room that takes its place.
+    pub successor: Option<String>,
+    /// It may pass without anybody doing something.
+    pub may_pass: bool,
 }
 
 /// How a channel stands.

@@ -12,6 +12,7 @@ mod content;
 mod errors;
 mod events;
 mod gaps;
+mod joining;
 mod late;
 mod pulse;
 mod reader;
@@ -23,8 +24,10 @@ mod send;
 mod server;
 mod session;
 mod sync;
+mod trouble;
 mod verification;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,7 +38,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Invites;
 use crate::model::{
-    Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, UndecryptableEvent,
+    Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
+    UndecryptableEvent,
 };
 
 pub use self::pulse::{Heard, Pulse};
@@ -43,12 +47,15 @@ pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{Files, FilesError, Made, Session};
+pub use self::trouble::RoomTrouble;
 
 /// What the adapter is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The mapped rooms, ids or aliases, each once.
     pub rooms: Vec<OwnedRoomOrAliasId>,
+    /// Servers over which they can be joined, as far as the configuration names some.
+    pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
     /// Whose invites are accepted.
     pub invites: Invites,
     /// False: rooms that are encrypted are refused.
@@ -80,6 +87,8 @@ pub struct Start {
     /// The rooms that were mapped and joined then, by their names in the configuration. In others what was said before
     /// now is history.
     pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+    /// Rooms that were mapped once; as far as they are replaced, what was said there before is still read.
+    pub former: Vec<OwnedRoomId>,
     /// What was missing before the position.
     pub gaps: Vec<Gap>,
     /// The events that could not be decrypted so far; they are tried again when keys come.
@@ -142,7 +151,11 @@ impl Matrix {
     /// [`MatrixError::NoSession`] where nobody has logged in; others when files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let (client, session) = client::restore(&files, options.verified_recipients_only).await?;
-        let rooms = Arc::new(rooms::Rooms::new(client.clone(), options));
+        let rooms = Arc::new(rooms::Rooms::new(
+            client.clone(),
+            session.user_id.clone(),
+            options,
+        ));
         Ok(Self {
             client,
             files,
@@ -200,7 +213,7 @@ impl Matrix {
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
-            () = Box::pin(rooms::keep_joined(&self.rooms)) => Ok(()),
+            () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
             () = client::keep_tokens(&self.client, &self.files) => Ok(()),
         };
         if let Err(MatrixError::SessionDead) = result {

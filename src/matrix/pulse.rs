@@ -1,8 +1,12 @@
 //! Whether the homeserver answers, for whoever wants to know now.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
+
+use super::trouble::RoomTrouble;
+use crate::model::OwnedRoomOrAliasId;
 
 /// Where the sync loop notes the server's answers; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,8 @@ pub struct Heard {
     pub answered: Option<Instant>,
     /// Since when it cannot be read, and why.
     pub failing: Option<(Instant, String)>,
+    /// What is wrong with rooms of the configuration, by their names there.
+    pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
 }
 
 impl Pulse {
@@ -29,9 +35,17 @@ impl Pulse {
 
     /// Notes an answer.
     pub(super) fn answered(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Heard {
-            answered: Some(Instant::now()),
-            failing: None,
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.answered = Some(Instant::now());
+        heard.failing = None;
+    }
+
+    /// Notes what is wrong with a room of the configuration; `None`: nothing.
+    pub(super) fn trouble(&self, name: &OwnedRoomOrAliasId, trouble: Option<RoomTrouble>) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => heard.troubles.insert(name.clone(), trouble),
+            None => heard.troubles.remove(name),
         };
     }
 

@@ -1,37 +1,32 @@
-//! The mapped rooms: which they are, joining them, and what is known of each.
+//! The mapped rooms: which they are, and what is known of each.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
-use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::events::MessageLikeEventType;
-use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Client, Room, RoomState};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use super::errors::{self, Answer};
 use super::events::{SenderFacts, cut, display_name};
-use super::{Options, Pulse, backoff};
-use crate::config::Invites;
+use super::{Options, Pulse};
 use crate::model::{
-    JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId, UserId,
+    JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
+    Tombstone,
 };
-
-/// A join over federation can take long.
-const JOIN_LIMIT: Duration = Duration::from_mins(2);
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The mapped rooms, shared by the sync loop, the task that joins them, and the senders.
 #[derive(Debug)]
 pub(super) struct Rooms {
     client: Client,
+    own: OwnedUserId,
     options: Options,
     /// The room of each configured name, as far as it is known. Never locked across an await.
     resolved: RwLock<HashMap<OwnedRoomOrAliasId, OwnedRoomId>>,
+    /// Rooms that were mapped before. What was said there before they were replaced is still read.
+    former: RwLock<HashSet<OwnedRoomId>>,
+    /// Aliases that stand for another room than was handed over last.
+    moved: Mutex<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>>,
     synced: Mutex<HashSet<OwnedRoomId>>,
     /// What was told of each room last, and whether we might speak there then.
     announced: Mutex<HashMap<OwnedRoomId, (JoinedRoom, bool)>>,
@@ -43,10 +38,12 @@ pub(super) struct Rooms {
     retry: Notify,
     /// The room of an alias is known now.
     changed: Notify,
+    /// The first answer of the server is handed over.
+    caught_up: watch::Sender<bool>,
 }
 
 impl Rooms {
-    pub(super) fn new(client: Client, options: Options) -> Self {
+    pub(super) fn new(client: Client, own: OwnedUserId, options: Options) -> Self {
         let resolved = options
             .rooms
             .iter()
@@ -59,23 +56,42 @@ impl Rooms {
             .collect();
         Self {
             client,
+            own,
             options,
             resolved: RwLock::new(resolved),
+            former: RwLock::default(),
+            moved: Mutex::default(),
             synced: Mutex::new(synced),
             announced: Mutex::default(),
             said: Mutex::default(),
             invites: Mutex::default(),
             retry: Notify::new(),
             changed: Notify::new(),
+            caught_up: watch::channel(false).0,
         }
     }
 
-    /// Takes note of which rooms the configured names stood for when we ran last.
-    pub(super) fn remember(&self, known: &[(OwnedRoomOrAliasId, OwnedRoomId)]) {
-        let mut resolved = self
-            .resolved
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Returns the bot.
+    pub(super) fn own_user(&self) -> OwnedUserId {
+        self.own.clone()
+    }
+
+    /// Takes note of which rooms the configured names stood for when we ran last, and of rooms that were mapped once.
+    pub(super) fn remember(
+        &self,
+        known: &[(OwnedRoomOrAliasId, OwnedRoomId)],
+        former: &[OwnedRoomId],
+    ) {
+        write(&self.former).extend(former.iter().cloned());
+        let mut resolved = write(&self.resolved);
         for (name, room) in known {
             if self.options.rooms.contains(name) {
                 resolved.entry(name.clone()).or_insert_with(|| room.clone());
@@ -85,13 +101,13 @@ impl Rooms {
 
     /// Returns the room of a configured name, or of any room id.
     pub(super) fn room_of(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
-        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        let resolved = read(&self.resolved);
         resolved.get(name).cloned().or_else(|| room_id(name))
     }
 
     /// Returns the configured names of a room; none: it is not mapped.
     fn names_of(&self, room: &RoomId) -> Vec<OwnedRoomOrAliasId> {
-        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        let resolved = read(&self.resolved);
         self.options
             .rooms
             .iter()
@@ -102,7 +118,7 @@ impl Rooms {
 
     /// Returns whether a room is of the configuration.
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
-        let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
+        let resolved = read(&self.resolved);
         resolved.values().any(|id| id == room)
     }
 
@@ -111,14 +127,16 @@ impl Rooms {
         !self.options.encryption && room.encryption_state().is_encrypted()
     }
 
-    /// Returns a room of the configuration, unless it is refused.
+    /// Returns a room that is read, unless it is refused: one of the configuration, or one that was and is replaced.
     pub(super) fn mapped(&self, id: &RoomId) -> Option<Room> {
-        if !self.is_mapped(id) {
-            return None;
-        }
-        self.client
-            .get_room(id)
-            .filter(|room| !self.is_refused(room))
+        let room = self.client.get_room(id)?;
+        let is_read = self.is_mapped(id) || self.is_replaced(&room);
+        (is_read && !self.is_refused(&room)).then_some(room)
+    }
+
+    /// Returns whether a room was mapped once, and has been replaced by another since. Nobody speaks there any more.
+    fn is_replaced(&self, room: &Room) -> bool {
+        read(&self.former).contains(room.room_id()) && tombstone(room).is_some()
     }
 
     /// Returns whether an answer of the server has shown the room as joined. (The SDK's own mark of it can be lost
@@ -140,16 +158,15 @@ impl Rooms {
         }
     }
 
-    /// Returns the joined rooms of the configuration that the server has told us of.
+    /// Returns the joined rooms that are read and that the server has told us of.
     pub(super) fn joined(&self) -> Vec<Room> {
-        let ids: HashSet<OwnedRoomId> = {
-            let resolved = self.resolved.read().unwrap_or_else(PoisonError::into_inner);
-            resolved.values().cloned().collect()
-        };
+        let mut ids: HashSet<OwnedRoomId> = read(&self.resolved).values().cloned().collect();
+        ids.extend(read(&self.former).iter().cloned());
         ids.iter()
             .filter(|id| self.is_synced(id))
             .filter_map(|id| self.client.get_room(id))
             .filter(|room| room.state() == RoomState::Joined)
+            .filter(|room| self.is_mapped(room.room_id()) || self.is_replaced(room))
             .collect()
     }
 
@@ -166,16 +183,23 @@ impl Rooms {
     /// Returns what there is to tell of a room, if it is mapped, usable, and not told before as it is now.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let configured = self.names_of(room.room_id());
-        if configured.is_empty() || room.state() != RoomState::Joined {
+        let tombstone = tombstone(room);
+        if room.state() != RoomState::Joined || (configured.is_empty() && !self.is_replaced(room)) {
             return None;
         }
-        self.tell_upgrade(room);
+        if tombstone.is_some() {
+            // An alias may stand for the successor now.
+            self.say_once(format!("replaced {}", room.room_id()), || {
+                self.retry.notify_one();
+            });
+        }
         if self.is_refused(room) {
             self.say_once(format!("refused {}", room.room_id()), || {
                 error!(
                     room = %room.room_id(),
                     "this room is encrypted and `matrix.e2ee.enabled` is false: nothing is relayed; set it to true or map another room"
                 );
+                self.retry.notify_one();
             });
             return None;
         }
@@ -203,6 +227,8 @@ impl Rooms {
             ),
             may_react: levels.user_can_send_message(own, MessageLikeEventType::Reaction)
                 && levels.user_can_redact_own_event(own),
+            tombstone,
+            predecessor: room.predecessor_room().map(|it| it.room_id),
         };
         // What waits for a room where we might not speak is tried again when we may.
         let may_speak = levels.user_can_send_message(own, MessageLikeEventType::RoomMessage);
@@ -236,269 +262,82 @@ impl Rooms {
         self.retry.notify_one();
     }
 
-    /// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
-    async fn look_at_invite(&self, id: &RoomId) {
-        let room = self.client.get_room(id);
-        let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
-            return;
-        };
-        if self.is_mapped(id) {
-            return;
-        }
-        let inviter = inviter(&room).await;
-        let shown = inviter
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string);
-        self.say_once(format!("invite {id}"), || {
-            info!(
-                room = %id,
-                inviter = shown,
-                lines = yaml_lines(id),
-                "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
-            );
-        });
-        if !self.is_listed(inviter.as_deref()) {
-            return;
-        }
-        let servers = inviter.iter().map(|user| user.server_name().to_owned());
-        if let Err(problem) = self.join(id, servers.collect()).await {
-            warn!(room = %id, error = &problem as &dyn std::error::Error, "cannot accept the invite");
-        }
-    }
-
     /// Takes note that a room was left, or we were put out of it.
-    pub(super) fn left(&self, id: &RoomId) {
+    pub(super) fn left(&self, room: &Room) -> MatrixEvent {
+        let id = room.room_id();
         if self.is_mapped(id) {
-            warn!(room = %id, "no longer in this room: trying to join it again");
-            lock(&self.announced).remove(id);
+            warn!(room = %id, "no longer in this room");
             self.retry.notify_one();
         }
-    }
-
-    fn is_listed(&self, inviter: Option<&UserId>) -> bool {
-        match &self.options.invites {
-            Invites::Mapped | Invites::None => false,
-            Invites::From(people) => {
-                inviter.is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter)))
-            }
+        lock(&self.announced).remove(id);
+        MatrixEvent::Left {
+            room: id.to_owned(),
+            tombstone: tombstone(room),
         }
     }
 
-    fn tell_upgrade(&self, room: &Room) {
-        let Some(next) = room.successor_room() else {
+    /// Takes note of the room that an alias stands for.
+    pub(super) fn stands_for(&self, name: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
+        let before = write(&self.resolved).insert(name.clone(), room.clone());
+        if before.as_ref() == Some(room) {
             return;
-        };
-        self.say_once(format!("upgraded {}", room.room_id()), || {
-            warn!(
-                room = %room.room_id(),
-                successor = %next.room_id,
-                "this room was replaced by another: put the successor's id into `matrix_rooms`, and invite the bot there"
-            );
-        });
-        self.retry.notify_one();
+        }
+        if let Some(before) = before {
+            info!(alias = %name, %before, %room, "the alias stands for another room now");
+            lock(&self.announced).remove(&before);
+            write(&self.former).insert(before);
+        }
+        lock(&self.moved).push((name.clone(), room.clone()));
+        self.changed.notify_one();
     }
 
-    fn say_once(&self, what: String, say: impl FnOnce()) {
+    /// Returns which aliases stand for other rooms than was told before.
+    pub(super) fn take_moved(&self) -> Vec<MatrixEvent> {
+        let moved = std::mem::take(&mut *lock(&self.moved));
+        let event = |(alias, room)| MatrixEvent::AliasMoved { alias, room };
+        moved.into_iter().map(event).collect()
+    }
+
+    /// Returns the room that a name stood for last, if we are in it.
+    pub(super) fn joined_as(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
+        let id = self.room_of(name)?;
+        let room = self.client.get_room(&id)?;
+        (room.state() == RoomState::Joined).then_some(id)
+    }
+
+    /// Returns the invites that nobody has looked at yet.
+    pub(super) fn take_invites(&self) -> Vec<OwnedRoomId> {
+        lock(&self.invites).drain().collect()
+    }
+
+    /// Waits until a room may be joinable, or needs to be joined again.
+    pub(super) async fn to_be_joined(&self) {
+        self.retry.notified().await;
+    }
+
+    /// Takes note that the server's first answer is handed over.
+    pub(super) fn note_caught_up(&self) {
+        self.caught_up.send_replace(true);
+    }
+
+    /// Waits until it is.
+    pub(super) async fn caught_up(&self) {
+        // The sender lives as long as we do.
+        drop(self.caught_up.subscribe().wait_for(|it| *it).await);
+    }
+
+    /// Says something, unless it was said before.
+    pub(super) fn say_once(&self, what: String, say: impl FnOnce()) {
         let mut said = lock(&self.said);
         // Invites come from anybody: do not remember without end.
         if said.len() < 10_000 && said.insert(what) {
             say();
         }
     }
-
-    /// Makes sure that a configured room is joined.
-    async fn ensure(&self, name: &OwnedRoomOrAliasId) -> Result<(), JoinProblem> {
-        let (id, mut servers) = self.resolve(name).await?;
-        let room = self.client.get_room(&id);
-        match room.as_ref().map(|room| room.state()) {
-            Some(RoomState::Joined) => return Ok(()),
-            Some(RoomState::Invited) => {
-                let inviter = match &room {
-                    Some(room) => inviter(room).await,
-                    None => None,
-                };
-                // Mapped rooms are joined whoever invites; a list only adds rooms.
-                if self.options.invites == Invites::None {
-                    return Err(JoinProblem::InvitesOff);
-                }
-                servers.extend(inviter.map(|user| user.server_name().to_owned()));
-            }
-            Some(_) | None => {}
-        }
-        self.join(&id, servers).await
-    }
-
-    async fn join(
-        &self,
-        id: &RoomId,
-        mut servers: Vec<OwnedServerName>,
-    ) -> Result<(), JoinProblem> {
-        servers.extend(id.server_name().map(ToOwned::to_owned));
-        // Asks the server alone: the SDK's own join also changes what it knows of the room, and where that meets a sync
-        // answer, the room is taken for one of unknown state until somebody speaks in it.
-        let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
-        request.via = servers;
-        match timeout(
-            JOIN_LIMIT,
-            Box::pin(async { self.client.send(request).await }),
-        )
-        .await
-        {
-            Ok(Ok(_)) => {
-                info!(room = %id, "room joined");
-                Ok(())
-            }
-            Ok(Err(error)) => Err(JoinProblem::of(&error.into(), self.client.user_id())),
-            Err(_) => Err(JoinProblem::Away),
-        }
-    }
-
-    async fn resolve(
-        &self,
-        name: &OwnedRoomOrAliasId,
-    ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), JoinProblem> {
-        let Ok(alias) = <&RoomAliasId>::try_from(name.as_str()) else {
-            return room_id(name)
-                .map(|id| (id, Vec::new()))
-                .ok_or(JoinProblem::NoSuchRoom);
-        };
-        match self.client.resolve_room_alias(alias).await {
-            Ok(found) => {
-                let before = {
-                    let mut resolved = self
-                        .resolved
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    resolved.insert(name.clone(), found.room_id.clone())
-                };
-                if before.as_ref() != Some(&found.room_id) {
-                    if let Some(before) = before {
-                        info!(alias = %name, %before, room = %found.room_id, "the alias stands for another room now");
-                        lock(&self.announced).remove(&before);
-                    }
-                    self.changed.notify_one();
-                }
-                // The first few are enough to find the room.
-                let servers = found.servers.into_iter().take(5).collect();
-                Ok((found.room_id, servers))
-            }
-            Err(error) => match Answer::of(&error) {
-                Some(answer) if answer.status == 404 && answer.errcode.is_some() => {
-                    Err(JoinProblem::NoSuchAlias)
-                }
-                Some(answer) if answer.errcode.is_some() && answer.status < 429 => {
-                    Err(JoinProblem::Other(answer.message))
-                }
-                Some(_) | None => Err(JoinProblem::Away),
-            },
-        }
-    }
 }
 
-/// Why a room is not joined.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum JoinProblem {
-    #[error("the bot may not join this room: invite {0} there")]
-    Forbidden(String),
-    #[error(
-        "there is no such room, or nobody of this server is in it: check the id, and invite the bot there"
-    )]
-    NoSuchRoom,
-    #[error("there is no such room alias: check it, or give the room's id (`!…`)")]
-    NoSuchAlias,
-    #[error(
-        "invited, but `matrix.invites` is `none`: set it to `mapped`, or join the room with another client"
-    )]
-    InvitesOff,
-    #[error("the room cannot be joined: {0}")]
-    Other(String),
-    /// The server cannot be reached, which the sync loop says.
-    #[error("the homeserver does not answer")]
-    Away,
-}
-
-impl JoinProblem {
-    fn of(error: &matrix_sdk::Error, user: Option<&UserId>) -> Self {
-        let Some(answer) = errors::http(error).and_then(Answer::of) else {
-            return Self::Away;
-        };
-        let user = user.map_or_else(|| "the bot".to_owned(), ToString::to_string);
-        match (answer.status, &answer.errcode) {
-            (403, Some(_)) => Self::Forbidden(user),
-            (404, Some(_)) => Self::NoSuchRoom,
-            (400..500, Some(_)) if answer.status != 429 && answer.status != 401 => {
-                Self::Other(answer.message)
-            }
-            (_, _) => Self::Away,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Attempt {
-    failures: u32,
-    next: Option<Instant>,
-    problem: Option<JoinProblem>,
-}
-
-/// Joins what is to be joined, again and again; never ends.
-pub(super) async fn keep_joined(rooms: &Rooms) {
-    let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
-    for room in rooms.client.invited_rooms() {
-        rooms.invited(room.room_id());
-    }
-    loop {
-        let mut wake = Instant::now() + LONGEST_PAUSE;
-        for name in &rooms.options.rooms {
-            let attempt = attempts.entry(name.clone()).or_default();
-            if let Some(next) = attempt.next.filter(|next| *next > Instant::now()) {
-                wake = wake.min(next);
-                continue;
-            }
-            match rooms.ensure(name).await {
-                Ok(()) => *attempt = Attempt::default(),
-                Err(problem) => {
-                    attempt.failures = attempt.failures.saturating_add(1);
-                    let pause = backoff::pause(attempt.failures, FIRST_PAUSE, LONGEST_PAUSE);
-                    let next = Instant::now() + pause;
-                    attempt.next = Some(next);
-                    wake = wake.min(next);
-                    if problem != JoinProblem::Away && attempt.problem.as_ref() != Some(&problem) {
-                        warn!(room = %name, error = &problem as &dyn std::error::Error, "cannot join, trying again later");
-                        attempt.problem = Some(problem);
-                    }
-                }
-            }
-        }
-        // Only now all aliases are known that can be.
-        let invites: Vec<OwnedRoomId> = lock(&rooms.invites).drain().collect();
-        for room in invites {
-            rooms.look_at_invite(&room).await;
-        }
-        // Both may be dropped: the next round looks at everything again.
-        tokio::select! {
-            () = sleep_until(wake) => {}
-            () = rooms.retry.notified() => {
-                for attempt in attempts.values_mut() {
-                    attempt.next = None;
-                }
-                // Whoever keeps putting us out must not keep us busy.
-                sleep_until(Instant::now() + Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-async fn inviter(room: &Room) -> Option<OwnedUserId> {
-    let details = room.invite_details().await.ok()?;
-    Some(details.inviter?.user_id().to_owned())
-}
-
-fn yaml_lines(id: &RoomId) -> String {
-    format!("- {{id: \"{id}\", meshtastic_channel: 0}}")
-}
-
-fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
+/// Returns the room of a name that is an id.
+pub(super) fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
     <&RoomId>::try_from(name.as_str())
         .ok()
         .map(ToOwned::to_owned)
@@ -508,33 +347,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
-mod tests {
-    use matrix_sdk::ruma::room_id;
+fn read<T>(it: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    it.read().unwrap_or_else(PoisonError::into_inner)
+}
 
-    use super::*;
+fn write<T>(it: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    it.write().unwrap_or_else(PoisonError::into_inner)
+}
 
-    #[test]
-    fn the_lines_to_paste_are_yaml_of_a_mapped_room() {
-        assert_eq!(
-            yaml_lines(room_id!("!abc:example.org")),
-            r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
-        );
-    }
-
-    #[test]
-    fn every_problem_of_a_room_says_its_cure() {
-        for problem in [
-            JoinProblem::Forbidden("@relay:example.org".to_owned()),
-            JoinProblem::NoSuchRoom,
-            JoinProblem::NoSuchAlias,
-            JoinProblem::InvitesOff,
-        ] {
-            let text = problem.to_string();
-            assert!(
-                text.contains("invite") || text.contains("check") || text.contains("set it"),
-                "{text}"
-            );
-        }
-    }
+/// Returns that a room is replaced or closed, if it is. One whose tombstone was redacted is as before.
+fn tombstone(room: &Room) -> Option<Tombstone> {
+    let content = room.tombstone_content()?;
+    let successor = content.replacement_room;
+    let is_closed = content.body.is_some() || successor.is_some();
+    // A room that replaces itself is none.
+    let successor = successor.filter(|it| it != room.room_id());
+    is_closed.then_some(Tombstone { successor })
 }

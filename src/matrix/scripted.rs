@@ -76,12 +76,14 @@ impl Scripted {
     pub(super) fn rooms(&self) -> Rooms {
         let options = Options {
             rooms: vec![ROOM.try_into().unwrap()],
+            via: std::collections::HashMap::new(),
             invites: Invites::None,
             encryption: true,
             verified_recipients_only: false,
             pulse: Pulse::default(),
         };
-        Rooms::new(self.client.clone(), options)
+        let own = self.client.user_id().unwrap().to_owned();
+        Rooms::new(self.client.clone(), own, options)
     }
 
     /// Returns how often something with this in its address was asked for.

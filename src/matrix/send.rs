@@ -62,8 +62,9 @@ impl Sender {
         content: &RoomContent,
         now: Timestamp,
     ) -> RoomOutcome {
-        let Some(room) = self.room(name) else {
-            return retry("the room is not joined yet");
+        let room = match self.room(name) {
+            Ok(room) => room,
+            Err(outcome) => return outcome,
         };
         if self.rooms.is_refused(&room) {
             return RoomOutcome::Parked {
@@ -103,8 +104,9 @@ impl Sender {
         event: &EventId,
         thread: Option<&EventId>,
     ) -> RoomOutcome {
-        let Some(room) = self.room(room) else {
-            return retry("the room is not joined yet");
+        let room = match self.room(room) {
+            Ok(room) => room,
+            Err(outcome) => return outcome,
         };
         // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
         let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
@@ -120,12 +122,24 @@ impl Sender {
         }
     }
 
-    /// Returns a mapped room that is joined and that the server has told us of.
-    fn room(&self, name: &RoomOrAliasId) -> Option<Room> {
-        let id = self.rooms.room_of(name)?;
-        self.client
-            .get_room(&id)
-            .filter(|room| room.state() == RoomState::Joined && self.rooms.is_synced(&id))
+    /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.
+    fn room(&self, name: &RoomOrAliasId) -> Result<Room, RoomOutcome> {
+        let id = self.rooms.room_of(name);
+        let room = id.and_then(|id| self.client.get_room(&id));
+        match room {
+            Some(room) if matches!(room.state(), RoomState::Left | RoomState::Banned) => {
+                Err(RoomOutcome::Parked {
+                    account: false,
+                    error: "the bot is not in this room any more".to_owned(),
+                })
+            }
+            Some(room)
+                if room.state() == RoomState::Joined && self.rooms.is_synced(room.room_id()) =>
+            {
+                Ok(room)
+            }
+            Some(_) | None => Err(retry("the room is not joined yet")),
+        }
     }
 
     /// The reaction is there already: looks which event it is.

@@ -81,12 +81,18 @@ impl<'a> Sync<'a> {
         let Start {
             position,
             known,
+            former,
             mut gaps,
             kept,
         } = start;
-        rooms.remember(&known);
-        gaps.retain(|gap| position.is_some() && known.iter().any(|(_, room)| *room == gap.room));
-        let known = known.into_iter().map(|(_, room)| room);
+        rooms.remember(&known, &former);
+        let known: Vec<_> = known
+            .into_iter()
+            .map(|(_, room)| room)
+            .chain(former)
+            .collect();
+        gaps.retain(|gap| position.is_some() && known.contains(&gap.room));
+        let known = known.into_iter();
         let news = match position {
             Some(_) => News::of(known, Moment::now()),
             None => News::first_run(Moment::now()),
@@ -178,6 +184,7 @@ impl<'a> Sync<'a> {
                 () = stop.cancelled() => return Ok(()),
                 done = Box::pin(self.take(response, behind, &mut keys)) => done?,
             }
+            self.rooms.note_caught_up();
             behind = false;
             if self.heard_only_us {
                 tokio::select! {
@@ -316,12 +323,23 @@ impl<'a> Sync<'a> {
             self.rooms.invited(room);
         }
         for (id, update) in &response.rooms.joined {
+            if let Some(room) = self.rooms.mapped(id)
+                && (has_state(update) || !self.rooms.is_synced(id))
+            {
+                events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            }
+        }
+        // What was said in a room before it was replaced goes by that: it has to be known first.
+        if let Some(position) = self.position.clone()
+            && events.iter().any(is_replaced)
+        {
+            self.hand_over(std::mem::take(&mut events), position)
+                .await?;
+        }
+        for (id, update) in &response.rooms.joined {
             let Some(room) = self.rooms.mapped(id) else {
                 continue;
             };
-            if has_state(update) || !self.rooms.is_synced(id) {
-                events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
-            }
             // What the room was like when we joined is no news.
             if self.rooms.is_synced(id) {
                 let (State::Before(state) | State::After(state)) = &update.state;
@@ -350,8 +368,7 @@ impl<'a> Sync<'a> {
             if let Some(room) = self.rooms.mapped(id) {
                 let read = self.reader.read(&room, &update.timeline.events).await;
                 events.extend(read);
-                events.push(MatrixEvent::Left { room: id.clone() });
-                self.rooms.left(id);
+                events.push(self.rooms.left(&room));
             }
         }
         let joined = response.rooms.joined.keys();
@@ -454,7 +471,7 @@ impl<'a> Sync<'a> {
         let Some(position) = self.position.clone() else {
             return Ok(());
         };
-        let mut events = Vec::new();
+        let mut events = self.rooms.take_moved();
         for room in self.rooms.joined() {
             events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
         }
@@ -523,6 +540,11 @@ async fn sdk_position(client: &Client) -> Option<String> {
         .get_kv_data(StateStoreDataKey::SyncToken);
     let stored = stored.await.ok().flatten();
     stored.and_then(StateStoreDataValue::into_sync_token)
+}
+
+/// Returns whether it tells of a room that is replaced or closed.
+fn is_replaced(event: &MatrixEvent) -> bool {
+    matches!(event, MatrixEvent::Joined(room) if room.tombstone.is_some())
 }
 
 /// Returns whether anything of the room's state is in there; servers differ in where they put it.

@@ -142,12 +142,12 @@ pub struct RadioText {
     pub replayed: bool,
 }
 
-/// A room that is joined and mapped.
+/// A room that is joined and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinedRoom {
     /// The room.
     pub room: OwnedRoomId,
-    /// The names in `matrix_rooms` that stand for it: its id, or aliases.
+    /// The names in `matrix_rooms` that stand for it: its id, or aliases. None: it was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Its display name.
     pub name: String,
@@ -161,6 +161,17 @@ pub struct JoinedRoom {
     pub may_write: bool,
     /// The bot may react in it, and take its reactions back.
     pub may_react: bool,
+    /// It is replaced or closed.
+    pub tombstone: Option<Tombstone>,
+    /// The room that it replaces, by its own word.
+    pub predecessor: Option<OwnedRoomId>,
+}
+
+/// That a room is over: nobody speaks there any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The room that replaces it, by its own word.
+    pub successor: Option<OwnedRoomId>,
 }
 
 /// Something that happened in a mapped room.
@@ -168,10 +179,19 @@ pub struct JoinedRoom {
 pub enum MatrixEvent {
     /// A mapped room is joined, or something about it has changed.
     Joined(JoinedRoom),
+    /// An alias of the configuration stands for another room than was known; whether the bot is in it is told apart.
+    AliasMoved {
+        /// The alias.
+        alias: OwnedRoomOrAliasId,
+        /// Its room.
+        room: OwnedRoomId,
+    },
     /// The bot is not in a mapped room any more.
     Left {
         /// The room.
         room: OwnedRoomId,
+        /// It is replaced or closed.
+        tombstone: Option<Tombstone>,
     },
     /// A message.
     Text(Box<RoomText>),

@@ -9,12 +9,13 @@ mod ids;
 mod late;
 mod message;
 mod retry;
+mod room_address;
 mod time;
 
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioOutcome, RadioProfile, RadioSetup, RadioText,
     Refusal, RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText,
-    RoomTextKind, SendReport, TextPort,
+    RoomTextKind, SendReport, TextPort, Tombstone,
 };
 pub use gap::Gap;
 pub use ids::{
@@ -28,4 +29,5 @@ pub use message::{
     RoomContent, RoomMessage,
 };
 pub use retry::Retry;
+pub use room_address::{RoomAddress, RoomAddressError};
 pub use time::{Clock, Timestamp};

@@ -139,7 +139,7 @@ pub fn after_outage(
 ) -> Result<Vec<Ended>, StoreError> {
     let rooms: Vec<OwnedRoomId> = tx.all(
         "SELECT DISTINCT room FROM mesh_outbox
-         WHERE state <= 1 AND state = 0 AND lane = ?1 AND room IS NOT NULL AND sent_at < ?2",
+         WHERE state <= 1 AND state = 0 AND lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
         (Lane::Message, now - late),
         |row| identifier(row, 0),
     )?;
@@ -148,7 +148,7 @@ pub fn after_outage(
         gather(tx, &room, now)?;
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 1
-             WHERE room = ?1 AND state <= 1 AND state = 0 AND lane = ?2 AND EXISTS (
+             WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0 AND lane = ?2 AND EXISTS (
                  SELECT 1 FROM mesh_outbox AS first
                  WHERE first.message = mesh_outbox.message AND first.part = 0
                      AND first.state <= 1 AND first.state = 0 AND first.attempts = 0)",

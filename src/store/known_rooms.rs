@@ -3,7 +3,7 @@
 
 use super::columns::identifier;
 use super::{StoreError, Tx};
-use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// Notes that a room is joined and mapped under these names; they stand for no other room any more.
 ///
@@ -18,6 +18,16 @@ pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<
             (name.as_str(), room.as_str()),
         )?;
     }
+    Ok(())
+}
+
+/// Forgets a name: it stands for a room that we are not in.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod file;
 pub mod gaps;
 pub mod known_rooms;
 pub mod late;
+pub mod mapped_rooms;
 mod mesh_facts;
 pub mod mesh_report;
 mod mesh_state;
@@ -69,6 +70,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_radios.sql"),
     include_str!("migrations/0006_gaps.sql"),
     include_str!("migrations/0007_outage.sql"),
+    include_str!("migrations/0008_rooms.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

@@ -11,7 +11,7 @@ use tracing::error;
 use super::columns::{identifier, unreadable, user};
 use super::message_map::{self, Link};
 use super::room_content::ContentError;
-use super::{StoreError, Tx, parked, room_content};
+use super::{StoreError, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
     EventId, MessagePair, NodeNum, OutboxId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
     PacketId, RoomContent, RoomMessage, RoomOrAliasId, Timestamp, UserId,
@@ -88,14 +88,15 @@ pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<Outbo
     Ok(id)
 }
 
-/// Returns the oldest row of a room, with its target filled in; nothing of a parked room. What can never be sent is
+/// Returns the oldest row of a room, with its target filled in; nothing of a room that is parked, or whose place another is
+/// to take. What can never be sent is
 /// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
-    if parked::is_parked(tx, room)? {
+    if parked::is_parked(tx, room)? || mapped_rooms::is_held(tx, room.as_str())? {
         return Ok(None);
     }
     while let Some(stored) = tx.first(
@@ -265,6 +266,31 @@ pub fn rename_room(
     )?;
     tx.execute("DELETE FROM parked WHERE room = ?1", [alias.as_str()])?;
     Ok(())
+}
+
+/// Returns a stored content as it is in another room, where the events of this one are not; `None`: it is about one of
+/// them. With `moves_with_its_target` that waits as well, and goes there too.
+pub(super) fn detached(stored: &str, moves_with_its_target: bool) -> Option<String> {
+    let Ok(mut content) = room_content::from_json(stored) else {
+        // Its turn will come, and with it the error.
+        return Some(stored.to_owned());
+    };
+    match &mut content {
+        RoomContent::Text {
+            reply_to,
+            thread,
+            mentions,
+            ..
+        } => {
+            *thread = None;
+            if reply_to.take().is_some() {
+                mentions.clear();
+            }
+        }
+        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } if moves_with_its_target => {}
+        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => return None,
+    }
+    room_content::to_json(&content).ok()
 }
 
 fn delete(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {

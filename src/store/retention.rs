@@ -133,7 +133,7 @@ mod tests {
     const DAYS: u32 = 30;
 
     /// Tables that keep themselves small, and how.
-    const BOUNDED: [(&str, &str); 13] = [
+    const BOUNDED: [(&str, &str); 14] = [
         ("room_outbox", "a row goes when the server has it"),
         ("parked", "one row for each room"),
         ("meta", "single values"),
@@ -143,6 +143,7 @@ mod tests {
         ("expired_room", "one row for each room, until it is told"),
         ("gap", "a few rows for each mapped room at most"),
         ("known_room", "one row for each mapped room"),
+        ("mapped_room", "one row for each room that was ever mapped"),
         ("outage", "one row at most"),
         (
             "outage_told",

@@ -2,6 +2,7 @@
 
 use super::columns::{count, destination, identifier};
 use super::gaps::{Missing, missing};
+use super::mapped_rooms::{Held, held};
 use super::parked::{Parked, parked};
 use super::{StoreError, Tx, direct, late};
 use crate::model::{Destination, OutboxId, OwnedRoomOrAliasId, Timestamp};
@@ -15,6 +16,8 @@ pub struct Summary {
     pub to_mesh: Vec<Waiting>,
     /// What takes nothing until something changes.
     pub parked: Vec<Parked>,
+    /// Rooms for which nothing goes just now, as others are to take their place.
+    pub held: Vec<Held>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
     /// How many events wait for their keys.
@@ -59,6 +62,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
         to_matrix: to_matrix(tx)?,
         to_mesh: to_mesh(tx)?,
         parked: parked(tx)?,
+        held: held(tx)?,
         direct_messages: direct::count(tx)?,
         undecryptable: late::count(tx)?,
         missing: missing(tx)?,

@@ -180,12 +180,16 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
             MatrixState::NoSession | MatrixState::Connecting => {
                 ", not known whether the bot is in it"
             }
-            MatrixState::Away | MatrixState::Connected => ", NOT JOINED: invite the bot",
+            MatrixState::Away | MatrixState::Connected => ", NOT JOINED",
         });
     } else if room.encrypted == Some(true) {
         about.push_str(", encrypted");
     }
     page.line("room", &about);
+    if let Some(trouble) = &room.trouble {
+        page.more(&format!("PROBLEM: {}", trouble.text));
+        page.more(&format!("hint: {}", trouble.hint));
+    }
     for problem in &room.problems {
         page.more(&format!("PROBLEM: {problem}"));
     }
@@ -365,6 +369,7 @@ mod tests {
                 encrypted: Some(true),
                 channels: vec!["0".to_owned()],
                 problems: Vec::new(),
+                trouble: None,
                 parked: None,
                 missing: Some(0),
                 to_matrix: to_matrix.clone(),
@@ -435,7 +440,7 @@ mod tests {
         );
         status.matrix.state = MatrixState::Connected;
         let told = lines(&status);
-        assert!(told.contains("NOT JOINED: invite the bot"), "{told}");
+        assert!(told.contains("NOT JOINED"), "{told}");
     }
 
     #[test]
@@ -492,7 +497,7 @@ mod tests {
                       PARKED for 4 s: M_UNKNOWN_TOKEN
         database      fails for 75 s: the disk that holds the database is full
                       hint: make room on the disk
-        room          Hilltop, !room:example.org, channel 0, NOT JOINED: invite the bot
+        room          Hilltop, !room:example.org, channel 0, NOT JOINED
                       PROBLEM: matrix_rooms[0]: channel 0 is not in use on the radio; it has none
                       PARKED for 3 min: M_FORBIDDEN
                       a stretch of its history could not be fetched yet; it is tried again

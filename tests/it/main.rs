@@ -52,6 +52,8 @@ mod replies;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod rooms;
+#[cfg(test)]
 mod serial;
 #[cfg(test)]
 mod status;

@@ -18,7 +18,12 @@ fn json_of(output: &Output) -> Value {
 }
 
 /// Asks until what the daemon tells is as expected.
-async fn tells(home: &Home, command: &[&str], what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn tells(
+    home: &Home,
+    command: &[&str],
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Value {
     let mut last = Value::Null;
     let asking = async {
         loop {
@@ -34,11 +39,13 @@ async fn tells(home: &Home, command: &[&str], what: &str, is: impl Fn(&Value) ->
     told.unwrap_or_else(|_| panic!("{command:?} never told {what}: {last:#}"))
 }
 
-async fn status_tells(home: &Home, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+/// Asks `relay status` until it tells that.
+pub(crate) async fn status_tells(home: &Home, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     tells(home, &["status"], what, is).await
 }
 
-fn check<'a>(health: &'a Value, name: &str) -> &'a Value {
+/// Returns a check of what `doctor --quick` told.
+pub(crate) fn check<'a>(health: &'a Value, name: &str) -> &'a Value {
     let checks = health["checks"].as_array().expect("there are checks");
     let found = checks.iter().find(|check| check["name"] == name);
     found.unwrap_or_else(|| panic!("no check {name}: {health:#}"))

@@ -5,7 +5,7 @@ use super::super::section::{Reader, Section};
 use super::super::values::{Checked, choice, some_text, structured};
 use super::super::yaml::{Entry, Node, Place, Value};
 use super::super::{ChannelRef, Direction, MappedRoom};
-use crate::model::{ChannelIndex, OwnedRoomOrAliasId};
+use crate::model::{ChannelIndex, RoomAddress, RoomAddressError};
 
 const DIRECTIONS: &[(&str, Direction)] = &[
     ("both", Direction::Both),
@@ -105,7 +105,7 @@ fn room(reader: &Reader<'_>, item: Item) -> Option<MappedRoom> {
     }
     let mut section = reader.section(item.path, item.origin, item.node);
     let id = match item.name {
-        Some(name) if !section.is_given("id") => match room_id(&name) {
+        Some(name) if !section.is_given("id") => match address(&name) {
             Ok(id) => Some(id),
             Err(wrong) => {
                 section.problem("id", wrong);
@@ -113,7 +113,7 @@ fn room(reader: &Reader<'_>, item: Item) -> Option<MappedRoom> {
             }
         },
         Some(_) | None => {
-            let id = |node: &Node| room_id(some_text(node)?.trim()).map_err(|wrong| vec![wrong]);
+            let id = |node: &Node| address(&some_text(node)?).map_err(|wrong| vec![wrong]);
             section.required("id", "is required: the room's id or alias", id)
         }
     };
@@ -128,22 +128,28 @@ fn room(reader: &Reader<'_>, item: Item) -> Option<MappedRoom> {
         choice(DIRECTIONS)(node).map(Some)
     });
     section.finish();
+    let RoomAddress { room, via } = id?;
     Some(MappedRoom {
-        id: id?,
+        id: room,
+        via,
         meshtastic_channel: channel?,
         direction: direction?,
     })
 }
 
-fn room_id(text: &str) -> Result<OwnedRoomOrAliasId, Wrong> {
-    let named = text.len() > 1;
-    let parsed = OwnedRoomOrAliasId::try_from(text).ok();
-    parsed.filter(|_| named).ok_or_else(|| {
+fn address(text: &str) -> Result<RoomAddress, Wrong> {
+    let text = text.trim();
+    text.parse().map_err(|error| {
         let wrong = Wrong::new(format!("{} is not a room", quoted(text)));
-        if text.starts_with('@') {
-            return wrong.hint("this is a user id");
+        match error {
+            RoomAddressError::User => wrong.hint("this is a user id"),
+            RoomAddressError::Message(room) => {
+                wrong.hint(format!("this is a link to a message; the room is `{room}`"))
+            }
+            RoomAddressError::Other => wrong.hint(
+                "give its id `!abc:example.org`, its alias `#hiking:example.org`, or the link that a client copies for it, in quotes",
+            ),
         }
-        wrong.hint("give its id `!abc:example.org` or its alias `#hiking:example.org`, in quotes")
     })
 }
 

@@ -119,7 +119,7 @@ impl Bench {
             clock: clock.clone(),
             stop: stop.clone(),
         });
-        let live = Arc::new(Live::new());
+        let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
             database: database.clone(),
             ledger: Arc::new(Mutex::new(ledger)),
@@ -232,6 +232,7 @@ async fn wait_for<T: std::fmt::Debug>(is: impl Fn() -> bool, now: impl Fn() -> T
 fn config() -> Config {
     let room = MappedRoom {
         id: ROOM.try_into().unwrap(),
+        via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
         direction: Direction::Both,
     };
@@ -252,6 +253,8 @@ fn joined() -> MatrixEvent {
         may_mention_room: false,
         may_react: true,
         may_write: true,
+        tombstone: None,
+        predecessor: None,
     })
 }
 

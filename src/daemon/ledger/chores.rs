@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::config::Config;
-use crate::model::{RoomOrAliasId, Timestamp};
+use crate::model::Timestamp;
 use crate::store::{
     MeshState, StoreError, Tx, clock, mesh_report, outbox_mesh, outbox_room, retention, told,
 };
@@ -34,6 +33,8 @@ impl Ledger {
         if let Some(jump) = self.calendar.look(now, up) {
             clock::follow(tx, &jump)?;
         }
+        outcome.counts.add(std::mem::take(&mut self.counts));
+        self.settle_rooms(tx, now, outcome)?;
         Self::expire(tx, now, outcome)?;
         outbox_mesh::end_reactions_on_nothing(tx)?;
         for row in mesh_report::unanswered(tx, now - UNKNOWN_AFTER)? {
@@ -77,54 +78,11 @@ fn report_backlog(tx: &Tx<'_>, many: u64, now: Timestamp) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
-pub(super) fn end_forbidden(tx: &Tx<'_>, config: &Config) -> Result<(), StoreError> {
-    // A room that is mapped by its alias may be any room until a server has told which.
-    let known = config
-        .matrix_rooms
-        .iter()
-        .all(|mapped| mapped.id.is_room_id());
-    let directions = |room: &RoomOrAliasId| {
-        let mapped = config
-            .matrix_rooms
-            .iter()
-            .filter(move |mapped| *mapped.id == *room);
-        mapped.map(|mapped| mapped.direction).collect::<Vec<_>>()
-    };
-    let mut ended = 0;
-    for (room, sender) in outbox_mesh::waiting_senders(tx)? {
-        let directions = directions((&*room).into());
-        let mapped = directions.iter().any(|direction| direction.to_mesh())
-            || (directions.is_empty() && !known);
-        if !(config.meshtastic.broadcast_enabled && mapped && config.matrix.permits(&sender)) {
-            ended += mesh_report::withdraw_sender(tx, &room, &sender)?.len();
-        }
-    }
-    for waiting in outbox_room::waiting(tx)? {
-        let directions = directions(&waiting.room);
-        let mapped = directions.iter().any(|direction| direction.to_matrix())
-            || (directions.is_empty() && !known);
-        if !mapped {
-            // What became of messages from there is told there, whatever crosses.
-            let but_notices = !directions.is_empty();
-            ended += outbox_room::refuse_room(tx, &waiting.room, but_notices)?;
-        }
-    }
-    if ended > 0 {
-        warn!(
-            messages = ended,
-            "these waited, and the configuration does not permit them any more: they are given up"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{NOON, config, joined, text_of_alice};
     use super::*;
-    use crate::config::Direction;
-    use crate::model::{OwnedRoomOrAliasId, RoomContent, RoomMessage};
+    use crate::model::{RoomContent, RoomMessage};
     use crate::store::Store;
     use crate::store::outbox_room::NewRoomRow;
 
@@ -148,52 +106,6 @@ mod tests {
                 Ok(waits)
             });
             assert_eq!(waits.unwrap(), [true, true, false]);
-        }
-    }
-
-    #[test]
-    fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_of_its_own() {
-        let room: OwnedRoomOrAliasId = "!room:example.org".try_into().unwrap();
-        let notice = RoomContent::Text {
-            notice: true,
-            prefix: String::new(),
-            text: "The radio is away.".to_owned(),
-            heard_at: None,
-            reply_to: None,
-            thread: None,
-            mentions: Vec::new(),
-            mentions_room: false,
-            fields: None,
-            suppress: true,
-        };
-        let of_the_mesh = RoomContent::Reaction {
-            target: "$event:example.org".try_into().unwrap(),
-            key: "👍".to_owned(),
-        };
-        let mut listening = config();
-        listening.matrix_rooms[0].direction = Direction::ToMesh;
-        let mut without = config();
-        without.matrix_rooms.clear();
-        for (config, left) in [(config(), 2), (listening, 1), (without, 0)] {
-            let mut store = Store::in_memory().unwrap();
-            let waiting = store.transaction(|tx| {
-                for content in [&notice, &of_the_mesh] {
-                    let message = RoomMessage {
-                        room: room.clone(),
-                        content: content.clone(),
-                    };
-                    let row = NewRoomRow {
-                        message: &message,
-                        send_as: None,
-                        pair: None,
-                        target_packet: None,
-                    };
-                    outbox_room::insert(tx, &row, NOON)?;
-                }
-                end_forbidden(tx, &config)?;
-                outbox_room::count(tx)
-            });
-            assert_eq!(waiting.unwrap(), left);
         }
     }
 

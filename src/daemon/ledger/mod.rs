@@ -11,14 +11,15 @@ mod feedback;
 mod late;
 mod outage;
 mod reports;
+mod rooms;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Bridge, Refused, RouteProblem, SeenKey};
-use crate::config::{Config, Feedback};
+use crate::bridge::{Bridge, Refused, RouteProblem, SeenKey, Waiting};
+use crate::config::{Config, Feedback, MappedRoom};
 use crate::model::{
     Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
@@ -107,7 +108,19 @@ pub(super) struct Ledger {
     calendar: Calendar,
     first_seen: HashSet<(Destination, &'static str)>,
     operator_told: HashSet<(&'static str, String)>,
+    /// The rooms that we are in.
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
+    /// The rooms that the names of the configuration stand for, as far as it is known.
+    names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    /// The rooms of the configuration, and their names.
+    mapped: Vec<MappedRoom>,
+    configured: Vec<OwnedRoomOrAliasId>,
+    /// The names of those that take other rooms' places.
+    heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
+    /// What rooms wait for, as it was said.
+    waits: HashMap<OwnedRoomId, Waiting>,
+    /// What was counted before there was anybody to tell.
+    counts: Counts,
     chosen_senders: bool,
     feedback: Feedback,
     presence: Presence,
@@ -144,13 +157,13 @@ impl Ledger {
         outbox_room::unpark_all(tx)?;
         signs::recover(tx)?;
         feedback::forget_unwanted(tx, config.meshtastic.delivery_feedback, now)?;
-        chores::end_forbidden(tx, config)?;
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
-        for (name, room) in known_rooms::all(tx)? {
-            bridge.remember_room(name, room);
+        let names: BTreeMap<_, _> = known_rooms::all(tx)?.into_iter().collect();
+        for (name, room) in &names {
+            bridge.remember_room(name.clone(), room.clone());
         }
-        Ok(Self {
+        let mut ledger = Self {
             bridge,
             radio,
             account: None,
@@ -166,11 +179,27 @@ impl Ledger {
             first_seen: HashSet::new(),
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
+            names,
+            mapped: config.matrix_rooms.clone(),
+            configured,
+            heirs: BTreeMap::new(),
+            waits: HashMap::new(),
+            counts: Counts::default(),
             chosen_senders: config.matrix.allowed_users.is_some(),
             feedback: config.meshtastic.delivery_feedback,
             presence: Presence::default(),
             radio_problems: RadioProblems::default(),
-        })
+        };
+        let mut outcome = Outcome::default();
+        ledger.settle_rooms(tx, now, &mut outcome)?;
+        ledger.end_forbidden(tx, config, &mut outcome)?;
+        ledger.counts = outcome.counts;
+        Ok(ledger)
+    }
+
+    /// Returns the rooms that the names of the configuration stood for when we ran last.
+    pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
+        &self.names
     }
 
     /// Takes note of the account that the rooms are seen with.
@@ -241,6 +270,12 @@ impl Ledger {
                 self.radio_is_back(tx, now, outcome)?;
             }
         }
+        if let Event::Matrix(
+            MatrixEvent::Joined(_) | MatrixEvent::AliasMoved { .. } | MatrixEvent::Left { .. },
+        ) = event
+        {
+            self.settle_rooms(tx, now, outcome)?;
+        }
         if let Event::Matrix(MatrixEvent::Joined(_)) = event {
             // It is known now which entries of the configuration are this room's.
             self.follow_channels(tx, None, (event, now), outcome)?;
@@ -293,9 +328,11 @@ impl Ledger {
                 outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 self.outage_ends(tx, now, outcome)
             }
-            Event::Matrix(MatrixEvent::Left { room }) => {
-                self.rooms.remove(room);
-                Ok(())
+            Event::Matrix(MatrixEvent::Left { room, tombstone }) => {
+                self.left(tx, room, tombstone.as_ref())
+            }
+            Event::Matrix(MatrixEvent::AliasMoved { alias, room }) => {
+                self.alias_moved(tx, alias, room)
             }
             Event::Radio(RadioEvent::Nodes(batch)) => nodes::update(tx, self.radio, batch, now),
             Event::Radio(RadioEvent::Ignored { reason }) => {
@@ -348,40 +385,6 @@ impl Ledger {
                 self.refuse_what_is_back(tx, *outbox, (event, now), outcome)
             }
         }
-    }
-
-    fn joined(
-        &mut self,
-        tx: &Tx<'_>,
-        room: &JoinedRoom,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        if self.rooms.get(&room.room) != Some(room) {
-            info!(room = %room.room, name = room.name, encrypted = room.encrypted, "room joined");
-            if room.public && !self.chosen_senders {
-                warn!(
-                    room = %room.room,
-                    "anyone may join this room and so put messages on the air: set matrix.allowed_users"
-                );
-            }
-            self.rooms.insert(room.room.clone(), room.clone());
-        }
-        let id: OwnedRoomOrAliasId = room.room.clone().into();
-        known_rooms::note(tx, &room.room, &room.configured)?;
-        for name in room.configured.iter().filter(|name| **name != id) {
-            outbox_room::rename_room(tx, name, &id)?;
-        }
-        if room.may_write {
-            outbox_room::unpark(tx, Some(&id))?;
-            outcome.changed.insert(id);
-        }
-        if room.may_react {
-            signs::permit(tx, Some(&room.room))?;
-        } else if signs::forbid(tx, &room.room)? && self.feedback != Feedback::Off {
-            warn!(room = %room.room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
-        }
-        outcome.feedback = true;
-        Ok(())
     }
 
     /// Returns whether the operator has not been told of this sender yet.
@@ -450,6 +453,7 @@ pub(super) fn describe(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Redaction(redaction)) => redaction.event.to_string(),
         Event::Matrix(
             MatrixEvent::Joined(_)
+            | MatrixEvent::AliasMoved { .. }
             | MatrixEvent::Left { .. }
             | MatrixEvent::Own { .. }
             | MatrixEvent::Undecryptable { .. }
@@ -470,7 +474,8 @@ fn place(event: &Event) -> Option<(Place, Way)> {
         Event::Matrix(MatrixEvent::Edit(edit)) => room(&edit.new.room),
         Event::Matrix(MatrixEvent::Redaction(redaction)) => room(&redaction.room),
         Event::Matrix(
-            MatrixEvent::Left { room: id }
+            MatrixEvent::Left { room: id, .. }
+            | MatrixEvent::AliasMoved { room: id, .. }
             | MatrixEvent::Own { room: id, .. }
             | MatrixEvent::Undecryptable { room: id, .. }
             | MatrixEvent::Banned { room: id, .. },
@@ -491,6 +496,7 @@ fn sender(event: &Event) -> String {
         Event::Matrix(MatrixEvent::Undecryptable { sender, .. }) => sender.to_string(),
         Event::Matrix(
             MatrixEvent::Joined(_)
+            | MatrixEvent::AliasMoved { .. }
             | MatrixEvent::Left { .. }
             | MatrixEvent::Own { .. }
             | MatrixEvent::Banned { .. },

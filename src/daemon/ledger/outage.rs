@@ -167,7 +167,7 @@ impl Ledger {
             let busy = waiting
                 .iter()
                 .any(|it| it.room.as_str() == joined.room.as_str());
-            joined.may_write && !busy
+            joined.may_write && !busy && joined.tombstone.is_none() && !joined.configured.is_empty()
         });
         let mut rooms: Vec<OwnedRoomId> = idle.map(|joined| joined.room.clone()).collect();
         rooms.sort();

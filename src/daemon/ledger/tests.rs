@@ -14,6 +14,7 @@ pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 pub(super) fn config() -> Config {
     let room = MappedRoom {
         id: "!room:example.org".try_into().unwrap(),
+        via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
         direction: Direction::Both,
     };
@@ -54,6 +55,8 @@ pub(super) fn joined() -> Event {
         public: false,
         may_mention_room: false,
         may_write: true,
+        tombstone: None,
+        predecessor: None,
         may_react: true,
     }))
 }

@@ -475,6 +475,8 @@ fn joined(room: &OwnedRoomId) -> MatrixEvent {
         public: false,
         may_mention_room: false,
         may_write: true,
+        tombstone: None,
+        predecessor: None,
         may_react: true,
     })
 }

@@ -291,6 +291,7 @@ fn up_to(last: u32) -> Vec<u32> {
 fn config(rooms: &[OwnedRoomId]) -> Config {
     let mapped = (0_u32..).zip(rooms).map(|(channel, room)| MappedRoom {
         id: room.clone().into(),
+        via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::try_from(channel).unwrap()),
         direction: Direction::Both,
     });

@@ -1,0 +1,317 @@
+//! What becomes of a room that waits for messages and is replaced, has lost its alias, or is not mapped any more: whether
+//! another room of the configuration takes its place.
+//!
+//! Who may write a tombstone, or set an alias, is not who writes the configuration. An alias alone leads to no room with
+//! weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
+//! none that does not know of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::model::{JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Tombstone};
+
+/// A room as it was known last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The alias of the configuration that stood for it last.
+    pub alias: Option<OwnedRoomOrAliasId>,
+    /// It was encrypted.
+    pub encrypted: bool,
+    /// Anyone could join it.
+    pub public: bool,
+    /// It is replaced or closed.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// What is known of the configuration's rooms.
+#[derive(Debug, Clone, Copy)]
+pub struct Mapping<'a> {
+    /// Their names.
+    pub configured: &'a [OwnedRoomOrAliasId],
+    /// The rooms that the aliases stand for, as far as it is known.
+    pub aliases: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    /// The rooms that the bot is in, in this run.
+    pub joined: &'a HashMap<OwnedRoomId, JoinedRoom>,
+}
+
+/// What becomes of what waits for a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Succession {
+    /// It goes there.
+    Stays,
+    /// It goes to another room, which the configuration has under this name.
+    Goes {
+        /// The name.
+        name: OwnedRoomOrAliasId,
+        /// The room.
+        to: OwnedRoomId,
+    },
+    /// It waits.
+    Waits {
+        /// Under which name the configuration has the room that it waits for, if it has it.
+        name: Option<OwnedRoomOrAliasId>,
+        /// For what.
+        why: Waiting,
+    },
+    /// It is given up: the room was taken out of the configuration.
+    Ends,
+}
+
+/// What has to happen before something waiting for a room goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// The room is replaced by one that is not in the configuration.
+    Unnamed {
+        /// The successor.
+        by: OwnedRoomId,
+    },
+    /// The bot is not in the room that takes its place.
+    NotJoined {
+        /// That room; `None`: it is not known which room the alias stands for.
+        to: Option<OwnedRoomId>,
+    },
+    /// Its alias stands for a room that is not encrypted, unlike itself.
+    Unencrypted {
+        /// That room.
+        to: OwnedRoomId,
+    },
+    /// Its alias stands for a room that anyone may join, unlike itself.
+    Public {
+        /// That room.
+        to: OwnedRoomId,
+    },
+    /// Both are in the configuration, and the other does not say that it replaces this one.
+    Unconfirmed {
+        /// The other.
+        to: OwnedRoomId,
+    },
+    /// It is not in the configuration any more, and not all rooms that are have been seen.
+    Unmapped,
+}
+
+impl Waiting {
+    /// Returns its short name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unnamed { .. } => "replaced",
+            Self::NotJoined { .. } => "successor_not_joined",
+            Self::Unencrypted { .. } => "successor_unencrypted",
+            Self::Public { .. } => "successor_public",
+            Self::Unconfirmed { .. } => "successor_unconfirmed",
+            Self::Unmapped => "unmapped",
+        }
+    }
+
+    /// Returns the room that is to take its place.
+    #[must_use]
+    pub fn successor(&self) -> Option<&OwnedRoomId> {
+        match self {
+            Self::Unnamed { by: room }
+            | Self::NotJoined { to: Some(room) }
+            | Self::Unencrypted { to: room }
+            | Self::Public { to: room }
+            | Self::Unconfirmed { to: room } => Some(room),
+            Self::NotJoined { to: None } | Self::Unmapped => None,
+        }
+    }
+
+    /// Returns what is the matter, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Unnamed { by } => {
+                format!("this room was replaced by {by}, which is not in `matrix_rooms`")
+            }
+            Self::NotJoined { to: Some(to) } => {
+                format!("{to} takes this room's place, and the bot is not in it yet")
+            }
+            Self::NotJoined { to: None } => {
+                "the alias of this room stands for another, and it is not known for which".to_owned()
+            }
+            Self::Unencrypted { to } => {
+                format!("the alias of this encrypted room stands for {to} now, which is not encrypted")
+            }
+            Self::Public { to } => format!(
+                "the alias of this room stands for {to} now, which anyone may join, unlike this room"
+            ),
+            Self::Unconfirmed { to } => format!(
+                "this room says that {to} replaces it, and that room does not say so"
+            ),
+            Self::Unmapped => {
+                "this room is not in `matrix_rooms` any more, and it is not known yet whether one of those replaces it"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Returns the cure.
+    #[must_use]
+    pub fn hint(&self, room: &RoomId) -> String {
+        match self {
+            Self::Unnamed { by } => format!(
+                "put {by} into `matrix_rooms` in the place of this room (or have its alias stand for {by}), invite the bot \
+                 there, and start the relay again: what waits goes there"
+            ),
+            Self::NotJoined { to: Some(to) } => format!("invite the bot to {to}: what waits goes there"),
+            Self::NotJoined { to: None } | Self::Unmapped => {
+                "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
+            }
+            Self::Unencrypted { to } | Self::Public { to } => format!(
+                "if what waits may be read there, put the id {to} into `matrix_rooms` in the place of the alias; if not, put \
+                 {room} there"
+            ),
+            Self::Unconfirmed { to } => format!(
+                "take {room} out of `matrix_rooms` if {to} replaces it"
+            ),
+        }
+    }
+
+    /// Returns whether nobody has to do anything for it to pass.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NotJoined { to: None } | Self::Unmapped => true,
+            Self::Unnamed { .. }
+            | Self::NotJoined { to: Some(_) }
+            | Self::Unencrypted { .. }
+            | Self::Public { .. }
+            | Self::Unconfirmed { .. } => false,
+        }
+    }
+
+    /// Puts together what [`Self::name`] and [`Self::successor`] have told.
+    #[must_use]
+    pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
+        match (name, successor) {
+            ("replaced", Some(by)) => Self::Unnamed { by },
+            ("successor_not_joined", to) => Self::NotJoined { to },
+            ("successor_unencrypted", Some(to)) => Self::Unencrypted { to },
+            ("successor_public", Some(to)) => Self::Public { to },
+            ("successor_unconfirmed", Some(to)) => Self::Unconfirmed { to },
+            (_, _) => Self::Unmapped,
+        }
+    }
+}
+
+impl Mapping<'_> {
+    /// Returns what becomes of what waits for a room.
+    #[must_use]
+    pub fn succession(&self, old: &OldRoom) -> Succession {
+        let is_named = self.names(&old.room);
+        let is_mapped = is_named
+            || self
+                .configured
+                .iter()
+                .any(|name| self.aliases.get(name) == Some(&old.room));
+        let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
+        if is_mapped && successor.is_none() {
+            return Succession::Stays;
+        }
+        if let Some(to) = successor.filter(|it| self.names(it)) {
+            let name = to.clone().into();
+            let predecessor = self.joined.get(to).map(|it| it.predecessor.as_ref());
+            return match predecessor {
+                None => Succession::Waits {
+                    // As long as it is mapped itself, its own words go its own way.
+                    name: (!is_mapped).then_some(name),
+                    why: Waiting::NotJoined {
+                        to: Some(to.clone()),
+                    },
+                },
+                Some(before) if is_mapped && before != Some(&old.room) => Succession::Waits {
+                    name: None,
+                    why: Waiting::Unconfirmed { to: to.clone() },
+                },
+                Some(_) => Succession::Goes {
+                    name,
+                    to: to.clone(),
+                },
+            };
+        }
+        let alias = old
+            .alias
+            .as_ref()
+            .filter(|alias| self.configured.contains(alias));
+        if let Some(alias) = alias
+            && self.aliases.get(alias) != Some(&old.room)
+            && !is_named
+        {
+            return self.by_alias(old, alias);
+        }
+        if let Some(by) = successor.filter(|_| is_mapped) {
+            return Succession::Waits {
+                name: None,
+                why: Waiting::Unnamed { by: by.clone() },
+            };
+        }
+        self.by_its_own_word(old, successor)
+    }
+
+    /// Its alias stands for another room, or for none that is known.
+    fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
+        let waits = |why| Succession::Waits {
+            name: Some(alias.clone()),
+            why,
+        };
+        let Some(to) = self.aliases.get(alias) else {
+            return waits(Waiting::NotJoined { to: None });
+        };
+        let to = to.clone();
+        let Some(joined) = self.joined.get(&to) else {
+            return waits(Waiting::NotJoined { to: Some(to) });
+        };
+        if !self.names(&to) && old.encrypted && !joined.encrypted {
+            return waits(Waiting::Unencrypted { to });
+        }
+        if !self.names(&to) && !old.public && joined.public {
+            return waits(Waiting::Public { to });
+        }
+        Succession::Goes {
+            name: alias.clone(),
+            to,
+        }
+    }
+
+    /// It is not mapped any more, and names no room that is: one of those may name it, or its successor.
+    fn by_its_own_word(&self, old: &OldRoom, successor: Option<&OwnedRoomId>) -> Succession {
+        // Where we can still look into it, it would have said so.
+        let is_silent = successor.is_none() && self.joined.contains_key(&old.room);
+        let follows = |joined: &&JoinedRoom| {
+            let before = joined.predecessor.as_ref();
+            let is_next = before == Some(&old.room) && successor.is_none() && !is_silent;
+            let is_next_but_one = successor.is_some() && before == successor;
+            self.names(&joined.room) && (is_next || is_next_but_one)
+        };
+        if let Some(joined) = self.joined.values().find(follows) {
+            return Succession::Goes {
+                name: joined.room.clone().into(),
+                to: joined.room.clone(),
+            };
+        }
+        if self.configured.iter().all(|name| self.is_seen(name)) {
+            return Succession::Ends;
+        }
+        Succession::Waits {
+            name: None,
+            why: Waiting::Unmapped,
+        }
+    }
+
+    /// Returns whether the configuration has a room's id.
+    fn names(&self, room: &RoomId) -> bool {
+        self.configured
+            .iter()
+            .any(|name| name.as_str() == room.as_str())
+    }
+
+    fn is_seen(&self, name: &OwnedRoomOrAliasId) -> bool {
+        self.joined.values().any(|joined| {
+            joined.room.as_str() == name.as_str() || self.aliases.get(name) == Some(&joined.room)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! What becomes of rooms and of what waits for them.
+
+use super::super::tests::{NOON, config, hello_of_alice, hello_of_node, joined, waits_for_mesh};
+use super::*;
+use crate::model::{ChannelIndex, Destination, Event, Lane, MatrixEvent, RoomContent, RoomMessage};
+use crate::store::Store;
+use crate::store::outbox_room::NewRoomRow;
+
+const OLD: &str = "!room:example.org";
+const PRIMARY: Destination = Destination::Channel(ChannelIndex::PRIMARY);
+const NEW: &str = "!new:example.org";
+
+fn named(room: &str) -> OwnedRoomOrAliasId {
+    room.try_into().unwrap()
+}
+
+fn config_of(room: &str) -> Config {
+    let mut config = config();
+    config.matrix_rooms[0].id = named(room);
+    config
+}
+
+/// The room, joined under this name of the configuration, and changed.
+fn room(id: &str, name: &str, change: impl Fn(&mut JoinedRoom)) -> Event {
+    let Event::Matrix(MatrixEvent::Joined(mut room)) = joined() else {
+        unreachable!()
+    };
+    room.room = id.try_into().unwrap();
+    room.configured = vec![named(name)];
+    change(&mut room);
+    Event::Matrix(MatrixEvent::Joined(room))
+}
+
+fn replaced(room: &mut JoinedRoom) {
+    room.tombstone = Some(Tombstone {
+        successor: Some(NEW.try_into().unwrap()),
+    });
+}
+
+fn follows(room: &mut JoinedRoom) {
+    room.predecessor = Some(OLD.try_into().unwrap());
+}
+
+/// Runs a relay with that configuration: the events, then the chores of its first minute.
+fn run(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
+    let done = store.transaction(|tx| {
+        let mut ledger = Ledger::open(tx, config, NOON)?;
+        let mut outcome = Outcome::default();
+        for event in events {
+            ledger.event(tx, event, NOON, &mut outcome)?;
+        }
+        for seconds in [20, 40] {
+            let up = Duration::from_secs(seconds);
+            ledger.housekeeping(tx, NOON + up, up, &mut outcome)?;
+        }
+        Ok(outcome)
+    });
+    done.unwrap()
+}
+
+/// Returns how many wait for a room, and how many of them may go there.
+fn waiting(store: &mut Store, name: &str) -> (u64, usize) {
+    let counted = store.transaction(|tx| {
+        let waiting = outbox_room::waiting(tx)?;
+        let here = waiting.iter().find(|it| it.room == named(name));
+        let next = outbox_room::next(tx, &named(name))?;
+        Ok((here.map_or(0, |it| it.count), usize::from(next.is_some())))
+    });
+    counted.unwrap()
+}
+
+#[test]
+fn what_waits_for_a_replaced_room_survives_the_cure() {
+    let mut store = Store::in_memory().unwrap();
+    let in_old = [room(OLD, OLD, |_| {}), hello_of_node(), hello_of_alice()];
+    run(&mut store, &config(), &in_old);
+    assert_eq!(waiting(&mut store, OLD), (1, 1));
+    run(&mut store, &config(), &[room(OLD, OLD, replaced)]);
+    assert_eq!(waiting(&mut store, OLD), (1, 0));
+
+    // The cure, before the bot is in the new room.
+    run(&mut store, &config_of(NEW), &[]);
+    assert_eq!(waiting(&mut store, OLD), (1, 0));
+    assert!(waits_for_mesh(&mut store));
+    run(&mut store, &config_of(NEW), &[room(NEW, NEW, follows)]);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, NEW), (1, 1));
+    assert!(waits_for_mesh(&mut store));
+}
+
+#[test]
+fn what_waits_for_a_room_that_is_taken_out_is_given_up_and_counted_when_all_others_are_seen() {
+    let mut store = Store::in_memory().unwrap();
+    let in_old = [room(OLD, OLD, |_| {}), hello_of_node()];
+    run(&mut store, &config(), &in_old);
+    let outcome = run(&mut store, &config_of(NEW), &[]);
+    let dropped = |outcome: &Outcome| {
+        let place = Place::Room(named(OLD));
+        let dropped = outcome.counts.of(&place, Way::ToMatrix).dropped;
+        dropped.get("unmapped_room").copied()
+    };
+    assert_eq!(
+        (waiting(&mut store, OLD), dropped(&outcome)),
+        ((1, 0), None)
+    );
+    let outcome = run(&mut store, &config_of(NEW), &[room(NEW, NEW, |_| {})]);
+    assert_eq!(
+        (waiting(&mut store, OLD), dropped(&outcome)),
+        ((0, 0), Some(1))
+    );
+}
+
+#[test]
+fn an_upgrade_that_nobody_saw_costs_no_message_for_the_mesh_and_a_restriction_holds_at_once() {
+    let on_air = |store: &mut Store| {
+        let spacing = Duration::from_secs(10);
+        let later = NOON + Duration::from_mins(1);
+        let next =
+            store.transaction(|tx| outbox_mesh::next(tx, PRIMARY, Lane::Message, spacing, later));
+        next.unwrap().is_some()
+    };
+    let gone = room(OLD, OLD, |room| {
+        room.configured.clear();
+        replaced(room);
+    });
+    for (events, crosses) in [
+        (vec![gone, room(NEW, NEW, follows)], true),
+        (vec![room(NEW, NEW, follows)], true),
+        (vec![room(NEW, NEW, |_| {})], false),
+    ] {
+        let mut store = Store::in_memory().unwrap();
+        run(&mut store, &config(), &[joined(), hello_of_alice()]);
+        assert!(on_air(&mut store));
+        run(&mut store, &config_of(NEW), &[]);
+        assert!(waits_for_mesh(&mut store) && !on_air(&mut store));
+        run(&mut store, &config_of(NEW), &events);
+        assert_eq!(
+            (waits_for_mesh(&mut store), on_air(&mut store)),
+            (crosses, crosses)
+        );
+    }
+}
+
+#[test]
+fn what_the_mesh_says_for_two_rooms_that_become_one_is_said_there_once() {
+    let mut both = config();
+    let mut second = both.matrix_rooms[0].clone();
+    second.id = named(NEW);
+    both.matrix_rooms.push(second);
+    let mut store = Store::in_memory().unwrap();
+    let events = [
+        room(OLD, OLD, |_| {}),
+        room(NEW, NEW, follows),
+        hello_of_node(),
+        room(OLD, OLD, replaced),
+    ];
+    run(&mut store, &both, &events);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, NEW), (1, 1));
+}
+
+#[test]
+fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() {
+    let content = |reply_to: Option<&str>| RoomContent::Text {
+        notice: false,
+        prefix: String::new(),
+        text: "hello".to_owned(),
+        heard_at: None,
+        reply_to: reply_to.map(|event| event.try_into().unwrap()),
+        thread: None,
+        mentions: vec!["@alice:example.org".try_into().unwrap()],
+        mentions_room: false,
+        fields: None,
+        suppress: false,
+    };
+    let reaction = RoomContent::Reaction {
+        target: "$event:example.org".try_into().unwrap(),
+        key: "👍".to_owned(),
+    };
+    let mut store = Store::in_memory().unwrap();
+    let next = store.transaction(|tx| {
+        for content in [reaction, content(Some("$event:example.org"))] {
+            let message = RoomMessage {
+                room: named(OLD),
+                content,
+            };
+            let row = NewRoomRow {
+                message: &message,
+                send_as: None,
+                pair: None,
+                target_packet: None,
+            };
+            outbox_room::insert(tx, &row, NOON)?;
+        }
+        let (old, new) = (OLD.try_into().unwrap(), NEW.try_into().unwrap());
+        let moved = mapped_rooms::hand_over(tx, old, new)?;
+        assert_eq!((moved.rows, moved.ended), (1, 1));
+        outbox_room::next(tx, &named(NEW))
+    });
+    let RoomContent::Text {
+        reply_to, mentions, ..
+    } = next.unwrap().unwrap().message.content
+    else {
+        panic!("no text");
+    };
+    assert_eq!((reply_to, mentions.len()), (None, 0));
+}
+
+#[test]
+fn a_room_is_known_by_its_alias_only_as_long_as_that_stands_for_it() {
+    let alias = "#hiking:example.org";
+    let moved = Event::Matrix(MatrixEvent::AliasMoved {
+        alias: named(alias),
+        room: NEW.try_into().unwrap(),
+    });
+    let mut store = Store::in_memory().unwrap();
+    let events = [room(OLD, alias, |_| {}), moved, hello_of_node()];
+    run(&mut store, &config_of(alias), &events);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, NEW), (1, 1));
+    let known = store.transaction(known_rooms::all).unwrap();
+    assert_eq!(known, []);
+    // The next run, before the server has told which room it is.
+    run(&mut store, &config_of(alias), &[hello_of_node()]);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+}
+
+#[test]
+fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_of_its_own() {
+    let room = named(OLD);
+    let notice = RoomContent::Text {
+        notice: true,
+        prefix: String::new(),
+        text: "The radio is away.".to_owned(),
+        heard_at: None,
+        reply_to: None,
+        thread: None,
+        mentions: Vec::new(),
+        mentions_room: false,
+        fields: None,
+        suppress: true,
+    };
+    let of_the_mesh = RoomContent::Reaction {
+        target: "$event:example.org".try_into().unwrap(),
+        key: "👍".to_owned(),
+    };
+    let mut listening = config();
+    listening.matrix_rooms[0].direction = Direction::ToMesh;
+    let mut without = config();
+    without.matrix_rooms.clear();
+    for (config, left) in [(config(), 2), (listening, 1), (without, 0)] {
+        let mut store = Store::in_memory().unwrap();
+        let waiting = store.transaction(|tx| {
+            for content in [&notice, &of_the_mesh] {
+                let message = RoomMessage {
+                    room: room.clone(),
+                    content: content.clone(),
+                };
+                let row = NewRoomRow {
+                    message: &message,
+                    send_as: None,
+                    pair: None,
+                    target_packet: None,
+                };
+                outbox_room::insert(tx, &row, NOON)?;
+            }
+            Ledger::open(tx, &config, NOON)?;
+            outbox_room::count(tx)
+        });
+        assert_eq!(waiting.unwrap(), left);
+    }
+}

@@ -1,0 +1,130 @@
+//! What keeps a room from doing its part, for `relay status` and `relay doctor`: of all that is known, what has to be cured
+//! first.
+
+use crate::bridge::Waiting;
+use crate::matrix::RoomTrouble;
+use crate::model::JoinedRoom;
+use crate::store::mapped_rooms::Held;
+
+use super::status::RoomTroubleStatus;
+
+/// What is known of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// What is for it waits for another room to take its place.
+    pub(super) held: Option<&'a Held>,
+    /// What the Matrix side found, under any of its names.
+    pub(super) heard: Option<&'a RoomTrouble>,
+    /// The bot is in it.
+    pub(super) joined: Option<&'a JoinedRoom>,
+    /// It is of the configuration.
+    pub(super) mapped: bool,
+}
+
+impl Known<'_> {
+    /// Returns what is wrong.
+    pub(super) fn trouble(self) -> Option<RoomTroubleStatus> {
+        if let Some(held) = self.held {
+            let why = Waiting::of(&held.why, held.heir.clone());
+            return Some(RoomTroubleStatus {
+                reason: why.name().to_owned(),
+                text: why.text(),
+                hint: why.hint(&held.room),
+                successor: why.successor().map(ToString::to_string),
+                may_pass: why.may_pass(),
+            });
+        }
+        if !self.mapped {
+            return None;
+        }
+        let heard = self
+            .heard
+            .filter(|it| self.joined.is_none() || it.concerns_joined());
+        let (reason, text, hint, may_pass) = if let Some(trouble) = heard {
+            let (text, hint) = (trouble.to_string(), trouble.hint());
+            (trouble.name(), text, hint, trouble.may_pass())
+        } else if self.joined?.tombstone.is_some() {
+            let text = "this room was closed by its admins, who name no other";
+            let hint = "map the room that people have gone to";
+            ("closed", text.to_owned(), hint.to_owned(), false)
+        } else if !self.joined?.may_write {
+            let text = "the bot may not write there";
+            let hint = "let the bot write there (its power level is too low); the relay notices";
+            ("may_not_write", text.to_owned(), hint.to_owned(), false)
+        } else {
+            return None;
+        };
+        Some(RoomTroubleStatus {
+            reason: reason.to_owned(),
+            text,
+            hint,
+            successor: None,
+            may_pass,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Tombstone;
+
+    fn joined(change: impl Fn(&mut JoinedRoom)) -> JoinedRoom {
+        let mut room = JoinedRoom {
+            room: "!room:example.org".try_into().unwrap(),
+            configured: vec!["!room:example.org".try_into().unwrap()],
+            name: "Hilltop".to_owned(),
+            encrypted: false,
+            public: false,
+            may_mention_room: false,
+            may_write: true,
+            may_react: true,
+            tombstone: None,
+            predecessor: None,
+        };
+        change(&mut room);
+        room
+    }
+
+    fn reason(known: Known<'_>) -> Option<String> {
+        known.trouble().map(|trouble| trouble.reason)
+    }
+
+    #[test]
+    fn of_several_reasons_the_one_to_be_cured_first_is_told() {
+        let well = joined(|_| {});
+        let silent = joined(|room| room.may_write = false);
+        let closed = joined(|room| {
+            room.may_write = false;
+            room.tombstone = Some(Tombstone { successor: None });
+        });
+        let held = Held {
+            room: "!room:example.org".try_into().unwrap(),
+            why: "replaced".to_owned(),
+            heir: Some("!new:example.org".try_into().unwrap()),
+        };
+        let no_answer = RoomTrouble::NoAnswer;
+        let encrypted = RoomTrouble::Encrypted;
+        for (held, heard, joined, mapped, expected) in [
+            (None, None, Some(&well), true, None),
+            (None, None, None, true, None),
+            (None, Some(&no_answer), None, true, Some("no_answer")),
+            // It was joined since.
+            (None, Some(&no_answer), Some(&well), true, None),
+            (None, Some(&encrypted), Some(&well), true, Some("encrypted")),
+            (None, None, Some(&silent), true, Some("may_not_write")),
+            (None, None, Some(&closed), true, Some("closed")),
+            (Some(&held), None, Some(&closed), true, Some("replaced")),
+            (Some(&held), None, None, false, Some("replaced")),
+            (None, None, Some(&closed), false, None),
+        ] {
+            let known = Known {
+                held,
+                heard,
+                joined,
+                mapped,
+            };
+            assert_eq!(reason(known).as_deref(), expected, "{known:?}");
+        }
+    }
+}

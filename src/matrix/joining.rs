@@ -1,0 +1,329 @@
+//! Joins the rooms of the configuration, again and again, and says what keeps the bot out of one.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::Duration;
+
+use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::events::room::member::MembershipState;
+use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
+use matrix_sdk::{Room, RoomState};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::backoff;
+use super::errors::{self, Answer};
+use super::rooms::{Rooms, room_id};
+use super::trouble::RoomTrouble;
+use crate::config::Invites;
+use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+
+/// A join over federation can take long.
+const JOIN_LIMIT: Duration = Duration::from_mins(2);
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+#[derive(Debug, Default)]
+struct Attempt {
+    failures: u32,
+    next: Option<Instant>,
+    told: Option<RoomTrouble>,
+}
+
+/// Joins what is to be joined; never ends.
+pub(super) async fn keep_joined(rooms: &Rooms) {
+    let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
+    for room in rooms.client().invited_rooms() {
+        rooms.invited(room.room_id());
+    }
+    // What was said before an alias moved is said in the room that it stood for then.
+    rooms.caught_up().await;
+    loop {
+        let mut wake = Instant::now() + LONGEST_PAUSE;
+        for name in &rooms.options().rooms {
+            let attempt = attempts.entry(name.clone()).or_default();
+            if let Some(next) = attempt.next.filter(|next| *next > Instant::now()) {
+                wake = wake.min(next);
+                continue;
+            }
+            let trouble = ensure(rooms, name).await.err();
+            rooms.pulse().trouble(name, trouble.clone());
+            let Some(trouble) = trouble else {
+                *attempt = Attempt::default();
+                continue;
+            };
+            attempt.failures = attempt.failures.saturating_add(1);
+            let pause = backoff::pause(attempt.failures, FIRST_PAUSE, LONGEST_PAUSE);
+            let next = Instant::now() + pause;
+            attempt.next = Some(next);
+            wake = wake.min(next);
+            // That the homeserver is away is said by the sync loop.
+            if trouble != RoomTrouble::NoAnswer && attempt.told.as_ref() != Some(&trouble) {
+                warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
+                attempt.told = Some(trouble);
+            }
+        }
+        // Only now all aliases are known that can be.
+        for room in rooms.take_invites() {
+            look_at_invite(rooms, &room).await;
+        }
+        // Both may be dropped: the next round looks at everything again.
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            () = rooms.to_be_joined() => {
+                for attempt in attempts.values_mut() {
+                    attempt.next = None;
+                }
+                // Whoever keeps putting us out must not keep us busy.
+                sleep_until(Instant::now() + Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Makes sure that a configured room is joined.
+async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
+    let (id, mut servers) = resolve(rooms, name).await?;
+    let bot = rooms.own_user();
+    let room = rooms.client().get_room(&id);
+    if let Some(room) = &room {
+        match room.state() {
+            RoomState::Joined if rooms.is_refused(room) => return Err(RoomTrouble::Encrypted),
+            RoomState::Joined => return Ok(()),
+            RoomState::Invited => {
+                // Mapped rooms are joined whoever invites; a list only adds rooms.
+                if rooms.options().invites == Invites::None {
+                    return Err(RoomTrouble::InvitesOff);
+                }
+                let inviter = inviter(room).await;
+                servers.extend(inviter.map(|user| user.server_name().to_owned()));
+            }
+            // What the SDK calls left can be a ban as well.
+            RoomState::Left | RoomState::Banned => {
+                if let Some(trouble) = put_out(room, &bot).await {
+                    return Err(trouble);
+                }
+            }
+            RoomState::Knocked => {}
+        }
+    }
+    join(rooms, &id, servers).await
+}
+
+/// Returns that somebody has put us out of a room; `None`: we have left it ourselves, with another client.
+async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
+    let bot = bot.clone();
+    let member = room.get_member_no_sync(&bot).await.ok().flatten();
+    if room.state() == RoomState::Banned
+        || member
+            .as_ref()
+            .is_some_and(|it| *it.membership() == MembershipState::Ban)
+    {
+        return Some(RoomTrouble::Banned(bot));
+    }
+    let by = member?.event().sender().to_owned();
+    (by != bot).then_some(RoomTrouble::PutOut { bot, by })
+}
+
+/// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
+async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
+    let room = rooms.client().get_room(id);
+    let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
+        return;
+    };
+    if rooms.is_mapped(id) {
+        return;
+    }
+    let inviter = inviter(&room).await;
+    let shown = inviter
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
+    rooms.say_once(format!("invite {id}"), || {
+        info!(
+            room = %id,
+            inviter = shown,
+            lines = yaml_lines(id),
+            "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
+        );
+    });
+    let is_listed = match &rooms.options().invites {
+        Invites::Mapped | Invites::None => false,
+        Invites::From(people) => inviter
+            .as_ref()
+            .is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter))),
+    };
+    if !is_listed {
+        return;
+    }
+    let servers = inviter.iter().map(|user| user.server_name().to_owned());
+    if let Err(trouble) = join(rooms, id, servers.collect()).await {
+        warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite");
+    }
+}
+
+async fn join(
+    rooms: &Rooms,
+    id: &RoomId,
+    mut servers: Vec<OwnedServerName>,
+) -> Result<(), RoomTrouble> {
+    servers.extend(id.server_name().map(ToOwned::to_owned));
+    // Asks the server alone: the SDK's own join also changes what it knows of the room, and where that meets a sync
+    // answer, the room is taken for one of unknown state until somebody speaks in it.
+    let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
+    request.via = servers;
+    let answer = Box::pin(async { rooms.client().send(request).await });
+    match timeout(JOIN_LIMIT, answer).await {
+        Ok(Ok(_)) => {
+            info!(room = %id, "room joined");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(refused(errors::http(&error.into()), rooms.own_user())),
+        Err(_) => Err(RoomTrouble::NoAnswer),
+    }
+}
+
+/// Returns what keeps us out, by the homeserver's answer to a join.
+fn refused(error: Option<&matrix_sdk::HttpError>, bot: OwnedUserId) -> RoomTrouble {
+    match error.and_then(Answer::of) {
+        Some(answer) => refusal(&answer, bot),
+        None => RoomTrouble::NoAnswer,
+    }
+}
+
+fn refusal(answer: &Answer, bot: OwnedUserId) -> RoomTrouble {
+    // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
+    let words = answer.message.to_lowercase();
+    match (answer.status, &answer.errcode) {
+        (_, None) | (401 | 408 | 425 | 429, _) => RoomTrouble::NoAnswer,
+        (403, Some(_)) if words.contains("banned") => RoomTrouble::Banned(bot),
+        (403, Some(_)) if words.contains("federation denied") => {
+            RoomTrouble::Other(answer.message.clone())
+        }
+        (403, Some(_)) => RoomTrouble::NotInvited(bot),
+        (404, Some(_)) => RoomTrouble::NoSuchRoom,
+        (400..500, Some(_)) => RoomTrouble::Other(answer.message.clone()),
+        // What a proxy says in our homeserver's place has no code.
+        (502 | 504, Some(_)) => RoomTrouble::ServerAway(answer.message.clone()),
+        (_, Some(_)) => RoomTrouble::NoAnswer,
+    }
+}
+
+/// Returns the room of a configured name, and servers that know it.
+async fn resolve(
+    rooms: &Rooms,
+    name: &OwnedRoomOrAliasId,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RoomTrouble> {
+    let given = rooms.options().via.get(name).cloned().unwrap_or_default();
+    let Ok(alias) = <&RoomAliasId>::try_from(name.as_str()) else {
+        return room_id(name)
+            .map(|id| (id, given))
+            .ok_or(RoomTrouble::NoSuchRoom);
+    };
+    let error = match rooms.client().resolve_room_alias(alias).await {
+        Ok(found) => {
+            rooms.stands_for(name, &found.room_id);
+            // The first few are enough to find the room.
+            let servers = found.servers.into_iter().take(5);
+            return Ok((found.room_id, given.into_iter().chain(servers).collect()));
+        }
+        Err(error) => error,
+    };
+    let trouble = match Answer::of(&error) {
+        Some(answer) if answer.errcode.is_none() => RoomTrouble::NoAnswer,
+        Some(answer) => match answer.status {
+            404 => match rooms.joined_as(name) {
+                Some(before) => RoomTrouble::AliasGone(before),
+                None => RoomTrouble::NoSuchAlias,
+            },
+            502 | 504 => RoomTrouble::ServerAway(answer.message),
+            401 | 408 | 425 | 429 | 500.. => RoomTrouble::NoAnswer,
+            _ => RoomTrouble::Other(answer.message),
+        },
+        None => RoomTrouble::NoAnswer,
+    };
+    Err(trouble)
+}
+
+async fn inviter(room: &Room) -> Option<OwnedUserId> {
+    let details = room.invite_details().await.ok()?;
+    Some(details.inviter?.user_id().to_owned())
+}
+
+fn yaml_lines(id: &RoomId) -> String {
+    format!("- {{id: \"{id}\", meshtastic_channel: 0}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::room_id;
+
+    use super::*;
+
+    #[test]
+    fn the_lines_to_paste_are_yaml_of_a_mapped_room() {
+        assert_eq!(
+            yaml_lines(room_id!("!abc:example.org")),
+            r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
+        );
+    }
+
+    #[test]
+    fn each_answer_to_a_join_has_its_own_words() {
+        let bot: OwnedUserId = "@relay:example.org".try_into().unwrap();
+        for (status, errcode, words, expected) in [
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "You are not invited to this room.",
+                "not_invited",
+            ),
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "You are banned from this room",
+                "banned",
+            ),
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "Federation denied with example.org.",
+                "other",
+            ),
+            (404, Some("M_UNKNOWN"), "no servers", "no_such_room"),
+            (
+                400,
+                Some("M_INCOMPATIBLE_ROOM_VERSION"),
+                "version 99",
+                "other",
+            ),
+            (
+                502,
+                Some("M_UNKNOWN"),
+                "Failed to make_join via any server",
+                "server_away",
+            ),
+            (502, None, "<html>", "no_answer"),
+            (500, Some("M_UNKNOWN"), "Internal server error", "no_answer"),
+            (
+                429,
+                Some("M_LIMIT_EXCEEDED"),
+                "Too Many Requests",
+                "no_answer",
+            ),
+            (
+                401,
+                Some("M_UNKNOWN_TOKEN"),
+                "Invalid access token",
+                "no_answer",
+            ),
+        ] {
+            let answer = Answer {
+                status,
+                errcode: errcode.map(str::to_owned),
+                retry_after: None,
+                message: words.to_owned(),
+            };
+            assert_eq!(refusal(&answer, bot.clone()).name(), expected, "{words}");
+        }
+    }
+}

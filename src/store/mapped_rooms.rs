@@ -1,0 +1,282 @@
+//! The rooms that were ever mapped and joined, as they were last, and what becomes of what waits for those that are
+//! replaced or not mapped any more. Which room takes whose place is not decided here.
+
+use rusqlite::params;
+
+use super::columns::identifier;
+use super::{StoreError, Tx, outbox_room};
+use crate::model::{OutboxId, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Tombstone};
+
+/// All that waits for a room waits for another to take its place: it has been moved, and more may come.
+pub const FOLLOWED: &str = "followed";
+
+/// A room as it was last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The alias of the configuration that stood for it last.
+    pub alias: Option<OwnedRoomOrAliasId>,
+    /// It was encrypted.
+    pub encrypted: bool,
+    /// Anyone could join it.
+    pub public: bool,
+    /// It is replaced or closed.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// A room for which things wait that do not go there just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// For what.
+    pub why: String,
+    /// Which room is to take its place.
+    pub heir: Option<OwnedRoomId>,
+}
+
+/// What was moved from one room to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// So many rows.
+    pub rows: usize,
+    /// So many were about an event of the old room, and ended: reactions.
+    pub ended: usize,
+}
+
+/// Notes how a room is now. Without an alias, the one that it had stays known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn note(tx: &Tx<'_>, room: &MappedRoom) -> Result<(), StoreError> {
+    let successor = room.tombstone.as_ref().and_then(|it| it.successor.as_ref());
+    tx.execute(
+        "INSERT INTO mapped_room (room, alias, encrypted, public, replaced, successor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (room) DO UPDATE SET alias = coalesce(excluded.alias, alias), encrypted = excluded.encrypted,
+             public = excluded.public, replaced = excluded.replaced, successor = excluded.successor",
+        params![
+            room.room.as_str(),
+            room.alias.as_ref().map(|it| it.as_str()),
+            room.encrypted,
+            room.public,
+            room.tombstone.is_some(),
+            successor.map(|it| it.as_str()),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes that a room, which the bot is not in any more, is replaced or closed.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE mapped_room SET replaced = 1, successor = ?2 WHERE room = ?1",
+        (
+            room.as_str(),
+            tombstone.successor.as_ref().map(|it| it.as_str()),
+        ),
+    )?;
+    Ok(())
+}
+
+/// Returns all of them.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<MappedRoom>, StoreError> {
+    tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
+        let successor = match row.get_ref("successor")? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(identifier(row, "successor")?),
+        };
+        let is_replaced: bool = row.get("replaced")?;
+        Ok(MappedRoom {
+            room: identifier(row, "room")?,
+            alias: match row.get_ref("alias")? {
+                rusqlite::types::ValueRef::Null => None,
+                _ => Some(identifier(row, "alias")?),
+            },
+            encrypted: row.get("encrypted")?,
+            public: row.get("public")?,
+            tombstone: is_replaced.then_some(Tombstone { successor }),
+        })
+    })
+}
+
+/// Notes for what all that is for a room waits; `None`: for nothing. Returns whether that is new.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn hold(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    why: Option<(&str, Option<&RoomId>)>,
+) -> Result<bool, StoreError> {
+    let (why, heir) = why.unzip();
+    let heir = heir.flatten().map(RoomId::as_str);
+    // A room that was never joined may be known by what waits for it alone.
+    if why.is_some() {
+        tx.execute(
+            "INSERT OR IGNORE INTO mapped_room (room, encrypted, public) VALUES (?1, 1, 0)",
+            [room.as_str()],
+        )?;
+    }
+    let changed = tx.execute(
+        "UPDATE mapped_room SET waits = ?2, heir = ?3 WHERE room = ?1 AND (waits IS NOT ?2 OR heir IS NOT ?3)",
+        (room.as_str(), why, heir),
+    )?;
+    Ok(changed > 0)
+}
+
+/// Forgets a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])?;
+    Ok(())
+}
+
+/// Returns the rooms for which nothing goes just now, but for those that have been followed.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
+    tx.all(
+        "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL AND waits <> ?1 ORDER BY room",
+        [FOLLOWED],
+        |row| {
+            Ok(Held {
+                room: identifier(row, "room")?,
+                why: row.get("waits")?,
+                heir: match row.get_ref("heir")? {
+                    rusqlite::types::ValueRef::Null => None,
+                    _ => Some(identifier(row, "heir")?),
+                },
+            })
+        },
+    )
+}
+
+/// Returns whether what is for a room waits.
+pub(super) fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
+    tx.exists(
+        "SELECT 1 FROM mapped_room WHERE room = ?1 AND waits IS NOT NULL",
+        [room],
+    )
+}
+
+/// Returns how many messages wait for a room, and how many packets from it for the mesh.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
+    let counts = tx.first(
+        "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
+             (SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1) AS packets",
+        [room.as_str()],
+        |row| {
+            let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);
+            Ok((rows, packets))
+        },
+    )?;
+    let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+    Ok(counts.map_or((0, 0), |(rows, packets)| (whole(rows), whole(packets))))
+}
+
+/// Has what a room has waiting for the mesh wait for longer, whatever its turn. Returns how many rows that concerns.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_aside(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0",
+        [room.as_str()],
+    )
+}
+
+/// Ends that. Returns how many rows that concerns.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog < 0",
+        [room.as_str()],
+    )
+}
+
+/// Returns the rooms for which, or from which, something waits, by their ids.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
+    tx.all(
+        "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
+         UNION SELECT room FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL",
+        (),
+        |row| identifier(row, "room"),
+    )
+}
+
+/// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
+/// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
+/// new room gets anyway does not go there twice.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, StoreError> {
+    let rooms = (from.as_str(), to.as_str());
+    let twice: Vec<OutboxId> = tx.all(
+        "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
+             ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
+         WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> 0",
+        rooms,
+        |row| row.get(0),
+    )?;
+    for row in twice {
+        outbox_room::refuse(tx, row)?;
+    }
+    let rows: Vec<(OutboxId, String, bool)> = tx.all(
+        "SELECT id, content, target_packet IS NOT NULL FROM room_outbox WHERE room = ?1 ORDER BY id",
+        [from.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let mut moved = Moved::default();
+    for (id, content, moves_with_its_target) in rows {
+        let Some(content) = outbox_room::detached(&content, moves_with_its_target) else {
+            outbox_room::refuse(tx, id)?;
+            moved.ended += 1;
+            continue;
+        };
+        tx.execute(
+            "UPDATE room_outbox SET room = ?2, content = ?3 WHERE id = ?1",
+            params![id, to.as_str(), content],
+        )?;
+        tx.execute(
+            "UPDATE message_pair SET room = ?2, thread = NULL WHERE room_outbox = ?1",
+            (id, to.as_str()),
+        )?;
+        moved.rows += 1;
+    }
+    tx.execute(
+        "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
+        rooms,
+    )?;
+    tx.execute("DELETE FROM parked WHERE room = ?1", [from.as_str()])?;
+    Ok(moved)
+}

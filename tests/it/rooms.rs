@@ -1,0 +1,437 @@
+//! Each state of a room has its own words and its own cure, and what waits for a room that is replaced goes to its successor.
+
+use matrix_sdk::reqwest::Method;
+use matrix_sdk::ruma::OwnedRoomId;
+use serde_json::{Value, json};
+
+use crate::status::{check, status_tells, tells};
+use crate::support::radio::{BASE, Radio};
+use crate::support::relay::Home;
+use crate::support::scene::{Plan, Scene};
+use crate::support::user::{Kind, Seen, User};
+
+/// Asks until the first room that fits is told with that trouble, and returns it.
+async fn trouble(home: &Home, room: &str, reason: &str) -> Value {
+    let of = |told: &Value| {
+        let rooms = told["rooms"].as_array().expect("rooms are told").clone();
+        rooms.into_iter().find(|it| it["room"] == room)
+    };
+    let is = |told: &Value| of(told).is_some_and(|it| it["trouble"]["reason"] == reason);
+    let told = status_tells(home, &format!("{reason} of {room}"), is).await;
+    of(&told).expect("it was told")
+}
+
+/// Asks until `doctor --quick` is unhealthy because of the rooms, and returns what it says of them.
+async fn diagnosis(home: &Home) -> String {
+    let doctor = ["doctor", "--quick"];
+    let is_sick = |told: &Value| check(told, "rooms")["result"] == "failed";
+    let told = tells(home, &doctor, "that a room needs help", is_sick).await;
+    assert_eq!(told["healthy"], false);
+    check(&told, "rooms").to_string()
+}
+
+async fn is_well(home: &Home) {
+    let is_well = |told: &Value| told["healthy"] == true;
+    tells(home, &["doctor", "--quick"], "that all is well", is_well).await;
+}
+
+/// Has Alice upgrade a room, as a client does.
+async fn upgrade(alice: &User, room: &OwnedRoomId) -> OwnedRoomId {
+    let path = ["rooms", room.as_str(), "upgrade"];
+    let answer = alice
+        .request(Method::POST, &path, &json!({"new_version": "12"}))
+        .await;
+    serde_json::from_value(answer["replacement_room"].clone())
+        .unwrap_or_else(|_| panic!("no room was made: {answer}"))
+}
+
+/// Has Alice say that another room replaces one, as somebody does who made the other by hand.
+async fn entomb(alice: &User, room: &OwnedRoomId, content: Value) {
+    let path = ["rooms", room.as_str(), "state", "m.room.tombstone", ""];
+    let answer = alice.request(Method::PUT, &path, &content).await;
+    assert!(answer["event_id"].is_string(), "no tombstone: {answer}");
+}
+
+/// Has an alias stand for that room.
+async fn set_alias(alice: &User, alias: &str, room: &OwnedRoomId) {
+    let path = ["directory", "room", alias];
+    alice.request(Method::DELETE, &path, &json!({})).await;
+    let answer = alice
+        .request(Method::PUT, &path, &json!({"room_id": room}))
+        .await;
+    assert_eq!(answer, json!({}), "the alias cannot be set");
+}
+
+/// Returns what stands for a room in the first one's place in the configuration.
+fn configure(home: &Home, before: &str, after: &str) {
+    let config = std::fs::read_to_string(home.path("config.yaml")).expect("it was written");
+    assert!(config.contains(before), "{before} is not in {config}");
+    home.configure(&config.replace(before, after));
+}
+
+/// Returns what the relay has carried into a room, from the mesh.
+async fn carried(scene: &Scene, room: &OwnedRoomId) -> Vec<String> {
+    let history = scene.alice.history(room).await;
+    let from_mesh = history
+        .iter()
+        .filter(|seen| seen.content("/meshtastic_text").is_string());
+    from_mesh.map(|seen| seen.body().to_owned()).collect()
+}
+
+async fn restart(scene: &mut Scene) {
+    assert!(scene.relay.stop().await.success());
+    scene.relay = scene.home.start().await;
+}
+
+fn mesh(text: &str) -> String {
+    format!("[Base Camp/LongFast]: {text}")
+}
+
+/// A scene whose room is mapped by this alias.
+async fn by_alias(kind: Kind, alias: &str) -> (Scene, String) {
+    let stage = Plan::one_room(kind).set_up().await;
+    let room = stage.rooms[0].clone();
+    let unique: String = room.as_str().chars().skip(1).take(12).collect();
+    let alias = format!("#{alias}-{}:localhost", unique.to_lowercase());
+    set_alias(&stage.alice, &alias, &room).await;
+    configure(&stage.home, room.as_str(), &alias);
+    (stage.raise_the_curtain().await, alias)
+}
+
+#[tokio::test]
+async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configuration_names_it() {
+    let mut scene = Plan::one_room(Kind::Encrypted).start().await;
+    let old = scene.room.clone();
+    scene.radio.says(BASE, 0, "before").await;
+    let before = scene.alice.sees_text(&old, &mesh("before")).await;
+    let port = scene.radio.port();
+    let next = upgrade(&scene.alice, &old).await;
+    let told = trouble(&scene.home, old.as_str(), "replaced").await;
+    assert_eq!(told["trouble"]["successor"], next.as_str());
+
+    let first = scene.radio.says(BASE, 0, "waits").await;
+    scene.radio.replies(BASE, 0, first, "waits as well").await;
+    let waits = |told: &Value| told["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 2;
+    status_tells(&scene.home, "that both wait", waits).await;
+    let diagnosis = diagnosis(&scene.home).await;
+    for word in [old.as_str(), next.as_str(), "2 waiting", "matrix_rooms"] {
+        assert!(diagnosis.contains(word), "{word} is missing: {diagnosis}");
+    }
+    let line = scene.relay.logs("what is for this room waits").await;
+    assert!(line.contains(next.as_str()), "{line}");
+    assert!(!line.contains("let the bot write"), "{line}");
+
+    // What people wrote before goes to the mesh, whenever the radio is there.
+    scene.radio.end().await;
+    scene.relay.logs("no link to the radio").await;
+    scene.alice.send(&old, "from before").await;
+    scene.relay.logs("accepted for the mesh").await;
+
+    assert!(scene.relay.stop().await.success());
+    configure(&scene.home, old.as_str(), next.as_str());
+    scene.relay = scene.home.start().await;
+    let told = trouble(&scene.home, next.as_str(), "not_invited").await;
+    assert!(
+        told["trouble"]["hint"]
+            .as_str()
+            .expect("a hint")
+            .contains("invite")
+    );
+    let told = trouble(&scene.home, old.as_str(), "successor_not_joined").await;
+    assert_eq!(told["to_matrix"]["outbox"]["waiting"], 2);
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    let waited = scene.alice.sees_text(&next, &mesh("waits")).await;
+    let reply = scene.alice.sees_text(&next, &mesh("waits as well")).await;
+    assert_eq!(reply.answers(), Some(waited.id.as_str()));
+
+    scene.radio = Radio::start_on(port).await;
+    scene.radio.transmits("Alice[M]: from before").await;
+    scene.radio.says(BASE, 0, "after").await;
+    scene.alice.sees_text(&next, &mesh("after")).await;
+    scene.alice.send(&next, "here now").await;
+    scene.radio.transmits("Alice[M]: here now").await;
+    is_well(&scene.home).await;
+    let texts = ["waits", "waits as well", "after"].map(mesh);
+    assert_eq!(carried(&scene, &next).await, texts);
+    assert_eq!(carried(&scene, &old).await, [before.body()]);
+}
+
+#[tokio::test]
+async fn an_upgrade_while_the_relay_was_down_is_followed_like_any_other() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let old = scene.room.clone();
+    // The room takes nothing, so that something waits.
+    scene
+        .alice
+        .set_levels(&old, json!({"events_default": 50}))
+        .await;
+    scene.radio.says(BASE, 0, "waits").await;
+    let told = trouble(&scene.home, old.as_str(), "may_not_write").await;
+    assert!(
+        told["trouble"]["hint"]
+            .as_str()
+            .expect("a hint")
+            .contains("let the bot write")
+    );
+    let waits = |told: &Value| told["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 1;
+    status_tells(&scene.home, "that it waits", waits).await;
+    assert!(scene.relay.stop().await.success());
+
+    scene.alice.send(&old, "while you were down").await;
+    let next = upgrade(&scene.alice, &old).await;
+    scene
+        .alice
+        .set_levels(&next, json!({"events_default": 0}))
+        .await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    configure(&scene.home, old.as_str(), next.as_str());
+    scene.relay = scene.home.start().await;
+    scene.alice.sees_text(&next, &mesh("waits")).await;
+    scene.radio.transmits("Alice[M]: while you were down").await;
+    assert_eq!(carried(&scene, &old).await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn an_alias_leads_to_the_successor() {
+    let (mut scene, _) = by_alias(Kind::Encrypted, "followed").await;
+    let old = scene.room.clone();
+    scene.radio.says(BASE, 0, "before").await;
+    scene.alice.sees_text(&old, &mesh("before")).await;
+    let next = upgrade(&scene.alice, &old).await;
+    let told = trouble(&scene.home, next.as_str(), "not_invited").await;
+    assert_eq!(
+        (&told["mapped"], &told["joined"]),
+        (&true.into(), &false.into())
+    );
+    scene.radio.says(BASE, 0, "waits").await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    scene.alice.sees_text(&next, &mesh("waits")).await;
+    scene.alice.send(&next, "here now").await;
+    scene.radio.transmits("Alice[M]: here now").await;
+    is_well(&scene.home).await;
+    assert_eq!(carried(&scene, &next).await, [mesh("waits")]);
+    assert_eq!(carried(&scene, &old).await, [mesh("before")]);
+}
+
+#[tokio::test]
+async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
+    for (kind, preset, reason) in [
+        (Kind::Encrypted, "private_chat", "successor_unencrypted"),
+        (Kind::Plain, "public_chat", "successor_public"),
+    ] {
+        let (mut scene, alias) = by_alias(kind, "weaker").await;
+        let old = scene.room.clone();
+        let bot = std::slice::from_ref(&scene.bot);
+        let fields = json!({"preset": preset});
+        let next = scene.alice.create_room_with(Kind::Plain, bot, fields).await;
+        entomb(
+            &scene.alice,
+            &old,
+            json!({"body": "moved", "replacement_room": next}),
+        )
+        .await;
+        trouble(&scene.home, old.as_str(), "replaced").await;
+        scene.radio.says(BASE, 0, "not for everybody").await;
+        let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
+        status_tells(&scene.home, "that it waits", waits).await;
+
+        set_alias(&scene.alice, &alias, &next).await;
+        restart(&mut scene).await;
+        let told = trouble(&scene.home, old.as_str(), reason).await;
+        assert_eq!(told["to_matrix"]["outbox"]["waiting"], 1);
+        let diagnosis = diagnosis(&scene.home).await;
+        assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
+        // What is said from now on is said to those who are there.
+        scene.radio.says(BASE, 0, "for everybody").await;
+        scene.alice.sees_text(&next, &mesh("for everybody")).await;
+        assert_eq!(carried(&scene, &next).await, [mesh("for everybody")]);
+
+        assert!(scene.relay.stop().await.success());
+        configure(&scene.home, &alias, next.as_str());
+        scene.relay = scene.home.start().await;
+        scene
+            .alice
+            .sees_text(&next, &mesh("not for everybody"))
+            .await;
+        is_well(&scene.home).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_taken_out_of_the_configuration_has_the_log_say_what_is_given_up() {
+    let plan = Plan::default().room(Kind::Plain).room(Kind::Plain);
+    let plan = plan.route(0, 0, "both").route(1, 1, "both");
+    let mut scene = plan.start().await;
+    let (old, other) = (scene.rooms[0].clone(), scene.rooms[1].clone());
+    let next = upgrade(&scene.alice, &old).await;
+    trouble(&scene.home, old.as_str(), "replaced").await;
+    scene.radio.says(BASE, 0, "waits").await;
+    let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
+    status_tells(&scene.home, "that it waits", waits).await;
+    assert!(scene.relay.stop().await.success());
+    let line = format!("- {{id: '{old}', meshtastic_channel: 0, direction: both}}");
+    configure(&scene.home, &line, "");
+    scene.relay = scene.home.start().await;
+    let line = scene.relay.logs("what waited is given up").await;
+    for word in [
+        format!("room={old}"),
+        format!("successor=\"{next}\""),
+        "messages=1".to_owned(),
+    ] {
+        assert!(line.contains(&word), "{word} is missing: {line}");
+    }
+    let is_counted = |told: &Value| {
+        let rooms = told["rooms"].as_array().expect("rooms are told");
+        let old = rooms.iter().find(|it| it["room"] == old.as_str());
+        old.is_some_and(|it| it["to_matrix"]["dropped"]["unmapped_room"] == 1)
+    };
+    status_tells(&scene.home, "that it is given up", is_counted).await;
+    scene.radio.says(BASE, 1, "elsewhere").await;
+    scene.alice.sees_text(&other, &mesh("elsewhere")).await;
+}
+
+#[tokio::test]
+async fn an_alias_that_moves_takes_its_name_along() {
+    let (mut scene, alias) = by_alias(Kind::Plain, "moving").await;
+    let first = scene.room.clone();
+    let bot = std::slice::from_ref(&scene.bot);
+    let second = scene.alice.create_room(Kind::Plain, bot).await;
+    for (round, room) in [&second, &first, &second].into_iter().enumerate() {
+        set_alias(&scene.alice, &alias, room).await;
+        restart(&mut scene).await;
+        let text = format!("round {round}");
+        let is_there = |told: &Value| {
+            let rooms = told["rooms"].as_array().expect("rooms are told");
+            let mapped: Vec<_> = rooms.iter().filter(|it| it["mapped"] == true).collect();
+            mapped.len() == 1 && mapped[0]["room"] == room.as_str() && mapped[0]["joined"] == true
+        };
+        status_tells(&scene.home, "one room, the right one", is_there).await;
+        scene.radio.says(BASE, 0, &text).await;
+        scene.alice.sees_text(room, &mesh(&text)).await;
+    }
+    // While it runs as well: a room that it is put out of has it look again.
+    set_alias(&scene.alice, &alias, &first).await;
+    let room = scene
+        .alice
+        .client()
+        .get_room(&second)
+        .expect("Alice is in it");
+    room.kick_user(&scene.bot, None)
+        .await
+        .expect("Alice may kick");
+    let is_back = |told: &Value| {
+        let rooms = told["rooms"].as_array().expect("rooms are told");
+        let mapped: Vec<_> = rooms.iter().filter(|it| it["mapped"] == true).collect();
+        mapped.len() == 1 && mapped[0]["room"] == first.as_str() && mapped[0]["joined"] == true
+    };
+    status_tells(&scene.home, "the first room again", is_back).await;
+    scene.radio.says(BASE, 0, "and back").await;
+    scene.alice.sees_text(&first, &mesh("and back")).await;
+    assert_eq!(
+        carried(&scene, &first).await,
+        ["round 1", "and back"].map(mesh)
+    );
+}
+
+#[tokio::test]
+async fn an_alias_that_does_not_exist_is_a_matter_of_spelling_and_not_of_invitations() {
+    let (mut scene, alias) = by_alias(Kind::Plain, "spelt").await;
+    assert!(scene.relay.stop().await.success());
+    let wrong = alias.replace("#spelt", "#spelled");
+    configure(&scene.home, &alias, &wrong);
+    scene.relay = scene.home.start().await;
+    let told = trouble(&scene.home, &wrong, "no_such_alias").await;
+    let hint = told["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("check how it is written"), "{hint}");
+    let diagnosis = diagnosis(&scene.home).await;
+    assert!(
+        diagnosis.contains("no such room alias") && !diagnosis.contains("invite"),
+        "{diagnosis}"
+    );
+}
+
+#[tokio::test]
+async fn a_bot_that_was_put_out_of_a_public_room_comes_back_when_it_is_invited_and_not_before() {
+    let mut stage = Plan::one_room(Kind::Plain).set_up().await;
+    let bot = std::slice::from_ref(&stage.bot);
+    let fields = json!({"preset": "public_chat"});
+    let public = stage.alice.create_room_with(Kind::Plain, bot, fields).await;
+    configure(&stage.home, stage.rooms[0].as_str(), public.as_str());
+    stage.rooms = vec![public.clone()];
+    let mut scene = stage.raise_the_curtain().await;
+    let alice = scene
+        .alice
+        .client()
+        .get_room(&public)
+        .expect("Alice is in it");
+    alice
+        .kick_user(&scene.bot, Some("enough"))
+        .await
+        .expect("Alice may kick");
+    trouble(&scene.home, public.as_str(), "put_out").await;
+    let diagnosis = diagnosis(&scene.home).await;
+    assert!(
+        diagnosis.contains("was put out") && diagnosis.contains("again"),
+        "{diagnosis}"
+    );
+    restart(&mut scene).await;
+    trouble(&scene.home, public.as_str(), "put_out").await;
+    let path = [
+        "rooms",
+        public.as_str(),
+        "state",
+        "m.room.member",
+        scene.bot.as_str(),
+    ];
+    let member = scene.alice.request(Method::GET, &path, &json!({})).await;
+    assert_eq!(member["membership"], "leave");
+
+    let joins = |scene: &Scene| {
+        let seen = scene.alice.seen_of(&public, &scene.bot);
+        let is_join = |seen: &&Seen| seen.content("/membership") == "join";
+        seen.iter().filter(is_join).count()
+    };
+    assert_eq!(joins(&scene), 1);
+    scene.alice.invite(&public, scene.bot.as_str()).await;
+    is_well(&scene.home).await;
+    scene.radio.says(BASE, 0, "here again").await;
+    scene.alice.sees_text(&public, &mesh("here again")).await;
+}
+
+#[tokio::test]
+async fn a_ban_is_for_an_admin_to_lift() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let alice = scene
+        .alice
+        .client()
+        .get_room(&scene.room)
+        .expect("Alice is in it");
+    alice
+        .ban_user(&scene.bot, None)
+        .await
+        .expect("Alice may ban");
+    let told = trouble(&scene.home, scene.room.as_str(), "banned").await;
+    let hint = told["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("lift the ban"), "{hint}");
+    scene.relay.logs("the bot is banned").await;
+    alice
+        .unban_user(&scene.bot, None)
+        .await
+        .expect("Alice may unban");
+    scene.alice.invite(&scene.room, scene.bot.as_str()).await;
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
+async fn a_room_may_be_given_as_the_link_that_a_client_copies() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let room = stage.rooms[0].to_string();
+    let link = format!("https://matrix.to/#/{room}?via=localhost");
+    configure(&stage.home, &room, &link);
+    let mut scene = stage.raise_the_curtain().await;
+    scene.radio.says(BASE, 0, "over a link").await;
+    scene
+        .alice
+        .sees_text(&scene.room, &mesh("over a link"))
+        .await;
+}
