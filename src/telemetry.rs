@@ -1,23 +1,26 @@
 //! Sets up logging, once: to standard error, and to a file if the configuration says so.
 
+mod layer;
+mod line;
+mod rate;
 mod rotating;
+mod words;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::Arc;
 
+use tracing::error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer, fmt};
 
 use crate::config::{Component, Level, LogFormat, Logging};
 use crate::home::Home;
 
+use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
 
 /// Why nothing can be logged as the configuration says.
@@ -37,30 +40,60 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sets up logging for the rest of the process's life.
+/// The log of the process. When it is dropped, what was left out is told.
+#[must_use = "at its end the log tells what was left out"]
+pub struct Telemetry(Arc<Log>);
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.0.tell_rest();
+    }
+}
+
+/// Sets up logging for the rest of the process's life. What strangers and libraries say comes in bounded lines, at a
+/// bounded rate.
 ///
 /// # Errors
 ///
 /// When the file cannot be written, or logging is set up already.
-pub fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
+pub fn start(logging: &Logging, home: &Home) -> Result<Telemetry, TelemetryError> {
     let colour = logging.color_enabled
         && logging.format == LogFormat::Text
         && may_colour(
             std::env::var_os("NO_COLOR").as_deref(),
             io::stderr().is_terminal(),
         );
-    let file = if logging.log_to_file {
-        let file = open(logging, home)?;
-        Some(layer(logging.format, false, Mutex::new(file)))
-    } else {
-        None
-    };
+    let format = logging.format;
+    let mut sinks = vec![Sink {
+        format,
+        colour,
+        writer: Box::new(io::stderr()),
+    }];
+    if logging.log_to_file {
+        sinks.push(Sink {
+            format,
+            colour: false,
+            writer: Box::new(open(logging, home)?),
+        });
+    }
+    let log = Log::new(open_libraries(logging), sinks);
     tracing_subscriber::registry()
         .with(filter(logging))
-        .with(layer(logging.format, colour, io::stderr))
-        .with(file)
+        .with(LogLayer(Arc::clone(&log)))
         .try_init()
-        .map_err(|_| TelemetryError::Twice)
+        .map_err(|_| TelemetryError::Twice)?;
+    let telling = Arc::clone(&log);
+    // Without the thread, what was left out is told with the place's next line.
+    drop(
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || telling.keep_telling()),
+    );
+    // A panic is a line of the log, too: its words may be a stranger's.
+    std::panic::set_hook(Box::new(
+        |panic| error!(%panic, "a part of the relay failed; please report this"),
+    ));
+    Ok(Telemetry(log))
 }
 
 fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> {
@@ -69,18 +102,6 @@ fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> 
     crate::home::create_private_directory(directory)
         .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))
         .map_err(|cause| TelemetryError::File { path, cause })
-}
-
-fn layer<S, W>(format: LogFormat, colour: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
-    let layer = fmt::layer().with_ansi(colour).with_writer(writer);
-    match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    }
 }
 
 /// Colour only on a terminal, and not where the user asks for none (<https://no-color.org>).
@@ -103,6 +124,22 @@ fn filter(logging: &Logging) -> Targets {
         }
     }
     filter
+}
+
+/// Returns the libraries of which everything is told, with the values that are perhaps texts of messages: those asked
+/// for at trace.
+fn open_libraries(logging: &Logging) -> Targets {
+    let opened = |level| match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Off | Level::Error | Level::Warn | Level::Info | Level::Debug => LevelFilter::OFF,
+    };
+    let mut open = Targets::new().with_default(opened(logging.level));
+    for (component, level) in &logging.debug {
+        for target in targets(*component) {
+            open = open.with_target(*target, opened(*level));
+        }
+    }
+    open
 }
 
 /// Returns the beginnings of the names under which a component logs.

@@ -34,6 +34,8 @@ mod kill;
 #[cfg(test)]
 mod late_keys;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod parts;

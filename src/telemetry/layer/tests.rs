@@ -1,0 +1,224 @@
+use serde_json::Value;
+use tracing::{debug, error, info, info_span, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::*;
+use crate::config::{Component, Level as Asked, Logging};
+
+/// What hostile fields hold.
+const HOSTILE: &str =
+    "secret\n2026-01-31T12:00:00.000000Z ERROR relay: all is lost\r\u{1b}[2J\u{85}\u{2028}\u{202e}";
+
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Paper {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Logs what the work says, in each format: text, text in colour, JSON.
+fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
+    let papers = [Paper::default(), Paper::default(), Paper::default()];
+    let forms = [
+        (LogFormat::Text, false),
+        (LogFormat::Text, true),
+        (LogFormat::Json, false),
+    ];
+    let sinks = forms.iter().zip(&papers);
+    let sinks = sinks.map(|((format, colour), paper)| Sink {
+        format: *format,
+        colour: *colour,
+        writer: Box::new(paper.clone()),
+    });
+    let log = Log::new(super::super::open_libraries(logging), sinks.collect());
+    let subscriber = tracing_subscriber::registry()
+        .with(super::super::filter(logging))
+        .with(LogLayer(Arc::clone(&log)));
+    tracing::subscriber::with_default(subscriber, work);
+    log.tell_rest();
+    papers.map(|paper| paper.text())
+}
+
+#[test]
+fn an_event_is_one_line_in_every_format_whatever_strangers_put_into_it() {
+    let cause = std::io::Error::other(HOSTILE);
+    let long = "x".repeat(60_000);
+    let logs = logged(&Logging::default(), || {
+        info!(target: "relay::daemon", name = HOSTILE, shown = %HOSTILE, dumped = ?HOSTILE, "said: {HOSTILE}");
+        error!(target: "relay::daemon", error = &cause as &dyn std::error::Error, %long, more = long, "{long}");
+        warn!(target: "matrix_sdk_crypto::machine", flow_id = HOSTILE, shown = %HOSTILE, dumped = ?HOSTILE, "said: {HOSTILE}");
+    });
+    for log in &logs {
+        assert_eq!(log.lines().count(), 3, "{log}");
+        assert!(log.len() < 20_000, "{}", log.len());
+        for line in log.lines() {
+            assert!(!line.starts_with("2026-01-31"), "{line}");
+            let plain = line.replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
+            let plain = ["31", "32", "33"].iter().fold(plain, |line, hue| {
+                line.replace(&format!("\u{1b}[{hue}m"), "")
+            });
+            let is_trick = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202e}');
+            assert!(!plain.contains(is_trick), "{plain:?}");
+        }
+    }
+    let first = logs[0].lines().next().unwrap();
+    assert!(
+        first.contains(r"INFO relay::daemon: said: secret\n2026"),
+        "{first}"
+    );
+    assert!(first.contains(r#" name="secret\n2026"#), "{first}");
+    for line in logs[2].lines() {
+        let told: Value = serde_json::from_str(line).unwrap();
+        assert!(
+            !told["message"].as_str().unwrap().contains(char::is_control),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn json_keeps_numbers_and_names_and_the_causes_of_an_error() {
+    let cause = std::io::Error::other("no such file");
+    let [text, _, json] = logged(&Logging::default(), || {
+        warn!(target: "relay::store", rows = 3_u64, whole = true, ratio = 0.5, odd = f64::NAN, error = &cause as &dyn std::error::Error, r#"a "quoted" \ word"#);
+    });
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["message"], r#"a "quoted" \ word"#);
+    assert_eq!(told["level"], "WARN");
+    assert_eq!(told["target"], "relay::store");
+    assert_eq!(
+        (&told["rows"], &told["whole"], &told["ratio"]),
+        (&3.into(), &true.into(), &0.5.into())
+    );
+    assert_eq!(
+        (&told["odd"], &told["error"]),
+        (&"NaN".into(), &"no such file".into())
+    );
+    assert!(
+        told["timestamp"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z') && time.len() == 27)
+    );
+    assert!(
+        text.contains(r#" WARN relay::store: a "quoted" \ word rows=3 whole=true ratio=0.5"#),
+        "{text}"
+    );
+}
+
+fn library_speaks() {
+    let span = info_span!(target: "matrix_sdk", "receive", room_id = "!room:example.org", content = "secret");
+    let _in = span.enter();
+    warn!(target: "matrix_sdk_base::timeline", sender = ?"@mallory:example.org", event_id = "secret", count = 7, "Error deserializing event: invalid type: string \"secret\"");
+    warn!(target: "matrix_sdk_base::timeline", "unknown variant `secret`");
+    debug!(target: "matrix_sdk_base::timeline", event = ?["secret"], "an event");
+}
+
+#[test]
+fn what_a_library_says_of_messages_is_told_at_trace_only() {
+    let component = |level| Logging {
+        debug: vec![(Component::MatrixSdk, level)],
+        ..Logging::default()
+    };
+    let general = |level| Logging {
+        level,
+        ..Logging::default()
+    };
+    for (logging, lines) in [
+        (general(Asked::Info), 2),
+        (general(Asked::Debug), 2),
+        (component(Asked::Info), 2),
+        (component(Asked::Debug), 3),
+    ] {
+        for log in logged(&logging, library_speaks) {
+            assert!(!log.contains("secret"), "{log}");
+            assert!(log.contains("Error deserializing event…") && log.contains("unknown variant…"));
+            assert!(log.contains("@mallory:example.org"), "{log}");
+            assert_eq!(log.lines().count(), lines, "{log}");
+        }
+    }
+    for logging in [general(Asked::Trace), component(Asked::Trace)] {
+        for log in logged(&logging, library_speaks) {
+            assert!(log.matches("secret").count() >= 3, "{log}");
+        }
+    }
+    let [text, ..] = logged(&component(Asked::Debug), library_speaks);
+    assert!(
+        text.contains(" receive{room_id=!room:example.org}: matrix_sdk_base"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_place_that_is_made_to_speak_all_the_time_is_heard_in_bounds_and_its_last_line_always() {
+    let [text, ..] = logged(&Logging::default(), || {
+        for number in 0..1_000 {
+            warn!(target: "matrix_sdk_crypto::machine", number, "Received an invalid to-device event");
+            info!(target: "relay::daemon", number, "a direct message to our node is kept");
+        }
+        error!(target: "relay::daemon", "the disk is full");
+    });
+    let count = |words: &str| text.matches(words).count();
+    assert_eq!(count("invalid to-device event"), 4, "{text}");
+    assert_eq!(count("a direct message"), 101);
+    assert_eq!(count("the disk is full"), 1);
+    assert!(text.contains("number=999 left_out=996"), "{text}");
+    assert!(text.contains("number=999 left_out=899"), "{text}");
+}
+
+#[test]
+fn who_asks_for_debug_is_told_everything() {
+    let debug = Logging {
+        level: Asked::Debug,
+        ..Logging::default()
+    };
+    let [text, ..] = logged(&debug, || {
+        for number in 0..1_000 {
+            debug!(target: "relay::daemon", number, "accepted for a room");
+        }
+    });
+    assert_eq!(text.lines().count(), 1_000);
+    assert!(!text.contains("left_out"));
+}
+
+/// A reader that is gone.
+struct Gone;
+
+impl Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[test]
+fn where_nobody_reads_any_more_the_others_still_do() {
+    let paper = Paper::default();
+    let sink = |writer| Sink {
+        format: LogFormat::Text,
+        colour: false,
+        writer,
+    };
+    let sinks = vec![
+        sink(Box::new(Gone) as Box<dyn Write + Send>),
+        sink(Box::new(paper.clone())),
+    ];
+    let log = Log::new(Targets::new(), sinks);
+    let subscriber = tracing_subscriber::registry().with(LogLayer(log));
+    tracing::subscriber::with_default(subscriber, || info!(target: "relay", "still here"));
+    assert!(paper.text().contains("still here"));
+}

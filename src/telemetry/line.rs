@@ -1,0 +1,307 @@
+//! One event as one line, for people or as JSON.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+use super::words::{self, MORE, Words};
+use crate::config::LogFormat;
+
+/// What a line says has at most about so many bytes; what does not fit is left out.
+const LONGEST: usize = 4_000;
+
+/// How much is told of what an event or a span says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Everything.
+    All,
+    /// A library's own words, numbers, and who and where. Its other values may be texts of messages, or anything that
+    /// a stranger has sent.
+    OwnWords,
+}
+
+/// What an event, or a span, says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+    /// Where it was said, if it came through the facade `log`.
+    pub(super) target: Option<String>,
+    pub(super) source_line: Option<u64>,
+    size: usize,
+}
+
+#[derive(Debug)]
+enum Value {
+    /// As it is in JSON, too.
+    Number(String),
+    Words(String),
+    /// A string, which stands in quotes.
+    Quoted(String),
+}
+
+/// Takes the fields of an event or a span.
+#[derive(Debug)]
+pub(super) struct Listener<'a> {
+    said: &'a mut Said,
+    telling: Telling,
+}
+
+impl Said {
+    /// Returns what an event says.
+    pub(super) fn by(event: &Event<'_>, telling: Telling) -> Self {
+        let mut said = Self::default();
+        event.record(&mut said.listener(telling));
+        said
+    }
+
+    /// Returns what takes more fields.
+    pub(super) fn listener(&mut self, telling: Telling) -> Listener<'_> {
+        Listener {
+            said: self,
+            telling,
+        }
+    }
+
+    fn add(&mut self, name: &'static str, value: Value) {
+        let length = name.len() + value.text().len();
+        if self.size + length <= LONGEST {
+            self.size += length;
+            self.fields.push((name, value));
+        } else {
+            self.size = LONGEST;
+        }
+    }
+
+    /// Returns the fields as people read them.
+    pub(super) fn fields(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.fields {
+            let space = if text.is_empty() { "" } else { " " };
+            // Writing to a string does not fail.
+            let _ = match value {
+                Value::Number(value) | Value::Words(value) => write!(text, "{space}{name}={value}"),
+                Value::Quoted(value) => {
+                    write!(text, "{space}{name}=\"{}\"", value.replace('"', "\\\""))
+                }
+            };
+        }
+        text
+    }
+}
+
+impl Value {
+    fn text(&self) -> &str {
+        match self {
+            Self::Number(text) | Self::Words(text) | Self::Quoted(text) => text,
+        }
+    }
+}
+
+impl Listener<'_> {
+    fn take(&mut self, field: &Field, value: Value) {
+        let name = field.name();
+        match (name, self.telling) {
+            ("log.target", _) => self.said.target = Some(value.text().to_owned()),
+            ("log.module_path" | "log.file" | "log.line", _) => {}
+            ("message", Telling::All) => {
+                value.text().clone_into(&mut self.said.message);
+                self.said.size += self.said.message.len();
+            }
+            ("message", Telling::OwnWords) => self.said.message = words::fixed(value.text()),
+            (_, Telling::All) => self.said.add(name, value),
+            (_, Telling::OwnWords) => {
+                if is_known(name, value.text()) {
+                    self.said
+                        .add(name, Value::Words(unquoted(value.text()).to_owned()));
+                }
+            }
+        }
+    }
+
+    fn number(&mut self, field: &Field, value: impl fmt::Display) {
+        self.said
+            .add(field.name(), Value::Number(value.to_string()));
+    }
+}
+
+impl Visit for Listener<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, Value::Words(Words::of(format_args!("{value:?}"))));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, Value::Quoted(Words::of(value)));
+    }
+
+    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
+        self.take(field, Value::Words(Words::of(WithCauses(error))));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.number(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.number(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "log.line" {
+            self.said.source_line = Some(value);
+        } else {
+            self.number(field, value);
+        }
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.number(field, value);
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.number(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.number(field, value);
+        } else {
+            self.take(field, Value::Words(value.to_string()));
+        }
+    }
+}
+
+/// Returns whether a library's value is who, or where, which is nobody's secret and has a form.
+fn is_known(name: &str, value: &str) -> bool {
+    let value = unquoted(value);
+    let names = ["sender", "user_id", "user", "room_id", "room"];
+    let is_plain = |character: char| character.is_ascii_graphic() && !"\"\\`".contains(character);
+    names.contains(&name)
+        && value.starts_with(['@', '!'])
+        && value.len() <= 255
+        && value.chars().all(is_plain)
+}
+
+fn unquoted(value: &str) -> &str {
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(value)
+}
+
+/// An error and its causes in one sentence.
+struct WithCauses<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// A line of the log, but for its time.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) level: Level,
+    pub(super) target: String,
+    /// In what it was said, the outermost first.
+    pub(super) spans: Vec<String>,
+    pub(super) said: Said,
+}
+
+impl Line {
+    /// Returns the line with its end.
+    pub(super) fn written(
+        &self,
+        format: LogFormat,
+        colour: bool,
+        time: &str,
+        left_out: u64,
+    ) -> String {
+        match format {
+            LogFormat::Text => self.text(colour, time, left_out),
+            LogFormat::Json => self.json(time, left_out),
+        }
+    }
+
+    fn text(&self, colour: bool, time: &str, left_out: u64) -> String {
+        let (dim, hue, plain) = if colour {
+            ("\u{1b}[2m", hue(self.level), "\u{1b}[0m")
+        } else {
+            ("", "", "")
+        };
+        let mut line = format!("{dim}{time}{plain} {hue}{:>5}{plain} ", self.level.as_str());
+        for span in &self.spans {
+            line.push_str(span);
+            line.push_str(": ");
+        }
+        let parts = [
+            format!("{dim}{}:{plain}", self.target),
+            self.said.message.clone(),
+            self.said.fields(),
+            if self.said.size >= LONGEST {
+                MORE.to_string()
+            } else {
+                String::new()
+            },
+            if left_out > 0 {
+                format!("left_out={left_out}")
+            } else {
+                String::new()
+            },
+        ];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        line.push_str(&parts.join(" "));
+        line.push('\n');
+        line
+    }
+
+    fn json(&self, time: &str, left_out: u64) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let mut members = vec![
+            ("timestamp", quoted(time)),
+            ("level", quoted(self.level.as_str())),
+            ("message", quoted(&self.said.message)),
+        ];
+        for (name, value) in &self.said.fields {
+            // The first of a name counts.
+            if members.iter().all(|(known, _)| known != name) && *name != "target" {
+                let value = match value {
+                    Value::Number(value) => value.clone(),
+                    Value::Words(value) | Value::Quoted(value) => quoted(value),
+                };
+                members.push((name, value));
+            }
+        }
+        if left_out > 0 {
+            members.push(("left_out", left_out.to_string()));
+        }
+        members.push(("target", quoted(&self.target)));
+        if !self.spans.is_empty() {
+            let spans: Vec<_> = self.spans.iter().map(|span| quoted(span)).collect();
+            members.push(("spans", format!("[{}]", spans.join(","))));
+        }
+        let members: Vec<_> = members
+            .iter()
+            .map(|(name, value)| format!("{}:{value}", quoted(name)))
+            .collect();
+        format!("{{{}}}\n", members.join(","))
+    }
+}
+
+fn hue(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\u{1b}[31m",
+        Level::WARN => "\u{1b}[33m",
+        Level::INFO => "\u{1b}[32m",
+        Level::DEBUG => "\u{1b}[34m",
+        Level::TRACE => "\u{1b}[35m",
+    }
+}

@@ -1,0 +1,183 @@
+//! How often one place in the sources may be heard: a stranger who makes it speak all the time gets a bounded number of
+//! lines. No clock, no I/O.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// What was left out is told after so long, if the place has not been heard by then.
+const TELL_AFTER: Duration = Duration::from_mins(1);
+
+/// How much is heard of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// So many lines at once.
+    pub(super) burst: u32,
+    /// Then one each time that this has passed.
+    pub(super) every: Duration,
+}
+
+/// Counts the lines of each place. There are no more places than lines in the sources.
+#[derive(Debug)]
+pub(super) struct Rate<P, L> {
+    places: HashMap<P, Account<L>>,
+}
+
+/// The lines of a place.
+#[derive(Debug)]
+struct Account<L> {
+    /// When its burst is whole again.
+    whole_at: Instant,
+    /// What was left out since the last line that was heard.
+    left_out: Option<LeftOut<L>>,
+}
+
+#[derive(Debug)]
+struct LeftOut<L> {
+    count: u64,
+    /// What a place said last is always heard in the end.
+    last: L,
+    tell_at: Instant,
+}
+
+/// A line that may be heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard<L> {
+    pub(super) line: L,
+    /// So many of its place were left out before it.
+    pub(super) left_out: u64,
+}
+
+impl<P: Eq + Hash, L> Rate<P, L> {
+    pub(super) fn new() -> Self {
+        Self {
+            places: HashMap::new(),
+        }
+    }
+
+    /// Takes a line; returns it if it may be heard now.
+    pub(super) fn take(
+        &mut self,
+        place: P,
+        limit: Limit,
+        line: L,
+        now: Instant,
+    ) -> Option<Heard<L>> {
+        let account = self.places.entry(place).or_insert_with(|| Account {
+            whole_at: now,
+            left_out: None,
+        });
+        let spent = account.whole_at.saturating_duration_since(now);
+        if spent > limit.every * limit.burst.saturating_sub(1) {
+            let left_out = account.left_out.take();
+            account.left_out = Some(LeftOut {
+                count: left_out.as_ref().map_or(0, |it| it.count) + 1,
+                tell_at: left_out.map_or(now + TELL_AFTER, |it| it.tell_at),
+                last: line,
+            });
+            return None;
+        }
+        account.whole_at = account.whole_at.max(now) + limit.every;
+        let left_out = account.left_out.take().map_or(0, |it| it.count);
+        Some(Heard { line, left_out })
+    }
+
+    /// Returns when [`Self::tell`] has something to tell.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let left_out = self.places.values().flat_map(|it| &it.left_out);
+        left_out.map(|it| it.tell_at).min()
+    }
+
+    /// Returns the last lines of the places that have been silent for long enough since; of all places without a time.
+    pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Heard<L>> {
+        let is_due = |left_out: &mut LeftOut<L>| now.is_none_or(|now| left_out.tell_at <= now);
+        let due = self
+            .places
+            .values_mut()
+            .filter_map(|it| it.left_out.take_if(is_due));
+        due.map(|it| Heard {
+            line: it.last,
+            left_out: it.count - 1,
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Limit = Limit {
+        burst: 3,
+        every: Duration::from_secs(10),
+    };
+
+    fn heard(line: u32, left_out: u64) -> Heard<u32> {
+        Heard { line, left_out }
+    }
+
+    #[test]
+    fn a_place_is_heard_in_a_burst_and_then_now_and_then_with_a_count_of_what_was_left_out() {
+        let (mut rate, start) = (Rate::new(), Instant::now());
+        let mut told = Vec::new();
+        for number in 0..300 {
+            let now = start + Duration::from_millis(100) * number;
+            told.extend(rate.take("here", LIMIT, number, now));
+        }
+        assert_eq!(
+            told,
+            [
+                heard(0, 0),
+                heard(1, 0),
+                heard(2, 0),
+                heard(100, 97),
+                heard(200, 99)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_line_of_a_place_is_always_heard_in_the_end() {
+        let (mut rate, start) = (Rate::new(), Instant::now());
+        for number in 0..50 {
+            rate.take("here", LIMIT, number, start);
+        }
+        let deadline = rate.deadline().unwrap();
+        assert_eq!(deadline, start + TELL_AFTER);
+        let before = start + TELL_AFTER.checked_sub(Duration::from_millis(1)).unwrap();
+        assert_eq!(rate.tell(Some(before)), []);
+        assert_eq!(rate.tell(Some(deadline)), [heard(49, 46)]);
+        assert_eq!((rate.deadline(), rate.tell(None)), (None, Vec::new()));
+    }
+
+    #[test]
+    fn at_the_end_everything_left_out_is_told() {
+        let (mut rate, start) = (Rate::new(), Instant::now());
+        for number in 0..5 {
+            rate.take("here", LIMIT, number, start);
+        }
+        assert_eq!(rate.tell(None), [heard(4, 1)]);
+    }
+
+    #[test]
+    fn places_do_not_silence_each_other_and_a_quiet_one_has_its_burst_again() {
+        let (mut rate, start) = (Rate::new(), Instant::now());
+        for number in 0..50 {
+            rate.take("loud", LIMIT, number, start);
+        }
+        assert_eq!(rate.take("other", LIMIT, 1, start), Some(heard(1, 0)));
+        let later = start + LIMIT.every * LIMIT.burst;
+        let told: Vec<_> = (0..4)
+            .map(|number| rate.take("loud", LIMIT, number, later))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                Some(heard(0, 47)),
+                Some(heard(1, 0)),
+                Some(heard(2, 0)),
+                None
+            ]
+        );
+    }
+}

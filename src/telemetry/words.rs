@@ -1,0 +1,144 @@
+//! Words of strangers and of libraries, made fit for a log: on one line, of bounded length, without anything that a
+//! terminal or a reader of lines acts on.
+
+use std::fmt::{self, Write as _};
+
+/// A value has at most so many bytes, the sign that something is missing not counted.
+const LONGEST: usize = 2_000;
+/// Stands for what is left out.
+pub(super) const MORE: char = '…';
+
+/// A text that is written in pieces; what does not fit any more is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    text: String,
+    is_cut: bool,
+}
+
+impl Words {
+    /// Returns what something says.
+    pub(super) fn of(said: impl fmt::Display) -> String {
+        let mut words = Self::default();
+        // It takes everything, and never fails; what the other side fails with leaves what it said so far.
+        let _ = write!(words, "{said}");
+        words.text
+    }
+}
+
+impl fmt::Write for Words {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Who writes may not be prepared for a refusal, and goes on to the end.
+        for character in text.chars() {
+            if self.is_cut {
+                break;
+            }
+            let before = self.text.len();
+            if is_trick(character) {
+                self.text.extend(character.escape_default());
+            } else {
+                self.text.push(character);
+            }
+            if self.text.len() > LONGEST {
+                self.text.truncate(before);
+                self.text.push(MORE);
+                self.is_cut = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the beginning of what a library says, up to where its own words may end and those of others begin.
+pub(super) fn fixed(said: &str) -> String {
+    /// Longer sentences hold something that is not the library's own.
+    const LONGEST_SENTENCE: usize = 200;
+    let end = said
+        .find(['"', '`', '{', '[', '(', ':', '\\'])
+        .unwrap_or(said.len())
+        .min(said.floor_char_boundary(LONGEST_SENTENCE));
+    let (kept, rest) = said.split_at(end);
+    if rest.is_empty() {
+        kept.to_owned()
+    } else {
+        format!("{}{MORE}", kept.trim_end())
+    }
+}
+
+/// Returns whether a character ends a line, commands a terminal, or changes how others are shown without being seen.
+fn is_trick(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_line_or_commands_a_terminal_is_escaped() {
+        for (said, told) in [
+            ("plain — ünï 🚨", "plain — ünï 🚨"),
+            ("a\nb\r\nc\td", r"a\nb\r\nc\td"),
+            ("\u{1b}[31mred\u{7}\u{8}\0", r"\u{1b}[31mred\u{7}\u{8}\u{0}"),
+            ("\u{7f}\u{85}\u{9b}31m", r"\u{7f}\u{85}\u{9b}31m"),
+            ("\u{b}\u{c}\u{2028}\u{2029}", r"\u{b}\u{c}\u{2028}\u{2029}"),
+            (
+                "\u{202e}\u{2066}\u{200f}\u{feff}",
+                r"\u{202e}\u{2066}\u{200f}\u{feff}",
+            ),
+        ] {
+            assert_eq!(Words::of(said), told);
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_says_so() {
+        let whole = "x".repeat(LONGEST);
+        assert_eq!(Words::of(&whole), whole);
+        for more in ["x", "ü", "\n", "🚨"] {
+            let told = Words::of(format_args!("{whole}{more}{}", "y".repeat(60_000)));
+            assert_eq!(told, format!("{whole}…"));
+        }
+        let escapes = Words::of("\u{1b}".repeat(60_000));
+        assert!(escapes.len() <= LONGEST + MORE.len_utf8() && escapes.ends_with(r"\u{1b}…"));
+    }
+
+    #[test]
+    fn of_a_library_only_its_own_words_are_kept() {
+        for (said, told) in [
+            (
+                "Received a room key with an unsupported algorithm",
+                "Received a room key with an unsupported algorithm",
+            ),
+            (
+                "Error deserializing event: invalid type: string \"secret\"",
+                "Error deserializing event…",
+            ),
+            (
+                "unknown variant `secret`, expected one of",
+                "unknown variant…",
+            ),
+            (
+                "Couldn't restore it Http(Api(\"secret\"))",
+                "Couldn't restore it Http…",
+            ),
+            ("`secret` is no field", "…"),
+            ("ends here\\nsecret", "ends here…"),
+        ] {
+            assert_eq!(fixed(said), told);
+        }
+        assert_eq!(fixed(&"ü".repeat(500)).chars().count(), 101);
+    }
+}
