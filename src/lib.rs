@@ -9,6 +9,7 @@ pub mod home;
 pub mod matrix;
 pub mod model;
 pub mod radio;
+pub mod signals;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;

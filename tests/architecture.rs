@@ -8,11 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// A module, and what of ours it may name. What is not in a row, that module does not know of.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("config", &["model"]),
     ("home", &[]),
     ("telemetry", &["config", "home"]),
+    ("signals", &[]),
     ("bridge", &["model", "config"]),
     ("radio", &["model", "config"]),
     ("matrix", &["model", "config"]),
@@ -22,7 +23,8 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     (
         "daemon",
         &[
-            "model", "config", "home", "bridge", "radio", "matrix", "store", "plugins", "http",
+            "model", "config", "home", "signals", "bridge", "radio", "matrix", "store", "plugins",
+            "http",
         ],
     ),
     (
@@ -43,6 +45,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
             "config",
             "home",
             "telemetry",
+            "signals",
         ],
     ),
     ("main", &["cli"]),

@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::config::report_load_error;
 use crate::config::{Config, Connection};
 use crate::home::Home;
+use crate::signals::{Hangup, Signals};
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
 
@@ -497,14 +497,10 @@ async fn until_interrupted<T>(
 ) -> anyhow::Result<Result<Visited<T>, ExitCode>> {
     let stop = plan.stop.clone();
     let phase = plan.phase.subscribe();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen for signals")?;
     let signals = async {
         for asked in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.asked_to_end().await;
             if asked > 0 {
                 std::process::exit(1);
             }

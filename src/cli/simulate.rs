@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::Timestamp;
+use crate::signals::{Hangup, Signals};
 use crate::simulator::recording::{self, Recorder};
 use crate::simulator::{
     Command, Controls, Firmware, MOST_NODES, Machine, Mesh, Port, PtyPort, Replay, Report, Script,
@@ -136,12 +137,13 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
             radio.serve(port).await
         }
     };
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot wait for signals")?;
     // In this order: where it listens is told first.
     tokio::select! {
         biased;
         result = serve => result?,
         result = print_reports(reports, people.as_ref()) => result?,
-        result = ended_by_signal() => result?,
+        _ = signals.asked_to_end() => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -277,16 +279,6 @@ fn print_line(line: &str) -> anyhow::Result<()> {
     writeln!(output, "{line}")
         .and_then(|()| output.flush())
         .context("cannot write to standard output")
-}
-
-async fn ended_by_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -44,6 +43,7 @@ use crate::model::{
     Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
 };
 use crate::radio::RadioOptions;
+use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub use control::{Answer, Question, Request};
@@ -69,7 +69,8 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     let (start, started) = (clock.now(), Instant::now());
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
-    let mut signals = Signals::listen()?;
+    let mut signals =
+        Signals::listen(Hangup::EndsOnTerminal).context("cannot listen for signals")?;
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
@@ -124,7 +125,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     info!("relay is ready");
     let end = tokio::select! {
         end = supervisor.run() => end,
-        end = signals.obey(stop) => end,
+        end = obey(signals, stop) => end,
     };
     close(database_end).await;
     info!("relay ends");
@@ -179,7 +180,7 @@ async fn open_database(
             "the database cannot be opened, trying again"
         );
         tokio::select! {
-            () = signals.next() => return Ok(None),
+            _ = signals.asked_to_end() => return Ok(None),
             () = tokio::time::sleep(delay) => {}
         }
     }
@@ -204,36 +205,17 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    async fn obey(mut self, stop: CancellationToken) -> End {
-        self.next().await;
-        info!("asked to stop: waiting for what is in flight; a second signal ends at once");
-        tell_service_manager(NotifyState::Stopping);
-        stop.cancel();
-        self.next().await;
-        warn!("asked to stop again: ending at once");
-        std::process::exit(1)
-    }
+async fn obey(mut signals: Signals, stop: CancellationToken) -> End {
+    let signal = signals.asked_to_end().await;
+    info!(
+        signal,
+        "asked to stop: waiting for what is in flight; a second signal ends at once"
+    );
+    tell_service_manager(NotifyState::Stopping);
+    stop.cancel();
+    let signal = signals.asked_to_end().await;
+    warn!(signal, "asked to stop again: ending at once");
+    std::process::exit(1)
 }
 
 fn tell_service_manager(state: NotifyState<'_>) {

@@ -2,9 +2,10 @@
 
 use std::process::Output;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::radio::{BASE, Radio, SUMMIT};
+use crate::support::radio::{BASE, Radio, SUMMIT, leaves};
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
 use crate::support::synapse::free_port;
@@ -294,6 +295,34 @@ async fn no_message_is_taken_that_nobody_reads() {
         .await;
     let why = |line: &str| line.contains("No space left on device").then_some(());
     listener.errors.first(0, "why", why).await;
+}
+
+#[tokio::test]
+async fn whatever_asks_listen_to_end_the_radio_is_told_and_other_signals_do_not_end_it() {
+    let mut home = Home::new();
+    home.hear_hangups();
+    let recording = home.path("recording");
+    let file = recording.display().to_string();
+    let mut radio = Radio::start_with(&["--listen", "127.0.0.1:0", "--record", &file]).await;
+    let host = host_of(&radio);
+    for (number, signal) in [Signal::HUP, Signal::QUIT, Signal::TERM]
+        .into_iter()
+        .enumerate()
+    {
+        let mut listener = home.begin(&["radio", "listen", "--host", &host]);
+        let ready = |line: &str| line.contains("listening on").then_some(());
+        listener.errors.first(0, "that it listens", ready).await;
+        listener.signal(Signal::USR1);
+        listener.signal(Signal::USR2);
+        let text = format!("number {number}");
+        radio.says(BASE, 0, &text).await;
+        let said = |line: &str| line.contains(&text).then_some(());
+        listener.output.first(0, "the message", said).await;
+        listener.signal(signal);
+        assert_eq!(listener.ends().await.code(), Some(0), "{signal:?}");
+        radio.is_left(number + 1).await;
+        assert_eq!(leaves(&recording), number + 1, "{signal:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,56 +1,106 @@
 //! The relay stops when it is asked to, and loses nothing by it.
 
-use rustix::process::Signal;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Stdio;
 
-use crate::support::radio::{BASE, Radio};
-use crate::support::scene::Plan;
+use rustix::fs::OFlags;
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::radio::{BASE, Radio, leaves};
+use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
-async fn ends_well(signal: Signal) {
-    let mut scene = Plan::one_room(Kind::Plain).start().await;
-    scene.radio.says(BASE, 0, "one message").await;
-    scene
-        .alice
-        .sees_text(&scene.room, "[Base Camp/LongFast]: one message")
-        .await;
-    scene.relay.signal(signal);
-    let status = scene.relay.ended().await;
-    assert_eq!(status.code(), Some(0), "{status}");
-}
-
-#[tokio::test]
-async fn sigterm_ends_the_relay_with_exit_code_0() {
-    ends_well(Signal::TERM).await;
-}
-
-#[tokio::test]
-async fn sigint_ends_the_relay_with_exit_code_0() {
-    ends_well(Signal::INT).await;
-}
-
-#[tokio::test]
-async fn the_radio_is_told_that_its_client_leaves() {
+/// A scene whose radio writes down what crosses the link; one message has come from it.
+async fn recorded() -> Scene {
     let mut stage = Plan::one_room(Kind::Plain).set_up().await;
     let (port, recording) = (stage.radio.port(), stage.home.path("recording"));
     stage.radio.end().await;
     let (listen, file) = (format!("127.0.0.1:{port}"), recording.display().to_string());
     stage.radio = Radio::start_with(&["--listen", &listen, "--record", &file]).await;
     let mut scene = stage.raise_the_curtain().await;
-    scene.radio.says(BASE, 0, "one message").await;
+    hears(&mut scene, "one message").await;
     scene
-        .alice
-        .sees_text(&scene.room, "[Base Camp/LongFast]: one message")
-        .await;
-    assert!(scene.relay.stop().await.success());
+}
 
-    scene.radio.writes("closed").await;
-    // In the recording's `to_radio` (field 3) stands a `ToRadio` with `disconnect` (field 4) and nothing else.
-    let disconnect = [0x1A, 2, 0x20, 1];
-    let recording = std::fs::read(recording).expect("the radio recorded");
-    assert!(
-        recording.windows(4).any(|bytes| bytes == disconnect),
-        "no disconnect was sent"
-    );
+async fn hears(scene: &mut Scene, text: &str) {
+    scene.radio.says(BASE, 0, text).await;
+    let told = format!("[Base Camp/LongFast]: {text}");
+    scene.alice.sees_text(&scene.room, &told).await;
+}
+
+/// The relay ends well at that signal, and the radio was told so: on so many links so far.
+async fn takes_its_leave(mut scene: Scene, signal: Signal, links: usize) {
+    scene.relay.signal(signal);
+    let status = scene.relay.ended().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    scene.radio.is_left(links).await;
+    assert_eq!(leaves(&scene.home.path("recording")), links);
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_relay_with_exit_code_0_and_the_radio_is_told() {
+    takes_its_leave(recorded().await, Signal::TERM, 1).await;
+}
+
+#[tokio::test]
+async fn sigint_ends_the_relay_with_exit_code_0_and_the_radio_is_told() {
+    takes_its_leave(recorded().await, Signal::INT, 1).await;
+}
+
+#[tokio::test]
+async fn sigquit_ends_the_relay_with_exit_code_0_and_the_radio_is_told() {
+    takes_its_leave(recorded().await, Signal::QUIT, 1).await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_ends_the_relay_and_the_radio_is_told() {
+    let mut scene = recorded().await;
+    assert!(scene.relay.stop().await.success());
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&terminal).expect("it can be used");
+    unlockpt(&terminal).expect("it can be used");
+    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
+    let name = name.into_string().expect("its name is a text");
+    let input = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOCTTY.bits().cast_signed())
+        .open(name)
+        .expect("it can be opened");
+    scene.home.hear_hangups();
+    scene.relay = scene.home.spawn_on(Stdio::from(input), &[]);
+    hears(&mut scene, "another").await;
+    takes_its_leave(scene, Signal::HUP, 2).await;
+}
+
+#[tokio::test]
+async fn signals_that_mean_nothing_to_the_relay_do_not_end_it() {
+    let mut scene = recorded().await;
+    for (signal, name) in [
+        // Nobody's terminal is gone: somebody thinks that files are read again.
+        (Signal::HUP, "SIGHUP"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::XFSZ, "SIGXFSZ"),
+    ] {
+        scene.relay.signal(signal);
+        scene.relay.logs(&format!("signal=\"{name}\"")).await;
+    }
+    hears(&mut scene, "still here").await;
+    takes_its_leave(scene, Signal::TERM, 1).await;
+}
+
+#[tokio::test]
+async fn a_relay_whose_log_nobody_reads_any_more_goes_on() {
+    let mut scene = recorded().await;
+    scene.relay.stop_reading();
+    for text in ["into the void", "and again"] {
+        hears(&mut scene, text).await;
+    }
+    scene.alice.send(&scene.room, "and back").await;
+    scene.radio.transmits("Alice[M]: and back").await;
+    takes_its_leave(scene, Signal::TERM, 1).await;
 }
 
 #[tokio::test]

@@ -233,6 +233,17 @@ impl Radio {
             .await;
     }
 
+    /// Waits until so many links to it have been closed.
+    pub(crate) async fn is_left(&self, times: usize) {
+        let mut closed = 0;
+        let what = format!("the end of link number {times}");
+        let pick = |line: &str| {
+            closed += usize::from(line.contains("closed"));
+            (closed == times).then_some(())
+        };
+        self.output.first(0, &what, pick).await;
+    }
+
     /// Ends it, as when its power goes.
     pub(crate) async fn end(&mut self) {
         let program = self.program.as_mut().expect("the radio is a program");
@@ -253,6 +264,15 @@ impl Radio {
         };
         written.expect("the radio reads its input");
     }
+}
+
+/// Returns how many clients took their leave, by what the radio has recorded.
+pub(crate) fn leaves(recording: &Path) -> usize {
+    // In the recording's `to_radio` (field 3) stands a `ToRadio` with `disconnect` (field 4) and nothing else.
+    let disconnect = [0x1A, 2, 0x20, 1];
+    let recording = std::fs::read(recording).expect("the radio records");
+    let leaves = recording.windows(4).filter(|bytes| *bytes == disconnect);
+    leaves.count()
 }
 
 /// Returns the packet of a line that says that the radio took one from its client.

@@ -25,6 +25,8 @@ pub(crate) struct Home {
     environment: Vec<(&'static str, String)>,
     /// Its relay runs without the powers of root, if the tests have them.
     ordinary: bool,
+    /// Its relay hears of a hangup even where the tests run under `nohup`.
+    hears_hangups: bool,
 }
 
 impl Home {
@@ -34,12 +36,18 @@ impl Home {
             directory: temporary_directory("relay"),
             environment: Vec::new(),
             ordinary: false,
+            hears_hangups: false,
         }
     }
 
     /// Has its relay run as an ordinary user, to whom the system refuses what it does not refuse root.
     pub(crate) fn use_ordinary_rights(&mut self) {
         self.ordinary = true;
+    }
+
+    /// Has its relay started with a hangup's usual meaning, whatever it means to the tests.
+    pub(crate) fn hear_hangups(&mut self) {
+        self.hears_hangups = true;
     }
 
     /// Adds a variable to the environment of its relay.
@@ -171,10 +179,15 @@ impl Home {
 
     /// Starts the daemon with these arguments.
     pub(crate) fn spawn_with(&self, arguments: &[&str]) -> Relay {
+        self.spawn_on(Stdio::null(), arguments)
+    }
+
+    /// Starts the daemon on a terminal, or whatever else its standard input is.
+    pub(crate) fn spawn_on(&self, input: Stdio, arguments: &[&str]) -> Relay {
         let mut program = self
             .command()
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -193,6 +206,10 @@ impl Home {
             let mut command = Command::new("setpriv");
             command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
             command.arg(relay_program());
+            command
+        } else if self.hears_hangups {
+            let mut command = Command::new("env");
+            command.arg("--default-signal=HUP").arg(relay_program());
             command
         } else {
             Command::new(relay_program())
@@ -239,10 +256,15 @@ impl Running {
 
     /// Asks it to end, as Ctrl-C does, and waits until it has.
     pub(crate) async fn interrupt(&mut self) -> ExitStatus {
+        self.signal(Signal::INT);
+        self.ends().await
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw).expect("the command runs");
-        kill_process(pid, Signal::INT).expect("the command takes signals");
-        self.ends().await
+        kill_process(pid, signal).expect("the command takes signals");
     }
 }
 
@@ -283,6 +305,11 @@ impl Relay {
     /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.text()
+    }
+
+    /// Reads its log no more.
+    pub(crate) fn stop_reading(&mut self) {
+        self.log = Lines::of("nobody", tokio::io::empty());
     }
 
     /// Asks it to stop, and waits until it has.

@@ -1,0 +1,128 @@
+//! What signals mean, in one place: which ask us to end, and which mean nothing. Left alone, nearly each of them would end
+//! the process at once, and a radio that is not told so loses what it hears until the next connection.
+
+use std::future::poll_fn;
+use std::io::{self, IsTerminal as _};
+use std::task::Poll;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+/// What ask us to end, each for its reason.
+const STOP: [(&str, Number); 4] = [
+    ("SIGINT", Number::INT),
+    ("SIGTERM", Number::TERM),
+    ("SIGQUIT", Number::QUIT),
+    // The time that the system grants us is over.
+    ("SIGXCPU", Number::XCPU),
+];
+
+/// What mean nothing to us. A file that grows too long is told by its write.
+const NOTHING: [(&str, Number); 6] = [
+    ("SIGUSR1", Number::USR1),
+    ("SIGUSR2", Number::USR2),
+    ("SIGALRM", Number::ALARM),
+    ("SIGVTALRM", Number::VTALARM),
+    ("SIGPROF", Number::PROF),
+    ("SIGXFSZ", Number::XFSZ),
+];
+
+/// What a hangup means, where it was not ignored from the start, as by `nohup`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// To end: whoever started us is gone.
+    Ends,
+    /// To end if we belong to a terminal, which is gone then. Otherwise somebody means a service that reads its files
+    /// again; ending would leave it down.
+    EndsOnTerminal,
+}
+
+/// Listens to all of them.
+#[derive(Debug)]
+pub struct Signals(Vec<Heard>);
+
+#[derive(Debug)]
+struct Heard {
+    name: &'static str,
+    asks_to_end: bool,
+    signal: Signal,
+}
+
+impl Signals {
+    /// Begins to listen; from now on no signal ends the process by itself that can be kept from it.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us.
+    pub fn listen(hangup: Hangup) -> io::Result<Self> {
+        let ends = match hangup {
+            Hangup::Ends => true,
+            Hangup::EndsOnTerminal => is_on_terminal(),
+        };
+        let mut all = vec![(("SIGHUP", Number::HUP), ends && !is_ignored(Number::HUP))];
+        all.extend(STOP.map(|it| (it, true)));
+        all.extend(NOTHING.map(|it| (it, false)));
+        #[cfg(target_os = "linux")]
+        all.extend([
+            // Of those who watch the power supply.
+            (("SIGPWR", Number::POWER), true),
+            (("SIGIO", Number::IO), false),
+        ]);
+        let heard = all.into_iter().map(|((name, number), asks_to_end)| {
+            Ok(Heard {
+                name,
+                asks_to_end,
+                signal: signal(SignalKind::from_raw(number.as_raw()))?,
+            })
+        });
+        Ok(Self(heard.collect::<io::Result<_>>()?))
+    }
+
+    /// Waits for the next one that asks us to end, and returns its name.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: no signal is lost by it.
+    pub async fn asked_to_end(&mut self) -> &'static str {
+        poll_fn(|context| {
+            for heard in &mut self.0 {
+                while heard.signal.poll_recv(context).is_ready() {
+                    if heard.asks_to_end {
+                        return Poll::Ready(heard.name);
+                    }
+                    info!(
+                        signal = heard.name,
+                        "this signal means nothing to the relay, which goes on"
+                    );
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+fn is_on_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
+}
+
+/// Returns whether the system says that a signal was ignored when we were started.
+fn is_ignored(number: Number) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (number.as_raw() - 1)) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_ignored_from_the_start_is_known() {
+        // Rust ignores this one, and nobody ignores that one.
+        assert!(is_ignored(Number::PIPE));
+        assert!(!is_ignored(Number::SEGV));
+    }
+}
