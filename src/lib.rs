@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod disk;
 pub mod home;
 pub mod matrix;
 pub mod model;

@@ -8,23 +8,24 @@ use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// A module, and what of ours it may name. What is not in a row, that module does not know of.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("config", &["model"]),
     ("home", &[]),
     ("telemetry", &["config", "home"]),
     ("signals", &[]),
+    ("disk", &[]),
     ("bridge", &["model", "config"]),
     ("radio", &["model", "config"]),
-    ("matrix", &["model", "config"]),
-    ("store", &["model", "config"]),
+    ("matrix", &["model", "config", "disk"]),
+    ("store", &["model", "config", "disk"]),
     ("plugins", &["model", "config", "store"]),
     ("http", &["model", "config", "store"]),
     (
         "daemon",
         &[
-            "model", "config", "home", "signals", "bridge", "radio", "matrix", "store", "plugins",
-            "http",
+            "model", "config", "home", "signals", "disk", "bridge", "radio", "matrix", "store",
+            "plugins", "http",
         ],
     ),
     (

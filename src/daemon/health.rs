@@ -142,6 +142,11 @@ impl Examined<'_> {
             MatrixState::NoSession => failed(name, cause.to_owned(), "look at `relay auth status`"),
             MatrixState::Away => {
                 let away = words(matrix.away_seconds.unwrap_or_default());
+                if let Some(hint) = &matrix.hint {
+                    let text =
+                        format!("what the homeserver says cannot be stored, for {away}: {cause}");
+                    return failed(name, text, hint);
+                }
                 let text = format!("the homeserver cannot be read for {away}: {cause}");
                 let hint = "nothing is lost: the relay goes on when the homeserver is back";
                 warning(name, text, hint)
@@ -338,6 +343,7 @@ mod tests {
             matrix: MatrixStatus {
                 state: MatrixState::Connected,
                 cause: None,
+                hint: None,
                 away_seconds: None,
                 sync_age_seconds: Some(3),
                 account: None,
@@ -413,7 +419,7 @@ mod tests {
     fn each_fault_has_its_check() {
         use CheckResult::{Failed, Ok, Warning};
         type Change = fn(&mut Status);
-        let cases: [(Change, &str, CheckResult); 15] = [
+        let cases: [(Change, &str, CheckResult); 16] = [
             (|_| {}, "outbox", Ok),
             (
                 |it| it.radio.state = RadioState::Connecting,
@@ -442,6 +448,14 @@ mod tests {
                 Warning,
             ),
             (|it| it.matrix.state = MatrixState::Away, "matrix", Warning),
+            (
+                |it| {
+                    it.matrix.state = MatrixState::Away;
+                    it.matrix.hint = Some("make room".to_owned());
+                },
+                "matrix",
+                Failed,
+            ),
             (
                 |it| it.matrix.state = MatrixState::NoSession,
                 "matrix",

@@ -92,7 +92,9 @@ impl Overview<'_> {
         let failing = self.heard.failing.as_ref();
         let (state, cause) = match (&self.facts.session, failing, self.heard.answered) {
             (Session::None(cause), _, _) => (MatrixState::NoSession, Some(cause.clone())),
-            (Session::Open { .. }, Some((_, cause)), _) => (MatrixState::Away, Some(cause.clone())),
+            (Session::Open { .. }, Some(failing), _) => {
+                (MatrixState::Away, Some(failing.cause.clone()))
+            }
             (Session::Open { .. }, None, Some(_)) => (MatrixState::Connected, None),
             (Session::Open { .. }, None, None) => (MatrixState::Connecting, None),
         };
@@ -108,7 +110,8 @@ impl Overview<'_> {
         MatrixStatus {
             state,
             cause,
-            away_seconds: away.map(|(since, _)| since.elapsed().as_secs()),
+            hint: away.and_then(|failing| failing.disk).map(str::to_owned),
+            away_seconds: away.map(|failing| failing.since.elapsed().as_secs()),
             sync_age_seconds: self.heard.answered.map(|at| at.elapsed().as_secs()),
             account,
             device,

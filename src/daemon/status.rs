@@ -141,6 +141,8 @@ pub struct MatrixStatus {
     pub state: MatrixState,
     /// Why there is no session, or why the homeserver cannot be read.
     pub cause: Option<String>,
+    /// The cure, where what the homeserver says cannot be stored on this computer's disk.
+    pub hint: Option<String>,
     /// For how long the homeserver could not be read.
     pub away_seconds: Option<u64>,
     /// How old the last answer to the sync loop is; with nothing to tell, a server answers every 30 s.

@@ -1,10 +1,14 @@
 //! What an error of the SDK means for a message that was to be sent. One table, design.md 9.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
+use matrix_sdk_base::crypto::CryptoStoreError;
+use matrix_sdk_base::store::StoreError;
 
+use crate::disk::Trouble;
 use crate::model::{RoomOutcome, Timestamp};
 
 /// An answer of the server, as far as the table needs it.
@@ -46,7 +50,14 @@ impl Answer {
             status: answer.status_code.as_u16(),
             errcode: kind.map(|kind| kind.errcode().to_string()),
             retry_after,
-            message: answer.to_string().chars().take(300).collect(),
+            message: if kind.is_some() {
+                answer.to_string().chars().take(300).collect()
+            } else {
+                let status = answer.status_code;
+                format!(
+                    "the homeserver, or a proxy before it, answered {status}, without a Matrix error"
+                )
+            },
         })
     }
 
@@ -184,12 +195,84 @@ fn is_about_recipients(error: &matrix_sdk::encryption::OlmError) -> bool {
     )
 }
 
+/// Returns what is wrong with our own disk, if that is why the SDK failed.
+pub(super) fn disk(error: &Error) -> Option<Trouble> {
+    match error {
+        // The network's errors are no news of the disk.
+        Error::Http(_) => None,
+        // The SDK keeps nothing of these errors but their dump.
+        Error::UnknownError(dump) => {
+            let dump = dump.to_string();
+            [
+                ("DiskFull", Trouble::Full),
+                ("ReadOnly", Trouble::ReadOnly),
+                ("SystemIoFailure", Trouble::Failed),
+            ]
+            .into_iter()
+            .find_map(|(code, trouble)| dump.contains(code).then_some(trouble))
+        }
+        // Transparent errors hide what they hold.
+        Error::StateStore(error) => match error.as_ref() {
+            StoreError::Backend(cause) => Trouble::of(cause.as_ref()),
+            other => Trouble::of(other),
+        },
+        Error::CryptoStoreError(error) => match error.as_ref() {
+            CryptoStoreError::Io(cause) => Trouble::of(cause),
+            CryptoStoreError::Backend(cause) => Trouble::of(cause.as_ref()),
+            other => Trouble::of(other),
+        },
+        other => Trouble::of(other),
+    }
+}
+
+/// Returns an error of the SDK without its causes, for people.
+fn first_words(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(Error::UnknownError(dump)) => {
+            let dump = dump.to_string();
+            let kind: String = dump
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            format!("the Matrix SDK failed in itself ({kind})")
+        }
+        Some(Error::Http(http)) => match Answer::of(http) {
+            Some(answer) => answer.message,
+            None => without_url(&http.to_string()),
+        },
+        Some(_) | None => without_url(&error.to_string()),
+    }
+}
+
+/// A request's address is long, and leaves no room for what happened.
+fn without_url(text: &str) -> String {
+    let url = text.split_once(" for url (");
+    match url.and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
+        Some((before, after)) => format!("{before}{after}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns what a person can do where the SDK's store cannot be opened for this reason.
+pub(super) fn cure_of_store(store: &Path, error: &(dyn std::error::Error + 'static)) -> String {
+    match Trouble::of(error).map(|trouble| trouble.at(store)) {
+        Some(trouble) => format!("{trouble}; {}", trouble.hint()),
+        None => "if it is damaged, log in anew with `relay auth login --force`".to_owned(),
+    }
+}
+
 /// Returns an error and its causes in one bounded line.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = match error.downcast_ref().and_then(disk) {
+        Some(trouble) => format!(
+            "the Matrix store cannot be used, {trouble}: {}",
+            first_words(error)
+        ),
+        None => first_words(error),
+    };
     let mut cause = error.source();
     while let Some(error) = cause {
-        let next = error.to_string();
+        let next = without_url(&error.to_string());
         if !text.contains(&next) {
             text.push_str(": ");
             text.push_str(&next);
@@ -227,6 +310,33 @@ mod tests {
             RoomOutcome::Parked { account: false, .. } => "room parked",
             RoomOutcome::Refused { .. } => "refused",
         }
+    }
+
+    #[test]
+    fn errors_of_the_sdk_are_told_without_dumps_and_addresses() {
+        let dump =
+            "EventCacheStore(Backend(Sqlite(SqliteFailure(Error { code: DiskFull }, None))))";
+        let unknown = Error::UnknownError(dump.into());
+        assert_eq!(disk(&unknown), Some(Trouble::Full));
+        assert_eq!(
+            sentence(&unknown),
+            "the Matrix store cannot be used, the disk is full: the Matrix SDK failed in itself (EventCacheStore)"
+        );
+        let other = Error::UnknownError("EncryptionNotEnabled".into());
+        assert_eq!(
+            (disk(&other), sentence(&other).contains('"')),
+            (None, false)
+        );
+        assert_eq!(
+            without_url("error sending request for url (http://example.org/?filter=%7B%7D)"),
+            "error sending request"
+        );
+        let store =
+            StoreError::Backend(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        let store = Error::StateStore(Box::new(store));
+        assert!(
+            sentence(&store).starts_with("the Matrix store cannot be used, the disk is full: ")
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::model::{
     UndecryptableEvent,
 };
 
-pub use self::pulse::{Heard, Pulse};
+pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
@@ -119,9 +119,7 @@ pub enum MatrixError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// The SDK's store cannot be used.
-    #[error(
-        "cannot open the Matrix store in `{path}`: if it is damaged, log in anew with `relay auth login --force`"
-    )]
+    #[error("cannot open the Matrix store in `{path}`: {}", errors::cure_of_store(.path, &**.cause))]
     Store {
         /// Where.
         path: PathBuf,
@@ -203,8 +201,10 @@ impl Matrix {
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
+        let store = self.files.sdk();
         let sync = sync::Sync::new(
             &self.client,
+            &store,
             &self.rooms,
             self.session.user_id.clone(),
             start,

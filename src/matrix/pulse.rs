@@ -17,10 +17,21 @@ pub struct Pulse(Arc<Mutex<Heard>>);
 pub struct Heard {
     /// When it answered the sync loop last; a server with nothing to tell answers every 30 s.
     pub answered: Option<Instant>,
-    /// Since when it cannot be read, and why.
-    pub failing: Option<(Instant, String)>,
+    /// Why nothing of it can be taken in.
+    pub failing: Option<Failing>,
     /// What is wrong with rooms of the configuration, by their names there.
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
+}
+
+/// Why nothing of the homeserver can be taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub cause: String,
+    /// The cure, where the cause is this computer's disk and not the homeserver.
+    pub disk: Option<&'static str>,
 }
 
 impl Pulse {
@@ -49,14 +60,18 @@ impl Pulse {
         };
     }
 
-    /// Notes that the server cannot be read, and why.
-    pub(super) fn failed(&self, error: &str) {
+    /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.
+    pub(super) fn failed(&self, error: &str, disk: Option<&'static str>) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = heard
             .failing
             .take()
-            .map_or_else(Instant::now, |(since, _)| since);
-        heard.failing = Some((since, error.to_owned()));
+            .map_or_else(Instant::now, |failing| failing.since);
+        heard.failing = Some(Failing {
+            since,
+            cause: error.to_owned(),
+            disk,
+        });
     }
 }
 
@@ -70,11 +85,12 @@ mod tests {
     async fn an_outage_counts_from_its_first_failure_and_ends_with_an_answer() {
         let pulse = Pulse::default();
         assert_eq!(pulse.heard(), Heard::default());
-        pulse.failed("refused");
+        pulse.failed("refused", None);
         let since = Instant::now();
         tokio::time::advance(Duration::from_secs(9)).await;
-        pulse.failed("no answer");
-        assert_eq!(pulse.heard().failing, Some((since, "no answer".to_owned())));
+        pulse.failed("no answer", None);
+        let failing = pulse.heard().failing.unwrap();
+        assert_eq!((failing.since, &*failing.cause), (since, "no answer"));
         pulse.answered();
         assert_eq!(pulse.heard().answered, Some(Instant::now()));
         assert_eq!(pulse.heard().failing, None);

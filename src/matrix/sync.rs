@@ -2,6 +2,7 @@
 //! waits until the batch before is committed.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use matrix_sdk_base::{StateStoreDataKey, StateStoreDataValue};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::bans::Banned;
 use super::catch_up::{self, Fetched};
@@ -30,6 +31,7 @@ use super::gaps::{Gaps, Patience, say_missing};
 use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, Start, backoff};
+use crate::disk::Trouble;
 use crate::model::{Gap, MatrixEvent, OwnedUserId};
 
 /// How long the server may keep a request open while nothing happens.
@@ -48,6 +50,8 @@ type Keys = Pin<Box<dyn Stream<Item = Option<Vec<RoomKeyInfo>>> + Send>>;
 /// The loop and what it remembers.
 pub(super) struct Sync<'a> {
     client: &'a Client,
+    /// Where the SDK keeps its stores.
+    store: &'a Path,
     rooms: &'a Rooms,
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
@@ -63,6 +67,14 @@ pub(super) struct Sync<'a> {
     heard_only_us: bool,
 }
 
+/// What was said last of asking the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Well,
+    /// It cannot be read, or its answer not be stored for this reason.
+    Failing(Option<Trouble>),
+}
+
 /// What comes up while the server is asked.
 enum Meanwhile {
     RoomsChanged,
@@ -73,6 +85,7 @@ enum Meanwhile {
 impl<'a> Sync<'a> {
     pub(super) fn new(
         client: &'a Client,
+        store: &'a Path,
         rooms: &'a Rooms,
         own: OwnedUserId,
         start: Start,
@@ -99,6 +112,7 @@ impl<'a> Sync<'a> {
         };
         Self {
             client,
+            store,
             rooms,
             reader: Reader::new(rooms, own, news, kept),
             batches,
@@ -118,7 +132,7 @@ impl<'a> Sync<'a> {
         let mut keys = keys(self.client).await;
         let mut wait = Duration::ZERO;
         let mut failures = 0_u32;
-        let mut reachable = None;
+        let mut told = None;
         let mut last = String::new();
 
         self.announce().await?;
@@ -149,18 +163,29 @@ impl<'a> Sync<'a> {
                     failures = failures.saturating_add(1);
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                    let disk = errors::disk(&error).map(|trouble| trouble.at(self.store));
                     let error = errors::sentence(&error);
-                    self.rooms.pulse().failed(&error);
+                    let hint = disk.map(Trouble::hint);
+                    self.rooms.pulse().failed(&error, hint);
                     let delay_ms = pause.as_millis();
-                    if reachable == Some(false) {
+                    let standing = Standing::Failing(disk);
+                    if told == Some(standing) {
                         debug!(error, delay_ms, "sync failed");
+                    } else if let Some(trouble) = disk {
+                        error!(
+                            reason = %trouble,
+                            path = %self.store.display(),
+                            hint,
+                            error,
+                            "what the homeserver says cannot be stored, trying again until it can"
+                        );
                     } else {
                         warn!(
                             error,
                             "the homeserver cannot be read, trying again until it can"
                         );
-                        reachable = Some(false);
                     }
+                    told = Some(standing);
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = sleep(pause) => {}
@@ -171,9 +196,9 @@ impl<'a> Sync<'a> {
                 }
             };
             self.rooms.pulse().answered();
-            if reachable != Some(true) {
+            if told != Some(Standing::Well) {
                 info!("connected to the homeserver");
-                reachable = Some(true);
+                told = Some(Standing::Well);
             }
             failures = 0;
             wait = LONG_POLL;

@@ -1,10 +1,12 @@
 //! Why the database did not do what was asked, and what can be done about it.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::disk::Trouble;
 use crate::model::Retry;
 
 /// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
@@ -53,20 +55,20 @@ pub enum StoreError {
         known: i64,
     },
     /// The disk is full.
-    #[error("the disk that holds the database is full")]
-    Full(#[source] rusqlite::Error),
+    #[error("the disk that holds the database is full{0}")]
+    Full(Where, #[source] rusqlite::Error),
     /// The file is damaged.
-    #[error("the database is damaged")]
-    Damaged(#[source] rusqlite::Error),
+    #[error("the database is damaged{0}")]
+    Damaged(Where, #[source] rusqlite::Error),
     /// Another program holds the database for longer than we wait.
     #[error("the database is locked by another program")]
     Busy(#[source] rusqlite::Error),
     /// The file or its disk cannot be written.
-    #[error("the database cannot be written")]
-    ReadOnly(#[source] rusqlite::Error),
+    #[error("the database cannot be written{0}")]
+    ReadOnly(Where, #[source] rusqlite::Error),
     /// The disk failed.
-    #[error("the disk failed while the database was used")]
-    Disk(#[source] rusqlite::Error),
+    #[error("the disk failed while the database was used{0}")]
+    Disk(Where, #[source] rusqlite::Error),
     /// A row holds what this relay cannot read.
     #[error("a row of the database cannot be read")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -81,21 +83,60 @@ pub enum StoreError {
     Statement(#[source] rusqlite::Error),
 }
 
+/// The file of the database, where it is known.
+#[derive(Debug, Default)]
+pub struct Where(Option<PathBuf>);
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(path) => write!(f, " (`{}`)", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl StoreError {
+    /// Returns the same for a database in that file, after a look at its disk.
+    #[must_use]
+    pub(super) fn at(self, path: &Path) -> Self {
+        let place = || Where(Some(path.to_owned()));
+        match self {
+            Self::Full(_, cause) => Self::Full(place(), cause),
+            Self::Damaged(_, cause) => Self::Damaged(place(), cause),
+            Self::ReadOnly(_, cause) => Self::ReadOnly(place(), cause),
+            Self::Disk(_, cause) => match Trouble::Failed.at(path) {
+                Trouble::Full => Self::Full(place(), cause),
+                Trouble::ReadOnly => Self::ReadOnly(place(), cause),
+                Trouble::Failed => Self::Disk(place(), cause),
+            },
+            other @ (Self::Open { .. }
+            | Self::Gone { .. }
+            | Self::Foreign { .. }
+            | Self::NotDatabase { .. }
+            | Self::Newer { .. }
+            | Self::Busy(_)
+            | Self::Unreadable(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_)) => other,
+        }
+    }
+
     /// Returns whether trying the same again can help.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Full(_)
+            Self::Full(..)
             | Self::Busy(_)
-            | Self::Disk(_)
+            | Self::Disk(..)
             | Self::Open { .. }
             | Self::Gone { .. } => Retry::Later,
             Self::Foreign { .. }
             | Self::NotDatabase { .. }
             | Self::Newer { .. }
-            | Self::Damaged(_)
-            | Self::ReadOnly(_)
+            | Self::Damaged(..)
+            | Self::ReadOnly(..)
             | Self::Unreadable(_)
             | Self::Thread(_)
             | Self::Closed
@@ -108,14 +149,14 @@ impl StoreError {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Self::Full(_) | Self::Busy(_) | Self::Disk(_) => true,
+            Self::Full(..) | Self::Busy(_) | Self::Disk(..) => true,
             Self::Open { .. }
             | Self::Gone { .. }
             | Self::Foreign { .. }
             | Self::NotDatabase { .. }
             | Self::Newer { .. }
-            | Self::Damaged(_)
-            | Self::ReadOnly(_)
+            | Self::Damaged(..)
+            | Self::ReadOnly(..)
             | Self::Unreadable(_)
             | Self::Thread(_)
             | Self::Closed
@@ -126,13 +167,13 @@ impl StoreError {
     /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
     pub(super) fn concerns_file(&self) -> bool {
         match self {
-            Self::Damaged(_) | Self::ReadOnly(_) | Self::Disk(_) => true,
+            Self::Damaged(..) | Self::ReadOnly(..) | Self::Disk(..) => true,
             Self::Open { .. }
             | Self::Gone { .. }
             | Self::Foreign { .. }
             | Self::NotDatabase { .. }
             | Self::Newer { .. }
-            | Self::Full(_)
+            | Self::Full(..)
             | Self::Busy(_)
             | Self::Unreadable(_)
             | Self::Thread(_)
@@ -145,9 +186,12 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Open { .. } => Some(
-                "check that the directory exists, belongs to the relay's user, and is not mounted read-only",
-            ),
+            Self::Open { cause, .. } => Some(match Trouble::of(cause) {
+                Some(trouble) => trouble.hint(),
+                None => {
+                    "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
+                }
+            }),
             Self::Gone { .. } => Some(
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again",
             ),
@@ -157,16 +201,14 @@ impl StoreError {
             Self::Newer { .. } => {
                 Some("install the newer relay again; its database is left as it is")
             }
-            Self::Full(_) => Some("make room on the disk; the relay tries again by itself"),
-            Self::Damaged(_) => Some(
+            Self::Full(..) => Some(Trouble::Full.hint()),
+            Self::Damaged(..) => Some(
                 "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
                  a new one is made at the next start",
             ),
             Self::Busy(_) => Some("close the other program that has the database open"),
-            Self::ReadOnly(_) => Some(
-                "check the owner and mode of the file, and that its disk is not mounted read-only",
-            ),
-            Self::Disk(_) => Some("check the disk and the system's log for its errors"),
+            Self::ReadOnly(..) => Some(Trouble::ReadOnly.hint()),
+            Self::Disk(..) => Some(Trouble::Failed.hint()),
             Self::Unreadable(_) | Self::Thread(_) | Self::Closed | Self::Statement(_) => None,
         }
     }
@@ -180,16 +222,20 @@ impl From<rusqlite::Error> for StoreError {
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::Utf8Error(_) => Self::Unreadable(Box::new(error)),
             other => match other.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => Self::Full(other),
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(other),
+                Some(ErrorCode::DiskFull) => Self::Full(Where::default(), other),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    Self::Damaged(Where::default(), other)
+                }
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(other),
-                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(other),
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    Self::ReadOnly(Where::default(), other)
+                }
                 Some(
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen
                     | ErrorCode::OutOfMemory
                     | ErrorCode::FileLockingProtocolFailed,
-                ) => Self::Disk(other),
+                ) => Self::Disk(Where::default(), other),
                 Some(_) | None => Self::Statement(other),
             },
         }
@@ -208,11 +254,11 @@ mod tests {
     fn each_fault_of_the_host_has_its_own_error_with_a_cure() {
         assert!(matches!(
             sqlite(rusqlite::ffi::SQLITE_FULL),
-            StoreError::Full(_)
+            StoreError::Full(..)
         ));
         assert!(matches!(
             sqlite(rusqlite::ffi::SQLITE_CORRUPT),
-            StoreError::Damaged(_)
+            StoreError::Damaged(..)
         ));
         assert!(matches!(
             sqlite(rusqlite::ffi::SQLITE_BUSY),
@@ -220,11 +266,11 @@ mod tests {
         ));
         assert!(matches!(
             sqlite(rusqlite::ffi::SQLITE_READONLY),
-            StoreError::ReadOnly(_)
+            StoreError::ReadOnly(..)
         ));
         assert!(matches!(
             sqlite(rusqlite::ffi::SQLITE_IOERR_FSYNC),
-            StoreError::Disk(_)
+            StoreError::Disk(..)
         ));
         for code in [
             rusqlite::ffi::SQLITE_FULL,

@@ -105,6 +105,10 @@ impl Store {
     ///
     /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_file(path).map_err(|error| error.at(path))
+    }
+
+    fn open_file(path: &Path) -> Result<Self, StoreError> {
         let open_error = |cause| open_error(path, cause);
         let newer = |found| StoreError::Newer {
             path: path.to_owned(),
@@ -236,11 +240,14 @@ impl Store {
             *self = Self::open(&path)?;
             warn!(path = %path.display(), "the database was opened again, after its file or its disk had failed or was replaced");
         }
-        let done = work(self);
-        if let (Err(error), Some(file)) = (&done, &mut self.file) {
-            file.doubtful = error.concerns_file();
-        }
-        done
+        let error = match (work(self), &mut self.file) {
+            (Err(error), Some(file)) => {
+                file.doubtful = error.concerns_file();
+                error.at(&file.path)
+            }
+            (done, _) => return done,
+        };
+        Err(error)
     }
 
     fn commit<T>(
@@ -524,7 +531,7 @@ mod tests {
             .pragma_update(None, "max_page_count", 1)
             .unwrap();
         let error = store.transaction(batch).unwrap_err();
-        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        assert!(matches!(error, StoreError::Full(..)), "{error:?}");
         let is_told = store.transaction(|tx| told::is_told(tx, "short", Timestamp(1)));
         assert!(!is_told.unwrap());
         store
@@ -623,7 +630,7 @@ mod tests {
         let error = Store::open(&path)
             .and_then(|mut store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
             .unwrap_err();
-        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+        assert!(matches!(error, StoreError::Damaged(..)), "{error:?}");
     }
 
     /// Fills the database so that it has leaves to damage; returns its size in pages of 4096 bytes.
@@ -654,7 +661,7 @@ mod tests {
         bytes[16..60].fill(0xFF);
         fs::write(&path, &bytes).unwrap();
         let error = Store::open(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+        assert!(matches!(error, StoreError::Damaged(..)), "{error:?}");
         assert!(error.hint().is_some());
         assert_eq!(fs::read(&path).unwrap(), bytes, "it was not touched");
     }
@@ -673,7 +680,7 @@ mod tests {
 
         let mut store = Store::open(&path).unwrap();
         let error = count_told(&mut store).unwrap_err();
-        assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+        assert!(matches!(error, StoreError::Damaged(..)), "{error:?}");
         let event = EventId::parse("$one:example.org").unwrap();
         store
             .transaction(|tx| seen::mark_event(tx, &event, Timestamp(1)))

@@ -125,13 +125,19 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
         MatrixState::Connecting => "waiting for the homeserver's first answer".to_owned(),
         MatrixState::Away => {
             let away = words(matrix.away_seconds.unwrap_or_default());
-            format!("the homeserver has been away for {away}")
+            match &matrix.hint {
+                Some(_) => format!("what the homeserver says cannot be stored, for {away}"),
+                None => format!("the homeserver has been away for {away}"),
+            }
         }
         MatrixState::NoSession => "no session".to_owned(),
     };
     page.line("matrix", &state);
     if let Some(cause) = &matrix.cause {
         page.more(&format!("because: {cause}"));
+    }
+    if let Some(hint) = &matrix.hint {
+        page.more(&format!("hint: {hint}"));
     }
     if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
         let trust = match matrix.device_trust {
@@ -344,6 +350,7 @@ mod tests {
             matrix: MatrixStatus {
                 state: MatrixState::Connected,
                 cause: None,
+                hint: None,
                 away_seconds: None,
                 sync_age_seconds: Some(12),
                 account: Some("@relay:example.org".to_owned()),

@@ -1,7 +1,7 @@
 //! Faults of the machine that the relay runs on: said with their cure, and over when they are over. Nothing is lost by them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -16,15 +16,37 @@ use crate::support::user::{Kind, Seen};
 
 /// A disk of its own, where this process may mount one.
 struct Disk {
-    directory: tempfile::TempDir,
+    path: PathBuf,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Disk {
     /// Mounts a disk in memory; `None`, said aloud, where that is not permitted.
     fn new(size: &str) -> Option<Self> {
         let directory = temporary_directory("disk");
+        let path = directory.path().to_owned();
+        Self::at(path, Some(directory), size)
+    }
+
+    /// Likewise, in place of a directory, with what is in it.
+    fn in_place_of(directory: &Path, size: &str) -> Option<Self> {
+        let before = directory.with_extension("before");
+        fs::rename(directory, &before).expect("it can be moved");
+        fs::create_dir(directory).expect("it can be made");
+        let disk = Self::at(directory.to_owned(), None, size);
+        for file in fs::read_dir(&before).expect("it can be read") {
+            let file = file.expect("it can be read");
+            fs::copy(file.path(), directory.join(file.file_name())).expect("there is room");
+        }
+        disk
+    }
+
+    fn at(path: PathBuf, directory: Option<tempfile::TempDir>, size: &str) -> Option<Self> {
         let options = format!("size={size},mode=0700");
-        let disk = Self { directory };
+        let disk = Self {
+            path,
+            _directory: directory,
+        };
         if disk.mount(&["-t", "tmpfs", "-o", &options, "tmpfs"]) {
             return Some(disk);
         }
@@ -33,7 +55,7 @@ impl Disk {
     }
 
     fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
     fn mount(&self, options: &[&str]) -> bool {
@@ -79,12 +101,17 @@ async fn health(home: &Home) -> Value {
 
 /// Waits until the check of the database is so.
 async fn database_is(home: &Home, result: &str, words: &str) {
+    check_is(home, "database", result, words).await;
+}
+
+/// Waits until a check is so.
+async fn check_is(home: &Home, name: &str, result: &str, words: &str) {
     let mut last = Value::Null;
     let asking = async {
         loop {
             last = health(home).await;
             let checks = last["checks"].as_array().expect("there are checks");
-            let found = checks.iter().find(|check| check["name"] == "database");
+            let found = checks.iter().find(|check| check["name"] == name);
             let is = |check: &Value| {
                 check["result"] == result
                     && check["text"].as_str().is_some_and(|it| it.contains(words))
@@ -96,10 +123,7 @@ async fn database_is(home: &Home, result: &str, words: &str) {
         }
     };
     let asked = tokio::time::timeout(LIMIT, asking).await;
-    assert!(
-        asked.is_ok(),
-        "the database is not {result} ({words}): {last:#}"
-    );
+    assert!(asked.is_ok(), "{name} is not {result} ({words}): {last:#}");
 }
 
 /// Says one thing while the fault lasts, ends the fault, and sees what was said, once.
@@ -156,6 +180,55 @@ async fn on_a_full_disk_nothing_is_lost() {
     let mut scene = scene_with_database(disk.path()).await;
     disk.fill();
     outlives(&mut scene, "is full", async || disk.make_room()).await;
+}
+
+#[tokio::test]
+async fn where_the_disk_of_the_matrix_store_is_full_that_is_told_and_nothing_is_lost() {
+    let stage = Plan::one_room(Kind::Encrypted).set_up().await;
+    let store = stage.home.path("matrix/sdk");
+    let Some(disk) = Disk::in_place_of(&store, "12m") else {
+        return;
+    };
+    let scene = stage.raise_the_curtain().await;
+    scene.alice.send(&scene.room, "before").await;
+    scene.radio.transmits("Alice[M]: before").await;
+
+    disk.fill();
+    scene.alice.send(&scene.room, "meanwhile").await;
+    let line = scene
+        .relay
+        .logs("what the homeserver says cannot be stored")
+        .await;
+    for words in ["the disk is full", "matrix/sdk", "make room"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    check_is(&scene.home, "matrix", "failed", "the disk is full").await;
+    let status = text_of(&scene.home.run(["status"]).await);
+    assert!(status.contains("make room on the disk"), "{status}");
+    assert!(!status.contains("homeserver has been away"), "{status}");
+    assert!(!scene.relay.log().contains("homeserver cannot be read"));
+
+    disk.make_room();
+    scene.radio.transmits("Alice[M]: meanwhile").await;
+    check_is(&scene.home, "matrix", "ok", "").await;
+    scene.alice.send(&scene.room, "after").await;
+    scene.radio.transmits("Alice[M]: after").await;
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_of_the_matrix_store_is_told_and_goes_on_by_itself() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let store = stage.home.path("matrix/sdk");
+    let Some(disk) = Disk::in_place_of(&store, "12m") else {
+        return;
+    };
+    disk.fill();
+    let relay = stage.home.spawn();
+    let line = relay.logs("cannot be ").await;
+    assert!(line.contains("the disk is full"), "{line}");
+    assert!(!line.contains("--force"), "{line}");
+    disk.make_room();
+    relay.logs("room joined").await;
 }
 
 #[tokio::test]

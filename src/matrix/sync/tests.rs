@@ -2,6 +2,7 @@
 
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
+use std::path::Path;
 
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
@@ -15,7 +16,10 @@ fn sync<'a>(server: &'a Scripted, rooms: &'a Rooms) -> (Sync<'a>, mpsc::Receiver
     };
     let own = server.client.user_id().unwrap().to_owned();
     let (batches, taken) = mpsc::channel(1);
-    (Sync::new(&server.client, rooms, own, start, batches), taken)
+    (
+        Sync::new(&server.client, Path::new("/"), rooms, own, start, batches),
+        taken,
+    )
 }
 
 #[tokio::test]
