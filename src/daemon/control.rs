@@ -113,11 +113,14 @@ pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
 
 impl Control {
     /// Answers clients until `stop`; then the socket is gone.
-    pub(super) async fn run(self, opened: Option<(UnixListener, Socket)>, stop: CancellationToken) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        opened: Option<(UnixListener, Socket)>,
+        stop: CancellationToken,
+    ) {
         let Some((listener, socket)) = opened else {
             return stop.cancelled().await;
         };
-        let control = Arc::new(self);
         let places = Arc::new(Semaphore::new(CLIENTS));
         // Dropped with this future: whoever is still connected then is let go.
         let mut clients = JoinSet::new();
@@ -129,7 +132,7 @@ impl Control {
             while clients.try_join_next().is_some() {}
             match accepted {
                 Ok((client, place)) => {
-                    let control = Arc::clone(&control);
+                    let control = Arc::clone(&self);
                     clients.spawn(async move {
                         if let Err(error) = control.serve(client).await {
                             debug!(%error, "a client of the control socket is gone");
@@ -190,7 +193,8 @@ impl Control {
         }
     }
 
-    async fn status(&self) -> Status {
+    /// Returns how the daemon stands.
+    pub(super) async fn status(&self) -> Status {
         let summary = self.summary().await;
         let overview = Overview {
             config: &self.config,
@@ -204,7 +208,8 @@ impl Control {
         overview.status()
     }
 
-    async fn health(&self) -> Health {
+    /// Returns whether it does its work.
+    pub(super) async fn health(&self) -> Health {
         let now = self.clock.now();
         let written = self.asked(self.database.run(move |store| store.probe(now)));
         let written = written.await;
@@ -310,7 +315,7 @@ mod tests {
             };
             let stop = CancellationToken::new();
             let mut tasks = JoinSet::new();
-            tasks.spawn(control.run(open(&home), stop.clone()));
+            tasks.spawn(Arc::new(control).run(open(&home), stop.clone()));
             Self {
                 _directory: directory,
                 home,

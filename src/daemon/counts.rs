@@ -91,10 +91,15 @@ impl Counts {
         *self.tally(place, way).dropped.entry(reason).or_default() += 1;
     }
 
-    /// Adds what a transaction counted.
-    pub(super) fn add(&mut self, other: Self) {
+    /// Adds what a transaction counted; returns between which places messages have crossed for the first time.
+    pub(super) fn add(&mut self, other: Self) -> Vec<(Place, Way)> {
+        let mut first = Vec::new();
         for ((place, way), more) in other.tallies {
+            let name = place.clone();
             let tally = self.tally(place, way);
+            if tally.relayed == 0 && more.relayed > 0 {
+                first.push((name, way));
+            }
             tally.relayed += more.relayed;
             tally.expired += more.expired;
             for (sum, more) in [
@@ -106,6 +111,7 @@ impl Counts {
                 }
             }
         }
+        first
     }
 
     /// Returns what became of the messages of a place.

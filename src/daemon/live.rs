@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
+use tracing::info;
 
 use crate::bridge::RouteProblem;
 use crate::model::{
@@ -11,7 +12,7 @@ use crate::model::{
 };
 use crate::store::StoreError;
 
-use super::counts::Counts;
+use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
 use super::status::Trust;
 
@@ -145,7 +146,9 @@ impl Live {
     /// Notes what a committed batch tells.
     pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) {
         let mut now = self.lock();
-        now.counts.add(std::mem::take(&mut outcome.counts));
+        for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
+            say_first(&place, way);
+        }
         for event in events {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
@@ -181,6 +184,20 @@ impl Live {
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first message each way per channel is worth a line: it has crossed.
+fn say_first(place: &Place, way: Way) {
+    let destination = match place {
+        Place::Channel(number) => format!("channel {number}"),
+        Place::Direct => "a single node".to_owned(),
+        Place::Room(_) | Place::Elsewhere => return,
+    };
+    let direction = match way {
+        Way::ToMatrix => "to Matrix",
+        Way::ToMesh => "to the mesh",
+    };
+    info!(destination, direction, "first message since the start");
 }
 
 /// Returns an error and its causes in one sentence.

@@ -3,6 +3,7 @@
 mod account;
 mod account_limit;
 mod backoff;
+mod beginning;
 mod control;
 mod counts;
 mod event_loop;
@@ -36,7 +37,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Config, Direction, Recipients};
+use crate::config::{self, Config, Recipients};
+use crate::disk::Trouble;
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{
@@ -95,7 +97,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         &stop,
     );
     let pulse = matrix::Pulse::default();
-    let control = Control {
+    let control = Arc::new(Control {
         live: Arc::clone(&parts.live),
         database: parts.database.clone(),
         config: config.clone(),
@@ -104,8 +106,9 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         clock,
         started,
         last: Mutex::default(),
-    };
-    supervisor.essential("control", control.run(control::open(&home), stop.clone()));
+    });
+    let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
+    supervisor.essential("control", answering);
 
     let account = Account {
         files: matrix::Files::new(home.matrix()),
@@ -122,7 +125,10 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
-    info!("relay is ready");
+    beginning::say_ready(&control);
+    supervisor
+        .workers()
+        .start("beginning", beginning::tell(control, stop.clone()));
     let end = tokio::select! {
         end = supervisor.run() => end,
         end = obey(signals, stop) => end,
@@ -199,9 +205,9 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
 
 /// Returns what a person can do about an error that kept the daemon from starting, if we know.
 pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<StoreError>()?.hint())
+    let of_store = |cause: &(dyn Error + 'static)| cause.downcast_ref::<StoreError>()?.hint();
+    let of_disk = || Trouble::of(error.as_ref()).map(Trouble::hint);
+    error.chain().find_map(of_store).or_else(of_disk)
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.
@@ -227,11 +233,7 @@ fn tell_service_manager(state: NotifyState<'_>) {
 /// One line for each mapped room.
 fn say_rooms(config: &Config) {
     for mapped in &config.matrix_rooms {
-        let direction = match mapped.direction {
-            Direction::Both => "both ways",
-            Direction::ToMatrix => "to Matrix",
-            Direction::ToMesh => "to the mesh",
-        };
+        let direction = beginning::direction(mapped.direction);
         info!(room = %mapped.id, channel = %mapped.meshtastic_channel, direction, "mapped");
     }
 }

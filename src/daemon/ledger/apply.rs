@@ -26,9 +26,6 @@ impl Ledger {
                 target_packet,
             } => {
                 let pair = pair.map(|new| pair_of(*new, &message.room, now));
-                if let Some(pair) = &pair {
-                    self.say_first(pair.destination, "to Matrix");
-                }
                 let row = NewRoomRow {
                     message: &message,
                     send_as: None,
@@ -48,9 +45,6 @@ impl Ledger {
                 expires,
             } => {
                 let source = source.map(|source| source_of(*source));
-                if source.is_some() {
-                    self.say_first(destination, "to the mesh");
-                }
                 let message = NewMeshMessage {
                     radio: self.radio,
                     destination,

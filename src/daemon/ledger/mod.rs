@@ -106,7 +106,6 @@ pub(super) struct Ledger {
     /// How long the daemon had run when parked rooms got their last try.
     unparked_at: Duration,
     calendar: Calendar,
-    first_seen: HashSet<(Destination, &'static str)>,
     operator_told: HashSet<(&'static str, String)>,
     /// The rooms that we are in.
     rooms: HashMap<OwnedRoomId, JoinedRoom>,
@@ -176,7 +175,6 @@ impl Ledger {
             },
             unparked_at: Duration::ZERO,
             calendar: Calendar::new(now),
-            first_seen: HashSet::new(),
             operator_told: HashSet::new(),
             rooms: HashMap::new(),
             names,
@@ -390,13 +388,6 @@ impl Ledger {
     /// Returns whether the operator has not been told of this sender yet.
     fn tell_operator(&mut self, reason: &'static str, event: &Event) -> bool {
         self.operator_told.len() < MOST_TOLD && self.operator_told.insert((reason, sender(event)))
-    }
-
-    /// The first message each way per channel is worth a line: it says that the route works.
-    fn say_first(&mut self, destination: Destination, direction: &'static str) {
-        if self.first_seen.insert((destination, direction)) {
-            info!(%destination, direction, "first message since the start");
-        }
     }
 
     fn report_radio(&mut self, tx: &Tx<'_>, profile: &RadioProfile) -> Result<(), StoreError> {

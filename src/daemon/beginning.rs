@@ -1,0 +1,155 @@
+//! Tells how the relay stands at the end of its start: once, as soon as both sides are known or some seconds have passed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::control::Control;
+use super::live::Session;
+use super::status::{CheckResult, MatrixState, MatrixStatus, RadioState, RadioStatus, RoomStatus};
+use crate::config::Direction;
+use crate::radio::LinkState;
+
+/// By then a start has ended, whatever is still missing.
+const LIMIT: Duration = Duration::from_secs(15);
+/// How often the sides are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Says that everything of our own is there, and what is not there yet.
+pub(super) fn say_ready(control: &Control) {
+    let radio = match control.link.borrow().state {
+        LinkState::Ready => "connected",
+        LinkState::Connecting | LinkState::Configuring | LinkState::Lost => "not connected yet",
+    };
+    let matrix = match control.live.facts().session {
+        Session::None(_) => "no session yet",
+        Session::Open { .. } => "not connected yet",
+    };
+    info!(radio, matrix, "relay is ready");
+}
+
+/// Waits until it can be told, and tells it.
+pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
+    let end = Instant::now() + LIMIT;
+    while !is_known(&control) && Instant::now() < end {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK_EVERY) => {}
+        }
+    }
+    let status = control.status().await;
+    let health = control.health().await;
+    for room in status.rooms.iter().filter(|room| room.mapped) {
+        let directions = directions(&control, room);
+        info!(
+            room = room.room,
+            name = room.name,
+            channels = directions,
+            joined = room.joined,
+            encrypted = room.encrypted,
+            "route"
+        );
+    }
+    let mut missing = 0;
+    for check in &health.checks {
+        match check.result {
+            CheckResult::Ok => {}
+            CheckResult::Warning | CheckResult::Failed => {
+                missing += 1;
+                warn!(about = check.name, hint = check.hint, "{}", check.text);
+            }
+        }
+    }
+    let (radio, matrix) = (radio(&status.radio), matrix(&status.matrix));
+    let joined = status
+        .rooms
+        .iter()
+        .filter(|room| room.mapped && room.joined);
+    let mapped = status.rooms.iter().filter(|room| room.mapped);
+    let rooms = format!("{} of {} joined", joined.count(), mapped.count());
+    if missing == 0 {
+        info!(
+            radio,
+            matrix, rooms, "the start is complete: messages can cross"
+        );
+    } else {
+        warn!(
+            radio,
+            matrix,
+            rooms,
+            missing,
+            "the start is over, and something is missing; `relay doctor --quick` says when it is there"
+        );
+    }
+}
+
+/// Returns whether both sides stand as they will.
+fn is_known(control: &Control) -> bool {
+    let is_radio_known = match control.link.borrow().state {
+        LinkState::Ready | LinkState::Lost => true,
+        LinkState::Connecting | LinkState::Configuring => false,
+    };
+    let (facts, heard) = (control.live.facts(), control.pulse.heard());
+    let mut mapped = control.config.matrix_rooms.iter();
+    let is_joined = |name| {
+        facts
+            .rooms
+            .values()
+            .any(|room| room.configured.contains(name))
+    };
+    let is_matrix_known = heard.failing.is_some()
+        || heard.answered.is_some() && mapped.all(|mapped| is_joined(&mapped.id));
+    is_radio_known && is_matrix_known
+}
+
+fn radio(radio: &RadioStatus) -> String {
+    match (radio.state, &radio.name) {
+        (RadioState::Ready, Some(name)) => format!("ready ({name})"),
+        (RadioState::Ready, None) => "ready".to_owned(),
+        (RadioState::Connecting | RadioState::Configuring | RadioState::Lost, _) => {
+            format!("away ({})", radio.connection)
+        }
+    }
+}
+
+fn matrix(matrix: &MatrixStatus) -> String {
+    let account = matrix.account.as_deref().unwrap_or_default();
+    match matrix.state {
+        MatrixState::Connected => format!("connected ({account})"),
+        MatrixState::Connecting | MatrixState::Away => format!("not connected ({account})"),
+        MatrixState::NoSession => "no session".to_owned(),
+    }
+}
+
+/// Returns the channels of a room with their directions.
+fn directions(control: &Control, room: &RoomStatus) -> String {
+    let facts = control.live.facts();
+    let is_this = |name: &crate::model::OwnedRoomOrAliasId| {
+        let mut known = facts
+            .rooms
+            .values()
+            .filter(|it| it.configured.contains(name));
+        name.as_str() == room.room || known.any(|it| it.room.as_str() == room.room)
+    };
+    let mapped = control.config.matrix_rooms.iter();
+    let mapped = mapped.filter(|mapped| is_this(&mapped.id));
+    let told: Vec<_> = mapped
+        .map(|mapped| {
+            let direction = direction(mapped.direction);
+            format!("{} {direction}", mapped.meshtastic_channel)
+        })
+        .collect();
+    told.join(", ")
+}
+
+/// Returns a direction in words.
+pub(super) fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Both => "both ways",
+        Direction::ToMatrix => "to Matrix",
+        Direction::ToMesh => "to the mesh",
+    }
+}
