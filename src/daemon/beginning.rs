@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::control::Control;
-use super::live::Session;
 use super::status::{CheckResult, MatrixState, MatrixStatus, RadioState, RadioStatus, RoomStatus};
 use crate::config::Direction;
 use crate::radio::LinkState;
@@ -19,14 +18,15 @@ const LIMIT: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Says that everything of our own is there, and what is not there yet.
-pub(super) fn say_ready(control: &Control) {
+pub(super) fn say_ready(control: &Control, has_session: bool) {
     let radio = match control.link.borrow().state {
         LinkState::Ready => "connected",
         LinkState::Connecting | LinkState::Configuring | LinkState::Lost => "not connected yet",
     };
-    let matrix = match control.live.facts().session {
-        Session::None(_) => "no session yet",
-        Session::Open { .. } => "not connected yet",
+    let matrix = if has_session {
+        "not connected yet"
+    } else {
+        "no session yet"
     };
     info!(radio, matrix, "relay is ready");
 }
@@ -70,7 +70,10 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
         .filter(|room| room.mapped && room.joined);
     let mapped = status.rooms.iter().filter(|room| room.mapped);
     let rooms = format!("{} of {} joined", joined.count(), mapped.count());
-    if missing == 0 {
+    let is_whole = missing == 0
+        && status.radio.state == RadioState::Ready
+        && status.matrix.state == MatrixState::Connected;
+    if is_whole {
         info!(
             radio,
             matrix, rooms, "the start is complete: messages can cross"
@@ -80,7 +83,6 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
             radio,
             matrix,
             rooms,
-            missing,
             "the start is over, and something is missing; `relay doctor --quick` says when it is there"
         );
     }
@@ -88,11 +90,12 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
 
 /// Returns whether both sides stand as they will.
 fn is_known(control: &Control) -> bool {
+    let (facts, heard) = (control.live.facts(), control.pulse.heard());
     let is_radio_known = match control.link.borrow().state {
-        LinkState::Ready | LinkState::Lost => true,
+        LinkState::Ready => facts.radio.is_some(),
+        LinkState::Lost => true,
         LinkState::Connecting | LinkState::Configuring => false,
     };
-    let (facts, heard) = (control.live.facts(), control.pulse.heard());
     let mut mapped = control.config.matrix_rooms.iter();
     let is_joined = |name| {
         facts
@@ -101,7 +104,8 @@ fn is_known(control: &Control) -> bool {
             .any(|room| room.configured.contains(name))
     };
     let is_matrix_known = heard.failing.is_some()
-        || heard.answered.is_some() && mapped.all(|mapped| is_joined(&mapped.id));
+        || heard.answered.is_some()
+            && mapped.all(|it| is_joined(&it.id) || heard.troubles.contains_key(&it.id));
     is_radio_known && is_matrix_known
 }
 

@@ -122,10 +122,11 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         live: parts.live,
     };
     let opened = account.open().await;
+    let has_session = matches!(opened, account::Opened::Session(..));
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
-    beginning::say_ready(&control);
+    beginning::say_ready(&control, has_session);
     supervisor
         .workers()
         .start("beginning", beginning::tell(control, stop.clone()));

@@ -58,6 +58,8 @@ mod rooms;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod stop;
