@@ -71,12 +71,12 @@ pub enum Waiting {
         /// That room; `None`: it is not known which room the alias stands for.
         to: Option<OwnedRoomId>,
     },
-    /// Its alias stands for a room that is not encrypted, unlike itself.
+    /// An alias names a room in its place that is not encrypted, unlike itself.
     Unencrypted {
         /// That room.
         to: OwnedRoomId,
     },
-    /// Its alias stands for a room that anyone may join, unlike itself.
+    /// An alias names a room in its place that anyone may join, unlike itself.
     Public {
         /// That room.
         to: OwnedRoomId,
@@ -131,10 +131,10 @@ impl Waiting {
                 "the alias of this room stands for another, and it is not known for which".to_owned()
             }
             Self::Unencrypted { to } => {
-                format!("the alias of this encrypted room stands for {to} now, which is not encrypted")
+                format!("{to} is to take the place of this encrypted room, is not encrypted, and is named by an alias alone")
             }
             Self::Public { to } => format!(
-                "the alias of this room stands for {to} now, which anyone may join, unlike this room"
+                "{to} is to take this room's place, anyone may join it, unlike this room, and it is named by an alias alone"
             ),
             Self::Unconfirmed { to } => format!(
                 "this room says that {to} replaces it, and that room does not say so"
@@ -151,8 +151,8 @@ impl Waiting {
     pub fn hint(&self, room: &RoomId) -> String {
         match self {
             Self::Unnamed { by } => format!(
-                "put {by} into `matrix_rooms` in the place of this room (or have its alias stand for {by}), invite the bot \
-                 there, and start the relay again: what waits goes there"
+                "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
+                 relay again: what waits goes there"
             ),
             Self::NotJoined { to: Some(to) } => format!("invite the bot to {to}: what waits goes there"),
             Self::NotJoined { to: None } | Self::Unmapped => {
@@ -199,78 +199,77 @@ impl Mapping<'_> {
     /// Returns what becomes of what waits for a room.
     #[must_use]
     pub fn succession(&self, old: &OldRoom) -> Succession {
-        let is_named = self.names(&old.room);
-        let is_mapped = is_named
-            || self
-                .configured
-                .iter()
-                .any(|name| self.aliases.get(name) == Some(&old.room));
+        let is_mapped = self.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {
             return Succession::Stays;
         }
-        if let Some(to) = successor.filter(|it| self.names(it)) {
-            let name = to.clone().into();
-            let predecessor = self.joined.get(to).map(|it| it.predecessor.as_ref());
-            return match predecessor {
-                None => Succession::Waits {
-                    // As long as it is mapped itself, its own words go its own way.
-                    name: (!is_mapped).then_some(name),
-                    why: Waiting::NotJoined {
-                        to: Some(to.clone()),
-                    },
-                },
-                Some(before) if is_mapped && before != Some(&old.room) => Succession::Waits {
-                    name: None,
-                    why: Waiting::Unconfirmed { to: to.clone() },
-                },
-                Some(_) => Succession::Goes {
-                    name,
-                    to: to.clone(),
-                },
-            };
-        }
-        let alias = old
-            .alias
-            .as_ref()
-            .filter(|alias| self.configured.contains(alias));
-        if let Some(alias) = alias
-            && self.aliases.get(alias) != Some(&old.room)
-            && !is_named
+        if let Some(to) = successor
+            && let Some(name) = self.name_of(to)
         {
-            return self.by_alias(old, alias);
+            return self.by_tombstone(old, is_mapped, name, to);
         }
-        if let Some(by) = successor.filter(|_| is_mapped) {
-            return Succession::Waits {
+        let alias = old.alias.as_ref().filter(|it| self.configured.contains(it));
+        match (alias, successor) {
+            (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
+            (_, Some(by)) if is_mapped => Succession::Waits {
                 name: None,
                 why: Waiting::Unnamed { by: by.clone() },
-            };
+            },
+            (_, successor) => self.by_its_own_word(old, successor),
         }
-        self.by_its_own_word(old, successor)
+    }
+
+    /// It names a room that is mapped.
+    fn by_tombstone(
+        &self,
+        old: &OldRoom,
+        is_mapped: bool,
+        name: &OwnedRoomOrAliasId,
+        to: &OwnedRoomId,
+    ) -> Succession {
+        let why = match self.joined.get(to) {
+            None => Waiting::NotJoined {
+                to: Some(to.clone()),
+            },
+            Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
+                Waiting::Unconfirmed { to: to.clone() }
+            }
+            Some(joined) => match self.weakness(old, joined) {
+                Some(why) => why,
+                None => {
+                    return Succession::Goes {
+                        name: name.clone(),
+                        to: to.clone(),
+                    };
+                }
+            },
+        };
+        Succession::Waits {
+            // As long as it is mapped itself, its own words go its own way.
+            name: (!is_mapped).then(|| name.clone()),
+            why,
+        }
     }
 
     /// Its alias stands for another room, or for none that is known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
-        let waits = |why| Succession::Waits {
-            name: Some(alias.clone()),
-            why,
+        let to = self.aliases.get(alias);
+        let joined = to.and_then(|to| self.joined.get(to));
+        let why = match joined {
+            None => Some(Waiting::NotJoined { to: to.cloned() }),
+            Some(joined) => self.weakness(old, joined),
         };
-        let Some(to) = self.aliases.get(alias) else {
-            return waits(Waiting::NotJoined { to: None });
-        };
-        let to = to.clone();
-        let Some(joined) = self.joined.get(&to) else {
-            return waits(Waiting::NotJoined { to: Some(to) });
-        };
-        if !self.names(&to) && old.encrypted && !joined.encrypted {
-            return waits(Waiting::Unencrypted { to });
-        }
-        if !self.names(&to) && !old.public && joined.public {
-            return waits(Waiting::Public { to });
-        }
-        Succession::Goes {
-            name: alias.clone(),
-            to,
+        let name = alias.clone();
+        match (why, joined) {
+            (None, Some(joined)) => Succession::Goes {
+                name,
+                to: joined.room.clone(),
+            },
+            (why, _) => Succession::Waits {
+                name: Some(name),
+                why: why.unwrap_or(Waiting::NotJoined { to: None }),
+            },
         }
     }
 
@@ -278,16 +277,24 @@ impl Mapping<'_> {
     fn by_its_own_word(&self, old: &OldRoom, successor: Option<&OwnedRoomId>) -> Succession {
         // Where we can still look into it, it would have said so.
         let is_silent = successor.is_none() && self.joined.contains_key(&old.room);
-        let follows = |joined: &&JoinedRoom| {
+        let follows = |joined: &JoinedRoom| {
             let before = joined.predecessor.as_ref();
             let is_next = before == Some(&old.room) && successor.is_none() && !is_silent;
             let is_next_but_one = successor.is_some() && before == successor;
-            self.names(&joined.room) && (is_next || is_next_but_one)
+            is_next || is_next_but_one
         };
-        if let Some(joined) = self.joined.values().find(follows) {
-            return Succession::Goes {
-                name: joined.room.clone().into(),
-                to: joined.room.clone(),
+        let named = self.joined.values().filter(|joined| follows(joined));
+        let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
+        if let Some((name, joined)) = named.next() {
+            return match self.weakness(old, joined) {
+                Some(why) => Succession::Waits {
+                    name: Some(name.clone()),
+                    why,
+                },
+                None => Succession::Goes {
+                    name: name.clone(),
+                    to: joined.room.clone(),
+                },
             };
         }
         if self.configured.iter().all(|name| self.is_seen(name)) {
@@ -297,6 +304,29 @@ impl Mapping<'_> {
             name: None,
             why: Waiting::Unmapped,
         }
+    }
+
+    /// Returns in what a room that only an alias names is less protected.
+    fn weakness(&self, old: &OldRoom, joined: &JoinedRoom) -> Option<Waiting> {
+        let to = joined.room.clone();
+        if self.names(&to) {
+            None
+        } else if old.encrypted && !joined.encrypted {
+            Some(Waiting::Unencrypted { to })
+        } else if !old.public && joined.public {
+            Some(Waiting::Public { to })
+        } else {
+            None
+        }
+    }
+
+    /// Returns under which name the configuration has a room: its id, or an alias.
+    fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
+        let configured = || self.configured.iter();
+        let by_id = configured().find(|name| name.as_str() == room.as_str());
+        let stands_for_it =
+            |name: &&OwnedRoomOrAliasId| self.aliases.get(*name).is_some_and(|id| **id == *room);
+        by_id.or_else(|| configured().find(stands_for_it))
     }
 
     /// Returns whether the configuration has a room's id.

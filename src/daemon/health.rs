@@ -174,7 +174,7 @@ impl Examined<'_> {
         match self.status.matrix.state {
             _ if absent.is_empty() => {}
             // Nobody tells us of our rooms.
-            MatrixState::NoSession => {
+            MatrixState::NoSession if found.is_empty() => {
                 let text = format!("{count} mapped; not known whether the bot is in them");
                 return warning(name, text, "see the check of Matrix");
             }
@@ -184,31 +184,37 @@ impl Examined<'_> {
                     format!("{count} mapped; not known yet whether the bot is in them"),
                 );
             }
-            MatrixState::Connecting | MatrixState::Away => {}
+            MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {}
             MatrixState::Connected => found.push(Found {
+                room: None,
                 result: CheckResult::Failed,
                 text: format!("the bot is not in {}", absent.join(", ")),
                 hint: "the relay is about to join; if this stays, the log says more".to_owned(),
             }),
         }
         let problems = self.status.rooms.iter().filter(|room| room.mapped);
-        found.extend(problems.flat_map(|room| &room.problems).map(|problem| {
-            Found {
+        for problem in problems.flat_map(|room| &room.problems) {
+            found.push(Found {
+                room: None,
                 result: CheckResult::Warning,
                 text: problem.clone(),
                 hint: "correct matrix_rooms, or the radio's channels; other rooms are not affected"
                     .to_owned(),
-            }
-        }));
+            });
+        }
         // What a person has to cure comes first.
         found.sort_by_key(|it| it.result != CheckResult::Failed);
         let Some(worst) = found.first().map(|it| it.result) else {
             return ok(name, format!("{count} mapped"));
         };
-        let mut hints: Vec<&str> = Vec::new();
+        let mut hints: Vec<String> = Vec::new();
         for it in &found {
-            if !hints.contains(&it.hint.as_str()) {
-                hints.push(&it.hint);
+            let hint = match &it.room {
+                Some(room) if found.len() > 1 => format!("{room}: {}", it.hint),
+                Some(_) | None => it.hint.clone(),
+            };
+            if !hints.contains(&hint) {
+                hints.push(hint);
             }
         }
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
@@ -242,6 +248,8 @@ impl Examined<'_> {
 
 /// What is wrong with a room.
 struct Found {
+    /// Whose hint it is, where that is not said by itself.
+    room: Option<String>,
     result: CheckResult,
     text: String,
     hint: String,
@@ -256,6 +264,7 @@ impl Found {
         };
         if let Some(trouble) = &room.trouble {
             return Some(Self {
+                room: Some(room.room.clone()),
                 result: if trouble.may_pass {
                     CheckResult::Warning
                 } else {
@@ -267,6 +276,7 @@ impl Found {
         }
         let parked = room.parked.as_ref().filter(|_| room.mapped)?;
         Some(Self {
+            room: Some(room.room.clone()),
             result: CheckResult::Failed,
             text: format!(
                 "{} takes nothing, for {}: {}{waiting}",
@@ -318,7 +328,7 @@ fn failed(name: &str, text: String, hint: &str) -> Check {
 mod tests {
     use super::*;
     use crate::daemon::status::{
-        MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, Traffic, Waits,
+        MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, RoomTroubleStatus, Traffic, Waits,
     };
 
     fn well() -> Status {
@@ -515,6 +525,50 @@ mod tests {
                 "case {number}"
             );
         }
+    }
+
+    #[test]
+    fn each_room_in_trouble_is_told_with_its_own_cure_and_what_waits_for_it() {
+        let trouble = |text: &str, may_pass| RoomTroubleStatus {
+            reason: text.to_owned(),
+            text: text.to_owned(),
+            hint: format!("cure of {text}"),
+            successor: None,
+            may_pass,
+        };
+        let mut status = well();
+        status.rooms[0].joined = false;
+        status.rooms[0].trouble = Some(trouble("server away", true));
+        assert_eq!(
+            worst(&status, 1),
+            ("rooms".to_owned(), CheckResult::Warning)
+        );
+        // A room that is not mapped any more is somebody's business as long as something waits for it.
+        let mut old = status.rooms[0].clone();
+        old.room = "!old:example.org".to_owned();
+        old.mapped = false;
+        old.trouble = Some(trouble("replaced", false));
+        old.to_matrix.outbox = Some(Waits {
+            waiting: 7,
+            oldest_seconds: Some(1),
+        });
+        status.rooms.push(old);
+        assert_eq!(worst(&status, 1), ("rooms".to_owned(), CheckResult::Failed));
+        let examined = Examined {
+            status: &status,
+            beat: Duration::ZERO,
+            written: Ok(()),
+            radio_away: Duration::from_mins(10),
+        };
+        let check = examined.rooms();
+        assert_eq!(
+            check.text,
+            "!old:example.org: replaced (7 waiting); !room:example.org: server away"
+        );
+        assert_eq!(
+            check.hint.as_deref(),
+            Some("!old:example.org: cure of replaced; !room:example.org: cure of server away")
+        );
     }
 
     #[test]

@@ -214,6 +214,68 @@ async fn an_alias_leads_to_the_successor() {
 }
 
 #[tokio::test]
+async fn an_alias_of_the_successor_in_the_place_of_the_old_id_leads_there_as_well() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let old = scene.room.clone();
+    let next = upgrade(&scene.alice, &old).await;
+    trouble(&scene.home, old.as_str(), "replaced").await;
+    scene.radio.says(BASE, 0, "waits").await;
+    let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
+    status_tells(&scene.home, "that it waits", waits).await;
+    let unique: String = next.as_str().chars().skip(1).take(12).collect();
+    let alias = format!("#next-{}:localhost", unique.to_lowercase());
+    set_alias(&scene.alice, &alias, &next).await;
+    assert!(scene.relay.stop().await.success());
+    configure(&scene.home, old.as_str(), &alias);
+    scene.relay = scene.home.start().await;
+    trouble(&scene.home, old.as_str(), "successor_not_joined").await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    scene.alice.sees_text(&next, &mesh("waits")).await;
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
+async fn a_room_that_was_never_joined_is_told_as_what_it_is() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let bans = stage.alice.create_room(Kind::Plain, &[]).await;
+    let room = stage
+        .alice
+        .client()
+        .get_room(&bans)
+        .expect("Alice is in it");
+    room.ban_user(&stage.bot, None)
+        .await
+        .expect("Alice may ban");
+    let closed = stage.alice.create_room(Kind::Plain, &[]).await;
+    let (nowhere, far) = ("!nowhere:localhost", "#far:relay.invalid");
+    let rooms = [bans.as_str(), closed.as_str(), nowhere, far];
+    let mut config =
+        std::fs::read_to_string(stage.home.path("config.yaml")).expect("it was written");
+    for room in rooms {
+        let line = format!("matrix_rooms:\n  - {{id: '{room}', meshtastic_channel: 0}}\n");
+        config = config.replacen("matrix_rooms:\n", &line, 1);
+    }
+    stage.home.configure(&config);
+    let scene = stage.raise_the_curtain().await;
+    trouble(&scene.home, bans.as_str(), "banned").await;
+    trouble(&scene.home, closed.as_str(), "not_invited").await;
+    trouble(&scene.home, nowhere, "no_such_room").await;
+    let told = status_tells(&scene.home, "what keeps it from the far one", |told| {
+        let rooms = told["rooms"].as_array().expect("rooms are told");
+        rooms
+            .iter()
+            .any(|it| it["room"] == far && it["trouble"].is_object())
+    });
+    let told = told.await;
+    let rooms = told["rooms"].as_array().expect("rooms are told");
+    let far = rooms
+        .iter()
+        .find(|it| it["room"] == far)
+        .expect("it is told");
+    assert_eq!(far["trouble"]["reason"], "server_away");
+}
+
+#[tokio::test]
 async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
     for (kind, preset, reason) in [
         (Kind::Encrypted, "private_chat", "successor_unencrypted"),

@@ -198,14 +198,45 @@ fn what_waits_for_a_room_whose_alias_has_moved_waits_for_the_bot_to_be_in_the_ot
 }
 
 #[test]
-fn a_tombstone_leads_nowhere_where_the_alias_of_another_mapped_room_stands() {
-    // The alias stands for the other room, and never stood for the old one.
+fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
+    let not_joined = Waiting::NotJoined { to: Some(id(NEW)) };
+    let here = [joined(OLD, None)];
+    let replaced = replaced_by(NEW);
+    let unknown = of(&replaced, &[ALIAS], None, &here);
+    assert_eq!(unknown, waits(None, Waiting::Unmapped));
+    let known = of(&replaced, &[ALIAS], Some(NEW), &here);
+    assert_eq!(known, waits(Some(ALIAS), not_joined));
     let there = [joined(OLD, None), joined(NEW, None)];
-    let unnamed = Waiting::Unnamed { by: id(NEW) };
+    assert_eq!(of(&replaced, &[ALIAS], Some(NEW), &there), goes(ALIAS, NEW));
+    // Mapped beside the old room, it has to know of it.
+    let unconfirmed = Waiting::Unconfirmed { to: id(NEW) };
     assert_eq!(
-        of(&replaced_by(NEW), &[OLD, ALIAS], Some(NEW), &there),
-        waits(None, unnamed)
+        of(&replaced, &[OLD, ALIAS], Some(NEW), &there),
+        waits(None, unconfirmed)
     );
+    let there = [joined(OLD, None), joined(NEW, Some(OLD))];
+    assert_eq!(
+        of(&replaced, &[OLD, ALIAS], Some(NEW), &there),
+        goes(ALIAS, NEW)
+    );
+    // Where the old room cannot be asked as well.
+    let there = [joined(NEW, Some(OLD))];
+    assert_eq!(of(&old(), &[ALIAS], Some(NEW), &there), goes(ALIAS, NEW));
+    let secret = OldRoom {
+        encrypted: true,
+        ..old()
+    };
+    let unencrypted = Waiting::Unencrypted { to: id(NEW) };
+    for secret in [
+        secret.clone(),
+        OldRoom {
+            tombstone: replaced.tombstone,
+            ..secret
+        },
+    ] {
+        let held = of(&secret, &[ALIAS], Some(NEW), &there);
+        assert_eq!(held, waits(Some(ALIAS), unencrypted.clone()));
+    }
 }
 
 #[test]
