@@ -53,12 +53,12 @@ impl Trouble {
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Full => "make room on the disk; the relay tries again by itself",
+            Self::Full => "make room on the disk",
             Self::ReadOnly => {
                 "check the owner and mode of the file, and that its disk is not mounted read-only"
             }
             Self::Failed => {
-                "check the disk, the user's quota on it, and the system's log for its errors"
+                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
             }
         }
     }

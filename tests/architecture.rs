@@ -39,6 +39,7 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
     (
         "cli",
         &[
+            "model",
             "daemon",
             "tools",
             "simulator",

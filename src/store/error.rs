@@ -201,7 +201,7 @@ impl StoreError {
             Self::Newer { .. } => {
                 Some("install the newer relay again; its database is left as it is")
             }
-            Self::Full(..) => Some(Trouble::Full.hint()),
+            Self::Full(..) => Some("make room on the disk; the relay tries again by itself"),
             Self::Damaged(..) => Some(
                 "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
                  a new one is made at the next start",

@@ -5,6 +5,7 @@ use std::fs;
 use matrix_sdk::reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::radio::BASE;
 use crate::support::relay::Relay;
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::Synapse;
@@ -12,6 +13,8 @@ use crate::support::user::{Kind, User};
 
 /// So many to-device messages of each kind with each word: some three hundred.
 const OFTEN: usize = 8;
+/// More than a place in our own code may say at once.
+const MANY: usize = 160;
 /// A line that a stranger would like to have in the log.
 const FALSE_LINE: &str = "2026-01-31T12:00:00.000000Z ERROR relay::daemon: the radio is broken";
 /// Stands in what members say, and in no log.
@@ -236,4 +239,48 @@ async fn strangers_write_no_lines_of_the_log_do_not_fill_it_and_no_text_stands_i
         );
         assert!(!told.to_string().contains("\\u001b"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn lines_of_our_own_that_others_cause_are_bounded_too_and_the_last_is_told() {
+    let mut scene = Plan::one_room(Kind::Encrypted).start().await;
+    scene.alice.send(&scene.room, "hello").await;
+    let own = scene.radio.transmits("Alice[M]: hello").await["from"].clone();
+    assert!(scene.relay.stop().await.success());
+    scene.relay = scene.home.spawn_with(&[]);
+    scene.relay.logs("connected to the homeserver").await;
+    for number in 0..MANY {
+        let message = json!({"to": own, "text": format!("private {number}")});
+        scene.radio.sends(BASE, message).await;
+        let content = json!({"algorithm": "m.megolm.v1.aes-sha2", "session_id": "unknown",
+            "sender_key": "", "device_id": "", "ciphertext": ""});
+        let transaction = rand::random::<u64>().to_string();
+        let path = [
+            "rooms",
+            scene.room.as_str(),
+            "send",
+            "m.room.encrypted",
+            &transaction,
+        ];
+        scene.alice.request(Method::PUT, &path, &content).await;
+    }
+    scene.alice.send(&scene.room, "the last word").await;
+    scene.radio.transmits("Alice[M]: the last word").await;
+    assert!(scene.relay.stop().await.success());
+    let log = scene.relay.log();
+    for words in [
+        "a direct message to our node is kept",
+        "a message cannot be decrypted",
+    ] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(words)).collect();
+        // A burst, what comes back meanwhile, and the last.
+        assert!(
+            (100..MANY - 20).contains(&lines.len()),
+            "{words}: {}",
+            lines.len()
+        );
+        let last = lines.last().expect("there are lines");
+        assert!(last.contains(" left_out="), "{last}");
+    }
+    assert!(!log.contains("private"));
 }
