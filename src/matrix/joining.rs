@@ -5,6 +5,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
+use matrix_sdk::ruma::events::StateEventType;
 use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
 use matrix_sdk::{Room, RoomState};
@@ -85,27 +87,32 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
 async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
     let (id, mut servers) = resolve(rooms, name).await?;
     let bot = rooms.own_user();
-    let room = rooms.client().get_room(&id);
-    if let Some(room) = &room {
-        match room.state() {
-            RoomState::Joined if rooms.is_refused(room) => return Err(RoomTrouble::Encrypted),
+    match rooms.client().get_room(&id) {
+        // After a new login nothing is known of what was before it.
+        None => {
+            if let Some(trouble) = put_out_before(rooms, &id).await {
+                return Err(trouble);
+            }
+        }
+        Some(room) => match room.state() {
+            RoomState::Joined if rooms.is_refused(&room) => return Err(RoomTrouble::Encrypted),
             RoomState::Joined => return Ok(()),
             RoomState::Invited => {
                 // Mapped rooms are joined whoever invites; a list only adds rooms.
                 if rooms.options().invites == Invites::None {
                     return Err(RoomTrouble::InvitesOff);
                 }
-                let inviter = inviter(room).await;
+                let inviter = inviter(&room).await;
                 servers.extend(inviter.map(|user| user.server_name().to_owned()));
             }
             // What the SDK calls left can be a ban as well.
             RoomState::Left | RoomState::Banned => {
-                if let Some(trouble) = put_out(room, &bot).await {
+                if let Some(trouble) = put_out(&room, &bot).await {
                     return Err(trouble);
                 }
             }
             RoomState::Knocked => {}
-        }
+        },
     }
     join(rooms, &id, servers).await
 }
@@ -123,6 +130,32 @@ async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
     }
     let by = member?.event().sender().to_owned();
     (by != bot).then_some(RoomTrouble::PutOut { bot, by })
+}
+
+/// Returns that somebody has put us out of a room before our login, as far as the server tells who is not in it.
+async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        membership: MembershipState,
+    }
+    #[derive(serde::Deserialize)]
+    struct Member {
+        sender: OwnedUserId,
+        content: Content,
+    }
+    let bot = rooms.own_user();
+    let mut request = state::Request::new(id.clone(), StateEventType::RoomMember, bot.to_string());
+    request.format = state::StateEventFormat::Event;
+    let answer = rooms.client().send(request).await.ok()?;
+    let member: Member = serde_json::from_str(answer.event_or_content.get()).ok()?;
+    match member.content.membership {
+        MembershipState::Ban => Some(RoomTrouble::Banned(bot)),
+        MembershipState::Leave if member.sender != bot => Some(RoomTrouble::PutOut {
+            bot,
+            by: member.sender,
+        }),
+        _ => None,
+    }
 }
 
 /// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.

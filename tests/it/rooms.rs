@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::status::{check, status_tells, tells};
 use crate::support::radio::{BASE, Radio};
-use crate::support::relay::Home;
+use crate::support::relay::{Home, text_of};
 use crate::support::scene::{Plan, Scene};
+use crate::support::synapse::PASSWORD;
 use crate::support::user::{Kind, Seen, User};
 
 /// Asks until the first room that fits is told with that trouble, and returns it.
@@ -447,6 +448,17 @@ async fn a_bot_that_was_put_out_of_a_public_room_comes_back_when_it_is_invited_a
     ];
     let member = scene.alice.request(Method::GET, &path, &json!({})).await;
     assert_eq!(member["membership"], "leave");
+    // A new login knows nothing of it.
+    assert!(scene.relay.stop().await.success());
+    std::fs::remove_dir_all(scene.home.path("matrix")).expect("the login can be removed");
+    let server = scene.alice.client().homeserver();
+    let login = scene
+        .home
+        .log_in_as(server.as_str(), scene.bot.localpart(), PASSWORD);
+    let output = login.await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    scene.relay = scene.home.start().await;
+    trouble(&scene.home, public.as_str(), "put_out").await;
 
     let joins = |scene: &Scene| {
         let seen = scene.alice.seen_of(&public, &scene.bot);

@@ -83,6 +83,10 @@ impl Ledger {
             }
             Action::WithdrawSender { room, sender } => {
                 Self::withdraw_sender(tx, &room, &sender, now, outcome)?;
+                // What they wrote before the room took another's place is theirs as well.
+                for before in self.predecessors(&room) {
+                    Self::withdraw_sender(tx, &before, &sender, now, outcome)?;
+                }
             }
             Action::KeepUndecryptable => {
                 if let Event::Matrix(event) = event {

@@ -252,6 +252,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// Returns the rooms whose place a room has taken, or is about to take.
+    pub(super) fn predecessors(&self, room: &RoomId) -> Vec<OwnedRoomId> {
+        let is_it = |name: &OwnedRoomOrAliasId| {
+            let known = self.names.get(name);
+            name.as_str() == room.as_str() || known.is_some_and(|id| **id == *room)
+        };
+        let before = self.heirs.iter().filter(|(_, name)| is_it(name));
+        before.map(|(old, _)| old.clone()).collect()
+    }
+
     /// Returns the directions that the configuration has for a room.
     fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
         let is_it = |name: &OwnedRoomOrAliasId| {

@@ -142,6 +142,36 @@ fn an_upgrade_that_nobody_saw_costs_no_message_for_the_mesh_and_a_restriction_ho
 }
 
 #[test]
+fn a_ban_in_the_successor_takes_back_what_was_written_before() {
+    let mut store = Store::in_memory().unwrap();
+    let before = [
+        room(OLD, OLD, |_| {}),
+        hello_of_alice(),
+        room(OLD, OLD, replaced),
+    ];
+    run(&mut store, &config(), &before);
+    let ban = |user: &str| {
+        Event::Matrix(MatrixEvent::Banned {
+            room: NEW.try_into().unwrap(),
+            user: user.try_into().unwrap(),
+        })
+    };
+    let new = room(NEW, NEW, follows);
+    run(
+        &mut store,
+        &config_of(NEW),
+        &[new.clone(), ban("@bob:example.org")],
+    );
+    assert!(waits_for_mesh(&mut store));
+    run(
+        &mut store,
+        &config_of(NEW),
+        &[new, ban("@alice:example.org")],
+    );
+    assert!(!waits_for_mesh(&mut store));
+}
+
+#[test]
 fn what_the_mesh_says_for_two_rooms_that_become_one_is_said_there_once() {
     let mut both = config();
     let mut second = both.matrix_rooms[0].clone();
