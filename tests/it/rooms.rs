@@ -236,6 +236,59 @@ async fn an_alias_of_the_successor_in_the_place_of_the_old_id_leads_there_as_wel
 }
 
 #[tokio::test]
+async fn what_could_not_be_read_before_an_upgrade_crosses_when_its_key_comes() {
+    let plan = Plan::one_room(Kind::Encrypted).through_proxy();
+    let mut scene = plan.start().await;
+    let old = scene.room.clone();
+    scene.proxy().hold_keys().await;
+    let event = scene.alice.send(&old, "written before").await;
+    scene.relay.logs(&format!("event_id={event} sender=")).await;
+    let next = upgrade(&scene.alice, &old).await;
+    trouble(&scene.home, old.as_str(), "replaced").await;
+    assert!(scene.relay.stop().await.success());
+    configure(&scene.home, old.as_str(), next.as_str());
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    scene.relay = scene.home.start().await;
+    scene.alice.sees_join(&next, &scene.bot).await;
+    scene.proxy().holds_some().await;
+    scene.proxy().give_keys().await;
+    scene.radio.transmits("Alice[M]: written before").await;
+    scene.alice.send(&next, "here now").await;
+    scene.radio.transmits("Alice[M]: here now").await;
+    let sent = ["written before", "here now"].map(|text| format!("Alice[M]: {text}"));
+    assert_eq!(scene.radio.texts(), sent);
+}
+
+#[tokio::test]
+async fn a_room_that_was_replaced_twice_and_the_bot_was_put_out_of_leads_to_the_last() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let first = scene.room.clone();
+    let second = upgrade(&scene.alice, &first).await;
+    trouble(&scene.home, first.as_str(), "replaced").await;
+    scene.radio.says(BASE, 0, "waits").await;
+    let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
+    status_tells(&scene.home, "that it waits", waits).await;
+    let room = scene
+        .alice
+        .client()
+        .get_room(&first)
+        .expect("Alice is in it");
+    room.kick_user(&scene.bot, None)
+        .await
+        .expect("Alice may kick");
+    scene.relay.logs("no longer in this room").await;
+    // Nothing is forgotten by that.
+    trouble(&scene.home, first.as_str(), "replaced").await;
+    let third = upgrade(&scene.alice, &second).await;
+    assert!(scene.relay.stop().await.success());
+    configure(&scene.home, first.as_str(), third.as_str());
+    scene.alice.invite(&third, scene.bot.as_str()).await;
+    scene.relay = scene.home.start().await;
+    scene.alice.sees_text(&third, &mesh("waits")).await;
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
 async fn a_room_that_was_never_joined_is_told_as_what_it_is() {
     let stage = Plan::one_room(Kind::Plain).set_up().await;
     let bans = stage.alice.create_room(Kind::Plain, &[]).await;
