@@ -168,7 +168,11 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
 }
 
 /// Returns whether what is for a room waits.
-pub(super) fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM mapped_room WHERE room = ?1 AND waits IS NOT NULL",
         [room],

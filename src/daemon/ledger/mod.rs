@@ -118,6 +118,8 @@ pub(super) struct Ledger {
     heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
     /// What rooms wait for, as it was said.
     waits: HashMap<OwnedRoomId, Waiting>,
+    /// Since when nothing is sent to rooms whose place others take, as far as something was sent there in this run.
+    followed: HashMap<OwnedRoomId, Timestamp>,
     /// What was counted before there was anybody to tell.
     counts: Counts,
     chosen_senders: bool,
@@ -182,6 +184,7 @@ impl Ledger {
             configured,
             heirs: BTreeMap::new(),
             waits: HashMap::new(),
+            followed: HashMap::new(),
             counts: Counts::default(),
             chosen_senders: config.matrix.allowed_users.is_some(),
             feedback: config.meshtastic.delivery_feedback,

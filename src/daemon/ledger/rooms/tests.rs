@@ -237,6 +237,36 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
 }
 
 #[test]
+fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
+    let alias = "#hiking:example.org";
+    let mut store = Store::in_memory().unwrap();
+    let waits = store.transaction(|tx| {
+        let mut ledger = Ledger::open(tx, &config_of(alias), NOON)?;
+        let mut outcome = Outcome::default();
+        let mut waits = Vec::new();
+        // The alias moves, with no time to say so before, to a room that we are in.
+        for event in [
+            room(OLD, alias, |_| {}),
+            hello_of_node(),
+            room(NEW, alias, |_| {}),
+        ] {
+            ledger.event(tx, &event, NOON, &mut outcome)?;
+        }
+        for seconds in [0, 4, 5] {
+            let up = Duration::from_secs(seconds);
+            ledger.housekeeping(tx, NOON + up, up, &mut outcome)?;
+            let old = outbox_room::next(tx, &named(OLD))?.is_some();
+            waits.push((old, outbox_room::next(tx, &named(NEW))?.is_some()));
+        }
+        Ok(waits)
+    });
+    assert_eq!(
+        waits.unwrap(),
+        [(false, false), (false, false), (false, true)]
+    );
+}
+
+#[test]
 fn a_room_is_known_by_its_alias_only_as_long_as_that_stands_for_it() {
     let alias = "#hiking:example.org";
     let moved = Event::Matrix(MatrixEvent::AliasMoved {
