@@ -9,7 +9,7 @@ mod words;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing::error;
 use tracing::level_filters::LevelFilter;
@@ -35,18 +35,21 @@ pub enum TelemetryError {
         #[source]
         cause: io::Error,
     },
+    /// The thread that writes cannot be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] io::Error),
     /// It was set up before.
     #[error("logging is set up already")]
     Twice,
 }
 
-/// The log of the process. When it is dropped, what was left out is told.
-#[must_use = "at its end the log tells what was left out"]
-pub struct Telemetry(Arc<Log>);
+/// The log of the process.
+static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        self.0.tell_rest();
+/// Tells what was left out, and waits a little until everything is written.
+pub fn end() {
+    if let Some(log) = LOG.get() {
+        log.end();
     }
 }
 
@@ -56,7 +59,7 @@ impl Drop for Telemetry {
 /// # Errors
 ///
 /// When the file cannot be written, or logging is set up already.
-pub fn start(logging: &Logging, home: &Home) -> Result<Telemetry, TelemetryError> {
+pub fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
     let colour = logging.color_enabled
         && logging.format == LogFormat::Text
         && may_colour(
@@ -76,24 +79,17 @@ pub fn start(logging: &Logging, home: &Home) -> Result<Telemetry, TelemetryError
             writer: Box::new(open(logging, home)?),
         });
     }
-    let log = Log::new(open_libraries(logging), sinks);
+    let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
     tracing_subscriber::registry()
         .with(filter(logging))
         .with(LogLayer(Arc::clone(&log)))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    let telling = Arc::clone(&log);
-    // Without the thread, what was left out is told with the place's next line.
-    drop(
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || telling.keep_telling()),
-    );
     // A panic is a line of the log, too: its words may be a stranger's.
     std::panic::set_hook(Box::new(
         |panic| error!(%panic, "a part of the relay failed; please report this"),
     ));
-    Ok(Telemetry(log))
+    LOG.set(log).map_err(|_| TelemetryError::Twice)
 }
 
 fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> {

@@ -100,6 +100,7 @@ pub fn main() -> ExitCode {
     });
     // A read of standard input may still be under way on a blocking thread: do not wait for it.
     runtime.shutdown_background();
+    crate::telemetry::end();
     outcome.unwrap_or_else(|error| report(&error))
 }
 

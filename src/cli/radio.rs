@@ -390,8 +390,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> anyhow::Result<Result<Plan,
     if globals.log_level.is_some()
         && let Some(home) = &home
     {
-        // A command says little: nothing of it is left out.
-        drop(telemetry::start(&globals.logging(), home)?);
+        telemetry::start(&globals.logging(), home)?;
     }
     let config = match (named, &configured) {
         (Some(named), Some(configured)) => Config::new(

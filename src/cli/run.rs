@@ -23,7 +23,7 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
         }
     };
     let warnings = home.prepare(globals.allow_network_home)?;
-    let _log = telemetry::start(&loaded.config.logging, &home)?;
+    telemetry::start(&loaded.config.logging, &home)?;
     for warning in warnings {
         warn!("{warning}");
     }

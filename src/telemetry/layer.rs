@@ -3,7 +3,9 @@
 //! Debug and trace are for who asked for them, and have no bound in their rate.
 
 use std::io::Write;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::span::{Attributes, Id, Record};
@@ -39,12 +41,21 @@ pub(super) struct Sink {
     pub(super) writer: Box<dyn Write + Send>,
 }
 
+/// Lines that wait to be written: whoever reads them may be stopped, as a terminal by Ctrl-S, and the relay goes on.
+const QUEUE: usize = 4_000;
+/// A reader that is only slow gets so long to make room in the queue.
+const ROOM_WITHIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether something that was left out is to be told.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the end waits for what is still to be written.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
 /// The log.
 pub(super) struct Log {
     /// Of which libraries everything is told.
     open: Targets,
     state: Mutex<State>,
-    left_out: Condvar,
+    queue: SyncSender<Job>,
 }
 
 /// A place in the sources. The facade `log` has one for all, and tells the line.
@@ -52,21 +63,42 @@ type Place = (callsite::Identifier, Option<u64>);
 
 struct State {
     rate: Rate<Place, Line>,
-    sinks: Vec<Sink>,
+    /// So many lines did not fit into the queue.
+    lost: u64,
+    /// The queue was full for too long, and nothing has been written since: nobody is waited for.
+    is_stopped: bool,
+}
+
+/// What the thread that writes is asked for.
+enum Job {
+    Write(Heard<Line>),
+    /// To tell when everything before is written.
+    Tell(SyncSender<()>),
 }
 
 impl Log {
-    /// Makes one that writes there.
-    pub(super) fn new(open: Targets, sinks: Vec<Sink>) -> Arc<Self> {
+    /// Makes one that writes there, in a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub(super) fn start(open: Targets, sinks: Vec<Sink>) -> std::io::Result<Arc<Self>> {
+        let (queue, jobs) = sync_channel(QUEUE);
         let state = State {
             rate: Rate::new(),
-            sinks,
+            lost: 0,
+            is_stopped: false,
         };
-        Arc::new(Self {
+        let log = Arc::new(Self {
             open,
             state: Mutex::new(state),
-            left_out: Condvar::new(),
-        })
+            queue,
+        });
+        let of = Arc::downgrade(&log);
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_all(&of, &jobs, sinks))?;
+        Ok(log)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,58 +115,97 @@ impl Log {
 
     fn take(&self, place: Place, line: Line, now: Instant) {
         let mut state = self.lock();
-        if line.level > Level::INFO {
-            state.write(&Heard { line, left_out: 0 });
-            return;
-        }
-        let limit = if is_ours(&line.target) { OURS } else { OTHERS };
-        match state.rate.take(place, limit, line, now) {
-            Some(heard) => state.write(&heard),
-            None => self.left_out.notify_one(),
+        let heard = if line.level > Level::INFO {
+            Some(Heard { line, left_out: 0 })
+        } else {
+            let limit = if is_ours(&line.target) { OURS } else { OTHERS };
+            state.rate.take(place, limit, line, now)
+        };
+        if let Some(heard) = heard {
+            self.say(&mut state, heard);
         }
     }
 
-    /// Tells what was left out.
-    pub(super) fn tell_rest(&self) {
-        self.lock().tell(None);
+    fn say(&self, state: &mut State, heard: Heard<Line>) {
+        let patience = if state.is_stopped {
+            Duration::ZERO
+        } else {
+            ROOM_WITHIN
+        };
+        let until = Instant::now() + patience;
+        let mut job = Job::Write(heard);
+        while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
+            self.queue.try_send(job)
+        {
+            if Instant::now() >= until {
+                state.is_stopped = true;
+                state.lost += 1;
+                return;
+            }
+            job = back;
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
-    /// Tells now and then what was left out; never ends.
-    pub(super) fn keep_telling(&self) {
+    /// Tells what was left out, and waits until everything is written, but not for long.
+    pub(super) fn end(&self) {
         let mut state = self.lock();
-        loop {
-            state = match state.rate.deadline() {
-                None => self
-                    .left_out
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let wait = deadline.saturating_duration_since(Instant::now());
-                    let waited = self.left_out.wait_timeout(state, wait);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-            state.tell(Some(Instant::now()));
+        for heard in state.rate.tell(None) {
+            self.say(&mut state, heard);
+        }
+        drop(state);
+        let (written, is_written) = sync_channel(1);
+        if self.queue.try_send(Job::Tell(written)).is_ok() {
+            // Where nobody reads there is nobody to wait for.
+            let _ = is_written.recv_timeout(END_WITHIN);
         }
     }
 }
 
-impl State {
-    fn tell(&mut self, now: Option<Instant>) {
-        for heard in self.rate.tell(now) {
-            self.write(&heard);
+/// Writes what comes, and now and then what was left out, until the log is gone.
+fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
+    loop {
+        match jobs.recv_timeout(LOOK_EVERY) {
+            Ok(Job::Write(heard)) => write(&mut sinks, &heard),
+            Ok(Job::Tell(written)) => drop(written.try_send(())),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let Some(log) = log.upgrade() else { return };
+        let mut state = log.lock();
+        state.is_stopped = false;
+        let lost = std::mem::take(&mut state.lost);
+        let due = state.rate.tell(Some(Instant::now()));
+        drop(state);
+        if lost > 0 {
+            let line = Line {
+                at: now(),
+                level: Level::WARN,
+                target: "relay::telemetry".to_owned(),
+                spans: Vec::new(),
+                said: Said::note(
+                    "the log was not read fast enough: lines are missing",
+                    "lost",
+                    lost,
+                ),
+            };
+            write(&mut sinks, &Heard { line, left_out: 0 });
+        }
+        for mut heard in due {
+            heard.line.at = now();
+            write(&mut sinks, &heard);
         }
     }
+}
 
-    fn write(&mut self, heard: &Heard<Line>) {
-        let time = time(now());
-        for sink in &mut self.sinks {
-            let line = heard
-                .line
-                .written(sink.format, sink.colour, &time, heard.left_out);
-            // Whoever read it may be gone, or the disk full: the relay goes on without a log.
-            drop(sink.writer.write_all(line.as_bytes()));
-        }
+fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
+    let time = time(heard.line.at);
+    for sink in sinks {
+        let line = heard
+            .line
+            .written(sink.format, sink.colour, &time, heard.left_out);
+        // Whoever read it may be gone, or the disk full: the relay goes on without a log.
+        drop(sink.writer.write_all(line.as_bytes()));
     }
 }
 
@@ -209,6 +280,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             }
         });
         let line = Line {
+            at: now(),
             level: *metadata.level(),
             spans: spans.collect(),
             target,

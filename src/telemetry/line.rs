@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -54,6 +55,16 @@ impl Said {
     pub(super) fn by(event: &Event<'_>, telling: Telling) -> Self {
         let mut said = Self::default();
         event.record(&mut said.listener(telling));
+        said
+    }
+
+    /// Returns a sentence of our own with a number.
+    pub(super) fn note(message: &str, name: &'static str, count: u64) -> Self {
+        let mut said = Self {
+            message: message.to_owned(),
+            ..Self::default()
+        };
+        said.add(name, Value::Number(count.to_string()));
         said
     }
 
@@ -206,9 +217,10 @@ impl fmt::Display for WithCauses<'_> {
     }
 }
 
-/// A line of the log, but for its time.
+/// A line of the log.
 #[derive(Debug)]
 pub(super) struct Line {
+    pub(super) at: SystemTime,
     pub(super) level: Level,
     pub(super) target: String,
     /// In what it was said, the outermost first.

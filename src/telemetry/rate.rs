@@ -82,12 +82,6 @@ impl<P: Eq + Hash, L> Rate<P, L> {
         Some(Heard { line, left_out })
     }
 
-    /// Returns when [`Self::tell`] has something to tell.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let left_out = self.places.values().flat_map(|it| &it.left_out);
-        left_out.map(|it| it.tell_at).min()
-    }
-
     /// Returns the last lines of the places that have been silent for long enough since; of all places without a time.
     pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Heard<L>> {
         let is_due = |left_out: &mut LeftOut<L>| now.is_none_or(|now| left_out.tell_at <= now);
@@ -142,12 +136,11 @@ mod tests {
         for number in 0..50 {
             rate.take("here", LIMIT, number, start);
         }
-        let deadline = rate.deadline().unwrap();
-        assert_eq!(deadline, start + TELL_AFTER);
+        let deadline = start + TELL_AFTER;
         let before = start + TELL_AFTER.checked_sub(Duration::from_millis(1)).unwrap();
         assert_eq!(rate.tell(Some(before)), []);
         assert_eq!(rate.tell(Some(deadline)), [heard(49, 46)]);
-        assert_eq!((rate.deadline(), rate.tell(None)), (None, Vec::new()));
+        assert_eq!(rate.tell(None), []);
     }
 
     #[test]

@@ -42,12 +42,12 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
         colour: *colour,
         writer: Box::new(paper.clone()),
     });
-    let log = Log::new(super::super::open_libraries(logging), sinks.collect());
+    let log = Log::start(super::super::open_libraries(logging), sinks.collect()).unwrap();
     let subscriber = tracing_subscriber::registry()
         .with(super::super::filter(logging))
         .with(LogLayer(Arc::clone(&log)));
     tracing::subscriber::with_default(subscriber, work);
-    log.tell_rest();
+    log.end();
     papers.map(|paper| paper.text())
 }
 
@@ -192,6 +192,56 @@ fn who_asks_for_debug_is_told_everything() {
     assert!(!text.contains("left_out"));
 }
 
+/// A reader that takes nothing until it is let go, as a terminal after Ctrl-S.
+struct Stopped(Option<std::sync::mpsc::Receiver<()>>, Paper);
+
+impl Write for Stopped {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(stopped) = self.0.take() {
+            stopped.recv().unwrap();
+        }
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_is_not_read_holds_nobody_up_and_says_later_what_is_missing() {
+    let (let_go, stopped) = std::sync::mpsc::channel();
+    let paper = Paper::default();
+    let sink = Sink {
+        format: LogFormat::Text,
+        colour: false,
+        writer: Box::new(Stopped(Some(stopped), paper.clone())),
+    };
+    let log = Log::start(Targets::new(), vec![sink]).unwrap();
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
+    tracing::subscriber::with_default(subscriber, || {
+        for number in 0..6_000 {
+            debug!(target: "relay", number, "a line");
+        }
+    });
+    let_go.send(()).unwrap();
+    while !paper.text().contains("lines are missing") {
+        thread::yield_now();
+    }
+    log.end();
+    let text = paper.text();
+    let lost: usize = text
+        .split("lost=")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(text.matches("a line").count() + lost, 6_000);
+}
+
 /// A reader that is gone.
 struct Gone;
 
@@ -217,8 +267,9 @@ fn where_nobody_reads_any_more_the_others_still_do() {
         sink(Box::new(Gone) as Box<dyn Write + Send>),
         sink(Box::new(paper.clone())),
     ];
-    let log = Log::new(Targets::new(), sinks);
-    let subscriber = tracing_subscriber::registry().with(LogLayer(log));
+    let log = Log::start(Targets::new(), sinks).unwrap();
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
     tracing::subscriber::with_default(subscriber, || info!(target: "relay", "still here"));
+    log.end();
     assert!(paper.text().contains("still here"));
 }
