@@ -277,10 +277,6 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, Store
         )?;
         moved.rows += 1;
     }
-    tx.execute(
-        "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
-        rooms,
-    )?;
     tx.execute("DELETE FROM parked WHERE room = ?1", [from.as_str()])?;
     Ok(moved)
 }

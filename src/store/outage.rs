@@ -121,6 +121,19 @@ pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
     )
 }
 
+/// Has the room that takes another's place be told of the end of an outage in its stead.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
+        (from.as_str(), to.as_str()),
+    )?;
+    Ok(())
+}
+
 /// Forgets that a room was told of an outage.
 ///
 /// # Errors

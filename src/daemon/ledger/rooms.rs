@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::store::mapped_rooms::{self, MappedRoom};
 use crate::store::{
-    StoreError, Tx, feedback as signs, known_rooms, mesh_report, outbox_mesh, outbox_room,
+    StoreError, Tx, feedback as signs, known_rooms, mesh_report, outage, outbox_mesh, outbox_room,
 };
 
 use super::super::counts::{Place, Way};
@@ -323,6 +323,7 @@ fn hand_over(
     to: &OwnedRoomId,
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
+    outage::hand_over(tx, from, to)?;
     if mapped_rooms::waiting(tx, from)?.0 == 0 {
         return Ok(());
     }

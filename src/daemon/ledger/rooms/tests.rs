@@ -237,6 +237,21 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
 }
 
 #[test]
+fn the_successor_is_told_that_the_radio_is_back_where_the_old_room_was_told_that_it_is_away() {
+    let mut store = Store::in_memory().unwrap();
+    let told = |tx: &Tx<'_>| outage::told_of(tx, OLD.try_into().unwrap(), NOON);
+    run(
+        &mut store,
+        &config(),
+        &[room(OLD, OLD, |_| {}), room(OLD, OLD, replaced)],
+    );
+    store.transaction(told).unwrap();
+    run(&mut store, &config_of(NEW), &[room(NEW, NEW, follows)]);
+    let told = store.transaction(outage::told).unwrap();
+    assert_eq!((told.len(), told[0].room.as_str()), (1, NEW));
+}
+
+#[test]
 fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
     let alias = "#hiking:example.org";
     let mut store = Store::in_memory().unwrap();
