@@ -302,6 +302,7 @@ impl Account {
                             .collect(),
                         gaps: gaps::all(tx, &account)?,
                         kept: late::waiting(tx)?,
+                        clock: meta::server_clock(tx)?,
                     })
                 })?;
                 ledger

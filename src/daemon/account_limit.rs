@@ -39,6 +39,8 @@ struct State {
     backoff: Backoff,
     /// Rooms that have messages to send.
     busy: usize,
+    /// How often the server has complained so far, and when last.
+    complaints: Option<(u64, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +118,11 @@ impl AccountLimit {
         }
     }
 
+    /// Returns how often the server has complained so far, and when last; `None`: never.
+    pub(super) fn complaints(&self) -> Option<(u64, Instant)> {
+        self.state().complaints
+    }
+
     fn turn(&self, alone: Option<OwnedMutexGuard<()>>) -> Turn {
         Turn {
             limit: self.clone(),
@@ -147,6 +154,8 @@ impl AccountLimit {
     fn complained(&self, after: Option<Duration>) {
         let mut state = self.state();
         let grown = state.backoff.grow();
+        let before = state.complaints.map_or(0, |(times, _)| times);
+        state.complaints = Some((before.saturating_add(1), Instant::now()));
         let wait = match after {
             // Up to a quarter more, so that many relays do not come back at once.
             Some(after) => after

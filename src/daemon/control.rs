@@ -24,6 +24,7 @@ use crate::radio::Link;
 use crate::store::summary::{Summary, summary};
 use crate::store::{Database, StoreError};
 
+use super::account_limit::AccountLimit;
 use super::health::Examined;
 use super::live::{Live, with_causes};
 use super::overview::Overview;
@@ -84,6 +85,8 @@ pub(super) struct Control {
     pub(super) link: watch::Receiver<Link>,
     /// What was heard of the homeserver.
     pub(super) pulse: Pulse,
+    /// How the homeserver limits the account.
+    pub(super) limit: AccountLimit,
     /// Tells the time.
     pub(super) clock: Clock,
     /// When the daemon started.
@@ -202,6 +205,7 @@ impl Control {
             facts: self.live.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
+            complaints: self.limit.complaints(),
             summary,
             now: self.clock.now(),
         };
@@ -309,6 +313,7 @@ mod tests {
                 config: Config::new(wire, Vec::new()),
                 link,
                 pulse: Pulse::default(),
+                limit: AccountLimit::default(),
                 clock: Clock::system(),
                 started: Instant::now(),
                 last: Mutex::default(),

@@ -262,7 +262,7 @@ impl EventLoop {
                         ledger.event(tx, event, now, &mut outcome)?;
                     }
                     if let Some(reached) = &reached {
-                        ledger.position(tx, reached)?;
+                        ledger.position(tx, reached, now, &mut outcome)?;
                     }
                     ledger.show(tx, now, &mut outcome)?;
                     Ok(outcome)
@@ -300,6 +300,7 @@ impl Work {
             reached: Some(Reached {
                 position: batch.position,
                 gaps: batch.gaps,
+                clock: batch.clock,
             }),
             committed: vec![batch.committed],
         }

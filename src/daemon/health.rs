@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use super::status::{
-    Check, CheckResult, DatabaseStatus, Health, MatrixState, RadioConnection, RadioState,
-    RoomStatus, Status,
+    Check, CheckResult, DatabaseStatus, Health, LimitedStatus, MatrixState, RadioConnection,
+    RadioState, RoomStatus, Status,
 };
 
 /// The event loop looks at its chores every 20 s: without a sign for longer than this it hangs.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
+
+/// How long a complaint of the homeserver is worth a word.
+const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
 
 /// Rows towards Matrix from which on they are worth a word.
 pub(super) const MANY_ROWS: u64 = 100_000;
@@ -37,6 +40,8 @@ impl Examined<'_> {
             self.database(),
             self.radio(),
             self.matrix(),
+            self.clock(),
+            self.rate_limit(),
             self.rooms(),
             self.outbox(),
         ];
@@ -156,6 +161,25 @@ impl Examined<'_> {
                 let age = words(matrix.sync_age_seconds.unwrap_or_default());
                 ok(name, format!("last answer {age} ago"))
             }
+        }
+    }
+
+    fn clock(&self) -> Check {
+        let name = "clock";
+        match self.status.matrix.clock_ahead_seconds {
+            None => ok(name, "not compared with the homeserver's yet".to_owned()),
+            Some(0) => ok(name, "agrees with the homeserver's".to_owned()),
+            Some(ahead) => warning(name, clock_words(ahead), CLOCK_HINT),
+        }
+    }
+
+    fn rate_limit(&self) -> Check {
+        let name = "rate_limit";
+        match &self.status.matrix.limited {
+            Some(limited) if limited.last_seconds < LIMIT_CONCERNS.as_secs() => {
+                warning(name, limit_words(limited), LIMIT_HINT)
+            }
+            Some(_) | None => ok(name, "the homeserver takes what the bot sends".to_owned()),
         }
     }
 
@@ -289,6 +313,40 @@ impl Found {
     }
 }
 
+/// What to do about a homeserver that wants fewer events.
+pub const LIMIT_HINT: &str = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
+
+/// Returns how the homeserver has limited the account.
+#[must_use]
+pub fn limit_words(limited: &LimitedStatus) -> String {
+    format!(
+        "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
+        words(limited.last_seconds),
+        match limited.times {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        }
+    )
+}
+
+/// What to do about a clock that differs from the homeserver's.
+pub const CLOCK_HINT: &str = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
+
+/// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
+#[must_use]
+pub fn clock_words(ahead: i64) -> String {
+    let way = if ahead < 0 { "behind" } else { "ahead of" };
+    // Whole minutes, so that two hours but for a second are two hours.
+    let off = match ahead.unsigned_abs() {
+        seconds @ 0..120 => seconds,
+        seconds => seconds.saturating_add(30) / 60 * 60,
+    };
+    format!(
+        "the clock of this machine is {} {way} the homeserver's",
+        words(off)
+    )
+}
+
 /// Returns a span for people: `12 s`, `3 min`, `5 h`, `9 days`.
 pub fn words(seconds: u64) -> String {
     match seconds {
@@ -356,9 +414,11 @@ mod tests {
                 hint: None,
                 away_seconds: None,
                 sync_age_seconds: Some(3),
+                clock_ahead_seconds: Some(0),
                 account: None,
                 device: None,
                 device_trust: None,
+                limited: None,
                 parked: None,
             },
             database: DatabaseStatus {
@@ -423,6 +483,38 @@ mod tests {
             assert!(worst.hint.is_some(), "{worst:?} names no cure");
         }
         (worst.name.clone(), worst.result)
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_said_in_whole_hours() {
+        for (ahead, words) in [
+            (-7_199, "2 h behind"),
+            (3_601, "60 min ahead of"),
+            (45, "45 s ahead of"),
+            (-1_767_225_600, "20454 days behind"),
+        ] {
+            assert_eq!(
+                clock_words(ahead),
+                format!("the clock of this machine is {words} the homeserver's")
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_administrator_can_mend_is_a_warning_while_it_matters() {
+        use CheckResult::{Ok, Warning};
+        let told = |ahead, last_seconds| {
+            let mut status = well();
+            status.matrix.clock_ahead_seconds = ahead;
+            status.matrix.limited = Some(LimitedStatus {
+                times: 3,
+                last_seconds,
+            });
+            worst(&status, 0)
+        };
+        assert_eq!(told(Some(-7_199), 3_600), ("clock".to_owned(), Warning));
+        assert_eq!(told(Some(0), 3_599), ("rate_limit".to_owned(), Warning));
+        assert_eq!(told(None, 3_600), ("outbox".to_owned(), Ok));
     }
 
     #[test]

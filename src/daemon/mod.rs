@@ -49,7 +49,7 @@ use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub use control::{Answer, Question, Request};
-pub use health::words;
+pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, words};
 
 use account::{Account, FirstLogin};
 use backoff::Backoff;
@@ -103,6 +103,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         config: config.clone(),
         link: parts.link,
         pulse: pulse.clone(),
+        limit: parts.limit,
         clock,
         started,
         last: Mutex::default(),

@@ -18,8 +18,8 @@ use super::counts::{Place, Tally, Way};
 use super::live::{Facts, Session};
 use super::room_trouble::Known;
 use super::status::{
-    ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, OutboxStatus, ParkedStatus,
-    RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
+    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
+    ParkedStatus, RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
 };
 
 /// Everything that a status is made of.
@@ -34,6 +34,8 @@ pub(super) struct Overview<'a> {
     pub(super) link: Link,
     /// What was heard of the homeserver.
     pub(super) heard: Heard,
+    /// How often the homeserver has wanted fewer events, and when last.
+    pub(super) complaints: Option<(u64, Instant)>,
     /// What the tables hold; why not, if they cannot be read.
     pub(super) summary: Result<Summary, DatabaseStatus>,
     /// The present.
@@ -113,9 +115,14 @@ impl Overview<'_> {
             hint: away.and_then(|failing| failing.disk).map(str::to_owned),
             away_seconds: away.map(|failing| failing.since.elapsed().as_secs()),
             sync_age_seconds: self.heard.answered.map(|at| at.elapsed().as_secs()),
+            clock_ahead_seconds: self.heard.clock_ahead.map(seconds),
             account,
             device,
             device_trust,
+            limited: self.complaints.map(|(times, last)| LimitedStatus {
+                times,
+                last_seconds: last.elapsed().as_secs(),
+            }),
             parked: self.parked(None),
         }
     }
@@ -337,6 +344,11 @@ impl Overview<'_> {
     }
 }
 
+/// Returns whole seconds: nobody reads a clock more exactly.
+fn seconds(milliseconds: i64) -> i64 {
+    milliseconds.saturating_add(milliseconds.signum() * 500) / 1000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,6 +431,7 @@ mod tests {
                 restarts: 2,
             },
             heard: Heard::default(),
+            complaints: None,
             summary,
             now: NOON,
         };

@@ -15,6 +15,7 @@ use crate::model::{Clock, Node, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
 use crate::store::{Database, Store, StoreError, meta, nodes};
 
+use super::account_limit::AccountLimit;
 use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
@@ -75,6 +76,8 @@ pub(super) struct Parts<S> {
     pub(super) live: Arc<Live>,
     /// How the link to the radio stands.
     pub(super) link: watch::Receiver<Link>,
+    /// How the homeserver limits the account.
+    pub(super) limit: AccountLimit,
 }
 
 impl<S: SendToRoom> Parts<S> {
@@ -104,6 +107,7 @@ impl<S: SendToRoom> Parts<S> {
             ..radio
         });
         let (live, link) = (Arc::new(Live::new(names)), radio.link());
+        let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
             database: database.clone(),
             sender: take_sender,
@@ -115,6 +119,7 @@ impl<S: SendToRoom> Parts<S> {
             workers: supervisor.workers(),
             rules: found.rules,
             clock: clock.clone(),
+            limit: limit.clone(),
             stop: stop.clone(),
         });
         queues.wake(&found.waiting);
@@ -147,6 +152,7 @@ impl<S: SendToRoom> Parts<S> {
             sender,
             live,
             link,
+            limit,
         }
     }
 }

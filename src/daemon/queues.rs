@@ -56,6 +56,8 @@ pub(super) struct Shared<S> {
     pub(super) rules: MeshRules,
     /// Tells the time.
     pub(super) clock: Clock,
+    /// The one limit of the account.
+    pub(super) limit: AccountLimit,
     /// Ends them.
     pub(super) stop: CancellationToken,
 }
@@ -66,7 +68,7 @@ impl Queues {
         let shared = Arc::new(shared);
         let in_flight = InFlight::default();
         let withdrawals = shared.withdrawals.clone();
-        let limit = AccountLimit::default();
+        let limit = shared.limit.clone();
         let feedback = Arc::new(Notify::new());
         let feedback_worker = FeedbackWorker {
             database: shared.database.clone(),

@@ -147,14 +147,29 @@ pub struct MatrixStatus {
     pub away_seconds: Option<u64>,
     /// How old the last answer to the sync loop is; with nothing to tell, a server answers every 30 s.
     pub sync_age_seconds: Option<u64>,
+    /// By how many seconds this computer's clock is ahead of the homeserver's; 0: they agree; `None`: it has not told.
+    #[serde(default)]
+    pub clock_ahead_seconds: Option<i64>,
     /// The account.
     pub account: Option<String>,
     /// Its device.
     pub device: Option<String>,
     /// Whether the account's owner has signed the device.
     pub device_trust: Option<Trust>,
+    /// The homeserver has wanted fewer events; `None`: never since the start.
+    #[serde(default)]
+    pub limited: Option<LimitedStatus>,
     /// The account may send nothing, for this reason.
     pub parked: Option<ParkedStatus>,
+}
+
+/// That the homeserver has wanted fewer events (HTTP 429).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitedStatus {
+    /// How often since the daemon's start.
+    pub times: u64,
+    /// How long ago the last time was.
+    pub last_seconds: u64,
 }
 
 /// How the session with the homeserver stands.

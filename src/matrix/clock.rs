@@ -1,21 +1,40 @@
 //! How the homeserver's clock goes beside ours, and where history ends by it. A small computer without a battery can be
 //! hours off, and is set right while we run; what was written just now must be neither history nor too old by that.
+//!
+//! The homeserver's answers say what its clock shows, as do events of ours that come back. From there on it is told by the
+//! time that has passed, whatever our clock is set to.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use matrix_sdk::Client;
+use matrix_sdk::reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap};
+use matrix_sdk::ruma::http_headers::http_date_to_system_time;
 use rustix::time::{ClockId, clock_gettime};
-use tracing::warn;
+use tracing::{debug, info, warn};
 
-use crate::model::{OwnedRoomId, RoomId, Timestamp};
+use crate::model::{ClockReading, OwnedRoomId, RoomId, Timestamp};
+
+/// How long an answer with the server's time may take; half of it is how wrong it can be.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// The server is asked again after so many milliseconds: clocks drift.
+const ASK_EVERY: i64 = 6 * 3_600_000;
+/// If it did not tell, after so many.
+const ASK_AGAIN: i64 = 5 * 60_000;
+/// What lay in a cache for more seconds says nothing: some caches keep the date, others write their own.
+const OLDEST_ANSWER: u64 = 5;
+/// No clock of a homeserver that is right shows a time before this one: 2025-01-01.
+const EARLIEST: Timestamp = Timestamp(1_735_689_600_000);
+/// Nor one after this: 2200-01-01.
+const LATEST: Timestamp = Timestamp(7_258_118_400_000);
 
 /// What this computer's clocks show at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// The one that can be set.
     wall: Timestamp,
-    /// The time that has passed, asleep or not, whatever clocks were set to.
-    passed: Duration,
+    /// The milliseconds that have passed, asleep or not, whatever clocks were set to.
+    passed: i64,
 }
 
 impl Moment {
@@ -27,47 +46,202 @@ impl Moment {
         let passed = clock_gettime(clock);
         Self {
             wall: Timestamp::now(),
-            passed: Duration::new(
-                u64::try_from(passed.tv_sec).unwrap_or(0),
-                u32::try_from(passed.tv_nsec).unwrap_or(0),
-            ),
+            passed: passed
+                .tv_sec
+                .saturating_mul(1000)
+                .saturating_add(passed.tv_nsec / 1_000_000),
         }
     }
 
     /// Returns how long after another moment this is, in milliseconds.
     fn after(self, other: Self) -> i64 {
-        let span = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        span(self.passed).saturating_sub(span(other.passed))
+        self.passed.saturating_sub(other.passed)
+    }
+
+    /// Returns by how many milliseconds our clock was set since an earlier moment.
+    fn set_since(self, earlier: Self) -> i64 {
+        (self.wall.0.saturating_sub(earlier.wall.0)).saturating_sub(self.after(earlier))
     }
 }
 
+/// Returns which start of this computer this is; empty if it does not tell.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// Asks the homeserver what its clock shows: nothing else tells it before the first message is read. `None`: no answer, or
+/// one that does not say.
+pub(super) async fn ask(client: &Client) -> Option<(Timestamp, Moment)> {
+    let mut url = client.homeserver();
+    url.path_segments_mut()
+        .ok()?
+        .pop_if_empty()
+        .extend(["_matrix", "client", "versions"]);
+    let asked = Moment::now();
+    // Synapse allows caches to keep this answer for an hour, but not that of another question.
+    url.set_query(Some(&format!("at={}", asked.passed)));
+    let answer = client
+        .http_client()
+        .get(url)
+        .header(CACHE_CONTROL, "no-cache")
+        .timeout(ASK_LIMIT)
+        .send()
+        .await
+        .and_then(matrix_sdk::reqwest::Response::error_for_status);
+    let now = Moment::now();
+    let told = match &answer {
+        Ok(answer) => shown(answer.headers()),
+        Err(_) => None,
+    };
+    let Some(told) = told else {
+        debug!("the homeserver does not tell the time");
+        return None;
+    };
+    // Between the two it was said.
+    let way = now.after(asked) / 2;
+    Some((Timestamp(told.0.saturating_add(way)), now))
+}
+
+/// Returns what the server's clock showed when it sent an answer, unless the answer comes out of a cache.
+fn shown(headers: &HeaderMap) -> Option<Timestamp> {
+    // Half of the second that a date leaves open.
+    const HALF: Duration = Duration::from_millis(500);
+    let date = http_date_to_system_time(headers.get(DATE)?).ok()?;
+    let kept: u64 = match headers.get(AGE) {
+        Some(age) => age.to_str().ok()?.trim().parse().ok()?,
+        None => 0,
+    };
+    if kept > OLDEST_ANSWER {
+        return None;
+    }
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()? + HALF;
+    Some(Timestamp(i64::try_from(since.as_millis()).ok()?))
+}
+
 /// The homeserver's clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ServerClock {
     /// What it showed last, and when that was.
     shown: Option<(Timestamp, Moment)>,
+    /// That is a guess.
+    is_guess: bool,
     /// By how many milliseconds ours was ahead of it when that was said last.
     said: i64,
+    /// A time that no clock shows was logged.
+    said_absurd: bool,
+    /// When our clocks were looked at last.
+    looked: Moment,
+    /// The server is to be asked when so much has passed.
+    ask_at: i64,
+    /// Which start of this computer this is.
+    boot: String,
 }
 
 impl ServerClock {
     /// What is within that is the way of the answer, and of no consequence.
     const SLACK: i64 = 30_000;
+    /// What is within that of what was known is no news.
+    const SAME: i64 = 2_000;
+
+    /// Makes one that goes on from what was known when we ran last.
+    pub(super) fn new(kept: Option<ClockReading>) -> Self {
+        Self::at_start(kept, Moment::now(), boot())
+    }
+
+    fn at_start(kept: Option<ClockReading>, now: Moment, boot: String) -> Self {
+        let is_known = |kept: &ClockReading| {
+            kept.boot == boot && !boot.is_empty() && kept.passed <= now.passed
+        };
+        let is_guess = kept.as_ref().is_some_and(|kept| !is_known(kept));
+        let shown = kept.map(|kept| {
+            if is_known(&kept) {
+                let then = Moment {
+                    wall: kept.ours,
+                    passed: kept.passed,
+                };
+                return (kept.server, then);
+            }
+            // The computer was started since, and its clock may have been set: a guess, which makes no message older.
+            let ahead = kept.ours.0.saturating_sub(kept.server.0).max(0);
+            (Timestamp(now.wall.0.saturating_sub(ahead)), now)
+        });
+        Self {
+            shown,
+            is_guess,
+            said: 0,
+            said_absurd: false,
+            looked: now,
+            ask_at: now.passed,
+            boot,
+        }
+    }
+
+    /// Has the server asked before the next answer is read: the connection is new.
+    pub(super) fn connected(&mut self) {
+        self.ask_at = 0;
+    }
+
+    /// Returns whether the server is to be asked now; also after our clock was set: a computer that stood still does not
+    /// know how much time has passed.
+    pub(super) fn is_due(&mut self, now: Moment) -> bool {
+        let set_by = now.set_since(self.looked);
+        self.looked = now;
+        set_by.saturating_abs() > Self::SLACK || now.passed >= self.ask_at
+    }
+
+    /// Takes note of what the server answered.
+    pub(super) fn answered(&mut self, told: Option<(Timestamp, Moment)>, now: Moment) {
+        let pause = if told.is_some() { ASK_EVERY } else { ASK_AGAIN };
+        self.ask_at = now.passed.saturating_add(pause);
+        if let Some((server, then)) = told {
+            self.learn(Some(server), then);
+        }
+    }
 
     /// Takes note of what the server's clock shows now; `None`: an answer did not tell.
     pub(super) fn learn(&mut self, server: Option<Timestamp>, now: Moment) {
         let Some(server) = server else {
             return;
         };
-        self.shown = Some((server, now));
-        let ahead = self.ours_ahead(now);
-        if ahead != 0 && ahead.abs_diff(self.said) > Self::SLACK.unsigned_abs() {
-            warn!(
-                ours_ahead_seconds = ahead / 1000,
-                "this computer's clock and the homeserver's differ: ages are told by their difference"
-            );
+        if !(EARLIEST..=LATEST).contains(&server) {
+            if !self.said_absurd {
+                warn!(
+                    seconds = server.0 / 1000,
+                    "the homeserver's clock shows a time that cannot be: messages are dated as if it showed ours; its administrator should set it"
+                );
+            }
+            self.said_absurd = true;
+            return;
         }
-        self.said = ahead;
+        let differs = |known: Timestamp| known.0.saturating_sub(server.0).saturating_abs();
+        if self.shown.is_none() || self.is_guess || differs(self.shows(now)) > Self::SAME {
+            self.shown = Some((server, now));
+            self.is_guess = false;
+        }
+        let ahead = self.ours_ahead(now);
+        if ahead.abs_diff(self.said) > Self::SLACK.unsigned_abs() {
+            if ahead == 0 {
+                info!("this computer's clock and the homeserver's agree again");
+            } else {
+                warn!(
+                    ours_ahead_seconds = ahead / 1000,
+                    "this computer's clock and the homeserver's differ: messages are dated by the homeserver's; set this one, for example with `timedatectl set-ntp true`"
+                );
+            }
+            self.said = ahead;
+        }
+    }
+
+    /// Returns what is to be kept of it.
+    pub(super) fn reading(&self) -> Option<ClockReading> {
+        let (server, then) = self.shown.filter(|_| !self.is_guess)?;
+        Some(ClockReading {
+            server,
+            ours: then.wall,
+            passed: then.passed,
+            boot: self.boot.clone(),
+        })
     }
 
     /// Returns when that was, by what our clock shows now.
@@ -75,19 +249,31 @@ impl ServerClock {
         Timestamp(server.0.saturating_add(self.ours_ahead(now)))
     }
 
-    /// Returns what the server's clock showed then. As long as it has not told, it shows what ours does now.
+    /// Returns what the server's clock showed then. As far as it agrees with ours that is exact, though a date is not.
     fn at(&self, then: Moment, now: Moment) -> Timestamp {
-        let (shown, moment) = self.shown.unwrap_or((now.wall, now));
-        Timestamp(shown.0.saturating_add(then.after(moment)))
+        let shows = now.wall.0.saturating_sub(self.ours_ahead(now));
+        Timestamp(shows.saturating_sub(now.after(then)))
     }
 
+    /// Returns what the server's clock shows, to the second. As long as it has not told, it shows what ours does.
+    fn shows(&self, now: Moment) -> Timestamp {
+        let (shown, moment) = self.shown.unwrap_or((now.wall, now));
+        Timestamp(shown.0.saturating_add(now.after(moment)))
+    }
+
+    /// Returns by how many milliseconds our clock is ahead of the server's; 0: they agree, or that is not known.
     fn ours_ahead(&self, now: Moment) -> i64 {
-        let ahead = now.wall.0.saturating_sub(self.at(now, now).0);
+        let ahead = now.wall.0.saturating_sub(self.shows(now).0);
         if ahead.saturating_abs() > Self::SLACK {
             ahead
         } else {
             0
         }
+    }
+
+    /// Returns by how many milliseconds our clock is ahead of the server's; `None` as long as it has not told.
+    pub(super) fn difference(&self, now: Moment) -> Option<i64> {
+        self.shown.map(|_| self.ours_ahead(now))
     }
 }
 
@@ -166,15 +352,19 @@ mod tests {
     fn moment(after: i64, ahead: i64) -> Moment {
         Moment {
             wall: Timestamp(NOON + after + ahead),
-            passed: Duration::from_millis(u64::try_from(HOUR + after).unwrap()),
+            passed: HOUR + after,
         }
+    }
+
+    fn unknown() -> ServerClock {
+        ServerClock::at_start(None, moment(0, 0), "this".to_owned())
     }
 
     #[test]
     fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
         let server = Timestamp(NOON);
         for ahead in [5 * HOUR, -5 * HOUR, 40_000, -40_000] {
-            let (mut clock, now) = (ServerClock::default(), moment(0, ahead));
+            let (mut clock, now) = (unknown(), moment(0, ahead));
             clock.learn(Some(server), now);
             assert_eq!(clock.by_ours(server, now), now.wall);
             // An answer without an age says nothing.
@@ -183,7 +373,7 @@ mod tests {
             clock.learn(Some(now.wall), now);
             assert_eq!(clock.by_ours(now.wall, now), now.wall);
         }
-        let (mut clock, now) = (ServerClock::default(), moment(0, 2_000));
+        let (mut clock, now) = (unknown(), moment(0, 2_000));
         assert_eq!(clock.by_ours(server, now), server);
         clock.learn(Some(server), now);
         assert_eq!(clock.by_ours(server, now), server);
@@ -197,7 +387,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_while_we_run_makes_nothing_old() {
         for (before, after) in [(-3 * HOUR, 0), (3 * HOUR, 0), (0, 5 * HOUR)] {
-            let mut clock = ServerClock::default();
+            let mut clock = unknown();
             clock.learn(Some(Timestamp(NOON)), moment(0, before));
             let written = Timestamp(NOON + HOUR);
             let now = moment(HOUR, after);
@@ -215,7 +405,7 @@ mod tests {
                     // Nobody can know.
                     continue;
                 }
-                let mut clock = ServerClock::default();
+                let mut clock = unknown();
                 if let Some(at) = told {
                     clock.learn(Some(Timestamp(NOON + at)), moment(at, before));
                 }
@@ -234,8 +424,115 @@ mod tests {
     }
 
     #[test]
+    fn where_the_clocks_agree_history_ends_to_the_millisecond() {
+        let room = room_id!("!room:example.org");
+        for off in [-1_500, 1_500] {
+            let (mut clock, start, now) = (unknown(), moment(0, 0), moment(HOUR, 0));
+            clock.learn(Some(Timestamp(NOON + off)), start);
+            let news = News::of(std::iter::empty(), start);
+            let is_history = |at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
+            assert!(is_history(-100) && !is_history(100), "{off}");
+        }
+    }
+
+    #[test]
     fn time_passes() {
         let (one, other) = (Moment::now(), Moment::now());
-        assert!(other.after(one) >= 0 && one.passed > Duration::ZERO);
+        assert!(other.after(one) >= 0 && one.passed > 0);
+    }
+
+    fn kept(boot: &str, ahead: i64) -> ClockReading {
+        let then = moment(0, ahead);
+        ClockReading {
+            server: Timestamp(NOON),
+            ours: then.wall,
+            passed: then.passed,
+            boot: boot.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_was_known_of_the_servers_clock_holds_over_a_restart_whatever_ours_was_set_to_since() {
+        for (before, after) in [(0, 0), (2 * HOUR, 2 * HOUR), (-2 * HOUR, 0), (0, 56 * HOUR)] {
+            let now = moment(3 * HOUR, after);
+            let clock = ServerClock::at_start(Some(kept("this", before)), now, "this".to_owned());
+            let written = Timestamp(NOON + 3 * HOUR);
+            assert_eq!(clock.by_ours(written, now), now.wall, "{before} {after}");
+            assert_eq!(clock.reading(), Some(kept("this", before)));
+        }
+    }
+
+    #[test]
+    fn what_was_known_before_the_computer_was_started_makes_no_message_older() {
+        let now = moment(3 * HOUR, 0);
+        for (boot, before, ahead) in [
+            ("that", 2 * HOUR, 2 * HOUR),
+            ("that", -2 * HOUR, 0),
+            ("", 2 * HOUR, 2 * HOUR),
+        ] {
+            let clock =
+                ServerClock::at_start(Some(kept(boot, before)), now, boot.replace("that", "this"));
+            assert_eq!(clock.difference(now), Some(ahead));
+            assert_eq!(clock.reading(), None, "a guess is not kept");
+        }
+    }
+
+    #[test]
+    fn the_server_is_asked_at_each_connect_after_a_jump_and_every_six_hours() {
+        let mut clock = unknown();
+        let mut asks = |after: i64, ahead: i64| {
+            let now = moment(after, ahead);
+            let due = clock.is_due(now);
+            if due {
+                clock.answered(Some((Timestamp(NOON + after), now)), now);
+            }
+            due
+        };
+        assert!(asks(0, 0) && !asks(1_000, 0) && !asks(6 * HOUR - 1, 0));
+        assert!(asks(6 * HOUR, 0) && !asks(6 * HOUR + 1, 0));
+        for jump in [HOUR, -HOUR, 0, 3 * HOUR] {
+            assert!(asks(7 * HOUR, jump) && !asks(7 * HOUR, jump), "{jump}");
+        }
+        clock.connected();
+        let now = moment(8 * HOUR, 3 * HOUR);
+        assert!(clock.is_due(now));
+        // It did not tell: soon again.
+        clock.answered(None, now);
+        assert!(!clock.is_due(moment(8 * HOUR + ASK_AGAIN - 1, 3 * HOUR)));
+        assert!(clock.is_due(moment(8 * HOUR + ASK_AGAIN, 3 * HOUR)));
+    }
+
+    #[test]
+    fn a_date_is_believed_unless_it_comes_out_of_a_cache() {
+        let told = |lines: &[(&'static str, &'static str)]| {
+            let lines = lines
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            shown(&lines.collect::<HeaderMap>()).map(|it| it.0 - NOON)
+        };
+        let date = ("date", "Thu, 01 Jan 2026 00:00:00 GMT");
+        assert_eq!(told(&[date]), Some(500));
+        assert_eq!(told(&[date, ("age", "0")]), Some(500));
+        for nothing in [
+            &[][..],
+            &[("date", "now")],
+            &[("date", "")],
+            &[date, ("age", "6")],
+            &[date, ("age", "3600")],
+            &[date, ("age", "-1")],
+            &[date, ("age", "99999999999999999999")],
+        ] {
+            assert_eq!(told(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_not_believed() {
+        for absurd in [0, EARLIEST.0 - 1, LATEST.0 + 1] {
+            let (mut clock, now) = (unknown(), moment(0, 0));
+            clock.learn(Some(Timestamp(absurd)), now);
+            assert_eq!(clock.difference(now), None);
+            assert!(clock.said_absurd);
+        }
     }
 }

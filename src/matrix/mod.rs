@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Invites;
 use crate::model::{
-    Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
+    ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
     UndecryptableEvent,
 };
 
@@ -75,6 +75,8 @@ pub struct Batch {
     pub position: String,
     /// All that is missing before the position: its rooms' history could not be fetched yet. To be stored with it.
     pub gaps: Vec<Gap>,
+    /// What the homeserver's clock showed last, to be stored with it.
+    pub clock: Option<ClockReading>,
     /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
     pub committed: oneshot::Sender<()>,
 }
@@ -93,6 +95,8 @@ pub struct Start {
     pub gaps: Vec<Gap>,
     /// The events that could not be decrypted so far; they are tried again when keys come.
     pub kept: Vec<UndecryptableEvent>,
+    /// What the homeserver's clock showed last.
+    pub clock: Option<ClockReading>,
 }
 
 /// Whether other people's clients show the device as verified by its owner.

@@ -21,6 +21,8 @@ pub struct Heard {
     pub failing: Option<Failing>,
     /// What is wrong with rooms of the configuration, by their names there.
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
+    /// By how many milliseconds this computer's clock is ahead of its; `None`: it has not told.
+    pub clock_ahead: Option<i64>,
 }
 
 /// Why nothing of the homeserver can be taken in.
@@ -58,6 +60,12 @@ impl Pulse {
             Some(trouble) => heard.troubles.insert(name.clone(), trouble),
             None => heard.troubles.remove(name),
         };
+    }
+
+    /// Notes how this computer's clock goes beside the server's.
+    pub(super) fn clock(&self, ahead: Option<i64>) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.clock_ahead = ahead;
     }
 
     /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.

@@ -12,7 +12,7 @@ use super::clock::{Moment, News, ServerClock};
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
 use super::rooms::Rooms;
-use crate::model::{MatrixEvent, OwnedUserId, UndecryptableEvent};
+use crate::model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
 /// Reads timelines, and remembers what it could not read yet.
 pub(super) struct Reader<'a> {
@@ -29,19 +29,25 @@ impl<'a> Reader<'a> {
         own: OwnedUserId,
         news: News,
         kept: Vec<UndecryptableEvent>,
+        clock: Option<ClockReading>,
     ) -> Self {
         Self {
             rooms,
             own,
             news,
             late: Late::new(kept),
-            server: ServerClock::default(),
+            server: ServerClock::new(clock),
         }
     }
 
     /// Returns what is known of where history ends.
     pub(super) fn news(&mut self) -> &mut News {
         &mut self.news
+    }
+
+    /// Returns what is known of the server's clock.
+    pub(super) fn server(&mut self) -> &mut ServerClock {
+        &mut self.server
     }
 
     /// Returns whether our own join is among these events.

@@ -25,7 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use super::bans::Banned;
 use super::catch_up::{self, Fetched};
-use super::clock::{Moment, News};
+use super::clock::{self, Moment, News};
 use super::errors;
 use super::gaps::{Gaps, Patience, say_missing};
 use super::reader::Reader;
@@ -97,6 +97,7 @@ impl<'a> Sync<'a> {
             former,
             mut gaps,
             kept,
+            clock,
         } = start;
         rooms.remember(&known, &former);
         let known: Vec<_> = known
@@ -114,7 +115,7 @@ impl<'a> Sync<'a> {
             client,
             store,
             rooms,
-            reader: Reader::new(rooms, own, news, kept),
+            reader: Reader::new(rooms, own, news, kept, clock),
             batches,
             gaps: Gaps::new(gaps),
             position,
@@ -199,12 +200,17 @@ impl<'a> Sync<'a> {
             if told != Some(Standing::Well) {
                 info!("connected to the homeserver");
                 told = Some(Standing::Well);
+                self.reader.server().connected();
             }
             failures = 0;
             wait = LONG_POLL;
             // A server that does not wait must not keep us busy.
             let is_idle = response.next_batch == last && asked.elapsed() < Duration::from_secs(1);
             last.clone_from(&response.next_batch);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.look_at_clock() => {}
+            }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 done = Box::pin(self.take(response, behind, &mut keys)) => done?,
@@ -221,6 +227,16 @@ impl<'a> Sync<'a> {
                 sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+
+    /// Asks the server for its time where that is due: what it has answered is dated by it.
+    async fn look_at_clock(&mut self) {
+        let server = self.reader.server();
+        if server.is_due(Moment::now()) {
+            let told = clock::ask(self.client).await;
+            server.answered(told, Moment::now());
+        }
+        self.rooms.pulse().clock(server.difference(Moment::now()));
     }
 
     /// Asks the server, and does meanwhile what comes up.
@@ -516,6 +532,7 @@ impl<'a> Sync<'a> {
             events,
             position: position.clone(),
             gaps: self.gaps.all(),
+            clock: self.reader.server().reading(),
             committed,
         };
         self.batches
@@ -542,6 +559,7 @@ impl<'a> Sync<'a> {
             events: Vec::new(),
             position,
             gaps: self.gaps.all(),
+            clock: self.reader.server().reading(),
             committed,
         };
         if self.batches.try_send(batch).is_err() {

@@ -30,4 +30,4 @@ pub use message::{
 };
 pub use retry::Retry;
 pub use room_address::{RoomAddress, RoomAddressError};
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, ClockReading, Timestamp};

@@ -75,6 +75,19 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// What the homeserver's clock showed once, beside what this computer's clocks did: kept over restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// The homeserver's clock.
+    pub server: Timestamp,
+    /// This computer's wall clock.
+    pub ours: Timestamp,
+    /// Milliseconds since this computer was started, asleep or not.
+    pub passed: i64,
+    /// Which start of the computer that was; empty if it does not tell.
+    pub boot: String,
+}
+
 impl From<Timestamp> for SystemTime {
     fn from(moment: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0))

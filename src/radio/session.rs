@@ -43,6 +43,8 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
 const FIRST_HEARTBEAT: u32 = 2;
+/// The radio is given the time again when our clock is off by more from what it was given.
+const CLOCK_SLACK: Duration = Duration::from_secs(5);
 /// Before this year 2024 our own clock is not set either.
 const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 
@@ -150,6 +152,8 @@ pub struct Session {
     answers: bool,
     next_heartbeat: Instant,
     heartbeat_nonce: u32,
+    /// When it was given the time last.
+    time_given: Option<Moment>,
     channel_use: Option<f32>,
     quiet: Quiet,
 }
@@ -173,6 +177,7 @@ impl Session {
             answers: false,
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
+            time_given: None,
             channel_use: None,
             quiet: Quiet::since(now),
         }
@@ -320,7 +325,9 @@ impl Session {
                 self.look_again("it hands over no packet", now)
             }
             Phase::Idle if now.instant >= self.next_heartbeat => {
-                vec![Output::Frame(self.heartbeat(now.instant))]
+                let mut outputs = vec![Output::Frame(self.heartbeat(now.instant))];
+                outputs.extend(self.give_time(now));
+                outputs
             }
             Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } | Phase::Idle => {
                 Vec::new()
@@ -488,7 +495,6 @@ impl Session {
         };
         self.phase = Phase::Idle;
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
-        let own = profile.own.num;
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
             self.quiet = Quiet::since(now.instant);
@@ -507,12 +513,26 @@ impl Session {
             let ready = RadioEvent::Ready(Box::new(profile));
             outputs.push(Output::Event(ready));
         }
-        if self.options.set_time && now.wall >= PLAUSIBLE_TIME {
-            let id = PacketId(self.nonce);
-            outputs.extend(translate::set_time(own, id, now.wall).map(packet_frame));
-        }
+        self.time_given = None;
+        outputs.extend(self.give_time(now));
         outputs.extend(self.take_held(nodes, now));
         outputs
+    }
+
+    /// Gives the radio the time, once, and again when our clock was set: what it hears is dated by it.
+    fn give_time(&mut self, now: Moment) -> Option<Output> {
+        let is_told = self.time_given.is_some_and(|given| {
+            let shown = given.wall + now.instant.saturating_duration_since(given.instant);
+            now.wall.since(shown).max(shown.since(now.wall)) <= CLOCK_SLACK
+        });
+        if !self.options.set_time || now.wall < PLAUSIBLE_TIME || is_told {
+            return None;
+        }
+        let own = self.last_profile()?.own.num;
+        self.time_given = Some(now);
+        // Not one of its last ids, which it would ignore.
+        let id = PacketId(self.nonce.wrapping_add(self.heartbeat_nonce).max(1));
+        translate::set_time(own, id, now.wall).map(packet_frame)
     }
 
     /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood

@@ -36,9 +36,17 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     shift(
         tx,
         "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
-             active_at = active_at + :by, expires = expires + :by,
+             active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
              not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
          WHERE state <= 1 AND accepted_at BETWEEN :began AND :expected
+             AND accepted_at NOT BETWEEN :looked AND :now",
+        jump,
+    )?;
+    // What was sent lately counts against its sender, and can be corrected, as before.
+    shift(
+        tx,
+        "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
+         WHERE state > 1 AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
              AND accepted_at NOT BETWEEN :looked AND :now",
         jump,
     )?;
@@ -110,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::model::Lane;
-    use crate::store::mesh_report::{retry, submitted};
+    use crate::store::mesh_report::{accepted, retry, submitted};
     use crate::store::outbox_mesh::{self, next_due};
     use crate::store::samples::*;
 
@@ -150,6 +158,22 @@ mod tests {
                     Some(20_000),
                     "how old it is"
                 );
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_was_sent_counts_against_its_sender_as_before() {
+        for now in [later(20) + DAY, later(20) - DAY] {
+            on_empty(|tx| {
+                let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+                submitted(tx, id, NOON)?;
+                accepted(tx, id, NOON)?;
+                let sender = source("$one:example.org", "").sender;
+                follow(tx, &jump_to(now))?;
+                assert_eq!(outbox_mesh::sent_by(tx, &sender, now)?, (1, 1));
+                assert_eq!(outbox_mesh::sent_by(tx, &sender, NOON)?, (0, 0));
                 Ok(())
             });
         }

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{StoreError, Tx};
-use crate::model::{Channel, ChannelIndex, ChannelRole, NodeNum, Timestamp, UserId};
+use crate::model::{Channel, ChannelIndex, ChannelRole, ClockReading, NodeNum, Timestamp, UserId};
 
 const MESHNET: &str = "meshnet";
 const OWN_RADIO: &str = "own_radio";
 const RADIO_AWAY: &str = "radio_away_since";
 const LAST_ACCEPTANCE: &str = "last_acceptance";
 const PROBED: &str = "probed";
+const SERVER_CLOCK: &str = "server_clock";
 
 /// Returns up to where the account's events were accepted; `None` before the first sync.
 ///
@@ -111,6 +112,27 @@ pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(),
         RADIO_AWAY,
         &since.map(|it| it.to_string()).unwrap_or_default(),
     )
+}
+
+/// Returns what the homeserver's clock showed last.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>, StoreError> {
+    // It is asked again at the next connect.
+    Ok(value(tx, SERVER_CLOCK)?.and_then(|json| serde_json::from_str(&json).ok()))
+}
+
+/// Remembers what the homeserver's clock showed.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<(), StoreError> {
+    let json =
+        serde_json::to_string(reading).map_err(|error| StoreError::Unreadable(Box::new(error)))?;
+    set(tx, SERVER_CLOCK, &json)
 }
 
 /// Returns a radio's channels as they were seen last; empty if none were.

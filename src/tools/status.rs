@@ -7,7 +7,7 @@ use crate::daemon::status::{
     ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
     RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
 };
-use crate::daemon::{Answer, Request, words};
+use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, words};
 use crate::home::Home;
 
 use super::control::{ControlError, ask};
@@ -146,6 +146,14 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
             Some(Trust::Unknown) | None => "not known whether verified",
         };
         page.more(&format!("{account}, device {device}, {trust}"));
+    }
+    if let Some(ahead) = matrix.clock_ahead_seconds.filter(|ahead| *ahead != 0) {
+        page.more(&clock_words(ahead));
+        page.more(&format!("hint: {CLOCK_HINT}"));
+    }
+    if let Some(limited) = &matrix.limited {
+        page.more(&limit_words(limited));
+        page.more(&format!("hint: {LIMIT_HINT}"));
     }
     parked(page, matrix.parked.as_ref());
 }
@@ -300,7 +308,7 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::status::{OutboxStatus, RadioConnection};
+    use crate::daemon::status::{LimitedStatus, OutboxStatus, RadioConnection};
 
     fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let owned = counts
@@ -353,9 +361,11 @@ mod tests {
                 hint: None,
                 away_seconds: None,
                 sync_age_seconds: Some(12),
+                clock_ahead_seconds: Some(0),
                 account: Some("@relay:example.org".to_owned()),
                 device: Some("DEVICE".to_owned()),
                 device_trust: Some(Trust::Verified),
+                limited: None,
                 parked: None,
             },
             database: DatabaseStatus {
@@ -417,6 +427,34 @@ mod tests {
         undecryptable 1: their keys have not arrived
         direct        2 direct messages to our node are kept
         "#);
+    }
+
+    #[test]
+    fn a_clock_that_differs_from_the_homeservers_is_told_with_the_cure() {
+        let mut status = well();
+        assert!(!lines(&status).contains("clock"));
+        status.matrix.clock_ahead_seconds = Some(-7_200);
+        let lines = lines(&status);
+        let told = "the clock of this machine is 2 h behind the homeserver's";
+        assert!(
+            lines.contains(told) && lines.contains("hint: set it"),
+            "{lines}"
+        );
+    }
+
+    #[test]
+    fn a_homeserver_that_wants_fewer_events_is_told_with_the_cure() {
+        let mut status = well();
+        assert!(!lines(&status).contains("429"));
+        status.matrix.limited = Some(LimitedStatus {
+            times: 1,
+            last_seconds: 40,
+        });
+        let lines = lines(&status);
+        assert!(
+            lines.contains("(HTTP 429), last 40 s ago: once") && lines.contains("hint: messages"),
+            "{lines}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::LIMIT;
 use crate::support::books::Books;
 use crate::support::radio::{BASE, Radio, SUMMIT};
+use crate::support::relay::text_of;
 use crate::support::scene::Plan;
 use crate::support::synapse::Synapse;
 use crate::support::user::{BOTH_KINDS, Kind, Seen, User};
@@ -253,6 +254,12 @@ async fn under_the_servers_default_limits_messages_pass_in_order_and_signs_yield
             .await;
     }
     assert_eq!(scene.signs_on(&scene.room, &message).await, [""; 0]);
+    let health = scene.home.run(["doctor", "--quick"]).await;
+    let health = text_of(&health);
+    assert!(
+        health.contains("wanted fewer events (HTTP 429)"),
+        "{health}"
+    );
     let wanted = (0..COUNT).map(|number| format!("[Base Camp/LongFast]: number {number}"));
     let wanted: Vec<_> = wanted.collect();
     for room in &scene.rooms {

@@ -12,6 +12,8 @@ mod channels;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod direct;
 #[cfg(test)]
 mod duplicates;

@@ -9,12 +9,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum, OwnedEventId,
-    OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome, TextPort, Timestamp,
-    TransactionId,
+    ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
+    OwnedEventId, OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome,
+    TextPort, Timestamp, TransactionId,
 };
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
+use super::super::account_limit::AccountLimit;
 use super::super::mesh_worker::MeshRules;
 use super::super::queues::Shared;
 use super::super::reports::Reports;
@@ -117,6 +118,7 @@ impl Bench {
             withdrawals,
             rules: MeshRules::of(&config.meshtastic),
             clock: clock.clone(),
+            limit: AccountLimit::default(),
             stop: stop.clone(),
         });
         let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
@@ -161,6 +163,17 @@ impl Bench {
         self.hand_over(events, position).await.await
     }
 
+    /// What the homeserver's clock shows: the same as ours.
+    fn reading(&self) -> ClockReading {
+        let now = Timestamp(self.clock.load(Ordering::SeqCst));
+        ClockReading {
+            server: now,
+            ours: now,
+            passed: 0,
+            boot: String::new(),
+        }
+    }
+
     async fn hand_over(
         &mut self,
         events: Vec<MatrixEvent>,
@@ -171,6 +184,7 @@ impl Bench {
             events,
             position: position.to_owned(),
             gaps: Vec::new(),
+            clock: Some(self.reading()),
             committed,
         };
         self.batches.send(batch).await.unwrap();
@@ -416,6 +430,7 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
             events: Vec::new(),
             position: "s2".to_owned(),
             gaps: gaps.clone(),
+            clock: None,
             committed,
         };
         bench.batches.send(batch).await.unwrap();

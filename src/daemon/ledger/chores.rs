@@ -47,7 +47,8 @@ impl Ledger {
         self.tell_expired(tx, now, outcome)?;
         self.tell_outage(tx, now, up, outcome)?;
         if self.calendar.is_steady(up) {
-            outcome.more_to_forget = retention::prune(tx, now, self.keep_days, self.keep_pairs)?;
+            let days = self.keep_days.saturating_add(self.calendar.days_ahead());
+            outcome.more_to_forget = retention::prune(tx, now, days, self.keep_pairs)?;
         }
         report_backlog(tx, MANY_ROWS, now)?;
         if up.saturating_sub(self.unparked_at) >= PARKED_RETRY {

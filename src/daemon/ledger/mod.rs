@@ -21,8 +21,8 @@ use tracing::{debug, info, warn};
 use crate::bridge::{Bridge, Refused, RouteProblem, SeenKey, Waiting};
 use crate::config::{Config, Feedback, MappedRoom};
 use crate::model::{
-    Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
+    ClockReading, Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::feedback as signs;
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
@@ -45,6 +45,8 @@ pub(super) struct Reached {
     pub(super) position: String,
     /// What is missing before it.
     pub(super) gaps: Vec<Gap>,
+    /// What the homeserver's clock showed last.
+    pub(super) clock: Option<ClockReading>,
 }
 
 /// What a batch touched, for the workers to be woken.
@@ -227,11 +229,23 @@ impl Ledger {
     }
 
     /// Stores up to where the account's events are accepted, and which of them are missing.
-    pub(super) fn position(&self, tx: &Tx<'_>, reached: &Reached) -> Result<(), StoreError> {
+    pub(super) fn position(
+        &mut self,
+        tx: &Tx<'_>,
+        reached: &Reached,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
         let Some(account) = &self.account else {
             return Ok(());
         };
         gaps::replace(tx, account, &reached.gaps)?;
+        if let Some(reading) = &reached.clock {
+            meta::set_server_clock(tx, reading)?;
+            if self.calendar.compare(reading) {
+                outcome.chores_by(now);
+            }
+        }
         meta::set_sync_position(tx, account, &reached.position)
     }
 

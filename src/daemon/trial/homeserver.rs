@@ -259,6 +259,7 @@ impl Homeserver {
                 events,
                 position: place.to_string(),
                 gaps: Vec::new(),
+                clock: None,
                 committed,
             };
             if batches.send(batch).await.is_err() || is_committed.await.is_err() {

@@ -663,6 +663,37 @@ fn the_radio_is_given_the_time_once_it_is_ready() {
 }
 
 #[test]
+fn the_radio_is_given_the_time_again_when_our_clock_was_set() {
+    let mut bench = Bench::new(SessionOptions {
+        set_time: true,
+        ..SessionOptions::default()
+    });
+    bench.now.wall = Timestamp(86_400_000);
+    bench.session.start(bench.now);
+    for frame in handshake() {
+        bench.frame(&frame);
+    }
+    let mut ids = Vec::new();
+    for wall in [1_750_000_000_000, 1_750_007_200_000, 1_750_000_000_000].map(Timestamp) {
+        bench.now.wall = wall;
+        for _ in 0..2 {
+            let outputs = bench.wait(HEARTBEAT_EVERY);
+            bench.variant(from_radio::PayloadVariant::QueueStatus(
+                proto::QueueStatus::default(),
+            ));
+            ids.extend(outputs.iter().filter_map(|output| match sent(output) {
+                to_radio::PayloadVariant::Packet(packet) => Some(packet.id),
+                _ => None,
+            }));
+        }
+    }
+    // Once each time, and never under an id that the radio knows.
+    assert_eq!(ids.len(), 3);
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+}
+
+#[test]
 fn a_relay_that_does_not_know_the_time_gives_none() {
     let mut bench = Bench::new(SessionOptions {
         set_time: true,

@@ -1,10 +1,14 @@
-//! A proxy between the relay and the homeserver that can hold back what is sent to devices: the keys of messages.
+//! A proxy between the relay and the homeserver that can hold back what is sent to devices (the keys of messages), and
+//! make the homeserver's clock seem to be another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::time::Duration;
 
+use matrix_sdk::reqwest::header::{DATE, HeaderMap};
 use matrix_sdk::reqwest::{self, Method, Response};
 use matrix_sdk::ruma::OwnedRoomId;
+use matrix_sdk::ruma::http_headers::{http_date_to_system_time, system_time_to_http_date};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +18,7 @@ use tokio::task::JoinSet;
 use super::LIMIT;
 
 /// Longer than a long poll of the relay.
-const PATIENCE: std::time::Duration = std::time::Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A proxy on loopback; ends when it is dropped.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ struct Shared {
     held: watch::Sender<usize>,
     /// Pages of history that are handed out before one fails; negative: none fails.
     pages: AtomicI32,
+    /// By how many seconds the homeserver's clock seems to be ahead of ours.
+    ahead: AtomicI64,
+    /// Answers do not say when they were sent.
+    without_date: AtomicBool,
     /// The room whose history is not handed out, by what its id begins with.
     silent: Mutex<Option<String>>,
 }
@@ -61,6 +69,8 @@ impl Proxy {
             keys: Mutex::default(),
             held: count,
             pages: AtomicI32::new(-1),
+            ahead: AtomicI64::new(0),
+            without_date: AtomicBool::new(false),
             silent: Mutex::default(),
         });
         let mut serving = JoinSet::new();
@@ -92,6 +102,16 @@ impl Proxy {
             matches!(waited, Ok(Ok(_))),
             "no key went by that could be held back"
         );
+    }
+
+    /// Makes the homeserver's clock seem to be so many seconds ahead of ours.
+    pub(crate) fn set_clock_ahead(&self, seconds: i64) {
+        self.shared.ahead.store(seconds, Ordering::SeqCst);
+    }
+
+    /// From now on no answer says when it was sent, or each does again.
+    pub(crate) fn strip_dates(&self, strip: bool) {
+        self.shared.without_date.store(strip, Ordering::SeqCst);
     }
 
     /// Lets one page of history fail, after so many others.
@@ -143,14 +163,17 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
             return;
         };
         let status = answer.status().as_u16();
+        let date = shared.sent(answer.headers());
         let Ok(mut body) = answer.bytes().await.map(|bytes| bytes.to_vec()) else {
             return;
         };
         if is_sync && status == 200 {
             body = shared.sift(&body, since.as_deref()).await;
         }
+        body = shared.date(body);
         let head = format!(
-            "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} Status\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            date.unwrap_or_default(),
             body.len()
         );
         let written = async {
@@ -229,6 +252,22 @@ async fn line(connection: &mut BufReader<TcpStream>) -> Option<String> {
     }
 }
 
+/// Moves the times of all events in an answer.
+fn date_events(answer: &mut Value, by: i64) {
+    match answer {
+        Value::Array(values) => values.iter_mut().for_each(|it| date_events(it, by)),
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                match value.as_i64() {
+                    Some(time) if name == "origin_server_ts" => *value = (time + by).into(),
+                    Some(_) | None => date_events(value, by),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 impl Shared {
     /// Returns whether this page of history is to fail.
     async fn fails(&self, target: &str) -> bool {
@@ -237,6 +276,34 @@ impl Shared {
         is_silent
             || self.pages.load(Ordering::SeqCst) >= 0
                 && self.pages.fetch_sub(1, Ordering::SeqCst) == 0
+    }
+
+    /// Returns the line that says when an answer was sent, by the homeserver's clock.
+    fn sent(&self, headers: &HeaderMap) -> Option<String> {
+        let date = http_date_to_system_time(headers.get(DATE)?).expect("Synapse sends a date");
+        let ahead = self.ahead.load(Ordering::SeqCst);
+        let shift = Duration::from_secs(ahead.unsigned_abs());
+        let date = if ahead < 0 {
+            date - shift
+        } else {
+            date + shift
+        };
+        let date = system_time_to_http_date(&date).expect("the time can be written");
+        let date = date.to_str().expect("a date is text");
+        let strip = self.without_date.load(Ordering::SeqCst);
+        (!strip).then(|| format!("date: {date}\r\n"))
+    }
+
+    /// Has events bear the time of the homeserver's clock.
+    fn date(&self, answer: Vec<u8>) -> Vec<u8> {
+        let ahead = self.ahead.load(Ordering::SeqCst);
+        match serde_json::from_slice(&answer) {
+            Ok(mut answer) if ahead != 0 => {
+                date_events(&mut answer, ahead * 1000);
+                answer.to_string().into_bytes()
+            }
+            Ok(_) | Err(_) => answer,
+        }
     }
 
     /// Takes what is for the device out of an answer of sync, or puts what was held back into it.
