@@ -138,7 +138,7 @@ pub struct NewVersion {
     pub text: String,
     /// How urgent.
     pub lane: Lane,
-    /// It begins with 🚨.
+    /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
     /// Not before; `None`: as it was, or at once.
     pub not_before: Option<Timestamp>,
@@ -176,6 +176,6 @@ pub struct MeshSource {
     pub sent_at: Timestamp,
     /// Its text, without prefix; a tapback's emoji.
     pub text: String,
-    /// It begins with 🚨.
+    /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
 }

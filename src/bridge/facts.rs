@@ -36,6 +36,8 @@ pub struct Questions {
     pub gathering: Option<OwnedRoomId>,
     /// How many packets of this sender carry a time stamp of the minute and of the hour before this moment?
     pub sender_sent: Option<(OwnedUserId, Timestamp)>,
+    /// How many messages of this sender, beside this event, went before others in the hour before this moment?
+    pub urgent_sent: Option<(OwnedUserId, Timestamp, OwnedEventId)>,
     /// Which of these names are remembered?
     pub told: Vec<String>,
     /// Which message is behind this row? Once it is known, [`super::Bridge::notices_about`] tells the names for `told`.
@@ -102,6 +104,8 @@ pub struct Facts {
     pub gathering: Option<Timestamp>,
     /// The sender's packets of the last minute and of the last hour, by their messages' own time stamps.
     pub sender_sent: (u32, u32),
+    /// The sender's messages of the last hour, beside this one, that went before others by their 🚨.
+    pub urgent_sent: u32,
     /// What was said already: those of the names asked for that are remembered ([`super::Action::Remember`]).
     pub told: Vec<String>,
     /// The message behind the row that a report is about; `None` if nobody waits for its fate.

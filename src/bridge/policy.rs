@@ -15,6 +15,9 @@ const NEVER_RELAYED: [u32; 1] = [13];
 /// The name of the channel over which radios are administered.
 const ADMIN_CHANNEL: &str = "admin";
 
+/// So many messages of one person go before others in an hour because they begin with 🚨; answers to alerts always do.
+const MOST_URGENT: u32 = 3;
+
 /// A text of the mesh shorter than so many characters is never taken for an echo.
 const SHORTEST_ECHO: usize = 8;
 
@@ -165,6 +168,13 @@ pub(super) fn check_sender(config: &Config, sender: &UserId, power: i64) -> Resu
         return Err(DropReason::Denied);
     }
     Ok(())
+}
+
+/// Returns whether a message of a sender with that power goes before others if it begins with 🚨. Who wrote in a room had
+/// the power that this takes.
+pub(super) fn may_alert(config: &Config, power: i64, facts: &Facts) -> bool {
+    let level = config.matrix.urgent_power_level;
+    level.is_none_or(|level| power >= level) && facts.urgent_sent < MOST_URGENT
 }
 
 /// Returns why the radio transmits nothing at all, as far as it has told.

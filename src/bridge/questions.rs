@@ -102,6 +102,11 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
         waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
         gathering: Some(text.room.clone()),
         sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
+        urgent_sent: Some((
+            text.sender.clone(),
+            text.sent_at.min(now),
+            text.event.clone(),
+        )),
         told,
         ..Questions::default()
     }
@@ -115,6 +120,11 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
         heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),
         waiting_for_mesh: Some((new.room.clone(), Lane::Message)),
         sender_sent: Some((new.sender.clone(), new.sent_at.min(now))),
+        urgent_sent: Some((
+            new.sender.clone(),
+            new.sent_at.min(now),
+            edit.target.clone(),
+        )),
         told: notice::refusal_names(&new.room).collect(),
         ..Questions::default()
     }

@@ -166,7 +166,10 @@ impl Bridge {
             Fitted::Cut(packets) => (packets, false),
             Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
         };
-        let urgent = body.starts_with(ALERT) || target.is_some_and(|it| it.pair.alert);
+        let answers_alert = target.is_some_and(|it| it.pair.alert);
+        let alert = body.starts_with(ALERT)
+            && (answers_alert || policy::may_alert(&self.config, text.sender_power, facts));
+        let urgent = alert || answers_alert;
         // What was written during an outage is bounded by the backlog instead.
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(packets.len(), facts)?;
@@ -182,7 +185,7 @@ impl Bridge {
                 thread: text.thread.clone(),
                 sender: text.sender.clone(),
                 sent_at,
-                alert: body.starts_with(ALERT),
+                alert,
                 text: body,
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),

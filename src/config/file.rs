@@ -458,6 +458,7 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
         full.matrix.password = None;
         full.matrix.access_token = None;
         full.matrix.allowed_users = None;
+        full.matrix.urgent_power_level = None;
         full.meshtastic.meshnet_name = None;
         full.logging.debug = Vec::new();
         assert_eq!(full, plain);

@@ -36,6 +36,8 @@ pub struct Matrix {
     pub ignored_users: Vec<UserPattern>,
     /// The power level in the room that a sender needs at least.
     pub min_power_level: i64,
+    /// The power level that a sender needs for 🚨 to put a text before others; `None`: that of sending messages.
+    pub urgent_power_level: Option<i64>,
     /// How many packets one person may put on the air.
     pub sender_limit: SenderLimit,
     /// Other relays whose messages are carried on.
@@ -152,6 +154,7 @@ impl Default for Matrix {
             allowed_users: None,
             ignored_users: Vec::new(),
             min_power_level: 0,
+            urgent_power_level: None,
             sender_limit: SenderLimit {
                 per_minute: 20,
                 per_hour: 120,

@@ -33,6 +33,7 @@ mod tests {
             "matrix.allowed_users",
             "matrix.ignored_users",
             "matrix.min_power_level",
+            "matrix.urgent_power_level",
             "matrix.sender_limit",
             "matrix.trusted_relays",
             "matrix.e2ee",

@@ -85,6 +85,9 @@ pub(super) fn look_up(
     if let Some((sender, at)) = &questions.sender_sent {
         facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;
     }
+    if let Some((sender, at, but)) = &questions.urgent_sent {
+        facts.urgent_sent = outbox_mesh::urgent_by(tx, sender, *at, but)?;
+    }
     facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
     if let Some(outbox) = questions.reported {
         facts.reported = outbox_mesh::message_of(tx, outbox)?.map(|(source, lane)| {

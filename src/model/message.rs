@@ -107,7 +107,7 @@ impl fmt::Display for Destination {
 /// How urgent a message to the mesh is; lower lanes wait for higher ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// Begins with 🚨, or answers an alert.
+    /// Begins with 🚨 of a sender who may, or answers an alert.
     Urgent,
     /// What people write.
     Message,
@@ -263,7 +263,7 @@ pub struct MessagePair {
     pub author: Option<OwnedUserId>,
     /// The text as its writer wrote it, without prefix.
     pub text: String,
-    /// It was an alert (`ALERT_APP`, or began with 🚨).
+    /// It was an alert (`ALERT_APP`, or began with 🚨 and went before others).
     pub alert: bool,
     /// Which part of a split message, from 0; replies from Matrix go to part 0.
     pub part: u8,

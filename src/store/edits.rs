@@ -70,7 +70,7 @@ pub struct NewText<'a> {
     pub text: &'a str,
     /// How urgent it is now.
     pub lane: Lane,
-    /// It begins with 🚨.
+    /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
     /// Not before; `None`: as it was.
     pub not_before: Option<Timestamp>,

@@ -81,6 +81,39 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
     Ok(counts.unwrap_or_default())
 }
 
+/// Returns how many messages of a person, beside that event, went before others within an hour of `at`, as [`sent_by`]
+/// counts. What answers an alert is not counted, nor what corrects a message that went so itself.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn urgent_by(
+    tx: &Tx<'_>,
+    sender: &UserId,
+    at: Timestamp,
+    but: &EventId,
+) -> Result<u32, StoreError> {
+    let count = tx.first(
+        "SELECT COUNT(DISTINCT event) FROM mesh_outbox AS row
+         WHERE sender = ?1 AND sent_at > ?2 AND sent_at < ?3 AND state NOT IN (7, 8, 9)
+             AND lane = ?5 AND part = 0 AND event <> ?4
+             AND CASE WHEN correction = 0
+                 THEN NOT EXISTS (SELECT 1 FROM message_pair
+                     WHERE message_pair.packet = row.reference AND message_pair.alert = 1)
+                 ELSE NOT EXISTS (SELECT 1 FROM mesh_outbox AS first
+                     WHERE first.event = row.event AND first.correction = 0 AND first.lane = ?5) END",
+        (
+            sender.as_str(),
+            at - Duration::from_hours(1),
+            at + Duration::from_hours(1),
+            but.as_str(),
+            Lane::Urgent,
+        ),
+        |row| row.get(0),
+    )?;
+    Ok(count.unwrap_or_default())
+}
+
 /// Returns what people in Matrix have said to a destination since then, newest first: (our text with its prefix, their
 /// text).
 ///
@@ -278,6 +311,63 @@ mod tests {
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_hours(1))?, (0, 0));
             let alice = UserId::parse("@alice:example.org").unwrap();
             assert_eq!(sent_by(tx, &alice, NOON)?, (0, 0));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_persons_alerts_are_counted_but_not_what_answers_or_corrects_one() {
+        on_empty(|tx| {
+            let say = |name: &str, lane, alert, reply_to, sent_at| {
+                let source = Source {
+                    sent_at,
+                    alert,
+                    ..source(name, "🚨")
+                };
+                let part = |text: &str, reply_to| RadioPayload::Text {
+                    text: text.to_owned(),
+                    reply_to,
+                };
+                let message = NewMeshMessage {
+                    radio: RADIO,
+                    destination: CHANNEL,
+                    lane,
+                    parts: &[part("1/2", reply_to), part("2/2", None)],
+                    source: Some(&source),
+                    not_before: None,
+                    expires: NOW.expires,
+                };
+                insert(tx, &message, NOON)
+            };
+            let correct = |name: &str, of: PacketId| {
+                let rows = say(name, Lane::Urgent, true, Some(of), NOON)?;
+                for (id, _) in rows {
+                    tx.execute("UPDATE mesh_outbox SET correction = 1 WHERE id = ?1", [id])?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            let count = |at| urgent_by(tx, &bob(), at, &event("$this:example.org"));
+            let alert = say("$alert:example.org", Lane::Urgent, true, None, NOON)?[0].1;
+            assert_eq!((count(NOON)?, count(later(3_600))?), (1, 0));
+            // Neither an answer to it, nor corrections of both, nor what is decided on now.
+            let answer = say("$answer:example.org", Lane::Urgent, true, Some(alert), NOON)?[0].1;
+            correct("$alert:example.org", alert)?;
+            correct("$answer:example.org", answer)?;
+            say("$this:example.org", Lane::Urgent, true, None, NOON)?;
+            let plain = say("$plain:example.org", Lane::Message, false, None, NOON)?[0].1;
+            assert_eq!(count(NOON)?, 1);
+            // A correction that made an alert of it, and an alert that answers an ordinary text.
+            correct("$plain:example.org", plain)?;
+            say(
+                "$other:example.org",
+                Lane::Urgent,
+                true,
+                Some(plain),
+                later(60),
+            )?;
+            assert_eq!(count(NOON)?, 3);
+            withdraw(tx, &room_id(), &event("$other:example.org"))?;
+            assert_eq!(count(NOON)?, 2);
             Ok(())
         });
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backlog;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
-use super::{MeshState, StoreError, Tx, meta};
+use super::{MeshState, StoreError, Tx, meta, turns};
 use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
@@ -29,6 +29,7 @@ pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, Stor
         (id, now),
     )?;
     backlog::release(tx, id, now)?;
+    turns::note(tx, id)?;
     Ok(changed > 0)
 }
 

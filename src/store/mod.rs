@@ -36,6 +36,7 @@ pub mod seen;
 pub mod summary;
 mod thread;
 pub mod told;
+mod turns;
 mod workers;
 
 use std::io;
@@ -71,6 +72,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_gaps.sql"),
     include_str!("migrations/0007_outage.sql"),
     include_str!("migrations/0008_rooms.sql"),
+    include_str!("migrations/0009_turns.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

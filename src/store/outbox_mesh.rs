@@ -3,8 +3,8 @@
 //!
 //! A row is one packet. It gets its id when it is accepted and keeps it until the radio's answer calls for another.
 //! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
-//! merely is not due yet does not. A part waits until the one before it was taken by the radio. What waits since an
-//! outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
+//! merely is not due yet does not; where one sender has much waiting, senders take turns (`turns.rs`). A part waits until
+//! the one before it was taken by the radio. What waits since an outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
 //! and ends with it.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
 use super::mesh_waiting::end_waiting;
 use super::message_map::{self, Link};
-use super::{MeshState, StoreError, Tx};
+use super::{MeshState, StoreError, Tx, turns};
 use crate::model::{
     Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
     OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
@@ -24,7 +24,7 @@ use crate::model::{
 
 pub use super::mesh_facts::{
     MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_by,
-    submitted_of, tapbacks, waiting, waiting_of_room, waiting_senders,
+    submitted_of, tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
 };
 
 /// A message for the mesh that is to be accepted.
@@ -67,7 +67,7 @@ pub struct Source {
     pub sent_at: Timestamp,
     /// Its text, without prefix.
     pub text: String,
-    /// It begins with 🚨.
+    /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
 }
 
@@ -262,6 +262,25 @@ pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool, StoreError> {
     )
 }
 
+/// The new packets of a queue that may go, and those that were tried, in this order.
+macro_rules! may_go {
+    ($order:literal) => {
+        concat!(
+            "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
+             FROM mesh_outbox AS row
+             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
+                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
+                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
+                 AND (lane <> 2 OR NOT ",
+            refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
+            ") ORDER BY ",
+            $order,
+            " LIMIT 1"
+        )
+    };
+}
+
 /// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come: what is
 /// new before the backlog, whose messages are `spacing` apart in a room. It changes nothing: `mesh_report::submitted`
 /// does.
@@ -277,18 +296,19 @@ pub fn next(
     now: Timestamp,
 ) -> Result<Option<MeshRow>, StoreError> {
     let (kind, target) = target(to);
+    let sql = if turns::are_taken(tx, to, lane)? {
+        may_go!(
+            "attempts = 0 AND part = 0,
+             (SELECT turn FROM mesh_turn
+                 WHERE mesh_turn.target_kind = row.target_kind AND mesh_turn.target = row.target
+                     AND mesh_turn.lane = row.lane AND mesh_turn.sender = COALESCE(row.sender, '')),
+             message, part"
+        )
+    } else {
+        may_go!("message, part")
+    };
     let new: Option<(OutboxId, bool)> = tx.first(
-        concat!(
-            "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
-             FROM mesh_outbox AS row
-             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
-                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-                 AND (lane <> 2 OR NOT ",
-            refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
-            ") ORDER BY message, part LIMIT 1"
-        ),
+        sql,
         (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -337,7 +357,8 @@ pub fn next_due(
             |row| row.get(0),
         )?
         .flatten();
-    // Nothing overtakes the oldest row that was tried.
+    // Nothing overtakes the oldest row that was tried; where senders take turns, not even what is older.
+    let turns = turns::are_taken(tx, to, lane)?;
     let due: Option<Timestamp> = tx
         .first(
             concat!(
@@ -346,12 +367,12 @@ pub fn next_due(
                  WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
                      AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
                          WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-                     AND message <= COALESCE(?7, message)
+                     AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0)
                      AND (lane <> 2 OR NOT ",
                 refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
                 ")"
             ),
-            (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried),
+            (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried, turns),
             |row| row.get(0),
         )?
         .flatten();

@@ -73,3 +73,5 @@ mod stop;
 mod support;
 #[cfg(test)]
 mod text;
+#[cfg(test)]
+mod turns;

@@ -155,7 +155,7 @@ impl Bridge {
             return Ok(actions);
         };
         self.check_limit(fit.packets.len().saturating_sub(waiting.packets), facts)?;
-        let alert = body.starts_with(ALERT);
+        let alert = self.alerts(&body, waiting.lane, new, facts);
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
         let mut actions = vec![Action::Change(Change::Rewrite {
             row: waiting.row,
@@ -210,7 +210,7 @@ impl Bridge {
             .fit_version(&heading, &spoken, original)
             .ok_or(Refused::TooLong)?;
         self.check_limit(fit.packets.len(), facts)?;
-        let alert = body.starts_with(ALERT);
+        let alert = self.alerts(&body, first.lane, new, facts);
         let mut actions = vec![Action::Change(Change::Correct {
             destination: first.destination,
             number,
@@ -265,6 +265,12 @@ impl Bridge {
         } else {
             Err(DropReason::Edit.into())
         }
+    }
+
+    /// Returns whether a message of that lane is an alert with its new text.
+    fn alerts(&self, body: &str, lane: Lane, new: &RoomText, facts: &Facts) -> bool {
+        let may = || policy::may_alert(&self.config, new.sender_power, facts);
+        body.starts_with(ALERT) && (lane == Lane::Urgent || may())
     }
 
     fn fit_version(

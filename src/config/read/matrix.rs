@@ -65,7 +65,12 @@ fn permissions(section: &mut Section<'_, '_>, matrix: &mut Matrix) {
     }
     section.set("ignored_users", &mut matrix.ignored_users, list_of(pattern));
     let levels = whole(-1_000_000..=1_000_000, "");
-    section.set_restricting("min_power_level", &mut matrix.min_power_level, levels);
+    section.set_restricting("min_power_level", &mut matrix.min_power_level, &levels);
+    section.set_restricting(
+        "urgent_power_level",
+        &mut matrix.urgent_power_level,
+        |node| levels(node).map(Some),
+    );
     let mut limit = section.section("sender_limit");
     let packets = whole(1..=100_000, " packets");
     limit.set("per_minute", &mut matrix.sender_limit.per_minute, &packets);

@@ -195,6 +195,32 @@ fn a_waiting_alert_becomes_urgent() {
 }
 
 #[test]
+fn an_edit_makes_no_more_alerts_than_its_author_has() {
+    let beyond = |versions| Facts {
+        urgent_sent: 3,
+        ..knowing_versions(versions)
+    };
+    let actions = edited(config(), &edit("🚨 help"), &beyond(vec![waiting()]));
+    let new = rewritten(&actions);
+    assert_eq!((new.lane, new.alert), (Lane::Message, false));
+    let corrected = |first: Version| {
+        let actions = edited(config(), &edit("🚨 help"), &beyond(vec![first]));
+        match only_change(&actions) {
+            Change::Correct {
+                version, source, ..
+            } => (version.lane, version.alert, source.alert),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(corrected(sent()), (Lane::Message, false, false));
+    let alert = Version {
+        lane: Lane::Urgent,
+        ..sent()
+    };
+    assert_eq!(corrected(alert), (Lane::Urgent, true, true));
+}
+
+#[test]
 fn what_was_sent_is_corrected_by_an_answer_to_it() {
     let facts = knowing_versions(vec![sent()]);
     let actions = edited(config(), &edit("hello"), &facts);
