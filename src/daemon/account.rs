@@ -3,30 +3,36 @@
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::config::{self, Homeserver, Secret};
-use crate::home::Lock;
-use crate::matrix::auth::{self, AuthError, Identity, LoginOptions, TokenOptions};
-use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, Unlock};
+use crate::config::Secret;
+use crate::home::{Lock, LockError};
+use crate::matrix::auth::AuthError;
+use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::backoff::Backoff;
+use super::first_login::{self, FirstLogin};
 use super::ledger::Ledger;
 use super::live::{Live, Session, with_causes};
 use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Whatever opens the session again waits no longer than that: with the jitter five minutes.
+const LONGEST_PAUSE: Duration = Duration::from_mins(4);
+/// After so long with an open session, pauses begin afresh.
+const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
 /// What came of opening the session.
 pub(super) enum Opened {
-    /// It is open; when its file was changed last.
-    Session(Box<Matrix>, Option<SystemTime>),
+    /// It is open.
+    Session(Box<Matrix>),
     /// It is not.
     Not(Wait),
 }
@@ -35,57 +41,48 @@ pub(super) enum Opened {
 pub(super) enum Wait {
     /// A little.
     Shortly,
-    /// The first login.
+    /// That a command lets go of the store.
+    Store,
+    /// A login: by hand, or with what the configuration holds.
     Login,
-    /// Another session than the one whose file was changed then.
-    NewSession(Option<SystemTime>),
+    /// That the homeserver accepts this access token again, or that there is another.
+    Accepted(Option<Secret<String>>),
 }
 
-/// What to wait for after a failure of the session whose file was changed then.
-fn after(error: &MatrixError, file: Option<SystemTime>) -> Wait {
-    match error {
-        MatrixError::NoSession | MatrixError::SessionDead => Wait::NewSession(file),
-        MatrixError::Files(_) | MatrixError::Store { .. } | MatrixError::Closed => Wait::Shortly,
+/// Why the session cannot be opened, or has ended.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Matrix(#[from] MatrixError),
+}
+
+/// What is remembered from one try to the next.
+pub(super) struct Tries {
+    backoff: Backoff,
+    /// What was said last, so that it is said once.
+    said: String,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self {
+            backoff: Backoff::up_to(LONGEST_PAUSE),
+            said: String::new(),
+        }
     }
-}
 
-/// For a first login without a terminal.
-pub(super) struct FirstLogin {
-    homeserver: Option<String>,
-    user: Option<String>,
-    proof: Proof,
-    allow_http: bool,
-}
-
-/// What lets us in.
-enum Proof {
-    /// The account's password: a new device.
-    Password(Secret<String>),
-    /// The access token of a device that somebody has made for us.
-    AccessToken(Secret<String>),
-}
-
-impl FirstLogin {
-    /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
-    /// device of our own, and can sign it.
-    pub(super) fn of(config: &config::Matrix) -> Option<Self> {
-        let password = config
-            .password
-            .clone()
-            .filter(|_| config.bot_user_id.is_some());
-        let token = config.access_token.clone().map(Proof::AccessToken);
-        Some(Self {
-            homeserver: config.homeserver.as_ref().map(|server| match server {
-                Homeserver::Url(url) => url.to_string(),
-                Homeserver::Name(name) => name.to_string(),
-            }),
-            user: config
-                .bot_user_id
-                .as_ref()
-                .map(|user| user.as_str().to_owned()),
-            proof: password.map(Proof::Password).or(token)?,
-            allow_http: config.allow_http,
-        })
+    /// Returns whether that is news.
+    fn is_news(&mut self, trouble: &Trouble) -> bool {
+        let what = match trouble {
+            // A server may say it in other words each time.
+            Trouble::Matrix(MatrixError::SessionDead(refused)) => refused.errcode().to_owned(),
+            Trouble::Lock(_) | Trouble::Matrix(_) => with_causes(trouble),
+        };
+        let is_news = self.said != what;
+        self.said = what;
+        is_news
     }
 }
 
@@ -112,181 +109,198 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Opens the session for the first time, so that `relay is ready` is said with it; why it cannot be used is logged.
-    pub(super) async fn open(&self) -> Opened {
-        // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
-        if let Err(error) = self.lock.hold_store() {
-            warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
-            self.no_session(&error);
-            return Opened::Not(Wait::Shortly);
-        }
-        let file = self.session_changed_at();
-        if file.is_none() && self.login.is_some() {
-            return Opened::Not(Wait::Login);
-        }
-        let error = match Matrix::restore(self.files.clone(), self.options.clone()).await {
-            Ok(matrix) => return Opened::Session(Box::new(matrix), file),
-            Err(error) => error,
-        };
-        error!(
-            error = &error as &dyn Error,
-            "Matrix cannot be used yet; what the mesh says is kept"
-        );
-        self.no_session(&error);
-        self.release();
-        Opened::Not(after(&error, file))
+    /// Opens the session, so that `relay is ready` is said with it; why it cannot be used is logged.
+    pub(super) async fn open(&self) -> (Opened, Tries) {
+        let mut tries = Tries::new();
+        let opened = self.reopen(&mut tries).await;
+        (opened, tries)
     }
 
-    /// Tries to log in until it works, or somebody logs in by hand.
-    async fn keep_logging_in(&self, backoff: &mut Backoff) {
-        let mut told = String::new();
-        loop {
-            let error = match self.log_in().await {
-                Ok(()) => return,
-                Err(error) => error,
-            };
-            if error.to_string() != told {
-                told = error.to_string();
-                self.no_session(&error);
+    async fn reopen(&self, tries: &mut Tries) -> Opened {
+        match self.try_open().await {
+            Ok(opened) => opened,
+            Err(trouble) => Opened::Not(self.end(&trouble, tries)),
+        }
+    }
+
+    async fn try_open(&self) -> Result<Opened, Trouble> {
+        // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
+        self.lock.hold_store()?;
+        if self.login.is_some() && !self.files.session().exists() {
+            return Ok(Opened::Not(Wait::Login));
+        }
+        let matrix = Matrix::restore(self.files.clone(), self.options.clone()).await?;
+        Ok(Opened::Session(Box::new(matrix)))
+    }
+
+    /// Says why there is no session, once, and lets go of the store. Returns what to wait for.
+    fn end(&self, trouble: &Trouble, tries: &mut Tries) -> Wait {
+        let is_news = tries.is_news(trouble);
+        self.no_session(trouble);
+        let error = trouble as &dyn Error;
+        match trouble {
+            Trouble::Lock(_) if is_news => warn!(error, "Matrix cannot be used yet"),
+            Trouble::Matrix(_) if is_news => {
                 error!(
-                    error = &error as &dyn Error,
-                    "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
+                    error,
+                    "Matrix cannot be used now; what the mesh says is kept"
                 );
             }
-            match error {
-                // Trying again is useless, and could lock the account: the configuration is not read again.
-                AuthError::DeviceInUse { .. } => {
-                    error!(
-                        "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
-                    );
-                    self.release();
-                    return self.new_session(None).await;
-                }
-                AuthError::WrongPassword { .. }
-                | AuthError::DeadToken { .. }
-                | AuthError::OtherAccount { .. }
-                | AuthError::NoDevice { .. }
-                | AuthError::Deactivated { .. }
-                | AuthError::NoPasswordLogin { .. }
-                | AuthError::BadUsername { .. }
-                | AuthError::NoHomeserver => {
-                    error!(
-                        "correct the configuration and start the relay again, or run `relay auth login`"
-                    );
-                    self.release();
-                    return self.new_session(None).await;
-                }
-                AuthError::AlreadyLoggedIn { .. } => return,
-                AuthError::NotLoggedIn
-                | AuthError::BadAnswer { .. }
-                | AuthError::Server(_)
-                | AuthError::Files(_)
-                | AuthError::Store(_) => tokio::time::sleep(backoff.grow()).await,
+            Trouble::Lock(_) | Trouble::Matrix(_) => {
+                debug!(error, "Matrix still cannot be used");
             }
         }
-    }
-
-    /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
-    async fn log_in(&self) -> Result<(), AuthError> {
-        let Some(login) = &self.login else {
-            return Ok(());
+        let wait = match trouble {
+            Trouble::Lock(_) => return Wait::Store,
+            Trouble::Matrix(MatrixError::NoSession) => Wait::Login,
+            // Nobody else can have written another token as long as we hold the store.
+            Trouble::Matrix(MatrixError::SessionDead(_)) => Wait::Accepted(self.token()),
+            Trouble::Matrix(
+                MatrixError::Files(_)
+                | MatrixError::Store { .. }
+                | MatrixError::Server(_)
+                | MatrixError::Closed,
+            ) => Wait::Shortly,
         };
-        let made = match &login.proof {
-            Proof::Password(password) => {
-                let options = LoginOptions {
-                    homeserver: login.homeserver.clone(),
-                    username: login.user.clone().unwrap_or_default(),
-                    password: password.clone(),
-                    device_name: "relay".to_owned(),
-                    display_name: None,
-                    allow_http: login.allow_http,
-                    force: false,
-                    unlock: Unlock::Nothing,
-                    recovery_key_file: Some(self.files.recovery_key()),
-                };
-                Box::pin(auth::login(&self.files, &options)).await?
-            }
-            Proof::AccessToken(token) => {
-                let options = TokenOptions {
-                    homeserver: login.homeserver.clone(),
-                    user: login.user.clone(),
-                    access_token: token.clone(),
-                    allow_http: login.allow_http,
-                    recovery_key_file: self.files.recovery_key(),
-                };
-                Box::pin(auth::adopt(&self.files, &options)).await?
-            }
-        };
-        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
-        for problem in &made.standing.problems {
-            warn!("{problem}");
-        }
-        match made.standing.identity {
-            Identity::Foreign => warn!(
-                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; run `relay auth login --force --recovery-key-file FILE`, or with --reset-cross-signing"
-            ),
-            Identity::Missing => warn!(
-                "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"
-            ),
-            Identity::Created | Identity::Recovered | Identity::Reset => {}
-        }
-        Ok(())
+        self.release();
+        wait
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
-    pub(super) async fn run(self, first: Opened, stop: CancellationToken) {
-        let mut backoff = Backoff::default();
-        let mut opened = first;
+    pub(super) async fn run(self, (first, tries): (Opened, Tries), stop: CancellationToken) {
+        let (mut opened, mut tries) = (first, tries);
         loop {
             let wait = match opened {
-                Opened::Session(matrix, file) => match self.serve(*matrix, &stop).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        error!(
-                            error = &error as &dyn Error,
-                            "the Matrix side ended; what the mesh says is kept"
-                        );
-                        self.no_session(&error);
-                        self.release();
-                        after(&error, file)
-                    }
-                },
-                Opened::Not(wait) => wait,
-            };
-            let over = async {
-                match wait {
-                    Wait::Shortly => tokio::time::sleep(backoff.grow()).await,
-                    Wait::Login => self.keep_logging_in(&mut backoff).await,
-                    Wait::NewSession(seen) => {
-                        self.new_session(seen).await;
-                        backoff.reset();
+                Opened::Session(matrix) => {
+                    let since = Instant::now();
+                    match self.serve(*matrix, &stop).await {
+                        Ok(()) => return,
+                        Err(error) => {
+                            if self.was_healthy(since) {
+                                tries = Tries::new();
+                            }
+                            self.end(&error.into(), &mut tries)
+                        }
                     }
                 }
+                Opened::Not(wait) => wait,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = over => {}
+                () = self.wait(wait, &mut tries) => {}
             }
-            opened = self.open().await;
+            opened = self.reopen(&mut tries).await;
+        }
+    }
+
+    /// Returns whether a session that was opened then has worked for a while.
+    fn was_healthy(&self, since: Instant) -> bool {
+        let answered = self.options.pulse.heard().answered;
+        since.elapsed() >= HEALTHY_AFTER && answered.is_some_and(|at| at >= since)
+    }
+
+    async fn wait(&self, what: Wait, tries: &mut Tries) {
+        match what {
+            Wait::Shortly => sleep(tries.backoff.grow()).await,
+            Wait::Store => sleep(LOOK_EVERY).await,
+            Wait::Login => self.log_in_or_wait(tries).await,
+            Wait::Accepted(token) => self.accepted_again(token.as_ref(), tries).await,
+        }
+    }
+
+    /// Waits until the homeserver accepts that token again, or there is another.
+    async fn accepted_again(&self, token: Option<&Secret<String>>, tries: &mut Tries) {
+        loop {
+            tokio::select! {
+                () = self.other_token(token) => {
+                    *tries = Tries::new();
+                    return;
+                }
+                () = sleep(tries.backoff.grow()) => {}
+            }
+            let trouble = match matrix::ask(&self.files).await {
+                Ok(()) => {
+                    info!("the homeserver accepts the login again");
+                    tries.said.clear();
+                    return;
+                }
+                Err(error) => Trouble::from(error),
+            };
+            let error = &trouble as &dyn Error;
+            match &trouble {
+                Trouble::Matrix(MatrixError::SessionDead(_) | MatrixError::NoSession) => {
+                    self.no_session(&trouble);
+                    if tries.is_news(&trouble) {
+                        error!(
+                            error,
+                            "Matrix cannot be used now; what the mesh says is kept"
+                        );
+                    }
+                }
+                // What was known of the login is still what matters.
+                Trouble::Matrix(
+                    MatrixError::Files(_)
+                    | MatrixError::Store { .. }
+                    | MatrixError::Server(_)
+                    | MatrixError::Closed,
+                )
+                | Trouble::Lock(_) => {}
+            }
+            debug!(error, "asked whether the homeserver accepts the login");
+        }
+    }
+
+    /// Logs in with what the configuration holds, or waits until somebody has logged in by hand. Returns after a failure
+    /// when it is time to try again.
+    async fn log_in_or_wait(&self, tries: &mut Tries) {
+        let error = match &self.login {
+            None => None,
+            Some(login) => match login.log_in(&self.files).await {
+                Ok(()) | Err(AuthError::AlreadyLoggedIn { .. }) => {
+                    *tries = Tries::new();
+                    return;
+                }
+                Err(error) => Some(error),
+            },
+        };
+        let pause = match &error {
+            None => None,
+            Some(error) => {
+                let told = with_causes(error);
+                if told != tries.said {
+                    self.no_session(error);
+                    first_login::say_failure(error);
+                    tries.said = told;
+                }
+                first_login::pause_after(error, &mut tries.backoff)
+            }
+        };
+        self.release();
+        let time_is_up = async {
+            match pause {
+                Some(pause) => sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.other_token(None) => *tries = Tries::new(),
+            () = time_is_up => {}
         }
     }
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
         let user = matrix.own_user().to_string();
-        let (trust, verification) = match matrix.device_trust().await {
-            DeviceTrust::Verified => (Trust::Verified, "verified by its owner"),
-            DeviceTrust::Unverified => (Trust::Unverified, "not verified: run `relay auth status`"),
-            DeviceTrust::Unknown => (Trust::Unknown, "not known yet"),
+        let device = matrix.own_device().to_string();
+        let mut trust = matrix.trust();
+        let verification = match self.show_session(&user, &device, &mut trust).await {
+            Trust::Verified => "verified by its owner",
+            Trust::Unverified => "not verified: run `relay auth status`",
+            Trust::Unknown => "not known yet",
         };
-        self.live.session(Session::Open {
-            account: user.clone(),
-            device: matrix.own_device().to_string(),
-            trust,
-        });
         if let Some(path) = matrix.session().recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
-        info!(account = user, device = %matrix.own_device(), verification, "Matrix session open");
+        info!(account = user, device, verification, "Matrix session open");
         let from = loop {
             let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
             let start = self.database.run(move |store| {
@@ -323,11 +337,38 @@ impl Account {
             }
         };
         self.sender.send_replace(Some(matrix.sender()));
-        let result = matrix.run(from, self.batches.clone(), stop.clone()).await;
+        let running = matrix.run(from, self.batches.clone(), stop.clone());
+        let result = tokio::select! {
+            result = running => result,
+            () = self.keep_showing(&user, &device, trust) => Ok(()),
+        };
         if !stop.is_cancelled() {
             self.sender.send_replace(None);
         }
         result
+    }
+
+    /// Shows the session as it is now.
+    async fn show_session(&self, user: &str, device: &str, trust: &mut matrix::Trust) -> Trust {
+        let trust = match trust.now().await {
+            DeviceTrust::Verified => Trust::Verified,
+            DeviceTrust::Unverified => Trust::Unverified,
+            DeviceTrust::Unknown => Trust::Unknown,
+        };
+        self.live.session(Session::Open {
+            account: user.to_owned(),
+            device: device.to_owned(),
+            trust,
+        });
+        trust
+    }
+
+    /// Shows it whenever it changes: after a login it takes a while until others have signed the device. Never ends.
+    async fn keep_showing(&self, user: &str, device: &str, mut trust: matrix::Trust) {
+        loop {
+            trust.changed().await;
+            self.show_session(user, device, &mut trust).await;
+        }
     }
 
     fn no_session(&self, error: &dyn Error) {
@@ -340,20 +381,20 @@ impl Account {
         }
     }
 
-    /// Waits until the session's file is another than the one seen.
-    async fn new_session(&self, seen: Option<SystemTime>) {
+    /// Waits until there is a session with another access token than that. Only that is another session: the file alone
+    /// may have been touched, or restored.
+    async fn other_token(&self, seen: Option<&Secret<String>>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.session_changed_at();
-            if now.is_some() && now != seen {
+            let now = self.token();
+            if now.is_some() && now.as_ref() != seen {
                 return;
             }
+            sleep(LOOK_EVERY).await;
         }
     }
 
-    fn session_changed_at(&self) -> Option<SystemTime> {
-        std::fs::metadata(self.files.session())
-            .and_then(|it| it.modified())
-            .ok()
+    fn token(&self) -> Option<Secret<String>> {
+        let session = self.files.load_session().ok().flatten()?;
+        Some(session.access_token)
     }
 }

@@ -16,7 +16,7 @@ use super::backoff::Backoff;
 /// Without a further complaint for so long, requests go side by side again, and what is less than a message goes too.
 const CALM_AFTER: Duration = Duration::from_secs(30);
 /// However long a server wants to be left alone, one request asks after that time whether it still does.
-const LONGEST: Duration = Duration::from_hours(1);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Shared by everybody who sends; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -160,7 +160,8 @@ impl AccountLimit {
             // Up to a quarter more, so that many relays do not come back at once.
             Some(after) => after
                 .min(LONGEST)
-                .mul_f64(rand::rng().random_range(1.0..1.25)),
+                .mul_f64(rand::rng().random_range(1.0..1.25))
+                .min(LONGEST),
             None => grown,
         };
         let until = Instant::now() + wait;
@@ -274,7 +275,7 @@ mod tests {
         assert!(first < Duration::from_secs(1), "{first:?}");
         assert!(last >= Duration::from_mins(1), "{last:?}");
         let longest = complain(&limit, Some(u64::MAX)).await;
-        assert!(longest < LONGEST.mul_f64(2.0), "{longest:?}");
+        assert!(longest <= LONGEST + Duration::from_millis(1), "{longest:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,24 +4,37 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-/// Delays of half a second, doubling up to a minute, each made up to a quarter longer by chance.
-#[derive(Debug, Default)]
+/// Delays of half a second, doubling up to a minute or another limit, each made up to a quarter longer by chance.
+#[derive(Debug)]
 pub(super) struct Backoff {
     failures: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(Self::LONGEST)
+    }
 }
 
 impl Backoff {
-    /// No delay is longer, jitter aside.
+    /// No delay is longer where nothing else is said, jitter aside.
     pub(super) const LONGEST: Duration = Duration::from_mins(1);
     const FIRST: Duration = Duration::from_millis(500);
+
+    /// Delays that grow up to another limit, jitter aside.
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self {
+            failures: 0,
+            longest,
+        }
+    }
 
     /// Counts a failure and returns how long to wait.
     pub(super) fn grow(&mut self) -> Duration {
         let doublings = self.failures.min(10);
         self.failures = self.failures.saturating_add(1);
-        let delay = Self::FIRST
-            .saturating_mul(1 << doublings)
-            .min(Self::LONGEST);
+        let delay = Self::FIRST.saturating_mul(1 << doublings).min(self.longest);
         delay.mul_f64(rand::rng().random_range(1.0..1.25))
     }
 

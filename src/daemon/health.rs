@@ -135,7 +135,9 @@ impl Examined<'_> {
         let matrix = &self.status.matrix;
         let name = "matrix";
         let cause = matrix.cause.as_deref().unwrap_or("no reason is known");
-        if let Some(parked) = &matrix.parked {
+        if let Some(parked) = &matrix.parked
+            && matrix.state != MatrixState::NoSession
+        {
             let text = format!(
                 "the homeserver lets the account send nothing, for {}: {}",
                 words(parked.for_seconds),

@@ -9,6 +9,7 @@ mod counts;
 mod event_loop;
 mod facts;
 mod feedback_worker;
+mod first_login;
 mod health;
 mod ledger;
 mod live;
@@ -51,9 +52,10 @@ use crate::store::{Database, DatabaseEnd, Store, StoreError};
 pub use control::{Answer, Question, Request};
 pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, words};
 
-use account::{Account, FirstLogin};
+use account::Account;
 use backoff::Backoff;
 use control::Control;
+use first_login::FirstLogin;
 use parts::{Found, Parts};
 use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
@@ -123,7 +125,7 @@ pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
         live: parts.live,
     };
     let opened = account.open().await;
-    let has_session = matches!(opened, account::Opened::Session(..));
+    let has_session = matches!(opened.0, account::Opened::Session(..));
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);

@@ -99,6 +99,8 @@ impl<S: SendToRoom> RoomWorker<S> {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.bell.changed.notified() => backoff.reset(),
+                // Another session, or the same one again, may be let do what was refused.
+                Ok(()) = self.sender.changed() => backoff.reset(),
                 () = over => {}
             }
         }

@@ -15,7 +15,7 @@ use crate::model::{MatrixEvent, OwnedUserId};
 pub(super) struct Banned(HashSet<OwnedUserId>);
 
 impl Banned {
-    /// Asks the server, as what the SDK knows may be older. `None`: it does not tell, and never will.
+    /// Asks the server, as what the SDK knows may be older. `None`: it refuses to tell.
     pub(super) async fn of(room: &Room) -> matrix_sdk::Result<Option<Self>> {
         let mut request = members::Request::new(room.room_id().to_owned());
         request.membership = Some(MembershipState::Ban);
@@ -28,7 +28,7 @@ impl Banned {
             }
             Err(error) => {
                 let error = error.into();
-                if catch_up::is_final(&error) {
+                if catch_up::is_refusal(&error) {
                     Ok(None)
                 } else {
                     Err(error)

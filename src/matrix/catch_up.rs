@@ -4,7 +4,7 @@ use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::api::client::filter::{LazyLoadOptions, RoomEventFilter};
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::errors::{self, Answer};
 use crate::model::Gap;
@@ -19,27 +19,14 @@ pub(super) const MOST_EMPTY: u32 = 20;
 pub(super) enum Fetched {
     /// The oldest of what is missing, and where the next page begins, if there is one.
     Page(Vec<TimelineEvent>, Option<String>),
-    /// Nothing will ever come: the server forgot the place, or we may not read there. That is said.
-    Never,
-    /// The server fails, or wants to be left alone: it may answer later.
+    /// The server fails, refuses, or wants to be left alone: it may answer later.
     NotNow(matrix_sdk::Error),
-    /// The session is dead: the next one goes on from the same place.
-    SessionDead,
 }
 
 /// Asks once for the first page of what is missing in a room.
 pub(super) async fn fetch(room: &Room, gap: &Gap) -> Fetched {
     let page = match room.messages(options(gap)).await {
         Ok(page) => page,
-        Err(error) if errors::is_dead_session(&error) => return Fetched::SessionDead,
-        Err(error) if is_final(&error) => {
-            error!(
-                room = %gap.room,
-                error = &error as &dyn std::error::Error,
-                "what was said in this room meanwhile cannot be fetched: messages may be missing"
-            );
-            return Fetched::Never;
-        }
         Err(error) => return Fetched::NotNow(error),
     };
     debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
@@ -60,8 +47,9 @@ fn options(gap: &Gap) -> MessagesOptions {
     options
 }
 
-/// Returns whether the server has refused for good.
-pub(super) fn is_final(error: &matrix_sdk::Error) -> bool {
+/// Returns whether the server has refused: it forgot the place, or we may not read there. One such answer may be the
+/// mistake of a server that is just being restored, or of a proxy.
+pub(super) fn is_refusal(error: &matrix_sdk::Error) -> bool {
     errors::http(error)
         .and_then(Answer::of)
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))

@@ -86,10 +86,11 @@ pub(super) async fn keep_tokens(client: &Client, files: &Files) {
     let mut changes = client.subscribe_to_session_changes();
     loop {
         match changes.recv().await {
-            // Lagging hides at most a renewal: the tokens of now are saved all the same.
+            // Lagging may hide a renewal, or only refusals: what the tokens are now tells.
             Ok(SessionChange::TokensRefreshed) | Err(RecvError::Lagged(_)) => {
                 match save_tokens(client, files) {
-                    Ok(()) => info!("access token renewed"),
+                    Ok(true) => info!("access token renewed"),
+                    Ok(false) => {}
                     Err(error) => error!(
                         error = &error as &dyn std::error::Error,
                         "the renewed access token cannot be saved: after a restart a new login will be needed"
@@ -102,15 +103,21 @@ pub(super) async fn keep_tokens(client: &Client, files: &Files) {
     }
 }
 
-fn save_tokens(client: &Client, files: &Files) -> Result<(), MatrixError> {
-    let (Some(tokens), Some(mut session)) = (client.session_tokens(), files.load_session()?) else {
-        return Ok(());
+/// Saves the tokens of now, if they are others than those in the file. Returns whether they are.
+fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
+    let (Some(tokens), Some(saved)) = (client.session_tokens(), files.load_session()?) else {
+        return Ok(false);
     };
-    if client.device_id() != Some(&session.device_id) {
+    if client.device_id() != Some(&saved.device_id) {
         // Somebody has logged in anew meanwhile.
-        return Ok(());
+        return Ok(false);
     }
+    let mut session = saved.clone();
     session.access_token = Secret::new(tokens.access_token);
     session.refresh_token = tokens.refresh_token.map(Secret::new);
-    Ok(files.save_session(&session)?)
+    if session == saved {
+        return Ok(false);
+    }
+    files.save_session(&session)?;
+    Ok(true)
 }

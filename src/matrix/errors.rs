@@ -20,11 +20,33 @@ pub(super) struct Answer {
     pub(super) message: String,
 }
 
+/// What a server says of a login that it does not accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The Matrix error code.
+    pub(super) errcode: String,
+    /// In its words.
+    pub(super) message: String,
+}
+
 /// The code of the answer to a reaction that is there already.
 pub(super) const DUPLICATE: &str = "M_DUPLICATE_ANNOTATION";
 
-/// A server that wants to be left alone for longer is asked again all the same.
-const LONGEST_WISH: Duration = Duration::from_hours(1);
+/// A server that wants to be left alone for longer is asked again all the same: it may have meant something else, or
+/// the answer was a proxy's.
+const LONGEST_WISH: Duration = Duration::from_mins(5);
+/// And one that says next to nothing is not asked without a pause.
+const SHORTEST_WISH: Duration = Duration::from_millis(100);
+
+/// Answers 403 that concern whatever the account sends, not one room.
+const ACCOUNT_CODES: [&str; 6] = [
+    "M_UNKNOWN_TOKEN",
+    "M_USER_LOCKED",
+    "M_USER_DEACTIVATED",
+    "M_USER_SUSPENDED",
+    "M_RESOURCE_LIMIT_EXCEEDED",
+    "M_CONSENT_NOT_GIVEN",
+];
 
 impl Answer {
     /// Returns the server's answer, if there is one in this error.
@@ -43,7 +65,7 @@ impl Answer {
         };
         let kind = answer.error_kind();
         let retry_after = match kind {
-            Some(ErrorKind::LimitExceeded(limit)) => limit.retry_after.as_ref().map(wait),
+            Some(ErrorKind::LimitExceeded(limit)) => limit.retry_after.as_ref().and_then(wish),
             Some(_) | None => None,
         };
         Some(Self {
@@ -61,15 +83,6 @@ impl Answer {
         })
     }
 
-    /// Returns whether the server does not know the session any more, for good.
-    pub(super) fn is_dead_session(&self) -> bool {
-        self.errcode.as_deref() == Some("M_UNKNOWN_TOKEN")
-    }
-
-    fn wish(&self) -> Option<Duration> {
-        self.retry_after.map(|wish| wish.min(LONGEST_WISH))
-    }
-
     fn outcome(self) -> RoomOutcome {
         let error = self.message;
         match (self.status, self.errcode) {
@@ -77,14 +90,15 @@ impl Answer {
                 account: true,
                 error,
             },
-            (403, Some(code)) if code == "M_USER_DEACTIVATED" || code == "M_UNKNOWN_TOKEN" => {
-                RoomOutcome::Parked {
-                    account: true,
-                    error,
-                }
-            }
-            (403, Some(_)) => RoomOutcome::Parked {
-                account: false,
+            (403, Some(code)) => RoomOutcome::Parked {
+                account: ACCOUNT_CODES.contains(&code.as_str()),
+                error,
+            },
+            // Nobody has looked at the message: the request came to a server, or a part of one, that does not know the
+            // endpoint.
+            (404 | 405, Some(code)) if code == "M_UNRECOGNIZED" => RoomOutcome::Retry {
+                after: None,
+                limited: false,
                 error,
             },
             (429, _) => RoomOutcome::Retry {
@@ -108,8 +122,9 @@ impl Answer {
     }
 }
 
-fn wait(retry_after: &RetryAfter) -> Duration {
-    match retry_after {
+/// Returns how long the server wants to be left alone, within bounds; a time in the past says nothing.
+fn wish(retry_after: &RetryAfter) -> Option<Duration> {
+    let wish = match retry_after {
         RetryAfter::Delay(delay) => *delay,
         RetryAfter::DateTime(time) => {
             let since = time
@@ -118,7 +133,13 @@ fn wait(retry_after: &RetryAfter) -> Duration {
             let until = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
             until.since(Timestamp::now())
         }
-    }
+    };
+    bounded(wish)
+}
+
+/// Returns a server's wish to be left alone within bounds; none, if it is no time at all.
+pub(super) fn bounded(wish: Duration) -> Option<Duration> {
+    (!wish.is_zero()).then(|| wish.clamp(SHORTEST_WISH, LONGEST_WISH))
 }
 
 /// Returns the HTTP error inside, if this is one.
@@ -129,25 +150,50 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
-/// Returns how long the server wants to be left alone, if it said so; an hour at most.
+/// Returns how long the server wants to be left alone, if it said so; five minutes at most.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
-    http(error).and_then(Answer::of)?.wish()
+    http(error).and_then(Answer::of)?.retry_after
 }
 
-/// Returns whether the session is dead for good.
-pub(super) fn is_dead_session(error: &Error) -> bool {
-    http(error).is_some_and(is_dead)
+/// Returns whether such an answer, whatever was asked for, is about the login itself: the server does not accept it.
+pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
+    status == 401
+        || matches!(
+            errcode,
+            "M_UNKNOWN_TOKEN" | "M_USER_LOCKED" | "M_USER_DEACTIVATED"
+        )
 }
 
-fn is_dead(error: &HttpError) -> bool {
-    match error {
-        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => {
-            // The refresh token itself is refused: nothing is left to renew with.
-            Answer::of(cause).is_some_and(|answer| matches!(answer.status, 401 | 403))
-        }
-        HttpError::RefreshToken(RefreshTokenError::RefreshTokenRequired) => true,
-        other => Answer::of(other).is_some_and(|answer| answer.is_dead_session()),
-    }
+/// Returns why the server does not accept the login, if that is what is wrong.
+pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
+    http(error).and_then(refused)
+}
+
+fn refused(error: &HttpError) -> Option<Refusal> {
+    let (answer, is_renewal) = match error {
+        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => (Answer::of(cause)?, true),
+        other => (Answer::of(other)?, false),
+    };
+    let errcode = answer.errcode?;
+    // A refresh token that is refused leaves nothing to renew with.
+    let is_refused =
+        (is_renewal && answer.status == 403) || is_about_login(answer.status, &errcode);
+    // Without the status and the code before it.
+    let message = match answer.message.split_once("] ") {
+        Some((_, words)) => words.to_owned(),
+        None => answer.message,
+    };
+    is_refused.then_some(Refusal { errcode, message })
+}
+
+/// Returns whether the server does not know such a request, or the SDK believes so: what is remembered of the server's
+/// versions may be wrong.
+pub(super) fn is_about_versions(error: &Error) -> bool {
+    let Some(error) = http(error) else {
+        return false;
+    };
+    let is_unknown = |answer: Answer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
+    matches!(error, HttpError::IntoHttp(_)) || Answer::of(error).is_some_and(is_unknown)
 }
 
 /// Returns what becomes of a message after this error.
@@ -156,17 +202,14 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
     match error {
         Error::Http(http) => match Answer::of(http) {
             Some(answer) => answer.outcome(),
-            None if is_dead(http) => RoomOutcome::Parked {
+            None if refused(http).is_some() => RoomOutcome::Parked {
                 account: true,
                 error: told,
             },
-            None => match http.as_ref() {
-                HttpError::IntoHttp(_) => RoomOutcome::Refused { error: told },
-                _ => RoomOutcome::Retry {
-                    after: None,
-                    limited: false,
-                    error: told,
-                },
+            None => RoomOutcome::Retry {
+                after: None,
+                limited: false,
+                error: told,
             },
         },
         Error::AuthenticationRequired => RoomOutcome::Parked {
@@ -282,8 +325,26 @@ pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     text.chars().take(400).collect()
 }
 
+/// Returns the error that the SDK makes of an answer.
+#[cfg(test)]
+pub(super) fn answered(status: u16, retry_after: Option<&str>, body: &serde_json::Value) -> Error {
+    use matrix_sdk::ruma::api::EndpointError as _;
+    use matrix_sdk::ruma::api::client::uiaa::UiaaResponse;
+    use matrix_sdk::ruma::exports::http;
+
+    let mut response = http::Response::builder().status(status);
+    if let Some(retry_after) = retry_after {
+        response = response.header("retry-after", retry_after);
+    }
+    let response = response.body(body.to_string().into_bytes()).unwrap();
+    let answer = UiaaResponse::from_http_response(response);
+    HttpError::Api(Box::new(FromHttpResponseError::Server(answer))).into()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn outcome_of(status: u16, errcode: Option<&str>) -> &'static str {
@@ -340,22 +401,85 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_left_alone_as_long_as_it_wants_and_an_hour_at_most() {
+    fn a_server_is_left_alone_as_long_as_it_wants_and_five_minutes_at_most() {
+        let most = Duration::from_mins(5);
         for (wanted, granted) in [
-            (0, 0),
-            (3, 3),
-            (3_600, 3_600),
-            (3_601, 3_600),
-            (u64::MAX, 3_600),
+            (Duration::ZERO, None),
+            (Duration::from_nanos(1), Some(Duration::from_millis(100))),
+            (Duration::from_secs(3), Some(Duration::from_secs(3))),
+            (most, Some(most)),
+            (most + Duration::from_millis(1), Some(most)),
+            (Duration::from_hours(24 * 365), Some(most)),
+            (Duration::MAX, Some(most)),
         ] {
-            let answer = Answer {
-                status: 429,
-                errcode: None,
-                retry_after: Some(Duration::from_secs(wanted)),
-                message: String::new(),
-            };
-            assert_eq!(answer.wish(), Some(Duration::from_secs(granted)));
+            assert_eq!(wish(&RetryAfter::Delay(wanted)), granted, "{wanted:?}");
         }
+        let now = SystemTime::from(Timestamp::now());
+        for (ago, until) in [(true, None), (false, Some(most))] {
+            let year = Duration::from_hours(24 * 365);
+            let time = if ago { now - year } else { now + year };
+            assert_eq!(wish(&RetryAfter::DateTime(time)), until, "{time:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_the_header_or_the_body_a_wish_has_bounds() {
+        let most = Some(Duration::from_mins(5));
+        let (year, seconds) = (31_536_000_000_u64, Some(Duration::from_secs(7)));
+        for (header, body, granted) in [
+            (None, json!(year), most),
+            (None, json!(u64::MAX), None),
+            (None, json!(7_000), seconds),
+            (Some("31536000"), json!(7_000), most),
+            (Some("18446744073709551615"), json!(7_000), most),
+            (Some("7"), json!(year), seconds),
+            (Some("Fri, 15 May 2015 15:34:21 GMT"), json!(7_000), None),
+            (Some("Wed, 15 May 2999 15:34:21 GMT"), json!(7_000), most),
+            (Some("soon"), json!(7_000), seconds),
+            (Some("soon"), json!("later"), None),
+            (Some("-5"), json!(-5), None),
+            (Some("0"), json!(7_000), None),
+            (None, json!(1e300), None),
+        ] {
+            let code = "M_LIMIT_EXCEEDED";
+            let body = json!({"errcode": code, "error": "", "retry_after_ms": body});
+            let error = answered(429, header, &body);
+            assert_eq!(retry_after(&error), granted, "{header:?} {body}");
+            let RoomOutcome::Retry { after, limited, .. } = outcome(&error) else {
+                panic!("{body}");
+            };
+            assert_eq!((after, limited), (granted, true), "{header:?} {body}");
+        }
+        let body = json!({"errcode": "M_UNKNOWN", "error": ""});
+        let error = answered(503, Some("31536000"), &body);
+        assert_eq!(retry_after(&error), None);
+    }
+
+    #[test]
+    fn only_what_is_said_of_the_login_closes_the_session() {
+        for (status, code, is_refused) in [
+            (401, "M_UNKNOWN_TOKEN", true),
+            (403, "M_UNKNOWN_TOKEN", true),
+            (401, "M_MISSING_TOKEN", true),
+            (401, "M_USER_LOCKED", true),
+            (403, "M_USER_DEACTIVATED", true),
+            (401, "M_UNAUTHORIZED", true),
+            (403, "M_FORBIDDEN", false),
+            (403, "M_USER_SUSPENDED", false),
+            (404, "M_NOT_FOUND", false),
+            (429, "M_LIMIT_EXCEEDED", false),
+            (500, "M_UNKNOWN", false),
+        ] {
+            let error = answered(status, None, &json!({"errcode": code, "error": "so it is"}));
+            let refusal = Refusal {
+                errcode: code.to_owned(),
+                message: "so it is".to_owned(),
+            };
+            let expected = is_refused.then_some(refusal);
+            assert_eq!(refused_login(&error), expected, "{status} {code}");
+        }
+        // A proxy that wants a password of its own.
+        assert_eq!(refused_login(&answered(401, None, &json!("no"))), None);
     }
 
     #[test]
@@ -375,6 +499,11 @@ mod tests {
             (403, Some("M_FORBIDDEN"), "room parked"),
             (403, Some("M_UNKNOWN_TOKEN"), "account parked"),
             (403, Some("M_USER_DEACTIVATED"), "account parked"),
+            (403, Some("M_USER_SUSPENDED"), "account parked"),
+            (403, Some("M_RESOURCE_LIMIT_EXCEEDED"), "account parked"),
+            (401, Some("M_USER_LOCKED"), "account parked"),
+            (404, Some("M_UNRECOGNIZED"), "retry"),
+            (405, Some("M_UNRECOGNIZED"), "retry"),
             (403, None, "retry"),
             (408, Some("M_UNKNOWN"), "retry"),
             (408, None, "retry"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::pending;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::backoff;
 use super::catch_up::{self, Fetched};
@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// It is said again after so many failures in a row, half a day.
 const SAY_AGAIN: u32 = 72;
+/// A server that has refused so often in a row, for about six hours, means it.
+const MOST_REFUSALS: u32 = 40;
 
 /// Missing stretches of one room; beyond them the oldest two become one.
 const MOST_OF_ROOM: usize = 4;
@@ -37,6 +39,8 @@ pub(super) struct Gaps {
 struct Open {
     gap: Gap,
     failures: u32,
+    /// How many of them, the last ones, were refusals.
+    refusals: u32,
     /// Empty pages in a row.
     empty: u32,
     /// When it may be asked for again.
@@ -68,6 +72,7 @@ impl Gaps {
         self.open.push(Open {
             gap,
             failures: 0,
+            refusals: 0,
             empty: 0,
             due: Instant::now() + pause,
         });
@@ -150,6 +155,7 @@ impl Gaps {
         };
         open.gap.from = from;
         open.failures = 0;
+        open.refusals = 0;
         open.empty = if is_empty {
             open.empty.saturating_add(1)
         } else {
@@ -169,18 +175,31 @@ impl Gaps {
         }
     }
 
-    /// Takes note that nothing more will come of this.
-    pub(super) fn drop(&mut self, gap: &Gap) {
+    fn drop(&mut self, gap: &Gap) {
         let begins = |open: &Open| open.gap.room == gap.room && open.gap.from == gap.from;
         self.open.retain(|open| !begins(open));
     }
 
-    /// Takes note that the server did not hand out a page of this.
-    pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) {
+    /// Takes note that the server did not hand out a page of this. Returns whether it is given up.
+    pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) -> bool {
         let Some(open) = self.find(gap) else {
-            return;
+            return false;
         };
         open.failures = open.failures.saturating_add(1);
+        open.refusals = if catch_up::is_refusal(error) {
+            open.refusals.saturating_add(1)
+        } else {
+            0
+        };
+        if open.refusals >= MOST_REFUSALS {
+            error!(
+                room = %gap.room,
+                error = errors::sentence(error),
+                "what was said in this room meanwhile is given up: the homeserver goes on refusing it; messages may be missing"
+            );
+            self.drop(gap);
+            return true;
+        }
         let pause = errors::retry_after(error)
             .unwrap_or_else(|| backoff::pause(open.failures, FIRST_PAUSE, LONGEST_PAUSE));
         open.due = Instant::now() + pause;
@@ -190,6 +209,7 @@ impl Gaps {
             let (failures, error) = (open.failures, errors::sentence(error));
             debug!(room = %gap.room, failures, error, "what was missed in this room cannot be fetched yet");
         }
+        false
     }
 }
 
@@ -274,6 +294,27 @@ mod tests {
         // The server has forgotten the oldest place.
         gaps.drop(&stuck);
         assert_eq!(gaps.all(), [latest]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refusal_ends_nothing_and_a_server_that_goes_on_refusing_is_believed() {
+        let gap = gap("!one:example.org", "s1", "s5");
+        let mut gaps = Gaps::new(vec![gap.clone()]);
+        let body = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
+        let refusal = errors::answered(403, None, &body);
+        let mut asked = Duration::ZERO;
+        for _ in 1..MOST_REFUSALS {
+            assert!(!gaps.failed(&gap, &refusal));
+            asked += gaps.open[0].due - Instant::now();
+        }
+        assert!(asked > Duration::from_hours(3), "{asked:?}");
+        // An answer of another kind begins the count afresh.
+        assert!(!gaps.failed(&gap, &matrix_sdk::Error::AuthenticationRequired));
+        for _ in 1..MOST_REFUSALS {
+            assert!(!gaps.failed(&gap, &refusal));
+        }
+        assert!(gaps.failed(&gap, &refusal));
+        assert_eq!(gaps.all(), []);
     }
 
     #[tokio::test(start_paused = true)]

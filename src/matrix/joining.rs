@@ -24,6 +24,8 @@ use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// A room of which the server did not tell all is asked about that often.
+const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Attempt {
@@ -68,6 +70,10 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         // Only now all aliases are known that can be.
         for room in rooms.take_invites() {
             look_at_invite(rooms, &room).await;
+        }
+        if rooms.is_one_untold() {
+            rooms.tell_again();
+            wake = wake.min(Instant::now() + UNTOLD_AGAIN);
         }
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
@@ -190,7 +196,10 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     }
     let servers = inviter.iter().map(|user| user.server_name().to_owned());
     if let Err(trouble) = join(rooms, id, servers.collect()).await {
-        warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite");
+        rooms.say_once(format!("invite {id}: {trouble}"), || {
+            warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite, trying again");
+        });
+        rooms.postpone_invite(id);
     }
 }
 

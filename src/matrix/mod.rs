@@ -14,6 +14,7 @@ mod events;
 mod gaps;
 mod joining;
 mod late;
+mod login_state;
 mod pulse;
 mod reader;
 mod recovery;
@@ -42,12 +43,14 @@ use crate::model::{
     UndecryptableEvent,
 };
 
+pub use self::login_state::{RefusedLogin, ask};
 pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{Files, FilesError, Made, Session};
 pub use self::trouble::RoomTrouble;
+pub use self::verification::Trust;
 
 /// What the adapter is told by the configuration.
 #[derive(Debug, Clone)]
@@ -116,9 +119,12 @@ pub enum MatrixError {
     /// Nobody has logged in.
     #[error("not logged in to Matrix: run `relay auth login`")]
     NoSession,
-    /// The server does not know the session any more.
-    #[error("the homeserver does not accept the session any more: run `relay auth login --force`")]
-    SessionDead,
+    /// The server does not accept the session.
+    #[error("{0}")]
+    SessionDead(Box<RefusedLogin>),
+    /// The server cannot be asked.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A file of the session cannot be used.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -143,6 +149,8 @@ pub struct Matrix {
     files: Files,
     session: Session,
     rooms: Arc<rooms::Rooms>,
+    /// Ends what the senders have under way, before the store closes.
+    closed: CancellationToken,
 }
 
 impl Matrix {
@@ -163,12 +171,17 @@ impl Matrix {
             files,
             session,
             rooms,
+            closed: CancellationToken::new(),
         })
     }
 
     /// Returns what sends to the rooms; it goes on working while [`Matrix::run`] runs.
     pub fn sender(&self) -> Sender {
-        Sender::new(self.client.clone(), Arc::clone(&self.rooms))
+        Sender::new(
+            self.client.clone(),
+            Arc::clone(&self.rooms),
+            self.closed.clone(),
+        )
     }
 
     /// Returns the bot's account.
@@ -186,9 +199,9 @@ impl Matrix {
         &self.session
     }
 
-    /// Returns whether the device is verified by its owner, as far as is known without asking the server.
-    pub async fn device_trust(&self) -> DeviceTrust {
-        verification::device_trust(&self.client).await
+    /// Returns what tells whether the device is verified by its owner, as far as is known without asking the server.
+    pub fn trust(&self) -> Trust {
+        Trust::of(&self.client)
     }
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
@@ -197,7 +210,7 @@ impl Matrix {
     ///
     /// # Errors
     ///
-    /// [`MatrixError::SessionDead`] when the server does not know the session any more; [`MatrixError::Closed`] when
+    /// [`MatrixError::SessionDead`] when the server does not accept the session; [`MatrixError::Closed`] when
     /// nobody takes the batches.
     pub async fn run(
         self,
@@ -220,8 +233,9 @@ impl Matrix {
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
             () = client::keep_tokens(&self.client, &self.files) => Ok(()),
         };
-        if let Err(MatrixError::SessionDead) = result {
-            // A new login, perhaps by another process, needs the store.
+        if let Err(MatrixError::SessionDead(_)) = result {
+            // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
+            self.closed.cancel();
             client::close(&self.client).await;
         }
         result

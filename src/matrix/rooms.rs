@@ -262,6 +262,17 @@ impl Rooms {
         self.retry.notify_one();
     }
 
+    /// Returns whether there is a joined room of which nothing could be told yet: the server did not say whether it is
+    /// encrypted.
+    pub(super) fn is_one_untold(&self) -> bool {
+        let joined = self.joined();
+        let announced = lock(&self.announced);
+        let is_untold = |room: &Room| !announced.contains_key(room.room_id());
+        joined
+            .iter()
+            .any(|room| is_untold(room) && !self.is_refused(room))
+    }
+
     /// Takes note that a room was left, or we were put out of it.
     pub(super) fn left(&self, room: &Room) -> MatrixEvent {
         let id = room.room_id();
@@ -308,6 +319,16 @@ impl Rooms {
     /// Returns the invites that nobody has looked at yet.
     pub(super) fn take_invites(&self) -> Vec<OwnedRoomId> {
         lock(&self.invites).drain().collect()
+    }
+
+    /// Leaves an invite for the next round.
+    pub(super) fn postpone_invite(&self, room: &RoomId) {
+        lock(&self.invites).insert(room.to_owned());
+    }
+
+    /// Has the joined rooms looked at again.
+    pub(super) fn tell_again(&self) {
+        self.changed.notify_one();
     }
 
     /// Waits until a room may be joinable, or needs to be joined again.

@@ -1,5 +1,6 @@
 //! Sends one event to a room, under the transaction id that its row in the outbox holds, and says what became of it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use matrix_sdk::ruma::events::relation::RelationType;
 use matrix_sdk::ruma::{OwnedEventId, TransactionId};
 use matrix_sdk::{Client, Error, Room, RoomState};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::content::Outgoing;
 use super::errors::{self, Answer};
@@ -28,11 +30,17 @@ const MOST_PAGES: usize = 10;
 pub struct Sender {
     client: Client,
     rooms: Arc<Rooms>,
+    /// From then on nothing is sent with this client: its store closes.
+    closed: CancellationToken,
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, rooms: Arc<Rooms>) -> Self {
-        Self { client, rooms }
+    pub(super) fn new(client: Client, rooms: Arc<Rooms>, closed: CancellationToken) -> Self {
+        Self {
+            client,
+            rooms,
+            closed,
+        }
     }
 
     /// Sends one event, once, and returns what became of it. Encrypted or plain by the room's own state.
@@ -49,10 +57,19 @@ impl Sender {
         content: &RoomContent,
         now: Timestamp,
     ) -> RoomOutcome {
-        let attempt = Box::pin(self.attempt(room, transaction, content, now));
-        timeout(LIMIT, attempt)
+        self.limited(Box::pin(self.attempt(room, transaction, content, now)))
             .await
-            .unwrap_or_else(|_| retry("the homeserver took too long"))
+    }
+
+    /// Waits for what becomes of an attempt, as long as makes sense.
+    async fn limited(&self, attempt: impl Future<Output = RoomOutcome>) -> RoomOutcome {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => retry("the homeserver does not accept the login now"),
+            outcome = timeout(LIMIT, attempt) => {
+                outcome.unwrap_or_else(|_| retry("the homeserver took too long"))
+            }
+        }
     }
 
     async fn attempt(
@@ -113,13 +130,15 @@ impl Sender {
             ReceiptThread::Thread(root.to_owned())
         });
         let attempt = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
-        match timeout(LIMIT, attempt).await {
-            Ok(Ok(())) => RoomOutcome::Sent {
-                event: event.to_owned(),
-            },
-            Ok(Err(error)) => errors::outcome(&error),
-            Err(_) => retry("the homeserver took too long"),
-        }
+        let attempt = async {
+            match attempt.await {
+                Ok(()) => RoomOutcome::Sent {
+                    event: event.to_owned(),
+                },
+                Err(error) => errors::outcome(&error),
+            }
+        };
+        self.limited(attempt).await
     }
 
     /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.

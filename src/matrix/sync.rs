@@ -26,11 +26,11 @@ use tracing::{debug, error, info, warn};
 use super::bans::Banned;
 use super::catch_up::{self, Fetched};
 use super::clock::{self, Moment, News};
-use super::errors;
+use super::errors::{self, Refusal};
 use super::gaps::{Gaps, Patience, say_missing};
 use super::reader::Reader;
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, Start, backoff};
+use super::{Batch, MatrixError, RefusedLogin, Start, backoff};
 use crate::disk::Trouble;
 use crate::model::{Gap, MatrixEvent, OwnedUserId};
 
@@ -153,10 +153,14 @@ impl<'a> Sync<'a> {
             };
             let response = match answer {
                 Ok(response) => response,
-                Err(error) if errors::is_dead_session(&error) => {
-                    return Err(MatrixError::SessionDead);
-                }
                 Err(error) => {
+                    if let Some(refusal) = errors::refused_login(&error) {
+                        return Err(self.refused(refusal));
+                    }
+                    if errors::is_about_versions(&error) {
+                        // One wrong answer of the server, or of a proxy, would be believed for a week.
+                        self.client.reset_supported_versions().await.ok();
+                    }
                     // The SDK stores an answer's place before it has done all that follows from it.
                     let reached = self.handed_over.as_ref().or(self.position.as_ref());
                     behind |=
@@ -183,7 +187,7 @@ impl<'a> Sync<'a> {
                     } else {
                         warn!(
                             error,
-                            "the homeserver cannot be read, trying again until it can"
+                            delay_ms, "the homeserver cannot be read, trying again until it can"
                         );
                     }
                     told = Some(standing);
@@ -237,6 +241,16 @@ impl<'a> Sync<'a> {
             server.answered(told, Moment::now());
         }
         self.rooms.pulse().clock(server.difference(Moment::now()));
+    }
+
+    fn refused(&self, refusal: Refusal) -> MatrixError {
+        match self.client.session_meta() {
+            Some(meta) => {
+                let (user, device) = (meta.user_id.clone(), meta.device_id.clone());
+                MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
+            }
+            None => MatrixError::NoSession,
+        }
     }
 
     /// Asks the server, and does meanwhile what comes up.
@@ -294,13 +308,7 @@ impl<'a> Sync<'a> {
             Fetched::Page(mut page, next) => {
                 let banned = match Banned::of(&room).await {
                     Ok(banned) => banned,
-                    Err(error) if errors::is_dead_session(&error) => {
-                        return Err(MatrixError::SessionDead);
-                    }
-                    Err(error) => {
-                        self.gaps.failed(gap, &error);
-                        return Ok(());
-                    }
+                    Err(error) => return self.not_fetched(gap, &error, position).await,
                 };
                 self.reader.note_clock(&page);
                 let is_empty = page.is_empty();
@@ -314,17 +322,22 @@ impl<'a> Sync<'a> {
                 self.gaps.read(gap, next, is_empty);
                 events
             }
-            Fetched::Never => {
-                self.gaps.drop(gap);
-                Vec::new()
-            }
-            Fetched::NotNow(error) => {
-                self.gaps.failed(gap, &error);
-                return Ok(());
-            }
-            Fetched::SessionDead => return Err(MatrixError::SessionDead),
+            Fetched::NotNow(error) => return self.not_fetched(gap, &error, position).await,
         };
         self.hand_over(events, position).await
+    }
+
+    /// Leaves what is missing for later; what is given up is stored as no longer missing.
+    async fn not_fetched(
+        &mut self,
+        gap: &Gap,
+        error: &matrix_sdk::Error,
+        position: String,
+    ) -> Result<(), MatrixError> {
+        if self.gaps.failed(gap, error) {
+            return self.hand_over(Vec::new(), position).await;
+        }
+        Ok(())
     }
 
     /// Hands over what waited for these keys; without keys, all that waited is tried.
@@ -466,8 +479,6 @@ impl<'a> Sync<'a> {
         loop {
             let (mut page, next) = match catch_up::fetch(room, &gap).await {
                 Fetched::Page(page, next) => (page, next),
-                Fetched::Never => return Ok(()),
-                Fetched::SessionDead => return Err(MatrixError::SessionDead),
                 Fetched::NotNow(error) => {
                     failures = failures.saturating_add(1);
                     if failures == 1 {
@@ -475,7 +486,7 @@ impl<'a> Sync<'a> {
                     }
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
-                    if !patience.allows(pause) {
+                    if catch_up::is_refusal(&error) || !patience.allows(pause) {
                         self.gaps.add(gap, pause);
                         return Ok(());
                     }

@@ -26,8 +26,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
 const QUESTIONS: u32 = 3;
-/// A locked radio may be unlocked by another client, of which nobody tells us: it is asked again so often.
-const LOCKED_AGAIN: Duration = Duration::from_mins(10);
+/// A radio that transmits nothing, or is locked, may be set right by another client, of which nobody tells us: it is asked
+/// again so often.
+const MUTE_AGAIN: Duration = Duration::from_mins(10);
 /// How often the link is probed.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// No frame for so long: the link is lost.
@@ -252,8 +253,9 @@ impl Session {
     /// Returns when a radio is asked again that only says that it is there.
     fn quiet_until(&self) -> Option<Instant> {
         let since = self.ready_since?;
-        if self.profile().is_some_and(|profile| profile.locked) {
-            return Some(since + LOCKED_AGAIN);
+        let is_mute = |profile: &RadioProfile| !profile.region_set || !profile.transmit_enabled;
+        if self.profile().is_some_and(is_mute) {
+            return Some(since + MUTE_AGAIN);
         }
         // On other links a radio cannot start anew behind our back.
         self.options.ask_every.map(|_| self.quiet.deadline())

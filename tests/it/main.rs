@@ -2,6 +2,8 @@
 #![recursion_limit = "256"]
 
 #[cfg(test)]
+mod account;
+#[cfg(test)]
 mod backlog;
 #[cfg(all(test, feature = "ble", target_os = "linux"))]
 mod ble;

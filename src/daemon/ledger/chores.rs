@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::model::Timestamp;
+use crate::store::feedback as signs;
 use crate::store::{
     MeshState, StoreError, Tx, clock, mesh_report, outbox_mesh, outbox_room, retention, told,
 };
@@ -16,6 +17,8 @@ use super::{Ledger, Outcome};
 const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
 /// A parked room gets one try after that, in case nothing told us of a change.
 const PARKED_RETRY: Duration = Duration::from_mins(5);
+/// And signs get one in a room that refused them though its power levels allow them.
+const SIGNS_RETRY: Duration = Duration::from_hours(24);
 /// Under this name it is remembered that a long queue was reported.
 const BACKLOG: &str = "backlog to matrix";
 /// When it is reported again.
@@ -51,6 +54,13 @@ impl Ledger {
             outcome.more_to_forget = retention::prune(tx, now, days, self.keep_pairs)?;
         }
         report_backlog(tx, MANY_ROWS, now)?;
+        if up.saturating_sub(self.permitted_at) >= SIGNS_RETRY {
+            self.permitted_at = up;
+            for room in self.rooms.values().filter(|room| room.may_react) {
+                signs::permit(tx, Some(&room.room))?;
+            }
+            outcome.feedback = true;
+        }
         if up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = up;
             for entry in outbox_room::parked(tx)? {

@@ -105,8 +105,10 @@ pub(super) struct Ledger {
     keep_days: u32,
     keep_pairs: u64,
     newest: u32,
-    /// How long the daemon had run when parked rooms got their last try.
+    /// How long the daemon had run when parked rooms got their last try,
     unparked_at: Duration,
+    /// and when rooms did that refused a sign.
+    permitted_at: Duration,
     calendar: Calendar,
     operator_told: HashSet<(&'static str, String)>,
     /// The rooms that we are in.
@@ -178,6 +180,7 @@ impl Ledger {
                 pairs => pairs,
             },
             unparked_at: Duration::ZERO,
+            permitted_at: Duration::ZERO,
             calendar: Calendar::new(now),
             operator_told: HashSet::new(),
             rooms: HashMap::new(),

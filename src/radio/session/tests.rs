@@ -894,6 +894,19 @@ fn a_locked_radio_is_asked_again_after_10_minutes() {
     assert!(asks(&outputs));
 }
 
+#[test]
+fn a_radio_that_transmits_nothing_is_asked_again_after_10_minutes() {
+    for change in [
+        (|profile| profile.transmit_enabled = false) as fn(&mut RadioProfile),
+        |profile| profile.region_set = false,
+    ] {
+        let mut bench = Bench::ready(SessionOptions::default());
+        change(bench.session.memory.profile.as_mut().unwrap());
+        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        assert!(asks(&bench.wait(MUTE_AGAIN)));
+    }
+}
+
 /// A radio's answer; a locked one does not tell its channels' names.
 fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
     let slot = wire::Channel::default();
@@ -919,14 +932,14 @@ fn a_radio_that_is_still_locked_is_told_of_once() {
     bench.session.start(bench.now);
     assert!(profile(&answers(&mut bench, true)).locked);
     for _ in 0..10 {
-        bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
-        assert!(asks(&bench.wait(LOCKED_AGAIN)));
+        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        assert!(asks(&bench.wait(MUTE_AGAIN)));
         assert!(bench.session.is_looking_again());
         assert_eq!(answers(&mut bench, true), []);
         assert!(!bench.session.is_looking_again());
     }
-    bench.session.last_frame = bench.now.instant + LOCKED_AGAIN;
-    bench.wait(LOCKED_AGAIN);
+    bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+    bench.wait(MUTE_AGAIN);
     assert!(!profile(&answers(&mut bench, false)).locked);
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod bluez;
 pub(crate) mod books;
 #[cfg(feature = "ble")]
 pub(crate) mod bus;
+pub(crate) mod canned;
 pub(crate) mod delay;
 pub(crate) mod forwarder;
 pub(crate) mod limit;

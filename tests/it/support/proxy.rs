@@ -1,9 +1,9 @@
-//! A proxy between the relay and the homeserver that can hold back what is sent to devices (the keys of messages), and
-//! make the homeserver's clock seem to be another.
+//! A proxy between the relay and the homeserver that can hold back what is sent to devices (the keys of messages), make
+//! the homeserver's clock seem to be another, and give answers of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest::header::{DATE, HeaderMap};
 use matrix_sdk::reqwest::{self, Method, Response};
@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use super::LIMIT;
+use super::canned::{Canned, Counter};
 
 /// Longer than a long poll of the relay.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -43,6 +44,7 @@ struct Shared {
     without_date: AtomicBool,
     /// The room whose history is not handed out, by what its id begins with.
     silent: Mutex<Option<String>>,
+    counter: Counter,
 }
 
 /// What is sent to the relay's device.
@@ -72,6 +74,7 @@ impl Proxy {
             ahead: AtomicI64::new(0),
             without_date: AtomicBool::new(false),
             silent: Mutex::default(),
+            counter: Counter::default(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -133,6 +136,33 @@ impl Proxy {
         *self.shared.silent.lock().await = opaque;
     }
 
+    /// From now on it gives these answers itself.
+    pub(crate) fn answers(&self, answers: impl IntoIterator<Item = Canned>) {
+        self.shared.counter.set(answers.into_iter().collect());
+    }
+
+    /// Returns when each request came so far whose line contains that.
+    pub(crate) fn asked(&self, what: &str) -> Vec<Instant> {
+        let book = self.shared.counter.book();
+        let asked = book.borrow();
+        let asked = asked.iter().filter(|(_, line)| line.contains(what));
+        asked.map(|(at, _)| *at).collect()
+    }
+
+    /// Waits until so many requests have come whose lines contain that.
+    pub(crate) async fn is_asked(&self, what: &str, times: usize) {
+        let mut book = self.shared.counter.book();
+        let asked = book.wait_for(|asked| {
+            let asked = asked.iter().filter(|(_, line)| line.contains(what));
+            asked.count() >= times
+        });
+        let waited = tokio::time::timeout(LIMIT, asked).await;
+        assert!(
+            matches!(waited, Ok(Ok(_))),
+            "{what} is not asked for {times} times"
+        );
+    }
+
     /// Hands over what was held back, with the next answer that says something new.
     pub(crate) async fn give_keys(&self) {
         self.shared.keys.lock().await.hold = false;
@@ -151,6 +181,13 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let mut connection = BufReader::new(connection);
     while let Some(request) = Request::read(&mut connection).await {
         let since = request.since();
+        let line = request.line();
+        if let Some(answer) = shared.counter.asked_for(&line) {
+            if answer.write(&mut connection).await.is_err() {
+                return;
+            }
+            continue;
+        }
         let is_sync = request.target.starts_with("/_matrix/client/v3/sync");
         if request.target.contains("/messages?") && shared.fails(&request.target).await {
             let answer = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
@@ -162,6 +199,13 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
         let Ok(answer) = request.forward(&shared).await else {
             return;
         };
+        // A long poll may have begun before.
+        if let Some(answer) = shared.counter.answer_to(&line) {
+            if answer.write(&mut connection).await.is_err() {
+                return;
+            }
+            continue;
+        }
         let status = answer.status().as_u16();
         let date = shared.sent(answer.headers());
         let Ok(mut body) = answer.bytes().await.map(|bytes| bytes.to_vec()) else {
@@ -222,6 +266,16 @@ impl Request {
             headers,
             body,
         })
+    }
+
+    /// Returns method, target and token.
+    fn line(&self) -> String {
+        let token = self
+            .headers
+            .iter()
+            .find(|(name, _)| name == "authorization");
+        let token = token.map_or("", |(_, token)| token);
+        format!("{} {} {token}", self.method, self.target)
     }
 
     fn since(&self) -> Option<String> {

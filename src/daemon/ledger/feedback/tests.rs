@@ -335,3 +335,22 @@ fn a_message_of_somebody_who_may_not_transmit_is_not_read() {
     });
     assert_eq!(books.shows(), "");
 }
+
+#[test]
+fn a_room_that_refused_a_sign_gets_another_try_after_a_day() {
+    let mut books = Books::open(&config());
+    let Event::Matrix(MatrixEvent::Joined(room)) = joined() else {
+        panic!("a room is joined");
+    };
+    let refuses = |books: &mut Books| {
+        let noted = books
+            .store
+            .transaction(|tx| feedback::forbid(tx, &room.room));
+        noted.unwrap()
+    };
+    assert!(refuses(&mut books));
+    books.passes(Duration::from_hours(23));
+    assert!(!refuses(&mut books), "it was not tried again yet");
+    books.passes(Duration::from_hours(2));
+    assert!(refuses(&mut books), "it was never tried again");
+}

@@ -1,0 +1,152 @@
+//! The first login without a terminal: with what the configuration holds, as long as there is no session.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::config::{self, Homeserver, Secret};
+use crate::matrix::Unlock;
+use crate::matrix::auth::{self, AuthError, Files, Identity, LoginOptions, TokenOptions};
+
+use super::backoff::Backoff;
+
+/// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
+/// are given.
+const PASSWORD_EVERY: Duration = Duration::from_hours(1);
+
+/// What lets the relay log in by itself.
+pub(super) struct FirstLogin {
+    homeserver: Option<String>,
+    user: Option<String>,
+    proof: Proof,
+    allow_http: bool,
+}
+
+/// What lets us in.
+enum Proof {
+    /// The account's password: a new device.
+    Password(Secret<String>),
+    /// The access token of a device that somebody has made for us.
+    AccessToken(Secret<String>),
+}
+
+impl FirstLogin {
+    /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
+    /// device of our own, and can sign it.
+    pub(super) fn of(config: &config::Matrix) -> Option<Self> {
+        let password = config
+            .password
+            .clone()
+            .filter(|_| config.bot_user_id.is_some());
+        let token = config.access_token.clone().map(Proof::AccessToken);
+        Some(Self {
+            homeserver: config.homeserver.as_ref().map(|server| match server {
+                Homeserver::Url(url) => url.to_string(),
+                Homeserver::Name(name) => name.to_string(),
+            }),
+            user: config
+                .bot_user_id
+                .as_ref()
+                .map(|user| user.as_str().to_owned()),
+            proof: password.map(Proof::Password).or(token)?,
+            allow_http: config.allow_http,
+        })
+    }
+
+    /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
+    pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
+        let made = match &self.proof {
+            Proof::Password(password) => {
+                let options = LoginOptions {
+                    homeserver: self.homeserver.clone(),
+                    username: self.user.clone().unwrap_or_default(),
+                    password: password.clone(),
+                    device_name: "relay".to_owned(),
+                    display_name: None,
+                    allow_http: self.allow_http,
+                    force: false,
+                    unlock: Unlock::Nothing,
+                    recovery_key_file: Some(files.recovery_key()),
+                };
+                Box::pin(auth::login(files, &options)).await?
+            }
+            Proof::AccessToken(token) => {
+                let options = TokenOptions {
+                    homeserver: self.homeserver.clone(),
+                    user: self.user.clone(),
+                    access_token: token.clone(),
+                    allow_http: self.allow_http,
+                    recovery_key_file: files.recovery_key(),
+                };
+                Box::pin(auth::adopt(files, &options)).await?
+            }
+        };
+        info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
+        for problem in &made.standing.problems {
+            warn!("{problem}");
+        }
+        match made.standing.identity {
+            Identity::Foreign => warn!(
+                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; run `relay auth login --force --recovery-key-file FILE`, or with --reset-cross-signing"
+            ),
+            Identity::Missing => warn!(
+                "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"
+            ),
+            Identity::Created | Identity::Recovered | Identity::Reset => {}
+        }
+        Ok(())
+    }
+}
+
+/// Says why the relay cannot log in, and what helps.
+pub(super) fn say_failure(error: &AuthError) {
+    error!(
+        error = error as &dyn Error,
+        "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
+    );
+    match error {
+        AuthError::DeviceInUse { .. } => error!(
+            "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
+        ),
+        AuthError::NoHomeserver | AuthError::BadUsername { .. } => {
+            error!(
+                "correct the configuration and start the relay again, or run `relay auth login`"
+            );
+        }
+        AuthError::WrongPassword { .. }
+        | AuthError::Deactivated { .. }
+        | AuthError::DeadToken { .. }
+        | AuthError::OtherAccount { .. }
+        | AuthError::NoDevice { .. }
+        | AuthError::NoPasswordLogin { .. } => error!(
+            "correct the configuration and start the relay again, or run `relay auth login`; it is tried again in case the homeserver was wrong"
+        ),
+        AuthError::AlreadyLoggedIn { .. }
+        | AuthError::NotLoggedIn
+        | AuthError::BadAnswer { .. }
+        | AuthError::Server(_)
+        | AuthError::Files(_)
+        | AuthError::Store(_) => {}
+    }
+}
+
+/// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the
+/// start.
+pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Duration> {
+    match error {
+        AuthError::NoHomeserver | AuthError::BadUsername { .. } => None,
+        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => Some(PASSWORD_EVERY),
+        AuthError::DeviceInUse { .. }
+        | AuthError::DeadToken { .. }
+        | AuthError::OtherAccount { .. }
+        | AuthError::NoDevice { .. }
+        | AuthError::NoPasswordLogin { .. }
+        | AuthError::AlreadyLoggedIn { .. }
+        | AuthError::NotLoggedIn
+        | AuthError::BadAnswer { .. }
+        | AuthError::Server(_)
+        | AuthError::Files(_)
+        | AuthError::Store(_) => Some(backoff.grow()),
+    }
+}

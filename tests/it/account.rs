@@ -1,0 +1,287 @@
+//! What a homeserver says of the login, or of its load, is never taken for good: it is asked again, in pauses with bounds.
+
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::canned::Canned;
+use crate::support::radio::BASE;
+use crate::support::relay::text_of;
+use crate::support::scene::{Plan, Scene};
+use crate::support::synapse::PASSWORD;
+use crate::support::user::{Kind, Seen};
+use crate::support::within;
+
+/// Every request that carries the relay's token is answered with this.
+fn refusing(scene: &Scene, status: u16, body: &Value) -> Canned {
+    let session = session(scene);
+    let token = session["access_token"].as_str().expect("it has a token");
+    Canned::to(token, status, body)
+}
+
+fn session(scene: &Scene) -> Value {
+    let text = fs::read(scene.home.path("matrix/session.json")).expect("there is a session");
+    serde_json::from_slice(&text).expect("it is JSON")
+}
+
+fn store_state(scene: &Scene) -> Value {
+    let text = fs::read(scene.home.path("relay.lock")).expect("there is a lock");
+    let lock: Value = serde_json::from_slice(&text).expect("it is JSON");
+    lock["store"].clone()
+}
+
+async fn log_in_anew(scene: &Scene) -> Output {
+    let password = scene.home.path("password");
+    fs::write(&password, PASSWORD).unwrap();
+    let arguments = [
+        "auth",
+        "login",
+        "--force",
+        "--homeserver",
+        scene.proxy().url(),
+        "--username",
+        scene.bot.localpart(),
+        "--password-file",
+        password.to_str().unwrap(),
+    ];
+    scene.home.run(arguments).await
+}
+
+async fn status(scene: &Scene) -> Value {
+    let output = scene.home.run(["status", "--json"]).await;
+    serde_json::from_slice(&output.stdout).expect("it is JSON")
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lost_or_doubled() {
+    let plan = Plan::one_room(Kind::Encrypted).through_proxy();
+    let mut scene = plan.start().await;
+    scene.alice.send(&scene.room, "before").await;
+    scene.radio.transmits("Alice[M]: before").await;
+    let file = scene.home.path("matrix/session.json");
+    let saved = (
+        fs::read(&file).unwrap(),
+        fs::metadata(&file).unwrap().modified().unwrap(),
+    );
+    let mut texts = vec!["Alice[M]: before".to_owned()];
+    let refusals = [
+        (
+            401,
+            json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."}),
+        ),
+        (
+            401,
+            json!({"errcode": "M_UNKNOWN_TOKEN", "error": "", "soft_logout": true}),
+        ),
+        (
+            401,
+            json!({"errcode": "M_USER_LOCKED", "error": "locked", "soft_logout": true}),
+        ),
+        (
+            403,
+            json!({"errcode": "M_USER_DEACTIVATED", "error": "deactivated"}),
+        ),
+        (
+            401,
+            json!({"errcode": "M_MISSING_TOKEN", "error": "Missing access token"}),
+        ),
+    ];
+    for (round, (code, body)) in refusals.iter().enumerate() {
+        let said = format!("({})", body["errcode"].as_str().unwrap());
+        let refused_before = scene
+            .relay
+            .log()
+            .matches("does not accept the login")
+            .count();
+        scene.proxy().answers([refusing(&scene, *code, body)]);
+        // Several requests are refused at once.
+        scene.radio.says(BASE, 0, &format!("mesh {round}")).await;
+        scene
+            .alice
+            .send(&scene.room, &format!("matrix {round}"))
+            .await;
+        let log = || scene.relay.log();
+        within("the refusal", async {
+            while log().matches("does not accept the login").count() == refused_before {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        scene.relay.logs(&said).await;
+        within("the store's end", async {
+            while store_state(&scene) != "free" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let status = status(&scene).await;
+        assert_eq!(status["matrix"]["state"], "no_session");
+        let cause = status["matrix"]["cause"].as_str().unwrap();
+        assert!(
+            cause.contains(scene.bot.as_str()) && cause.contains(&said),
+            "{cause}"
+        );
+        let doctor = scene.home.run(["doctor", "--quick"]).await;
+        assert!(!doctor.status.success() && text_of(&doctor).contains(scene.bot.as_str()));
+
+        scene.proxy().answers([]);
+        scene
+            .relay
+            .logs_times("the homeserver accepts the login again", round + 1)
+            .await;
+        let text = format!("Alice[M]: matrix {round}");
+        scene.radio.transmits(&text).await;
+        texts.push(text);
+        let text = format!("[Base Camp/LongFast]: mesh {round}");
+        scene.alice.sees_text(&scene.room, &text).await;
+    }
+    assert_eq!(scene.radio.texts(), texts);
+    let seen = scene.alice.seen_of(&scene.room, &scene.bot);
+    let seen: Vec<&str> = seen
+        .iter()
+        .map(Seen::body)
+        .filter(|it| it.contains("mesh"))
+        .collect();
+    let wanted: Vec<String> = (0..refusals.len())
+        .map(|round| format!("[Base Camp/LongFast]: mesh {round}"))
+        .collect();
+    assert_eq!(seen, wanted);
+    let now = (
+        fs::read(&file).unwrap(),
+        fs::metadata(&file).unwrap().modified().unwrap(),
+    );
+    assert!(now == saved, "the session's file was written");
+}
+
+#[tokio::test]
+async fn a_login_that_stays_refused_is_asked_for_less_and_less_often_and_a_new_one_is_taken_up() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let mut scene = plan.start().await;
+    scene.alice.send(&scene.room, "before").await;
+    scene.radio.transmits("Alice[M]: before").await;
+    let file = scene.home.path("matrix/session.json");
+    let saved = (
+        fs::read(&file).unwrap(),
+        fs::metadata(&file).unwrap().modified().unwrap(),
+    );
+    let lines = scene.relay.log().lines().count();
+    let asked = scene.proxy().asked("").len();
+    let body = json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."});
+    scene.proxy().answers([refusing(&scene, 401, &body)]);
+    scene.radio.says(BASE, 0, "meanwhile").await;
+    scene.alice.send(&scene.room, "and this").await;
+    scene.proxy().is_asked("/account/whoami", 5).await;
+    let asks = scene.proxy().asked("/account/whoami");
+    let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        pauses.is_sorted_by(|one, next| next.as_secs_f64() > one.as_secs_f64() * 1.2),
+        "{pauses:?}"
+    );
+    let log = scene.relay.log();
+    let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+    let new: Vec<&str> = log.lines().skip(lines).collect();
+    assert!(
+        new.iter().copied().filter(|line| loud(line)).count() <= 6,
+        "{new:#?}"
+    );
+    assert!(new.len() < 200, "{} lines", new.len());
+    let asked = scene.proxy().asked("").len() - asked;
+    assert!(asked < 30, "{asked} requests");
+    let now = (
+        fs::read(&file).unwrap(),
+        fs::metadata(&file).unwrap().modified().unwrap(),
+    );
+    assert!(now == saved, "the session's file was written");
+
+    // The cure works beside the daemon.
+    let cure = log_in_anew(&scene).await;
+    assert!(cure.status.success(), "{}", text_of(&cure));
+    scene.relay.logs_times("Matrix session open", 2).await;
+    scene.radio.transmits("Alice[M]: and this").await;
+    scene
+        .alice
+        .sees_text(&scene.room, "[Base Camp/LongFast]: meanwhile")
+        .await;
+    assert_eq!(
+        scene.radio.texts(),
+        ["Alice[M]: before", "Alice[M]: and this"]
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let scene = plan.start().await;
+    let body = json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."});
+    scene
+        .proxy()
+        .answers([Canned::to("GET /_matrix/client/v3/sync", 401, &body)]);
+    scene.alice.send(&scene.room, "ends the long poll").await;
+    scene.relay.logs_times("Matrix session open", 5).await;
+    let asks = scene.proxy().asked("/account/whoami");
+    let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        pauses.is_sorted_by(|one, next| next.as_secs_f64() > one.as_secs_f64() * 1.2),
+        "{pauses:?}"
+    );
+    scene.proxy().answers([]);
+    scene.radio.transmits("Alice[M]: ends the long poll").await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_be_left_alone_for_a_year_is_asked_again_within_minutes() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let mut scene = plan.start().await;
+    let year = 365 * 24 * 3600;
+    let body =
+        json!({"errcode": "M_LIMIT_EXCEEDED", "error": "", "retry_after_ms": year * 1000_u64});
+    let delay_in = |line: &str| -> u64 {
+        let (_, delay) = line.split_once("delay_ms=").expect("it tells its delay");
+        delay.split(' ').next().unwrap().parse().unwrap()
+    };
+    scene.proxy().answers([
+        Canned::to("GET /_matrix/client/v3/sync", 429, &body),
+        Canned::to("/send/", 429, &body).header(&format!("retry-after: {year}")),
+    ]);
+    scene.radio.says(BASE, 0, "hello").await;
+    scene.alice.send(&scene.room, "ends the long poll").await;
+    for words in [
+        "the homeserver cannot be read",
+        "the homeserver wants fewer events",
+    ] {
+        let line = scene.relay.logs(words).await;
+        let delay = delay_in(&line);
+        assert!((60_000..=300_000).contains(&delay), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn one_wrong_answer_about_the_servers_versions_is_not_believed_for_long() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let mut scene = plan.start().await;
+    scene.alice.send(&scene.room, "before").await;
+    scene.radio.transmits("Alice[M]: before").await;
+    assert!(scene.relay.stop().await.success());
+    let versions = Canned::to("/_matrix/client/versions", 200, &json!({"versions": []}));
+    let unknown = json!({"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"});
+    let oldest = Canned::to("/_matrix/client/r0/", 404, &unknown);
+    scene.proxy().answers([versions, oldest.clone()]);
+    let login = log_in_anew(&scene).await;
+    assert!(
+        text_of(&login).contains("the first sync failed"),
+        "{}",
+        text_of(&login)
+    );
+    scene.relay = scene.home.start().await;
+    scene.relay.logs("the homeserver cannot be read").await;
+    scene.proxy().answers([oldest]);
+    scene.alice.send(&scene.room, "after").await;
+    scene.radio.transmits("Alice[M]: after").await;
+    scene.radio.says(BASE, 0, "hello").await;
+    scene
+        .alice
+        .sees_text(&scene.room, "[Base Camp/LongFast]: hello")
+        .await;
+}

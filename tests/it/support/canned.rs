@@ -1,0 +1,103 @@
+//! What the proxy answers itself instead of asking the homeserver, and a book of all that the relay asked for.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+/// An answer to every request whose line (`GET /_matrix/… Bearer TOKEN`) contains a text.
+#[derive(Debug, Clone)]
+pub(crate) struct Canned {
+    to: String,
+    status: u16,
+    /// Header lines.
+    headers: String,
+    body: String,
+    /// So many bytes more, put into the body before its last character.
+    padding: u64,
+}
+
+impl Canned {
+    /// Makes one with a JSON body.
+    pub(crate) fn to(to: impl Into<String>, status: u16, body: &Value) -> Self {
+        Self {
+            to: to.into(),
+            status,
+            headers: String::new(),
+            body: body.to_string(),
+            padding: 0,
+        }
+    }
+
+    /// Adds a header line.
+    pub(crate) fn header(mut self, line: &str) -> Self {
+        self.headers.push_str(line);
+        self.headers.push_str("\r\n");
+        self
+    }
+
+    /// Writes it, piece by piece, so that the test itself needs no memory for it.
+    pub(super) async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        let (before, after) = if self.padding == 0 {
+            (self.body.clone(), "")
+        } else {
+            let open = self.body.trim_end_matches('}');
+            let comma = if open == "{" { "" } else { "," };
+            (format!("{open}{comma}\"padding\":\""), "\"}")
+        };
+        let length = before.len() as u64 + self.padding + after.len() as u64;
+        let head = format!(
+            "HTTP/1.1 {} Status\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{}\r\n",
+            self.status, self.headers
+        );
+        to.write_all(head.as_bytes()).await?;
+        to.write_all(before.as_bytes()).await?;
+        let piece = vec![b'a'; 64 * 1024];
+        let mut left = self.padding;
+        while left > 0 {
+            let next = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            to.write_all(&piece[..next]).await?;
+            left -= next as u64;
+        }
+        to.write_all(after.as_bytes()).await?;
+        to.flush().await
+    }
+}
+
+/// The answers, and the book.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    answers: Mutex<Vec<Canned>>,
+    asked: watch::Sender<Vec<(Instant, String)>>,
+}
+
+impl Counter {
+    /// Sets the answers that are given from now on.
+    pub(super) fn set(&self, answers: Vec<Canned>) {
+        *self.answers() = answers;
+    }
+
+    /// Writes a request down, and returns the answer to it, if there is one.
+    pub(super) fn asked_for(&self, line: &str) -> Option<Canned> {
+        self.asked
+            .send_modify(|asked| asked.push((Instant::now(), line.to_owned())));
+        self.answer_to(line)
+    }
+
+    /// Returns the answer to a request, if there is one.
+    pub(super) fn answer_to(&self, line: &str) -> Option<Canned> {
+        let answers = self.answers();
+        answers.iter().find(|it| line.contains(&it.to)).cloned()
+    }
+
+    /// Returns the book, as it grows.
+    pub(super) fn book(&self) -> watch::Receiver<Vec<(Instant, String)>> {
+        self.asked.subscribe()
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<Canned>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
