@@ -9,7 +9,7 @@ use tracing::debug;
 use super::errors::{self, Answer};
 use crate::model::Gap;
 
-/// A page: a few hundred kilobytes at most in practice.
+/// A page: a few hundred kilobytes at most in practice. After failures it is smaller: the answer may have been too large.
 const PAGE: u32 = 250;
 
 /// So many empty pages in a row are taken for a server that has nothing more and does not say so.
@@ -23,9 +23,9 @@ pub(super) enum Fetched {
     NotNow(matrix_sdk::Error),
 }
 
-/// Asks once for the first page of what is missing in a room.
-pub(super) async fn fetch(room: &Room, gap: &Gap) -> Fetched {
-    let page = match room.messages(options(gap)).await {
+/// Asks once for the first page of what is missing in a room, after so many failures in a row.
+pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> Fetched {
+    let page = match room.messages(options(gap, failures)).await {
         Ok(page) => page,
         Err(error) => return Fetched::NotNow(error),
     };
@@ -35,10 +35,10 @@ pub(super) async fn fetch(room: &Room, gap: &Gap) -> Fetched {
     Fetched::Page(page.chunk, next)
 }
 
-fn options(gap: &Gap) -> MessagesOptions {
+fn options(gap: &Gap, failures: u32) -> MessagesOptions {
     let mut options = MessagesOptions::forward().from(gap.from.as_str());
     options.to = Some(gap.to.clone());
-    options.limit = PAGE.into();
+    options.limit = (PAGE >> failures.min(7)).into();
     let mut filter = RoomEventFilter::default();
     filter.lazy_load_options = LazyLoadOptions::Enabled {
         include_redundant_members: false,

@@ -1,17 +1,19 @@
 //! Builds the SDK's client on its store, and restores the session in it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use matrix_sdk::config::RequestConfig;
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
-use matrix_sdk::{Client, SessionChange, SqliteStoreConfig};
+use matrix_sdk::{Client, ClientBuilder, SessionChange, SqliteStoreConfig};
 use matrix_sdk_base::crypto::CollectStrategy;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, info, warn};
 
 use super::MatrixError;
+use super::gate::{self, Gate, Notes};
 use super::session::{Files, Session};
 use crate::config::Secret;
 
@@ -26,21 +28,21 @@ pub(super) async fn build(
     session: &Session,
     key: &[u8; 32],
     verified_recipients_only: bool,
-) -> Result<Client, MatrixError> {
+) -> Result<(Client, Arc<Notes>), MatrixError> {
     let store = SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key));
     let strategy = if verified_recipients_only {
         CollectStrategy::IdentityBasedStrategy
     } else {
         CollectStrategy::AllDevices
     };
-    Client::builder()
+    let (builder, way) = bound(Client::builder(), files, session);
+    let client = builder
         .homeserver_url(&session.homeserver)
         .respect_login_well_known(false)
         .sqlite_store_with_config_and_cache_path(store, None::<PathBuf>)
         // `relay.lock` keeps other processes away.
         .cross_process_store_config(CrossProcessLockConfig::SingleProcess)
         .request_config(RequestConfig::new().disable_retry().timeout(TIMEOUT))
-        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
         .handle_refresh_tokens()
         .with_room_key_recipient_strategy(strategy)
         .with_encryption_settings(EncryptionSettings {
@@ -53,24 +55,60 @@ pub(super) async fn build(
         .map_err(|cause| MatrixError::Store {
             path: files.sdk(),
             cause: Box::new(cause),
-        })
+        })?;
+    let notes = way.as_ref().map(Gate::notes).unwrap_or_default();
+    // It is open as long as the client lives.
+    client.add_event_handler_context(Arc::new(way));
+    Ok((client, notes))
+}
+
+/// Puts a bound on the answers that a client reads, where that is possible.
+fn bound(
+    builder: ClientBuilder,
+    files: &Files,
+    session: &Session,
+) -> (ClientBuilder, Option<Gate>) {
+    let plain = builder
+        .clone()
+        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")));
+    if gate::is_proxied() {
+        info!("a proxy of the environment is used: answers of the homeserver have no bound");
+        return (plain, None);
+    }
+    let opened = Gate::open(&session.homeserver, &files.sdk());
+    let made = opened
+        .map_err(|error| error.to_string())
+        .and_then(|(gate, socket)| {
+            let client = gate::http_client(socket).map_err(|error| error.to_string())?;
+            Ok((gate, client))
+        });
+    match made {
+        Ok((gate, client)) => (builder.http_client(client), Some(gate)),
+        Err(error) => {
+            warn!(
+                error,
+                "answers of the homeserver have no bound: no socket can be made for its connections"
+            );
+            (plain, None)
+        }
+    }
 }
 
 /// Opens the store of the session in `files` and restores it.
 pub(super) async fn restore(
     files: &Files,
     verified_recipients_only: bool,
-) -> Result<(Client, Session), MatrixError> {
+) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let key = files.load_key()?;
-    let client = build(files, &session, &key, verified_recipients_only).await?;
+    let (client, way) = build(files, &session, &key, verified_recipients_only).await?;
     Box::pin(client.restore_session(session.to_sdk()))
         .await
         .map_err(|cause| MatrixError::Store {
             path: files.sdk(),
             cause: Box::new(cause),
         })?;
-    Ok((client, session))
+    Ok((client, session, way))
 }
 
 /// Lets go of the store: whoever takes the session up next opens it.

@@ -128,8 +128,9 @@ impl Gaps {
             match rooms.mapped(&open.gap.room) {
                 Some(room) => {
                     let (gap, wanted) = (open.gap.clone(), open.gap.clone());
+                    let failures = open.failures;
                     let mut fetching = JoinSet::new();
-                    fetching.spawn(async move { catch_up::fetch(&room, &wanted).await });
+                    fetching.spawn(async move { catch_up::fetch(&room, &wanted, failures).await });
                     self.fetching = Some((gap, fetching));
                 }
                 // An alias may not be resolved yet.

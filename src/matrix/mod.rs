@@ -12,6 +12,7 @@ mod content;
 mod errors;
 mod events;
 mod gaps;
+mod gate;
 mod joining;
 mod late;
 mod login_state;
@@ -149,6 +150,8 @@ pub struct Matrix {
     files: Files,
     session: Session,
     rooms: Arc<rooms::Rooms>,
+    /// What happens on the way to the server.
+    way: Arc<gate::Notes>,
     /// Ends what the senders have under way, before the store closes.
     closed: CancellationToken,
 }
@@ -160,7 +163,8 @@ impl Matrix {
     ///
     /// [`MatrixError::NoSession`] where nobody has logged in; others when files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
-        let (client, session) = client::restore(&files, options.verified_recipients_only).await?;
+        let (client, session, way) =
+            client::restore(&files, options.verified_recipients_only).await?;
         let rooms = Arc::new(rooms::Rooms::new(
             client.clone(),
             session.user_id.clone(),
@@ -171,6 +175,7 @@ impl Matrix {
             files,
             session,
             rooms,
+            way,
             closed: CancellationToken::new(),
         })
     }
@@ -226,7 +231,8 @@ impl Matrix {
             self.session.user_id.clone(),
             start,
             batches,
-        );
+        )
+        .through(Arc::clone(&self.way));
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,

@@ -9,11 +9,12 @@ use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::errors;
 use crate::config::Secret;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// No answer that we ask for here comes near this.
-const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// No answer of a homeserver is read further, whoever asks.
+pub(super) const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,14 @@ pub enum ServerError {
         /// Its answer.
         status: u16,
     },
+    /// The answer has no end.
+    #[error(
+        "the answer of {url} is larger than 64 MB: that is no homeserver's answer to such a question"
+    )]
+    TooLarge {
+        /// The address.
+        url: Url,
+    },
     /// The homeserver wants a pause.
     #[error("the homeserver limits how often this may be tried: try again in {} s", .after.as_secs().max(1))]
     RateLimited {
@@ -96,7 +105,8 @@ impl ServerError {
             | Self::PlainHttp { .. }
             | Self::Unreachable { .. }
             | Self::Tls { .. }
-            | Self::NotMatrix { .. } => None,
+            | Self::NotMatrix { .. }
+            | Self::TooLarge { .. } => None,
         }
     }
 }
@@ -238,9 +248,14 @@ impl Server {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse().ok())
             .map(Duration::from_secs);
-        let bytes = read(response)
+        let Some(bytes) = read(response)
             .await
-            .map_err(|cause| self.unreachable(cause))?;
+            .map_err(|cause| self.unreachable(cause))?
+        else {
+            return Err(ServerError::TooLarge {
+                url: self.base.clone(),
+            });
+        };
         self.answer(status, retry_after, &bytes)
     }
 
@@ -267,6 +282,7 @@ impl Server {
             let wait = body.get("retry_after_ms").and_then(Value::as_u64);
             let after = retry_after
                 .or(wait.map(Duration::from_millis))
+                .and_then(errors::bounded)
                 .unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited { after });
         }
@@ -315,16 +331,22 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
         })
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+/// Reads an answer; `None`: it is too large.
+async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    if response
+        .content_length()
+        .is_some_and(|length| length > LARGEST_ANSWER)
+    {
+        return Ok(None);
+    }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if bytes.len() + chunk.len() > LARGEST_ANSWER {
-            // Cut JSON does not parse, which is the answer that it deserves.
-            break;
+        if (bytes.len() + chunk.len()) as u64 > LARGEST_ANSWER {
+            return Ok(None);
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 /// Asks a server's name for the address of its homeserver. Whatever goes wrong: there is none.
@@ -337,7 +359,7 @@ async fn well_known(name: &Url) -> Option<Url> {
     if !response.status().is_success() {
         return None;
     }
-    let bytes = read(response).await.ok()?;
+    let bytes = read(response).await.ok()??;
     let answer: Value = serde_json::from_slice(&bytes).ok()?;
     let base = answer.get("m.homeserver")?.get("base_url")?.as_str()?;
     Url::parse(base).ok()

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -28,6 +29,7 @@ use super::catch_up::{self, Fetched};
 use super::clock::{self, Moment, News};
 use super::errors::{self, Refusal};
 use super::gaps::{Gaps, Patience, say_missing};
+use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, RefusedLogin, Start, backoff};
@@ -40,6 +42,8 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 const TIMELINE_LIMIT: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Where even the smallest answer is too large: each try costs so much.
+const LONGEST_IN_VAIN: Duration = Duration::from_mins(5);
 /// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
@@ -65,6 +69,10 @@ pub(super) struct Sync<'a> {
     committed_at: Instant,
     /// The last answer held events of ours, and nothing else.
     heard_only_us: bool,
+    /// What happens on the way to the server.
+    way: Arc<Notes>,
+    /// How many events of a room are asked for.
+    timeline_limit: u32,
 }
 
 /// What was said last of asking the server.
@@ -122,7 +130,15 @@ impl<'a> Sync<'a> {
             handed_over: None,
             committed_at: Instant::now(),
             heard_only_us: false,
+            way: Arc::default(),
+            timeline_limit: TIMELINE_LIMIT,
         }
+    }
+
+    /// Says where it is noted what happens on the way to the server.
+    pub(super) fn through(mut self, way: Arc<Notes>) -> Self {
+        self.way = way;
+        self
     }
 
     /// Runs until `stop`, or until the session is dead.
@@ -166,10 +182,11 @@ impl<'a> Sync<'a> {
                     behind |=
                         reached.is_some() && sdk_position(self.client).await.as_ref() != reached;
                     failures = failures.saturating_add(1);
-                    let pause = errors::retry_after(&error)
-                        .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                    let wish = errors::retry_after(&error);
                     let disk = errors::disk(&error).map(|trouble| trouble.at(self.store));
-                    let error = errors::sentence(&error);
+                    let (error, longest) = self.what_failed(&error);
+                    let pause =
+                        wish.unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, longest));
                     let hint = disk.map(Trouble::hint);
                     self.rooms.pulse().failed(&error, hint);
                     let delay_ms = pause.as_millis();
@@ -207,6 +224,7 @@ impl<'a> Sync<'a> {
                 self.reader.server().connected();
             }
             failures = 0;
+            self.timeline_limit = self.timeline_limit.saturating_mul(2).min(TIMELINE_LIMIT);
             wait = LONG_POLL;
             // A server that does not wait must not keep us busy.
             let is_idle = response.next_batch == last && asked.elapsed() < Duration::from_secs(1);
@@ -243,6 +261,27 @@ impl<'a> Sync<'a> {
         self.rooms.pulse().clock(server.difference(Moment::now()));
     }
 
+    /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
+    /// fewer events are asked for.
+    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Duration) {
+        if !self.way.take_cut() {
+            let error = errors::sentence(error);
+            return (self.way.trouble().unwrap_or(error), LONGEST_PAUSE);
+        }
+        let is_least = self.timeline_limit == 1;
+        self.timeline_limit = (self.timeline_limit / 4).max(1);
+        let error = format!(
+            "its answer is larger than 64 MB; asking for {} events of each room at once",
+            self.timeline_limit
+        );
+        let longest = if is_least {
+            LONGEST_IN_VAIN
+        } else {
+            LONGEST_PAUSE
+        };
+        (error, longest)
+    }
+
     fn refused(&self, refusal: Refusal) -> MatrixError {
         match self.client.session_meta() {
             Some(meta) => {
@@ -264,7 +303,7 @@ impl<'a> Sync<'a> {
         keys: &mut Keys,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
         let (client, rooms) = (self.client, self.rooms);
-        let mut request = Box::pin(client.sync_once(settings(wait, TIMELINE_LIMIT)));
+        let mut request = Box::pin(client.sync_once(settings(wait, self.timeline_limit)));
         loop {
             let meanwhile = tokio::select! {
                 () = rooms.changed() => Meanwhile::RoomsChanged,
@@ -477,7 +516,7 @@ impl<'a> Sync<'a> {
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
         let (mut failures, mut empty) = (0_u32, 0_u32);
         loop {
-            let (mut page, next) = match catch_up::fetch(room, &gap).await {
+            let (mut page, next) = match catch_up::fetch(room, &gap, failures).await {
                 Fetched::Page(page, next) => (page, next),
                 Fetched::NotNow(error) => {
                     failures = failures.saturating_add(1);

@@ -285,3 +285,57 @@ async fn one_wrong_answer_about_the_servers_versions_is_not_believed_for_long() 
         .sees_text(&scene.room, "[Base Camp/LongFast]: hello")
         .await;
 }
+
+/// The most memory that the relay has had so far, in MB.
+#[cfg(target_os = "linux")]
+fn most_memory(scene: &Scene) -> u64 {
+    let pid = scene.relay.pid().as_raw_nonzero();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the relay runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kilobytes.expect("it is told").parse::<u64>().unwrap() / 1024
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a_loop() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let scene = plan.start().await;
+    scene.alice.send(&scene.room, "before").await;
+    scene.radio.transmits("Alice[M]: before").await;
+    let before = most_memory(&scene);
+    let sync = "GET /_matrix/client/v3/sync";
+    let large = Canned::to(sync, 200, &json!({"next_batch": "never"})).padded(300_000_000);
+    scene.proxy().answers([large]);
+    scene.alice.send(&scene.room, "ends the long poll").await;
+    scene
+        .relay
+        .logs("its answer is larger than 64 MB; asking for 50 events")
+        .await;
+    let status = status(&scene).await;
+    assert_eq!(status["matrix"]["state"], "away");
+    for fewer in [12, 3, 1] {
+        scene
+            .relay
+            .logs(&format!("asking for {fewer} events"))
+            .await;
+    }
+    let asks = scene.proxy().asked(sync);
+    let last: Vec<Duration> = asks[asks.len() - 4..]
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
+    assert!(
+        last.iter().all(|pause| *pause > Duration::from_millis(450)),
+        "{last:?}"
+    );
+    let most = most_memory(&scene);
+    assert!(most < before + 150, "{before} MB became {most} MB");
+
+    scene.proxy().answers([]);
+    scene.radio.transmits("Alice[M]: ends the long poll").await;
+    let large = Canned::to("/account/whoami", 200, &json!({})).padded(300_000_000);
+    scene.proxy().answers([large]);
+    let told = text_of(&scene.home.run(["auth", "status"]).await);
+    assert!(told.contains("larger than 64 MB"), "{told}");
+}

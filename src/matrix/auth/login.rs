@@ -125,7 +125,7 @@ pub(in crate::matrix) async fn open_store(
     session: &Session,
 ) -> Result<Client, AuthError> {
     let key = files.create_key()?;
-    let client = client::build(files, session, &key, false).await?;
+    let (client, _) = client::build(files, session, &key, false).await?;
     Box::pin(client.restore_session(session.to_sdk()))
         .await
         .map_err(|cause| MatrixError::Store {

@@ -38,6 +38,12 @@ impl Canned {
         self
     }
 
+    /// Makes the body larger by so many bytes, which are part of it as JSON: a field with nothing but letters.
+    pub(crate) fn padded(mut self, bytes: u64) -> Self {
+        self.padding = bytes;
+        self
+    }
+
     /// Writes it, piece by piece, so that the test itself needs no memory for it.
     pub(super) async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
         let (before, after) = if self.padding == 0 {

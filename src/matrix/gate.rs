@@ -1,0 +1,319 @@
+//! The way of the SDK's requests to the homeserver, on which an answer that is too large is cut off. The SDK reads bodies
+//! whole, however large they are, and has no place for a limit of its own; so its connections go through a socket of ours
+//! that counts what comes back (docs/decisions/0021). It sees the bytes as they are: they may be encrypted.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use matrix_sdk::reqwest::{self, redirect, tls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use url::{Host, Url};
+
+use super::server::LARGEST_ANSWER;
+
+/// Whatever is shorter is no request, but part of a connection's own upkeep.
+const SHORTEST_REQUEST: usize = 64;
+/// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const BUFFER: usize = 16 * 1024;
+
+/// The way; it is open as long as this lives.
+#[derive(Debug)]
+pub(super) struct Gate {
+    notes: Arc<Notes>,
+    serving: JoinSet<()>,
+    /// The socket's name goes through it.
+    _directory: File,
+}
+
+/// What happened on the way.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    cut: AtomicBool,
+    /// Why the server cannot be reached.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Notes {
+    /// Returns whether an answer was cut off since this was asked last.
+    pub(super) fn take_cut(&self) -> bool {
+        self.cut.swap(false, Ordering::SeqCst)
+    }
+
+    /// Returns why the server cannot be reached, if that is so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// Opens a way to a server, with a socket in that directory, and returns who takes it.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be made there.
+    pub(super) fn open(server: &Url, directory: &Path) -> io::Result<(Self, PathBuf)> {
+        let opened = File::open(directory)?;
+        let name = socket_name(&opened, directory);
+        // What an earlier client has left.
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&name)?;
+        std::fs::set_permissions(&name, Permissions::from_mode(0o600))?;
+        let notes = Arc::default();
+        let mut serving = JoinSet::new();
+        serving.spawn(accept(listener, server.clone(), Arc::clone(&notes)));
+        let gate = Self {
+            notes,
+            serving,
+            _directory: opened,
+        };
+        Ok((gate, name))
+    }
+
+    /// Returns what happens on the way.
+    pub(super) fn notes(&self) -> Arc<Notes> {
+        Arc::clone(&self.notes)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.serving.abort_all();
+    }
+}
+
+/// A socket's name must be short, and a home may lie deep: the name goes through the opened directory, where there is a
+/// way to do that.
+fn socket_name(opened: &File, directory: &Path) -> PathBuf {
+    const NAME: &str = "requests.sock";
+    if cfg!(target_os = "linux") {
+        let number = std::os::fd::AsRawFd::as_raw_fd(opened);
+        PathBuf::from(format!("/proc/self/fd/{number}")).join(NAME)
+    } else {
+        directory.join(NAME)
+    }
+}
+
+/// Makes the client that asks through a gate; as the SDK makes its own otherwise.
+///
+/// # Errors
+///
+/// When the system's certificates cannot be used.
+pub(super) fn http_client(socket: PathBuf) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+        .tls_version_min(tls::Version::TLS_1_2)
+        // What is compressed can be a thousand times larger than it looks here.
+        .no_gzip()
+        // On one connection one answer at a time: so it is known where an answer begins.
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .unix_socket(socket)
+        .build()
+}
+
+/// Returns whether requests have to take the way of a proxy that the environment names.
+pub(super) fn is_proxied() -> bool {
+    ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"]
+        .iter()
+        .any(|name| is_set(name) || is_set(&name.to_lowercase()))
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((connection, _)) => {
+                connections.spawn(carry(connection, server.clone(), Arc::clone(&notes)));
+            }
+            // Too many open files, perhaps: the client tries again.
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Carries the bytes of one connection both ways, until either side has enough, or an answer is too large.
+async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
+    let mut outside = match connect(&server).await {
+        Ok(outside) => {
+            *notes.lock() = None;
+            outside
+        }
+        Err(error) => {
+            *notes.lock() = Some(format!("cannot connect to {server}: {error}"));
+            return;
+        }
+    };
+    let (mut from_client, mut to_client) = inside.split();
+    let (mut from_server, mut to_server) = outside.split();
+    let answer = AtomicU64::new(0);
+    let up = async {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match from_client.read(&mut buffer).await {
+                Ok(length @ 1..) => {
+                    if length >= SHORTEST_REQUEST {
+                        answer.store(0, Ordering::Relaxed);
+                    }
+                    let Some(bytes) = buffer.get(..length) else {
+                        return;
+                    };
+                    if to_server.write_all(bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    let down = async {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match from_server.read(&mut buffer).await {
+                Ok(length @ 1..) => {
+                    let length_so_far = length as u64;
+                    let so_far = answer.fetch_add(length_so_far, Ordering::Relaxed) + length_so_far;
+                    if so_far > LARGEST_ANSWER {
+                        notes.cut.store(true, Ordering::SeqCst);
+                        return;
+                    }
+                    let Some(bytes) = buffer.get(..length) else {
+                        return;
+                    };
+                    if to_client.write_all(bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
+
+async fn connect(server: &Url) -> io::Result<TcpStream> {
+    let port = server.port_or_known_default().unwrap_or(443);
+    let addresses: Vec<SocketAddr> = match server.host() {
+        Some(Host::Domain(name)) => lookup_host((name, port)).await?.collect(),
+        Some(Host::Ipv4(address)) => vec![(IpAddr::from(address), port).into()],
+        Some(Host::Ipv6(address)) => vec![(IpAddr::from(address), port).into()],
+        None => Vec::new(),
+    };
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    let count = addresses.len();
+    for (number, address) in addresses.into_iter().enumerate() {
+        let attempt = TcpStream::connect(address);
+        let connected = if number + 1 < count {
+            timeout(CONNECT_LIMIT, attempt)
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        } else {
+            attempt.await
+        };
+        match connected {
+            Ok(stream) => {
+                // Small requests go at once, as from the SDK's own client.
+                stream.set_nodelay(true).ok();
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection's requests with so many bytes, one after the other.
+    async fn serve(lengths: &'static [u64]) -> (Url, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                for length in lengths {
+                    if !matches!(connection.read(&mut request).await, Ok(1..)) {
+                        break;
+                    }
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                    connection.write_all(head.as_bytes()).await.ok();
+                    let piece = vec![b'a'; 64 * 1024];
+                    let mut left = *length;
+                    while left > 0 {
+                        let next = usize::try_from(left).unwrap().min(piece.len());
+                        if connection.write_all(&piece[..next]).await.is_err() {
+                            break;
+                        }
+                        left -= next as u64;
+                    }
+                }
+            }
+        });
+        (Url::parse(&url).unwrap(), serving)
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_a_bound_and_a_connection_has_none() {
+        let large = LARGEST_ANSWER * 2 / 3;
+        let lengths: &'static [u64] = Box::leak(Box::new([5, large, large, LARGEST_ANSWER + 1]));
+        let (url, _serving) = serve(lengths).await;
+        let home = tempfile::tempdir().unwrap();
+        let (gate, socket) = Gate::open(&url, home.path()).unwrap();
+        let client = http_client(socket).unwrap();
+        for length in &lengths[..3] {
+            let mut answer = client.get(url.clone()).send().await.unwrap();
+            let mut read = 0;
+            while let Some(chunk) = answer.chunk().await.unwrap() {
+                read += chunk.len() as u64;
+            }
+            assert_eq!(read, *length);
+            assert!(!gate.notes().take_cut());
+        }
+        let mut answer = client.get(url).send().await.unwrap();
+        while let Ok(Some(_)) = answer.chunk().await {}
+        assert!(gate.notes().take_cut());
+        assert!(!gate.notes().take_cut());
+    }
+
+    #[tokio::test]
+    async fn why_nobody_answers_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        drop(listener);
+        let home = tempfile::tempdir().unwrap();
+        let (gate, socket) = Gate::open(&url, home.path()).unwrap();
+        let client = http_client(socket).unwrap();
+        client.get(url).send().await.unwrap_err();
+        let trouble = gate.notes().trouble().unwrap();
+        assert!(trouble.contains("refused"), "{trouble}");
+    }
+}
