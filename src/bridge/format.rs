@@ -115,16 +115,19 @@ impl Speaker {
     }
 }
 
-/// Returns a node's long and short name, harmless to show; the firmware's own fallbacks if there is nothing to see.
+/// Returns a node's long and short name, harmless to show. Without a long name to see it is called by its short one, without
+/// either by the firmware's own fallback.
 pub(super) fn node_names(node: &Node) -> (String, String) {
     let nameless = Node::unknown(node.num);
-    let seen = |name: &Option<String>, fallback: String| {
-        let clean = name.as_deref().map(clean_name).unwrap_or_default();
-        if clean.is_empty() { fallback } else { clean }
+    let seen = |name: &Option<String>| {
+        let clean = name.as_deref().map(clean_name);
+        clean.filter(|it| !it.is_empty())
     };
+    let short = seen(&node.short_name);
+    let long = seen(&node.long_name).or_else(|| short.clone());
     (
-        seen(&node.long_name, nameless.long()),
-        seen(&node.short_name, nameless.short()),
+        long.unwrap_or_else(|| nameless.long()),
+        short.unwrap_or_else(|| nameless.short()),
     )
 }
 

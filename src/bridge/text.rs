@@ -43,8 +43,7 @@ pub(super) fn clean_text(text: &str) -> String {
 /// Returns a name on one line, without what [`clean_text`] drops; empty if nothing is left to see.
 pub(super) fn clean_name(name: &str) -> String {
     let text = clean_text(name);
-    let visible = text.chars().any(|it| !it.is_whitespace() && !is_joiner(it));
-    if !visible {
+    if text.chars().all(shows_nothing) {
         return String::new();
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -116,12 +115,30 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// Returns whether a character only joins or shapes its neighbours (needed within emoji and some scripts).
-fn is_joiner(character: char) -> bool {
-    matches!(
+/// Returns whether a character alone leaves its place empty: white space, what Unicode lets programs ignore (joiners, shapes,
+/// tags, the fillers among the letters), and letters and signs that are drawn without ink.
+fn shows_nothing(character: char) -> bool {
+    let is_ignorable = matches!(
         character,
-        '\u{ad}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}'
-    )
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200c}'..='\u{200d}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    let is_blank = matches!(
+        character,
+        '\u{2800}' | '\u{13441}'..='\u{13442}' | '\u{16fe4}' | '\u{1d159}'
+    );
+    character.is_whitespace() || is_invisible(character) || is_ignorable || is_blank
 }
 
 /// Returns whether a character lies in the blocks where new emoji appear, unknown to our list.
@@ -163,8 +180,25 @@ mod tests {
             clean_name(" Alice\n\u{202e}of  Example "),
             "Alice of Example"
         );
-        for invisible in ["", " ", "\u{200b}", "\u{200d}\u{fe0f}", "\u{202e}\n"] {
+        for invisible in [
+            "",
+            " ",
+            "\u{200b}",
+            "\u{200d}\u{fe0f}",
+            "\u{202e}\n",
+            "\u{3164}",
+            "\u{115f}\u{1160}",
+            "\u{ffa0} \u{3000}",
+            "\u{2800}\u{2800}",
+            "\u{ad}\u{34f}",
+            "\u{180e}\u{180b}",
+            "\u{e0041}\u{e007f}",
+            "\u{17b4}\u{1d173}\u{e0100}",
+        ] {
             assert_eq!(clean_name(invisible), "", "{invisible:?}");
+        }
+        for visible in ["가", "ㄱ", "⠁", "ကို", "\u{fffd}", "👩‍🚀", "·"] {
+            assert_eq!(clean_name(visible), visible);
         }
     }
 

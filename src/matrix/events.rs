@@ -4,6 +4,8 @@
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use serde_json::Value;
 
+use super::links::Names;
+use super::words::{Quote, read_message};
 use crate::model::{
     EventId, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
@@ -13,6 +15,8 @@ use crate::model::{
 const LONGEST_BODY: usize = 8 * 1024;
 /// Names and such.
 const LONGEST_NAME: usize = 512;
+/// So many of those whom a message mentions are called by their names.
+const MOST_MENTIONED: usize = 32;
 
 /// What an event's JSON does not say of its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(super) struct Envelope {
     pub(super) sender: OwnedUserId,
     pub(super) sent_at: Timestamp,
     pub(super) state_key: Option<String>,
+    /// What those are called whom it mentions.
+    pub(super) names: Names,
     json: Value,
 }
 
@@ -58,6 +64,7 @@ impl Envelope {
                     .max(0),
             ),
             state_key: text("state_key").map(str::to_owned),
+            names: Names::new(),
             json,
         })
     }
@@ -86,6 +93,20 @@ impl Envelope {
             .get("unsigned")
             .and_then(|unsigned| unsigned.get("prev_content"));
         Some((membership(before), membership(Some(self.content()))))
+    }
+
+    /// Returns whom this event mentions.
+    pub(super) fn mentioned(&self) -> Vec<OwnedUserId> {
+        let contents = [self.content().get("m.new_content"), Some(self.content())];
+        let mentions = contents.into_iter().flatten().find_map(|content| {
+            let users = content.get("m.mentions")?.get("user_ids")?;
+            users.as_array()
+        });
+        let users = mentions.into_iter().flatten().filter_map(Value::as_str);
+        users
+            .filter_map(|user| OwnedUserId::try_from(user).ok())
+            .take(MOST_MENTIONED)
+            .collect()
     }
 
     /// Returns who is banned by this event, if it bans somebody.
@@ -199,9 +220,12 @@ impl Envelope {
                     sent_at: self.sent_at,
                 })))
             }
-            "m.room.message" | "m.sticker" | "m.poll.start" | "org.matrix.msc3381.poll.start" => {
-                self.into_message(room, sender, encrypted)
-            }
+            "m.room.message"
+            | "m.message"
+            | "org.matrix.msc1767.message"
+            | "m.sticker"
+            | "m.poll.start"
+            | "org.matrix.msc3381.poll.start" => self.into_message(room, sender, encrypted),
             _ => None,
         }
     }
@@ -218,20 +242,23 @@ impl Envelope {
             Some(_) => content.get("m.new_content")?,
             None => content,
         };
-        let (kind, body) = read_message(&self.kind, shown)?;
         let relation = Relation::read(content);
-        let body = if relation.reply_to.is_some() || relation.falls_back {
-            without_reply_fallback(&body)
+        let quote = if relation.quotes || Relation::read(shown).quotes {
+            Quote::Reply
+        } else if edited.is_some() {
+            // Whether the message that is edited was a reply, its edit does not say.
+            Quote::Perhaps
         } else {
-            &body
+            Quote::None
         };
+        let (kind, body) = read_message(&self.kind, shown, quote, &self.names)?;
         let text = RoomText {
             room,
             sender_name: sender.name,
             sender_power: sender.power,
             sent_at: self.sent_at,
             kind,
-            body: cut(body, LONGEST_BODY).to_owned(),
+            body: cut(&body, LONGEST_BODY).to_owned(),
             reply_to: relation.reply_to,
             thread: relation.thread,
             relay: relay_fields(shown)
@@ -262,8 +289,8 @@ fn replaced(content: &Value) -> Option<OwnedEventId> {
 struct Relation {
     reply_to: Option<OwnedEventId>,
     thread: Option<OwnedEventId>,
-    /// The reply is only there for clients that know no threads.
-    falls_back: bool,
+    /// It answers something, if only for clients that know no threads: they quote it.
+    quotes: bool,
 }
 
 impl Relation {
@@ -271,15 +298,14 @@ impl Relation {
         let Some(relation) = content.get("m.relates_to") else {
             return Self::default();
         };
-        let reply_to = event_id(
-            relation
-                .get("m.in_reply_to")
-                .and_then(|reply| reply.get("event_id")),
-        );
+        let reply = relation.get("m.in_reply_to");
+        let reply_to = event_id(reply.and_then(|reply| reply.get("event_id")));
+        let quotes = reply.is_some();
         if relation.get("rel_type").and_then(Value::as_str) != Some("m.thread") {
             return Self {
                 reply_to,
-                ..Self::default()
+                thread: None,
+                quotes,
             };
         }
         let falls_back = relation
@@ -289,98 +315,9 @@ impl Relation {
         Self {
             reply_to: reply_to.filter(|_| !falls_back),
             thread: event_id(relation.get("event_id")),
-            falls_back,
+            quotes: quotes || falls_back,
         }
     }
-}
-
-/// Returns what kind of message it is, and what of it can be read aloud.
-fn read_message(event_type: &str, content: &Value) -> Option<(RoomTextKind, String)> {
-    let body = content.get("body").and_then(Value::as_str);
-    match event_type {
-        "m.sticker" => Some((RoomTextKind::Media { word: "sticker" }, String::new())),
-        "m.poll.start" | "org.matrix.msc3381.poll.start" => {
-            Some((RoomTextKind::Poll, poll_question(content)?))
-        }
-        _ => {
-            // A message without a type or body was redacted, or never was one.
-            let kind = content.get("msgtype").and_then(Value::as_str)?;
-            let body = body?;
-            let media = |word| (RoomTextKind::Media { word }, caption(content, body));
-            Some(match kind {
-                "m.text" => (RoomTextKind::Text, body.to_owned()),
-                "m.emote" => (RoomTextKind::Emote, body.to_owned()),
-                "m.notice" => (RoomTextKind::Notice, body.to_owned()),
-                "m.image" => media("image"),
-                "m.video" => media("video"),
-                "m.audio" if content.get("org.matrix.msc3245.voice").is_some() => media("voice"),
-                "m.audio" => media("audio"),
-                "m.file" => media("file"),
-                "m.location" => match place(content) {
-                    Some(place) => (RoomTextKind::Location, place),
-                    None => (RoomTextKind::Other, body.to_owned()),
-                },
-                "m.key.verification.request" => (RoomTextKind::VerificationRequest, String::new()),
-                _ => (RoomTextKind::Other, body.to_owned()),
-            })
-        }
-    }
-}
-
-/// Returns a medium's caption: its body, if there is a file name beside it and the two differ.
-fn caption(content: &Value, body: &str) -> String {
-    match content.get("filename").and_then(Value::as_str) {
-        Some(name) if name != body => body.to_owned(),
-        Some(_) | None => String::new(),
-    }
-}
-
-/// Returns `lat,lon` of a location.
-fn place(content: &Value) -> Option<String> {
-    let uri = content
-        .get("geo_uri")
-        .or_else(|| content.get("m.location")?.get("uri"))
-        .or_else(|| content.get("org.matrix.msc3488.location")?.get("uri"))
-        .and_then(Value::as_str)?;
-    let (coordinates, _) = uri
-        .strip_prefix("geo:")
-        .map(|rest| rest.split_once(';').unwrap_or((rest, "")))?;
-    let mut parts = coordinates.split(',');
-    let latitude: f64 = parts.next()?.trim().parse().ok()?;
-    let longitude: f64 = parts.next()?.trim().parse().ok()?;
-    if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
-        return None;
-    }
-    // Five decimals are a metre, and all that fits on the air.
-    Some(format!("{latitude:.5},{longitude:.5}"))
-}
-
-fn poll_question(content: &Value) -> Option<String> {
-    let poll = content
-        .get("m.poll")
-        .or_else(|| content.get("org.matrix.msc3381.poll.start"))?;
-    let question = poll.get("question")?;
-    let texts = ["m.text", "org.matrix.msc1767.text", "body"];
-    texts.iter().find_map(|key| match question.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(forms) => forms
-            .iter()
-            .find_map(|form| form.get("body").and_then(Value::as_str))
-            .map(str::to_owned),
-        _ => None,
-    })
-}
-
-/// Returns a reply's own text: without the quote that older clients put before it.
-fn without_reply_fallback(body: &str) -> &str {
-    if !body.starts_with("> <") && !body.starts_with("> * <") {
-        return body;
-    }
-    let mut rest = body;
-    while rest.starts_with("> ") || rest.starts_with(">\n") || rest == ">" {
-        rest = rest.split_once('\n').map_or("", |(_, after)| after);
-    }
-    rest.strip_prefix('\n').unwrap_or(rest)
 }
 
 fn is_suppressed(content: &Value) -> bool {

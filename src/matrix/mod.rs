@@ -13,8 +13,10 @@ mod errors;
 mod events;
 mod gaps;
 mod gate;
+mod html;
 mod joining;
 mod late;
+mod links;
 mod login_state;
 mod pulse;
 mod reader;
@@ -28,6 +30,7 @@ mod session;
 mod sync;
 mod trouble;
 mod verification;
+mod words;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         &mut self,
         room: &Room,
         event: &TimelineEvent,
-        envelope: Envelope,
+        mut envelope: Envelope,
         senders: &mut HashMap<OwnedUserId, SenderFacts>,
     ) -> Option<MatrixEvent> {
         let id = room.room_id().to_owned();
@@ -141,6 +141,10 @@ impl<'a> Reader<'a> {
                 return Some(envelope.into_undecryptable(id, &facts, session, raw));
             }
         };
+        for user in envelope.mentioned() {
+            let name = self.rooms.name_of(room, &user).await;
+            envelope.names.insert(user, name);
+        }
         let read = envelope.into_event(id, facts, encrypted)?;
         if let MatrixEvent::Redaction(redaction) = &read {
             self.late.forget(&redaction.target);

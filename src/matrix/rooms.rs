@@ -241,10 +241,15 @@ impl Rooms {
         Some(told.0)
     }
 
+    /// Returns the name to call a member by, without asking the server.
+    pub(super) async fn name_of(&self, room: &Room, user: &OwnedUserId) -> String {
+        let member = room.get_member_no_sync(user).await.ok().flatten();
+        display_name(member.as_ref().and_then(|it| it.display_name()), user)
+    }
+
     /// Returns the name and power of a member, without asking the server.
     pub(super) async fn sender_facts(&self, room: &Room, user: &OwnedUserId) -> SenderFacts {
-        let member = room.get_member_no_sync(user).await.ok().flatten();
-        let name = display_name(member.as_ref().and_then(|it| it.display_name()), user);
+        let name = self.name_of(room, user).await;
         let levels = room.power_levels_or_default().await;
         let power = match levels.for_user(user) {
             matrix_sdk::ruma::events::room::power_levels::UserPowerLevel::Int(level) => {

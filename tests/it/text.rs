@@ -297,3 +297,86 @@ async fn without_encryption_nothing_is_said_in_an_encrypted_room() {
         assert_ne!(seen.event["sender"], stage.bot.as_str(), "{seen:?}");
     }
 }
+
+/// Formatted as clients do, each in its own way.
+async fn goes_on_the_air_as_words(kind: Kind) {
+    let mut scene = Plan::one_room(kind).start().await;
+    let (alice, room) = (&scene.alice, &scene.room);
+    let formatted = |body: &str, html: &str| json!({"msgtype": "m.text", "body": body, "format": "org.matrix.custom.html", "formatted_body": html});
+
+    // Element X: every mention is a link to the id, in both texts.
+    let (id, link) = (alice.id(), format!("https://matrix.to/#/{}", alice.id()));
+    let mentions = format!("[{id}]({link}) ").repeat(12);
+    let mentions_html = format!("<a href=\"{link}\">{id}</a> ").repeat(12);
+    let mut content = formatted(&format!("{mentions}hi"), &format!("{mentions_html}hi"));
+    content["m.mentions"] = json!({"user_ids": [id]});
+    alice.send_message(room, content).await;
+    let names = "Alice ".repeat(12);
+    scene.radio.transmits(&format!("Alice[M]: {names}hi")).await;
+    let plain =
+        json!({"msgtype": "m.text", "body": "[bob](https://matrix.to/#/@bob:example.org): hi"});
+    alice.send_message(room, plain).await;
+    scene.radio.transmits("Alice[M]: bob: hi").await;
+
+    let list = formatted(
+        "1. rope\n2. water",
+        "<ol>\n<li>rope</li>\n<li><b>water</b></li>\n</ol>\n",
+    );
+    alice.send_message(room, list).await;
+    scene.radio.transmits("Alice[M]: 1. rope\n2. water").await;
+    alice
+        .send_message(
+            room,
+            json!({"msgtype": "org.example.odd", "formatted_body": "<i>odd</i>"}),
+        )
+        .await;
+    scene.radio.transmits("Alice[M]: odd").await;
+    let nowhere = json!({"msgtype": "m.location", "body": "at the hut", "geo_uri": "geo:here"});
+    alice.send_message(room, nowhere).await;
+    scene
+        .radio
+        .transmits("Alice[M]: [location] at the hut")
+        .await;
+
+    // Element Android: an answer and its edit quote in both texts.
+    let question = scene.radio.says(BASE, 0, "who can hear me?").await;
+    let said = "[Base Camp/LongFast]: who can hear me?";
+    let (alice, room) = (&scene.alice, &scene.room);
+    let asked = alice.sees_text(room, said).await;
+    let bot = &scene.bot;
+    let quoting = |words: &str, html: &str| {
+        let quote =
+            format!("<mx-reply><blockquote>In reply to {bot}<br />{said}</blockquote></mx-reply>");
+        formatted(
+            &format!("> <{bot}> {said}\n\n{words}"),
+            &format!("{quote}{html}"),
+        )
+    };
+    let mut reply = quoting("**I** can", "<b>I</b> can");
+    reply["m.relates_to"] = json!({"m.in_reply_to": {"event_id": asked.id}});
+    let reply = alice.send_message(room, reply).await;
+    let sent = scene.radio.transmits("Alice[M]: I can").await;
+    assert_eq!(sent["reply_id"], question);
+    let relation = json!({"rel_type": "m.replace", "event_id": reply});
+    let edit = |new: serde_json::Value| json!({"msgtype": "m.text", "body": "* …", "m.new_content": new, "m.relates_to": relation});
+    // Says the same: there is nothing to correct.
+    alice
+        .send_message(room, edit(quoting("I **can**", "I <b>can</b>")))
+        .await;
+    alice
+        .send_message(room, edit(quoting("so can **I**", "so can <b>I</b>")))
+        .await;
+    let sent_again = scene.radio.transmits("Alice[M]: * so can I").await;
+    assert_eq!(sent_again["reply_id"], sent["id"]);
+    assert_eq!(scene.radio.texts().len(), 7);
+}
+
+#[tokio::test]
+async fn what_clients_format_goes_on_the_air_as_words_from_a_plain_room() {
+    goes_on_the_air_as_words(Kind::Plain).await;
+}
+
+#[tokio::test]
+async fn what_clients_format_goes_on_the_air_as_words_from_an_encrypted_room() {
+    goes_on_the_air_as_words(Kind::Encrypted).await;
+}

@@ -409,11 +409,7 @@ fn hostile_texts_and_names_are_posted_harmless() {
             "a\u{2066}b\0c\u{7}",
             "[Bo b/LongFast]: abc🔔",
         ),
-        (
-            "\u{200b}",
-            "x\u{fffd}",
-            "[Meshtastic 0001/LongFast]: x\u{fffd}",
-        ),
+        ("\u{200b}", "x\u{fffd}", "[BOB1/LongFast]: x\u{fffd}"),
         ("{long}", "{mesh} %s", "[{long}/LongFast]: {mesh} %s"),
     ] {
         let mut hostile = packet(text);
@@ -421,6 +417,27 @@ fn hostile_texts_and_names_are_posted_harmless() {
         let posted = first(&heard(&mut bridge(), &hostile, &Facts::default()));
         assert_eq!(posted.text, shown);
         assert!(posted.mentions.is_empty() && !posted.mentions_room);
+    }
+}
+
+#[test]
+fn a_node_whose_name_shows_nothing_is_called_by_its_next_name() {
+    for (long, short, shown) in [
+        (Some("\u{3164}"), Some("BOB1"), "[BOB1/LongFast]: x"),
+        (Some("\u{2800}\u{ad}"), Some("BOB1"), "[BOB1/LongFast]: x"),
+        (None, Some("BOB1"), "[BOB1/LongFast]: x"),
+        (
+            Some("\u{1160}"),
+            Some("\u{ffa0}"),
+            "[Meshtastic 0001/LongFast]: x",
+        ),
+        (Some("Bob"), Some("\u{3164}"), "[Bob/LongFast]: x"),
+    ] {
+        let mut heard_from = packet("x");
+        heard_from.sender.long_name = long.map(Into::into);
+        heard_from.sender.short_name = short.map(Into::into);
+        let posted = first(&heard(&mut bridge(), &heard_from, &Facts::default()));
+        assert_eq!(posted.text, shown);
     }
 }
 

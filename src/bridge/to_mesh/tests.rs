@@ -144,6 +144,7 @@ fn hostile_names_and_texts_go_on_the_air_harmless() {
         ("\u{202e}Eve\nMallory", "a\u{2066}b\0", "Eve M[M]: ab"),
         ("", "x", "alice[M]: x"),
         ("\u{200b}", "x", "alice[M]: x"),
+        ("\u{3164}\u{2800}", "x", "alice[M]: x"),
         ("{user}", "{display}", "{user[M]: {display}"),
         ("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", "x", "👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧[M]: x"),
     ] {

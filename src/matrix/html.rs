@@ -1,0 +1,337 @@
+//! Matrix's HTML as a person would read it aloud: words and lines, lists with their numbers, names for links to people, no
+//! marks of form. Pure; whatever stands in it, the work is bounded.
+
+use ruma_html::{Children, Html, NodeData, NodeRef};
+
+use super::links::{Names, Target, decoded};
+
+/// Longer ones are not read. An event has at most 64 KiB.
+const LONGEST: usize = 32 * 1024;
+/// With more tags it is not read: a parser makes of open tags up to the square of their number.
+const MOST_TAGS: usize = 400;
+/// Deeper ones are not read: Matrix asks for no more.
+const DEEPEST: usize = 100;
+
+/// Returns the text; `None` if there is nothing to read in it, or it is larger or deeper than what people write.
+pub(super) fn read_html(html: &str, names: &Names) -> Option<String> {
+    if html.len() > LONGEST || html.matches('<').count() > MOST_TAGS {
+        return None;
+    }
+    let mut page = Page::new(names, 0, false);
+    page.all(Html::parse(html).children())?;
+    let text = page.text.trim_end().to_owned();
+    text.chars().any(|it| !it.is_whitespace()).then_some(text)
+}
+
+/// What is written so far of one element that has lines of its own.
+#[derive(Debug)]
+struct Page<'a> {
+    names: &'a Names,
+    depth: usize,
+    /// Spaces and lines stay as they are.
+    verbatim: bool,
+    text: String,
+    /// So many lines end before what comes next.
+    breaks: usize,
+    space: bool,
+    after_paragraph: bool,
+}
+
+impl<'a> Page<'a> {
+    fn new(names: &'a Names, depth: usize, verbatim: bool) -> Self {
+        Self {
+            names,
+            depth,
+            verbatim,
+            text: String::new(),
+            breaks: 0,
+            space: false,
+            after_paragraph: false,
+        }
+    }
+
+    fn all(&mut self, nodes: Children) -> Option<()> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return None;
+        }
+        for node in nodes {
+            match node.data() {
+                NodeData::Text(text) => self.say(&text.borrow()),
+                NodeData::Element(element) => self.element(&element.name.local, &node)?,
+                NodeData::Document | NodeData::Other => {}
+            }
+        }
+        self.depth -= 1;
+        Some(())
+    }
+
+    fn element(&mut self, name: &str, node: &NodeRef) -> Option<()> {
+        match name {
+            // The quote of a reply, and what no client shows.
+            "mx-reply" | "script" | "style" | "template" | "textarea" | "option" | "noscript"
+            | "iframe" | "noembed" | "noframes" => {}
+            "br" => self.breaks += 1,
+            "hr" => self.end_line(2),
+            "img" => self.image(node),
+            "input" if attribute(node, "type").is_some_and(|it| it == "checkbox") => {
+                self.say(match attribute(node, "checked") {
+                    Some(_) => "[x] ",
+                    None => "[ ] ",
+                });
+            }
+            "a" => self.link(node)?,
+            "del" | "s" | "strike" => {
+                // Without a mark it would say the opposite.
+                let start = self.text.len();
+                self.all(node.children())?;
+                self.replace_since(start, |words| format!("~~{words}~~"));
+            }
+            "sup" => {
+                let start = self.text.len();
+                self.all(node.children())?;
+                let is_power =
+                    |words: &str| words.bytes().all(|it| it.is_ascii_digit() || it == b'-');
+                self.replace_since(start, |words| match is_power(words) {
+                    true => format!("^{words}"),
+                    false => words.to_owned(),
+                });
+            }
+            "span" | "div" if attribute(node, "data-mx-maths").is_some_and(|it| !it.is_empty()) => {
+                let formula = attribute(node, "data-mx-maths").unwrap_or_default();
+                self.block(name == "div", |page| {
+                    page.say(&formula);
+                    Some(())
+                })?;
+            }
+            "span" => {
+                if let Some(reason) = attribute(node, "data-mx-spoiler")
+                    && !reason.trim().is_empty()
+                {
+                    self.say(&format!("({}) ", reason.trim()));
+                }
+                self.all(node.children())?;
+            }
+            "p" => {
+                let gap = if self.after_paragraph { 2 } else { 1 };
+                self.end_line(gap);
+                self.all(node.children())?;
+                self.end_line(1);
+                self.after_paragraph = true;
+            }
+            "pre" => {
+                let lines = self.apart(node, true)?;
+                self.lines(lines.trim_matches('\n'), "", "");
+            }
+            "blockquote" => {
+                let lines = self.apart(node, self.verbatim)?;
+                self.lines(&lines, "> ", "> ");
+            }
+            "ul" | "menu" | "dir" => self.list(node, None)?,
+            "ol" => {
+                let start = attribute(node, "start").and_then(|it| it.trim().parse().ok());
+                self.list(node, Some(start.unwrap_or(1)))?;
+            }
+            "li" => self.item(node, "- ")?,
+            "tr" => self.row(node)?,
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "div" | "dl" | "dt" | "dd" | "table"
+            | "caption" | "details" | "summary" | "section" | "article" | "header" | "footer"
+            | "address" | "center" | "figure" | "figcaption" | "main" | "nav" | "aside" => {
+                self.block(true, |page| page.all(node.children()))?;
+            }
+            _ => self.all(node.children())?,
+        }
+        Some(())
+    }
+
+    /// Writes words of a running text.
+    fn say(&mut self, words: &str) {
+        for character in words.chars() {
+            match character {
+                '\n' if self.verbatim => self.breaks += 1,
+                // Editors put spaces that do not break behind mentions and into empty lines.
+                ' ' | '\t' | '\n' | '\r' | '\u{c}' | '\u{a0}' if !self.verbatim => {
+                    self.space = true
+                }
+                other => {
+                    self.begin();
+                    self.text.push(other);
+                }
+            }
+        }
+    }
+
+    /// Writes the line ends or the space that stand before what comes now.
+    fn begin(&mut self) {
+        if self.verbatim {
+            self.text.extend(std::iter::repeat_n('\n', self.breaks));
+        } else if !self.text.is_empty() {
+            if self.breaks > 0 {
+                self.text
+                    .extend(std::iter::repeat_n('\n', self.breaks.min(2)));
+            } else if self.space {
+                self.text.push(' ');
+            }
+        }
+        (self.breaks, self.space, self.after_paragraph) = (0, false, false);
+    }
+
+    fn end_line(&mut self, breaks: usize) {
+        self.breaks = self.breaks.max(breaks);
+    }
+
+    fn block(&mut self, own_line: bool, write: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
+        let breaks = usize::from(own_line);
+        self.end_line(breaks);
+        write(self)?;
+        self.end_line(breaks);
+        Some(())
+    }
+
+    /// Returns what an element says, on lines of its own.
+    fn apart(&self, node: &NodeRef, verbatim: bool) -> Option<String> {
+        let mut page = Page::new(self.names, self.depth, verbatim);
+        page.all(node.children())?;
+        Some(page.text)
+    }
+
+    /// Writes lines, each with something before it.
+    fn lines(&mut self, lines: &str, first: &str, others: &str) {
+        if lines.trim().is_empty() {
+            return;
+        }
+        self.end_line(1);
+        self.begin();
+        for (number, line) in lines.lines().enumerate() {
+            let head = if number == 0 { first } else { others };
+            if number > 0 {
+                self.text.push('\n');
+            }
+            self.text.push_str(match line {
+                "" => head.trim_end(),
+                _ => head,
+            });
+            self.text.push_str(line);
+        }
+        self.end_line(1);
+    }
+
+    fn list(&mut self, node: &NodeRef, mut number: Option<i64>) -> Option<()> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return None;
+        }
+        self.end_line(1);
+        for child in node.children() {
+            match child.data() {
+                NodeData::Element(element) if &*element.name.local == "li" => {
+                    let mark = match number {
+                        Some(number) => format!("{number}. "),
+                        None => "- ".to_owned(),
+                    };
+                    self.item(&child, &mark)?;
+                    number = number.map(|it| it.saturating_add(1));
+                }
+                NodeData::Element(element) => self.element(&element.name.local, &child)?,
+                NodeData::Text(text) => self.say(&text.borrow()),
+                NodeData::Document | NodeData::Other => {}
+            }
+        }
+        self.end_line(1);
+        self.depth -= 1;
+        Some(())
+    }
+
+    fn item(&mut self, node: &NodeRef, mark: &str) -> Option<()> {
+        let lines = self.apart(node, false)?;
+        self.lines(&lines, mark, "  ");
+        Some(())
+    }
+
+    fn row(&mut self, node: &NodeRef) -> Option<()> {
+        let mut cells = Vec::new();
+        for cell in node.children() {
+            if cell.as_element().is_some() {
+                let words = self.apart(&cell, false)?;
+                cells.push(words.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+        }
+        if cells.iter().any(|it| !it.is_empty()) {
+            self.lines(&cells.join(" | "), "", "");
+        }
+        Some(())
+    }
+
+    /// A custom emoji is read as its name.
+    fn image(&mut self, node: &NodeRef) {
+        let named = |name| attribute(node, name).filter(|it| !it.trim().is_empty());
+        let words = named("alt").or_else(|| named("title"));
+        self.say(&words.unwrap_or_else(|| "[image]".to_owned()));
+    }
+
+    fn link(&mut self, node: &NodeRef) -> Option<()> {
+        let start = self.text.len();
+        self.all(node.children())?;
+        let Some(address) = attribute(node, "href") else {
+            return Some(());
+        };
+        match Target::of(&address) {
+            Some(target) => {
+                if self.text.get(start..).is_none_or(|it| it.trim().is_empty()) {
+                    self.say(&target.read("", self.names));
+                }
+                let names = self.names;
+                self.replace_since(start, |label| target.read(label, names));
+            }
+            None if is_readable(&address) => self.replace_since(start, |label| {
+                if bare(label) == bare(&address) {
+                    label.to_owned()
+                } else {
+                    format!("{label} ({})", address.trim())
+                }
+            }),
+            None => {}
+        }
+        Some(())
+    }
+
+    /// Writes something else in place of the words since `start`, if there are any.
+    fn replace_since(&mut self, start: usize, other: impl FnOnce(&str) -> String) {
+        let Some(written) = self.text.get(start..) else {
+            return;
+        };
+        let words = written.trim_start();
+        if words.is_empty() {
+            return;
+        }
+        let new = other(words);
+        self.text.truncate(self.text.len() - words.len());
+        self.text.push_str(&new);
+    }
+}
+
+/// Returns whether an address of that kind is something to people, as Matrix lists them.
+fn is_readable(address: &str) -> bool {
+    let scheme = address.trim().split_once(':').map(|(scheme, _)| scheme);
+    let known = ["https", "http", "ftp", "mailto", "magnet", "geo", "tel"];
+    scheme.is_some_and(|it| known.iter().any(|known| it.eq_ignore_ascii_case(known)))
+}
+
+/// Returns an address without what people leave out when they write it.
+fn bare(address: &str) -> String {
+    let decoded = decoded(address.trim());
+    let mut rest = decoded.as_str();
+    for scheme in ["https://", "http://", "mailto:", "tel:", "www."] {
+        rest = rest.strip_prefix(scheme).unwrap_or(rest);
+    }
+    rest.trim_end_matches('/').to_lowercase()
+}
+
+fn attribute(node: &NodeRef, name: &str) -> Option<String> {
+    let attributes = node.as_element()?.attrs.borrow();
+    let found = attributes.iter().find(|it| &*it.name.local == name)?;
+    Some(found.value.to_string())
+}
+
+#[cfg(test)]
+mod tests;
