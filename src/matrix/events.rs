@@ -95,17 +95,21 @@ impl Envelope {
         Some((membership(before), membership(Some(self.content()))))
     }
 
-    /// Returns whom this event mentions.
+    /// Returns whom this event mentions by their ids, as Element X does: they have names that are read instead.
     pub(super) fn mentioned(&self) -> Vec<OwnedUserId> {
-        let contents = [self.content().get("m.new_content"), Some(self.content())];
-        let mentions = contents.into_iter().flatten().find_map(|content| {
-            let users = content.get("m.mentions")?.get("user_ids")?;
-            users.as_array()
-        });
-        let users = mentions.into_iter().flatten().filter_map(Value::as_str);
+        let content = self.content();
+        let shown = content.get("m.new_content").unwrap_or(content);
+        let text = |key| shown.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (plain, formatted) = (text("body"), text("formatted_body"));
+        let mentions = shown.get("m.mentions").and_then(|it| it.get("user_ids"));
+        let users = mentions.and_then(Value::as_array).into_iter().flatten();
         users
-            .filter_map(|user| OwnedUserId::try_from(user).ok())
+            .filter_map(Value::as_str)
             .take(MOST_MENTIONED)
+            .filter(|user| {
+                plain.contains(&format!("[{user}]")) || formatted.contains(&format!("{user}</a>"))
+            })
+            .filter_map(|user| OwnedUserId::try_from(user).ok())
             .collect()
     }
 

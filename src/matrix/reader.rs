@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
             }
         };
         for user in envelope.mentioned() {
-            let name = self.rooms.name_of(room, &user).await;
+            let name = self.rooms.name_of_mentioned(room, &user).await;
             envelope.names.insert(user, name);
         }
         let read = envelope.into_event(id, facts, encrypted)?;

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use matrix_sdk::ruma::events::MessageLikeEventType;
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::{Notify, watch};
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
 
 use super::events::{SenderFacts, cut, display_name};
 use super::{Options, Pulse};
@@ -14,6 +16,9 @@ use crate::model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
 };
+
+/// For the name of somebody who is mentioned, nobody's message waits longer.
+const LONGEST_WAIT_FOR_MEMBERS: Duration = Duration::from_secs(10);
 
 /// The mapped rooms, shared by the sync loop, the task that joins them, and the senders.
 #[derive(Debug)]
@@ -245,6 +250,25 @@ impl Rooms {
     pub(super) async fn name_of(&self, room: &Room, user: &OwnedUserId) -> String {
         let member = room.get_member_no_sync(user).await.ok().flatten();
         display_name(member.as_ref().and_then(|it| it.display_name()), user)
+    }
+
+    /// Returns the name to call somebody by who may never have said anything here. The server is asked at most once for each
+    /// room, for all of its members.
+    pub(super) async fn name_of_mentioned(&self, room: &Room, user: &OwnedUserId) -> String {
+        let known = room.get_member_no_sync(user).await;
+        if !matches!(known, Ok(Some(_))) {
+            match timeout(LONGEST_WAIT_FOR_MEMBERS, room.sync_members()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    debug!(room = %room.room_id(), error = &error as &dyn std::error::Error,
+                    "the members of the room are not known")
+                }
+                Err(_) => {
+                    debug!(room = %room.room_id(), "the members of the room are not known in time")
+                }
+            }
+        }
+        self.name_of(room, user).await
     }
 
     /// Returns the name and power of a member, without asking the server.

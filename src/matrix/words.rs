@@ -72,7 +72,7 @@ fn words(content: &Value, quote: Quote, names: &Names) -> Option<String> {
         .filter(|_| is_html || plain.is_none())
         .or_else(|| extensible(content, "text/html").filter(|_| body.is_none()));
     if let Some(text) = formatted.and_then(|html| read_html(html, names)) {
-        return Some(read_links(&text, names));
+        return Some(read_links(without_quote(&text, quote), names));
     }
     let plain = without_quote(cut(plain?, LONGEST_PLAIN), quote);
     Some(without_marks(&read_links(plain, names)))

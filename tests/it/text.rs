@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::support::radio::{BASE, SUMMIT};
 use crate::support::scene::{Plan, Scene};
-use crate::support::user::{BOTH_KINDS, Kind, Seen};
+use crate::support::synapse::Synapse;
+use crate::support::user::{BOTH_KINDS, Kind, Seen, User};
 
 async fn crosses_both_ways(kind: Kind) {
     carries_text_both_ways(Plan::one_room(kind).start().await, kind).await;
@@ -304,19 +305,21 @@ async fn goes_on_the_air_as_words(kind: Kind) {
     let (alice, room) = (&scene.alice, &scene.room);
     let formatted = |body: &str, html: &str| json!({"msgtype": "m.text", "body": body, "format": "org.matrix.custom.html", "formatted_body": html});
 
-    // Element X: every mention is a link to the id, in both texts.
-    let (id, link) = (alice.id(), format!("https://matrix.to/#/{}", alice.id()));
+    // Element X: every mention is a link to the id, in both texts. Bob has never said anything.
+    let bob = User::new(Synapse::shared().await, "Bob").await;
+    bob.joins(room, alice).await;
+    let (id, link) = (bob.id(), format!("https://matrix.to/#/{}", bob.id()));
     let mentions = format!("[{id}]({link}) ").repeat(12);
     let mentions_html = format!("<a href=\"{link}\">{id}</a> ").repeat(12);
     let mut content = formatted(&format!("{mentions}hi"), &format!("{mentions_html}hi"));
     content["m.mentions"] = json!({"user_ids": [id]});
     alice.send_message(room, content).await;
-    let names = "Alice ".repeat(12);
+    let names = "Bob ".repeat(12);
     scene.radio.transmits(&format!("Alice[M]: {names}hi")).await;
     let plain =
-        json!({"msgtype": "m.text", "body": "[bob](https://matrix.to/#/@bob:example.org): hi"});
+        json!({"msgtype": "m.text", "body": "[eve](https://matrix.to/#/@eve:example.org): hi"});
     alice.send_message(room, plain).await;
-    scene.radio.transmits("Alice[M]: bob: hi").await;
+    scene.radio.transmits("Alice[M]: eve: hi").await;
 
     let list = formatted(
         "1. rope\n2. water",

@@ -259,6 +259,12 @@ fn only_an_answers_quote_is_left_out() {
         let told = text(json!({"body": quote, "m.relates_to": relation}));
         assert_eq!(told.as_deref(), Some("yes\n> no"), "{relation}");
     }
+    let escaped = "&gt; &lt;@bob:example.org&gt; one<br>&gt; two<br><br>yes";
+    let told = text(json!({
+        "body": quote, "format": "org.matrix.custom.html", "formatted_body": escaped,
+        "m.relates_to": {"m.in_reply_to": {"event_id": "$first"}},
+    }));
+    assert_eq!(told.as_deref(), Some("yes"));
     for own in [quote, "> I say so", "> <b> is bold"] {
         assert_eq!(text(json!({"body": own})).as_deref(), Some(own));
     }
