@@ -92,9 +92,12 @@ impl<'a> Page<'a> {
                 self.all(node.children())?;
                 let is_power =
                     |words: &str| words.bytes().all(|it| it.is_ascii_digit() || it == b'-');
-                self.replace_since(start, |words| match is_power(words) {
-                    true => format!("^{words}"),
-                    false => words.to_owned(),
+                self.replace_since(start, |words| {
+                    if is_power(words) {
+                        format!("^{words}")
+                    } else {
+                        words.to_owned()
+                    }
                 });
             }
             "span" | "div" if attribute(node, "data-mx-maths").is_some_and(|it| !it.is_empty()) => {
@@ -151,7 +154,7 @@ impl<'a> Page<'a> {
                 '\n' if self.verbatim => self.breaks += 1,
                 // Editors put spaces that do not break behind mentions and into empty lines.
                 ' ' | '\t' | '\n' | '\r' | '\u{c}' | '\u{a0}' if !self.verbatim => {
-                    self.space = true
+                    self.space = true;
                 }
                 other => {
                     self.begin();

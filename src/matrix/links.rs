@@ -181,7 +181,7 @@ fn label_before(read: &str, mark: &str) -> Option<(usize, String)> {
     Some((at, unescaped(head.get(at + 1..)?)))
 }
 
-/// Returns the name in `@[Bob B]#1234`, which FluffyChat makes of names with spaces.
+/// Returns the name in `@[Bob B]#1234`, which `FluffyChat` makes of names with spaces.
 fn without_brackets(label: &str) -> &str {
     let named = label.strip_prefix("@[").and_then(|it| it.split_once(']'));
     match named {

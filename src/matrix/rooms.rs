@@ -260,11 +260,11 @@ impl Rooms {
             match timeout(LONGEST_WAIT_FOR_MEMBERS, room.sync_members()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    debug!(room = %room.room_id(), error = &error as &dyn std::error::Error,
-                    "the members of the room are not known")
+                    let error = &error as &dyn std::error::Error;
+                    debug!(room = %room.room_id(), error, "the members of the room are not known");
                 }
                 Err(_) => {
-                    debug!(room = %room.room_id(), "the members of the room are not known in time")
+                    debug!(room = %room.room_id(), "the members of the room are not known in time");
                 }
             }
         }

@@ -211,15 +211,12 @@ fn without_pairs(line: &str, mark: char) -> String {
             .map(|(inner, _)| inner)
             .filter(|_| marks.len() >= least)
             .filter(closes);
-        match inner {
-            Some(inner) => {
-                text.push_str(inner);
-                rest = behind.get(inner.len() + marks.len()..).unwrap_or_default();
-            }
-            None => {
-                text.push_str(marks);
-                rest = behind;
-            }
+        if let Some(inner) = inner {
+            text.push_str(inner);
+            rest = behind.get(inner.len() + marks.len()..).unwrap_or_default();
+        } else {
+            text.push_str(marks);
+            rest = behind;
         }
     }
     text.push_str(rest);

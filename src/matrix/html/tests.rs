@@ -201,9 +201,8 @@ fn what_is_larger_or_deeper_than_people_write_is_not_read() {
     assert_eq!(read(&format!("<b>{}</b>", "x".repeat(LONGEST))), None);
     assert_eq!(read(&"<br>".repeat(MOST_TAGS + 1)), None);
     // Open tags that are opened again in each paragraph.
-    let fonts: String = (0..MOST_TAGS / 2)
-        .map(|it| format!("<font color=\"#{it}\">"))
-        .collect();
+    let fonts = (0..MOST_TAGS / 2).map(|it| format!("<font color=\"#{it}\">"));
+    let fonts = fonts.collect::<Vec<_>>().concat();
     assert_eq!(
         read(&format!("{fonts}{}", "<p>x".repeat(MOST_TAGS / 2))),
         None
@@ -233,6 +232,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {
-        let _: Option<String> = read(&text);
+        drop(read(&text));
     }
 }
