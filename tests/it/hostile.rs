@@ -132,9 +132,9 @@ async fn hostile_events_from_matrix_become_harmless_packets() {
     // In an encrypted room the homeserver cannot refuse what is malformed.
     let room = &scene.room;
     let html = json!({"msgtype": "m.text", "body": "plain", "format": "org.matrix.custom.html",
-        "formatted_body": "<h1>not plain</h1>"});
+        "formatted_body": "<h1>what people see</h1><script>alert(1)</script>"});
     scene.alice.send_message(room, html).await;
-    scene.radio.transmits("Alice[M]: plain").await;
+    scene.radio.transmits("Alice[M]: what people see").await;
 
     scene.alice.send(room, "a\u{202E}b\u{0}c").await;
     scene.radio.transmits("Alice[M]: abc").await;

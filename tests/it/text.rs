@@ -327,13 +327,12 @@ async fn goes_on_the_air_as_words(kind: Kind) {
     );
     alice.send_message(room, list).await;
     scene.radio.transmits("Alice[M]: 1. rope\n2. water").await;
-    alice
-        .send_message(
-            room,
-            json!({"msgtype": "org.example.odd", "formatted_body": "<i>odd</i>"}),
-        )
-        .await;
-    scene.radio.transmits("Alice[M]: odd").await;
+    if kind == Kind::Encrypted {
+        // Elsewhere the homeserver wants a body.
+        let odd = json!({"msgtype": "org.example.odd", "formatted_body": "<i>odd</i>"});
+        alice.send_message(room, odd).await;
+        scene.radio.transmits("Alice[M]: odd").await;
+    }
     let nowhere = json!({"msgtype": "m.location", "body": "at the hut", "geo_uri": "geo:here"});
     alice.send_message(room, nowhere).await;
     scene
