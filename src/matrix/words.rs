@@ -41,11 +41,13 @@ pub(super) fn read_message(
         let caption = has_caption(content).then(words).flatten();
         Some((RoomTextKind::Media { word }, caption.unwrap_or_default()))
     };
-    match content
-        .get("msgtype")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-    {
+    let kind = match content.get("msgtype") {
+        None => "",
+        Some(Value::String(kind)) => kind,
+        // No client makes that, and none shows it.
+        Some(_) => return None,
+    };
+    match kind {
         "m.emote" => Some((RoomTextKind::Emote, words()?)),
         "m.notice" | "m.server_notice" => Some((RoomTextKind::Notice, words()?)),
         "m.image" => media("image"),
