@@ -2,22 +2,26 @@
 //! people are asked and told.
 
 mod answers;
+mod login;
+mod logout;
+mod terminal;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use super::Globals;
-use crate::config::Secret;
-use crate::home::{Home, StoreGuard};
-use crate::matrix::auth::{
-    self, AuthError, DeviceTrust, Files, Identity, Login, LoginOptions, Proof, Unlock,
-};
+use super::progress::Progress;
+use crate::home::Home;
+use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 
-use self::answers::{Defaults, Missing};
+use self::answers::Missing;
+use self::login::LoginArgs;
+use self::logout::LogoutArgs;
+use self::terminal::Interrupts;
 
 /// The commands under `relay auth`.
 #[derive(Debug, Subcommand)]
@@ -36,7 +40,8 @@ pub(super) enum AuthCommand {
         json: bool,
     },
     /// End the login, and delete its keys here
-    #[command(after_help = "Example: relay auth logout -y --password-file secret.txt")]
+    #[command(after_help = "Exit codes: 0 logged out, 1 not, 2 wrong arguments\n\n\
+                      Example: relay auth logout -y --password-file secret.txt")]
     Logout(LogoutArgs),
 }
 
@@ -54,67 +59,32 @@ pub(super) struct PasswordArgs {
     password_stdin: bool,
 }
 
-/// The arguments of `relay auth login`.
-#[derive(Debug, Args)]
-pub(super) struct LoginArgs {
-    /// The homeserver's name or address [env: `RELAY_MATRIX_HOMESERVER`]
-    #[arg(long, value_name = "URL|SERVER_NAME")]
-    homeserver: Option<String>,
-    /// The bot's account: its name or its whole id [env: `RELAY_MATRIX_BOT_USER_ID`]
-    #[arg(long, value_name = "USER")]
-    username: Option<String>,
-    #[command(flatten)]
-    password: PasswordArgs,
-    /// What the new device is called in the account's list of devices
-    #[arg(long, value_name = "NAME", default_value = "relay")]
-    device_name: String,
-    /// Give the account this display name
-    #[arg(long, value_name = "NAME")]
-    display_name: Option<String>,
-    /// Allow plain HTTP to a homeserver that is not on this machine
-    #[arg(long)]
-    allow_http: bool,
-    /// Replace an earlier login
-    #[arg(long)]
-    force: bool,
-    /// A file with the account's recovery key, to verify the device where the account has an identity already
-    #[arg(long, value_name = "FILE", conflicts_with = "reset_cross_signing")]
-    recovery_key_file: Option<PathBuf>,
-    /// Give the account a new identity; everybody who has verified it has to do so again
-    #[arg(long)]
-    reset_cross_signing: bool,
-    /// Write a new recovery key to this file instead of showing it
-    #[arg(long, value_name = "FILE")]
-    recovery_key_out: Option<PathBuf>,
-}
-
-/// The arguments of `relay auth logout`.
-#[derive(Debug, Args)]
-pub(super) struct LogoutArgs {
-    /// Do not ask whether it is meant
-    #[arg(short = 'y', long = "yes")]
-    yes: bool,
-    #[command(flatten)]
-    password: PasswordArgs,
-    /// Do not check the password (for accounts that have none)
-    #[arg(long, conflicts_with = "password_source")]
-    no_password_check: bool,
-    /// Only delete what is here; the server keeps the device and its token
-    #[arg(long, conflicts_with_all = ["password_source", "no_password_check"])]
-    local_only: bool,
-}
-
-/// Runs one of the commands.
+/// Runs one of the commands. A signal ends it where nothing is left half done; a second one at once.
 ///
 /// # Errors
 ///
 /// What failed, with the cure.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let home = globals.home()?;
-    let outcome = match command {
-        AuthCommand::Login(args) => login(args, globals, &home).await,
-        AuthCommand::Status { json } => status(&home, json).await,
-        AuthCommand::Logout(args) => logout(args, &home).await,
+    let mut interrupts = Interrupts::listen()?;
+    let stop = CancellationToken::new();
+    let work = async {
+        match command {
+            AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
+            AuthCommand::Status { json } => or_stop(&stop, status(&home, json)).await,
+            AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
+        }
+    };
+    let mut work = std::pin::pin!(work);
+    let outcome = tokio::select! {
+        outcome = &mut work => outcome,
+        () = interrupts.next() => {
+            stop.cancel();
+            tokio::select! {
+                outcome = &mut work => outcome,
+                () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+            }
+        }
     };
     match outcome {
         Err(error) if error.is::<Missing>() => {
@@ -127,123 +97,20 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Resu
 
 const WRONG_ARGUMENTS: u8 = 2;
 
-async fn login(args: LoginArgs, globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
-    for warning in home.prepare(globals.allow_network_home)? {
-        say(&format!("warning: {warning}"))?;
+/// Does something that may be dropped at any point, unless somebody wants it to end.
+async fn or_stop<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stop.cancelled() => Err(AuthError::Interrupted.into()),
     }
-    let _store = StoreGuard::take(home)?;
-    let files = Files::new(home.matrix());
-    if !args.force
-        && let Some(session) = files.load_session()?
-    {
-        return Err(AuthError::already(session).into());
-    }
-    let defaults = Defaults::find(globals, home);
-    let username = answers::text("--username", args.username, defaults.username, "User name")?;
-    let homeserver = match args.homeserver.or(defaults.homeserver) {
-        // The id of a user names the server.
-        None if username.starts_with('@') => None,
-        given => Some(answers::text("--homeserver", given, None, "Homeserver")?),
-    };
-    let shown = io::stdout().is_terminal() && args.recovery_key_out.is_none();
-    let options = LoginOptions {
-        homeserver,
-        unlock: unlock(args.recovery_key_file.as_deref(), args.reset_cross_signing)?,
-        password: answers::password(args.password, defaults.password, &username)?,
-        username,
-        device_name: args.device_name,
-        display_name: args.display_name,
-        allow_http: args.allow_http || defaults.allow_http,
-        force: args.force,
-        recovery_key_file: match args.recovery_key_out {
-            Some(path) => Some(std::path::absolute(path)?),
-            None => (!shown).then(|| files.recovery_key()),
-        },
-    };
-    if io::stderr().is_terminal() {
-        say("logging in …")?;
-    }
-    let login = Box::pin(auth::login(&files, &options)).await?;
-    tell(&login)?;
-    Ok(ExitCode::SUCCESS)
 }
-
-fn unlock(file: Option<&std::path::Path>, reset: bool) -> anyhow::Result<Unlock> {
-    if reset {
-        return Ok(Unlock::Reset);
-    }
-    Ok(match file {
-        Some(path) => Unlock::Key(answers::first_line(path)?),
-        None if io::stdin().is_terminal() => Unlock::Ask(Box::new(ask_recovery_key)),
-        None => Unlock::Nothing,
-    })
-}
-
-fn ask_recovery_key(was_wrong: bool) -> Option<Secret<String>> {
-    let text = if was_wrong {
-        "That key does not fit. Recovery key (empty: go on without): "
-    } else {
-        "The account has an identity from an earlier login. Recovery key (empty: go on without): "
-    };
-    let key = rpassword::prompt_password(text).ok()?;
-    (!key.trim().is_empty()).then(|| Secret::new(key))
-}
-
-fn tell(login: &Login) -> anyhow::Result<()> {
-    let session = &login.session;
-    let standing = &login.standing;
-    let mut lines = vec![format!(
-        "logged in as {}, device {}, at {}",
-        session.user_id, session.device_id, session.homeserver
-    )];
-    if let Some(device) = &login.replaced {
-        lines.push(format!("the earlier device {device} is signed out"));
-    }
-    if standing.trust == DeviceTrust::Verified {
-        lines.push("the device is verified by its owner".to_owned());
-    }
-    if standing.backup {
-        lines.push("key backup is on".to_owned());
-    }
-    match (&standing.recovery_key, &session.recovery_key_file) {
-        (Some(_), Some(path)) => lines.push(format!(
-            "the recovery key is in {}: move it to a safe place",
-            path.display()
-        )),
-        (Some(key), None) => lines.push(format!(
-            "\nRecovery key of the account, shown only now; keep it in a safe place:\n\n    {}\n",
-            key.reveal()
-        )),
-        (None, _) => {}
-    }
-    print(&format!("{}\n", lines.join("\n")))?;
-    for problem in &standing.problems {
-        say(&format!("warning: {problem}"))?;
-    }
-    match standing.identity {
-        Identity::Foreign => say(FOREIGN)?,
-        Identity::Missing => say(MISSING)?,
-        Identity::Created | Identity::Recovered | Identity::Reset => {}
-    }
-    Ok(())
-}
-
-const FOREIGN: &str = "\
-warning: the device is not verified: the account has a cross-signing identity that an earlier login made.
-The relay works, but other people's clients warn of its messages. There are two cures:
-  relay auth login --force --recovery-key-file FILE
-      with the account's recovery key in FILE; nobody else notices
-  relay auth login --force --reset-cross-signing
-      makes a new identity and a new key backup; the old ones are lost, and everybody who has verified the account
-      is warned and has to verify it again";
-
-const MISSING: &str = "\
-warning: the device is not verified: the server did not take its signature. The relay works, but other people's
-clients warn of its messages. To try again: relay auth login --force";
 
 async fn status(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     let files = Files::new(home.matrix());
-    let status = match auth::status(&files).await {
+    let status = match Progress::of("asking the homeserver", auth::status(&files)).await {
         Ok(status) => status,
         Err(AuthError::NotLoggedIn) => {
             if json {
@@ -301,57 +168,16 @@ fn sentences(status: &auth::Status) -> String {
             "yes, by its owner",
             "no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing",
         ),
-        known(status.key_backup, "on", "off"),
+        match (status.key_backup, status.key_backup_on_server) {
+            (KeyBackup::On, _) => "on",
+            (KeyBackup::Unused, _) =>
+                "not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing",
+            (KeyBackup::Off, _) => "off",
+            (KeyBackup::Unknown, Some(true)) =>
+                "the account has one; whether this device uses it is not known: `relay auth login --force` makes sure",
+            (KeyBackup::Unknown, _) => "not known",
+        },
     )
-}
-
-async fn logout(args: LogoutArgs, home: &Home) -> anyhow::Result<ExitCode> {
-    let files = Files::new(home.matrix());
-    if !files.session().exists() && !files.sdk().exists() {
-        return Err(AuthError::NotLoggedIn.into());
-    }
-    let _store = StoreGuard::take(home)?;
-    if args.local_only {
-        answers::confirm(args.yes, "Delete the login and its keys on this machine?")?;
-        auth::delete_local(&files, told)?;
-        say(
-            "warning: the server still has the device; its token may still be valid: \
-             remove the device with another client",
-        )?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Some(session) = files.load_session()? else {
-        bail!("there are keys but no session: use --local-only to delete them");
-    };
-    answers::confirm(args.yes, &format!("Log {} out?", session.user_id))?;
-    let backup = auth::key_backup(&files).await.map_err(untouched)?;
-    if backup == Some(false) {
-        say(
-            "warning: key backup is not set up: the keys to the encrypted messages that this device could read are \
-             lost with it",
-        )?;
-        answers::confirm(args.yes, "Go on all the same?")?;
-    }
-    let proof = if args.no_password_check || backup.is_none() {
-        Proof::None
-    } else {
-        let user = session.user_id.as_str();
-        Proof::Password(answers::password(args.password, None, user)?)
-    };
-    auth::end_session(&files, &proof).await.map_err(untouched)?;
-    told("the session is ended at the homeserver");
-    auth::delete_local(&files, told)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn untouched(error: AuthError) -> anyhow::Error {
-    let context = match &error {
-        AuthError::Server(_) => {
-            "nothing was deleted (--local-only deletes what is here without asking the server)"
-        }
-        _ => "nothing was deleted",
-    };
-    anyhow::Error::new(error).context(context)
 }
 
 /// Tells a step that is done. A closed standard output does not stop a logout half way.
@@ -407,7 +233,8 @@ mod tests {
             homeserver: url::Url::parse("https://example.org").unwrap(),
             token_alive: true,
             device_verified: Some(false),
-            key_backup: Some(false),
+            key_backup: KeyBackup::Unused,
+            key_backup_on_server: Some(true),
             recovery_key_file: Some("/data/matrix/recovery.key".into()),
         };
         insta::assert_snapshot!(sentences(&status), @r"
@@ -416,7 +243,7 @@ mod tests {
         homeserver   https://example.org/
         session      alive
         verified     no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing
-        key backup   off
+        key backup   not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing
         recovery key in /data/matrix/recovery.key: move it to a safe place
         ");
     }

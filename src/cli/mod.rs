@@ -3,15 +3,17 @@
 pub mod auth;
 pub mod config;
 pub mod globals;
+mod progress;
 pub mod radio;
 pub mod run;
 pub mod simulate;
 pub mod status;
+mod words;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use globals::Globals;
 
@@ -65,9 +67,12 @@ enum Command {
 /// Runs the command that the process's arguments name, and returns the exit code: 0 done, 1 failed, 2 wrong
 /// arguments or configuration.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let commands = words::with_exit_codes(Arguments::command());
+    let parsed = commands.clone().try_get_matches();
+    let arguments = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => arguments,
         Err(error) => {
+            let error = words::with_nearest(error, &commands);
             // Help and version go to standard output with 0, mistakes to standard error with 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             return match error.print() {
@@ -108,13 +113,7 @@ pub fn main() -> ExitCode {
 fn report(error: &anyhow::Error) -> ExitCode {
     use std::io::Write as _;
 
-    let mut text = format!("error: {error}");
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
+    let mut text = chain(error);
     if let Some(hint) = crate::daemon::hint(error) {
         text.push_str("\nhint: ");
         text.push_str(hint);
@@ -122,4 +121,16 @@ fn report(error: &anyhow::Error) -> ExitCode {
     // Nowhere left to report to if standard error is closed.
     drop(writeln!(std::io::stderr().lock(), "{text}"));
     ExitCode::FAILURE
+}
+
+/// Returns an error with its whole chain of causes, in one line.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

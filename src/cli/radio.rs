@@ -1,6 +1,5 @@
 //! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
 
-mod progress;
 mod reader;
 
 use std::ffi::OsString;
@@ -15,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::config::report_load_error;
+use super::progress::Progress;
 use crate::config::{Config, Connection};
 use crate::home::Home;
 use crate::signals::{Hangup, Signals};
 use crate::telemetry;
 use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
-
-use progress::Progress;
 
 /// The exit code for wrong arguments.
 const WRONG: u8 = 2;

@@ -15,7 +15,7 @@ const LARGEST_FILE: u64 = 64 * 1024;
 /// Variables that mean something else than a key.
 const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
 
-/// MMRelay's variables, and the keys that they stand for.
+/// Other names, most of them MMRelay's, and the keys that they stand for.
 const ALIASES: &[(&str, &str)] = &[
     ("MMRELAY_DATABASE_PATH", "database.path"),
     ("MMRELAY_LOG_PATH", "logging.filename"),
@@ -23,6 +23,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("MMRELAY_LOGGING_LEVEL", "logging.level"),
     ("MMRELAY_MATRIX_HOMESERVER", "matrix.homeserver"),
     ("MMRELAY_MATRIX_BOT_USER_ID", "matrix.bot_user_id"),
+    // As the flag of `relay auth login` is called.
+    ("RELAY_MATRIX_USERNAME", "matrix.bot_user_id"),
     ("MMRELAY_MATRIX_PASSWORD", "matrix.password"),
     ("MMRELAY_MATRIX_ACCESS_TOKEN", "matrix.access_token"),
     (
@@ -116,6 +118,20 @@ impl Environment {
         value.filter(|value| !value.is_empty())
     }
 
+    /// Returns the text that the environment gives a key under any of its names, an empty one as none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had, with the name of the variable.
+    pub fn text(&self, path: &str) -> Result<Option<String>, String> {
+        let Some(setting) = self.setting(path) else {
+            return Ok(None);
+        };
+        let text = setting.text;
+        let text = text.map_err(|error| format!("{}: {error}", setting.variable))?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
     /// Returns whether a variable of MMRelay is set.
     pub(super) fn has_mmrelay(&self) -> bool {
         self.variables
@@ -145,13 +161,17 @@ impl Environment {
                 text: Ok("true".to_owned()),
             });
         }
-        let aliases = ALIASES.iter().filter(|(_, key)| *key == path);
-        aliases.into_iter().find_map(|(alias, _)| {
-            let text = self.variable(alias)?.to_owned();
-            Some(Setting {
-                variable: (*alias).to_owned(),
-                text: Ok(text),
-            })
+        let mut aliases = ALIASES.iter().filter(|(_, key)| *key == path);
+        aliases.find_map(|(alias, _)| {
+            if let Some(text) = self.variable(alias) {
+                return Some(Setting {
+                    variable: (*alias).to_owned(),
+                    text: Ok(text.to_owned()),
+                });
+            }
+            let variable = format!("{alias}_FILE");
+            let text = read_value(Path::new(self.variable(&variable)?));
+            Some(Setting { variable, text })
         })
     }
 
@@ -161,8 +181,9 @@ impl Environment {
         paths: &BTreeSet<String>,
     ) -> Vec<(String, String, Option<String>)> {
         let mut known: BTreeSet<String> = NO_KEYS.iter().map(|name| (*name).to_owned()).collect();
-        for path in paths {
-            let name = variable_of(path);
+        let aliases = ALIASES.iter().filter(|(_, key)| paths.contains(*key));
+        let aliases = aliases.map(|(alias, _)| (*alias).to_owned());
+        for name in paths.iter().map(|path| variable_of(path)).chain(aliases) {
             known.insert(format!("{name}_FILE"));
             known.insert(name);
         }
@@ -191,14 +212,7 @@ pub(super) fn variable_of(path: &str) -> String {
 
 /// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
 fn read_value(path: &Path) -> Result<String, String> {
-    let text = text_file::read(path, LARGEST_FILE).map_err(|error| {
-        let hint = error.hint().map(|hint| format!("; {hint}"));
-        format!(
-            "cannot read `{}`: {error}{}",
-            path.display(),
-            hint.unwrap_or_default()
-        )
-    })?;
+    let text = text_file::read_or_say_why(path, LARGEST_FILE)?;
     let value = text.strip_suffix('\n').unwrap_or(&text);
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }
@@ -222,6 +236,10 @@ mod tests {
             both.setting("meshtastic.host").unwrap().text.unwrap(),
             "new"
         );
+        assert!(
+            both.unknown(&["meshtastic.host".to_owned()].into())
+                .is_empty()
+        );
         let alias = environment(&[("MMRELAY_MESHTASTIC_HOST", "old")]);
         assert_eq!(
             alias.setting("meshtastic.host").unwrap().text.unwrap(),
@@ -233,13 +251,15 @@ mod tests {
     fn a_value_is_read_from_a_file_without_its_last_line_break() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
-        std::fs::write(&path, "s3cret \n").unwrap();
+        std::fs::write(&path, "\u{feff}s3cret \n").unwrap();
         let name = "RELAY_MATRIX_PASSWORD_FILE";
-        let found = environment(&[(name, path.to_str().unwrap())]);
-        assert_eq!(
-            found.setting("matrix.password").unwrap().text.unwrap(),
-            "s3cret "
-        );
+        for name in [name, "MMRELAY_MATRIX_PASSWORD_FILE"] {
+            let found = environment(&[(name, path.to_str().unwrap())]);
+            assert_eq!(
+                found.setting("matrix.password").unwrap().text.unwrap(),
+                "s3cret "
+            );
+        }
         let missing = environment(&[(name, "/nonexistent/secret")]);
         let error = missing
             .setting("matrix.password")

@@ -40,7 +40,7 @@ pub use secret::Secret;
 pub use template::{
     MeshVariable, Piece, ReactionVariable, RoomVariable, Template, TemplateError, Variable,
 };
-pub use text_file::TextFileError;
+pub use text_file::{TextFileError, read_or_say_why};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]

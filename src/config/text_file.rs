@@ -95,6 +95,19 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     })
 }
 
+/// Does the same, with a sentence about what is wrong.
+///
+/// # Errors
+///
+/// What cannot be read, why, and what to do about it.
+pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
+    read(path, limit).map_err(|error| {
+        let hint = error.hint().map(|hint| format!("; {hint}"));
+        let hint = hint.unwrap_or_default();
+        format!("cannot read `{}`: {error}{hint}", path.display())
+    })
+}
+
 fn explained(path: &Path, cause: io::Error) -> TextFileError {
     match cause.kind() {
         io::ErrorKind::IsADirectory => TextFileError::Directory,

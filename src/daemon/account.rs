@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Secret;
 use crate::home::{Lock, LockError};
-use crate::matrix::auth::AuthError;
+use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
@@ -338,14 +338,42 @@ impl Account {
         };
         self.sender.send_replace(Some(matrix.sender()));
         let running = matrix.run(from, self.batches.clone(), stop.clone());
+        let beside = async {
+            tokio::join!(self.part_with_others(), self.keep_showing(&user, &device, trust))
+        };
         let result = tokio::select! {
             result = running => result,
-            () = self.keep_showing(&user, &device, trust) => Ok(()),
+            ((), ()) = beside => Ok(()),
         };
         if !stop.is_cancelled() {
             self.sender.send_replace(None);
         }
         result
+    }
+
+    /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
+    async fn part_with_others(&self) {
+        let parted = match auth::part_with_others(&self.files).await {
+            Ok(parted) => parted,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn Error,
+                    "cannot look for devices of logins that came to no end"
+                );
+                return;
+            }
+        };
+        for parted in parted {
+            match parted.left {
+                None => {
+                    info!(device = %parted.device, "a device of an earlier login is signed out");
+                }
+                Some(left) => info!(
+                    device = %parted.device, why = %left,
+                    "a device of an earlier login is still there: remove it with another client"
+                ),
+            }
+        }
     }
 
     /// Shows the session as it is now.

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Homeserver, Secret};
-use crate::matrix::Unlock;
-use crate::matrix::auth::{self, AuthError, Files, Identity, LoginOptions, TokenOptions};
+use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
+use crate::matrix::{Files, Unlock};
 
 use super::backoff::Backoff;
 
@@ -58,8 +59,10 @@ impl FirstLogin {
     pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
         let made = match &self.proof {
             Proof::Password(password) => {
+                let user = self.user.as_deref().unwrap_or_default();
+                let homeserver = self.homeserver.as_deref();
+                let server = auth::find_homeserver(homeserver, user, self.allow_http).await?;
                 let options = LoginOptions {
-                    homeserver: self.homeserver.clone(),
                     username: self.user.clone().unwrap_or_default(),
                     password: password.clone(),
                     device_name: "relay".to_owned(),
@@ -67,9 +70,11 @@ impl FirstLogin {
                     allow_http: self.allow_http,
                     force: false,
                     unlock: Unlock::Nothing,
-                    recovery_key_file: Some(files.recovery_key()),
+                    recovery_key: KeyPlace::File(files.recovery_key()),
                 };
-                Box::pin(auth::login(files, &options)).await?
+                // When the relay stops meanwhile, the next login or start takes the device away again.
+                let stop = CancellationToken::new();
+                Box::pin(auth::login(files, &server, &options, &stop)).await?
             }
             Proof::AccessToken(token) => {
                 let options = TokenOptions {
@@ -124,6 +129,9 @@ pub(super) fn say_failure(error: &AuthError) {
         ),
         AuthError::AlreadyLoggedIn { .. }
         | AuthError::NotLoggedIn
+        | AuthError::Interrupted
+        | AuthError::Unfinished { .. }
+        | AuthError::DeviceLeft { .. }
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)
@@ -144,6 +152,9 @@ pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Du
         | AuthError::NoPasswordLogin { .. }
         | AuthError::AlreadyLoggedIn { .. }
         | AuthError::NotLoggedIn
+        | AuthError::Interrupted
+        | AuthError::Unfinished { .. }
+        | AuthError::DeviceLeft { .. }
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)

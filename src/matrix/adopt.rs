@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::auth::{AuthError, Login, find_server, open_store, save, stand, text};
-use super::recovery::Unlock;
+use super::auth::{
+    AuthError, KeyPlace, Login, find_server, note_standing, open_store, stand, text,
+};
+use super::client;
+use super::files::Files;
+use super::recovery::{Security, Unlock};
 use super::server::Server;
-use super::session::{Files, Made, Session};
+use super::session::{BackupUse, Made, Session};
 use crate::config::Secret;
 
 /// What is known of a device that is to be taken up.
@@ -37,6 +42,7 @@ pub struct TokenOptions {
 /// Fails as [`AuthError`] says; above all where the device has keys already, which only the program that made them can
 /// use. What goes wrong later but does not hinder the relay is in [`super::recovery::Standing::problems`].
 pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthError> {
+    files.finish()?;
     if let Some(session) = files.load_session()? {
         return Err(AuthError::already(session));
     }
@@ -53,16 +59,25 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         login: Made::AccessToken,
         allow_http: options.allow_http,
         recovery_key_file: None,
+        key_backup: BackupUse::None,
     };
     let client = open_store(files, &session).await?;
     files.save_session(&session)?;
-    let standing = stand(&client, &session, None, &Unlock::Nothing).await;
-    let recovery_key = Some(options.recovery_key_file.as_path());
-    save(files, &client, &mut session, &standing, recovery_key).await?;
+    let security = Security {
+        password: None,
+        unlock: &Unlock::Nothing,
+        is_exchange: false,
+        stop: CancellationToken::new(),
+    };
+    let standing = stand(&client, &session, &security).await?;
+    let place = KeyPlace::File(options.recovery_key_file.clone());
+    note_standing(files, &client, &mut session, &standing, &place).await?;
+    client::close(&client).await;
+    files.save_session(&session)?;
     Ok(Login {
         session,
         standing,
-        replaced: None,
+        parted: Vec::new(),
     })
 }
 
@@ -134,6 +149,7 @@ mod tests {
     use matrix_sdk::ruma::{owned_device_id, owned_user_id};
 
     use super::*;
+    use crate::matrix::session::samples::session;
 
     #[test]
     fn a_device_is_in_use_as_soon_as_the_server_has_keys_of_it() {
@@ -157,16 +173,7 @@ mod tests {
     async fn a_token_never_takes_the_place_of_a_session() {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
-        let session = Session {
-            homeserver: "https://example.org".parse().unwrap(),
-            user_id: owned_user_id!("@relay:example.org"),
-            device_id: owned_device_id!("ONE"),
-            access_token: Secret::new("token".to_owned()),
-            refresh_token: None,
-            login: Made::Password,
-            allow_http: false,
-            recovery_key_file: None,
-        };
+        let session = session();
         files.save_session(&session).unwrap();
         let options = TokenOptions {
             homeserver: None,

@@ -1,5 +1,6 @@
 //! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
 
+mod devices;
 mod login;
 mod logout;
 mod status;
@@ -10,18 +11,21 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::MatrixError;
-use super::server::{Server, ServerError};
-use super::session::{FilesError, Session};
+use super::files::FilesError;
+use super::server::ServerError;
+use super::session::Session;
 use crate::config::Secret;
 
 pub use super::DeviceTrust;
 pub use super::adopt::{TokenOptions, adopt};
-pub use super::recovery::{Identity, Standing, Unlock};
-pub use super::session::Files;
-pub use login::{Login, LoginOptions, login};
-pub(super) use login::{find_server, open_store, save, stand};
+pub use super::files::Files;
+pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
+pub use super::server::Server;
+pub use devices::{Left, Parted};
+pub use login::{KeyPlace, Login, LoginOptions, find_homeserver, login};
+pub(super) use login::{find_server, note_standing, open_store, stand};
 pub use logout::{Proof, delete_local, end_session, key_backup};
-pub use status::{Status, status};
+pub use status::{KeyBackup, Status, status};
 
 /// Why a login or logout failed.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,25 @@ pub enum AuthError {
         /// The device.
         device: OwnedDeviceId,
     },
+    /// Somebody wanted it to end.
+    #[error("interrupted: the login is as it was")]
+    Interrupted,
+    /// The new login is worth less than the one that it was to replace.
+    #[error("{what}; the earlier login is as it was")]
+    Unfinished {
+        /// Why.
+        what: String,
+    },
+    /// A login failed, and the device that it had made is still there.
+    #[error(
+        "{cause}; the homeserver has a new device {device} that could not be signed out yet: the relay does that at its next login or start"
+    )]
+    DeviceLeft {
+        /// Which.
+        device: OwnedDeviceId,
+        /// Why the login failed.
+        cause: Box<AuthError>,
+    },
     /// Nobody is logged in.
     #[error("not logged in: nothing to do")]
     NotLoggedIn,
@@ -151,25 +174,11 @@ async fn sign_out(server: &Server, token: &Secret<String>) -> Result<(), ServerE
         .map(|_| ())
 }
 
-#[cfg(test)]
-mod samples {
-    use matrix_sdk::ruma::{owned_device_id, owned_user_id};
-    use url::Url;
-
-    use super::*;
-    use crate::matrix::session::Made;
-
-    /// A session on a server of no interest.
-    pub(super) fn session() -> Session {
-        Session {
-            homeserver: Url::parse("https://example.org").unwrap(),
-            user_id: owned_user_id!("@relay:example.org"),
-            device_id: owned_device_id!("DEVICE"),
-            access_token: Secret::new("token".to_owned()),
-            refresh_token: None,
-            login: Made::Password,
-            allow_http: false,
-            recovery_key_file: None,
-        }
-    }
+/// Signs out what logins have made or replaced and could not sign out at the time. The caller holds the store.
+///
+/// # Errors
+///
+/// Fails when it cannot be known which device is the session's.
+pub async fn part_with_others(files: &Files) -> Result<Vec<Parted>, AuthError> {
+    Ok(devices::part(files, None).await?)
 }

@@ -13,8 +13,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, info, warn};
 
 use super::MatrixError;
+use super::files::Files;
 use super::gate::{self, Gate, Notes};
-use super::session::{Files, Session};
+use super::session::Session;
 use crate::config::Secret;
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
@@ -99,6 +100,7 @@ pub(super) async fn restore(
     files: &Files,
     verified_recipients_only: bool,
 ) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
+    files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let key = files.load_key()?;
     let (client, way) = build(files, &session, &key, verified_recipients_only).await?;

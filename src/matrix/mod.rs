@@ -11,6 +11,7 @@ mod clock;
 mod content;
 mod errors;
 mod events;
+mod files;
 mod gaps;
 mod gate;
 mod html;
@@ -47,12 +48,13 @@ use crate::model::{
     UndecryptableEvent,
 };
 
+pub use self::files::{Files, FilesError};
 pub use self::login_state::{RefusedLogin, ask};
 pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{Files, FilesError, Made, Session};
+pub use self::session::{BackupUse, Made, Session};
 pub use self::trouble::RoomTrouble;
 pub use self::verification::Trust;
 

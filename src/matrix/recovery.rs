@@ -2,19 +2,27 @@
 //! that other people have verified is never replaced without being told to.
 
 use std::fmt;
+use std::pin::Pin;
 
 use matrix_sdk::Client;
 use matrix_sdk::encryption::CrossSigningResetAuthType;
 use matrix_sdk::encryption::recovery::RecoveryError;
+use matrix_sdk::encryption::secret_storage::SecretStorageError;
 use matrix_sdk::ruma::OwnedUserId;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
+use tokio_util::sync::CancellationToken;
 
-use super::errors::sentence;
+use super::auth::AuthError;
+use super::errors::{self, sentence};
 use super::{DeviceTrust, verification};
 use crate::config::Secret;
 
 /// A person mistypes a key of 48 characters now and then.
 const MOST_ASKED: usize = 3;
+
+/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none.
+pub type AskForKey =
+    Box<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Option<Secret<String>>> + Send>> + Send + Sync>;
 
 /// How to become the owner of an identity that an earlier login made.
 pub enum Unlock {
@@ -22,8 +30,8 @@ pub enum Unlock {
     Nothing,
     /// With the account's recovery key.
     Key(Secret<String>),
-    /// With a recovery key that a person may type; the argument tells whether one was wrong.
-    Ask(Box<dyn Fn(bool) -> Option<Secret<String>> + Send + Sync>),
+    /// With a recovery key that a person may type.
+    Ask(AskForKey),
     /// By a new identity in its place; everybody has to verify the account again.
     Reset,
 }
@@ -69,14 +77,68 @@ pub struct Standing {
     pub problems: Vec<String>,
 }
 
-/// Signs the device with the account's identity, and turns on key backup. Without a password this works where the
-/// account has no identity yet and the server asks for no proof.
+/// How a new device gets its standing.
+pub(super) struct Security<'a> {
+    /// The account's password. Without it this works where the account has no identity yet and the server asks for no
+    /// proof.
+    pub(super) password: Option<&'a Secret<String>>,
+    /// What to do about an identity that an earlier login made.
+    pub(super) unlock: &'a Unlock,
+    /// An earlier login gets lost for this one: then it does not end in less than was asked for.
+    pub(super) is_exchange: bool,
+    /// Ends it, as long as the account's identity is not being changed.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why the device got no standing.
+enum Trouble {
+    /// The server did not answer.
+    NoAnswer(String),
+    /// The recovery key is another one's.
+    WrongKey(String),
+    /// The server said no.
+    Refused(String),
+    /// Somebody wants it to end.
+    Interrupted,
+}
+
+impl Trouble {
+    fn of(error: &matrix_sdk::Error) -> Self {
+        let is_answered = error.as_uiaa_response().is_some()
+            || errors::http(error).and_then(errors::Answer::of).is_some();
+        match error {
+            matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(error)),
+            _ => Self::Refused(sentence(error)),
+        }
+    }
+
+    fn of_recovery(error: &RecoveryError) -> Self {
+        match error {
+            RecoveryError::Sdk(cause)
+            | RecoveryError::SecretStorage(SecretStorageError::Sdk(cause)) => Self::of(cause),
+            RecoveryError::BackupExistsOnServer | RecoveryError::SecretStorage(_) => {
+                Self::Refused(sentence(error))
+            }
+        }
+    }
+}
+
+impl From<matrix_sdk::Error> for Trouble {
+    fn from(error: matrix_sdk::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+/// Signs the device with the account's identity, and turns on key backup.
+///
+/// # Errors
+///
+/// [`AuthError::Interrupted`]; and in an exchange [`AuthError::Unfinished`].
 pub(super) async fn secure(
     client: &Client,
     user: &OwnedUserId,
-    password: Option<&Secret<String>>,
-    unlock: &Unlock,
-) -> Standing {
+    security: &Security<'_>,
+) -> Result<Standing, AuthError> {
     let mut standing = Standing {
         identity: Identity::Missing,
         trust: DeviceTrust::Unknown,
@@ -84,19 +146,33 @@ pub(super) async fn secure(
         recovery_key: None,
         problems: Vec::new(),
     };
-    if let Err(error) = take_identity(client, user, password, unlock, &mut standing).await {
-        let text = sentence(error.as_ref());
-        standing
-            .problems
-            .push(format!("cross-signing failed: {text}"));
+    match take_identity(client, user, security, &mut standing).await {
+        Ok(()) => {}
+        Err(Trouble::Interrupted) => return Err(AuthError::Interrupted),
+        Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what)) if security.is_exchange => {
+            return Err(AuthError::Unfinished { what });
+        }
+        Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
+            standing
+                .problems
+                .push(format!("cross-signing failed: {what}"));
+        }
     }
     let encryption = client.encryption();
-    if matches!(standing.identity, Identity::Created | Identity::Reset) {
-        match enable_backup(client, standing.identity).await {
-            Ok(key) => standing.recovery_key = Some(Secret::new(key)),
-            Err(error) => standing
-                .problems
-                .push(format!("key backup failed: {}", sentence(&error))),
+    match standing.identity {
+        // From here on the account is another one than before: there is no way back, only through.
+        Identity::Created | Identity::Reset => {
+            match enable_backup(client, standing.identity).await {
+                Ok(key) => standing.recovery_key = Some(Secret::new(key)),
+                Err(error) => standing
+                    .problems
+                    .push(format!("key backup failed: {}", sentence(&error))),
+            }
+        }
+        Identity::Recovered | Identity::Foreign | Identity::Missing => {
+            if security.stop.is_cancelled() {
+                return Err(AuthError::Interrupted);
+            }
         }
     }
     standing.backup = encryption.backups().are_enabled().await;
@@ -105,30 +181,26 @@ pub(super) async fn secure(
         standing.problems.push(sentence(&error));
     }
     standing.trust = verification::device_trust(client).await;
-    standing
+    Ok(standing)
 }
-
-type AnyError = Box<dyn std::error::Error + Send + std::marker::Sync>;
 
 async fn take_identity(
     client: &Client,
     user: &OwnedUserId,
-    password: Option<&Secret<String>>,
-    unlock: &Unlock,
+    security: &Security<'_>,
     standing: &mut Standing,
-) -> Result<(), AnyError> {
-    if client
-        .encryption()
-        .request_user_identity(user)
-        .await?
-        .is_none()
-    {
-        create(client, user, password).await?;
+) -> Result<(), Trouble> {
+    let identity = client.encryption().request_user_identity(user).await?;
+    if security.stop.is_cancelled() {
+        return Err(Trouble::Interrupted);
+    }
+    if identity.is_none() {
+        create(client, user, security.password).await?;
         standing.identity = Identity::Created;
         return Ok(());
     }
     standing.identity = Identity::Foreign;
-    match unlock {
+    match security.unlock {
         Unlock::Nothing => {}
         Unlock::Key(key) => match recover(client, key).await {
             Ok(()) => standing.identity = Identity::Recovered,
@@ -136,7 +208,11 @@ async fn take_identity(
         },
         Unlock::Ask(ask) => {
             for tried in 0..MOST_ASKED {
-                let Some(key) = ask(tried > 0) else {
+                let key = tokio::select! {
+                    key = ask(tried > 0) => key,
+                    () = security.stop.cancelled() => return Err(Trouble::Interrupted),
+                };
+                let Some(key) = key else {
                     break;
                 };
                 match recover(client, &key).await {
@@ -144,13 +220,15 @@ async fn take_identity(
                         standing.identity = Identity::Recovered;
                         break;
                     }
-                    Err(error) if tried + 1 == MOST_ASKED => return Err(not_the_key(&error)),
-                    Err(_) => {}
+                    Err(error) => match not_the_key(&error) {
+                        Trouble::WrongKey(_) if tried + 1 < MOST_ASKED => {}
+                        trouble => return Err(trouble),
+                    },
                 }
             }
         }
         Unlock::Reset => {
-            reset(client, user, password).await?;
+            reset(client, user, security.password).await?;
             standing.identity = Identity::Reset;
         }
     }
@@ -181,31 +259,39 @@ async fn recover(client: &Client, key: &Secret<String>) -> Result<(), RecoveryEr
         .await
 }
 
-fn not_the_key(error: &RecoveryError) -> AnyError {
-    let cause = sentence(error);
-    format!("the recovery key does not open this account's secrets ({cause})").into()
+fn not_the_key(error: &RecoveryError) -> Trouble {
+    match Trouble::of_recovery(error) {
+        Trouble::NoAnswer(what) => Trouble::NoAnswer(what),
+        Trouble::Refused(what) | Trouble::WrongKey(what) => Trouble::WrongKey(format!(
+            "the recovery key does not open this account's secrets ({what})"
+        )),
+        Trouble::Interrupted => Trouble::Interrupted,
+    }
 }
 
 async fn reset(
     client: &Client,
     user: &OwnedUserId,
     password: Option<&Secret<String>>,
-) -> Result<(), AnyError> {
-    let Some(handle) = client.encryption().recovery().reset_identity().await? else {
+) -> Result<(), Trouble> {
+    let recovery = client.encryption().recovery();
+    let reset = recovery.reset_identity().await;
+    let Some(handle) = reset.map_err(|error| Trouble::of_recovery(&error))? else {
         return Ok(());
     };
     match handle.auth_type() {
         CrossSigningResetAuthType::Uiaa(wanted) => {
-            let password = password.ok_or("the server wants the password for it")?;
+            let password = password.ok_or_else(|| {
+                Trouble::Refused("the server wants the password for it".to_owned())
+            })?;
             let proof = proof(user, password, wanted.session.clone());
-            handle.reset(Some(proof)).await?;
-            Ok(())
+            let reset = handle.reset(Some(proof)).await;
+            reset.map_err(|error| Trouble::of_recovery(&error))
         }
-        CrossSigningResetAuthType::OAuth(wanted) => Err(format!(
+        CrossSigningResetAuthType::OAuth(wanted) => Err(Trouble::Refused(format!(
             "this server wants the reset to be approved in a browser first, at {}; then run the command again",
             wanted.approval_url
-        )
-        .into()),
+        ))),
     }
 }
 

@@ -113,7 +113,7 @@ impl ServerError {
 
 /// A homeserver, by its address.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
+pub struct Server {
     http: reqwest::Client,
     base: Url,
 }
@@ -193,7 +193,7 @@ impl Server {
     }
 
     /// Returns the address.
-    pub(super) fn base(&self) -> &Url {
+    pub fn base(&self) -> &Url {
         &self.base
     }
 

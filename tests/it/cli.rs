@@ -111,6 +111,20 @@ async fn an_unknown_word_is_an_error_with_the_nearest_known_one() {
     assert_fails(&home.run(["config", "chekc"]).await, 2, &["chekc", "check"]);
     assert_fails(&home.run(["--hoem", "x"]).await, 2, &["--hoem", "--home"]);
     assert_fails(&home.run(["doctor", "--online"]).await, 2, &["doctor"]);
+    for (word, meant) in [
+        ("login", "`relay auth login`"),
+        ("logout", "`relay auth logout`"),
+        ("nodes", "`relay radio nodes`"),
+        ("chekc", "`relay config check`"),
+        (
+            "verify",
+            "`relay auth login --force --recovery-key-file FILE`",
+        ),
+    ] {
+        assert_fails(&home.run([word]).await, 2, &[word, meant]);
+    }
+    let verify = home.run(["auth", "verify"]).await;
+    assert_fails(&verify, 2, &["verify", "relay auth status"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod backlog;
 #[cfg(all(test, feature = "ble", target_os = "linux"))]
 mod ble;
@@ -29,6 +31,8 @@ mod feedback;
 mod first_hour;
 #[cfg(test)]
 mod habits;
+#[cfg(test)]
+mod home;
 #[cfg(test)]
 mod host;
 #[cfg(test)]

@@ -1,19 +1,21 @@
 //! Where the answers come from: a flag, else the environment, else the configuration, else a person at a terminal.
 
-use std::env;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use tokio_util::sync::CancellationToken;
 
-use super::PasswordArgs;
+use super::terminal::{self, Typed};
+use super::{PasswordArgs, or_stop};
 use crate::cli::Globals;
-use crate::config::{Homeserver, Matrix, Secret};
+use crate::config::{self, Environment, Homeserver, Matrix, Secret};
 use crate::home::Home;
 
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
+/// Somebody may have written more below it.
+const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Nobody said what a flag would have said: an error in the arguments.
 #[derive(Debug, thiserror::Error)]
@@ -45,23 +47,29 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    /// Reads the configuration if there is a good one; a first login comes before it. The environment has been taken
-    /// into it, and stands alone without it.
-    pub(super) fn find(globals: &Globals, home: &Home) -> Self {
+    /// Reads the configuration if there is a good one, and the environment, which goes before it; a first login comes
+    /// before any configuration.
+    ///
+    /// # Errors
+    ///
+    /// When a variable names a file that cannot be read.
+    pub(super) fn find(globals: &Globals, home: &Home) -> anyhow::Result<Self> {
         let configured = globals
             .load_config(home)
             .map(|loaded| Self::of(&loaded.config.matrix))
             .unwrap_or_default();
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            homeserver: configured
-                .homeserver
-                .or_else(|| variable("RELAY_MATRIX_HOMESERVER")),
-            username: configured
-                .username
-                .or_else(|| variable("RELAY_MATRIX_BOT_USER_ID")),
-            ..configured
-        }
+        let environment = Environment::of_process();
+        let said = |key| environment.text(key).map_err(anyhow::Error::msg);
+        let allows_http = said("matrix.allow_http")?;
+        Ok(Self {
+            homeserver: said("matrix.homeserver")?.or(configured.homeserver),
+            username: said("matrix.bot_user_id")?.or(configured.username),
+            password: configured.password,
+            allow_http: match allows_http.as_deref() {
+                Some(text) => matches!(text, "true" | "yes" | "on" | "1"),
+                None => configured.allow_http,
+            },
+        })
     }
 
     fn of(matrix: &Matrix) -> Self {
@@ -80,96 +88,102 @@ impl Defaults {
     }
 }
 
-/// Returns an answer that is no secret.
-pub(super) fn text(
+/// Asks a person for something that is no secret.
+pub(super) async fn ask(
     flag: &'static str,
-    given: Option<String>,
-    default: Option<String>,
     question: &str,
+    stop: &CancellationToken,
 ) -> anyhow::Result<String> {
-    if let Some(answer) = given.or(default) {
-        return Ok(answer);
-    }
-    if !io::stdin().is_terminal() {
-        return Err(Missing::Answer { flag }.into());
-    }
-    let answer = ask(&format!("{question}: "))?;
+    let answer = at_terminal(question, Typed::Shown, stop).await?;
+    let answer = answer.trim();
     if answer.is_empty() {
         bail!("{flag} is missing");
     }
-    Ok(answer)
+    Ok(answer.to_owned())
 }
 
-/// Returns the password, which a person types unseen.
-pub(super) fn password(
+/// Returns the password, as far as somebody has said it already.
+pub(super) fn given_password(
     args: PasswordArgs,
     configured: Option<Secret<String>>,
-    user: &str,
-) -> anyhow::Result<Secret<String>> {
+) -> anyhow::Result<Option<Secret<String>>> {
     let password = if let Some(password) = args.password {
-        Secret::new(password)
+        Some(Secret::new(password))
     } else if let Some(path) = args.password_file {
-        first_line(&path)?
+        Some(first_line(&path)?)
     } else if args.password_stdin {
-        Secret::new(line_of(io::stdin().lock())?)
-    } else if let Some(password) = from_environment()? {
-        password
-    } else if let Some(password) = configured {
-        password
-    } else if io::stdin().is_terminal() {
-        Secret::new(rpassword::prompt_password(format!("Password of {user}: "))?)
+        Some(Secret::new(line_of(io::stdin().lock())?))
     } else {
-        return Err(Missing::Password.into());
+        let said = Environment::of_process().text("matrix.password");
+        let said = said.map_err(anyhow::Error::msg)?;
+        said.map(Secret::new).or(configured)
     };
-    if password.reveal().is_empty() {
+    if password.as_ref().is_some_and(|it| it.reveal().is_empty()) {
         bail!("the password is empty");
     }
     Ok(password)
 }
 
-fn from_environment() -> anyhow::Result<Option<Secret<String>>> {
-    if let Ok(password) = env::var("RELAY_MATRIX_PASSWORD") {
-        return Ok(Some(Secret::new(password)));
+/// Returns the password, which a person types unseen if nobody has said it.
+pub(super) async fn password(
+    given: Option<Secret<String>>,
+    user: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<Secret<String>> {
+    if let Some(password) = given {
+        return Ok(password);
     }
-    match env::var_os("RELAY_MATRIX_PASSWORD_FILE") {
-        Some(path) => first_line(&PathBuf::from(path)).map(Some),
-        None => Ok(None),
+    if !io::stdin().is_terminal() {
+        return Err(Missing::Password.into());
     }
+    let question = format!("Password of {user}: ");
+    let password = at_terminal(&question, Typed::Hidden, stop).await?;
+    if password.is_empty() {
+        bail!("the password is empty");
+    }
+    Ok(Secret::new(password))
 }
 
 /// Returns the first line of a file.
 pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
-    let read = || line_of(BufReader::new(File::open(path)?));
-    read()
-        .map(Secret::new)
-        .with_context(|| format!("cannot read `{}`", path.display()))
+    let text = config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
+    Ok(Secret::new(line_of(text.as_bytes())?))
 }
 
+/// An editor may have put a byte order mark before the first line.
 fn line_of(input: impl io::BufRead) -> io::Result<String> {
     let mut line = String::new();
     input.take(LONGEST_LINE).read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let line = line.trim_end_matches(['\r', '\n']);
+    Ok(line.strip_prefix('\u{feff}').unwrap_or(line).to_owned())
 }
 
 /// Asks whether it is meant, unless that was said already.
-pub(super) fn confirm(is_sure: bool, question: &str) -> anyhow::Result<()> {
+pub(super) async fn confirm(
+    is_sure: bool,
+    question: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     if is_sure {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
         return Err(Missing::Consent.into());
     }
-    match ask(&format!("{question} [y/N] "))?.to_lowercase().as_str() {
+    let answer = at_terminal(&format!("{question} [y/N] "), Typed::Shown, stop).await?;
+    match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => bail!("nothing was done"),
     }
 }
 
-fn ask(question: &str) -> io::Result<String> {
-    let mut terminal = io::stderr().lock();
-    terminal.write_all(question.as_bytes())?;
-    terminal.flush()?;
-    Ok(line_of(io::stdin().lock())?.trim().to_owned())
+async fn at_terminal(
+    question: &str,
+    typed: Typed,
+    stop: &CancellationToken,
+) -> anyhow::Result<String> {
+    let asked = async { Ok(terminal::ask(question, typed).await?) };
+    or_stop(stop, asked).await
 }
 
 #[cfg(test)]
@@ -185,8 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_missing_names_its_flag() {
-        let given = text("--username", None, Some("relay".to_owned()), "User name").unwrap();
-        assert_eq!(given, "relay");
+    fn a_byte_order_mark_is_no_part_of_a_password() {
+        let line = |bytes: &[u8]| line_of(bytes).unwrap();
+        assert_eq!(line("\u{feff}secret\r\n".as_bytes()), "secret");
+        assert_eq!(line("\u{feff}".as_bytes()), "");
     }
 }

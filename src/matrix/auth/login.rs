@@ -1,24 +1,32 @@
 //! Login: a new device, its standing, and the session on disk as the last of all.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
+use rand::RngExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::{AuthError, Files, Standing, Unlock, sign_out, text};
+use super::devices::{self, Note, Parted};
+use super::status::backup_version;
+use super::{AuthError, Files, Server, ServerError, Standing, Unlock, text};
 use crate::config::Secret;
-use crate::matrix::server::Server;
-use crate::matrix::session::{FilesError, Made, Session};
-use crate::matrix::{MatrixError, client, errors, recovery};
+use crate::matrix::files::FilesError;
+use crate::matrix::recovery::{self, Security};
+use crate::matrix::session::{BackupUse, Made, Session};
+use crate::matrix::{MatrixError, client, errors};
+
+/// How long the goodbye of a device may take when its login has failed: somebody waits for the error.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// What a login needs to know.
 #[derive(Debug)]
 pub struct LoginOptions {
-    /// The homeserver: its name, or its address; absent where the user id names it.
-    pub homeserver: Option<String>,
     /// The account: its localpart or its whole id.
     pub username: String,
     /// Its password.
@@ -33,8 +41,28 @@ pub struct LoginOptions {
     pub force: bool,
     /// What to do about an identity that an earlier login made.
     pub unlock: Unlock,
-    /// Where a new recovery key is written to; `None`: it is only returned, to be shown.
-    pub recovery_key_file: Option<PathBuf>,
+    /// What is done with a new recovery key.
+    pub recovery_key: KeyPlace,
+}
+
+/// Shows a recovery key to a person.
+pub type ShowKey = Box<dyn Fn(&Secret<String>) + Send + Sync>;
+
+/// What is done with a new recovery key as soon as there is one: it opens the account's secrets even if the login fails.
+pub enum KeyPlace {
+    /// It is written to a file.
+    File(PathBuf),
+    /// It is shown to a person.
+    Show(ShowKey),
+}
+
+impl fmt::Debug for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Show(_) => f.write_str("Show"),
+        }
+    }
 }
 
 /// What a login came to.
@@ -42,21 +70,30 @@ pub struct LoginOptions {
 pub struct Login {
     /// The new session, as it is on disk.
     pub session: Session,
-    /// How the new device stands. The recovery key in it was written to `session.recovery_key_file`, if that is set.
+    /// How the new device stands.
     pub standing: Standing,
-    /// The device of the earlier login, signed out now.
-    pub replaced: Option<OwnedDeviceId>,
+    /// The devices of earlier logins, signed out now as far as that could be done.
+    pub parted: Vec<Parted>,
 }
 
-/// Logs in as a new device, and writes the session as the last of all.
+/// Logs in as a new device, beside the login that is there, and lets it take its place when it is whole.
 ///
-/// The caller holds the store: no daemon has it open. Wrong answers leave an earlier login untouched.
+/// The caller holds the store: no daemon has it open. Whatever fails before, also a crash, leaves an earlier login as it
+/// is, and the new device is signed out. After `stop` it ends as soon as nothing of the account is left half done, with
+/// [`AuthError::Interrupted`], or with the login if that was as good as done.
 ///
 /// # Errors
 ///
 /// Fails as [`AuthError`] says. What goes wrong after the server has let us in, but does not hinder the relay
-/// (cross-signing, backup, display name), is in [`Standing::problems`] instead.
-pub async fn login(files: &Files, options: &LoginOptions) -> Result<Login, AuthError> {
+/// (cross-signing, backup, display name), is in [`Standing::problems`] instead, unless an earlier login would get lost
+/// for less.
+pub async fn login(
+    files: &Files,
+    server: &Server,
+    options: &LoginOptions,
+    stop: &CancellationToken,
+) -> Result<Login, AuthError> {
+    files.finish()?;
     let earlier = match files.load_session() {
         Ok(Some(session)) if !options.force => {
             return Err(AuthError::already(session));
@@ -65,57 +102,76 @@ pub async fn login(files: &Files, options: &LoginOptions) -> Result<Login, AuthE
         Err(FilesError::Damaged { .. }) if options.force => None,
         Err(error) => return Err(error.into()),
     };
-    let server = find_server(
-        options.homeserver.as_deref(),
-        &options.username,
-        options.allow_http,
-    )
-    .await?;
-    check_flows(&server).await?;
-    let mut session = request_login(&server, options).await?;
-    let standing = match settle(files, options, &mut session).await {
-        Ok(standing) => standing,
-        Err(error) => {
-            // Leave no device behind that nobody can use.
-            sign_out(&server, &session.access_token).await.ok();
-            return Err(error);
-        }
+    if let Some(earlier) = &earlier {
+        devices::note(files, &Note::of(earlier))?;
+    }
+    let mut session = match request_login(files, server, options).await {
+        Ok(session) => session,
+        Err(error) => return Err(give_up(files, None, error).await),
     };
-    let replaced = match earlier {
-        Some(earlier) => replace(earlier, options.allow_http).await,
-        None => None,
-    };
-    Ok(Login {
-        session,
-        standing,
-        replaced,
-    })
+    match make(files, options, &mut session, earlier.is_some(), stop).await {
+        Ok(standing) => Ok(Login {
+            parted: devices::part(files, Some(&options.password)).await?,
+            session,
+            standing,
+        }),
+        Err(error) => Err(give_up(files, Some(session), error).await),
+    }
 }
 
-/// Opens a new store for the session, gives the device its standing, and saves the session.
-async fn settle(
+/// Leaves nothing behind of a login that failed, on disk or on the server, and returns what to say.
+async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> AuthError {
+    // What cannot be deleted is deleted by the next login.
+    drop(files.delete_fresh());
+    let parted = tokio::time::timeout(GOODBYE, devices::part(files, None)).await;
+    let Some(made) = made else {
+        return error;
+    };
+    let is_gone = |parted: &Parted| parted.device == made.device_id && parted.left.is_none();
+    match parted {
+        Ok(Ok(parted)) if parted.iter().any(is_gone) => error,
+        _ => AuthError::DeviceLeft {
+            device: made.device_id,
+            cause: Box::new(error),
+        },
+    }
+}
+
+/// Makes the login in a place of its own, and lets it take its place.
+async fn make(
     files: &Files,
     options: &LoginOptions,
     session: &mut Session,
+    is_exchange: bool,
+    stop: &CancellationToken,
 ) -> Result<Standing, AuthError> {
-    let client = open_store(files, session).await?;
-    let mut standing = stand(&client, session, Some(&options.password), &options.unlock).await;
-    if let Some(name) = &options.display_name
-        && let Err(error) = client.account().set_display_name(Some(name)).await
-    {
-        standing.problems.push(format!(
-            "the display name could not be set: {}",
-            errors::sentence(&error)
-        ));
-    }
-    save(
-        files,
-        &client,
-        session,
-        &standing,
-        options.recovery_key_file.as_deref(),
-    )
-    .await?;
+    let fresh = files.fresh();
+    files.delete_fresh()?;
+    let client = open_store(&fresh, session).await?;
+    let security = Security {
+        password: Some(&options.password),
+        unlock: &options.unlock,
+        is_exchange,
+        stop: stop.clone(),
+    };
+    let made = async {
+        let mut standing = stand(&client, session, &security).await?;
+        note_standing(files, &client, session, &standing, &options.recovery_key).await?;
+        if let Some(name) = &options.display_name
+            && let Err(error) = client.account().set_display_name(Some(name)).await
+        {
+            standing.problems.push(format!(
+                "the display name could not be set: {}",
+                errors::sentence(&error)
+            ));
+        }
+        Ok::<_, AuthError>(standing)
+    };
+    let made = made.await;
+    client::close(&client).await;
+    let standing = made?;
+    fresh.save_session(session)?;
+    files.put_in_place(&fresh)?;
     Ok(standing)
 }
 
@@ -139,48 +195,86 @@ pub(in crate::matrix) async fn open_store(
 pub(in crate::matrix) async fn stand(
     client: &Client,
     session: &Session,
-    password: Option<&Secret<String>>,
-    unlock: &Unlock,
-) -> Standing {
-    client
-        .encryption()
-        .wait_for_e2ee_initialization_tasks()
-        .await;
-    // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
-    let synced = Box::pin(client.sync_once(first_sync())).await;
-    let mut standing = Box::pin(recovery::secure(client, &session.user_id, password, unlock)).await;
-    if let Err(error) = synced {
-        let problem = format!("the first sync failed: {}", errors::sentence(&error));
-        standing.problems.push(problem);
+    security: &Security<'_>,
+) -> Result<Standing, AuthError> {
+    let synced = async {
+        client
+            .encryption()
+            .wait_for_e2ee_initialization_tasks()
+            .await;
+        // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
+        Box::pin(client.sync_once(first_sync())).await
+    };
+    let synced = tokio::select! {
+        synced = synced => synced,
+        () = security.stop.cancelled() => return Err(AuthError::Interrupted),
+    };
+    let problem = synced
+        .err()
+        .map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
+    if let Some(what) = &problem
+        && security.is_exchange
+    {
+        return Err(AuthError::Unfinished { what: what.clone() });
     }
-    standing
+    let mut standing = Box::pin(recovery::secure(client, &session.user_id, security)).await?;
+    standing.problems.extend(problem);
+    Ok(standing)
 }
 
-/// Saves what the login came to, and lets go of the store.
-pub(in crate::matrix) async fn save(
+/// Hands out the recovery key, which is kept nowhere else, and notes in the session what the login came to.
+pub(in crate::matrix) async fn note_standing(
     files: &Files,
     client: &Client,
     session: &mut Session,
     standing: &Standing,
-    recovery_key_file: Option<&Path>,
+    place: &KeyPlace,
 ) -> Result<(), AuthError> {
-    if let (Some(key), Some(path)) = (&standing.recovery_key, recovery_key_file) {
-        files.save_recovery_key(path, key)?;
-        session.recovery_key_file = Some(path.to_owned());
-    } else if files.recovery_key().exists() {
-        session.recovery_key_file = Some(files.recovery_key());
+    session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
+    if let Some(key) = &standing.recovery_key {
+        match place {
+            KeyPlace::File(path) => {
+                files.save_recovery_key(path, key)?;
+                session.recovery_key_file = Some(path.to_owned());
+            }
+            KeyPlace::Show(show) => show(key),
+        }
     }
     if let Some(tokens) = client.session_tokens() {
         // They may have been renewed meanwhile.
         session.access_token = Secret::new(tokens.access_token);
         session.refresh_token = tokens.refresh_token.map(Secret::new);
     }
-    client::close(client).await;
-    Ok(files.save_session(session)?)
+    session.key_backup = if standing.backup {
+        let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+        match backup_version(&server, session).await {
+            Ok(Some(version)) => BackupUse::Version(version),
+            Ok(None) => BackupUse::None,
+            Err(_) => BackupUse::Unknown,
+        }
+    } else {
+        BackupUse::None
+    };
+    Ok(())
 }
 
 fn first_sync() -> SyncSettings {
-    crate::matrix::sync::settings(std::time::Duration::ZERO, 1)
+    crate::matrix::sync::settings(Duration::ZERO, 1)
+}
+
+/// Finds the homeserver, where it is given, else where the user id says; and makes sure that it takes passwords.
+///
+/// # Errors
+///
+/// Fails when nobody says where it is, or it cannot be reached, or takes none.
+pub async fn find_homeserver(
+    homeserver: Option<&str>,
+    username: &str,
+    allow_http: bool,
+) -> Result<Server, AuthError> {
+    let server = find_server(homeserver, username, allow_http).await?;
+    check_flows(&server).await?;
+    Ok(server)
 }
 
 /// Finds the homeserver: where it is given, else where the user id says.
@@ -222,7 +316,11 @@ async fn check_flows(server: &Server) -> Result<(), AuthError> {
     })
 }
 
-async fn request_login(server: &Server, options: &LoginOptions) -> Result<Session, AuthError> {
+async fn request_login(
+    files: &Files,
+    server: &Server,
+    options: &LoginOptions,
+) -> Result<Session, AuthError> {
     let user = options.username.trim();
     let is_bad = user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
@@ -232,13 +330,9 @@ async fn request_login(server: &Server, options: &LoginOptions) -> Result<Sessio
     }
     // No refresh token is asked for: where a server gives tokens that do not age, that is what months without
     // anybody looking need.
-    let mut answer = try_login(server, options, user, false).await?;
+    let mut answer = try_login(files, server, options, user, false).await?;
     if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
-        let token = secret(&answer, "access_token");
-        answer = try_login(server, options, user, true).await?;
-        if let Some(token) = token {
-            sign_out(server, &token).await.ok();
-        }
+        answer = try_login(files, server, options, user, true).await?;
     }
     let missing = |what| AuthError::BadAnswer {
         homeserver: server.base().clone(),
@@ -257,58 +351,99 @@ async fn request_login(server: &Server, options: &LoginOptions) -> Result<Sessio
         login: Made::Password,
         allow_http: options.allow_http,
         recovery_key_file: None,
+        key_backup: BackupUse::None,
     })
 }
 
+/// Asks to be let in as a device that is noted before, so that it can be signed out whatever happens.
 async fn try_login(
+    files: &Files,
     server: &Server,
     options: &LoginOptions,
     user: &str,
     refresh: bool,
 ) -> Result<Value, AuthError> {
+    let mut note = Note {
+        homeserver: server.base().clone(),
+        user: user.to_owned(),
+        device_id: new_device(),
+        access_token: None,
+        allow_http: options.allow_http,
+    };
+    devices::note(files, &note)?;
     let body = json!({
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": user},
         "password": options.password.reveal(),
+        "device_id": note.device_id,
         "initial_device_display_name": options.device_name,
         "refresh_token": refresh,
     });
     let answer = server
         .call(Method::POST, &["login"], None, Some(&body))
         .await;
-    answer.map_err(|error| match error.errcode() {
-        Some("M_FORBIDDEN") => AuthError::WrongPassword {
-            user: user.to_owned(),
-            homeserver: server.base().clone(),
-        },
-        Some("M_USER_DEACTIVATED") => AuthError::Deactivated {
-            user: user.to_owned(),
-        },
-        Some(_) | None => error.into(),
-    })
+    match answer {
+        Ok(answer) => {
+            note.access_token = secret(&answer, "access_token");
+            if let Some(device) = text(&answer, "device_id")
+                && note.device_id != device
+            {
+                devices::forget(files, &note.device_id);
+                note.device_id = device.into();
+            }
+            devices::note(files, &note)?;
+            Ok(answer)
+        }
+        Err(error) => {
+            if was_not_let_in(&error) {
+                devices::forget(files, &note.device_id);
+            }
+            Err(match error.errcode() {
+                Some("M_FORBIDDEN") => AuthError::WrongPassword {
+                    user: user.to_owned(),
+                    homeserver: server.base().clone(),
+                },
+                Some("M_USER_DEACTIVATED") => AuthError::Deactivated {
+                    user: user.to_owned(),
+                },
+                Some(_) | None => error.into(),
+            })
+        }
+    }
+}
+
+/// Returns whether it is certain that the server has made no device.
+fn was_not_let_in(error: &ServerError) -> bool {
+    match error {
+        ServerError::BadAddress { .. }
+        | ServerError::PlainHttp { .. }
+        | ServerError::Tls { .. }
+        | ServerError::RateLimited { .. }
+        | ServerError::Refused { .. } => true,
+        ServerError::Unreachable { cause, .. } => cause.is_connect(),
+        // What a proxy says when the server took too long.
+        ServerError::NotMatrix { .. } => false,
+    }
+}
+
+/// Returns the name of a device that nobody has.
+fn new_device() -> OwnedDeviceId {
+    let letters = rand::rng().random_iter::<u8>().take(10);
+    let letters = letters.map(|number| char::from(b'A' + number % 26));
+    letters.collect::<String>().into()
 }
 
 fn secret(answer: &Value, key: &str) -> Option<Secret<String>> {
     text(answer, key).map(|text| Secret::new(text.to_owned()))
 }
 
-/// Ends the session of an earlier login; an old device that stays in the list does no harm.
-async fn replace(earlier: Session, allow_http: bool) -> Option<OwnedDeviceId> {
-    let allow_http = allow_http || earlier.allow_http;
-    let server = Server::at(earlier.homeserver, allow_http).ok()?;
-    sign_out(&server, &earlier.access_token).await.ok()?;
-    Some(earlier.device_id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::auth::samples::session;
-    use crate::matrix::server::ServerError;
+    use crate::matrix::session::samples::session;
 
-    fn options(homeserver: Option<&str>, username: &str) -> LoginOptions {
+    fn options(username: &str) -> LoginOptions {
         LoginOptions {
-            homeserver: homeserver.map(str::to_owned),
             username: username.to_owned(),
             password: Secret::new("secret".to_owned()),
             device_name: "relay".to_owned(),
@@ -316,8 +451,13 @@ mod tests {
             allow_http: false,
             force: false,
             unlock: Unlock::Nothing,
-            recovery_key_file: None,
+            recovery_key: KeyPlace::File("recovery.key".into()),
         }
+    }
+
+    /// A server that is not there.
+    fn nobody() -> Server {
+        Server::at("http://127.0.0.1:1".parse().unwrap(), false).unwrap()
     }
 
     #[tokio::test]
@@ -325,7 +465,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
         files.save_session(&session()).unwrap();
-        let error = login(&files, &options(None, "@relay:example.org"))
+        let stop = CancellationToken::new();
+        let error = login(&files, &nobody(), &options("@relay:example.org"), &stop)
             .await
             .unwrap_err();
         assert_eq!(
@@ -336,33 +477,45 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_a_server_is_asked_where() {
-        let home = tempfile::tempdir().unwrap();
-        let files = Files::new(home.path());
         for username in ["relay", "@relay"] {
-            let error = login(&files, &options(None, username)).await.unwrap_err();
+            let error = find_homeserver(None, username, false).await.unwrap_err();
             assert!(matches!(error, AuthError::NoHomeserver), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_failed_login_leaves_the_earlier_one_untouched() {
+    async fn a_failed_login_leaves_the_earlier_one_untouched_and_nothing_behind() {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
         files.create_key().unwrap();
         files.save_session(&session()).unwrap();
-        let mut options = options(Some("http://127.0.0.1:1"), "relay");
+        let mut options = options("relay");
         options.force = true;
-        let error = login(&files, &options).await.unwrap_err();
+        let stop = CancellationToken::new();
+        let error = login(&files, &nobody(), &options, &stop).await.unwrap_err();
         assert!(
             matches!(error, AuthError::Server(ServerError::Unreachable { .. })),
             "{error}"
         );
         assert_eq!(files.load_session().unwrap(), Some(session()));
         assert!(files.key().exists() && files.sdk().exists());
+        assert!(!files.devices().exists());
+    }
+
+    #[test]
+    fn a_new_device_has_a_name_of_its_own() {
+        let (one, other) = (new_device(), new_device());
+        assert_ne!(one, other);
+        assert!(
+            one.as_str()
+                .bytes()
+                .all(|letter| letter.is_ascii_uppercase())
+        );
+        assert_eq!(one.as_str().len(), 10);
     }
 
     #[test]
     fn secrets_of_a_login_are_never_printed() {
-        assert!(!format!("{:?}", options(None, "relay")).contains("secret"));
+        assert!(!format!("{:?}", options("relay")).contains("secret"));
     }
 }

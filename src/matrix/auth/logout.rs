@@ -1,12 +1,12 @@
 //! Logout: on the server, then on disk.
 
 use matrix_sdk::reqwest::Method;
+use matrix_sdk::ruma::DeviceId;
 use serde_json::{Value, json};
 
-use super::status::has_backup;
-use super::{AuthError, Files, sign_out};
+use super::status::{self, KeyBackup};
+use super::{AuthError, Files, Server, ServerError, devices, sign_out};
 use crate::config::Secret;
-use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::Session;
 
 /// How the server is told that the session ends.
@@ -18,19 +18,19 @@ pub enum Proof {
     None,
 }
 
-/// Returns whether the account's keys are backed up; without a backup, a logout loses them. `None`: the server does
-/// not know the session any more, and does not tell.
+/// Returns whether the device's keys are backed up; those that are not, a logout loses. `None`: the server does not
+/// know the session any more, and does not tell.
 ///
 /// # Errors
 ///
 /// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
-pub async fn key_backup(files: &Files) -> Result<Option<bool>, AuthError> {
+pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    match has_backup(&server, &session).await {
+    match status::key_backup(&server, &session).await {
         Ok(backup) => Ok(Some(backup)),
-        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -43,24 +43,34 @@ pub async fn key_backup(files: &Files) -> Result<Option<bool>, AuthError> {
 pub async fn end_session(files: &Files, proof: &Proof) -> Result<(), AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    let ended = match proof {
-        Proof::Password(password) => delete_device(&server, &session, password).await,
-        Proof::None => sign_out(&server, &session.access_token)
-            .await
-            .map_err(AuthError::from),
+    let password = match proof {
+        Proof::Password(password) => Some(password),
+        Proof::None => None,
+    };
+    // Those of logins that came to no end go with it, as far as they can.
+    devices::part(files, password).await?;
+    let ended = match password {
+        Some(password) => delete_device(&server, &session, &session.device_id, password).await,
+        None => sign_out(&server, &session.access_token).await,
     };
     match ended {
-        Err(AuthError::Server(error)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(()),
-        other => other,
+        Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(()),
+        Err(error) if error.errcode() == Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
+            user: session.user_id.to_string(),
+            homeserver: session.homeserver.clone(),
+        }),
+        other => Ok(other?),
     }
 }
 
-async fn delete_device(
+/// Deletes a device of the session's account.
+pub(super) async fn delete_device(
     server: &Server,
     session: &Session,
+    device: &DeviceId,
     password: &Secret<String>,
-) -> Result<(), AuthError> {
-    let path = ["devices", session.device_id.as_str()];
+) -> Result<(), ServerError> {
+    let path = ["devices", device.as_str()];
     let token = Some(&session.access_token);
     let first = server
         .call(Method::DELETE, &path, token, Some(&json!({})))
@@ -68,7 +78,7 @@ async fn delete_device(
     let challenge = match first {
         Ok(_) => return Ok(()),
         Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let offers_password = challenge
         .get("flows")
@@ -79,7 +89,11 @@ async fn delete_device(
         .any(|stages| stages.len() == 1 && stages.contains(&json!("m.login.password")));
     if !offers_password {
         // An account without a password: the token alone has to do.
-        return Ok(sign_out(server, &session.access_token).await?);
+        return if device == session.device_id {
+            sign_out(server, &session.access_token).await
+        } else {
+            Ok(())
+        };
     }
     let body = json!({"auth": {
         "type": "m.login.password",
@@ -87,19 +101,14 @@ async fn delete_device(
         "password": password.reveal(),
         "session": challenge.get("session"),
     }});
-    let second = server.call(Method::DELETE, &path, token, Some(&body)).await;
-    match second {
-        Ok(_) => Ok(()),
-        // Wrong proof is answered with the same question again, and with a code.
-        Err(error) if error.errcode() == Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
-            user: session.user_id.to_string(),
-            homeserver: session.homeserver.clone(),
-        }),
-        Err(error) => Err(error.into()),
-    }
+    // Wrong proof is answered with the same question again, and with a code.
+    server
+        .call(Method::DELETE, &path, token, Some(&body))
+        .await
+        .map(|_| ())
 }
 
-/// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step.
+/// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step. Recovery keys stay.
 ///
 /// # Errors
 ///
@@ -108,6 +117,7 @@ pub fn delete_local(files: &Files, mut told: impl FnMut(&str)) -> Result<(), Aut
     files.delete_session()?;
     told("deleted session.json");
     files.delete_store()?;
+    files.delete_devices()?;
     told("deleted sdk.key and sdk/");
     Ok(())
 }

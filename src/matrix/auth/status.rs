@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{AuthError, Files};
+use super::{AuthError, Files, text};
 use crate::matrix::server::{Server, ServerError};
-use crate::matrix::session::Session;
+use crate::matrix::session::{BackupUse, Session};
 
 /// How a session stands, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,10 +25,37 @@ pub struct Status {
     pub token_alive: bool,
     /// The device is signed by its owner; unknown when the token is dead.
     pub device_verified: Option<bool>,
-    /// Keys are backed up on the server; unknown when the token is dead.
-    pub key_backup: Option<bool>,
+    /// Whether this device puts its keys into the account's backup.
+    pub key_backup: KeyBackup,
+    /// Whether the account has a backup; unknown when the token is dead.
+    pub key_backup_on_server: Option<bool>,
     /// Where the recovery key still lies in a file.
     pub recovery_key_file: Option<PathBuf>,
+}
+
+/// Whether the keys of what a device can read are backed up. That the account has a backup does not say that this device
+/// uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyBackup {
+    /// It puts its keys into the account's backup.
+    On,
+    /// The account has a backup, and this device puts nothing into it.
+    Unused,
+    /// The account has none.
+    Off,
+    /// The server did not tell, or the login is from before that was noted.
+    Unknown,
+}
+
+impl Serialize for KeyBackup {
+    /// As whether the keys are backed up, if that is known.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::On => serializer.serialize_some(&true),
+            Self::Unused | Self::Off => serializer.serialize_some(&false),
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
 }
 
 /// Asks the server how the session stands; never opens the store, so it works beside the daemon.
@@ -46,7 +73,8 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         homeserver: session.homeserver.clone(),
         token_alive: true,
         device_verified: None,
-        key_backup: None,
+        key_backup: KeyBackup::Unknown,
+        key_backup_on_server: None,
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
     };
     match server
@@ -66,7 +94,9 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         .call(Method::POST, &["keys", "query"], token, Some(&query))
         .await?;
     status.device_verified = Some(is_signed(&keys, &session));
-    status.key_backup = Some(has_backup(&server, &session).await?);
+    let version = backup_version(&server, &session).await?;
+    status.key_backup = use_of(version.as_deref(), &session.key_backup);
+    status.key_backup_on_server = Some(version.is_some());
     Ok(status)
 }
 
@@ -97,22 +127,60 @@ fn is_signed(keys: &Value, session: &Session) -> bool {
     }
 }
 
-pub(super) async fn has_backup(server: &Server, session: &Session) -> Result<bool, AuthError> {
+/// Returns how the session's device stands with the account's backup.
+pub(super) async fn key_backup(
+    server: &Server,
+    session: &Session,
+) -> Result<KeyBackup, ServerError> {
+    let version = backup_version(server, session).await?;
+    Ok(use_of(version.as_deref(), &session.key_backup))
+}
+
+fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
+    match (on_server, ours) {
+        (None, _) => KeyBackup::Off,
+        (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
+        (Some(version), BackupUse::Version(used)) if version == used => KeyBackup::On,
+        // Or another one has taken the place of ours.
+        (Some(_), BackupUse::None | BackupUse::Version(_)) => KeyBackup::Unused,
+    }
+}
+
+/// Returns the version of the account's backup.
+pub(super) async fn backup_version(
+    server: &Server,
+    session: &Session,
+) -> Result<Option<String>, ServerError> {
     let token = Some(&session.access_token);
     match server
         .call(Method::GET, &["room_keys", "version"], token, None)
         .await
     {
-        Ok(_) => Ok(true),
-        Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(false),
-        Err(error) => Err(error.into()),
+        Ok(backup) => Ok(text(&backup, "version").map(str::to_owned)),
+        Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::auth::samples::session;
+    use crate::matrix::session::samples::session;
+
+    #[test]
+    fn key_backup_is_on_only_where_this_device_uses_the_accounts_backup() {
+        let used = |version: &str| BackupUse::Version(version.to_owned());
+        for (on_server, ours, expected) in [
+            (Some("2"), used("2"), KeyBackup::On),
+            (Some("3"), used("2"), KeyBackup::Unused),
+            (Some("2"), BackupUse::None, KeyBackup::Unused),
+            (Some("2"), BackupUse::Unknown, KeyBackup::Unknown),
+            (None, used("2"), KeyBackup::Off),
+            (None, BackupUse::Unknown, KeyBackup::Off),
+        ] {
+            assert_eq!(use_of(on_server, &ours), expected, "{on_server:?} {ours:?}");
+        }
+    }
 
     #[test]
     fn a_device_is_verified_by_the_key_that_the_account_signs_with_now() {

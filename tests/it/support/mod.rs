@@ -12,6 +12,7 @@ pub(crate) mod delay;
 pub(crate) mod forwarder;
 pub(crate) mod limit;
 pub(crate) mod lines;
+pub(crate) mod person;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod radio;

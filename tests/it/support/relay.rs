@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use super::limit::{last_lines, within};
 use super::lines::Lines;
+use super::person::Person;
 use super::process::{relay_program, temporary_directory};
 use super::synapse::{PASSWORD, Synapse};
 
@@ -101,6 +102,30 @@ impl Home {
             .await
     }
 
+    /// Runs `relay auth login --force`, with further flags.
+    pub(crate) async fn log_in_forced(
+        &self,
+        server: &str,
+        username: &str,
+        further: &[&str],
+    ) -> Output {
+        let file = self.path("password");
+        fs::write(&file, PASSWORD).expect("the password can be written");
+        let file = file.to_str().expect("a path is a text");
+        let arguments = [
+            "auth",
+            "login",
+            "--force",
+            "--homeserver",
+            server,
+            "--username",
+            username,
+            "--password-file",
+            file,
+        ];
+        self.run(arguments.iter().chain(further)).await
+    }
+
     /// Runs a command of the relay to its end, without a terminal.
     pub(crate) async fn run<A: AsRef<OsStr>>(
         &self,
@@ -136,6 +161,16 @@ impl Home {
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = within("the end of the command", command.output()).await;
         Some(output.expect("the relay runs"))
+    }
+
+    /// Starts a command of the relay at a terminal.
+    pub(crate) fn at_terminal<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Person {
+        let mut command = self.command();
+        command.args(arguments);
+        Person::at(&command)
     }
 
     /// Starts a command of the relay that goes on until it is ended, without a terminal.

@@ -1,6 +1,8 @@
 //! What is being waited for, on a terminal: one line on standard error, taken away when the wait is over.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,15 +14,17 @@ use crate::tools::radio::Phase;
 const PATIENCE: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Whether the line stands there: a process has one terminal.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
 /// Shows what is being waited for.
-pub(super) struct Progress {
-    shown: bool,
-}
+pub(super) struct Progress;
 
 impl Progress {
     /// Waits for something of which nothing is known but what it is.
-    pub(super) async fn of<T>(what: &'static str, work: impl Future<Output = T>) -> T {
-        Self::watch(|| Some(what), work).await
+    pub(super) async fn of<T>(what: impl Display, work: impl Future<Output = T>) -> T {
+        let what = what.to_string();
+        Self::watch(|| Some(what.as_str()), work).await
     }
 
     /// Waits for something that has phases.
@@ -39,11 +43,14 @@ impl Progress {
         Self::watch(what, work).await
     }
 
-    async fn watch<T>(what: impl Fn() -> Option<&'static str>, work: impl Future<Output = T>) -> T {
+    /// Waits for something that is now this and now that; nothing is shown while it is nothing.
+    pub(super) async fn watch<'a, T>(
+        what: impl Fn() -> Option<&'a str>,
+        work: impl Future<Output = T>,
+    ) -> T {
         if !io::stderr().is_terminal() {
             return work.await;
         }
-        let mut progress = Self { shown: false };
         let mut work = std::pin::pin!(work);
         let mut ticks = interval_at(Instant::now() + PATIENCE, EVERY);
         let (mut last, mut since) = (what(), Instant::now());
@@ -51,7 +58,7 @@ impl Progress {
             tokio::select! {
                 biased;
                 done = &mut work => {
-                    progress.clear();
+                    Self::clear();
                     return done;
                 }
                 _ = ticks.tick() => {
@@ -59,22 +66,23 @@ impl Progress {
                     if now != last {
                         (last, since) = (now, Instant::now());
                     }
-                    progress.clear();
+                    Self::clear();
                     if let Some(what) = now {
-                        progress.show(what, since.elapsed());
+                        Self::show(what, since.elapsed());
                     }
                 }
             }
         }
     }
 
-    fn show(&mut self, what: &str, waited: Duration) {
-        self.shown = true;
+    fn show(what: &str, waited: Duration) {
+        SHOWN.store(true, Ordering::Relaxed);
         Self::write(&format!("{what} … {} s", waited.as_secs()));
     }
 
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
+    /// Takes the line away, if it stands there: something else is to be written.
+    pub(super) fn clear() {
+        if SHOWN.swap(false, Ordering::Relaxed) {
             Self::write("\r\u{1b}[K");
         }
     }

@@ -1,0 +1,124 @@
+//! `relay auth logout`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{Globals, PasswordArgs, answers, or_stop, say, told};
+use crate::cli::progress::Progress;
+use crate::home::{Home, StoreGuard};
+use crate::matrix::auth::{self, AuthError, Files, KeyBackup, Proof};
+
+/// The arguments of `relay auth logout`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LogoutArgs {
+    /// Do not ask whether it is meant
+    #[arg(short = 'y', long = "yes")]
+    yes: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
+    /// Do not check the password (for accounts that have none)
+    #[arg(long, conflicts_with = "password_source")]
+    no_password_check: bool,
+    /// Only delete what is here; the server keeps the device and its token
+    #[arg(long, conflicts_with_all = ["password_source", "no_password_check"])]
+    local_only: bool,
+}
+
+/// Ends the login, after asking whether it is meant.
+///
+/// # Errors
+///
+/// What failed; then nothing is deleted, or it says what is left.
+pub(super) async fn run(
+    args: LogoutArgs,
+    globals: &Globals,
+    home: &Home,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let files = Files::new(home.matrix());
+    let session = files.load_session();
+    if matches!(session, Ok(None)) && !files.sdk().exists() {
+        return Err(AuthError::NotLoggedIn.into());
+    }
+    for warning in home.prepare(globals.allow_network_home)? {
+        say(&format!("warning: {warning}"))?;
+    }
+    let _store = StoreGuard::take(home)?;
+    files.finish()?;
+    let key_elsewhere = session.as_ref().ok().and_then(|session| {
+        let left = session.as_ref()?.recovery_key_left()?;
+        Some(left.to_owned()).filter(|path| *path != files.recovery_key())
+    });
+    if args.local_only {
+        let question = "Delete the login and its keys on this machine?";
+        answers::confirm(args.yes, question, stop).await?;
+        auth::delete_local(&files, told)?;
+        say(
+            "warning: the server still has the device; its token may still be valid: \
+             remove the device with another client",
+        )?;
+    } else {
+        let Some(session) = session? else {
+            bail!("there are keys but no session: use --local-only to delete them");
+        };
+        let question = format!("Log {} out?", session.user_id);
+        answers::confirm(args.yes, &question, stop).await?;
+        let asked = async { auth::key_backup(&files).await.map_err(untouched) };
+        let asked = Progress::of("asking the homeserver", asked);
+        let backup = or_stop(stop, asked).await?;
+        if let Some(warning) = backup.and_then(lost) {
+            say(&format!("warning: {warning}"))?;
+            answers::confirm(args.yes, "Go on all the same?", stop).await?;
+        }
+        let proof = if args.no_password_check || backup.is_none() {
+            Proof::None
+        } else {
+            let user = session.user_id.as_str();
+            let given = answers::given_password(args.password, None)?;
+            Proof::Password(answers::password(given, user, stop).await?)
+        };
+        let ended = async { auth::end_session(&files, &proof).await.map_err(untouched) };
+        or_stop(stop, Progress::of("logging out", ended)).await?;
+        told("the session is ended at the homeserver");
+        auth::delete_local(&files, told)?;
+    }
+    for path in files.recovery_keys().into_iter().chain(key_elsewhere) {
+        told(&format!(
+            "a recovery key of the account stays in {}: keep it in a safe place, or delete it if the account is not \
+             needed any more",
+            path.display()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what a logout loses.
+fn lost(backup: KeyBackup) -> Option<&'static str> {
+    match backup {
+        KeyBackup::On => None,
+        KeyBackup::Off => Some(
+            "key backup is not set up: the keys to the encrypted messages that this device could read are lost with it",
+        ),
+        KeyBackup::Unused => Some(
+            "the account has a key backup, but this device puts nothing into it: the keys to the encrypted messages \
+             that this device could read are lost with it",
+        ),
+        KeyBackup::Unknown => Some(
+            "it is not known whether this device uses the account's key backup: the keys to the encrypted messages \
+             that this device could read may be lost with it",
+        ),
+    }
+}
+
+fn untouched(error: AuthError) -> anyhow::Error {
+    let context = match &error {
+        AuthError::Server(_) => {
+            "nothing was deleted (--local-only deletes what is here without asking the server)"
+        }
+        _ => "nothing was deleted",
+    };
+    anyhow::Error::new(error).context(context)
+}

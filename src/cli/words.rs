@@ -1,0 +1,195 @@
+//! What the arguments' own parser does not know: the exit codes in every command's help, and which command somebody
+//! means who leaves out a word.
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// The exit codes of a command that does what it says or fails.
+const DONE: &str = "0 done, 1 failed, 2 wrong arguments";
+
+/// Likewise of one that may need a configuration.
+const CONFIGURED: &str = "0 done, 1 failed, 2 wrong arguments or configuration";
+
+/// The exit codes of each command that has others.
+const EXIT_CODES: &[(&str, &str)] = &[
+    ("", CONFIGURED),
+    (
+        "run",
+        "0 ended when asked to, 1 failed, 2 wrong arguments or configuration",
+    ),
+    (
+        "status",
+        "0 a relay answers, 1 none does, 2 wrong arguments",
+    ),
+    (
+        "doctor",
+        "0 the relay does its work, 1 it does not, 2 wrong arguments",
+    ),
+    (
+        "auth login",
+        "0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
+    ),
+    (
+        "auth status",
+        "0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
+    ),
+    ("auth logout", "0 logged out, 1 not, 2 wrong arguments"),
+    (
+        "config check",
+        "0 no mistakes, 1 failed, 2 mistakes or wrong arguments",
+    ),
+    ("radio info", CONFIGURED),
+    ("radio nodes", CONFIGURED),
+    ("radio channels", CONFIGURED),
+    (
+        "radio listen",
+        "0 ended by Ctrl-C or because nobody reads it, 1 failed, 2 wrong arguments or configuration",
+    ),
+    (
+        "radio send",
+        "0 the radio took the text, 1 it did not, 2 wrong arguments or configuration",
+    ),
+    (
+        "simulate",
+        "0 ended when asked to, 1 failed, 2 wrong arguments",
+    ),
+];
+
+/// Words for commands that have another name.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("signin", "auth login"),
+    ("signout", "auth logout"),
+    ("whoami", "auth status"),
+    ("init", "config generate"),
+    ("setup", "config generate"),
+    ("validate", "config check"),
+    ("start", "run"),
+    ("daemon", "run"),
+    ("health", "doctor"),
+    ("simulator", "simulate"),
+];
+
+/// Words for what a login does.
+const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
+
+/// Puts the exit codes into the help of every command.
+pub(super) fn with_exit_codes(command: Command) -> Command {
+    add_exit_codes(command, "")
+}
+
+fn add_exit_codes(command: Command, path: &str) -> Command {
+    let own = EXIT_CODES.iter().find(|(name, _)| *name == path);
+    // What only holds others has none of its own.
+    let codes = match own {
+        Some((_, codes)) => Some(*codes),
+        None => (!command.has_subcommands()).then_some(DONE),
+    };
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    let mut command = command;
+    for name in names {
+        let below = format!("{path} {name}");
+        command =
+            command.mut_subcommand(name, |command| add_exit_codes(command, below.trim_start()));
+    }
+    let Some(codes) = codes else {
+        return command;
+    };
+    let help = command.get_after_help().map(ToString::to_string);
+    let help = help.map(|help| format!("\n\n{help}")).unwrap_or_default();
+    command.after_help(format!("Exit codes: {codes}{help}"))
+}
+
+/// Adds to the refusal of an unknown command which one may be meant.
+pub(super) fn with_nearest(mut error: clap::Error, commands: &Command) -> clap::Error {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(tip) = tip(word, commands)
+    {
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
+}
+
+fn tip(word: &str, commands: &Command) -> Option<String> {
+    let word: String = word.to_lowercase().replace(['-', '_'], "");
+    if AT_LOGIN.contains(&word.as_str()) {
+        return Some(
+            "a device is verified when it logs in: `relay auth login --force --recovery-key-file FILE`; \
+             `relay auth status` tells whether it is"
+                .to_owned(),
+        );
+    }
+    let mut all = Vec::new();
+    collect(commands, "", &mut all);
+    let last = |path: &str| path.rsplit(' ').next().unwrap_or_default().to_owned();
+    let exact: Vec<&String> = all.iter().filter(|path| last(path) == word).collect();
+    let other = OTHER_WORDS.iter().find(|(it, _)| *it == word);
+    let meant: Vec<String> = match (exact.is_empty(), other) {
+        (false, _) => exact.into_iter().cloned().collect(),
+        (true, Some((_, path))) => vec![(*path).to_owned()],
+        (true, None) => {
+            let distance = |path: &String| strsim::damerau_levenshtein(&last(path), &word);
+            let nearest = all.iter().map(distance).min()?;
+            // Of a short word less is left to recognise it by.
+            if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
+                return None;
+            }
+            let near = all.iter().filter(|path| distance(path) == nearest);
+            near.cloned().collect()
+        }
+    };
+    let meant: Vec<String> = meant.iter().map(|path| format!("`relay {path}`")).collect();
+    Some(format!("did you mean {}?", meant.join(" or ")))
+}
+
+fn collect(command: &Command, path: &str, all: &mut Vec<String>) {
+    for command in command.get_subcommands() {
+        let path = format!("{path} {}", command.get_name());
+        all.push(path.trim_start().to_owned());
+        collect(command, &path, all);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Arguments;
+
+    #[test]
+    fn whoever_leaves_out_a_word_is_told_the_whole_command() {
+        let commands = Arguments::command();
+        let tip = |word: &str| tip(word, &commands).unwrap_or_default();
+        for (word, expected) in [
+            ("login", "did you mean `relay auth login`?"),
+            ("logout", "did you mean `relay auth logout`?"),
+            ("Log-In", "did you mean `relay auth login`?"),
+            ("logn", "did you mean `relay auth login`?"),
+            ("check", "did you mean `relay config check`?"),
+            ("nodes", "did you mean `relay radio nodes`?"),
+            ("sign-out", "did you mean `relay auth logout`?"),
+            ("confgi", "did you mean `relay config`?"),
+            ("dcotor", "did you mean `relay doctor`?"),
+        ] {
+            assert_eq!(tip(word), expected, "{word}");
+        }
+        assert!(tip("verify").contains("relay auth login --force"));
+        assert_eq!(tip("frobnicate"), "");
+        assert_eq!(tip("x"), "");
+    }
+
+    #[test]
+    fn every_command_with_codes_of_its_own_exists() {
+        let mut all = vec![String::new()];
+        collect(&Arguments::command(), "", &mut all);
+        let others = OTHER_WORDS.iter().map(|(_, path)| path);
+        for path in EXIT_CODES.iter().map(|(path, _)| path).chain(others) {
+            assert!(all.iter().any(|it| it == path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Logins by hand, at a terminal: in which order is asked, what is seen of secrets, and what an interrupted one leaves.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use matrix_sdk::reqwest::{self, Method};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::person::{Person, names, readable_by_others};
+use crate::support::relay::{Home, text_of};
+use crate::support::synapse::{PASSWORD, Synapse, Trouble, free_port};
+
+/// The parts of a login on disk, and the recovery key of a login without a terminal.
+const WHOLE: [&str; 4] = ["recovery.key", "sdk", "sdk.key", "session.json"];
+
+fn session(home: &Home) -> Value {
+    let text = fs::read(home.path("matrix/session.json")).expect("there is a session");
+    serde_json::from_slice(&text).expect("a session is JSON")
+}
+
+/// Returns the devices of the account that a home is logged in to.
+async fn devices(home: &Home) -> BTreeSet<String> {
+    let session = session(home);
+    let base = session["homeserver"].as_str().expect("it has a server");
+    let token = session["access_token"].as_str().expect("it has a token");
+    let answer = reqwest::Client::new()
+        .request(Method::GET, format!("{base}_matrix/client/v3/devices"))
+        .bearer_auth(token)
+        .send()
+        .await
+        .expect("the homeserver answers");
+    let text = answer.text().await.expect("an answer has text");
+    let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
+    let devices = answer["devices"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no devices: {answer}"));
+    let ids = devices.iter().map(|device| device["device_id"].as_str());
+    ids.map(|id| id.expect("it has an id").to_owned()).collect()
+}
+
+fn device(home: &Home) -> String {
+    let session = session(home);
+    session["device_id"]
+        .as_str()
+        .expect("it has a device")
+        .to_owned()
+}
+
+/// A home that is logged in, without a word about it.
+async fn logged_in(synapse: &Synapse) -> (Home, String) {
+    let home = Home::new();
+    let bot = home.log_in(synapse).await;
+    fs::remove_file(home.path("password")).expect("it was written");
+    (home, bot.localpart().to_owned())
+}
+
+/// Begins to log in once more, and goes as far as the question for the recovery key.
+async fn as_far_as_the_key(home: &Home, synapse: &Synapse, username: &str) -> Person {
+    let mut person = home.at_terminal([
+        "auth",
+        "login",
+        "--force",
+        "--homeserver",
+        synapse.url(),
+        "--username",
+        username,
+    ]);
+    person.sees("Password of").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.types(PASSWORD);
+    person.sees("Recovery key (empty: go on without): ").await;
+    assert!(!person.is_shown_what_is_typed());
+    assert!(!names(&home.path("matrix/new/sdk")).is_empty());
+    let readable = readable_by_others(&home.path("matrix"));
+    assert!(readable.is_empty(), "{readable:?}");
+    person
+}
+
+/// Asserts that the login is that one, and that it works.
+async fn works(home: &Home, expected: &str) {
+    assert_eq!(device(home), expected);
+    let status = home.run(["auth", "status"]).await;
+    let text = text_of(&status);
+    assert!(status.status.success(), "{text}");
+    assert!(text.contains("yes, by its owner"), "{text}");
+    assert!(text.contains("key backup   on"), "{text}");
+}
+
+fn is_tidy(home: &Home) {
+    assert_eq!(names(&home.path("matrix")), WHOLE);
+}
+
+#[tokio::test]
+async fn the_homeserver_is_asked_for_first_and_reached_before_the_password() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let home = Home::new();
+    let mut person = home.at_terminal(["auth", "login"]);
+    person.sees("Homeserver, for example ").await;
+    assert!(person.is_shown_what_is_typed());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    person.types(&nobody);
+    person.sees("cannot reach the homeserver").await;
+    person.sees("Homeserver, for example ").await;
+    person.types(synapse.url());
+    person.sees("The bot's user name at 127.0.0.1").await;
+    person.types(&username);
+    person.sees(&format!("Password of {username}: ")).await;
+    assert!(!person.is_shown_what_is_typed());
+    person.types(PASSWORD);
+    person.sees("Recovery key of the account").await;
+    person.sees("logged in as @").await;
+    person.sees("the device is verified by its owner").await;
+    person.sees("key backup is on").await;
+    assert!(person.ends().await.success());
+    assert!(person.is_shown_what_is_typed());
+    assert!(!person.screen().contains(PASSWORD), "{}", person.screen());
+    assert_eq!(
+        names(&home.path("matrix")),
+        ["sdk", "sdk.key", "session.json"]
+    );
+}
+
+#[tokio::test]
+async fn a_whole_user_id_in_the_place_of_the_homeserver_is_enough() {
+    let home = Home::new();
+    let mut person = home.at_terminal(["auth", "login"]);
+    person.sees("Homeserver, for example ").await;
+    let port = free_port();
+    person.types(&format!("@relay:127.0.0.1:{port}"));
+    person
+        .sees(&format!(
+            "cannot reach the homeserver at http://127.0.0.1:{port}"
+        ))
+        .await;
+    person.sees("Homeserver, for example ").await;
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed() {
+    let synapse = Synapse::shared().await;
+    let home = Home::new();
+    let url = synapse.url();
+    for signal in [
+        None,
+        Some(Signal::INT),
+        Some(Signal::TERM),
+        Some(Signal::HUP),
+        Some(Signal::QUIT),
+    ] {
+        let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
+        let mut person = home.at_terminal(login);
+        person.sees("Password of bot: ").await;
+        assert!(!person.is_shown_what_is_typed());
+        match signal {
+            // As a person does it.
+            None => person.presses("\u{3}"),
+            Some(signal) => person.signal(signal),
+        }
+        assert_eq!(person.ends().await.code(), Some(1), "{signal:?}");
+        assert!(person.is_shown_what_is_typed(), "{signal:?}");
+        person.sees("interrupted").await;
+    }
+    assert!(names(&home.path("matrix")).is_empty());
+}
+
+#[tokio::test]
+async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    for signal in [None, Some(Signal::TERM), Some(Signal::HUP)] {
+        let mut person = as_far_as_the_key(&home, synapse, &username).await;
+        assert_eq!(devices(&home).await.len(), 2);
+        match signal {
+            None => person.presses("\u{3}"),
+            Some(signal) => person.signal(signal),
+        }
+        assert_eq!(person.ends().await.code(), Some(1));
+        person.sees("the login is as it was").await;
+        assert!(person.is_shown_what_is_typed());
+        works(&home, &old).await;
+        assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
+        is_tidy(&home);
+    }
+}
+
+#[tokio::test]
+async fn the_device_of_a_login_that_was_killed_is_signed_out_by_the_next_one() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    person.signal(Signal::KILL);
+    person.ends().await;
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await.len(), 2);
+
+    let key = home.path("matrix/recovery.key");
+    let key = key.to_str().expect("a path is a text");
+    let output = home
+        .log_in_forced(synapse.url(), &username, &["--recovery-key-file", key])
+        .await;
+    let text = text_of(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains(&format!("device {old} is signed out")),
+        "{text}"
+    );
+    let new = device(&home);
+    assert_ne!(new, old);
+    works(&home, &new).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([new]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn the_device_of_a_login_that_was_killed_is_signed_out_by_the_next_start() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    person.signal(Signal::KILL);
+    person.ends().await;
+    home.configure(
+        "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+         meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n",
+    );
+    let mut relay = home.start().await;
+    relay
+        .logs("a device of an earlier login is signed out")
+        .await;
+    assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
+    assert!(relay.stop().await.success());
+    works(&home, &old).await;
+}
+
+#[tokio::test]
+async fn a_homeserver_that_goes_away_in_the_middle_leaves_the_old_login() {
+    let (synapse, _guard) = Synapse::unreliable().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    synapse.does(Trouble::Stop);
+    person.types("EsTx 1234");
+    assert_eq!(person.ends().await.code(), Some(1));
+    person.sees("the earlier login is as it was").await;
+    person.sees("could not be signed out yet").await;
+    synapse.does(Trouble::Start);
+    synapse.answers().await;
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await.len(), 2);
+
+    // The next login that is interrupted tidies up for both.
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    person.presses("\u{3}");
+    person.ends().await;
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([old]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn a_wrong_recovery_key_costs_no_login() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    for _ in 0..2 {
+        person.types("EsTx 1234");
+        person.sees("That key does not fit.").await;
+        person.sees("Recovery key").await;
+    }
+    person.types("EsTx 1234");
+    person.sees("does not open this account's secrets").await;
+    assert_eq!(person.ends().await.code(), Some(1));
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([old]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn the_recovery_key_that_lies_there_is_named_when_it_is_asked_for_and_opens_the_account() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, &username).await;
+    let path = home.path("matrix/recovery.key");
+    assert!(person.screen().contains(path.to_str().expect("a text")));
+    person.types(fs::read_to_string(&path).expect("it lies there").trim());
+    person.sees("logged in as @").await;
+    assert!(person.ends().await.success());
+    let new = device(&home);
+    assert_ne!(new, old);
+    works(&home, &new).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([new]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn key_backup_is_on_only_for_the_device_that_uses_it() {
+    let synapse = Synapse::shared().await;
+    let (first, username) = logged_in(synapse).await;
+    let second = Home::new();
+    let login = second.log_in_as(synapse.url(), &username, PASSWORD).await;
+    assert!(login.status.success(), "{}", text_of(&login));
+    assert!(!text_of(&login).contains("key backup is on"));
+    let backup = async |home: &Home| {
+        let status = text_of(&home.run(["auth", "status"]).await);
+        let json = home.run(["auth", "status", "--json"]).await;
+        let json: Value = serde_json::from_slice(&json.stdout).expect("it is JSON");
+        assert_eq!(json["key_backup_on_server"], true);
+        (status, json["key_backup"].clone())
+    };
+    assert_eq!(backup(&first).await.1, true);
+    let (status, known) = backup(&second).await;
+    assert!(
+        status.contains("key backup   not by this device"),
+        "{status}"
+    );
+    assert_eq!(known, false);
+
+    // A reset takes the first one's backup away.
+    let reset = second
+        .log_in_forced(synapse.url(), &username, &["--reset-cross-signing"])
+        .await;
+    assert!(reset.status.success(), "{}", text_of(&reset));
+    assert!(text_of(&reset).contains("key backup is on"));
+    assert_eq!(backup(&second).await.1, true);
+    assert_eq!(backup(&first).await.1, false);
+    let logout = first
+        .run(["auth", "logout", "-y", "--password", PASSWORD])
+        .await;
+    let text = text_of(&logout);
+    assert!(logout.status.success(), "{text}");
+    assert!(text.contains("this device puts nothing into it"), "{text}");
+    let key = first.path("matrix/recovery.key");
+    let stays = format!("stays in {}", key.display());
+    assert!(text.contains(&stays) && key.exists(), "{text}");
+    assert_eq!(names(&first.path("matrix")), ["recovery.key"]);
+}
+
+#[tokio::test]
+async fn the_environment_is_enough_for_a_login_without_a_configuration() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let file = |home: &Home, name: &str, text: &str| {
+        let path = home.path(name);
+        fs::write(&path, text).expect("it can be written");
+        path.to_str().expect("a path is a text").to_owned()
+    };
+    let id = format!("@{username}:localhost");
+    let mut files = Home::new();
+    let server = file(&files, "server", &format!("\u{feff}{}\n", synapse.url()));
+    let user = file(&files, "user", &format!("{id}\r\n"));
+    let password = file(&files, "password", &format!("\u{feff}{PASSWORD}\n"));
+    files.set_environment(("RELAY_MATRIX_HOMESERVER_FILE", server));
+    files.set_environment(("RELAY_MATRIX_BOT_USER_ID_FILE", user));
+    files.set_environment(("RELAY_MATRIX_PASSWORD_FILE", password));
+    let mut theirs = Home::new();
+    theirs.set_environment(("MMRELAY_MATRIX_HOMESERVER", synapse.url().to_owned()));
+    theirs.set_environment(("MMRELAY_MATRIX_BOT_USER_ID", id.clone()));
+    theirs.set_environment(("MMRELAY_MATRIX_PASSWORD", PASSWORD.to_owned()));
+    let mut short = Home::new();
+    short.set_environment(("RELAY_MATRIX_HOMESERVER", synapse.url().to_owned()));
+    short.set_environment(("RELAY_MATRIX_USERNAME", username.clone()));
+    short.set_environment(("RELAY_MATRIX_PASSWORD", PASSWORD.to_owned()));
+    for home in [files, theirs, short] {
+        let output = home.run(["auth", "login"]).await;
+        let text = text_of(&output);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains(&format!("logged in as {id}")), "{text}");
+    }
+
+    let mut missing = Home::new();
+    missing.set_environment(("RELAY_MATRIX_HOMESERVER_FILE", "/nonexistent".to_owned()));
+    let output = missing.run(["auth", "login", "--username", "bot"]).await;
+    let text = text_of(&output);
+    assert!(!output.status.success());
+    assert!(text.contains("RELAY_MATRIX_HOMESERVER_FILE"), "{text}");
+    assert!(text.contains("/nonexistent"), "{text}");
+}
+
+/// A file system of its own, where this process may mount one.
+fn small_disk(at: &Path) -> bool {
+    fs::create_dir_all(at).expect("it can be made");
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"])
+        .arg(at)
+        .output();
+    mount.is_ok_and(|output| output.status.success())
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_no_login() {
+    let synapse = Synapse::shared().await;
+    let home = Home::new();
+    let matrix = home.path("matrix");
+    if !small_disk(&matrix) {
+        eprintln!("not tested: this process may not mount a disk");
+        return;
+    }
+    let bot = home.log_in(synapse).await;
+    let old = device(&home);
+    let mut person = as_far_as_the_key(&home, synapse, bot.localpart()).await;
+    let ballast = matrix.join("ballast");
+    let mut file = fs::File::create(&ballast).expect("there is room");
+    std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it fills up");
+    person.types("");
+    assert_eq!(person.ends().await.code(), Some(1), "{}", person.screen());
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
+
+    // And one that begins on a full disk makes no device at all.
+    let again = home
+        .log_in_forced(synapse.url(), bot.localpart(), &[])
+        .await;
+    assert!(!again.status.success(), "{}", text_of(&again));
+    works(&home, &old).await;
+    assert_eq!(devices(&home).await, BTreeSet::from([old]));
+    fs::remove_file(ballast).expect("it is there");
+    is_tidy(&home);
+    let unmounted = std::process::Command::new("umount")
+        .arg("--lazy")
+        .arg(&matrix)
+        .output();
+    assert!(unmounted.is_ok_and(|output| output.status.success()));
+}

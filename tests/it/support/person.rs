@@ -1,0 +1,161 @@
+//! A person at a terminal: a command of the relay on a pseudo-terminal of its own, as its controlling terminal.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{LocalModes, tcgetattr};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::{LIMIT, within};
+
+/// Who reads what a command writes, and types.
+#[derive(Debug)]
+pub(crate) struct Person {
+    program: Child,
+    terminal: File,
+    screen: watch::Receiver<String>,
+    /// What was seen already ends there.
+    seen: usize,
+}
+
+impl Person {
+    /// Starts a command at a terminal.
+    pub(crate) fn at(command: &Command) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = rustix::pty::openpt(flags).expect("there are pseudo-terminals");
+        rustix::pty::grantpt(&master).expect("it is ours");
+        rustix::pty::unlockpt(&master).expect("it is ours");
+        let name = rustix::pty::ptsname(&master, Vec::new()).expect("it has a name");
+        let name = name.to_str().expect("its name is a text").to_owned();
+        let slave = || -> Stdio {
+            let options = File::options().read(true).write(true).open(&name);
+            options.expect("it can be opened").into()
+        };
+        let command = command.as_std();
+        // The terminal becomes the one that the command belongs to: Ctrl-C and `/dev/tty` are its own. And a person may
+        // have set that everybody can read new files.
+        let mut program = Command::new("setsid");
+        program
+            .args(["--ctty", "sh", "-c", "umask 0; exec \"$0\" \"$@\""])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => program.env(name, value),
+                None => program.env_remove(name),
+            };
+        }
+        let program = program
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command runs");
+        let terminal = File::from(master);
+        let reader = terminal.try_clone().expect("it can be read");
+        let (sender, screen) = watch::channel(String::new());
+        std::thread::spawn(move || read(reader, &sender));
+        Self {
+            program,
+            terminal,
+            screen,
+            seen: 0,
+        }
+    }
+
+    /// Waits until that text stands on the screen, after what was seen before.
+    pub(crate) async fn sees(&mut self, text: &str) {
+        let seen = self.seen;
+        let mut found = None;
+        let mut screen = self.screen.clone();
+        let wait = screen.wait_for(|screen| {
+            found = screen[seen..].find(text).map(|at| seen + at + text.len());
+            found.is_some()
+        });
+        let waited = tokio::time::timeout(LIMIT, wait).await.map(|it| it.is_ok());
+        match (waited, found) {
+            (Ok(true), Some(found)) => self.seen = found,
+            (_, _) => panic!("{text:?} is not on the screen:\n{}", self.screen()),
+        }
+    }
+
+    /// Returns what was written to the terminal.
+    pub(crate) fn screen(&self) -> String {
+        self.screen.borrow().clone()
+    }
+
+    /// Types something and the Enter key.
+    pub(crate) fn types(&self, line: &str) {
+        self.presses(&format!("{line}\n"));
+    }
+
+    /// Presses keys.
+    pub(crate) fn presses(&self, keys: &str) {
+        (&self.terminal)
+            .write_all(keys.as_bytes())
+            .expect("the terminal takes keys");
+    }
+
+    /// Returns whether the terminal shows what is typed.
+    pub(crate) fn is_shown_what_is_typed(&self) -> bool {
+        let settings = tcgetattr(&self.terminal).expect("a terminal has settings");
+        settings.local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Sends the command a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("the command runs");
+        kill_process(pid, signal).expect("the command takes signals");
+    }
+
+    /// Waits for the command's end.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        within("the command's end", self.program.wait())
+            .await
+            .expect("the command can be waited for")
+    }
+}
+
+fn read(mut terminal: File, screen: &watch::Sender<String>) {
+    let mut buffer = [0; 1024];
+    // It fails when nobody has the other side open any more.
+    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        screen.send_modify(|screen| screen.push_str(&text));
+    }
+}
+
+/// Returns everything below a directory that others than its owner may read.
+pub(crate) fn readable_by_others(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in names(directory) {
+        let path = directory.join(name);
+        let metadata = std::fs::symlink_metadata(&path).expect("it is there");
+        if metadata.permissions().mode() & 0o077 != 0 {
+            found.push(path.clone());
+        }
+        if metadata.is_dir() {
+            found.extend(readable_by_others(&path));
+        }
+    }
+    found
+}
+
+/// Returns the names of what is in a directory, in order.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("it is a directory");
+    let names = entries.map(|entry| entry.expect("it can be read").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
