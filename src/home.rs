@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+
 pub use files::{create_private_directory, write_private};
 pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState, utc};
 pub use socket::{Socket, SocketName};
@@ -68,6 +70,16 @@ pub enum HomeError {
         path: PathBuf,
         /// Which file system.
         kind: &'static str,
+    },
+    /// Something in it is a link to another place.
+    #[error(
+        "`{}` is a symbolic link, and the relay writes through none inside its home: put what it points to in its place \
+         (the home itself may be a link, and `database.path` and `logging.filename` may name other places)",
+        path.display()
+    )]
+    Link {
+        /// Which.
+        path: PathBuf,
     },
     /// It cannot be used.
     #[error("cannot use `{}`", path.display())]
@@ -230,11 +242,11 @@ impl Home {
     }
 
     /// Makes the home ready for use: creates what is missing, takes rights away that others should not have, and
-    /// returns what is worth a warning.
+    /// returns what is worth a warning. From now on this process makes no file that others may read.
     ///
     /// # Errors
     ///
-    /// When it lies on a network file system, unless that is allowed, or cannot be created.
+    /// When it lies on a network file system, unless that is allowed, cannot be created, or has links inside.
     pub fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
@@ -242,11 +254,67 @@ impl Home {
                 kind,
             });
         }
-        for path in [self.path.clone(), self.matrix(), self.path.join("database")] {
+        // SQLite makes the SDK's files, and takes their modes from here.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let matrix = ["new", "next", "devices"].map(|name| self.matrix().join(name));
+        let database = self.path.join("database");
+        let written = [self.lock_file(), self.sdk(), database.clone()];
+        for path in matrix.iter().chain(&written) {
+            self.refuse_links(path)?;
+        }
+        for path in files::entries(&self.sdk(), "") {
+            self.refuse_links(&path)?;
+        }
+        for path in [self.path.clone(), self.matrix(), database] {
             files::create_private_directory(&path)
                 .map_err(|cause| HomeError::Use { path, cause })?;
         }
-        Ok(files::narrow(&self.private_paths()).into_iter().collect())
+        let wide = files::narrow(&self.private_paths());
+        let warning = files::owner_warning(&self.path).or(wide);
+        Ok(warning.into_iter().collect())
+    }
+
+    /// Makes the place of a file ready that the configuration may have put anywhere in the home: it is not reached through
+    /// links, and nobody else may enter its directory or read what is there of it. Places elsewhere are the user's.
+    ///
+    /// # Errors
+    ///
+    /// When there is a link, or the directory cannot be made.
+    pub fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(());
+        };
+        if !directory.starts_with(&self.path) {
+            return Ok(());
+        }
+        self.refuse_links(path)?;
+        let mut private = files::entries(directory, &name.to_string_lossy());
+        for path in &private {
+            self.refuse_links(path)?;
+        }
+        files::create_private_directory(directory).map_err(|cause| HomeError::Use {
+            path: directory.to_owned(),
+            cause,
+        })?;
+        private.push(directory.to_owned());
+        // Where that fails, preparing the home has said so.
+        drop(files::narrow(&private));
+        Ok(())
+    }
+
+    /// Refuses a path inside the home that leads through a link; the home itself may be one.
+    fn refuse_links(&self, path: &Path) -> Result<(), HomeError> {
+        let Ok(inside) = path.strip_prefix(&self.path) else {
+            return Ok(());
+        };
+        let mut path = self.path.clone();
+        for name in inside.components() {
+            path.push(name);
+            if path.is_symlink() {
+                return Err(HomeError::Link { path });
+            }
+        }
+        Ok(())
     }
 
     /// Returns our own directories and files, as far as they are there.
@@ -256,6 +324,7 @@ impl Home {
             self.matrix(),
             self.sdk(),
             self.path.join("database"),
+            self.path.join("logs"),
             self.config(),
             self.session(),
             self.sdk_key(),
@@ -388,6 +457,72 @@ mod tests {
         symlink(&target, home.config()).unwrap();
         home.prepare(true).unwrap();
         assert_eq!(mode(&target), 0o644);
+    }
+
+    #[test]
+    fn nothing_inside_the_home_is_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        for name in [
+            "matrix",
+            "matrix/sdk",
+            "matrix/sdk/matrix-sdk-state.sqlite3",
+            "matrix/new",
+            "matrix/devices",
+            "database",
+            "relay.lock",
+        ] {
+            let home = home(&directory);
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            // Also one that leads nowhere yet.
+            symlink(elsewhere.join("nothing"), &path).unwrap();
+            let error = home.prepare(true).unwrap_err();
+            assert!(matches!(&error, HomeError::Link { path: it } if *it == path));
+            fs::remove_dir_all(home.path()).unwrap();
+        }
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_home_itself_may_be_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        let target = directory.path().join("target");
+        fs::create_dir(&target).unwrap();
+        symlink(&target, home.path()).unwrap();
+        home.prepare(true).unwrap();
+        home.prepare_file(&home.default_database()).unwrap();
+        assert!(target.join("matrix").is_dir());
+        assert_eq!(mode(&target), 0o700);
+    }
+
+    #[test]
+    fn the_place_of_a_log_is_private_wherever_in_the_home_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        home.prepare(true).unwrap();
+        let logs = home.path().join("protocol");
+        fs::create_dir(&logs).unwrap();
+        for name in ["it.log", "it.log.1", "other.log"] {
+            fs::write(logs.join(name), "").unwrap();
+            fs::set_permissions(logs.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o755)).unwrap();
+        home.prepare_file(&logs.join("it.log")).unwrap();
+        assert_eq!(mode(&logs), 0o700);
+        assert_eq!(mode(&logs.join("it.log")), 0o600);
+        assert_eq!(mode(&logs.join("it.log.1")), 0o600);
+        assert_eq!(mode(&logs.join("other.log")), 0o644);
+
+        symlink("/nowhere", logs.join("it.log.2")).unwrap();
+        let error = home.prepare_file(&logs.join("it.log")).unwrap_err();
+        assert!(error.to_string().contains("it.log.2"), "{error}");
+        // What the user put elsewhere is the user's.
+        let elsewhere = directory.path().join("link.log");
+        symlink("/nowhere", &elsewhere).unwrap();
+        home.prepare_file(&elsewhere).unwrap();
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Component, Level, LogFormat, Logging};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 
 use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
@@ -38,6 +38,9 @@ pub enum TelemetryError {
     /// The thread that writes cannot be started.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
+    /// Its place cannot be used.
+    #[error(transparent)]
+    Place(#[from] HomeError),
     /// It was set up before.
     #[error("logging is set up already")]
     Twice,
@@ -94,6 +97,7 @@ pub fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
 
 fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> {
     let path = home.resolve(&logging.filename);
+    home.prepare_file(&path)?;
     let directory = path.parent().unwrap_or(home.path());
     crate::home::create_private_directory(directory)
         .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))

@@ -175,6 +175,7 @@ async fn open_database(
     if let Some(warning) = place.warning {
         warn!("{warning}");
     }
+    home.prepare_file(&place.path)?;
     let mut backoff = Backoff::default();
     loop {
         let error = match try_database(config, &place.path, start) {

@@ -2,7 +2,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 /// Network file systems by the magic number that the kernel tells (linux/magic.h): locks and memory maps of SQLite
@@ -71,6 +73,19 @@ pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
         "others on this machine may read `{}`{others}, and that cannot be changed: {error}",
         path.display()
     ))
+}
+
+/// Returns what to say of a home that belongs to somebody else: what we write there, its owner cannot read.
+pub(super) fn owner_warning(home: &Path) -> Option<String> {
+    let owner = fs::metadata(home).ok()?.uid();
+    let us = rustix::process::geteuid().as_raw();
+    let home = home.display();
+    (owner != us).then(|| {
+        format!(
+            "the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: run it as its \
+             owner, or give the home to this one with `chown -R {us} {home}`"
+        )
+    })
 }
 
 /// Returns what in a directory has a name that begins so.

@@ -212,6 +212,13 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody holds the home any more. The file itself stays: another one under its name would be another lock.
+        self.file.set_len(0).ok();
+    }
+}
+
 impl StoreGuard {
     /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
     ///
@@ -324,6 +331,7 @@ mod tests {
         assert!(error.contains("since 2025-01-31T12:00:01Z"), "{error}");
         drop(lock);
         assert_eq!(Lock::holder(&home), None);
+        assert_eq!(std::fs::read(home.lock_file()).unwrap(), b"");
         Lock::acquire(&home, started()).unwrap();
     }
 

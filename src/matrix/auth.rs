@@ -22,7 +22,7 @@ pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
 pub use super::server::Server;
 pub use devices::{Left, Parted};
-pub use login::{KeyPlace, Login, LoginOptions, find_homeserver, login};
+pub use login::{KeyPlace, Login, LoginOptions, ShowKey, find_homeserver, login};
 pub(super) use login::{find_server, note_standing, open_store, stand};
 pub use logout::{Proof, delete_local, end_session, key_backup};
 pub use status::{KeyBackup, Status, status};

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::person::{Person, names, readable_by_others};
 use crate::support::relay::{Home, text_of};
 use crate::support::synapse::{PASSWORD, Synapse, Trouble, free_port};
+use crate::support::within;
 
 /// The parts of a login on disk, and the recovery key of a login without a terminal.
 const WHOLE: [&str; 4] = ["recovery.key", "sdk", "sdk.key", "session.json"];
@@ -299,6 +300,65 @@ async fn the_recovery_key_that_lies_there_is_named_when_it_is_asked_for_and_open
     works(&home, &new).await;
     assert_eq!(devices(&home).await, BTreeSet::from([new]));
     is_tidy(&home);
+}
+
+#[tokio::test]
+async fn a_long_wait_is_shown_with_its_seconds() {
+    let (synapse, _guard) = Synapse::unreliable().await;
+    let username = synapse.register("bot").await;
+    let home = Home::new();
+    let login = ["auth", "login", "--homeserver", synapse.url()];
+    synapse.does(Trouble::Hang);
+    let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
+    person
+        .sees(&format!("reaching {} … 1 s", synapse.url()))
+        .await;
+    person.sees(" … 2 s").await;
+    synapse.does(Trouble::Resume);
+    person.sees("Password of").await;
+    synapse.does(Trouble::Hang);
+    person.types(PASSWORD);
+    person.sees("logging in … 2 s").await;
+    // Whoever has enough of it is not kept until the server answers.
+    person.presses("\u{3}");
+    person.sees("ending the login").await;
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+    synapse.does(Trouble::Resume);
+
+    // What the server made of it in the end is taken away by the next login.
+    let again = home.log_in_as(synapse.url(), &username, PASSWORD).await;
+    assert!(again.status.success(), "{}", text_of(&again));
+    fs::remove_file(home.path("password")).expect("it was written");
+    assert_eq!(devices(&home).await, BTreeSet::from([device(&home)]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_killed_in_its_own_login_leaves_no_device() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let home = Home::new();
+    home.configure(&format!(
+        "matrix: {{homeserver: '{}', bot_user_id: '@{username}:localhost', password: '{PASSWORD}'}}\n\
+         matrix_rooms:\n  - {{id: '!room:localhost', meshtastic_channel: 0}}\n\
+         meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: 1}}\n",
+        synapse.url()
+    ));
+    let mut relay = home.spawn();
+    let begun = async {
+        while !home.path("matrix/new/sdk.key").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    within("the login's beginning", begun).await;
+    relay.kill().await;
+    assert!(!home.path("matrix/session.json").exists());
+    let mut relay = home.start().await;
+    relay.logs("Matrix session open").await;
+    assert_eq!(devices(&home).await, BTreeSet::from([device(&home)]));
+    assert!(relay.stop().await.success());
+    assert!(!home.path("matrix/devices").exists());
 }
 
 #[tokio::test]

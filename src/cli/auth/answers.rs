@@ -116,7 +116,9 @@ pub(super) fn given_password(
     } else {
         let said = Environment::of_process().text("matrix.password");
         let said = said.map_err(anyhow::Error::msg)?;
-        said.map(Secret::new).or(configured)
+        // As of a file that a flag names.
+        let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+        said.map(first).map(Secret::new).or(configured)
     };
     if password.as_ref().is_some_and(|it| it.reveal().is_empty()) {
         bail!("the password is empty");
