@@ -339,7 +339,10 @@ impl Account {
         self.sender.send_replace(Some(matrix.sender()));
         let running = matrix.run(from, self.batches.clone(), stop.clone());
         let beside = async {
-            tokio::join!(self.part_with_others(), self.keep_showing(&user, &device, trust))
+            tokio::join!(
+                self.part_with_others(),
+                self.keep_showing(&user, &device, trust)
+            )
         };
         let result = tokio::select! {
             result = running => result,

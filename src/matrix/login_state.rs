@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::MatrixError;
 use super::errors::{self, Refusal};
+use super::files::Files;
 use super::server::{Server, ServerError};
-use super::session::{Files, Session};
+use super::session::Session;
 use crate::config::Secret;
 
 /// A login that the homeserver does not accept.

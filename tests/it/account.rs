@@ -264,6 +264,9 @@ async fn one_wrong_answer_about_the_servers_versions_is_not_believed_for_long() 
     scene.alice.send(&scene.room, "before").await;
     scene.radio.transmits("Alice[M]: before").await;
     assert!(scene.relay.stop().await.success());
+    // A login that would take another one's place is undone when its first sync fails.
+    let logout = ["auth", "logout", "-y", "--no-password-check"];
+    assert!(scene.home.run(logout).await.status.success());
     let versions = Canned::to("/_matrix/client/versions", 200, &json!({"versions": []}));
     let unknown = json!({"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"});
     let oldest = Canned::to("/_matrix/client/r0/", 404, &unknown);

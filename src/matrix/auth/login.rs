@@ -422,7 +422,7 @@ fn was_not_let_in(error: &ServerError) -> bool {
         | ServerError::Refused { .. } => true,
         ServerError::Unreachable { cause, .. } => cause.is_connect(),
         // What a proxy says when the server took too long.
-        ServerError::NotMatrix { .. } => false,
+        ServerError::NotMatrix { .. } | ServerError::TooLarge { .. } => false,
     }
 }
 
