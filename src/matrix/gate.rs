@@ -5,7 +5,7 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +31,8 @@ const BUFFER: usize = 16 * 1024;
 pub(super) struct Gate {
     notes: Arc<Notes>,
     serving: JoinSet<()>,
+    socket: PathBuf,
+    inode: u64,
     /// The socket's name goes through it.
     _directory: File,
 }
@@ -81,6 +83,8 @@ impl Gate {
         let gate = Self {
             notes,
             serving,
+            socket: name.clone(),
+            inode: name.symlink_metadata()?.ino(),
             _directory: opened,
         };
         Ok((gate, name))
@@ -95,6 +99,11 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.serving.abort_all();
+        // The next client may have made its own already; and if ours stays, it takes it away.
+        let here = self.socket.symlink_metadata();
+        if here.is_ok_and(|here| here.ino() == self.inode) {
+            drop(std::fs::remove_file(&self.socket));
+        }
     }
 }
 

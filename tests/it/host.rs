@@ -36,7 +36,10 @@ impl Disk {
         let disk = Self::at(directory.to_owned(), None, size);
         for file in fs::read_dir(&before).expect("it can be read") {
             let file = file.expect("it can be read");
-            fs::copy(file.path(), directory.join(file.file_name())).expect("there is room");
+            // A socket of the relay that ran before is none.
+            if file.file_type().is_ok_and(|kind| kind.is_file()) {
+                fs::copy(file.path(), directory.join(file.file_name())).expect("there is room");
+            }
         }
         disk
     }
