@@ -45,6 +45,7 @@ fn message(room: &OwnedRoomOrAliasId) -> RoomMessage {
 fn accept(tx: &Tx<'_>, message: &RoomMessage, packet: PacketId) -> Result<(), StoreError> {
     seen::mark_packet(tx, RADIO, SENDER, packet, NOW)?;
     let pair = MessagePair {
+        channel: None,
         origin: Origin::Mesh,
         sender: SENDER,
         packet,
@@ -126,6 +127,8 @@ fn mesh_messages(criterion: &mut Criterion) {
     let message = NewMeshMessage {
         radio: RADIO,
         destination: CHANNEL,
+        channel: None,
+        bound: false,
         lane: Lane::Message,
         parts: &parts,
         source: None,

@@ -1,8 +1,8 @@
 //! What the bridge wants done.
 
 use crate::model::{
-    Destination, Lane, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId,
-    RadioPayload, RadioText, RoomMessage, Timestamp,
+    Destination, Fingerprint, Lane, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId,
+    PacketId, RadioPayload, RadioText, RoomMessage, Timestamp,
 };
 
 use super::dropped::DropReason;
@@ -26,6 +26,10 @@ pub enum Action {
     ToMesh {
         /// To whom.
         destination: Destination,
+        /// What its channel is, where that is known.
+        channel: Option<Fingerprint>,
+        /// It concerns a message of that channel: it goes there or nowhere.
+        bound: bool,
         /// How urgent.
         lane: Lane,
         /// What each part carries.
@@ -100,6 +104,8 @@ pub enum Change {
     Correct {
         /// To whom.
         destination: Destination,
+        /// What its channel is, where that is known.
+        channel: Option<Fingerprint>,
         /// Which correction of the message, from 1.
         number: u8,
         /// What it is.
@@ -149,10 +155,12 @@ pub struct NewVersion {
 pub struct NewPair {
     /// The packet's sender.
     pub sender: NodeNum,
-    /// The packet's id; never [`PacketId::NONE`].
+    /// The packet's id.
     pub packet: PacketId,
     /// Where the packet was sent.
     pub destination: Destination,
+    /// What its channel is.
+    pub channel: Option<Fingerprint>,
     /// The thread that the event goes into.
     pub thread: Option<OwnedEventId>,
     /// Its text, without prefix.

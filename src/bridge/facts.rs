@@ -1,8 +1,8 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    ChannelIndex, Destination, Lane, MessagePair, NodeNum, OutboxId, OwnedEventId, OwnedRoomId,
-    OwnedUserId, PacketId, Timestamp,
+    ChannelIndex, Destination, Fingerprint, Lane, MessagePair, NodeNum, OutboxId, OwnedEventId,
+    OwnedRoomId, OwnedUserId, PacketId, Timestamp,
 };
 
 use super::action::MeshSource;
@@ -61,10 +61,10 @@ pub enum SeenKey {
 /// The message that is answered, reacted to, changed or taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The newest packets with that id on that channel, whoever sent them.
+    /// The newest packets with that id on that channel, whoever sent them, and those of which the channel is not known.
     Packet {
         /// The channel.
-        channel: ChannelIndex,
+        channel: Option<Fingerprint>,
         /// The id; never [`PacketId::NONE`].
         packet: PacketId,
     },
@@ -125,6 +125,8 @@ pub struct Version {
     pub source: MeshSource,
     /// To whom.
     pub destination: Destination,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
     /// Its lane.
     pub lane: Lane,
     /// The id of its first packet.

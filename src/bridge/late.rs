@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::dropped::DropReason;
 use super::facts::Facts;
+use super::route::Aim;
 use super::{Bridge, policy};
 use crate::model::{OwnedRoomId, OwnedUserId, RoomContent, RoomId, RoomMessage, Timestamp, UserId};
 
@@ -111,7 +112,7 @@ impl Bridge {
         if !self.config.meshtastic.broadcast_enabled {
             return Err(DropReason::BroadcastOff);
         }
-        match self.routes.channel_of(room, None) {
+        match self.routes.channel_of(room, Aim::Room) {
             Ok(_) | Err(DropReason::Refused(_)) => Ok(()),
             Err(reason) => Err(reason),
         }

@@ -32,7 +32,7 @@ pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 pub use late::Unread;
 pub use notice::Refused;
 
-pub use route::{RenamedChannel, RouteProblem};
+pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 pub use succession::{Mapping, OldRoom, Succession, Waiting};
 
@@ -41,9 +41,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    Channel, ChannelIndex, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomId, RoomMessage, SendReport,
-    Timestamp,
+    Channel, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
+    RadioEvent, RadioOutcome, RadioProfile, RoomId, RoomMessage, SendReport, Timestamp,
 };
 use notice::About;
 use route::Routes;
@@ -103,8 +102,8 @@ impl Bridge {
         self.routes.succeed(heirs);
     }
 
-    /// Returns where what a room has waiting for a slot goes once the radio has these channels. `None`: those that it has,
-    /// and nothing goes elsewhere until a radio has told them in this run.
+    /// Returns where what a room has waiting for a channel goes once the radio has these channels; with `bound`, to its
+    /// channel or nowhere. `None`: those that it has, and nothing goes elsewhere until a radio has told them in this run.
     ///
     /// # Errors
     ///
@@ -112,13 +111,14 @@ impl Bridge {
     pub fn moved(
         &self,
         room: &RoomId,
-        slot: ChannelIndex,
+        from: Spot,
+        bound: bool,
         channels: Option<&[Channel]>,
-    ) -> Result<ChannelIndex, Refused> {
+    ) -> Result<Spot, Refused> {
         let told = self.profile.as_ref().filter(|it| !it.locked);
         match channels.or(told.map(|it| it.channels.as_slice())) {
-            Some(channels) => self.routes.moved(room, slot, channels),
-            None => Ok(slot),
+            Some(channels) => self.routes.moved(room, from, bound, channels),
+            None => Ok(from),
         }
     }
 
@@ -157,8 +157,8 @@ impl Bridge {
         self.routes.problems()
     }
 
-    /// Returns the channels mapped by their number that have another name than the radio told before, to be reported
-    /// after [`RadioEvent::Ready`]: they may be other channels.
+    /// Returns the channels mapped by their number that have another name than the radio told before, and the mapped ones that
+    /// have another key, to be reported after [`RadioEvent::Ready`]: they are other channels.
     #[must_use]
     pub fn renamed_channels(&self) -> &[RenamedChannel] {
         self.routes.renamed()
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(
             some.target,
             Some(Target::Packet {
-                channel: slot(0),
+                channel: Some(print_of("LongFast")),
                 packet: PacketId(5)
             })
         );

@@ -25,6 +25,10 @@ pub enum Refused {
     Cut,
     /// The radio has no such channel, or it is switched off.
     NoChannel,
+    /// The channel that it belongs to is gone from the radio or from its room, or has another key.
+    ChannelGone,
+    /// It concerns a message of which it is not known on which of the room's channels it was: an earlier relay carried it.
+    ChannelForgotten,
     /// The channel is named `admin`.
     AdminChannel,
     /// The channel is given by name, and no radio has told its channels yet.
@@ -47,10 +51,12 @@ pub enum Refused {
 
 impl Refused {
     /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::TooLong,
         Self::Cut,
         Self::NoChannel,
+        Self::ChannelGone,
+        Self::ChannelForgotten,
         Self::AdminChannel,
         Self::ChannelsUnknown,
         Self::Licensed,
@@ -69,6 +75,8 @@ impl Refused {
             Self::TooLong => "too_long",
             Self::Cut => "cut",
             Self::NoChannel => "no_channel",
+            Self::ChannelGone => "channel_gone",
+            Self::ChannelForgotten => "channel_forgotten",
             Self::AdminChannel => "admin_channel",
             Self::ChannelsUnknown => "channels_unknown",
             Self::Licensed => "licensed",
@@ -78,6 +86,26 @@ impl Refused {
             Self::QueueFull => "queue_full",
             Self::SenderLimit => "sender_limit",
             Self::Radio => "radio",
+        }
+    }
+
+    /// Returns whether it concerns the channel of the message that another one is about.
+    #[must_use]
+    pub(super) fn is_of_its_target(self) -> bool {
+        match self {
+            Self::ChannelGone | Self::ChannelForgotten => true,
+            Self::TooLong
+            | Self::Cut
+            | Self::NoChannel
+            | Self::AdminChannel
+            | Self::ChannelsUnknown
+            | Self::Licensed
+            | Self::Locked
+            | Self::NoRegion
+            | Self::TransmitOff
+            | Self::QueueFull
+            | Self::SenderLimit
+            | Self::Radio => false,
         }
     }
 
@@ -100,6 +128,17 @@ impl Refused {
             Self::NoChannel => {
                 "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
                  can correct matrix_rooms or the radio's channels."
+                    .into()
+            }
+            Self::ChannelGone => {
+                "Not sent to the mesh: there is no such channel any more as the one that this belongs to, or it has another \
+                 name or key now, and it does not go to another one. If it is meant for the channel that this room has now, \
+                 please write it as a new message."
+                    .into()
+            }
+            Self::ChannelForgotten => {
+                "Not sent to the mesh: it belongs to a message from before this bridge was updated, and it is not known on which \
+                 of this room's channels that was. Please write it as a new message."
                     .into()
             }
             Self::AdminChannel => {
@@ -142,6 +181,12 @@ impl fmt::Display for Refused {
             Self::TooLong => "it is too long (meshtastic.long_messages)",
             Self::Cut => "it is too long and went without its end (meshtastic.long_messages)",
             Self::NoChannel => "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
+            Self::ChannelGone => {
+                "its channel is gone from the radio or from its room, or has another name or key; it goes to no other"
+            }
+            Self::ChannelForgotten => {
+                "it belongs to what an earlier version carried, and its room has several channels"
+            }
             Self::AdminChannel => "the channel `admin` is never relayed; map another one in matrix_rooms",
             Self::ChannelsUnknown => "no radio has told its channels yet",
             Self::Licensed => {

@@ -77,9 +77,10 @@ impl Bridge {
             }),
             // Not only of the radio attached now: one that comes instead of another may have kept what that one sent.
             sent_by_us: id.map(|packet_id| (packet.sender.num, packet_id)),
-            target: channel
-                .zip(reply_to)
-                .map(|(channel, packet)| Target::Packet { channel, packet }),
+            target: channel.and(reply_to).map(|target| Target::Packet {
+                channel: packet.fingerprint,
+                packet: target,
+            }),
             recent_to_mesh: channel.filter(|_| !from_us),
             told,
             ..Questions::default()
@@ -134,6 +135,7 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
         seen: Some(SeenKey::Event(reaction.event.clone())),
         target: Some(Target::Event(reaction.target.clone())),
+        told: notice::refusal_names(&reaction.room).collect(),
         tapbacks: Some(reaction.target.clone()),
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),

@@ -2,11 +2,11 @@
 
 use super::facts::Facts;
 use super::feedback::Sign;
-use super::route::Routes;
+use super::route::{Routes, Spot};
 use super::text::folded;
 use crate::config::{MessageInteractions, ReactionStyle};
 use crate::model::{
-    ChannelIndex, Destination, MessagePair, NodeNum, Origin, OwnedEventId, OwnedUserId, PacketId,
+    Destination, MessagePair, NodeNum, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
     RoomOrAliasId,
 };
 
@@ -34,9 +34,13 @@ pub(super) fn room_target(
     room: &RoomOrAliasId,
     routes: &Routes,
 ) -> Option<RoomTarget> {
+    // They are of the channel of the packet, or of one that an earlier relay did not remember: which it was is certain only
+    // where there is but one.
+    let one_channel = routes.has_one_channel(room);
     let mut here = pairs
         .iter()
-        .filter(|pair| routes.is_same_room(&pair.room, room));
+        .filter(|pair| routes.is_same_room(&pair.room, room))
+        .filter(|pair| pair.channel.is_some() || one_channel);
     let newest = here.next()?;
     let packet = match newest.event {
         Some(_) => None,
@@ -57,29 +61,42 @@ pub(super) fn room_target(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketTarget<'a> {
     /// Its channel.
-    pub(super) channel: ChannelIndex,
-    /// Its id.
-    pub(super) packet: PacketId,
+    pub(super) spot: Spot,
+    /// Its id, if it has one.
+    pub(super) packet: Option<PacketId>,
     /// Its pair.
     pub(super) pair: &'a MessagePair,
 }
 
-/// Finds the packet that stands for an event's target, or else for the root of its thread: the first part, and of
-/// several tries the newest.
-pub(super) fn packet_target(facts: &Facts) -> Option<PacketTarget<'_>> {
-    first_part(&facts.target).or_else(|| first_part(&facts.thread))
+/// Finds the packet that stands for an event's target in its room, or else for the root of its thread: the first part,
+/// and of several tries the newest.
+pub(super) fn packet_target<'a>(
+    facts: &'a Facts,
+    room: &RoomId,
+    routes: &Routes,
+) -> Option<PacketTarget<'a>> {
+    let first = |pairs| first_part(pairs, room, routes);
+    first(&facts.target).or_else(|| first(&facts.thread))
 }
 
-fn first_part(pairs: &[MessagePair]) -> Option<PacketTarget<'_>> {
+fn first_part<'a>(
+    pairs: &'a [MessagePair],
+    room: &RoomId,
+    routes: &Routes,
+) -> Option<PacketTarget<'a>> {
     pairs
         .iter()
+        .filter(|pair| routes.is_same_room(&pair.room, room.into()))
         .filter_map(|pair| match pair.destination {
-            Destination::Channel(channel) if pair.packet != PacketId::NONE => Some(PacketTarget {
-                channel,
-                packet: pair.packet,
+            Destination::Channel(slot) => Some(PacketTarget {
+                spot: Spot {
+                    slot,
+                    channel: pair.channel,
+                },
+                packet: Some(pair.packet).filter(|it| *it != PacketId::NONE),
                 pair,
             }),
-            Destination::Channel(_) | Destination::Direct(_) => None,
+            Destination::Direct(_) => None,
         })
         .min_by_key(|target| target.pair.part)
 }

@@ -1,9 +1,10 @@
 //! Channel to room and back: which rooms hear a channel, and on which channel a room speaks.
 
+mod channel;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::dropped::DropReason;
 use super::notice::Refused;
 use super::policy::is_admin;
 use crate::config::{ChannelRef, MappedRoom};
@@ -11,6 +12,9 @@ use crate::model::{
     Channel, ChannelIndex, ChannelRole, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RadioText,
     RoomId, RoomOrAliasId,
 };
+
+pub(super) use channel::Aim;
+pub use channel::Spot;
 
 /// The routes of the configuration, followed through what is known of rooms and channels.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(super) struct Routes {
     renamed: Vec<RenamedChannel>,
 }
 
-/// A channel mapped by its number that has another name than before.
+/// A channel mapped by its number that has another name than before, or a mapped one that has another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenamedChannel {
     /// Which entry of `matrix_rooms`, from 0.
@@ -39,7 +43,7 @@ pub struct RenamedChannel {
     pub index: ChannelIndex,
     /// Its name before.
     pub before: String,
-    /// Its name now.
+    /// Its name now; as before if it has another key.
     pub now: String,
 }
 
@@ -51,6 +55,13 @@ impl fmt::Display for RenamedChannel {
             before,
             now,
         } = self;
+        if before == now {
+            return write!(
+                f,
+                "matrix_rooms[{entry}]: channel {index} (`{now}`) has another key than before: its room goes on with it, and \
+                 what answers older messages is refused"
+            );
+        }
         write!(
             f,
             "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it; to stay \
@@ -152,13 +163,23 @@ impl Routes {
         let mapped = self.mapped.iter().enumerate();
         self.renamed = mapped
             .filter_map(|(entry, route)| {
-                let ChannelRef::Index(index) = route.meshtastic_channel else {
-                    return None;
+                let index = match &route.meshtastic_channel {
+                    ChannelRef::Index(index) => *index,
+                    ChannelRef::Name(name) => {
+                        channel::slot_with_another_key(name, &self.channels, &channels)?
+                    }
                 };
                 // One that is gone is another problem, and one that is new has no name before.
-                let before = self.names.get(&index)?;
                 let now = names.get(&index)?;
-                (before != now).then(|| RenamedChannel {
+                let before = match &route.meshtastic_channel {
+                    ChannelRef::Index(_) => self.names.get(&index)?,
+                    ChannelRef::Name(_) => now,
+                };
+                let rekeyed = || {
+                    let slot = channel::slot_with_another_key(now, &self.channels, &channels);
+                    slot == Some(index)
+                };
+                (before != now || rekeyed()).then(|| RenamedChannel {
                     entry,
                     index,
                     before: before.clone(),
@@ -228,70 +249,11 @@ impl Routes {
 
     /// Returns whether a room is mapped at all.
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
-        self.of_room(room).next().is_some()
+        self.of_room(room.into()).next().is_some()
     }
 
-    /// Returns the channel on which a room speaks: its target's channel, if that is one of the room's, else the first listed.
-    pub(super) fn channel_of(
-        &self,
-        room: &RoomId,
-        target: Option<ChannelIndex>,
-    ) -> Result<ChannelIndex, DropReason> {
-        if !self.is_mapped(room) {
-            return Err(DropReason::UnmappedRoom);
-        }
-        let mut speaking = self
-            .of_room(room)
-            .filter(|route| route.direction.to_mesh())
-            .peekable();
-        let Some(first) = speaking.peek().copied() else {
-            return Err(DropReason::OneWayRoom);
-        };
-        let of_target = speaking.find_map(|route| {
-            let channel = self.channel(&route.meshtastic_channel).ok()?;
-            (Some(channel) == target).then_some(channel)
-        });
-        match of_target {
-            Some(channel) => Ok(channel),
-            None => self
-                .channel(&first.meshtastic_channel)
-                .map_err(DropReason::Refused),
-        }
-    }
-
-    /// Returns where what a room has waiting for a slot goes once the radio has these channels: it follows the entry that
-    /// named the slot. If the configuration has no such entry any more, it goes where the room speaks now; if it is not
-    /// known yet which entries are the room's, to the channel of the same name.
-    pub(super) fn moved(
-        &self,
-        room: &RoomId,
-        slot: ChannelIndex,
-        channels: &[Channel],
-    ) -> Result<ChannelIndex, Refused> {
-        let heir = self.heirs.get(<&RoomOrAliasId>::from(room));
-        let is_of_room = |name: &OwnedRoomOrAliasId| {
-            let known = self.known.get(name).or_else(|| self.remembered.get(name));
-            let is_it = known.map_or(name.as_str(), |id| id.as_str()) == room.as_str();
-            is_it || heir == Some(name)
-        };
-        let mut speaking = self
-            .mapped
-            .iter()
-            .filter(|route| route.direction.to_mesh() && is_of_room(&route.id))
-            .peekable();
-        if let Some(first) = speaking.peek().copied() {
-            let followed = speaking
-                .find(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(slot));
-            return slot_of(&followed.unwrap_or(first).meshtastic_channel, channels);
-        }
-        match self.channels.iter().find(|it| it.index == slot) {
-            Some(channel) => slot_of(&ChannelRef::Name(channel.name.clone()), channels),
-            None => Ok(slot),
-        }
-    }
-
-    fn of_room(&self, room: &RoomId) -> impl Iterator<Item = &MappedRoom> {
-        let room = self.current(room.into());
+    fn of_room(&self, room: &RoomOrAliasId) -> impl Iterator<Item = &MappedRoom> {
+        let room = self.current(room);
         self.mapped
             .iter()
             .filter(move |route| self.current(&route.id) == room)
@@ -305,11 +267,6 @@ impl Routes {
         };
         let room: OwnedRoomOrAliasId = id(name);
         self.heirs.get(&room).map_or(room, |heir| id(heir))
-    }
-
-    /// Returns the slot of a channel as it is now.
-    fn channel(&self, mapped: &ChannelRef) -> Result<ChannelIndex, Refused> {
-        slot_of(mapped, &self.channels)
     }
 
     /// Returns the mapped channels that the radio does not have, in the order of the configuration.
@@ -336,28 +293,5 @@ impl Routes {
                 })
             })
             .collect()
-    }
-}
-
-/// Returns the slot of a channel among a radio's. With no radio known yet, a number stands for itself.
-fn slot_of(mapped: &ChannelRef, channels: &[Channel]) -> Result<ChannelIndex, Refused> {
-    if channels.is_empty() {
-        return match mapped {
-            ChannelRef::Index(index) => Ok(*index),
-            ChannelRef::Name(name) if is_admin(name) => Err(Refused::AdminChannel),
-            ChannelRef::Name(_) => Err(Refused::ChannelsUnknown),
-        };
-    }
-    let mut in_use = channels
-        .iter()
-        .filter(|it| it.role != ChannelRole::Disabled);
-    let found = in_use.find(|it| match mapped {
-        ChannelRef::Index(index) => it.index == *index,
-        ChannelRef::Name(name) => it.name == *name,
-    });
-    match found {
-        Some(channel) if is_admin(&channel.name) => Err(Refused::AdminChannel),
-        Some(channel) => Ok(channel.index),
-        None => Err(Refused::NoChannel),
     }
 }

@@ -3,10 +3,10 @@
 use super::{Action, Bridge, Facts};
 use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Destination, Event, JoinedRoom, MatrixEvent, MessagePair,
-    Node, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId,
-    RadioEvent, RadioPayload, RadioProfile, RadioText, RoomContent, RoomReaction, RoomText,
-    RoomTextKind, TextPort, Timestamp,
+    Channel, ChannelIndex, ChannelRole, Destination, Event, Fingerprint, JoinedRoom, MatrixEvent,
+    MessagePair, Node, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
+    PacketId, RadioEvent, RadioPayload, RadioProfile, RadioText, RoomContent, RoomReaction,
+    RoomText, RoomTextKind, TextPort, Timestamp,
 };
 
 pub(super) const NOON: Timestamp = Timestamp(1_750_000_000_000);
@@ -73,7 +73,17 @@ pub(super) fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
         index: slot(index),
         name: name.into(),
         role,
+        fingerprint: (role != ChannelRole::Disabled).then(|| print_of(name)),
     }
+}
+
+/// What a channel of that name is in these tests, with the only key that there is.
+pub(super) fn print_of(name: &str) -> Fingerprint {
+    let mut print = [0; 32];
+    for (place, byte) in print.iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
+    Fingerprint(print)
 }
 
 pub(super) fn profile() -> RadioProfile {
@@ -150,6 +160,7 @@ pub(super) fn packet(text: &str) -> RadioText {
         packet: PacketId(77),
         destination: Destination::Channel(ChannelIndex::PRIMARY),
         channel_name: "LongFast".into(),
+        fingerprint: Some(print_of("LongFast")),
         port: TextPort::Text,
         port_name: "TEXT_MESSAGE_APP".into(),
         text: text.into(),
@@ -206,6 +217,7 @@ pub(super) fn pair() -> MessagePair {
         sender: BOB,
         packet: PacketId(50),
         destination: Destination::Channel(ChannelIndex::PRIMARY),
+        channel: Some(print_of("LongFast")),
         room: named(ROOM),
         event: Some(event("$target")),
         thread: None,

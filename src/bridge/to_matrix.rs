@@ -12,8 +12,8 @@ use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
 use crate::config::SensorType;
 use crate::model::{
-    ChannelIndex, Destination, Lane, NodeNum, OwnedRoomOrAliasId, PacketId, RadioPayload,
-    RadioText, RoomContent, RoomMessage, TextPort, Timestamp, waiting_event,
+    ChannelIndex, Destination, Lane, NodeNum, OwnedRoomOrAliasId, RadioPayload, RadioText,
+    RoomContent, RoomMessage, TextPort, Timestamp, waiting_event,
 };
 
 /// An alert of the same node mentions rooms again after that.
@@ -61,6 +61,8 @@ impl Bridge {
         {
             actions.push(Action::ToMesh {
                 destination: Destination::Direct(packet.sender.num),
+                channel: None,
+                bound: false,
                 lane: Lane::Message,
                 parts: vec![RadioPayload::Text {
                     text,
@@ -214,15 +216,14 @@ impl Bridge {
         let pairs = reply_pairs(facts, meshtastic.message_interactions);
         let target: RoomTarget = room_target(pairs, &room, &self.routes).unwrap_or_default();
         let is_sensor = packet.port == TextPort::DetectionSensor;
-        let pair = (packet.packet != PacketId::NONE).then(|| {
-            Box::new(NewPair {
-                sender: packet.sender.num,
-                packet: packet.packet,
-                destination: packet.destination,
-                thread: target.thread.clone(),
-                text: text.to_owned(),
-                alert: packet.port == TextPort::Alert || text.starts_with(ALERT),
-            })
+        let pair = Box::new(NewPair {
+            sender: packet.sender.num,
+            packet: packet.packet,
+            destination: packet.destination,
+            channel: packet.fingerprint,
+            thread: target.thread.clone(),
+            text: text.to_owned(),
+            alert: packet.port == TextPort::Alert || text.starts_with(ALERT),
         });
         Action::ToRoom {
             message: RoomMessage {
@@ -240,7 +241,7 @@ impl Bridge {
                     suppress: false,
                 },
             },
-            pair,
+            pair: Some(pair),
             target_packet: target.packet,
         }
     }

@@ -16,12 +16,13 @@ use super::format::{
 use super::notice::{About, Refused};
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
+use super::route::{Aim, Spot};
 use super::split::{Fitted, Heading, fit};
 use super::{Bridge, notice};
 use crate::config::ReactionStyle;
 use crate::model::{
-    ChannelIndex, Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
-    RoomReaction, RoomText, RoomTextKind, Timestamp,
+    Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RoomReaction, RoomText,
+    RoomTextKind, Timestamp,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -142,8 +143,7 @@ impl Bridge {
         if body.is_empty() {
             return Err(DropReason::Empty.into());
         }
-        let target =
-            packet_target(facts).filter(|_| self.config.meshtastic.message_interactions.replies);
+        let target = packet_target(facts, &text.room, &self.routes);
         let sending = Sending {
             room: &text.room,
             sender: &text.sender,
@@ -151,8 +151,11 @@ impl Bridge {
             sent_at: text.sent_at,
             age: self.config.meshtastic.max_message_age,
         };
-        let channel = self.check_sending(&sending, target.map(|it| it.channel), facts, now)?;
-        let target = target.filter(|it| it.channel == channel);
+        // Also where it does not go as a reply: it is meant for those who heard what it answers.
+        let aim = target.map_or(Aim::Room, |it| Aim::Channel(it.spot));
+        let spot = self.check_sending(&sending, aim, facts, now)?;
+        let answered = target.filter(|_| self.config.meshtastic.message_interactions.replies);
+        let reply_to = answered.and_then(|it| it.packet);
 
         let bare_media = bare_media(text).filter(|_| target.is_none());
         if let Some(word) = bare_media
@@ -161,12 +164,12 @@ impl Bridge {
             return Ok((vec![rewrite], true));
         }
         let rules = &self.config.meshtastic.long_messages;
-        let (packets, whole) = match fit(&heading, &body, target.is_some(), rules) {
+        let (packets, whole) = match fit(&heading, &body, reply_to.is_some(), rules) {
             Fitted::Packets(packets) => (packets, true),
             Fitted::Cut(packets) => (packets, false),
             Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
         };
-        let answers_alert = target.is_some_and(|it| it.pair.alert);
+        let answers_alert = answered.is_some_and(|it| it.pair.alert);
         let alert = body.starts_with(ALERT)
             && (answers_alert || policy::may_alert(&self.config, text.sender_power, facts));
         let urgent = alert || answers_alert;
@@ -176,9 +179,11 @@ impl Bridge {
         }
         let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh {
-            destination: Destination::Channel(channel),
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
+            bound: target.is_some(),
             lane: if urgent { Lane::Urgent } else { Lane::Message },
-            parts: payloads(packets, target.map(|it| it.packet)),
+            parts: payloads(packets, reply_to),
             source: Some(Box::new(MeshSource {
                 room: text.room.clone(),
                 event: text.event.clone(),
@@ -233,7 +238,26 @@ impl Bridge {
             // A reaction is not worth a notice.
             Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
             Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
-            Err(Refusal::Told(refused)) => vec![Action::Drop(DropReason::Refused(refused))],
+            Err(Refusal::Told(refused)) => {
+                let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
+                if refused.is_of_its_target() {
+                    // It stands beside the message, which is what people see.
+                    let about = About {
+                        room: &reaction.room,
+                        event: &reaction.target,
+                        thread: None,
+                        sender: &reaction.sender,
+                    };
+                    actions.extend(notice::refused(
+                        &self.config,
+                        refused,
+                        about,
+                        &facts.told,
+                        now,
+                    ));
+                }
+                actions
+            }
         }
     }
 
@@ -248,7 +272,9 @@ impl Bridge {
         if !meshtastic.message_interactions.reactions {
             return Err(DropReason::ReactionsOff.into());
         }
-        let target = packet_target(facts).ok_or(DropReason::UnknownTarget)?;
+        let target =
+            packet_target(facts, &reaction.room, &self.routes).ok_or(DropReason::UnknownTarget)?;
+        let packet = target.packet.ok_or(DropReason::UnknownTarget)?;
         let emoji = emoji_of_key(&self.config.matrix.reaction_format, &reaction.key)
             .ok_or(DropReason::NotEmoji)?;
         check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
@@ -259,21 +285,20 @@ impl Bridge {
             sent_at: reaction.sent_at,
             age: REACTION_AGE,
         };
-        let channel = self.check_sending(&sending, Some(target.channel), facts, now)?;
-        if channel != target.channel {
-            return Err(DropReason::UnknownTarget.into());
-        }
+        let spot = self.check_sending(&sending, Aim::Channel(target.spot), facts, now)?;
         self.check_limit(1, facts)?;
         let payload = match meshtastic.reaction_style {
             ReactionStyle::Tapback => RadioPayload::Tapback {
                 emoji: emoji.clone(),
-                target: target.packet,
+                target: packet,
             },
             ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
         };
         let sent_at = reaction.sent_at.min(now);
         Ok(Action::ToMesh {
-            destination: Destination::Channel(channel),
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
+            bound: true,
             lane: Lane::Reaction,
             parts: vec![payload],
             source: Some(Box::new(MeshSource {
@@ -306,7 +331,7 @@ impl Bridge {
         ) {
             Fitted::Packets(mut packets) if packets.len() == 1 => Ok(RadioPayload::Text {
                 text: packets.remove(0),
-                reply_to: Some(target.packet),
+                reply_to: target.packet,
             }),
             Fitted::Packets(_) | Fitted::Cut(_) | Fitted::TooLong { .. } => Err(Refused::TooLong),
         }
@@ -338,16 +363,16 @@ impl Bridge {
     fn check_sending(
         &self,
         sending: &Sending<'_>,
-        target: Option<ChannelIndex>,
+        aim: Aim,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<ChannelIndex, Refusal> {
+    ) -> Result<Spot, Refusal> {
         let config = &self.config;
         if !config.meshtastic.broadcast_enabled {
             return Err(DropReason::BroadcastOff.into());
         }
-        let channel = match self.routes.channel_of(sending.room, target) {
-            Ok(channel) => Ok(channel),
+        let spot = match self.routes.channel_of(sending.room, aim) {
+            Ok(spot) => Ok(spot),
             Err(DropReason::Refused(refused)) => Err(refused),
             Err(silent) => return Err(silent.into()),
         };
@@ -359,7 +384,7 @@ impl Bridge {
         if facts.waiting_for_mesh >= MOST_WAITING {
             return Err(Refused::QueueFull.into());
         }
-        channel.map_err(Refusal::Told)
+        spot.map_err(Refusal::Told)
     }
 
     fn check_limit(&self, packets: usize, facts: &Facts) -> Result<(), Refused> {

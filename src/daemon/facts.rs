@@ -34,8 +34,7 @@ pub(super) fn look_up(
     }
     match &questions.target {
         Some(Target::Packet { channel, packet }) => {
-            let sent_to = Destination::Channel(*channel);
-            facts.target = message_map::by_packet(tx, radio, sent_to, *packet)?;
+            facts.target = message_map::by_packet(tx, radio, *channel, *packet)?;
         }
         Some(Target::Event(event)) => facts.target = message_map::by_event(tx, event)?,
         None => {}
@@ -58,7 +57,7 @@ pub(super) fn look_up(
     }
     if let Some(event) = &questions.tapbacks {
         for pair in message_map::by_event(tx, event)? {
-            for emoji in outbox_mesh::tapbacks(tx, pair.destination, pair.packet)? {
+            for emoji in outbox_mesh::tapbacks(tx, pair.channel, pair.packet)? {
                 if !facts.tapbacks.contains(&emoji) {
                     facts.tapbacks.push(emoji);
                 }
@@ -105,6 +104,7 @@ fn version(version: edits::Version) -> Version {
         waits,
         source,
         destination,
+        channel,
         lane,
         packet,
         reply_to,
@@ -119,6 +119,7 @@ fn version(version: edits::Version) -> Version {
         waits,
         source: source_of(source),
         destination,
+        channel,
         lane,
         packet,
         reply_to,

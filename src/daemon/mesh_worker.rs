@@ -281,6 +281,8 @@ mod tests {
             let message = NewMeshMessage {
                 radio: NodeNum(1),
                 destination: channel,
+                channel: None,
+                bound: false,
                 lane,
                 parts: &[RadioPayload::Text {
                     text: "hello".to_owned(),

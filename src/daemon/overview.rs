@@ -396,6 +396,7 @@ mod tests {
                 index: club(),
                 name: "club".to_owned(),
                 role: ChannelRole::Secondary,
+                fingerprint: None,
             }],
             silence: None,
             route_problems: Vec::new(),

@@ -6,7 +6,7 @@ use super::ids::{
     ChannelIndex, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, OwnedUserId, PacketId,
 };
-use super::message::{Channel, Destination, Node};
+use super::message::{Channel, Destination, Fingerprint, Node};
 use super::time::Timestamp;
 
 /// Something that happened.
@@ -116,6 +116,8 @@ pub struct RadioText {
     pub destination: Destination,
     /// The channel's name as people see it; empty for a direct message.
     pub channel_name: String,
+    /// What the channel is, if the radio has told it; `None` for a direct message.
+    pub fingerprint: Option<Fingerprint>,
     /// Its port.
     pub port: TextPort,
     /// The port's name in the protocol's own spelling (`TEXT_MESSAGE_APP`).

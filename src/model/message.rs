@@ -75,6 +75,21 @@ pub enum ChannelRole {
     Secondary,
 }
 
+/// What a channel is, wherever it stands: a SHA-256 of its name and its key. With another key it is another channel. The
+/// key itself is kept nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second, third, fourth, ..] = self.0;
+        write!(
+            f,
+            "Fingerprint({first:02x}{second:02x}{third:02x}{fourth:02x}…)"
+        )
+    }
+}
+
 /// One of the radio's channels, as it is set up now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Channel {
@@ -84,6 +99,9 @@ pub struct Channel {
     pub name: String,
     /// What it is used for.
     pub role: ChannelRole,
+    /// What it is; `None`: it is not in use, or was told to an earlier relay.
+    #[serde(skip)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// To whom a packet goes.
@@ -253,6 +271,8 @@ pub struct MessagePair {
     pub packet: PacketId,
     /// Where the packet was sent.
     pub destination: Destination,
+    /// The channel on which it was sent; `None`: an earlier relay did not remember it.
+    pub channel: Option<Fingerprint>,
     /// The event's room.
     pub room: OwnedRoomOrAliasId,
     /// The event; `None` while it waits in our outbox.

@@ -25,8 +25,8 @@ pub use ids::{
 };
 pub use late::UndecryptableEvent;
 pub use message::{
-    Channel, ChannelRole, Destination, Lane, MessagePair, Node, Origin, RadioMessage, RadioPayload,
-    RoomContent, RoomMessage,
+    Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
+    RadioPayload, RoomContent, RoomMessage,
 };
 pub use retry::Retry;
 pub use room_address::{RoomAddress, RoomAddressError};

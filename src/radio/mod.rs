@@ -16,6 +16,7 @@ pub mod codec;
 mod connection;
 mod console;
 mod doubt;
+mod fingerprint;
 mod found_device;
 mod handshake;
 mod link;

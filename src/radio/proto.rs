@@ -13,4 +13,13 @@ pub mod recording {
 #[expect(missing_docs, reason = "generated code")]
 pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/relay.wire.rs"));
+
+    impl std::fmt::Debug for ChannelSettings {
+        /// Without the key.
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("ChannelSettings")
+                .field("name", &String::from_utf8_lossy(&self.name))
+                .finish_non_exhaustive()
+        }
+    }
 }

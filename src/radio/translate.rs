@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 use super::answer::Answer;
+use super::fingerprint;
 use super::names;
 use super::nodedb::{Details, News, NodeDb};
 use super::ports;
@@ -20,6 +21,8 @@ use super::proto::{self, Message as _, mesh_packet, wire};
 const BROADCAST_NO_LORA: NodeNum = NodeNum(1);
 /// Came by MQTT (`MeshPacket.transport_mechanism`).
 const BY_MQTT: i32 = 5;
+/// `Channel.Role.PRIMARY`.
+const PRIMARY: i32 = 1;
 /// A radio's clock may be ahead of ours by so much.
 const CLOCK_AHEAD: Duration = Duration::from_mins(10);
 /// A packet that the radio kept for us may be so old; one that comes live, a day.
@@ -191,13 +194,9 @@ fn text_of(
     destination: Destination,
     context: &Context<'_>,
 ) -> RadioText {
-    let channel_name = match destination {
-        Destination::Channel(index) => context
-            .channels
-            .iter()
-            .find(|channel| channel.index == index)
-            .map_or_else(String::new, |channel| channel.name.clone()),
-        Destination::Direct(_) => String::new(),
+    let channel = match destination {
+        Destination::Channel(index) => context.channels.iter().find(|it| it.index == index),
+        Destination::Direct(_) => None,
     };
     let rssi = Some(packet.rx_rssi).filter(|rssi| *rssi != 0);
     let limit = if context.catching_up {
@@ -209,7 +208,8 @@ fn text_of(
         sender: context.nodes.node(NodeNum(packet.from)),
         packet: PacketId(packet.id),
         destination,
-        channel_name,
+        channel_name: channel.map_or_else(String::new, |it| it.name.clone()),
+        fingerprint: channel.and_then(|it| it.fingerprint),
         port,
         port_name: ports::name(data.portnum),
         text: text(data),
@@ -305,29 +305,46 @@ pub(super) fn channels(
     told: &[wire::Channel],
     lora: Option<&proto::config::LoRaConfig>,
 ) -> Vec<Channel> {
+    let primary_key = told
+        .iter()
+        .find(|channel| channel.role == PRIMARY)
+        .and_then(|channel| channel.settings.as_ref())
+        .map_or(&[][..], |settings| &settings.psk);
     ChannelIndex::all()
         .map(|index| {
             let told = told
                 .iter()
                 .rfind(|channel| channel.index == i32::from(index.number()));
             let role = match told.map_or(0, |channel| channel.role) {
-                1 => ChannelRole::Primary,
+                PRIMARY => ChannelRole::Primary,
                 2 => ChannelRole::Secondary,
                 _ => ChannelRole::Disabled,
             };
-            let name = told
-                .and_then(|channel| channel.settings.as_ref())
-                .map(|set| &set.name);
-            let name = match (role, name) {
-                (ChannelRole::Disabled, _) => String::new(),
-                (ChannelRole::Primary | ChannelRole::Secondary, Some(name)) if !name.is_empty() => {
-                    lossy(name)
-                }
-                (ChannelRole::Primary | ChannelRole::Secondary, _) => {
-                    names::default_channel(lora).to_owned()
-                }
+            if role == ChannelRole::Disabled {
+                return Channel {
+                    index,
+                    name: String::new(),
+                    role,
+                    fingerprint: None,
+                };
+            }
+            let settings = told.and_then(|channel| channel.settings.as_ref());
+            let name = settings
+                .map(|it| it.name.as_slice())
+                .filter(|name| !name.is_empty())
+                .unwrap_or(names::default_channel(lora).as_bytes());
+            let key = settings.map_or(&[][..], |it| &it.psk);
+            let key = match role {
+                // The firmware has them share its key.
+                ChannelRole::Secondary if key.is_empty() => primary_key,
+                ChannelRole::Primary | ChannelRole::Secondary | ChannelRole::Disabled => key,
             };
-            Channel { index, name, role }
+            Channel {
+                index,
+                name: lossy(name),
+                role,
+                fingerprint: Some(fingerprint::of(name, key)),
+            }
         })
         .collect()
 }

@@ -66,6 +66,7 @@ fn values(key: &str) -> Vec<String> {
         "text" | "hex" | "name" | "short" => TEXTS,
         "from" | "to" => &format!("{TEXTS} {NUMBERS}"),
         "answer" => ANSWERS,
+        "key" => "[] [1] [0,255]",
         "after" => &format!("{TIMES} {NUMBERS}"),
         "when" => CONDITIONS,
         "emoji" => &format!("{FLAGS} {NUMBERS}"),

@@ -120,8 +120,12 @@ impl Machine {
             Fault::Channel {
                 index,
                 name,
+                key,
                 enabled,
-            } => return self.mesh.change_channel(*index, name.as_deref(), *enabled),
+            } => {
+                let (name, key) = (name.as_deref(), key.as_deref());
+                return self.mesh.change_channel(*index, name, key, *enabled);
+            }
             Fault::Licensed { on } => {
                 if let Some(user) = &mut self.mesh.own.user {
                     user.is_licensed = *on;

@@ -301,6 +301,9 @@ pub enum Fault {
         /// Its new name.
         #[serde(default)]
         name: Option<String>,
+        /// Its new key, as bytes.
+        #[serde(default)]
+        key: Option<Vec<u8>>,
         /// Switches it on (as a secondary channel) or off.
         #[serde(default)]
         enabled: Option<bool>,

@@ -15,6 +15,9 @@ pub const MOST_NODES: usize = 10_000;
 /// No name is longer, in bytes. Those of a radio have 39 and those of its channels 11; a client may have to bear more.
 const NAME_LIMIT: usize = 100;
 
+/// The key of a channel has no more bytes.
+const KEY_LIMIT: usize = 32;
+
 /// Names of the first neighbours, long and short; the odd ones are what real meshes hold. `None`: a node of which the
 /// radio has heard packets but no name yet.
 const NAMES: [Option<(&str, &str)>; 8] = [
@@ -139,7 +142,7 @@ impl Mesh {
             .is_some_and(|channel| channel.role != i32::from(proto::channel::Role::Disabled))
     }
 
-    /// Renames a channel, or switches it on (as a secondary one) or off.
+    /// Renames a channel, gives it another key, or switches it on (as a secondary one) or off.
     ///
     /// # Errors
     /// There is no such channel.
@@ -147,6 +150,7 @@ impl Mesh {
         &mut self,
         index: u32,
         name: Option<&str>,
+        key: Option<&[u8]>,
         enabled: Option<bool>,
     ) -> Result<(), String> {
         let channel = usize::try_from(index)
@@ -157,6 +161,15 @@ impl Mesh {
             check_name("name", name)?;
             let settings = channel.settings.get_or_insert_default();
             name.clone_into(&mut settings.name);
+        }
+        if let Some(key) = key {
+            if key.len() > KEY_LIMIT {
+                return Err(format!(
+                    "`key` has {} bytes, and takes {KEY_LIMIT} at most",
+                    key.len()
+                ));
+            }
+            key.clone_into(&mut channel.settings.get_or_insert_default().psk);
         }
         match enabled {
             Some(true) if channel.role == i32::from(proto::channel::Role::Disabled) => {

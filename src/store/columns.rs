@@ -7,8 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Row, RowIndex};
 
 use crate::model::{
-    ChannelIndex, Destination, Lane, NodeNum, Origin, OutboxId, OwnedEventId, OwnedUserId,
-    PacketId, Timestamp,
+    ChannelIndex, Destination, Fingerprint, Lane, NodeNum, Origin, OutboxId, OwnedEventId,
+    OwnedUserId, PacketId, Timestamp,
 };
 
 macro_rules! number_column {
@@ -28,6 +28,18 @@ macro_rules! number_column {
 }
 
 number_column!(NodeNum(u32), PacketId(u32), OutboxId(i64), Timestamp(i64));
+
+impl ToSql for Fingerprint {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.as_slice()))
+    }
+}
+
+impl FromSql for Fingerprint {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        FromSql::column_result(value).map(Self)
+    }
+}
 
 impl ToSql for Lane {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

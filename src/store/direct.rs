@@ -53,6 +53,7 @@ mod tests {
             packet: PacketId(9),
             destination: Destination::Direct(own),
             channel_name: String::new(),
+            fingerprint: None,
             port: TextPort::Text,
             port_name: "TEXT_MESSAGE_APP".to_owned(),
             text: "for your eyes".to_owned(),

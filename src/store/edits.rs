@@ -12,8 +12,8 @@ use super::outbox_mesh::{
 };
 use super::{MeshState, StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Lane, OutboxId, OwnedEventId, OwnedUserId, PacketId, RadioPayload,
-    RoomId, Timestamp, UserId,
+    Destination, EventId, Fingerprint, Lane, OutboxId, OwnedEventId, OwnedUserId, PacketId,
+    RadioPayload, RoomId, Timestamp, UserId,
 };
 
 /// Early edits that are kept at most: anybody can write edits of messages that never come.
@@ -34,6 +34,8 @@ pub struct Version {
     pub source: Source,
     /// To whom.
     pub destination: Destination,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
     /// How urgent.
     pub lane: Lane,
     /// The id of its first part.
@@ -129,6 +131,7 @@ fn read_part(row: &Row<'_>) -> rusqlite::Result<Part> {
             waits: false,
             source,
             destination: destination(row)?,
+            channel: row.get("channel")?,
             lane: row.get("lane")?,
             packet: row.get("packet")?,
             reply_to: row.get("reference")?,
@@ -218,10 +221,10 @@ fn insert_part(
     let packet = free_packet_id(tx, radio)?;
     let (tapback, text, reference) = payload_columns(payload);
     let id = OutboxId(tx.insert(
-        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
-             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
+        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound,
+             lane, tapback, text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
              source_text, alert, accepted_at, active_at, correction, backlog)
-         SELECT message, ?2, parts, radio, target_kind, target, lane, ?3, ?4, ?5, ?6, not_before,
+         SELECT message, ?2, parts, radio, target_kind, target, channel, bound, lane, ?3, ?4, ?5, ?6, not_before,
              expires, room, event, thread, sender, sent_at, source_text, alert, accepted_at, ?7,
              correction, backlog
          FROM mesh_outbox WHERE id = ?1",
@@ -229,9 +232,9 @@ fn insert_part(
     )?);
     own_packet(tx, radio, packet, id, now)?;
     tx.execute(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
-             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, ?2, target_kind, target, room, event,
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, ?2, target_kind, target, channel, room, event,
              thread, author, text, alert, part + ?3, ?4, NULL, ?5
          FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id DESC LIMIT 1",
         (first, packet, part, now, id),
@@ -449,6 +452,8 @@ mod tests {
         let message = NewMeshMessage {
             radio: RADIO,
             destination: CHANNEL,
+            channel: Some(FIRST),
+            bound: false,
             lane: Lane::Message,
             parts: &parts,
             source: Some(&source),
@@ -565,7 +570,7 @@ mod tests {
             assert_eq!((versions[1].correction, versions[1].waits), (1, true));
             assert_eq!(versions[1].row, correction);
 
-            let pairs = message_map::by_packet(tx, RADIO, CHANNEL, versions[1].packet)?;
+            let pairs = message_map::by_packet(tx, RADIO, Some(FIRST), versions[1].packet)?;
             assert_eq!(pairs[0].event, Some(event("$one:example.org")));
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let first = pairs.iter().min_by_key(|pair| pair.part).unwrap();

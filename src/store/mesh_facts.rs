@@ -6,8 +6,8 @@ use super::columns::{destination, identifier, target};
 use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Lane, OutboxId, OwnedRoomId, OwnedUserId, PacketId, RoomId, Timestamp,
-    UserId,
+    Destination, EventId, Fingerprint, Lane, OutboxId, OwnedRoomId, OwnedUserId, PacketId, RoomId,
+    Timestamp, UserId,
 };
 
 /// More texts than a radio can send in the time of interest.
@@ -136,18 +136,21 @@ pub fn recent_texts(
     )
 }
 
-/// Returns the different emoji that we have put on a packet, waiting ones included.
+/// Returns the different emoji that we have put on a packet of a channel, waiting ones included.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn tapbacks(tx: &Tx<'_>, to: Destination, packet: PacketId) -> Result<Vec<String>, StoreError> {
-    let (kind, target) = target(to);
+pub fn tapbacks(
+    tx: &Tx<'_>,
+    channel: Option<Fingerprint>,
+    packet: PacketId,
+) -> Result<Vec<String>, StoreError> {
     tx.all(
         "SELECT DISTINCT text FROM mesh_outbox
-         WHERE tapback = 1 AND reference = ?1 AND target_kind = ?2 AND target = ?3
+         WHERE tapback = 1 AND reference = ?1 AND (channel IS ?2 OR channel IS NULL OR ?2 IS NULL)
              AND state NOT IN (7, 8, 9)",
-        (packet, kind, target),
+        (packet, channel),
         |row| row.get(0),
     )
 }
@@ -281,6 +284,8 @@ mod tests {
             let reaction = NewMeshMessage {
                 radio: RADIO,
                 destination: CHANNEL,
+                channel: Some(FIRST),
+                bound: false,
                 lane: Lane::Reaction,
                 parts: &[payload("👍")],
                 source: Some(&source("$two:example.org", "👍")),
@@ -331,6 +336,8 @@ mod tests {
                 let message = NewMeshMessage {
                     radio: RADIO,
                     destination: CHANNEL,
+                    channel: None,
+                    bound: false,
                     lane,
                     parts: &[part("1/2", reply_to), part("2/2", None)],
                     source: Some(&source),
@@ -404,6 +411,8 @@ mod tests {
                 let message = NewMeshMessage {
                     radio: RADIO,
                     destination: CHANNEL,
+                    channel: Some(FIRST),
+                    bound: false,
                     lane: Lane::Reaction,
                     parts: &[RadioPayload::Tapback {
                         emoji: emoji.to_owned(),
@@ -424,8 +433,11 @@ mod tests {
             expire(tx, later(1))?;
             submitted(tx, no_channel[0].0, NOON)?;
             refused(tx, no_channel[0].0, no_channel[0].1, "no such channel")?;
-            assert_eq!(tapbacks(tx, CHANNEL, PacketId(7))?, ["👍"]);
-            assert_eq!(tapbacks(tx, CHANNEL, PacketId(8))?, Vec::<String>::new());
+            assert_eq!(tapbacks(tx, Some(FIRST), PacketId(7))?, ["👍"]);
+            assert_eq!(
+                tapbacks(tx, Some(FIRST), PacketId(8))?,
+                Vec::<String>::new()
+            );
             Ok(())
         });
     }

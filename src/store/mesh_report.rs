@@ -79,7 +79,12 @@ pub fn refused(
     if !is_current(tx, id, packet)? || !change(tx, id, MeshState::Refused, Some(error))? {
         return Ok(Vec::new());
     }
-    // The radio never sent it, so nothing can answer it.
+    // The radio never sent it, so nothing can answer it; an answer to an answer still finds its channel.
+    tx.execute(
+        "UPDATE message_pair SET packet = 0 WHERE mesh_outbox = ?1 AND packet = ?2
+             AND EXISTS (SELECT 1 FROM mesh_outbox WHERE id = ?1 AND bound = 1)",
+        (id, packet),
+    )?;
     tx.execute(
         "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
         (id, packet),
@@ -151,9 +156,9 @@ pub fn retry(
     )?;
     own_packet(tx, radio, next, id, not_before)?;
     tx.execute(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
-             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, ?3, target_kind, target, room, event,
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, ?3, target_kind, target, channel, room, event,
              thread, author, text, alert, part, at, room_outbox, mesh_outbox
          FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
         (id, packet, next),
@@ -351,7 +356,7 @@ mod tests {
             assert_ne!(first, second);
             for packet in [first, second] {
                 assert!(message_map::is_own_packet(tx, RADIO, packet)?);
-                let pairs = message_map::by_packet(tx, RADIO, CHANNEL, packet)?;
+                let pairs = message_map::by_packet(tx, RADIO, Some(FIRST), packet)?;
                 assert_eq!(pairs[0].event, Some(event("$one:example.org")));
             }
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;

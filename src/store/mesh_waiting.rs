@@ -3,11 +3,12 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, target};
+use super::message_map;
 use super::outbox_mesh::{Source, UNKNOWN_RADIO, payload_columns, read_source};
 use super::{MeshState, StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Lane, NodeNum, OutboxId, OwnedRoomId, RadioPayload, RoomId,
-    Timestamp, UserId,
+    ChannelIndex, Destination, EventId, Fingerprint, Lane, NodeNum, OutboxId, OwnedRoomId,
+    RadioPayload, RoomId, Timestamp, UserId,
 };
 
 /// In the column `withdraw`: to be refused, not taken back.
@@ -226,10 +227,24 @@ pub struct OnChannel {
     pub room: OwnedRoomId,
     /// The slot.
     pub slot: ChannelIndex,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
+    /// It goes to its channel or nowhere: it concerns a message of that channel, or the radio may have sent a part of it
+    /// there.
+    pub bound: bool,
     /// The radio is asked to take it.
     pub submitted: bool,
     /// It is refused as soon as it waits.
     pub refused: bool,
+}
+
+/// The packets, and whether the radio was asked to take a part of their message.
+macro_rules! waiting_packets {
+    () => {
+        "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
+             WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays
+         FROM mesh_outbox AS row"
+    };
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
@@ -239,7 +254,10 @@ pub struct OnChannel {
 /// When the database fails.
 pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
     let rows = tx.all(
-        "SELECT * FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL ORDER BY id",
+        concat!(
+            waiting_packets!(),
+            " WHERE state <= 1 AND room IS NOT NULL ORDER BY id"
+        ),
         (),
         read_on_channel,
     )?;
@@ -253,7 +271,10 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
 /// When the database fails.
 pub fn on_channel(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OnChannel>, StoreError> {
     let row = tx.first(
-        "SELECT * FROM mesh_outbox WHERE id = ?1 AND state <= 1 AND room IS NOT NULL",
+        concat!(
+            waiting_packets!(),
+            " WHERE id = ?1 AND state <= 1 AND room IS NOT NULL"
+        ),
         [id],
         read_on_channel,
     )?;
@@ -268,25 +289,32 @@ fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<OnChannel>> {
         id: row.get("id")?,
         room: identifier(row, "room")?,
         slot,
+        channel: row.get("channel")?,
+        bound: row.get("stays")?,
         submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
         refused: row.get::<_, u8>("withdraw")? == REFUSE,
     }))
 }
 
-/// Has a packet that is not sent yet go to another slot, and its answers found there.
+/// Has a packet that is not sent yet go to a slot, with this channel, and its answers found there.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub fn move_to(tx: &Tx<'_>, id: OutboxId, slot: ChannelIndex) -> Result<(), StoreError> {
+pub fn move_to(
+    tx: &Tx<'_>,
+    id: OutboxId,
+    slot: ChannelIndex,
+    channel: Option<Fingerprint>,
+) -> Result<(), StoreError> {
     let (kind, target) = target(Destination::Channel(slot));
     tx.execute(
-        "UPDATE mesh_outbox SET target_kind = ?2, target = ?3 WHERE id = ?1",
-        (id, kind, target),
+        "UPDATE mesh_outbox SET target_kind = ?2, target = ?3, channel = ?4 WHERE id = ?1",
+        (id, kind, target, channel),
     )?;
     tx.execute(
-        "UPDATE message_pair SET target_kind = ?2, target = ?3 WHERE mesh_outbox = ?1",
-        (id, kind, target),
+        "UPDATE message_pair SET target_kind = ?2, target = ?3, channel = ?4 WHERE mesh_outbox = ?1",
+        (id, kind, target, channel),
     )?;
     Ok(())
 }
@@ -335,18 +363,21 @@ pub fn refuse_waiting(tx: &Tx<'_>, id: OutboxId) -> Result<Option<Ended>, StoreE
     Ok(rows.into_iter().next())
 }
 
-/// Ends a row that waits. What was never tried leaves the message map: nobody on the mesh can have it.
+/// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
 pub(super) fn end_waiting(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1",
         (id, state),
     )?;
-    tx.execute(
-        "DELETE FROM message_pair WHERE mesh_outbox = ?1
-             AND (SELECT attempts FROM mesh_outbox WHERE id = ?1) = 0",
+    let tried = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
         [id],
     )?;
-    Ok(())
+    if tried {
+        Ok(())
+    } else {
+        message_map::forget_mesh_row(tx, id)
+    }
 }
 
 /// Reads whole rows of the table.
@@ -489,6 +520,8 @@ mod tests {
             let message = outbox_mesh::NewMeshMessage {
                 radio: UNKNOWN_RADIO,
                 destination: CHANNEL,
+                channel: Some(FIRST),
+                bound: false,
                 lane: Lane::Message,
                 parts: &[payload("hello")],
                 source: Some(&source("$one:example.org", "hello")),

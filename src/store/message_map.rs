@@ -9,7 +9,7 @@ use rusqlite::Row;
 use super::columns::{destination, event as event_column, identifier, target, user};
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, EventId, MessagePair, NodeNum, OutboxId, OwnedEventId, PacketId, RoomOrAliasId,
+    EventId, Fingerprint, MessagePair, NodeNum, OutboxId, OwnedEventId, PacketId, RoomOrAliasId,
 };
 
 /// A hostile mesh could use one id for many packets; more than these are of no use to a decision.
@@ -28,8 +28,8 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreE
     )
 }
 
-/// Returns the pairs of a packet that was sent there by anyone: those of this radio first, then newest first. A
-/// message that went to several rooms has one for each.
+/// Returns the pairs of a packet that was sent on that channel by anyone: those of this radio first, then newest first. A
+/// message that went to several rooms has one for each. Those of which the channel is not known are among them.
 ///
 /// # Errors
 ///
@@ -37,14 +37,14 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreE
 pub fn by_packet(
     tx: &Tx<'_>,
     radio: NodeNum,
-    sent_to: Destination,
+    channel: Option<Fingerprint>,
     packet: PacketId,
 ) -> Result<Vec<MessagePair>, StoreError> {
-    let (kind, target) = target(sent_to);
     tx.all(
-        "SELECT * FROM message_pair WHERE packet = ?1 AND target_kind = ?2 AND target = ?3
-         ORDER BY radio = ?4 DESC, id DESC LIMIT ?5",
-        (packet, kind, target, radio, MOST_PAIRS),
+        "SELECT * FROM message_pair
+         WHERE packet = ?1 AND target_kind = 0 AND (channel IS ?2 OR channel IS NULL)
+         ORDER BY radio = ?3 DESC, id DESC LIMIT ?4",
+        (packet, channel, radio, MOST_PAIRS),
         read,
     )
 }
@@ -61,10 +61,10 @@ pub fn stands_too(
     thread: Option<&EventId>,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
-             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, packet, target_kind, target, room, ?2, ?3, author, text,
-             alert, part, at, room_outbox, mesh_outbox
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, packet, target_kind, target, channel, room, ?2, ?3, author,
+             text, alert, part, at, room_outbox, mesh_outbox
          FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id LIMIT 1",
         (outbox, event.as_str(), thread.map(EventId::as_str)),
     )?;
@@ -133,9 +133,9 @@ pub(super) fn insert(
         Link::Mesh(id) => (None, Some(id)),
     };
     tx.insert(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event,
-             thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         rusqlite::params![
             pair.origin,
             radio,
@@ -143,6 +143,7 @@ pub(super) fn insert(
             pair.packet,
             kind,
             target,
+            pair.channel,
             pair.room.as_str(),
             pair.event.as_ref().map(|event| event.as_str()),
             pair.thread.as_ref().map(|thread| thread.as_str()),
@@ -167,6 +168,21 @@ pub(super) fn set_event(tx: &Tx<'_>, outbox: OutboxId, event: &EventId) -> Resul
     Ok(())
 }
 
+/// Forgets the packets of a row for the mesh that was never sent: nothing can answer them. Of an answer it is still known
+/// to which channel it belongs, so that an answer to it goes there too.
+pub(super) fn forget_mesh_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE message_pair SET packet = 0 WHERE mesh_outbox = ?1
+             AND EXISTS (SELECT 1 FROM mesh_outbox WHERE id = ?1 AND bound = 1)",
+        [outbox],
+    )?;
+    tx.execute(
+        "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet <> 0",
+        [outbox],
+    )?;
+    Ok(())
+}
+
 /// Forgets the pair of a row of the room outbox that will never be sent.
 pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])?;
@@ -179,6 +195,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
         sender: row.get("sender")?,
         packet: row.get("packet")?,
         destination: destination(row)?,
+        channel: row.get("channel")?,
         room: identifier(row, "room")?,
         event: event_column(row, "event")?,
         thread: event_column(row, "thread")?,
@@ -193,7 +210,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelIndex, Lane, RadioPayload};
+    use crate::model::{Lane, RadioPayload};
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh::{self, NewMeshMessage};
     use crate::store::outbox_room;
@@ -203,7 +220,7 @@ mod tests {
     fn a_packet_finds_its_pair_at_once_and_its_event_once_it_is_sent() {
         on_empty(|tx| {
             let id = accept_for_room(tx, ROOM, 7, "hello")?;
-            let waiting = by_packet(tx, RADIO, CHANNEL, PacketId(7))?;
+            let waiting = by_packet(tx, RADIO, Some(FIRST), PacketId(7))?;
             assert_eq!(waiting, [pair_of(ROOM, 7, "hello")]);
             outbox_room::sent(tx, id, Some(&event("$one:example.org")))?;
             let expected = MessagePair {
@@ -211,7 +228,7 @@ mod tests {
                 ..pair_of(ROOM, 7, "hello")
             };
             assert_eq!(
-                by_packet(tx, RADIO, CHANNEL, PacketId(7))?,
+                by_packet(tx, RADIO, Some(FIRST), PacketId(7))?,
                 std::slice::from_ref(&expected)
             );
             assert_eq!(by_event(tx, &event("$one:example.org"))?, [expected]);
@@ -220,16 +237,33 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_found_only_where_it_was_sent_but_whoever_sent_it() {
+    fn a_packet_is_found_only_on_its_channel_but_whoever_sent_it() {
         on_empty(|tx| {
             accept_for_room(tx, ROOM, 7, "hello")?;
-            let other = Destination::Channel(ChannelIndex::try_from(1).unwrap());
-            assert_eq!(by_packet(tx, RADIO, other, PacketId(7))?, []);
+            // In the same slot.
+            let other = Fingerprint([2; 32]);
+            assert_eq!(by_packet(tx, RADIO, Some(other), PacketId(7))?, []);
+            assert_eq!(by_packet(tx, RADIO, None, PacketId(7))?, []);
             assert_eq!(
-                by_packet(tx, RADIO, Destination::Direct(ALICE), PacketId(7))?,
-                []
+                by_packet(tx, NodeNum(99), Some(FIRST), PacketId(7))?.len(),
+                1
             );
-            assert_eq!(by_packet(tx, NodeNum(99), CHANNEL, PacketId(7))?.len(), 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_an_earlier_relay_carried_is_found_with_any_channel() {
+        on_empty(|tx| {
+            let old = MessagePair {
+                channel: None,
+                ..pair_of(ROOM, 7, "hello")
+            };
+            insert(tx, RADIO, &old, Link::Room(OutboxId(0)))?;
+            for channel in [Some(FIRST), Some(Fingerprint([2; 32])), None] {
+                let found = by_packet(tx, RADIO, channel, PacketId(7))?;
+                assert_eq!(found, std::slice::from_ref(&old));
+            }
             Ok(())
         });
     }
@@ -241,7 +275,7 @@ mod tests {
             accept_for_room(tx, "!other:example.org", 7, "second")?;
             let elsewhere = pair_of(ROOM, 7, "another mesh");
             insert(tx, NodeNum(99), &elsewhere, Link::Room(OutboxId(0)))?;
-            let texts: Vec<String> = by_packet(tx, RADIO, CHANNEL, PacketId(7))?
+            let texts: Vec<String> = by_packet(tx, RADIO, Some(FIRST), PacketId(7))?
                 .into_iter()
                 .map(|pair| pair.text)
                 .collect();
@@ -265,7 +299,7 @@ mod tests {
             let others = ["$two:example.org", "$three:example.org"].map(event);
             assert_eq!(joined(tx, &event("$one:example.org"))?, others);
             assert_eq!(joined(tx, &others[0])?, [""; 0]);
-            let pairs = by_packet(tx, RADIO, CHANNEL, packet)?;
+            let pairs = by_packet(tx, RADIO, Some(FIRST), packet)?;
             assert_eq!(pairs[0].event, Some(event("$three:example.org")));
             assert_eq!(pairs.len(), 3);
             Ok(())
@@ -301,6 +335,8 @@ mod tests {
                 let message = NewMeshMessage {
                     radio: RADIO,
                     destination: CHANNEL,
+                    channel: Some(FIRST),
+                    bound: false,
                     lane: Lane::Reaction,
                     parts,
                     source,
@@ -308,7 +344,7 @@ mod tests {
                     expires: NOW.expires,
                 };
                 for (_, packet) in outbox_mesh::insert(tx, &message, NOON)? {
-                    assert_eq!(by_packet(tx, RADIO, CHANNEL, packet)?, []);
+                    assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
                     assert!(is_own_packet(tx, RADIO, packet)?);
                 }
             }

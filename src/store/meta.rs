@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{StoreError, Tx};
-use crate::model::{Channel, ChannelIndex, ChannelRole, ClockReading, NodeNum, Timestamp, UserId};
+use crate::model::{
+    Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp, UserId,
+};
 
 const MESHNET: &str = "meshnet";
 const OWN_RADIO: &str = "own_radio";
@@ -156,6 +158,7 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError>
                 index: ChannelIndex::try_from(channel.index).ok()?,
                 name: channel.name,
                 role: channel.role,
+                fingerprint: channel.fingerprint,
             })
         })
         .collect())
@@ -173,6 +176,7 @@ pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result
             index: u32::from(channel.index.number()),
             name: channel.name.clone(),
             role: channel.role,
+            fingerprint: channel.fingerprint,
         })
         .collect();
     let json =
@@ -185,6 +189,9 @@ struct StoredChannel {
     index: u32,
     name: String,
     role: ChannelRole,
+    /// An earlier relay did not store it.
+    #[serde(default)]
+    fingerprint: Option<Fingerprint>,
 }
 
 fn sync_position_of(account: &UserId) -> String {
@@ -242,11 +249,13 @@ mod tests {
                 index: ChannelIndex::PRIMARY,
                 name: "LongFast".to_owned(),
                 role: ChannelRole::Primary,
+                fingerprint: Some(Fingerprint([200; 32])),
             },
             Channel {
                 index: ChannelIndex::try_from(3).unwrap(),
                 name: "Rescue \"1\"".to_owned(),
                 role: ChannelRole::Secondary,
+                fingerprint: None,
             },
         ];
         let mut store = Store::in_memory().unwrap();

@@ -73,6 +73,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_outage.sql"),
     include_str!("migrations/0008_rooms.sql"),
     include_str!("migrations/0009_turns.sql"),
+    include_str!("migrations/0010_channels.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.
@@ -404,6 +405,7 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -444,6 +446,58 @@ mod tests {
         assert_eq!(pragma("foreign_keys"), "1");
         assert_eq!(pragma("application_id"), APPLICATION_ID.to_string());
         assert_eq!(pragma("user_version"), MIGRATIONS.len().to_string());
+    }
+
+    /// Opens a database that an earlier relay has left, at that version of the schema and with these rows.
+    fn left_by_earlier(version: usize, rows: &str) -> Store {
+        let connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..version] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.execute_batch(rows).unwrap();
+        connection
+            .pragma_update(None, "user_version", version)
+            .unwrap();
+        Store::prepare(connection, None).unwrap()
+    }
+
+    #[test]
+    fn of_what_an_earlier_relay_carried_no_channel_is_known_and_answers_that_wait_are_bound() {
+        // A text, an answer in two parts, a tapback and a correction that wait, and a text that was sent.
+        let mut rows = String::new();
+        for (id, message, state, tapback, reference, correction) in [
+            (1, 1, 0, 0, "NULL", 0),
+            (2, 2, 0, 0, "7", 0),
+            (3, 2, 0, 0, "NULL", 0),
+            (4, 4, 1, 1, "7", 0),
+            (5, 5, 0, 0, "NULL", 1),
+            (6, 6, 3, 0, "NULL", 0),
+        ] {
+            write!(
+                rows,
+                "INSERT INTO mesh_outbox (id, message, part, parts, radio, target_kind, target, lane, tapback, text,
+                     reference, packet, state, not_before, expires, room, event, sender, sent_at, source_text, alert,
+                     accepted_at, active_at, correction)
+                 VALUES ({id}, {message}, {id} - {message}, 1, 1, 0, 1, 1, {tapback}, 'x', {reference}, {id}, {state},
+                     0, 9, '!room:example.org', '$e{message}:example.org', '@bob:example.org', 1, 'x', 0, 1, 1,
+                     {correction});
+                 INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event, text, alert,
+                     part, at, mesh_outbox)
+                 VALUES (1, 1, 1, {id}, 0, 1, '!room:example.org', '$e{message}:example.org', 'x', 0, 0, 1, {id});"
+            )
+            .unwrap();
+        }
+        let mut store = left_by_earlier(7, &rows);
+        let waiting = store.transaction(mesh_report::on_channels).unwrap();
+        let bound: Vec<_> = waiting.iter().map(|row| (row.id.0, row.bound)).collect();
+        let expected = [(1, false), (2, true), (3, true), (4, true), (5, true)];
+        assert_eq!(bound, expected);
+        assert!(waiting.iter().all(|row| row.channel.is_none()));
+        let event = EventId::parse("$e6:example.org").unwrap();
+        let pairs = store
+            .transaction(|tx| message_map::by_event(tx, &event))
+            .unwrap();
+        assert_eq!(pairs[0].channel, None);
     }
 
     #[test]

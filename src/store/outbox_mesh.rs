@@ -18,8 +18,8 @@ use super::mesh_waiting::end_waiting;
 use super::message_map::{self, Link};
 use super::{MeshState, StoreError, Tx, turns};
 use crate::model::{
-    Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId, OwnedRoomId,
-    OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
+    Destination, EventId, Fingerprint, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId,
+    OwnedRoomId, OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -34,6 +34,10 @@ pub struct NewMeshMessage<'a> {
     pub radio: NodeNum,
     /// To whom.
     pub destination: Destination,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
+    /// It concerns a message of that channel: it goes there or nowhere.
+    pub bound: bool,
     /// How urgent.
     pub lane: Lane,
     /// What each packet carries, in order.
@@ -121,6 +125,7 @@ pub fn insert(
                 sender: new.radio,
                 packet,
                 destination: new.destination,
+                channel: new.channel,
                 room: source.room.clone().into(),
                 event: Some(source.event.clone()),
                 thread: source.thread.clone(),
@@ -152,9 +157,9 @@ fn insert_part(
     let id = tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
              text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
-             source_text, alert, accepted_at, active_at)
+             source_text, alert, accepted_at, active_at, channel, bound)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?21)",
+             ?19, ?20, ?21, ?21, ?22, ?23)",
         params![
             first.unwrap_or(OutboxId(0)),
             part,
@@ -179,6 +184,8 @@ fn insert_part(
             source.map(|source| source.text.as_str()),
             source.is_some_and(|source| source.alert),
             now,
+            new.channel,
+            new.bound,
         ],
     )?;
     Ok(OutboxId(id))
@@ -518,6 +525,8 @@ mod tests {
                 let message = NewMeshMessage {
                     radio: RADIO,
                     destination,
+                    channel: Some(FIRST),
+                    bound: false,
                     lane,
                     parts: &[payload(&format!("{destination} {lane:?}"))],
                     source: None,
@@ -698,6 +707,8 @@ mod tests {
             let answer = NewMeshMessage {
                 radio: RADIO,
                 destination: CHANNEL,
+                channel: Some(FIRST),
+                bound: false,
                 lane: Lane::Message,
                 parts: &[RadioPayload::Text {
                     text: "answer".to_owned(),
@@ -747,6 +758,8 @@ mod tests {
                 let reaction = NewMeshMessage {
                     radio: RADIO,
                     destination: CHANNEL,
+                    channel: Some(FIRST),
+                    bound: false,
                     lane: Lane::Reaction,
                     parts: &[RadioPayload::Tapback {
                         emoji: "👍".to_owned(),

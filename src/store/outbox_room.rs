@@ -474,7 +474,10 @@ mod tests {
             accept_for_room(tx, ROOM, 2, "next")?;
             assert!(refuse(tx, first)?);
             assert_eq!(text_of(&next(tx, &room(ROOM))?.unwrap()), "next");
-            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            assert_eq!(
+                message_map::by_packet(tx, RADIO, Some(FIRST), PacketId(1))?,
+                []
+            );
             Ok(())
         });
     }
@@ -554,7 +557,10 @@ mod tests {
         on_empty(|tx| {
             let id = accept_for_room(tx, ROOM, 1, "👍")?;
             assert!(sent(tx, id, None)?);
-            assert_eq!(message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?, []);
+            assert_eq!(
+                message_map::by_packet(tx, RADIO, Some(FIRST), PacketId(1))?,
+                []
+            );
             Ok(())
         });
     }
@@ -606,7 +612,7 @@ mod tests {
             assert_eq!(texts, ["one", "two", "three"]);
             assert_eq!(next(tx, &alias)?, None);
             assert_eq!(parked(tx)?, []);
-            let pair = message_map::by_packet(tx, RADIO, CHANNEL, PacketId(1))?;
+            let pair = message_map::by_packet(tx, RADIO, Some(FIRST), PacketId(1))?;
             assert_eq!(pair[0].room, room(ROOM));
             Ok(())
         });

@@ -223,7 +223,7 @@ mod tests {
             send_all(tx, 5)?;
             prune_all(tx, days(400), 2)?;
             let pairs = |number: u32| {
-                message_map::by_packet(tx, RADIO, CHANNEL, PacketId(number)).map(|it| it.len())
+                message_map::by_packet(tx, RADIO, Some(FIRST), PacketId(number)).map(|it| it.len())
             };
             assert_eq!((pairs(3)?, pairs(4)?, pairs(5)?), (0, 1, 1));
             assert_eq!(tx.count("SELECT COUNT(*) FROM seen_event", ())?, 2);

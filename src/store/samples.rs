@@ -6,14 +6,16 @@ use super::outbox_mesh::{self, NewMeshMessage, Source};
 use super::outbox_room::{self, NewRoomRow};
 use super::{MeshPace, Store, StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId,
-    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+    ChannelIndex, Destination, EventId, Fingerprint, Lane, MessagePair, NodeNum, Origin, OutboxId,
+    OwnedEventId, OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
 };
 
 pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
 pub(super) const ALICE: NodeNum = NodeNum(0xA11C_E000);
 pub(super) const NOON: Timestamp = Timestamp(1_700_000_000_000);
 pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
+/// What the first channel is.
+pub(super) const FIRST: Fingerprint = Fingerprint([1; 32]);
 pub(super) const ROOM: &str = "!room:example.org";
 
 /// From one message of a backlog to the next.
@@ -66,6 +68,7 @@ pub(super) fn pair_of(room_name: &str, packet: u32, text: &str) -> MessagePair {
         sender: ALICE,
         packet: PacketId(packet),
         destination: CHANNEL,
+        channel: Some(FIRST),
         room: room(room_name),
         event: None,
         thread: None,
@@ -137,6 +140,8 @@ pub(super) fn accept_for_mesh(
     let message = NewMeshMessage {
         radio: RADIO,
         destination: CHANNEL,
+        channel: Some(FIRST),
+        bound: false,
         lane: Lane::Message,
         parts: &parts,
         source: Some(&source(event_name, "hello")),

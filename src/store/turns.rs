@@ -65,6 +65,8 @@ mod tests {
         let message = NewMeshMessage {
             radio: RADIO,
             destination: CHANNEL,
+            channel: None,
+            bound: false,
             lane: Lane::Message,
             parts: &parts,
             source: Some(&source),

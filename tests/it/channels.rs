@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::support::LIMIT;
 use crate::support::forwarder::Forwarder;
-use crate::support::radio::BASE;
+use crate::support::radio::{BASE, Radio, SUMMIT, id_of};
 use crate::support::relay::text_of;
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::{Kind, Seen};
@@ -271,11 +271,181 @@ async fn the_mesh_is_called_as_its_primary_channel_also_after_that_is_renamed_an
         .sees_text(&scene.room, "[Base Camp/Valley]: in the next run")
         .await;
     let log = scene.relay.log();
-    assert!(!log.contains("has another name than before"), "{log}");
+    assert!(
+        !log.contains("has another name or key than before"),
+        "{log}"
+    );
 
     assert!(scene.relay.stop().await.success());
     change(&mut scene, 0, json!({"name": ""})).await;
     scene.relay = scene.home.start().await;
     let warning = "matrix_rooms[0]: channel 0 was `Valley` and is `LongFast` now";
     scene.relay.logs(warning).await;
+}
+
+/// One room on the channels `bridge` and `club`, by their numbers.
+async fn one_room_on_two_channels() -> Scene {
+    let plan = Plan::default().room(Kind::Plain);
+    plan.route(0, 1, "both").route(0, 2, "both").start().await
+}
+
+/// A text of the mesh on each of the two channels; returns the packets and the events that stand for them.
+async fn both_say_something(scene: &mut Scene) -> [(u32, OwnedEventId); 2] {
+    let mut said = Vec::new();
+    for (channel, text) in [(1, "on the bridge"), (2, "in the club")] {
+        let packet = scene.radio.says(BASE, channel, text).await;
+        let shown = format!("[Base Camp/LongFast]: {text}");
+        let seen = scene.alice.sees_text(&scene.room, &shown).await;
+        said.push((packet, seen.id));
+    }
+    said.try_into().expect("there are two")
+}
+
+async fn swap(scene: &mut Scene) {
+    let swap = json!({"fault": "swap_channels", "first": 1, "second": 2});
+    scene.radio.fault(swap).await;
+}
+
+/// Waits until Alice is told that the channel of what she concerned herself with is gone.
+async fn is_told_of_its_channel(scene: &Scene, target: &OwnedEventId) {
+    let is_reason = |seen: &Seen| {
+        seen.body().contains("does not go to another one")
+            && seen.answers() == Some(target.as_str())
+    };
+    scene.alice.sees(&scene.room, "why not", is_reason).await;
+}
+
+#[tokio::test]
+async fn what_concerns_an_older_message_goes_to_its_channel_wherever_that_stands_after_a_restart() {
+    let mut scene = one_room_on_two_channels().await;
+    let [(bridge, on_bridge), (club, in_club)] = both_say_something(&mut scene).await;
+    let mine = scene.alice.send(&scene.room, "mine").await;
+    let packet = scene.radio.transmits("Alice[M]: mine").await;
+    assert_eq!(packet["channel"], 1);
+
+    assert!(scene.relay.stop().await.success());
+    swap(&mut scene).await;
+    scene.relay = scene.home.start().await;
+    scene.relay.logs("radio ready").await;
+    let (alice, room) = (&scene.alice, &scene.room);
+    alice.reply(room, &on_bridge, "to the bridge").await;
+    alice.reply(room, &in_club, "to the club").await;
+    alice.reply(room, &mine, "to myself").await;
+    alice.react(room, &in_club, "🦊").await;
+    let correction = json!({
+        "msgtype": "m.text", "body": "* mine, too",
+        "m.new_content": {"msgtype": "m.text", "body": "mine, too"},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": mine},
+    });
+    alice.send_message(room, correction).await;
+    for (text, channel, target) in [
+        ("Alice[M]: to the bridge", 2, bridge),
+        ("Alice[M]: to the club", 1, club),
+        ("Alice[M]: to myself", 2, id_of(&packet)),
+        ("🦊", 1, club),
+        ("Alice[M]: * mine, too", 2, id_of(&packet)),
+    ] {
+        let sent = scene.radio.transmits(text).await;
+        assert_eq!(
+            (&sent["channel"], &sent["reply_id"]),
+            (&json!(channel), &json!(target)),
+            "{text}"
+        );
+    }
+
+    // The other way: on its own channel it is an answer, on the one that stands in its old slot it is none.
+    for (channel, text, answers) in [(2, "right", Some(on_bridge.as_str())), (1, "wrong", None)] {
+        scene.radio.replies(SUMMIT, channel, bridge, text).await;
+        let shown = format!("[Summit Hut/LongFast]: {text}");
+        let seen = scene.alice.sees_text(&scene.room, &shown).await;
+        assert_eq!(seen.answers(), answers, "{text}");
+    }
+    scene.radio.taps(SUMMIT, 2, bridge, "🐻").await;
+    let is_tapback = |seen: &Seen| seen.is_reaction(&on_bridge, "🐻 SUMM");
+    scene.alice.sees(&scene.room, "a tapback", is_tapback).await;
+}
+
+#[tokio::test]
+async fn what_concerns_a_message_of_a_channel_with_a_new_key_is_told_and_transmitted_nowhere() {
+    let mut scene = one_room_on_two_channels().await;
+    let [(bridge, on_bridge), (club, in_club)] = both_say_something(&mut scene).await;
+    change(
+        &mut scene,
+        2,
+        json!({"key": [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]}),
+    )
+    .await;
+    restart(&mut scene, 2).await;
+
+    let reply = scene
+        .alice
+        .reply(&scene.room, &in_club, "for the old club")
+        .await;
+    scene.sees_sign(&scene.room, &reply, "❌").await;
+    is_told_of_its_channel(&scene, &reply).await;
+    scene.alice.react(&scene.room, &in_club, "🦊").await;
+    scene
+        .alice
+        .reply(&scene.room, &on_bridge, "for the bridge")
+        .await;
+    let sent = scene.radio.transmits("Alice[M]: for the bridge").await;
+    assert_eq!(
+        (&sent["channel"], &sent["reply_id"]),
+        (&json!(1), &json!(bridge))
+    );
+    // The room goes on with the channel.
+    scene
+        .radio
+        .replies(SUMMIT, 2, club, "in the new club")
+        .await;
+    let shown = "[Summit Hut/LongFast]: in the new club";
+    let seen = scene.alice.sees_text(&scene.room, shown).await;
+    assert_eq!(seen.answers(), None);
+    scene.alice.reply(&scene.room, &seen.id, "welcome").await;
+    assert_eq!(
+        scene.radio.transmits("Alice[M]: welcome").await["channel"],
+        2
+    );
+    let sent = ["for the bridge", "welcome"].map(|text| format!("Alice[M]: {text}"));
+    assert_eq!(scene.radio.texts(), sent);
+    let home = scene.home.path("database");
+    for file in std::fs::read_dir(home).expect("the database is there") {
+        let file = file.expect("it can be listed").path();
+        let bytes = std::fs::read(&file).expect("it can be read");
+        assert!(
+            !bytes.windows(16).any(|part| part == [7; 16]),
+            "{file:?} holds the key"
+        );
+    }
+}
+
+#[tokio::test]
+async fn with_another_radio_what_concerns_an_older_message_goes_to_its_channel_if_that_has_it() {
+    let mut scene = one_room_on_two_channels().await;
+    let [(_, on_bridge), (club, in_club)] = both_say_something(&mut scene).await;
+    assert!(scene.relay.stop().await.success());
+    let address = format!("127.0.0.1:{}", scene.radio.port());
+    scene.radio.end().await;
+    // It has the club's key, as it is the default one, and another for the bridge.
+    scene.radio = Radio::start_with(&["--listen", &address, "--seed", "8"]).await;
+    swap(&mut scene).await;
+    scene.relay = scene.home.start().await;
+    scene.relay.logs("radio ready").await;
+
+    let reply = scene
+        .alice
+        .reply(&scene.room, &on_bridge, "for the old bridge")
+        .await;
+    scene.sees_sign(&scene.room, &reply, "❌").await;
+    is_told_of_its_channel(&scene, &reply).await;
+    scene
+        .alice
+        .reply(&scene.room, &in_club, "to the club")
+        .await;
+    let sent = scene.radio.transmits("Alice[M]: to the club").await;
+    assert_eq!(
+        (&sent["channel"], &sent["reply_id"]),
+        (&json!(1), &json!(club))
+    );
+    assert_eq!(scene.radio.texts(), ["Alice[M]: to the club"]);
 }

@@ -7,7 +7,7 @@ use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
-    ChannelRole, JoinedRoom, MessagePair, Node, OwnedEventId, OwnedUserId, RelayFields,
+    ChannelRole, JoinedRoom, MessagePair, Node, OwnedEventId, OwnedUserId, PacketId, RelayFields,
 };
 
 struct Posted {
@@ -82,6 +82,7 @@ fn direct(text: &str) -> RadioText {
     RadioText {
         destination: Destination::Direct(OWN),
         channel_name: String::new(),
+        fingerprint: None,
         ..packet(text)
     }
 }
@@ -117,6 +118,7 @@ fn a_text_is_posted_with_its_prefix_and_the_fields_of_a_relay() {
             sender: BOB,
             packet: PacketId(77),
             destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel: Some(print_of("LongFast")),
             thread: None,
             text: "hello".into(),
             alert: false,
@@ -387,13 +389,16 @@ fn another_relays_echo_is_not_posted() {
 }
 
 #[test]
-fn a_packet_without_id_makes_no_pair() {
+fn a_packet_without_id_has_a_pair_that_tells_its_channel() {
     let nameless = RadioText {
         packet: PacketId::NONE,
         ..packet("hi")
     };
     let posted = first(&heard(&mut bridge(), &nameless, &Facts::default()));
-    assert_eq!((posted.pair, posted.fields.id), (None, None));
+    let pair = posted.pair.unwrap();
+    assert_eq!(pair.packet, PacketId::NONE);
+    assert_eq!(pair.channel, Some(print_of("LongFast")));
+    assert_eq!(posted.fields.id, None);
 }
 
 #[test]
@@ -556,6 +561,28 @@ fn a_reply_whose_target_is_unknown_or_in_another_room_is_a_plain_message() {
     for facts in [Facts::default(), knowing(vec![elsewhere])] {
         let posted = first(&heard(&mut bridge(), &reply, &facts));
         assert_eq!((posted.reply_to, posted.target_packet), (None, None));
+    }
+}
+
+#[test]
+fn a_reply_to_what_an_earlier_relay_carried_is_one_only_where_the_room_has_one_channel() {
+    let reply = RadioText {
+        reply_to: Some(PacketId(50)),
+        ..packet("yes")
+    };
+    let old = MessagePair {
+        destination: Destination::Channel(slot(4)),
+        channel: None,
+        ..pair()
+    };
+    let one = config();
+    let two = config_with(vec![
+        route(ROOM, 0, Direction::Both),
+        route(ROOM, 1, Direction::ToMesh),
+    ]);
+    for (config, answers) in [(one, Some(event("$target"))), (two, None)] {
+        let actions = heard(&mut bridge_of(config), &reply, &knowing(vec![old.clone()]));
+        assert_eq!(first(&actions).reply_to, answers);
     }
 }
 

@@ -10,12 +10,11 @@ use crate::bridge::facts::{EarlyEdit, Facts, Version};
 use crate::bridge::feedback::Sign;
 use crate::bridge::format::ALERT;
 use crate::bridge::notice::{self, About, Refused};
+use crate::bridge::route::{Aim, Spot};
 use crate::bridge::split::{Fitted, Heading, fit};
 use crate::bridge::{Bridge, policy};
 use crate::config::Edits;
-use crate::model::{
-    ChannelIndex, Destination, Lane, PacketId, RoomEdit, RoomText, RoomTextKind, Timestamp,
-};
+use crate::model::{Destination, Lane, PacketId, RoomEdit, RoomText, RoomTextKind, Timestamp};
 
 /// A correction waits for that time, so that several edits become one.
 const CORRECTION_WAIT: Duration = Duration::from_secs(10);
@@ -138,8 +137,7 @@ impl Bridge {
             waiting_for_mesh: 0,
             ..facts.clone()
         };
-        let channel = channel_of(waiting)?;
-        self.check_edit(new, channel, &placed, now)?;
+        self.check_edit(new, Aim::Waiting(spot_of(waiting)?.slot), &placed, now)?;
         let spoken = spoken(&body, waiting.correction);
         let Some(fit) = self.fit_version(&heading, &spoken, waiting.reply_to) else {
             let refused = Refused::TooLong;
@@ -199,8 +197,7 @@ impl Bridge {
         if body == plain(newest) {
             return Err(DropReason::SameText.into());
         }
-        let channel = channel_of(first)?;
-        self.check_edit(new, channel, facts, now)?;
+        let spot = self.check_edit(new, Aim::Channel(spot_of(first)?), facts, now)?;
         let original = Some(first.packet)
             .filter(|_| self.config.meshtastic.message_interactions.replies)
             .filter(|_| first.correction == 0);
@@ -212,7 +209,8 @@ impl Bridge {
         self.check_limit(fit.packets.len(), facts)?;
         let alert = self.alerts(&body, first.lane, new, facts);
         let mut actions = vec![Action::Change(Change::Correct {
-            destination: first.destination,
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
             number,
             version: NewVersion {
                 parts: payloads(fit.packets, original),
@@ -245,14 +243,14 @@ impl Bridge {
         Ok((heading, body))
     }
 
-    /// Checks whether the author may transmit now, and still to that channel.
+    /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
     fn check_edit(
         &self,
         new: &RoomText,
-        channel: ChannelIndex,
+        aim: Aim,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Spot, Refusal> {
         let sending = Sending {
             room: &new.room,
             sender: &new.sender,
@@ -260,11 +258,7 @@ impl Bridge {
             sent_at: new.sent_at,
             age: self.config.meshtastic.max_message_age,
         };
-        if self.check_sending(&sending, Some(channel), facts, now)? == channel {
-            Ok(())
-        } else {
-            Err(DropReason::Edit.into())
-        }
+        self.check_sending(&sending, aim, facts, now)
     }
 
     /// Returns whether a message of that lane is an alert with its new text.
@@ -355,9 +349,12 @@ fn spoken(body: &str, correction: u8) -> String {
     }
 }
 
-fn channel_of(version: &Version) -> Result<ChannelIndex, DropReason> {
+fn spot_of(version: &Version) -> Result<Spot, DropReason> {
     match version.destination {
-        Destination::Channel(channel) => Ok(channel),
+        Destination::Channel(slot) => Ok(Spot {
+            slot,
+            channel: version.channel,
+        }),
         Destination::Direct(_) => Err(DropReason::Edit),
     }
 }

@@ -7,7 +7,8 @@ use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, Media, Overflow};
 use crate::model::{
-    ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RadioProfile, RelayFields,
+    ChannelIndex, ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RadioProfile,
+    RelayFields,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
@@ -86,6 +87,8 @@ fn a_text_goes_on_the_air_with_its_prefix() {
         actions,
         [Action::ToMesh {
             destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel: Some(print_of("LongFast")),
+            bound: false,
             lane: Lane::Message,
             parts: vec![air("Alice[M]: hello", None)],
             source: Some(Box::new(MeshSource {
@@ -564,6 +567,8 @@ fn a_channel_mapped_by_its_number_is_reported_when_its_name_changes_and_one_mapp
     let mut moved = profile();
     moved.channels[0].name = "Search".into();
     moved.channels[1].name = "LongFast".into();
+    moved.channels[0].fingerprint = Some(print_of("Search"));
+    moved.channels[1].fingerprint = Some(print_of("LongFast"));
     ready(&mut bridge, moved.clone());
     let said: Vec<_> = bridge
         .renamed_channels()
@@ -675,9 +680,9 @@ fn of_two_channels_in_a_room_a_reply_takes_its_targets_and_the_rest_the_first() 
 }
 
 #[test]
-fn a_reply_to_a_channel_that_the_room_does_not_have_is_a_plain_message() {
+fn a_message_of_another_room_is_no_target() {
     let elsewhere = MessagePair {
-        destination: Destination::Channel(slot(5)),
+        room: named(OTHER_ROOM),
         ..pair()
     };
     let actions = said(

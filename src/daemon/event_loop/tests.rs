@@ -198,6 +198,7 @@ impl Bench {
             packet: PacketId(self.packets),
             destination: Destination::Channel(ChannelIndex::PRIMARY),
             channel_name: "LongFast".to_owned(),
+            fingerprint: None,
             port: TextPort::Text,
             port_name: "TEXT_MESSAGE_APP".to_owned(),
             text: text.to_owned(),

@@ -3,7 +3,9 @@
 use tracing::{debug, info, warn};
 
 use crate::bridge::{Action, MeshSource, NewPair};
-use crate::model::{Event, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{
+    Event, EventId, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, RoomId, Timestamp,
+};
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
@@ -38,6 +40,8 @@ impl Ledger {
             }
             Action::ToMesh {
                 destination,
+                channel,
+                bound,
                 lane,
                 parts,
                 source,
@@ -48,6 +52,8 @@ impl Ledger {
                 let message = NewMeshMessage {
                     radio: self.radio,
                     destination,
+                    channel,
+                    bound,
                     lane,
                     parts: &parts,
                     source: source.as_ref(),
@@ -71,15 +77,7 @@ impl Ledger {
                 direct::keep(tx, self.radio, &message)?;
             }
             Action::Withdraw { room, event } => {
-                outcome
-                    .withdrawn
-                    .extend(outbox_mesh::submitted_of(tx, &room, &event)?);
-                let rows = mesh_report::withdraw(tx, &room, &event)?;
-                if !rows.is_empty() {
-                    info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
-                }
-                Self::forget_taken_away(tx, &event, now)?;
-                edits::forget_early(tx, &event)?;
+                Self::withdraw(tx, &room, &event, now, outcome)?;
             }
             Action::WithdrawSender { room, sender } => {
                 Self::withdraw_sender(tx, &room, &sender, now, outcome)?;
@@ -122,12 +120,33 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    fn withdraw(
+        tx: &Tx<'_>,
+        room: &RoomId,
+        event: &EventId,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        outcome
+            .withdrawn
+            .extend(outbox_mesh::submitted_of(tx, room, event)?);
+        let rows = mesh_report::withdraw(tx, room, event)?;
+        if !rows.is_empty() {
+            info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
+        }
+        Self::forget_taken_away(tx, event, now)?;
+        edits::forget_early(tx, event)
+    }
+}
+
 fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePair {
     MessagePair {
         origin: Origin::Mesh,
         sender: new.sender,
         packet: new.packet,
         destination: new.destination,
+        channel: new.channel,
         room: room.clone(),
         event: None,
         thread: new.thread,

@@ -38,6 +38,7 @@ impl Ledger {
             }
             Change::Correct {
                 destination,
+                channel,
                 number,
                 version,
                 source,
@@ -47,6 +48,8 @@ impl Ledger {
                 let message = NewMeshMessage {
                     radio: self.radio,
                     destination,
+                    channel,
+                    bound: true,
                     lane: version.lane,
                     parts: &version.parts,
                     source: Some(&source),

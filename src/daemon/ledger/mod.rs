@@ -420,7 +420,7 @@ impl Ledger {
             "radio"
         );
         for renamed in self.bridge.renamed_channels() {
-            warn!(%renamed, "a mapped channel has another name than before");
+            warn!(%renamed, "a mapped channel has another name or key than before");
         }
         let news = self.new_radio_problems();
         for problem in news.routes {

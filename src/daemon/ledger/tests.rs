@@ -4,8 +4,8 @@ use super::*;
 use crate::bridge::Facts;
 use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Node, OwnedEventId, PacketId, RadioText, RoomText,
-    RoomTextKind, TextPort,
+    Channel, ChannelIndex, ChannelRole, Fingerprint, Node, OwnedEventId, PacketId, RadioText,
+    RoomText, RoomTextKind, TextPort,
 };
 use crate::store::{Store, edits, message_map};
 
@@ -25,11 +25,21 @@ pub(super) fn config() -> Config {
     Config::new(connection, vec![room])
 }
 
+/// What a channel of that name is in these tests, with the only key that there is.
+pub(super) fn print_of(name: &str) -> Fingerprint {
+    let mut print = [0; 32];
+    for (place, byte) in print.iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
+    Fingerprint(print)
+}
+
 pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
     let primary = Channel {
         index: ChannelIndex::PRIMARY,
         name: "LongFast".to_owned(),
         role: ChannelRole::Primary,
+        fingerprint: Some(print_of("LongFast")),
     };
     let mut profile = RadioProfile {
         own: Node::unknown(NodeNum(1)),
@@ -166,6 +176,7 @@ fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) 
         packet,
         destination: Destination::Channel(ChannelIndex::PRIMARY),
         channel_name: "LongFast".to_owned(),
+        fingerprint: Some(print_of("LongFast")),
         port: TextPort::Text,
         port_name: "TEXT_MESSAGE_APP".to_owned(),
         text: text.to_owned(),

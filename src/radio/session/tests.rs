@@ -2,6 +2,7 @@
 
 use super::super::captures::{Direction, from_radio, recording};
 use super::super::doubt::FIRST as FIRST_DOUBT;
+use super::super::fingerprint;
 use super::*;
 use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
 
@@ -99,6 +100,7 @@ fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
         index,
         name: name.to_owned(),
         role,
+        fingerprint: None,
     }
 }
 
@@ -471,7 +473,15 @@ fn a_real_radios_handshake_tells_its_profile() {
         channel(2, "third", ChannelRole::Secondary),
     ];
     expected.extend((3..8).map(|index| channel(index, "", ChannelRole::Disabled)));
-    assert_eq!(profile.channels, expected);
+    let mut channels = profile.channels.clone();
+    let prints: Vec<_> = channels
+        .iter_mut()
+        .filter_map(|channel| channel.fingerprint.take())
+        .collect();
+    assert_eq!(channels, expected);
+    assert_eq!(prints.len(), 3);
+    assert_eq!(prints[0], fingerprint::of(b"LongFast", &[1]));
+    assert!(prints[1] != prints[2]);
     let batch = bench.nodes.take_batch(bench.now.instant);
     let nodes: Vec<_> = batch.iter().map(|node| node.num.to_string()).collect();
     assert_eq!(nodes, ["!a11ce001", "!b0b0b002", "!d0d0d004"]);
@@ -977,6 +987,7 @@ fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
     };
     let settings = Some(wire::ChannelSettings {
         name: b"caf\xC3".to_vec(),
+        ..Default::default()
     });
     let channel = wire::Channel {
         index: 1,

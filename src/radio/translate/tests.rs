@@ -35,6 +35,7 @@ fn translated_with(
     let nodes = NodeDb::default();
     let settings = wire::ChannelSettings {
         name: b"bridge".to_vec(),
+        ..Default::default()
     };
     let channels = channels(
         &[wire::Channel {
@@ -413,6 +414,53 @@ fn unnamed_channels_have_their_presets_name() {
     }
     assert_eq!(name(false, 0), "Custom");
     assert_eq!(channels(&[unnamed(0)], None).swap_remove(0).name, "");
+}
+
+#[test]
+fn a_channel_is_the_same_in_every_slot_and_another_with_another_key_or_name() {
+    let channel = |index, name: &str, psk: &[u8], role| wire::Channel {
+        index,
+        settings: Some(wire::ChannelSettings {
+            psk: psk.to_vec(),
+            name: name.as_bytes().to_vec(),
+        }),
+        role,
+    };
+    let told = |channels: &[wire::Channel]| super::channels(channels, None);
+    let before = told(&[
+        channel(0, "", &[1], 1),
+        channel(1, "Rescue", &[7; 32], 2),
+        channel(2, "Club", &[], 2),
+    ]);
+    // Another radio: it has the name and the key of its primary channel written out.
+    let moved = told(&[
+        channel(
+            0,
+            "LongFast",
+            b"\xd4\xf1\xbb\x3a\x20\x29\x07\x59\xf0\xbc\xff\xab\xcf\x4e\x69\x01",
+            1,
+        ),
+        channel(1, "Club", &[1], 2),
+        channel(4, "Rescue", &[7; 32], 2),
+    ]);
+    for (one, other) in [(0, 0), (1, 4), (2, 1)] {
+        assert_eq!(before[one].name, moved[other].name);
+        assert_eq!(before[one].fingerprint, moved[other].fingerprint, "{one}");
+    }
+    let rekeyed = told(&[
+        channel(0, "", &[2], 1),
+        channel(1, "Rescue", &[8; 32], 2),
+        channel(2, "Club", &[], 2),
+        channel(3, "rescue", &[7; 32], 2),
+    ]);
+    for (one, other) in [(0, 0), (1, 1), (2, 2), (1, 3)] {
+        assert_ne!(before[one].fingerprint, rekeyed[other].fingerprint, "{one}");
+    }
+    // Without a key of its own a channel has that of the primary one, but as the primary one it has none.
+    let primary = told(&[channel(0, "Club", &[], 1), channel(2, "", &[1], 2)]);
+    assert_ne!(primary[0].fingerprint, before[2].fingerprint);
+    assert_eq!(primary[2].fingerprint, before[0].fingerprint);
+    assert!(before[3].fingerprint.is_none(), "not in use");
 }
 
 #[test]

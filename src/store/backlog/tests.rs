@@ -30,6 +30,8 @@ fn accept(
     let message = NewMeshMessage {
         radio: RADIO,
         destination: CHANNEL,
+        channel: Some(FIRST),
+        bound: false,
         lane: Lane::Message,
         parts: &vec![payload(text); parts],
         source: Some(&source),

@@ -158,6 +158,7 @@ mod tests {
             packet: PacketId(77),
             destination: Destination::Channel(ChannelIndex::PRIMARY),
             channel_name: "LongFast".to_owned(),
+            fingerprint: None,
             port: TextPort::Text,
             port_name: "TEXT_MESSAGE_APP".to_owned(),
             text: said.to_owned(),

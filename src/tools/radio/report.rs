@@ -295,6 +295,7 @@ mod tests {
             index: ChannelIndex::try_from(index).unwrap(),
             name: name.to_owned(),
             role,
+            fingerprint: None,
         };
         RadioProfile {
             own: Node {

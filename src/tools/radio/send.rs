@@ -317,6 +317,7 @@ mod tests {
             index: ChannelIndex::try_from(index).unwrap(),
             name: name.to_owned(),
             role,
+            fingerprint: None,
         };
         RadioProfile {
             own: Node::unknown(NodeNum(1)),

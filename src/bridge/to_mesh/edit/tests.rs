@@ -3,7 +3,7 @@
 use super::*;
 use crate::bridge::testing::*;
 use crate::config::{Config, Overflow};
-use crate::model::{Event, MatrixEvent, OutboxId, RadioPayload};
+use crate::model::{ChannelIndex, Event, MatrixEvent, OutboxId, RadioPayload};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -39,6 +39,7 @@ fn waiting() -> Version {
             alert: false,
         },
         destination: Destination::Channel(ChannelIndex::PRIMARY),
+        channel: Some(print_of("LongFast")),
         lane: Lane::Message,
         packet: PacketId(60),
         reply_to: None,
@@ -228,6 +229,7 @@ fn what_was_sent_is_corrected_by_an_answer_to_it() {
         only_change(&actions),
         &Change::Correct {
             destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel: Some(print_of("LongFast")),
             number: 1,
             version: NewVersion {
                 parts: vec![RadioPayload::Text {

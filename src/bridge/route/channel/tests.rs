@@ -1,0 +1,417 @@
+//! A message belongs to its channel as what that is.
+
+use super::*;
+use crate::bridge::testing::*;
+use crate::bridge::{Action, Bridge, Change, DropReason, Facts, MeshSource, Version};
+use crate::config::{Config, Direction, ReactionStyle};
+use crate::model::{
+    Destination, Event, Lane, MatrixEvent, MessagePair, OutboxId, PacketId, RadioPayload,
+    RadioProfile, RoomEdit, RoomText,
+};
+
+/// One room on two channels, by number; by number 0 it speaks first.
+fn two_channels() -> Config {
+    config_with(vec![
+        route(ROOM, 0, Direction::Both),
+        route(ROOM, 1, Direction::Both),
+    ])
+}
+
+fn by_name(names: &[&str]) -> Config {
+    let routes = names.iter().map(|name| MappedRoom {
+        meshtastic_channel: ChannelRef::Name((*name).to_owned()),
+        ..route(ROOM, 0, Direction::Both)
+    });
+    config_with(routes.collect())
+}
+
+/// A radio with these channels, from slot 0 on; an empty name is a slot that is not in use.
+fn radio(names: &[&str]) -> RadioProfile {
+    let channels = (0..).zip(names).map(|(index, name)| {
+        let role = match (index, *name) {
+            (_, "") => ChannelRole::Disabled,
+            (0, _) => ChannelRole::Primary,
+            (1.., _) => ChannelRole::Secondary,
+        };
+        channel(index, name, role)
+    });
+    RadioProfile {
+        channels: channels.collect(),
+        ..profile()
+    }
+}
+
+fn with_radio(config: Config, radio: RadioProfile) -> Bridge {
+    let mut bridge = bridge_of(config);
+    ready(&mut bridge, radio);
+    bridge
+}
+
+/// Bob's `$target` on the channel of that name, which stood in that slot then.
+fn on(name: &str, place: u32) -> MessagePair {
+    MessagePair {
+        destination: Destination::Channel(slot(place)),
+        channel: Some(print_of(name)),
+        ..pair()
+    }
+}
+
+/// The same from an earlier relay.
+fn forgotten(place: u32) -> MessagePair {
+    MessagePair {
+        channel: None,
+        ..on("", place)
+    }
+}
+
+fn reply() -> RoomText {
+    RoomText {
+        reply_to: Some(event("$target")),
+        ..message("x")
+    }
+}
+
+/// Alice's `$target`, sent as [`on`] says, and its edit.
+fn edit_of(pair: &MessagePair) -> (Event, Facts) {
+    let edit = RoomEdit {
+        target: event("$target"),
+        new: RoomText {
+            event: event("$edit"),
+            ..message("better")
+        },
+    };
+    let version = Version {
+        row: OutboxId(7),
+        correction: 0,
+        waits: false,
+        source: MeshSource {
+            room: room(ROOM),
+            event: event("$target"),
+            thread: None,
+            sender: alice(),
+            sent_at: NOON,
+            text: "worse".into(),
+            alert: false,
+        },
+        destination: pair.destination,
+        channel: pair.channel,
+        lane: Lane::Message,
+        packet: PacketId(50),
+        reply_to: None,
+        packets: 1,
+        carried: "Alice[M]: worse".into(),
+        accepted_at: NOON,
+        edited_at: None,
+    };
+    let facts = Facts {
+        versions: vec![version],
+        target_seen: true,
+        ..Facts::default()
+    };
+    (Event::Matrix(MatrixEvent::Edit(Box::new(edit))), facts)
+}
+
+/// Everything that can be said of an older message: an answer, a tapback, one in words, a correction.
+fn said_of(config: &Config, radio: &RadioProfile, pair: &MessagePair) -> Vec<Vec<Action>> {
+    let mut in_words = config.clone();
+    in_words.meshtastic.reaction_style = ReactionStyle::Text;
+    let facts = knowing(vec![pair.clone()]);
+    let mut bridge = with_radio(config.clone(), radio.clone());
+    let (edit, of_versions) = edit_of(pair);
+    vec![
+        said(&mut bridge, &reply(), &facts),
+        reacted(&mut bridge, &reaction("👍"), &facts),
+        reacted(
+            &mut with_radio(in_words, radio.clone()),
+            &reaction("👍"),
+            &facts,
+        ),
+        bridge.decide(&edit, &of_versions, NOON),
+    ]
+}
+
+/// Returns where something goes on the air, as what, and whether it goes there or nowhere.
+fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, Option<PacketId>)> {
+    let reference = |parts: &[RadioPayload]| match &parts[0] {
+        RadioPayload::Text { reply_to, .. } => *reply_to,
+        RadioPayload::Tapback { target, .. } => Some(*target),
+    };
+    actions.iter().find_map(|action| match action {
+        Action::ToMesh {
+            destination,
+            channel,
+            bound,
+            parts,
+            ..
+        } => Some((*destination, *channel, *bound, reference(parts))),
+        Action::Change(Change::Correct {
+            destination,
+            channel,
+            version,
+            ..
+        }) => Some((*destination, *channel, true, reference(&version.parts))),
+        _ => None,
+    })
+}
+
+fn is_refused(actions: &[Action], reason: Refused) -> bool {
+    goes(actions).is_none()
+        && actions.contains(&Action::Drop(DropReason::Refused(reason)))
+        && notices(actions) == [reason.explanation(&config())]
+}
+
+#[test]
+fn what_is_said_of_an_older_message_follows_its_channel_wherever_that_stands_now() {
+    let before = ["LongFast", "Search"];
+    for now in [
+        &["LongFast", "Search"][..],
+        &["Search", "LongFast"],
+        &["LongFast", "", "Search"],
+        &["Market", "LongFast", "Club", "Search"],
+    ] {
+        for config in [
+            two_channels(),
+            by_name(&before),
+            by_name(&["Search", "LongFast"]),
+        ] {
+            let radio = radio(now);
+            for (place, name) in (0..).zip(before) {
+                let stands = now.iter().position(|it| *it == name).unwrap();
+                let stands = slot(u32::try_from(stands).unwrap());
+                let bridge = with_radio(config.clone(), radio.clone());
+                let spoken = bridge.routes.channel_of(
+                    &room(ROOM),
+                    Aim::Channel(Spot {
+                        slot: slot(place),
+                        channel: Some(print_of(name)),
+                    }),
+                );
+                for actions in said_of(&config, &radio, &on(name, place)) {
+                    // By number a room may not speak there any more.
+                    if spoken.is_err() {
+                        assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+                        continue;
+                    }
+                    let expected = (
+                        Destination::Channel(stands),
+                        Some(print_of(name)),
+                        true,
+                        Some(PacketId(50)),
+                    );
+                    assert_eq!(goes(&actions), Some(expected), "{name} in {now:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_a_message_whose_channel_is_gone_is_told_and_goes_nowhere() {
+    let mut rekeyed = radio(&["LongFast", "Search"]);
+    rekeyed.channels[1].fingerprint = Some(print_of("another key"));
+    // Removed, renamed, with another key, and not the room's any more.
+    for (config, radio) in [
+        (two_channels(), radio(&["LongFast", ""])),
+        (two_channels(), radio(&["LongFast", "Market"])),
+        (two_channels(), rekeyed.clone()),
+        (by_name(&["LongFast", "Search"]), rekeyed),
+        (by_name(&["LongFast"]), radio(&["LongFast", "Search"])),
+    ] {
+        for actions in said_of(&config, &radio, &on("Search", 1)) {
+            assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+        }
+        // New texts, and what is said of the other channel's messages, go on.
+        let mut bridge = with_radio(config.clone(), radio.clone());
+        let plain = said(&mut bridge, &message("x"), &Facts::default());
+        assert!(!goes(&plain).unwrap().2);
+        for actions in said_of(&config, &radio, &on("LongFast", 0)) {
+            assert!(goes(&actions).is_some(), "{actions:?}");
+        }
+    }
+}
+
+#[test]
+fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
+    let config = config_with(vec![
+        route(ROOM, 0, Direction::Both),
+        route(ROOM, 1, Direction::ToMatrix),
+    ]);
+    let radio = radio(&["LongFast", "Search"]);
+    for actions in said_of(&config, &radio, &on("Search", 1)) {
+        assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+    }
+}
+
+#[test]
+fn of_two_channels_with_one_name_each_message_finds_its_own() {
+    let mut radio = radio(&["LongFast", "Search", "Search"]);
+    radio.channels[2].fingerprint = Some(print_of("another key"));
+    let config = by_name(&["Search"]);
+    for (print, place) in [(print_of("Search"), 1), (print_of("another key"), 2)] {
+        let pair = MessagePair {
+            channel: Some(print),
+            ..on("Search", 5)
+        };
+        for actions in said_of(&config, &radio, &pair) {
+            let goes = goes(&actions).unwrap();
+            assert_eq!(
+                (goes.0, goes.1),
+                (Destination::Channel(slot(place)), Some(print))
+            );
+        }
+    }
+}
+
+#[test]
+fn what_an_earlier_relay_carried_can_be_answered_only_where_its_room_has_one_channel() {
+    let radio = radio(&["LongFast", "Search"]);
+    let one_way = config_with(vec![
+        route(ROOM, 0, Direction::Both),
+        route(ROOM, 1, Direction::ToMatrix),
+    ]);
+    for config in [two_channels(), by_name(&["LongFast", "Search"]), one_way] {
+        for place in [0, 1] {
+            for actions in said_of(&config, &radio, &forgotten(place)) {
+                assert!(
+                    is_refused(&actions, Refused::ChannelForgotten),
+                    "{actions:?}"
+                );
+            }
+        }
+    }
+    // Under both of its names it is one channel.
+    let mut twice = by_name(&["Search", "Search"]);
+    twice.matrix_rooms[0].meshtastic_channel = ChannelRef::Index(slot(1));
+    for config in [by_name(&["Search"]), twice] {
+        for place in [0, 1, 5] {
+            for actions in said_of(&config, &radio, &forgotten(place)) {
+                let goes = goes(&actions).unwrap();
+                assert_eq!(goes.0, Destination::Channel(slot(1)));
+                assert_eq!(goes.1, Some(print_of("Search")));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_goes_to_its_channel_also_with_replies_switched_off_and_to_a_packet_without_id() {
+    let mut config = two_channels();
+    let radio = radio(&["LongFast", "Search"]);
+    let nameless = MessagePair {
+        packet: PacketId::NONE,
+        ..on("Search", 1)
+    };
+    let mut bridge = with_radio(config.clone(), radio.clone());
+    let facts = knowing(vec![nameless]);
+    let expected = (
+        Destination::Channel(slot(1)),
+        Some(print_of("Search")),
+        true,
+        None,
+    );
+    assert_eq!(goes(&said(&mut bridge, &reply(), &facts)), Some(expected));
+    let tapback = reacted(&mut bridge, &reaction("👍"), &facts);
+    assert_eq!(tapback, [Action::Drop(DropReason::UnknownTarget)]);
+
+    config.meshtastic.message_interactions.replies = false;
+    let mut bridge = with_radio(config, radio);
+    let facts = knowing(vec![on("Search", 1)]);
+    assert_eq!(goes(&said(&mut bridge, &reply(), &facts)), Some(expected));
+}
+
+#[test]
+fn before_a_radio_has_told_its_channels_an_answer_waits_for_its_own() {
+    let mut bridge = bridge_alone(two_channels());
+    join(&mut bridge, joined(ROOM));
+    let facts = knowing(vec![on("Search", 1)]);
+    let answer = said(&mut bridge, &reply(), &facts);
+    let expected = (
+        Destination::Channel(slot(1)),
+        Some(print_of("Search")),
+        true,
+        Some(PacketId(50)),
+    );
+    assert_eq!(goes(&answer), Some(expected));
+    let from = Spot {
+        slot: slot(1),
+        channel: Some(print_of("Search")),
+    };
+    let moved = |names: &[&str]| {
+        let channels = radio(names).channels;
+        bridge
+            .moved(&room(ROOM), from, true, Some(&channels))
+            .map(|it| it.slot)
+    };
+    assert_eq!(moved(&["Search", "LongFast"]), Ok(slot(0)));
+    assert_eq!(moved(&["LongFast", "Market"]), Err(Refused::ChannelGone));
+}
+
+#[test]
+fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_is_not_bound() {
+    let waits = |config: Config, bound, names: &[&str]| {
+        let bridge = with_radio(config, radio(&["LongFast", "Search"]));
+        let from = Spot {
+            slot: slot(1),
+            channel: Some(print_of("Search")),
+        };
+        let channels = radio(names).channels;
+        bridge
+            .moved(&room(ROOM), from, bound, Some(&channels))
+            .map(|it| it.slot)
+    };
+    let one = || config_with(vec![route(ROOM, 1, Direction::Both)]);
+    let gone = Err(Refused::ChannelGone);
+    for bound in [false, true] {
+        assert_eq!(
+            waits(two_channels(), bound, &["Search", "LongFast"]),
+            Ok(slot(0))
+        );
+        assert_eq!(
+            waits(by_name(&["Search"]), bound, &["Search", "LongFast"]),
+            Ok(slot(0))
+        );
+        // By number the room goes on with another channel: what was said for this one does not.
+        assert_eq!(waits(one(), bound, &["LongFast", "Market"]), gone);
+        assert_eq!(waits(one(), bound, &["Search", "LongFast"]), gone);
+        let missing = waits(by_name(&["Search"]), bound, &["LongFast", "Market"]);
+        assert_eq!(missing, Err(Refused::NoChannel));
+    }
+    let corrected = by_name(&["LongFast"]);
+    assert_eq!(
+        waits(corrected.clone(), false, &["LongFast", "Search"]),
+        Ok(slot(0))
+    );
+    assert_eq!(waits(corrected, true, &["LongFast", "Search"]), gone);
+}
+
+#[test]
+fn a_mapped_channel_with_another_key_is_reported_once_and_one_that_only_moves_is_not() {
+    let mut rekeyed = radio(&["LongFast", "Search"]);
+    rekeyed.channels[1].fingerprint = Some(print_of("another key"));
+    for config in [two_channels(), by_name(&["LongFast", "Search"])] {
+        let mut bridge = with_radio(config.clone(), radio(&["LongFast", "Search"]));
+        for (next, expected) in [
+            (
+                rekeyed.clone(),
+                &["matrix_rooms[1]: channel 1 (`Search`) has another key than before"][..],
+            ),
+            (rekeyed.clone(), &[]),
+        ] {
+            ready(&mut bridge, next);
+            let said: Vec<_> = bridge
+                .renamed_channels()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(said.len(), expected.len(), "{said:?}");
+            let told = said.iter().zip(expected);
+            assert!(
+                told.into_iter()
+                    .all(|(said, expected)| said.starts_with(expected))
+            );
+        }
+    }
+    let mut bridge = with_radio(by_name(&["Search"]), radio(&["LongFast", "Search"]));
+    ready(&mut bridge, radio(&["Search", "LongFast"]));
+    assert_eq!(bridge.renamed_channels(), []);
+}
