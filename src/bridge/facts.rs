@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::action::MeshSource;
+use super::echo::Relayed;
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,8 +25,8 @@ pub struct Questions {
     pub thread: Option<OwnedEventId>,
     /// Which emoji did we put on the packets of this event's pairs?
     pub tapbacks: Option<OwnedEventId>,
-    /// What did we relay from Matrix to this channel in the last 10 minutes?
-    pub recent_to_mesh: Option<ChannelIndex>,
+    /// What did we relay between this channel and Matrix in the last 10 minutes?
+    pub relayed: Option<ChannelIndex>,
     /// Which text of this sender in this room waits for the mesh, not tried yet, with its time (`not_before`) still to come?
     pub waiting_media: Option<(OwnedRoomId, OwnedUserId)>,
     /// Did our radio hear, or send, a packet with this id?
@@ -92,8 +93,8 @@ pub struct Facts {
     pub thread: Vec<MessagePair>,
     /// The emoji that we have put on the target's packet so far, waiting ones included.
     pub tapbacks: Vec<String>,
-    /// What we relayed from Matrix to this channel in the last 10 minutes: (our text with its prefix, text without).
-    pub recent_to_mesh: Vec<(String, String)>,
+    /// What we relayed between this channel and Matrix in the last 10 minutes.
+    pub relayed: Vec<Relayed>,
     /// A text of this sender in this room whose time is still to come: the row, and its text with prefix.
     pub waiting_media: Option<(OutboxId, String)>,
     /// The packet id in `meshtastic_id` is one that our radio heard or sent.

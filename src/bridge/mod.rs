@@ -6,6 +6,7 @@
 mod action;
 mod backlog;
 mod dropped;
+mod echo;
 mod facts;
 mod feedback;
 mod format;
@@ -27,6 +28,7 @@ mod to_mesh;
 pub use action::{Action, Change, MeshSource, NewPair, NewVersion};
 pub use backlog::{Expired, OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
+pub use echo::{Relayed, author_of};
 pub use facts::{EarlyEdit, Facts, Questions, Reported, SeenKey, Target, Version};
 pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
 pub use late::Unread;
@@ -468,13 +470,20 @@ mod tests {
 
         #[test]
         fn what_another_relay_repeats_on_the_mesh_is_never_bridged_back(
-            body in "[a-z][ -~äß漢]{8,120}[a-z]",
-            prefix in "[A-Za-z]{1,8}(: |\\[M\\]: |\\]: |> )",
+            body in "[a-z][ -~äß漢]{10,120}[a-z]",
+            prefix in "(\\[Alice/[A-Za-z]{1,8}\\]: |Alice: |\\[Alice\\]: |<Alice> |Ali\\[M\\]: )",
         ) {
             let mut bridge = bridge();
-            let sent = said(&mut bridge, &message(&body), &Facts::default());
+            let message = message(&body);
+            let sent = said(&mut bridge, &message, &Facts::default());
             let Some(ours) = spoken(&sent).pop() else { return Ok(()) };
-            let facts = Facts { recent_to_mesh: vec![(ours.clone(), body.clone())], ..Facts::default() };
+            let relayed = Relayed {
+                author: author_of(&message),
+                node: None,
+                text: body.clone(),
+                carried: ours.clone(),
+            };
+            let facts = Facts { relayed: vec![relayed], ..Facts::default() };
             for echo in [ours, format!("{prefix}{body}")] {
                 prop_assert_eq!(
                     heard(&mut bridge, &packet(&echo), &facts),

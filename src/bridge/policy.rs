@@ -18,9 +18,6 @@ const ADMIN_CHANNEL: &str = "admin";
 /// So many messages of one person go before others in an hour because they begin with 🚨; answers to alerts always do.
 const MOST_URGENT: u32 = 3;
 
-/// A text of the mesh shorter than so many characters is never taken for an echo.
-const SHORTEST_ECHO: usize = 8;
-
 /// Returns why a packet on a channel is not for any room, from what is known without its text.
 pub(super) fn check_packet(
     config: &Config,
@@ -80,32 +77,6 @@ pub(super) fn has_consent(config: &Config, packet: &RadioText, room: Option<&Joi
         OkToMqtt::PublicRooms => packet.ok_to_mqtt || room.is_some_and(|it| !it.public),
         OkToMqtt::Always => packet.ok_to_mqtt,
     }
-}
-
-/// Returns whether a text of the mesh is what we relayed lately, repeated by another relay: with our prefix, or with another
-/// one that ends like a prefix. Without any prefix it may as well be a person who says the same.
-pub(super) fn is_echo(text: &str, recent: &[(String, String)]) -> bool {
-    let text = one_line(text);
-    if text.chars().count() < SHORTEST_ECHO {
-        return false;
-    }
-    recent.iter().any(|(ours, plain)| {
-        let (ours, plain) = (one_line(ours), one_line(plain));
-        let foreign = text
-            .strip_suffix(plain.as_str())
-            .filter(|_| !plain.is_empty())
-            .is_some_and(ends_like_a_prefix);
-        foreign || (text == ours && ours != plain)
-    })
-}
-
-fn ends_like_a_prefix(head: &str) -> bool {
-    head.trim_end()
-        .ends_with([':', ']', ')', '>', '}', '|', '»', '›'])
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns why a message of a room is nothing for the mesh, whoever wrote it.
@@ -192,55 +163,5 @@ pub(super) fn check_radio(config: &Config, profile: Option<&RadioProfile>) -> Re
         Err(Refused::TransmitOff)
     } else {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn recent() -> Vec<(String, String)> {
-        vec![
-            ("Alice[M]: good morning".into(), "good morning".into()),
-            ("Alice[M]: ok".into(), "ok".into()),
-        ]
-    }
-
-    #[test]
-    fn a_text_that_is_some_prefix_and_what_we_relayed_is_an_echo() {
-        for echo in [
-            "Alice[M]: good morning",
-            "[Alice/Matrix]: good morning",
-            "Alice: good  morning",
-            "Alice[M]: ok",
-            "<alice> ok ok: ok",
-        ] {
-            assert!(is_echo(echo, &recent()), "{echo}");
-        }
-    }
-
-    #[test]
-    fn a_person_who_says_the_same_is_no_echo() {
-        for said in [
-            "good morning",
-            "to you too a good morning",
-            "ok",
-            "Bob: ok",
-            "it is ok",
-            "Alice[M]: good",
-            "",
-        ] {
-            assert!(!is_echo(said, &recent()), "{said}");
-        }
-        assert!(!is_echo(
-            "anything at all",
-            &[(String::new(), String::new())]
-        ));
-    }
-
-    #[test]
-    fn without_a_prefix_of_ours_the_same_text_is_no_echo() {
-        let bare = [("good morning".to_owned(), "good morning".to_owned())];
-        assert!(!is_echo("good morning", &bare));
     }
 }

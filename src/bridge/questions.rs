@@ -81,7 +81,8 @@ impl Bridge {
                 channel: packet.fingerprint,
                 packet: target,
             }),
-            recent_to_mesh: channel.filter(|_| !from_us),
+            // An answer is a person's.
+            relayed: channel.filter(|_| !from_us && packet.reply_to.is_none()),
             told,
             ..Questions::default()
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::action::{Action, NewPair};
 use super::dropped::DropReason;
+use super::echo::is_echo;
 use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
 use super::policy;
@@ -123,7 +124,8 @@ impl Bridge {
             return Ok(reactions);
         }
         let ours = Some(packet.sender.num) == self.own_node();
-        if !ours && policy::is_echo(&text, &facts.recent_to_mesh) {
+        let is_reply = packet.reply_to.is_some();
+        if !ours && !is_reply && is_echo(&text, packet.sender.num, &facts.relayed) {
             return Err(DropReason::Echo);
         }
         if text.is_empty() && packet.port != TextPort::Alert {

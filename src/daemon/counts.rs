@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::bridge::DropReason;
-use crate::model::{Destination, OwnedRoomOrAliasId};
+use crate::model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
 
 /// Places that are counted apart: a hostile server can invite us to any number of rooms.
 const MOST_PLACES: usize = 500;
+/// Nodes that are counted apart: a mesh can invent any number.
+const MOST_NODES: usize = 100;
 
 /// Where a message came from, or went.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,10 +45,20 @@ pub(super) struct Tally {
     pub(super) dropped: BTreeMap<&'static str, u64>,
 }
 
+/// What a node has said that was held for another relay's echo.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Echoes {
+    /// The node's long name as it was last.
+    pub(super) name: String,
+    /// How many texts.
+    pub(super) count: u64,
+}
+
 /// All of it; also what one transaction adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     tallies: BTreeMap<(Place, Way), Tally>,
+    echoes: BTreeMap<NodeNum, Echoes>,
 }
 
 impl From<Destination> for Place {
@@ -91,9 +103,35 @@ impl Counts {
         *self.tally(place, way).dropped.entry(reason).or_default() += 1;
     }
 
+    /// Counts a text of a node that was held for another relay's echo.
+    pub(super) fn echo(&mut self, node: &Node) {
+        let one = Echoes {
+            name: node.long(),
+            count: 1,
+        };
+        self.add_echoes(node.num, one);
+    }
+
+    fn add_echoes(&mut self, node: NodeNum, more: Echoes) {
+        if self.echoes.len() >= MOST_NODES && !self.echoes.contains_key(&node) {
+            return;
+        }
+        let echoes = self.echoes.entry(node).or_default();
+        echoes.count += more.count;
+        echoes.name = more.name;
+    }
+
+    /// Returns the nodes whose texts were held for another relay's echo.
+    pub(super) fn echoes(&self) -> &BTreeMap<NodeNum, Echoes> {
+        &self.echoes
+    }
+
     /// Adds what a transaction counted; returns between which places messages have crossed for the first time.
     pub(super) fn add(&mut self, other: Self) -> Vec<(Place, Way)> {
         let mut first = Vec::new();
+        for (node, more) in other.echoes {
+            self.add_echoes(node, more);
+        }
         for ((place, way), more) in other.tallies {
             let name = place.clone();
             let tally = self.tally(place, way);
@@ -212,6 +250,29 @@ mod tests {
         assert_eq!((tally.relayed, tally.expired), (3, 3));
         let elsewhere = sum.of(&Place::Elsewhere, Way::ToMatrix);
         assert_eq!(elsewhere.dropped, [("encrypted", 3)].into());
+    }
+
+    #[test]
+    fn echoes_are_counted_by_node_and_invented_nodes_do_not_fill_the_memory() {
+        let named = |num: u32, name: &str| Node {
+            long_name: Some(name.to_owned()),
+            ..Node::unknown(NodeNum(num))
+        };
+        let mut sum = Counts::default();
+        for name in ["Hill", "Hilltop"] {
+            let mut batch = Counts::default();
+            batch.echo(&named(7, name));
+            sum.add(batch);
+        }
+        let expected = Echoes {
+            name: "Hilltop".to_owned(),
+            count: 2,
+        };
+        assert_eq!(sum.echoes(), &[(NodeNum(7), expected)].into());
+        for number in 0..2 * MOST_NODES {
+            sum.echo(&Node::unknown(NodeNum(u32::try_from(number).unwrap())));
+        }
+        assert_eq!(sum.echoes().len(), MOST_NODES);
     }
 
     #[test]

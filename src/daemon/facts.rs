@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::bridge::{EarlyEdit, Facts, MeshSource, Questions, Reported, SeenKey, Target, Version};
-use crate::model::{Destination, NodeNum, Timestamp};
+use crate::bridge::{
+    EarlyEdit, Facts, MeshSource, Questions, Relayed, Reported, SeenKey, Target, Version,
+};
+use crate::model::{ChannelIndex, Destination, Node, NodeNum, Timestamp};
 use crate::store::outbox_mesh::Source;
+use crate::store::relayed::{self, FromMatrix, FromMesh};
 use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
@@ -64,9 +67,8 @@ pub(super) fn look_up(
             }
         }
     }
-    if let Some(channel) = questions.recent_to_mesh {
-        let to = Destination::Channel(channel);
-        facts.recent_to_mesh = outbox_mesh::recent_texts(tx, to, now - ECHO_WINDOW)?;
+    if let Some(channel) = questions.relayed {
+        facts.relayed = relayed_on(tx, radio, channel, now - ECHO_WINDOW)?;
     }
     if let Some((room, sender)) = &questions.waiting_media {
         facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
@@ -95,6 +97,55 @@ pub(super) fn look_up(
         });
     }
     Ok(facts)
+}
+
+/// Returns what was relayed between a channel and Matrix since then.
+fn relayed_on(
+    tx: &Tx<'_>,
+    radio: NodeNum,
+    channel: ChannelIndex,
+    since: Timestamp,
+) -> Result<Vec<Relayed>, StoreError> {
+    let channel = Destination::Channel(channel);
+    let of_matrix = relayed::from_matrix(tx, channel, since)?.into_iter();
+    let of_mesh = relayed::from_mesh(tx, radio, channel, since)?.into_iter();
+    let of_matrix = of_matrix.map(|said| {
+        let FromMatrix {
+            sender,
+            mut author,
+            text,
+            carried,
+        } = said;
+        if let Some(sender) = sender {
+            author.extend([sender.localpart().to_owned(), sender.to_string()]);
+        }
+        Relayed {
+            author,
+            node: None,
+            text,
+            carried,
+        }
+    });
+    let of_mesh = of_mesh.map(|said| {
+        let FromMesh {
+            node,
+            long_name,
+            short_name,
+            text,
+        } = said;
+        let speaker = Node {
+            long_name,
+            short_name,
+            ..Node::unknown(node)
+        };
+        Relayed {
+            author: vec![speaker.long(), speaker.short()],
+            node: Some(node),
+            text,
+            carried: String::new(),
+        }
+    });
+    Ok(of_matrix.chain(of_mesh).collect())
 }
 
 fn version(version: edits::Version) -> Version {

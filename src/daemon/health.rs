@@ -449,6 +449,7 @@ mod tests {
             }],
             channels: Vec::new(),
             elsewhere: std::collections::BTreeMap::new(),
+            echoes: Vec::new(),
             undecryptable: None,
             direct_messages: None,
         }

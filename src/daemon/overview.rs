@@ -18,8 +18,9 @@ use super::counts::{Place, Tally, Way};
 use super::live::{Facts, Session};
 use super::room_trouble::Known;
 use super::status::{
-    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
-    ParkedStatus, RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
+    ChannelStatus, DatabaseStatus, EchoStatus, LimitedStatus, MatrixState, MatrixStatus,
+    OutboxStatus, ParkedStatus, RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status,
+    Traffic, Waits,
 };
 
 /// Everything that a status is made of.
@@ -62,6 +63,7 @@ impl Overview<'_> {
             rooms: self.rooms(),
             channels: self.channels(),
             elsewhere: self.elsewhere(),
+            echoes: self.echoes(),
             undecryptable: summary.map(|summary| summary.undecryptable),
             direct_messages: summary.map(|summary| summary.direct_messages),
         }
@@ -267,6 +269,16 @@ impl Overview<'_> {
             }
         }
         counted
+    }
+
+    fn echoes(&self) -> Vec<EchoStatus> {
+        let echoes = self.facts.counts.echoes().iter();
+        let told = echoes.map(|(node, echoes)| EchoStatus {
+            node: node.to_string(),
+            name: echoes.name.clone(),
+            count: echoes.count,
+        });
+        told.collect()
     }
 
     fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Waiting) -> bool) -> Traffic {

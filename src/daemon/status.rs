@@ -33,6 +33,9 @@ pub struct Status {
     pub channels: Vec<ChannelStatus>,
     /// What was counted beside rooms and channels: packets between single nodes, packets still encrypted, and such.
     pub elsewhere: BTreeMap<String, u64>,
+    /// Nodes that say again what is relayed, as another relay does: their texts are not posted.
+    #[serde(default)]
+    pub echoes: Vec<EchoStatus>,
     /// Events that wait for their keys; `None` while the database does not answer.
     pub undecryptable: Option<u64>,
     /// Direct messages to our node that are kept; `None` while the database does not answer.
@@ -296,6 +299,17 @@ pub struct RoomTroubleStatus {
     pub successor: Option<String>,
     /// It may pass without anybody doing something.
     pub may_pass: bool,
+}
+
+/// A node that says again what is relayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EchoStatus {
+    /// The node.
+    pub node: String,
+    /// Its long name.
+    pub name: String,
+    /// How many of its texts were not posted.
+    pub count: u64,
 }
 
 /// How a channel stands.

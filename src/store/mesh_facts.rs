@@ -10,9 +10,6 @@ use crate::model::{
     Timestamp, UserId,
 };
 
-/// More texts than a radio can send in the time of interest.
-const MOST_RECENT: u16 = 400;
-
 /// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
 /// to take is included; a message of which the radio took a part is not.
 ///
@@ -112,28 +109,6 @@ pub fn urgent_by(
         |row| row.get(0),
     )?;
     Ok(count.unwrap_or_default())
-}
-
-/// Returns what people in Matrix have said to a destination since then, newest first: (our text with its prefix, their
-/// text).
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn recent_texts(
-    tx: &Tx<'_>,
-    to: Destination,
-    since: Timestamp,
-) -> Result<Vec<(String, String)>, StoreError> {
-    let (kind, target) = target(to);
-    tx.all(
-        "SELECT text, source_text FROM mesh_outbox
-         WHERE target_kind = ?1 AND target = ?2 AND active_at >= ?3
-             AND tapback = 0 AND source_text IS NOT NULL
-         ORDER BY active_at DESC LIMIT ?4",
-        (kind, target, since, MOST_RECENT),
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )
 }
 
 /// Returns the different emoji that we have put on a packet of a channel, waiting ones included.
@@ -253,7 +228,7 @@ pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeNum, RadioPayload};
+    use crate::model::RadioPayload;
     use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
     use crate::store::outbox_mesh::{NewMeshMessage, insert};
     use crate::store::samples::*;
@@ -385,21 +360,6 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             withdraw(tx, &room_id(), &event("$one:example.org"))?;
             assert_eq!(sent_by(tx, &bob(), NOON)?, (0, 0));
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn an_echo_is_recognised_by_what_we_sent_and_by_what_was_written() {
-        on_empty(|tx| {
-            let rows = accept_for_mesh(tx, "$one:example.org", &["Bob[M]: hello"], NOW)?;
-            let expected = [("Bob[M]: hello".to_owned(), "hello".to_owned())];
-            assert_eq!(recent_texts(tx, CHANNEL, NOON)?, expected);
-            assert_eq!(recent_texts(tx, CHANNEL, later(1))?, []);
-            submitted(tx, rows[0].0, later(900))?;
-            accepted(tx, rows[0].0, later(901))?;
-            assert_eq!(recent_texts(tx, CHANNEL, later(901))?, expected);
-            assert_eq!(recent_texts(tx, Destination::Direct(NodeNum(1)), NOON)?, []);
             Ok(())
         });
     }

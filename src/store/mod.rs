@@ -28,6 +28,7 @@ pub mod outbox_mesh;
 pub mod outbox_room;
 mod parked;
 pub mod receipts;
+pub mod relayed;
 pub mod retention;
 mod room_content;
 #[cfg(test)]
@@ -74,6 +75,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_rooms.sql"),
     include_str!("migrations/0009_turns.sql"),
     include_str!("migrations/0010_channels.sql"),
+    include_str!("migrations/0011_authors.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

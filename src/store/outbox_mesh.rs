@@ -23,8 +23,8 @@ use crate::model::{
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, recent_texts, sent_by, submitted_by,
-    submitted_of, tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
+    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, submitted_by, submitted_of,
+    tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
 };
 
 /// A message for the mesh that is to be accepted.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::daemon::status::{
-    ChannelStatus, DatabaseStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
+    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
     RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
 };
 use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, words};
@@ -67,6 +67,15 @@ pub fn lines(status: &Status) -> String {
     let others = reasons(&status.elsewhere);
     if !others.is_empty() {
         page.line("not relayed", &others);
+    }
+    for EchoStatus { node, name, count } in &status.echoes {
+        let texts = if *count == 1 { "text" } else { "texts" };
+        page.line(
+            "echo",
+            &format!(
+                "{node} ({name}) repeats what is relayed, as another relay does: {count} {texts} not posted"
+            ),
+        );
     }
     if let Some(count @ 1..) = status.undecryptable {
         page.line(
@@ -402,6 +411,11 @@ mod tests {
                 to_mesh,
             }],
             elsewhere: counts(&[("encrypted", 3), ("for_another_node", 4)]),
+            echoes: vec![EchoStatus {
+                node: "!0a0b0c0d".to_owned(),
+                name: "Valley".to_owned(),
+                count: 2,
+            }],
             undecryptable: Some(1),
             direct_messages: Some(2),
         }
@@ -424,6 +438,7 @@ mod tests {
                       to Matrix    12 relayed
                       to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
         not relayed   3 encrypted, 4 for another node
+        echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
         undecryptable 1: their keys have not arrived
         direct        2 direct messages to our node are kept
         "#);
@@ -549,6 +564,7 @@ mod tests {
                       to Matrix    12 relayed
                       to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
         not relayed   3 encrypted, 4 for another node
+        echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
         "#);
     }
 }

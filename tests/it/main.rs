@@ -22,6 +22,8 @@ mod direct;
 #[cfg(test)]
 mod duplicates;
 #[cfg(test)]
+mod echoes;
+#[cfg(test)]
 mod edits;
 #[cfg(test)]
 mod faults;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::testing::*;
-use super::super::{Action, DropReason, Facts};
+use super::super::{Action, DropReason, Facts, Relayed};
 use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
@@ -216,14 +216,13 @@ fn what_was_decided_on_and_what_we_sent_is_not_posted() {
 fn what_is_typed_on_our_radio_itself_is_posted() {
     let typed = RadioText {
         sender: Node::unknown(OWN),
-        ..packet("hi all")
+        ..packet("Alice: good morning")
     };
-    let repeated = Facts {
-        recent_to_mesh: vec![("Alice[M]: hi all".into(), "hi all".into())],
-        ..Facts::default()
-    };
-    let posted = first(&heard(&mut bridge(), &typed, &repeated));
-    assert_eq!(posted.text, "[Meshtastic cafe/LongFast]: hi all");
+    let posted = first(&heard(&mut bridge(), &typed, &relayed_of_alice()));
+    assert_eq!(
+        posted.text,
+        "[Meshtastic cafe/LongFast]: Alice: good morning"
+    );
 }
 
 #[test]
@@ -376,16 +375,32 @@ fn without_the_authors_consent_nothing_goes_to_public_rooms() {
     assert_eq!(actions, dropped(DropReason::NoConsent));
 }
 
+/// Alice has just said good morning in Matrix.
+fn relayed_of_alice() -> Facts {
+    let relayed = Relayed {
+        author: vec!["Alice".into()],
+        text: "good morning".into(),
+        ..Relayed::default()
+    };
+    Facts {
+        relayed: vec![relayed],
+        ..Facts::default()
+    }
+}
+
 #[test]
 fn another_relays_echo_is_not_posted() {
-    let relayed = Facts {
-        recent_to_mesh: vec![("Alice[M]: good morning".into(), "good morning".into())],
-        ..Facts::default()
-    };
-    let actions = heard(&mut bridge(), &packet("[Alice/M]: good morning"), &relayed);
+    let relayed = relayed_of_alice();
+    let echo = packet("[Alice/M]: good morning");
+    let actions = heard(&mut bridge(), &echo, &relayed);
     assert_eq!(actions, dropped(DropReason::Echo));
     let actions = heard(&mut bridge(), &packet("good morning"), &relayed);
     assert_eq!(posted(&actions).len(), 1);
+    let answer = RadioText {
+        reply_to: Some(PacketId(5)),
+        ..echo
+    };
+    assert_eq!(posted(&heard(&mut bridge(), &answer, &relayed)).len(), 1);
 }
 
 #[test]

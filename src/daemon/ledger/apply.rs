@@ -2,13 +2,16 @@
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, MeshSource, NewPair};
+use crate::bridge::{Action, DropReason, MeshSource, NewPair, author_of};
 use crate::model::{
-    Event, EventId, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, RoomId, Timestamp,
+    Event, EventId, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, RadioEvent, RoomId,
+    Timestamp,
 };
 use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
-use crate::store::{StoreError, Tx, direct, edits, feedback, mesh_report, message_map, told};
+use crate::store::{
+    StoreError, Tx, direct, edits, feedback, mesh_report, message_map, relayed, told,
+};
 
 use super::{Ledger, Outcome, describe, place, sender};
 
@@ -64,6 +67,9 @@ impl Ledger {
                 for (id, packet) in &rows {
                     debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
                 }
+                if let Event::Matrix(MatrixEvent::Text(text)) = event {
+                    relayed::note_author(tx, &text.event, &author_of(text))?;
+                }
                 if let (Lane::Message, Some(source), Some((first, _))) =
                     (lane, &source, rows.first())
                 {
@@ -107,6 +113,9 @@ impl Ledger {
                 let name = reason.name();
                 if let Some((place, way)) = place(event) {
                     outcome.counts.dropped(place, way, reason);
+                }
+                if let (DropReason::Echo, Event::Radio(RadioEvent::Text(text))) = (reason, event) {
+                    outcome.counts.echo(&text.sender);
                 }
                 // Once for each sender: a person has to act, and knows from one line.
                 if reason.concerns_operator() && self.tell_operator(name, event) {

@@ -2,13 +2,13 @@
 
 use tracing::{debug, info};
 
-use crate::bridge::{Change, EarlyEdit, Facts};
+use crate::bridge::{Change, EarlyEdit, Facts, author_of};
 use crate::model::{
     Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
 };
 use crate::store::edits::{self, NewText};
 use crate::store::outbox_mesh::{self, NewMeshMessage};
-use crate::store::{StoreError, Tx, mesh_report};
+use crate::store::{StoreError, Tx, mesh_report, relayed};
 
 use super::apply::source_of;
 use super::{Ledger, Outcome};
@@ -87,7 +87,10 @@ impl Ledger {
             }
         }
         match event {
-            Event::Matrix(MatrixEvent::Edit(edit)) => Self::note_edit(tx, edit, now),
+            Event::Matrix(MatrixEvent::Edit(edit)) => {
+                relayed::note_author(tx, &edit.target, &author_of(&edit.new))?;
+                Self::note_edit(tx, edit, now)
+            }
             _ => Ok(()),
         }
     }
