@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::lesson::{Lesson, Telling};
 use super::notice::Refused;
 
 /// Why nothing is relayed.
@@ -45,12 +46,10 @@ pub enum DropReason {
     OneWayRoom,
     /// A notice, and `relay_notices` is off.
     Notice,
-    /// Neither text nor media: a request for verification, or an unknown kind.
+    /// Neither text nor media: a request for verification, or an unknown kind without words.
     NotText,
     /// A picture or the like, and `media` is `ignore`.
     MediaOff,
-    /// It begins with `command_prefix`.
-    Command,
     /// It begins with `off_air_prefix`.
     OffAir,
     /// Another relay's message, and that relay is not in `trusted_relays`.
@@ -65,7 +64,7 @@ pub enum DropReason {
     IgnoredUser,
     /// Its sender is not in `allowed_users`, or lacks the power level.
     Denied,
-    /// A reaction on something that is not on the mesh.
+    /// A reaction on something that is not on the mesh, or an edit of something unknown.
     UnknownTarget,
     /// A reaction that is no emoji.
     NotEmoji,
@@ -75,8 +74,12 @@ pub enum DropReason {
     RepeatedEmoji,
     /// Three different emoji are on that packet already.
     TooManyEmoji,
-    /// An edit of what is not on the mesh, or of what was sent while `edits` is not `resend`.
+    /// An edit of what is not on the mesh.
     Edit,
+    /// An edit, or one of what was sent already, and `edits` is not `resend`.
+    EditsOff,
+    /// An edit that would take back what was sent: it makes a command of it, or keeps it off the air.
+    Unsaid,
     /// An edit by somebody else than the author.
     ForeignEdit,
     /// An edit that was written before one that has come already.
@@ -119,7 +122,6 @@ impl DropReason {
             Self::Notice => "notice",
             Self::NotText => "not_text",
             Self::MediaOff => "media_off",
-            Self::Command => "command",
             Self::OffAir => "off_air",
             Self::UntrustedRelay => "untrusted_relay",
             Self::SameMeshnet => "same_meshnet",
@@ -133,6 +135,8 @@ impl DropReason {
             Self::RepeatedEmoji => "repeated_emoji",
             Self::TooManyEmoji => "too_many_emoji",
             Self::Edit => "edit",
+            Self::EditsOff => "edits_off",
+            Self::Unsaid => "unsaid",
             Self::ForeignEdit => "foreign_edit",
             Self::OlderEdit => "older_edit",
             Self::SameText => "same_text",
@@ -147,10 +151,19 @@ impl DropReason {
     /// be set.
     #[must_use]
     pub fn concerns_operator(self) -> bool {
+        self.telling() == Telling::Operator
+    }
+
+    /// Decides who learns of it.
+    pub(super) fn telling(self) -> Telling {
         match self {
-            Self::Echo | Self::UntrustedRelay | Self::SameMeshnet | Self::RelayOnOurMesh => true,
+            // It has crossed already, or is ours.
             Self::Duplicate
             | Self::OwnPacket
+            | Self::OwnEvent
+            | Self::Suppressed
+            | Self::FeedbackSign
+            // A word to a node would cost everybody's air time; `status` counts it.
             | Self::ForAnotherNode
             | Self::AdminChannel
             | Self::IgnoredNode
@@ -160,34 +173,44 @@ impl DropReason {
             | Self::MqttOff
             | Self::NoConsent
             | Self::UnmappedChannel
-            | Self::Empty
-            | Self::ReactionsOff
-            | Self::OwnEvent
-            | Self::Suppressed
+            // Nobody there wants anything of the bridge, or the operator wants nothing of them.
             | Self::UnmappedRoom
-            | Self::OneWayRoom
-            | Self::Notice
             | Self::NotText
-            | Self::MediaOff
-            | Self::Command
-            | Self::OffAir
-            | Self::BroadcastOff
             | Self::IgnoredUser
-            | Self::Denied
+            // A reaction has no sign, and is not worth a notice.
+            | Self::ReactionsOff
             | Self::UnknownTarget
             | Self::NotEmoji
-            | Self::FeedbackSign
             | Self::RepeatedEmoji
             | Self::TooManyEmoji
-            | Self::Edit
+            // Clients show nothing of it, or a newer one counts.
             | Self::ForeignEdit
             | Self::OlderEdit
-            | Self::SameText
-            | Self::LateEdit
-            | Self::TooManyEdits
-            | Self::TooOld
-            | Self::Refused(_) => false,
+            | Self::SameText => Telling::Nobody,
+            Self::Echo | Self::UntrustedRelay | Self::SameMeshnet | Self::RelayOnOurMesh => {
+                Telling::Operator
+            }
+            Self::TooOld => Telling::Expired,
+            Self::Refused(refused) => Telling::Author(Lesson::Refused(refused)),
+            Self::Empty => Telling::Author(Lesson::Empty),
+            Self::Denied => Telling::Author(Lesson::Denied),
+            Self::OneWayRoom => Telling::Author(Lesson::OneWayRoom),
+            Self::BroadcastOff => Telling::Author(Lesson::BroadcastOff),
+            Self::MediaOff => Telling::Author(Lesson::MediaOff),
+            Self::Notice => Telling::Author(Lesson::Notice),
+            Self::OffAir => Telling::Author(Lesson::OffAir),
+            Self::Edit => Telling::Author(Lesson::UnsentEdit),
+            Self::EditsOff => Telling::Author(Lesson::EditsOff),
+            Self::LateEdit => Telling::Author(Lesson::LateEdit),
+            Self::TooManyEdits => Telling::Author(Lesson::TooManyEdits),
+            Self::Unsaid => Telling::Author(Lesson::Unsaid),
         }
+    }
+}
+
+impl From<Refused> for DropReason {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
@@ -215,7 +238,6 @@ impl fmt::Display for DropReason {
             Self::Notice => "notices are not relayed",
             Self::NotText => "not a text",
             Self::MediaOff => "media are not relayed",
-            Self::Command => "a command",
             Self::OffAir => "meant to stay off the air",
             Self::UntrustedRelay => {
                 "from another relay; to carry it on, list its user in matrix.trusted_relays"
@@ -229,12 +251,14 @@ impl fmt::Display for DropReason {
             Self::BroadcastOff => "nothing is transmitted (meshtastic.broadcast_enabled)",
             Self::IgnoredUser => "its sender is ignored",
             Self::Denied => "its sender may not transmit",
-            Self::UnknownTarget => "a reaction on something that is not on the mesh",
+            Self::UnknownTarget => "on something that is not on the mesh",
             Self::NotEmoji => "a reaction that is no emoji",
             Self::FeedbackSign => "a reaction with a sign of our own",
             Self::RepeatedEmoji => "that emoji is on that message already",
             Self::TooManyEmoji => "three emoji are on that message already",
-            Self::Edit => "an edit of what is not on the mesh, or was sent already (meshtastic.edits)",
+            Self::Edit => "an edit of what is not on the mesh",
+            Self::EditsOff => "edits are not relayed (meshtastic.edits)",
+            Self::Unsaid => "an edit that would take back what was sent",
             Self::ForeignEdit => "an edit by another person",
             Self::OlderEdit => "an edit written before one that came already",
             Self::SameText => "an edit that does not change the text",

@@ -4,7 +4,7 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::text::{clean_name, clean_text};
+use super::text::clean_name;
 use crate::model::{NodeNum, RoomText};
 
 /// So many characters (grapheme clusters) of a message have to be repeated.
@@ -40,7 +40,7 @@ pub struct Relayed {
     pub author: Vec<String>,
     /// The node that said it; `None`: it was written in Matrix.
     pub node: Option<NodeNum>,
-    /// Its text, without prefix.
+    /// Its text as it was relayed, without prefix.
     pub text: String,
     /// What we sent to the mesh for it, or for one of its parts; empty if it came from there.
     pub carried: String,
@@ -58,15 +58,11 @@ pub fn author_of(text: &RoomText) -> Vec<String> {
 /// Returns whether a text that a node says is one of these messages, or a part of one, as another relay repeats it.
 pub(super) fn is_echo(text: &str, from: NodeNum, relayed: &[Relayed]) -> bool {
     let heads: Vec<Head<'_>> = heads(text).collect();
-    let others = relayed.iter().filter(|it| it.node != Some(from));
-    others.into_iter().any(|message| {
-        let said = clean_text(&message.text);
-        if !is_long_enough(&said) {
-            return false;
-        }
-        let names: Vec<String> = message.author.iter().map(|it| clean_name(it)).collect();
-        heads.iter().any(|head| head.repeats(text, &said, &names))
-            || is_as_carried(text, &said, &names, &message.carried)
+    let mut others = relayed.iter().filter(|it| it.node != Some(from));
+    others.any(|message| {
+        is_long_enough(&message.text)
+            && (heads.iter().any(|head| head.repeats(text, message))
+                || is_as_carried(text, message))
     })
 }
 
@@ -93,18 +89,17 @@ fn heads(text: &str) -> impl Iterator<Item = Head<'_>> {
 }
 
 impl Head<'_> {
-    fn repeats(&self, text: &str, said: &str, names: &[String]) -> bool {
+    fn repeats(&self, text: &str, message: &Relayed) -> bool {
+        let said = message.text.as_str();
         let is_cut = text.len() >= SHORTEST_CUT;
-        if is_author(self.author, names)
-            && (self.rest == said || (is_cut && begins(said, without_cut_mark(self.rest))))
-        {
-            return true;
+        if self.rest == said || (is_cut && begins(said, without_cut_mark(self.rest))) {
+            return is_author(self.author, message);
         }
         // The parts of a long message: `Alice[M]: 1/3 …`, and then `Alice 2/3: …`.
         match (numbered(self.rest), numbered_author(self.author)) {
-            (Some((1, rest)), _) if is_author(self.author, names) => begins(said, rest),
-            (_, Some((2.., author))) if is_author(author, names) => {
-                said.contains(self.rest) && is_long_enough(self.rest)
+            (Some((1, rest)), _) => begins(said, rest) && is_author(self.author, message),
+            (_, Some((2.., author))) => {
+                said.contains(self.rest) && is_long_enough(self.rest) && is_author(author, message)
             }
             _ => false,
         }
@@ -116,7 +111,8 @@ fn begins(said: &str, rest: &str) -> bool {
     said.starts_with(rest) && is_long_enough(rest)
 }
 
-fn is_long_enough(text: &str) -> bool {
+/// Returns whether there is enough in a text to repeat anything.
+pub(super) fn is_long_enough(text: &str) -> bool {
     text.graphemes(true).nth(SHORTEST - 1).is_some()
 }
 
@@ -142,13 +138,13 @@ fn number_of(counter: &str) -> Option<u8> {
     (number <= total && total > 1).then_some(number)
 }
 
-/// Returns whether that is one of these names, whole or cut, with or without a mesh behind it.
-fn is_author(author: &str, names: &[String]) -> bool {
+/// Returns whether that names a message's author, whole or cut, with or without a mesh behind it.
+fn is_author(author: &str, message: &Relayed) -> bool {
     let without_mesh = author.rsplit_once('/').map(|(name, _)| name);
-    [Some(author), without_mesh]
-        .into_iter()
-        .flatten()
-        .any(|it| names.iter().any(|name| is_name(it.trim(), name)))
+    let mut names = message.author.iter().map(|it| clean_name(it));
+    names.any(|name| {
+        is_name(author.trim(), &name) || without_mesh.is_some_and(|it| is_name(it.trim(), &name))
+    })
 }
 
 fn is_name(word: &str, name: &str) -> bool {
@@ -159,14 +155,14 @@ fn is_name(word: &str, name: &str) -> bool {
 
 /// Returns whether a text is word for word what we sent: another relay may have our settings, a prefix of the operator's own
 /// included.
-fn is_as_carried(text: &str, said: &str, names: &[String], carried: &str) -> bool {
-    let carried = clean_text(carried);
+fn is_as_carried(text: &str, message: &Relayed) -> bool {
     let is_named = |prefix: &str| {
-        let beginning = |name: &String| name.chars().take(SHORTEST_NAME).collect::<String>();
-        let mut beginnings = names.iter().map(beginning).filter(|it| !it.is_empty());
+        let names = message.author.iter().map(|it| clean_name(it));
+        let beginning = |name: String| name.chars().take(SHORTEST_NAME).collect::<String>();
+        let mut beginnings = names.map(beginning).filter(|it| !it.is_empty());
         beginnings.any(|it| prefix.contains(&it))
     };
-    text == carried && carried.strip_suffix(said).is_some_and(is_named)
+    text == message.carried && text.strip_suffix(&message.text).is_some_and(is_named)
 }
 
 #[cfg(test)]

@@ -235,13 +235,15 @@ pub(super) fn emote_heading(heading: &Heading) -> Heading {
 pub(super) fn spoken_text(text: &RoomText) -> String {
     let clean = clean_text(&text.body);
     match &text.kind {
-        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice => clean,
+        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice | RoomTextKind::Other => {
+            clean
+        }
         RoomTextKind::Media { word } if clean.is_empty() => media_note(word, 1),
         RoomTextKind::Media { word } => format!("[{word}] {clean}"),
         RoomTextKind::Location | RoomTextKind::Poll if clean.is_empty() => clean,
         RoomTextKind::Location => format!("[location] {clean}"),
         RoomTextKind::Poll => format!("[poll] {clean}"),
-        RoomTextKind::VerificationRequest | RoomTextKind::Other => String::new(),
+        RoomTextKind::VerificationRequest => String::new(),
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod action;
 mod backlog;
+mod command;
 mod dropped;
 mod echo;
 mod facts;
 mod feedback;
 mod format;
 mod late;
+mod lesson;
 mod notice;
 mod outage;
 mod policy;
@@ -46,6 +48,7 @@ use crate::model::{
     Channel, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
     RadioEvent, RadioOutcome, RadioProfile, RoomId, RoomMessage, SendReport, Timestamp,
 };
+use lesson::Lesson;
 use notice::About;
 use route::Routes;
 
@@ -133,7 +136,8 @@ impl Bridge {
         told: &[String],
         now: Timestamp,
     ) -> Vec<Action> {
-        notice::refused(&self.config, refused, about(source), told, now)
+        let lesson = Lesson::Refused(refused);
+        lesson::say(&self.config, lesson, about(source), told, now)
     }
 
     /// Returns this mesh's name in prefixes and event fields.

@@ -1,20 +1,13 @@
-//! What the bot says about itself in a room: why something did not go on the air. Each reason at most once in a room and hour.
+//! Why something cannot go on the air, in words, and what the bot says about itself in a room.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    NodeNum, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal, RoomContent, RoomId, RoomMessage,
-    Timestamp, UserId,
+    NodeNum, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal, RoomContent, RoomMessage,
 };
 
 use super::action::Action;
-
-/// A refusal is told again after that.
-const REFUSED_AGAIN: Duration = Duration::from_hours(1);
-/// A person without the right to transmit is told again after that.
-const DENIED_AGAIN: Duration = Duration::from_hours(24);
 
 /// Why a message of a room cannot go on the air.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,11 +40,13 @@ pub enum Refused {
     SenderLimit,
     /// The radio refused it for another reason.
     Radio,
+    /// It is a command, and nobody here answers it.
+    Command,
 }
 
 impl Refused {
     /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TooLong,
         Self::Cut,
         Self::NoChannel,
@@ -66,6 +61,7 @@ impl Refused {
         Self::QueueFull,
         Self::SenderLimit,
         Self::Radio,
+        Self::Command,
     ];
 
     /// Returns its short name, as used in counters and in the names of notices.
@@ -86,6 +82,7 @@ impl Refused {
             Self::QueueFull => "queue_full",
             Self::SenderLimit => "sender_limit",
             Self::Radio => "radio",
+            Self::Command => "command",
         }
     }
 
@@ -105,7 +102,8 @@ impl Refused {
             | Self::TransmitOff
             | Self::QueueFull
             | Self::SenderLimit
-            | Self::Radio => false,
+            | Self::Radio
+            | Self::Command => false,
         }
     }
 
@@ -171,6 +169,13 @@ impl Refused {
                 config.matrix.sender_limit.per_minute, config.matrix.sender_limit.per_hour
             ),
             Self::Radio => "Not sent to the mesh: the radio refused it.".into(),
+            Self::Command => {
+                let prefix = config.matrix.command_prefix.as_deref().unwrap_or_default();
+                format!(
+                    "Not sent to the mesh: it is a command (`{prefix}help`, `{prefix}ping` and the like), and this bridge does \
+                     not answer that one yet. To send the words, please write them without `{prefix}`."
+                )
+            }
         }
     }
 }
@@ -198,6 +203,7 @@ impl fmt::Display for Refused {
             Self::QueueFull => "too many messages of its room are waiting",
             Self::SenderLimit => "its sender was on the air too often (matrix.sender_limit)",
             Self::Radio => "the radio refused it",
+            Self::Command => "it is a command that is not built yet (matrix.command_prefix)",
         })
     }
 }
@@ -226,16 +232,6 @@ pub(super) struct About<'a> {
     pub(super) sender: &'a OwnedUserId,
 }
 
-/// Returns the names under which it is remembered what was told in a room.
-pub(super) fn refusal_names(room: &RoomId) -> impl Iterator<Item = String> + '_ {
-    Refused::ALL.into_iter().map(|it| refused_name(it, room))
-}
-
-/// Returns the name under which it is remembered that a user was denied.
-pub(super) fn denied_name(user: &UserId) -> String {
-    format!("denied {user}")
-}
-
 /// The name under which it is remembered that any node got `dm_reply` just now.
 pub(super) const ANY_DIRECT: &str = "dm_reply";
 
@@ -249,57 +245,8 @@ pub(super) fn alert_name(node: NodeNum) -> String {
     format!("alert {node}")
 }
 
-fn refused_name(refused: Refused, room: &RoomId) -> String {
-    format!("refused {} {room}", refused.name())
-}
-
-/// Tells the sender why a message did not go on the air, unless the room was told that within the hour.
-pub(super) fn refused(
-    config: &Config,
-    refused: Refused,
-    about: About<'_>,
-    told: &[String],
-    now: Timestamp,
-) -> Vec<Action> {
-    let what = refused_name(refused, about.room);
-    once(
-        what,
-        now + REFUSED_AGAIN,
-        refused.explanation(config),
-        about,
-        told,
-    )
-}
-
-/// Tells a sender that they may not transmit, unless they were told within the day.
-pub(super) fn denied(about: About<'_>, told: &[String], now: Timestamp) -> Vec<Action> {
-    let text = format!(
-        "Not sent to the mesh: {} may not transmit here. The operator of this bridge decides who may.",
-        about.sender
-    );
-    once(
-        denied_name(about.sender),
-        now + DENIED_AGAIN,
-        text,
-        about,
-        told,
-    )
-}
-
-fn once(
-    what: String,
-    until: Timestamp,
-    text: String,
-    about: About<'_>,
-    told: &[String],
-) -> Vec<Action> {
-    if told.contains(&what) {
-        return Vec::new();
-    }
-    vec![to_room(text, about), Action::Remember { what, until }]
-}
-
-fn to_room(text: String, about: About<'_>) -> Action {
+/// Answers a message in its room.
+pub(super) fn to_room(text: String, about: About<'_>) -> Action {
     Action::ToRoom {
         message: RoomMessage {
             room: about.room.clone().into(),

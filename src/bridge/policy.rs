@@ -5,6 +5,7 @@ use crate::model::{
     JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
 };
 
+use super::command::is_command;
 use super::dropped::DropReason;
 use super::facts::Facts;
 use super::notice::Refused;
@@ -79,33 +80,51 @@ pub(super) fn has_consent(config: &Config, packet: &RadioText, room: Option<&Joi
     }
 }
 
-/// Returns why a message of a room is nothing for the mesh, whoever wrote it.
-pub(super) fn check_message(config: &Config, text: &RoomText) -> Result<(), DropReason> {
+/// Returns why a kind of message is nothing for the mesh, whoever wrote it. An unknown one with words is a text.
+pub(super) fn check_kind(config: &Config, text: &RoomText) -> Result<(), DropReason> {
     use crate::config::Media;
     match &text.kind {
-        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Location | RoomTextKind::Poll => {}
-        RoomTextKind::Notice if config.matrix.relay_notices => {}
-        RoomTextKind::Notice => return Err(DropReason::Notice),
+        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Location | RoomTextKind::Poll => {
+            Ok(())
+        }
+        RoomTextKind::Notice if config.matrix.relay_notices => Ok(()),
+        RoomTextKind::Notice => Err(DropReason::Notice),
         RoomTextKind::Media { .. } => match config.meshtastic.media {
-            Media::Note => {}
-            Media::Ignore => return Err(DropReason::MediaOff),
+            Media::Note => Ok(()),
+            Media::Ignore => Err(DropReason::MediaOff),
         },
-        RoomTextKind::VerificationRequest | RoomTextKind::Other => return Err(DropReason::NotText),
+        RoomTextKind::Other if !text.body.trim().is_empty() => Ok(()),
+        RoomTextKind::VerificationRequest | RoomTextKind::Other => Err(DropReason::NotText),
     }
-    let body = text.body.trim_start();
-    let begins_with =
-        |prefix: &Option<String>| prefix.as_deref().is_some_and(|it| begins(body, it));
-    if begins_with(&config.matrix.off_air_prefix) {
-        return Err(DropReason::OffAir);
-    }
-    if begins_with(&config.matrix.command_prefix) {
-        return Err(DropReason::Command);
-    }
-    Ok(())
 }
 
-fn begins(body: &str, prefix: &str) -> bool {
-    !prefix.is_empty() && body.starts_with(prefix)
+/// Returns why a person's words are nothing for the mesh. `bot` are the names that the bot goes by.
+pub(super) fn check_words(
+    config: &Config,
+    kind: &RoomTextKind,
+    words: &str,
+    bot: &[&str],
+) -> Result<(), DropReason> {
+    let off_air = config.matrix.off_air_prefix.as_deref().unwrap_or_default();
+    if !off_air.is_empty() && words.starts_with(off_air) {
+        return Err(DropReason::OffAir);
+    }
+    let may_command = match kind {
+        RoomTextKind::Text
+        | RoomTextKind::Emote
+        | RoomTextKind::Media { .. }
+        | RoomTextKind::Other => true,
+        // What a program writes, a place, and a question to everybody are no commands.
+        RoomTextKind::Notice
+        | RoomTextKind::Location
+        | RoomTextKind::Poll
+        | RoomTextKind::VerificationRequest => false,
+    };
+    let prefix = config.matrix.command_prefix.as_deref().unwrap_or_default();
+    if may_command && is_command(words, prefix, bot) {
+        return Err(Refused::Command.into());
+    }
+    Ok(())
 }
 
 /// Returns why a message with the sender fields of a relay is not carried on.
@@ -129,13 +148,18 @@ pub(super) fn check_relay(
     }
 }
 
+/// Returns whether the operator wants nothing of a user.
+pub(super) fn is_ignored_user(config: &Config, sender: &UserId) -> bool {
+    let mut ignored = config.matrix.ignored_users.iter();
+    ignored.any(|it| it.matches(sender))
+}
+
 /// Returns why a user may not transmit.
 pub(super) fn check_sender(config: &Config, sender: &UserId, power: i64) -> Result<(), DropReason> {
-    let matrix = &config.matrix;
-    if matrix.ignored_users.iter().any(|it| it.matches(sender)) {
+    if is_ignored_user(config, sender) {
         return Err(DropReason::IgnoredUser);
     }
-    if !matrix.permits(sender) || power < matrix.min_power_level {
+    if !config.matrix.permits(sender) || power < config.matrix.min_power_level {
         return Err(DropReason::Denied);
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! What has to be looked up for each event before the bridge decides.
 
 use super::action::MeshSource;
+use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Target};
-use super::{Bridge, notice};
+use super::{Bridge, lesson, notice};
 use crate::model::{
     Event, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
     RoomReaction, RoomText, RoomTextKind, SendReport, Timestamp,
@@ -55,7 +56,7 @@ impl Bridge {
     /// Returns the names of the notices that may be given about a message behind a row: they answer `Facts::told` for a report.
     #[must_use]
     pub fn notices_about(source: &MeshSource) -> Vec<String> {
-        notice::refusal_names(&source.room).collect()
+        lesson::room_names(&source.room).collect()
     }
 
     fn about_packet(&self, packet: &RadioText) -> Questions {
@@ -82,7 +83,8 @@ impl Bridge {
                 packet: target,
             }),
             // An answer is a person's.
-            relayed: channel.filter(|_| !from_us && packet.reply_to.is_none()),
+            relayed: channel
+                .filter(|_| !from_us && packet.reply_to.is_none() && is_long_enough(&packet.text)),
             told,
             ..Questions::default()
         }
@@ -91,8 +93,6 @@ impl Bridge {
 
 fn about_message(text: &RoomText, now: Timestamp) -> Questions {
     let is_media = matches!(text.kind, RoomTextKind::Media { .. });
-    let mut told: Vec<String> = notice::refusal_names(&text.room).collect();
-    told.push(notice::denied_name(&text.sender));
     Questions {
         seen: Some(SeenKey::Event(text.event.clone())),
         target: text.reply_to.clone().map(Target::Event),
@@ -109,9 +109,17 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
             text.sent_at.min(now),
             text.event.clone(),
         )),
-        told,
+        told: told_to(text),
         ..Questions::default()
     }
+}
+
+/// Returns the names of what may have been told to the author of a message.
+fn told_to(text: &RoomText) -> Vec<String> {
+    let in_room = lesson::room_names(&text.room);
+    in_room
+        .chain(lesson::person_names(&text.room, &text.sender))
+        .collect()
 }
 
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
@@ -127,7 +135,7 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
             new.sent_at.min(now),
             edit.target.clone(),
         )),
-        told: notice::refusal_names(&new.room).collect(),
+        told: told_to(new),
         ..Questions::default()
     }
 }
@@ -136,7 +144,7 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
         seen: Some(SeenKey::Event(reaction.event.clone())),
         target: Some(Target::Event(reaction.target.clone())),
-        told: notice::refusal_names(&reaction.room).collect(),
+        told: lesson::room_names(&reaction.room).collect(),
         tapbacks: Some(reaction.target.clone()),
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),

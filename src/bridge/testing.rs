@@ -1,6 +1,6 @@
 //! What the tests of this module start from: a bridge, its rooms and its radio, a packet, a message.
 
-use super::{Action, Bridge, Facts};
+use super::{Action, Bridge, DropReason, Facts, Refused, Sign};
 use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Event, Fingerprint, JoinedRoom, MatrixEvent,
@@ -110,6 +110,7 @@ pub(super) fn joined(id: &str) -> JoinedRoom {
         room: room(id),
         configured: vec![named(id)],
         name: "Club".into(),
+        own_name: "Relay Bot".into(),
         encrypted: false,
         public: false,
         may_mention_room: false,
@@ -312,4 +313,42 @@ pub(super) fn spoken(actions: &[Action]) -> Vec<String> {
         RadioPayload::Tapback { .. } => None,
     });
     texts.collect()
+}
+
+/// Nothing but the note that nothing is relayed.
+pub(super) fn dropped(reason: DropReason) -> Vec<Action> {
+    vec![Action::Drop(reason)]
+}
+
+/// Returns why a message was refused, if it was.
+pub(super) fn refused(actions: &[Action]) -> Option<Refused> {
+    match actions.first() {
+        Some(Action::Drop(DropReason::Refused(refused))) => Some(*refused),
+        _ => None,
+    }
+}
+
+/// The sign that Alice's message gets.
+pub(super) fn signed(sign: Sign) -> Action {
+    Action::Sign {
+        room: room(ROOM),
+        event: event("$message"),
+        sign,
+    }
+}
+
+/// Alice's answer to `$target` in [`ROOM`].
+pub(super) fn reply(body: &str) -> RoomText {
+    RoomText {
+        reply_to: Some(event("$target")),
+        ..message(body)
+    }
+}
+
+/// Alice's message of another kind in [`ROOM`].
+pub(super) fn of_kind(kind: RoomTextKind, body: &str) -> RoomText {
+    RoomText {
+        kind,
+        ..message(body)
+    }
 }

@@ -8,21 +8,22 @@ use super::action::{Action, MeshSource};
 use super::backlog::is_backlog;
 use super::dropped::DropReason;
 use super::facts::Facts;
-use super::feedback::Sign;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, noted_media, reaction_in_words,
     relay_heading, spoken_text, user_heading,
 };
+use super::lesson::{Lesson, Telling};
 use super::notice::{About, Refused};
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::route::{Aim, Spot};
 use super::split::{Fitted, Heading, fit};
-use super::{Bridge, notice};
+use super::text::clean_text;
+use super::{Bridge, lesson};
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RoomReaction, RoomText,
-    RoomTextKind, Timestamp,
+    Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RoomId, RoomReaction,
+    RoomText, RoomTextKind, Timestamp, UserId,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -34,39 +35,9 @@ const REACTION_AGE: Duration = Duration::from_mins(10);
 /// A room may have so many messages waiting for the mesh, and as many reactions.
 const MOST_WAITING: u64 = 1000;
 
-/// Why a message does not go on the air, and whether its sender is told.
-enum Refusal {
-    /// Nobody is told.
-    Silent(DropReason),
-    /// The sender may not transmit.
-    Denied,
-    /// It came too late.
-    TooOld,
-    /// The sender is told the reason and the cure.
-    Told(Refused),
-}
-
-impl From<DropReason> for Refusal {
-    fn from(reason: DropReason) -> Self {
-        match reason {
-            DropReason::Refused(refused) => Self::Told(refused),
-            DropReason::Denied => Self::Denied,
-            other => Self::Silent(other),
-        }
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        Self::Told(refused)
-    }
-}
-
-/// Who sends, and when: what is checked of every event that would cost air time.
+/// What is checked of every event that would cost air time.
 struct Sending<'a> {
     room: &'a OwnedRoomId,
-    sender: &'a OwnedUserId,
-    power: i64,
     sent_at: Timestamp,
     /// Worth so long.
     age: Duration,
@@ -88,45 +59,48 @@ impl Bridge {
         match self.transmit(text, facts, now) {
             Ok((mut actions, whole)) => {
                 if !whole {
-                    let cut = Refused::Cut;
-                    actions.extend(notice::refused(&self.config, cut, about, &facts.told, now));
+                    let cut = Lesson::Refused(Refused::Cut);
+                    actions.extend(lesson::say(&self.config, cut, about, &facts.told, now));
                 }
                 actions
             }
-            Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
-            Err(Refusal::Denied) => {
-                let mut actions = vec![Action::Drop(DropReason::Denied)];
-                let notice = notice::denied(about, &facts.told, now);
-                // On the first message of the day only, as the notice.
-                let sign = (!notice.is_empty()).then(|| signed(about, Sign::Denied));
-                actions.extend(notice);
-                actions.extend(sign);
+            Err(reason) => {
+                let mut actions = vec![Action::Drop(reason)];
+                actions.extend(self.tell(reason, text, about, facts, now));
                 actions
             }
-            Err(Refusal::TooOld) => {
-                let expire = Action::Expire(Box::new(MeshSource {
-                    room: text.room.clone(),
-                    event: text.event.clone(),
-                    thread: text.thread.clone(),
-                    sender: text.sender.clone(),
-                    sent_at: text.sent_at.min(now),
-                    text: text.body.clone(),
-                    alert: false,
-                }));
-                vec![Action::Drop(DropReason::TooOld), expire]
+        }
+    }
+
+    /// Tells the author of a message why it does not go on the air, if they are to learn it.
+    fn tell(
+        &self,
+        reason: DropReason,
+        text: &RoomText,
+        about: About<'_>,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        match reason.telling() {
+            Telling::Nobody | Telling::Operator => Vec::new(),
+            Telling::Expired => vec![Action::Expire(Box::new(MeshSource {
+                room: text.room.clone(),
+                event: text.event.clone(),
+                thread: text.thread.clone(),
+                sender: text.sender.clone(),
+                sent_at: text.sent_at.min(now),
+                text: text.body.clone(),
+                alert: false,
+            }))],
+            // Where nothing of theirs is transmitted, how it could be helps nobody.
+            Telling::Author(Lesson::Notice | Lesson::OffAir)
+                if self
+                    .check_right(&text.room, &text.sender, text.sender_power)
+                    .is_err() =>
+            {
+                Vec::new()
             }
-            Err(Refusal::Told(refused)) => {
-                let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
-                actions.extend(notice::refused(
-                    &self.config,
-                    refused,
-                    about,
-                    &facts.told,
-                    now,
-                ));
-                actions.push(signed(about, Sign::Refused));
-                actions
-            }
+            Telling::Author(lesson) => lesson::tell(&self.config, lesson, about, &facts.told, now),
         }
     }
 
@@ -136,18 +110,18 @@ impl Bridge {
         text: &RoomText,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<(Vec<Action>, bool), Refusal> {
+    ) -> Result<(Vec<Action>, bool), DropReason> {
         self.check_event(&text.room, &text.sender, text.suppress, facts)?;
-        policy::check_message(&self.config, text)?;
-        let (heading, body) = self.speech(text, facts)?;
-        if body.is_empty() {
-            return Err(DropReason::Empty.into());
+        let said = self.words_of(text, facts);
+        // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
+        if let Ok(_) | Err(DropReason::MediaOff | DropReason::Empty | DropReason::Refused(_)) = said
+        {
+            self.check_right(&text.room, &text.sender, text.sender_power)?;
         }
+        let (heading, body) = said?;
         let target = packet_target(facts, &text.room, &self.routes);
         let sending = Sending {
             room: &text.room,
-            sender: &text.sender,
-            power: text.sender_power,
             sent_at: text.sent_at,
             age: self.config.meshtastic.max_message_age,
         };
@@ -199,6 +173,32 @@ impl Bridge {
         Ok((vec![to_mesh], whole))
     }
 
+    /// Returns what stands before the text, and the text; the error says why it is nothing for the mesh, whoever may transmit.
+    fn words_of(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
+        let (heading, body) = self.speech(text, facts)?;
+        policy::check_kind(&self.config, text)?;
+        if text.relay.is_none() {
+            let bot = self.own_names(&text.room);
+            let words = clean_text(&text.body);
+            policy::check_words(&self.config, &text.kind, &words, &bot)?;
+        }
+        if body.is_empty() {
+            return Err(DropReason::Empty);
+        }
+        Ok((heading, body))
+    }
+
+    /// Returns the names that the bot goes by in a room.
+    fn own_names(&self, room: &RoomId) -> Vec<&str> {
+        let shown = self.routes.joined(room.into());
+        let ids = self.own_user.iter();
+        shown
+            .map(|it| it.own_name.as_str())
+            .into_iter()
+            .chain(ids.flat_map(|user| [user.localpart(), user.as_str()]))
+            .collect()
+    }
+
     /// Returns what stands before the text, and the text.
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
@@ -234,13 +234,12 @@ impl Bridge {
     ) -> Vec<Action> {
         match self.tap_back(reaction, facts, now) {
             Ok(action) => vec![action],
-            Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
-            // A reaction is not worth a notice.
-            Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
-            Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
-            Err(Refusal::Told(refused)) => {
-                let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
-                if refused.is_of_its_target() {
+            Err(reason) => {
+                let mut actions = vec![Action::Drop(reason)];
+                // A reaction is not worth a notice otherwise, and has no sign.
+                if let DropReason::Refused(refused) = reason
+                    && refused.is_of_its_target()
+                {
                     // It stands beside the message, which is what people see.
                     let about = About {
                         room: &reaction.room,
@@ -248,13 +247,8 @@ impl Bridge {
                         thread: None,
                         sender: &reaction.sender,
                     };
-                    actions.extend(notice::refused(
-                        &self.config,
-                        refused,
-                        about,
-                        &facts.told,
-                        now,
-                    ));
+                    let lesson = Lesson::Refused(refused);
+                    actions.extend(lesson::say(&self.config, lesson, about, &facts.told, now));
                 }
                 actions
             }
@@ -266,11 +260,11 @@ impl Bridge {
         reaction: &RoomReaction,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Action, Refusal> {
+    ) -> Result<Action, DropReason> {
         self.check_event(&reaction.room, &reaction.sender, reaction.suppress, facts)?;
         let meshtastic = &self.config.meshtastic;
         if !meshtastic.message_interactions.reactions {
-            return Err(DropReason::ReactionsOff.into());
+            return Err(DropReason::ReactionsOff);
         }
         let target =
             packet_target(facts, &reaction.room, &self.routes).ok_or(DropReason::UnknownTarget)?;
@@ -278,10 +272,9 @@ impl Bridge {
         let emoji = emoji_of_key(&self.config.matrix.reaction_format, &reaction.key)
             .ok_or(DropReason::NotEmoji)?;
         check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
+        self.check_right(&reaction.room, &reaction.sender, reaction.sender_power)?;
         let sending = Sending {
             room: &reaction.room,
-            sender: &reaction.sender,
-            power: reaction.sender_power,
             sent_at: reaction.sent_at,
             age: REACTION_AGE,
         };
@@ -353,38 +346,40 @@ impl Bridge {
             Err(DropReason::Suppressed)
         } else if !self.routes.is_mapped(room) {
             Err(DropReason::UnmappedRoom)
+        } else if policy::is_ignored_user(&self.config, sender) {
+            Err(DropReason::IgnoredUser)
         } else {
             Ok(())
         }
     }
 
-    /// Checks whether an event may go on the air, and returns its channel: first what is nobody's business, then
-    /// the sender's rights, then what stands in the way.
+    /// Checks whether anything of this sender goes from this room to the mesh.
+    fn check_right(
+        &self,
+        room: &OwnedRoomId,
+        sender: &UserId,
+        power: i64,
+    ) -> Result<(), DropReason> {
+        self.check_room(room)?;
+        policy::check_sender(&self.config, sender, power)
+    }
+
+    /// Checks what stands in the way of an event that may go on the air, and returns its channel.
     fn check_sending(
         &self,
         sending: &Sending<'_>,
         aim: Aim,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Spot, Refusal> {
-        let config = &self.config;
-        if !config.meshtastic.broadcast_enabled {
-            return Err(DropReason::BroadcastOff.into());
-        }
-        let spot = match self.routes.channel_of(sending.room, aim) {
-            Ok(spot) => Ok(spot),
-            Err(DropReason::Refused(refused)) => Err(refused),
-            Err(silent) => return Err(silent.into()),
-        };
-        policy::check_sender(config, sending.sender, sending.power)?;
+    ) -> Result<Spot, DropReason> {
         if now.since(sending.sent_at) > sending.age {
-            return Err(Refusal::TooOld);
+            return Err(DropReason::TooOld);
         }
-        policy::check_radio(config, self.profile.as_ref())?;
+        policy::check_radio(&self.config, self.profile.as_ref())?;
         if facts.waiting_for_mesh >= MOST_WAITING {
             return Err(Refused::QueueFull.into());
         }
-        spot.map_err(Refusal::Told)
+        self.routes.channel_of(sending.room, aim)
     }
 
     fn check_limit(&self, packets: usize, facts: &Facts) -> Result<(), Refused> {
@@ -397,15 +392,6 @@ impl Bridge {
             return Err(Refused::SenderLimit);
         }
         Ok(())
-    }
-}
-
-/// Shows a sign on a message that never gets rows for the mesh.
-fn signed(about: About<'_>, sign: Sign) -> Action {
-    Action::Sign {
-        room: about.room.clone(),
-        event: about.event.clone(),
-        sign,
     }
 }
 

@@ -120,7 +120,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ),
     (
         "matrix.command_prefix",
-        "messages that begin with `!` are not sent to the mesh (`matrix.command_prefix`)",
+        "commands (`!ping`, `!help` and the like) are not sent to the mesh, and not answered yet (`matrix.command_prefix`)",
     ),
     (
         "matrix.off_air_prefix",

@@ -201,10 +201,10 @@ mod tests {
     fn a_refusal_is_not_a_drop() {
         let mut counts = Counts::default();
         let place = || Place::Room(room("a"));
-        counts.dropped(place(), Way::ToMesh, DropReason::Command);
+        counts.dropped(place(), Way::ToMesh, DropReason::OffAir);
         counts.dropped(place(), Way::ToMesh, DropReason::Refused(Refused::NoRegion));
         let tally = counts.of(&place(), Way::ToMesh);
-        assert_eq!(tally.dropped, [("command", 1)].into());
+        assert_eq!(tally.dropped, [("off_air", 1)].into());
         assert_eq!(tally.refused, [(Refused::NoRegion.name(), 1)].into());
     }
 

@@ -226,6 +226,7 @@ mod tests {
             room: room.clone(),
             configured: vec![room.clone().into()],
             name: "Hilltop".to_owned(),
+            own_name: "Relay".to_owned(),
             encrypted: false,
             public: false,
             may_mention_room: false,

@@ -418,6 +418,7 @@ mod tests {
                 room: ROOM.try_into().unwrap(),
                 configured: vec![room(ALIAS)],
                 name: "Hilltop".to_owned(),
+                own_name: "Relay".to_owned(),
                 encrypted: true,
                 public: false,
                 may_mention_room: false,

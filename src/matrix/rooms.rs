@@ -215,10 +215,12 @@ impl Rooms {
         };
         let levels = room.power_levels_or_default().await;
         let own = room.own_user_id();
+        let own_name = self.sender_facts(room, &own.to_owned()).await.name;
         let now = JoinedRoom {
             room: room.room_id().to_owned(),
             configured,
             name: cut(&name, 256).to_owned(),
+            own_name,
             encrypted,
             public: room.is_public().unwrap_or(false),
             may_mention_room: levels.user_can_trigger_room_notification(own),

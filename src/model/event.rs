@@ -153,6 +153,8 @@ pub struct JoinedRoom {
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Its display name.
     pub name: String,
+    /// The bot's own name in it.
+    pub own_name: String,
     /// It is encrypted.
     pub encrypted: bool,
     /// Anyone may join it.

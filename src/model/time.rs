@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The end of time: what is to be forgotten then is remembered for good.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// Returns the present. Only the edges of the program ask; everything else gets its time handed in.
     #[must_use]
     #[expect(

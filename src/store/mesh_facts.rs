@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, identifier, target};
+use super::columns::{destination, identifier};
 use super::outbox_mesh::{Source, read_source};
 use super::{StoreError, Tx};
 use crate::model::{

@@ -159,7 +159,7 @@ mod tests {
                 text: "hello".to_owned(),
             };
             let known = |since| from_mesh(tx, RADIO, CHANNEL, since);
-            assert_eq!(known(NOON)?, [nameless.clone()]);
+            assert_eq!(known(NOON)?, std::slice::from_ref(&nameless));
             assert_eq!(known(later(1))?, []);
             let node = Node {
                 long_name: Some("Summit Hut".to_owned()),

@@ -11,6 +11,8 @@ const BATCH: u16 = 500;
 /// Nodes of a radio, and direct messages, that are kept at most: a hostile mesh can invent any number.
 const MOST_NODES: u32 = 5_000;
 const MOST_DIRECT: u32 = 10_000;
+/// People of whom it is remembered for good what they were told: a hostile server can invent any number. The rest is told again.
+const MOST_TOLD: u32 = 10_000;
 
 /// Forgets one batch of what is older than `keep_days`, but keeps the newest `keep_pairs` pairs and seen ids whatever
 /// their age. Returns whether more is left: then call it again, in a transaction of its own.
@@ -67,8 +69,13 @@ pub fn prune(
         )?,
         tx.execute(
             "DELETE FROM told WHERE what IN (
-                 SELECT what FROM told WHERE until <= ?1 OR until > ?2 LIMIT ?3)",
-            (now, now + told::LONGEST, BATCH),
+                 SELECT what FROM told WHERE until <= ?1 OR (until > ?2 AND until <> ?3) LIMIT ?4)",
+            (now, now + told::LONGEST, Timestamp::NEVER, BATCH),
+        )?,
+        tx.execute(
+            "DELETE FROM told WHERE what IN (
+                 SELECT what FROM told WHERE until = ?1 LIMIT ?3 OFFSET ?2)",
+            (Timestamp::NEVER, MOST_TOLD, BATCH),
         )?,
         tx.execute(
             "DELETE FROM direct_message WHERE id IN (
@@ -334,6 +341,19 @@ mod tests {
             assert_eq!(tx.count("SELECT COUNT(*) FROM told", ())?, 1);
             prune(tx, later(10), DAYS, 0)?;
             assert_eq!(tx.count("SELECT COUNT(*) FROM told", ())?, 0);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_said_for_good_is_forgotten_only_where_it_was_said_to_too_many() {
+        on_empty(|tx| {
+            for number in 0..MOST_TOLD + 3 {
+                told::remember(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
+            }
+            prune(tx, days(400), DAYS, 0)?;
+            let kept = tx.count("SELECT COUNT(*) FROM told", ())?;
+            assert_eq!(kept, u64::from(MOST_TOLD));
             Ok(())
         });
     }

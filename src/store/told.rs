@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::{StoreError, Tx};
 use crate::model::Timestamp;
 
-/// Nothing is remembered for longer than a day, so what is to be forgotten later than that a clock wrote that was ahead:
-/// it counts no more.
+/// Nothing else than what is remembered for good is remembered for longer than a day, so what is to be forgotten later than
+/// that a clock wrote that was ahead: it counts no more.
 pub(super) const LONGEST: Duration = Duration::from_hours(25);
 
-/// Remembers that something was said; forgotten at `until`, which is a day ahead at most.
+/// Remembers that something was said; forgotten at `until`, which is a day ahead at most, or [`Timestamp::NEVER`].
 ///
 /// # Errors
 ///
@@ -30,8 +30,8 @@ pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreEr
 /// When the database fails.
 pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreError> {
     tx.exists(
-        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND until <= ?3",
-        (what, now, now + LONGEST),
+        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
+        (what, now, now + LONGEST, Timestamp::NEVER),
     )
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use crate::store::Store;
 
     #[test]
-    fn what_a_clock_that_was_ahead_said_is_no_longer_told() {
+    fn what_a_clock_that_was_ahead_said_is_no_longer_told_but_what_is_said_for_good_is() {
         let mut store = Store::in_memory().unwrap();
         let (now, day) = (Timestamp(1_700_000_000_000), Duration::from_hours(24));
         store
@@ -70,6 +70,8 @@ mod tests {
                 assert!(!is_told(tx, "a", now)?);
                 remember(tx, "a", now + day)?;
                 assert!(is_told(tx, "a", now)?);
+                remember(tx, "b", Timestamp::NEVER)?;
+                assert!(is_told(tx, "b", now + 3650 * day)?);
                 Ok(())
             })
             .unwrap();

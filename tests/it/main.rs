@@ -82,4 +82,6 @@ mod support;
 #[cfg(test)]
 mod text;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod turns;

@@ -61,13 +61,15 @@ async fn while_both_sides_work_it_tells_what_was_carried_each_way() {
         .await;
     scene.alice.send(&scene.room, "hidden words").await;
     scene.radio.transmits("Alice[M]: hidden words").await;
-    scene.alice.send(&scene.room, "!command").await;
+    scene.alice.send(&scene.room, "!ping").await;
+    scene.alice.send(&scene.room, "// hidden words").await;
 
     let told = status_tells(&scene.home, "all of it", |told| {
         let room = &told["rooms"][0];
         room["to_matrix"]["relayed"] == 1
             && room["to_mesh"]["relayed"] == 1
-            && room["to_mesh"]["dropped"]["command"] == 1
+            && room["to_mesh"]["refused"]["command"] == 1
+            && room["to_mesh"]["dropped"]["off_air"] == 1
             && told["outbox"]["to_mesh"]["waiting"] == 0
     })
     .await;

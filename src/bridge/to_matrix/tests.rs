@@ -87,10 +87,6 @@ fn direct(text: &str) -> RadioText {
     }
 }
 
-fn dropped(reason: DropReason) -> Vec<Action> {
-    vec![Action::Drop(reason)]
-}
-
 #[test]
 fn a_text_is_posted_with_its_prefix_and_the_fields_of_a_relay() {
     let posted = first(&heard(&mut bridge(), &packet("hello"), &Facts::default()));

@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
-use super::{Refusal, Sending, payloads};
+use super::{Sending, payloads};
+use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change, MeshSource, NewVersion};
 use crate::bridge::dropped::DropReason;
 use crate::bridge::facts::{EarlyEdit, Facts, Version};
 use crate::bridge::feedback::Sign;
 use crate::bridge::format::ALERT;
-use crate::bridge::notice::{self, About, Refused};
+use crate::bridge::lesson::{self, Lesson, Telling};
+use crate::bridge::notice::{About, Refused};
+use crate::bridge::policy;
 use crate::bridge::route::{Aim, Spot};
 use crate::bridge::split::{Fitted, Heading, fit};
-use crate::bridge::{Bridge, policy};
 use crate::config::Edits;
 use crate::model::{Destination, Lane, PacketId, RoomEdit, RoomText, RoomTextKind, Timestamp};
 
@@ -42,15 +44,33 @@ impl Bridge {
     ) -> Vec<Action> {
         match self.change(edit, facts, now) {
             Ok(actions) => actions,
-            Err(Refusal::Silent(reason)) => vec![Action::Drop(reason)],
-            // Who may not transmit was told when they wrote the message.
-            Err(Refusal::Denied) => vec![Action::Drop(DropReason::Denied)],
-            Err(Refusal::TooOld) => vec![Action::Drop(DropReason::TooOld)],
-            // Neither what waits nor what was sent is refused by that: the notice says it all.
-            Err(Refusal::Told(refused)) => {
-                let mut actions = vec![Action::Drop(DropReason::Refused(refused))];
-                actions.extend(self.notice_of_edit(refused, edit, facts, now));
+            Err(reason) => {
+                let mut actions = vec![Action::Drop(reason)];
+                actions.extend(self.tell_of_edit(reason, edit, facts, now));
                 actions
+            }
+        }
+    }
+
+    /// Tells the author of an edit why it does not go on the air. What they may not do at all they have learnt from the
+    /// message, and its sign stays: neither what waits nor what was sent is refused by that.
+    fn tell_of_edit(
+        &self,
+        reason: DropReason,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let about = about_target(edit);
+        match reason.telling() {
+            Telling::Author(lesson @ Lesson::Refused(_)) => {
+                lesson::say(&self.config, lesson, about, &facts.told, now)
+            }
+            Telling::Author(lesson) if lesson.is_of_edits() => {
+                lesson::tell(&self.config, lesson, about, &facts.told, now)
+            }
+            Telling::Author(_) | Telling::Nobody | Telling::Operator | Telling::Expired => {
+                Vec::new()
             }
         }
     }
@@ -79,26 +99,41 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, Refusal> {
+    ) -> Result<Vec<Action>, DropReason> {
         let new = &edit.new;
         self.check_event(&new.room, &new.sender, new.suppress, facts)?;
-        if self.config.meshtastic.edits == Edits::Ignore {
-            return Err(DropReason::Edit.into());
-        }
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
-            return keep(edit, facts, now).ok_or(DropReason::Edit.into());
+            let kept =
+                keep(edit, facts, now).filter(|_| self.config.meshtastic.edits != Edits::Ignore);
+            return kept.ok_or_else(|| self.unsent(new, facts));
         };
         if first.source.sender != new.sender {
-            return Err(DropReason::ForeignEdit.into());
+            return Err(DropReason::ForeignEdit);
+        }
+        if self.config.meshtastic.edits == Edits::Ignore {
+            return Err(DropReason::EditsOff);
         }
         // What was missed in an outage, or had no key, comes behind what is newer.
         if first.edited_at > Some(new.sent_at.min(now)) {
-            return Err(DropReason::OlderEdit.into());
+            return Err(DropReason::OlderEdit);
         }
         if newest.waits {
             self.change_waiting(newest, edit, facts, now)
         } else {
             self.correct(first, newest, edit, facts, now)
+        }
+    }
+
+    /// Returns why the edit of a message that is not on its way to the mesh does not go there.
+    fn unsent(&self, new: &RoomText, facts: &Facts) -> DropReason {
+        if !facts.target_seen {
+            return DropReason::UnknownTarget;
+        }
+        let right = || self.check_right(&new.room, &new.sender, new.sender_power);
+        match self.words_of(new, facts).map(|_| ()).and_then(|()| right()) {
+            Ok(()) | Err(DropReason::Refused(_)) => DropReason::Edit,
+            // As little as the message itself.
+            Err(reason) => reason,
         }
     }
 
@@ -109,7 +144,7 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, Refusal> {
+    ) -> Result<Vec<Action>, DropReason> {
         let new = &edit.new;
         let withdraw = match waiting.correction {
             0 => Action::Withdraw {
@@ -120,13 +155,25 @@ impl Bridge {
             _ => Action::Change(Change::Withdraw { row: waiting.row }),
         };
         let before = facts.versions.iter().rev().nth(1);
-        let (heading, body) = match self.changed_text(new, facts) {
+        let (heading, body) = match self.words_of(new, facts) {
             Ok(text) => text,
-            // Its author does not want it on the air any more.
-            Err(reason) => return Ok(vec![withdraw, Action::Drop(reason)]),
+            // Its author does not want it on the air any more, or has made a command of it.
+            Err(reason) if waiting.correction == 0 => {
+                let mut actions = vec![withdraw, Action::Drop(reason)];
+                if reason != DropReason::Empty {
+                    actions.extend(self.tell(reason, new, about_target(edit), facts, now));
+                }
+                return Ok(actions);
+            }
+            Err(reason) => {
+                let reason = unsaid(reason);
+                let mut actions = vec![withdraw, Action::Drop(reason)];
+                actions.extend(self.tell_of_edit(reason, edit, facts, now));
+                return Ok(actions);
+            }
         };
         if body == plain(waiting) {
-            return Err(DropReason::SameText.into());
+            return Err(DropReason::SameText);
         }
         if before.is_some_and(|sent| body == plain(sent)) {
             // Changed back to what was sent: there is nothing to correct.
@@ -149,7 +196,7 @@ impl Bridge {
                     sign: Sign::Refused,
                 });
             }
-            actions.extend(self.notice_of_edit(refused, edit, facts, now));
+            actions.extend(self.tell_of_edit(refused.into(), edit, facts, now));
             return Ok(actions);
         };
         self.check_limit(fit.packets.len().saturating_sub(waiting.packets), facts)?;
@@ -167,7 +214,7 @@ impl Bridge {
             },
         })];
         if !fit.whole {
-            actions.extend(self.notice_of_edit(Refused::Cut, edit, facts, now));
+            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
         }
         Ok(actions)
     }
@@ -180,22 +227,22 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, Refusal> {
+    ) -> Result<Vec<Action>, DropReason> {
         let new = &edit.new;
         let sent_at = new.sent_at.min(now);
+        let (heading, body) = self.words_of(new, facts).map_err(unsaid)?;
+        if body == plain(newest) {
+            return Err(DropReason::SameText);
+        }
         if self.config.meshtastic.edits == Edits::Queued {
-            return Err(DropReason::Edit.into());
+            return Err(DropReason::EditsOff);
         }
         if newest.correction >= MOST_CORRECTIONS {
-            return Err(DropReason::TooManyEdits.into());
+            return Err(DropReason::TooManyEdits);
         }
         let worth = self.config.meshtastic.max_message_age;
         if sent_at.since(first.source.sent_at) > CORRECTION_AGE || now.since(sent_at) > worth {
-            return Err(DropReason::LateEdit.into());
-        }
-        let (heading, body) = self.changed_text(new, facts)?;
-        if body == plain(newest) {
-            return Err(DropReason::SameText.into());
+            return Err(DropReason::LateEdit);
         }
         let spot = self.check_edit(new, Aim::Channel(spot_of(first)?), facts, now)?;
         let original = Some(first.packet)
@@ -228,19 +275,9 @@ impl Bridge {
             expires: sent_at + worth,
         })];
         if !fit.whole {
-            actions.extend(self.notice_of_edit(Refused::Cut, edit, facts, now));
+            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
         }
         Ok(actions)
-    }
-
-    /// Returns what stands before the new text, and the text; the error says why it is nothing for the mesh.
-    fn changed_text(&self, new: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
-        policy::check_message(&self.config, new)?;
-        let (heading, body) = self.speech(new, facts)?;
-        if body.is_empty() {
-            return Err(DropReason::Empty);
-        }
-        Ok((heading, body))
     }
 
     /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
@@ -250,11 +287,10 @@ impl Bridge {
         aim: Aim,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Spot, Refusal> {
+    ) -> Result<Spot, DropReason> {
+        self.check_right(&new.room, &new.sender, new.sender_power)?;
         let sending = Sending {
             room: &new.room,
-            sender: &new.sender,
-            power: new.sender_power,
             sent_at: new.sent_at,
             age: self.config.meshtastic.max_message_age,
         };
@@ -286,23 +322,23 @@ impl Bridge {
             Fitted::TooLong { .. } => None,
         }
     }
+}
 
-    /// Tells the author why the new text does not go on the air, or not all of it.
-    fn notice_of_edit(
-        &self,
-        refused: Refused,
-        edit: &RoomEdit,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Vec<Action> {
-        // It answers the message: that is what people see.
-        let about = About {
-            room: &edit.new.room,
-            event: &edit.target,
-            thread: edit.new.thread.as_ref(),
-            sender: &edit.new.sender,
-        };
-        notice::refused(&self.config, refused, about, &facts.told, now)
+/// An answer to an edit answers the message: that is what people see.
+fn about_target(edit: &RoomEdit) -> About<'_> {
+    About {
+        room: &edit.new.room,
+        event: &edit.target,
+        thread: edit.new.thread.as_ref(),
+        sender: &edit.new.sender,
+    }
+}
+
+/// Returns what it means for a message that was sent that its new text is not for the mesh.
+fn unsaid(reason: DropReason) -> DropReason {
+    match reason.telling() {
+        Telling::Author(_) => DropReason::Unsaid,
+        Telling::Nobody | Telling::Operator | Telling::Expired => reason,
     }
 }
 

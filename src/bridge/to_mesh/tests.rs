@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::super::testing::*;
 use super::super::{Action, DropReason, Facts};
 use super::*;
-use crate::config::{ChannelRef, Direction, Media, Overflow};
+use crate::bridge::feedback::Sign;
+use crate::config::{ChannelRef, Direction, Overflow};
 use crate::model::{
     ChannelIndex, ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RadioProfile,
     RelayFields,
@@ -22,40 +23,6 @@ fn tapback(emoji: &str, target: u32) -> RadioPayload {
     RadioPayload::Tapback {
         emoji: emoji.into(),
         target: PacketId(target),
-    }
-}
-
-fn dropped(reason: DropReason) -> Vec<Action> {
-    vec![Action::Drop(reason)]
-}
-
-fn refused(actions: &[Action]) -> Option<Refused> {
-    match actions.first() {
-        Some(Action::Drop(DropReason::Refused(refused))) => Some(*refused),
-        _ => None,
-    }
-}
-
-/// The sign that Alice's message gets.
-fn signed(sign: Sign) -> Action {
-    Action::Sign {
-        room: room(ROOM),
-        event: event("$message"),
-        sign,
-    }
-}
-
-fn reply(body: &str) -> RoomText {
-    RoomText {
-        reply_to: Some(event("$target")),
-        ..message(body)
-    }
-}
-
-fn of_kind(kind: RoomTextKind, body: &str) -> RoomText {
-    RoomText {
-        kind,
-        ..message(body)
     }
 }
 
@@ -162,7 +129,6 @@ fn hostile_names_and_texts_go_on_the_air_harmless() {
 
 #[test]
 fn what_is_not_meant_for_the_mesh_is_dropped_with_its_reason() {
-    let image = RoomTextKind::Media { word: "image" };
     for (text, reason) in [
         (
             RoomText {
@@ -186,33 +152,33 @@ fn what_is_not_meant_for_the_mesh_is_dropped_with_its_reason() {
             DropReason::UnmappedRoom,
         ),
         (
-            RoomText {
-                room: room("!deaf:example.org"),
-                ..message("x")
-            },
-            DropReason::OneWayRoom,
-        ),
-        (of_kind(RoomTextKind::Notice, "x"), DropReason::Notice),
-        (
             of_kind(RoomTextKind::VerificationRequest, "x"),
             DropReason::NotText,
         ),
-        (of_kind(RoomTextKind::Other, "x"), DropReason::NotText),
-        (of_kind(image, "x"), DropReason::MediaOff),
-        (of_kind(RoomTextKind::Location, ""), DropReason::Empty),
-        (message("!ping"), DropReason::Command),
-        (reply(" !ping"), DropReason::Command),
-        (message("//between us"), DropReason::OffAir),
-        (message(" \u{202e}\n"), DropReason::Empty),
+        (of_kind(RoomTextKind::Other, " "), DropReason::NotText),
     ] {
-        let mut config = config();
-        config
-            .matrix_rooms
-            .push(route("!deaf:example.org", 0, Direction::ToMatrix));
-        config.meshtastic.media = Media::Ignore;
-        let actions = said(&mut bridge_of(config), &text, &Facts::default());
+        let actions = said(&mut bridge(), &text, &Facts::default());
         assert_eq!(actions, dropped(reason), "{text:?}");
     }
+}
+
+#[test]
+fn a_relay_is_never_taught_and_its_texts_are_no_commands() {
+    let mut notice = of_relay("Mountains");
+    notice.kind = RoomTextKind::Notice;
+    let mut config = config();
+    config.matrix_rooms[0].direction = Direction::ToMatrix;
+    for text in [of_relay("Mountains"), notice] {
+        let actions = said(&mut bridge_of(config.clone()), &text, &Facts::default());
+        assert_eq!(actions, dropped(DropReason::UntrustedRelay));
+    }
+    let mut bang = of_relay("Mountains");
+    if let Some(fields) = &mut bang.relay {
+        fields.text = Some("!ping".into());
+    }
+    bang.body = "!ping".into();
+    let actions = said(&mut trusting(), &bang, &Facts::default());
+    assert_eq!(spoken(&actions), ["CRL7/Moun: !ping"]);
 }
 
 #[test]
@@ -255,11 +221,11 @@ fn with_broadcast_switched_off_nothing_goes_on_the_air() {
     let mut config = config();
     config.meshtastic.broadcast_enabled = false;
     let mut bridge = bridge_of(config);
-    let off = dropped(DropReason::BroadcastOff);
-    assert_eq!(said(&mut bridge, &message("x"), &Facts::default()), off);
+    let actions = said(&mut bridge, &message("x"), &Facts::default());
+    assert_eq!(on_air(&actions), []);
     assert_eq!(
         reacted(&mut bridge, &reaction("👍"), &knowing(vec![pair()])),
-        off
+        dropped(DropReason::BroadcastOff)
     );
 }
 

@@ -263,6 +263,7 @@ fn joined() -> MatrixEvent {
         room: ROOM.try_into().unwrap(),
         configured: vec![ROOM.try_into().unwrap()],
         name: "Hilltop".to_owned(),
+        own_name: "Relay".to_owned(),
         encrypted: false,
         public: false,
         may_mention_room: false,

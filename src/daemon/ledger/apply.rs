@@ -109,23 +109,25 @@ impl Ledger {
                 feedback::give(tx, &room, &event, sign.key(), now)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
-            Action::Drop(reason) => {
-                let name = reason.name();
-                if let Some((place, way)) = place(event) {
-                    outcome.counts.dropped(place, way, reason);
-                }
-                if let (DropReason::Echo, Event::Radio(RadioEvent::Text(text))) = (reason, event) {
-                    outcome.counts.echo(&text.sender);
-                }
-                // Once for each sender: a person has to act, and knows from one line.
-                if reason.concerns_operator() && self.tell_operator(name, event) {
-                    warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
-                } else {
-                    debug!(reason = %reason, event = describe(event), "not relayed");
-                }
-            }
+            Action::Drop(reason) => self.dropped(event, reason, outcome),
         }
         Ok(())
+    }
+
+    /// Counts and logs what is not relayed.
+    fn dropped(&mut self, event: &Event, reason: DropReason, outcome: &mut Outcome) {
+        if let Some((place, way)) = place(event) {
+            outcome.counts.dropped(place, way, reason);
+        }
+        if let (DropReason::Echo, Event::Radio(RadioEvent::Text(text))) = (reason, event) {
+            outcome.counts.echo(&text.sender);
+        }
+        // Once for each sender: a person has to act, and knows from one line.
+        if reason.concerns_operator() && self.tell_operator(reason.name(), event) {
+            warn!(reason = %reason, event = describe(event), sender = sender(event), "not relayed");
+        } else {
+            debug!(reason = %reason, event = describe(event), "not relayed");
+        }
     }
 }
 

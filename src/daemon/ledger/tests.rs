@@ -61,6 +61,7 @@ pub(super) fn joined() -> Event {
         room: "!room:example.org".try_into().unwrap(),
         configured: vec!["!room:example.org".try_into().unwrap()],
         name: "Hilltop".to_owned(),
+        own_name: "Relay".to_owned(),
         encrypted: false,
         public: false,
         may_mention_room: false,

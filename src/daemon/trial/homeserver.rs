@@ -472,6 +472,7 @@ fn joined(room: &OwnedRoomId) -> MatrixEvent {
         room: room.clone(),
         configured: vec![OwnedRoomOrAliasId::from(room.clone())],
         name: "Hilltop".to_owned(),
+        own_name: "Relay".to_owned(),
         encrypted: false,
         public: false,
         may_mention_room: false,

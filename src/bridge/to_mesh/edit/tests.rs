@@ -103,10 +103,6 @@ fn texts(parts: &[RadioPayload]) -> Vec<(String, Option<u32>)> {
     parts.iter().map(text).collect()
 }
 
-fn dropped(reason: DropReason) -> Vec<Action> {
-    vec![Action::Drop(reason)]
-}
-
 #[test]
 fn what_waits_is_changed_where_it_is() {
     let facts = knowing_versions(vec![waiting()]);
@@ -171,20 +167,100 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
 }
 
 #[test]
-fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back() {
+fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_refused() {
     let facts = knowing_versions(vec![waiting()]);
-    for (body, reason) in [
-        ("// only for this room", DropReason::OffAir),
-        ("!help", DropReason::Command),
-        ("  ", DropReason::Empty),
+    let refusal = Refused::Command;
+    let command = DropReason::Refused(refusal);
+    let off_air = Lesson::OffAir.words(&config(), &alice());
+    let taken = Action::Withdraw {
+        room: room(ROOM),
+        event: event("$target"),
+    };
+    for (body, reason, told) in [
+        ("// only for this room", DropReason::OffAir, vec![off_air]),
+        ("!help", command, vec![refusal.explanation(&config())]),
+        ("  ", DropReason::Empty, Vec::new()),
     ] {
         let actions = edited(config(), &edit(body), &facts);
-        let taken = Action::Withdraw {
+        assert_eq!(
+            actions[..2],
+            [taken.clone(), Action::Drop(reason)],
+            "{body}"
+        );
+        assert_eq!(notices(&actions), told, "{body}");
+        let sign = Action::Sign {
             room: room(ROOM),
             event: event("$target"),
+            sign: Sign::Refused,
         };
-        assert_eq!(actions, [taken, Action::Drop(reason)], "{body}");
+        assert_eq!(actions.contains(&sign), reason == command, "{body}");
     }
+    // It is a text as long as no command has that name.
+    let actions = edited(config(), &edit("!!! HELP !!!"), &facts);
+    assert_eq!(rewritten(&actions).text, "!!! HELP !!!");
+}
+
+/// The author is told in words, once a day: the sign of the message says how the message itself fared.
+fn is_told(edit: &RoomEdit, facts: &Facts, reason: DropReason, config: &Config) {
+    let Telling::Author(lesson) = reason.telling() else {
+        panic!("{reason} is nobody's business");
+    };
+    let actions = edited(config.clone(), edit, facts);
+    let what = format!("{} {}", reason.name(), alice());
+    assert!(actions.contains(&Action::Drop(reason)), "{actions:?}");
+    assert_eq!(notices(&actions), [lesson.words(config, &alice())]);
+    assert_eq!(
+        actions.last(),
+        Some(&Action::Remember {
+            what: what.clone(),
+            until: NOON + Duration::from_hours(24)
+        })
+    );
+    let told = Facts {
+        told: vec![what],
+        ..facts.clone()
+    };
+    let actions = edited(config.clone(), edit, &told);
+    assert_eq!(notices(&actions), [""; 0]);
+}
+
+#[test]
+fn who_would_take_back_what_was_sent_is_told_that_it_stays() {
+    for body in ["// only for this room", "!help", "  "] {
+        let facts = knowing_versions(vec![sent()]);
+        is_told(&edit(body), &facts, DropReason::Unsaid, &config());
+        // A correction that waits is not sent then.
+        let facts = knowing_versions(vec![sent(), correction("hello", 1)]);
+        let row = facts.versions[1].row;
+        is_told(&edit(body), &facts, DropReason::Unsaid, &config());
+        let actions = edited(config(), &edit(body), &facts);
+        assert_eq!(actions[0], Action::Change(Change::Withdraw { row }));
+    }
+}
+
+#[test]
+fn an_edit_of_what_stays_off_the_air_is_told_only_where_it_would_go_there_now() {
+    let unsent = Facts {
+        target_seen: true,
+        ..Facts::default()
+    };
+    is_told(&edit("hello"), &unsent, DropReason::Edit, &config());
+    is_told(&edit("!help"), &unsent, DropReason::Edit, &config());
+    let mut closed = config();
+    closed.matrix.allowed_users = Some(Vec::new());
+    let mut notice = edit("hello");
+    notice.new.kind = RoomTextKind::Notice;
+    for (config, edit, reason) in [
+        (config(), edit("// still"), DropReason::OffAir),
+        (closed, edit("hello"), DropReason::Denied),
+        (config(), notice.clone(), DropReason::Notice),
+    ] {
+        assert_eq!(edited(config, &edit, &unsent), dropped(reason));
+    }
+    assert_eq!(
+        edited(config(), &notice, &Facts::default()),
+        dropped(DropReason::UnknownTarget)
+    );
 }
 
 #[test]
@@ -319,10 +395,7 @@ fn a_message_is_corrected_twice_at_most() {
         Change::Correct { number: 2, .. }
     ));
     let twice = knowing_versions(vec![sent(), gone(1), gone(2)]);
-    assert_eq!(
-        edited(config(), &edit("hello"), &twice),
-        dropped(DropReason::TooManyEdits)
-    );
+    is_told(&edit("hello"), &twice, DropReason::TooManyEdits, &config());
 }
 
 #[test]
@@ -365,10 +438,10 @@ fn a_correction_comes_within_a_quarter_of_an_hour_by_the_messages_own_times() {
     early.new.sent_at = NOON - MINUTE * 40;
     assert!(corrects(&written(45), &early));
     early.new.sent_at = NOON - MINUTE * 61;
-    assert_eq!(
-        edited(config(), &early, &written(62)),
-        dropped(DropReason::LateEdit)
-    );
+    is_told(&early, &written(62), DropReason::LateEdit, &config());
+    // Nothing has changed for the mesh.
+    let same = edited(config(), &edit("helo"), &written(16));
+    assert_eq!(same, dropped(DropReason::SameText));
 }
 
 #[test]
@@ -399,16 +472,14 @@ fn the_key_edits_says_what_an_edit_does() {
         edited(with(Edits::Queued), &change, &queue)[..],
         [Action::Change(Change::Rewrite { .. })]
     ));
-    assert_eq!(
-        edited(with(Edits::Queued), &change, &air),
-        dropped(DropReason::Edit)
-    );
-    for facts in [queue, air, Facts::default()] {
-        assert_eq!(
-            edited(with(Edits::Ignore), &change, &facts),
-            dropped(DropReason::Edit)
-        );
+    is_told(&change, &air, DropReason::EditsOff, &with(Edits::Queued));
+    for facts in [queue, air] {
+        is_told(&change, &facts, DropReason::EditsOff, &with(Edits::Ignore));
     }
+    assert_eq!(
+        edited(with(Edits::Ignore), &change, &Facts::default()),
+        dropped(DropReason::UnknownTarget)
+    );
 }
 
 #[test]
@@ -471,10 +542,8 @@ fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_
         target_seen: true,
         ..Facts::default()
     };
-    assert_eq!(
-        edited(config(), &edit("hello"), &known),
-        dropped(DropReason::Edit)
-    );
+    let actions = edited(config(), &edit("hello"), &known);
+    assert_eq!(actions[0], Action::Drop(DropReason::Edit));
     let actions = edited(config(), &edit("hello"), &Facts::default());
     let Change::Keep { target, edit, .. } = only_change(&actions) else {
         panic!("{actions:?}");

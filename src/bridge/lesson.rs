@@ -1,0 +1,308 @@
+//! What the author of a message learns when it is not transmitted: by which sign, in which words, and how often.
+
+use std::time::Duration;
+
+use super::action::Action;
+use super::dropped::DropReason;
+use super::feedback::Sign;
+use super::notice::{About, Refused, to_room};
+use crate::config::Config;
+use crate::model::{RoomId, Timestamp, UserId};
+
+/// A room is told the same reason again after that.
+const ROOM_AGAIN: Duration = Duration::from_hours(1);
+/// A person is told the same reason again after that.
+const PERSON_AGAIN: Duration = Duration::from_hours(24);
+
+/// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Nobody: it takes nothing from anyone, or its author knows.
+    Nobody,
+    /// The operator, once for each sender: another relay is about, and something may have to be set.
+    Operator,
+    /// Its author, with all others whose messages have expired in the room.
+    Expired,
+    /// Its author.
+    Author(Lesson),
+}
+
+/// What its author learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lesson {
+    /// It cannot go on the air, or is a command.
+    Refused(Refused),
+    /// There is nothing to read in it.
+    Empty,
+    /// They may not transmit.
+    Denied,
+    /// The room only listens.
+    OneWayRoom,
+    /// The bridge only listens.
+    BroadcastOff,
+    /// Pictures and the like are not told of.
+    MediaOff,
+    /// Notices are not relayed.
+    Notice,
+    /// What begins so stays off the air.
+    OffAir,
+    /// An edit of what was not sent.
+    UnsentEdit,
+    /// Edits are not relayed.
+    EditsOff,
+    /// An edit that came too late.
+    LateEdit,
+    /// One edit too many.
+    TooManyEdits,
+    /// An edit that would take back what was sent.
+    Unsaid,
+}
+
+/// How often the same is told.
+enum Often {
+    /// The sign each time, the words once in a room and hour.
+    Each,
+    /// Sign and words on a person's first of a day; it is true of that person.
+    FirstOfPerson,
+    /// The sign on a person's first of a day, and the words if the room has not read them within the hour: it is true of the
+    /// room, and many may write there.
+    FirstInRoom,
+    /// To each person once, for good.
+    Once,
+}
+
+impl Lesson {
+    /// Those that stay true of a person or a room: it is remembered who has learnt them.
+    const HABITUAL: [Self; 11] = [
+        Self::Denied,
+        Self::OneWayRoom,
+        Self::BroadcastOff,
+        Self::MediaOff,
+        Self::Notice,
+        Self::OffAir,
+        Self::UnsentEdit,
+        Self::EditsOff,
+        Self::LateEdit,
+        Self::TooManyEdits,
+        Self::Unsaid,
+    ];
+
+    fn often(self) -> Often {
+        match self {
+            Self::Refused(_) | Self::Empty => Often::Each,
+            Self::Denied
+            | Self::UnsentEdit
+            | Self::EditsOff
+            | Self::LateEdit
+            | Self::TooManyEdits
+            | Self::Unsaid => Often::FirstOfPerson,
+            Self::OneWayRoom | Self::BroadcastOff | Self::MediaOff => Often::FirstInRoom,
+            Self::Notice | Self::OffAir => Often::Once,
+        }
+    }
+
+    /// Returns the sign on the message; `None` where its author means it so, or where the sign tells how the message itself
+    /// fared and not its edit.
+    fn sign(self) -> Option<Sign> {
+        match self {
+            Self::Refused(_) | Self::Empty | Self::MediaOff | Self::Notice => Some(Sign::Refused),
+            Self::Denied | Self::OneWayRoom | Self::BroadcastOff => Some(Sign::Denied),
+            Self::OffAir
+            | Self::UnsentEdit
+            | Self::EditsOff
+            | Self::LateEdit
+            | Self::TooManyEdits
+            | Self::Unsaid => None,
+        }
+    }
+
+    /// Returns whether it is about an edit and not about the message.
+    pub(super) fn is_of_edits(self) -> bool {
+        match self {
+            Self::UnsentEdit
+            | Self::EditsOff
+            | Self::LateEdit
+            | Self::TooManyEdits
+            | Self::Unsaid => true,
+            Self::Refused(_)
+            | Self::Empty
+            | Self::Denied
+            | Self::OneWayRoom
+            | Self::BroadcastOff
+            | Self::MediaOff
+            | Self::Notice
+            | Self::OffAir => false,
+        }
+    }
+
+    /// Returns the sentences for the author: what happened, and the cure.
+    pub(super) fn words(self, config: &Config, author: &UserId) -> String {
+        match self {
+            Self::Refused(refused) => refused.explanation(config),
+            Self::Empty => "Not sent to the mesh: there is nothing in it that can be read there.".into(),
+            Self::Denied => format!(
+                "Not sent to the mesh: {author} may not transmit here. The operator of this bridge decides who may."
+            ),
+            Self::OneWayRoom => {
+                "Not sent to the mesh: this room shows what the mesh says, and nothing that is written here is transmitted."
+                    .into()
+            }
+            Self::BroadcastOff => {
+                "Not sent to the mesh: this bridge only listens, and nothing that is written here is transmitted \
+                 (meshtastic.broadcast_enabled)."
+                    .into()
+            }
+            Self::MediaOff => {
+                "Not sent to the mesh: nothing is said there of pictures and files, captions included (meshtastic.media). \
+                 Please write the words as a message of their own."
+                    .into()
+            }
+            Self::Notice => {
+                "Not sent to the mesh: it is a notice, as programs write them. Please send an ordinary message; the \
+                 operator of this bridge can have notices sent, too (matrix.relay_notices). This is said once."
+                    .into()
+            }
+            Self::OffAir => {
+                let prefix = config.matrix.off_air_prefix.as_deref().unwrap_or_default();
+                format!(
+                    "Not sent to the mesh: what begins with `{prefix}` stays in Matrix. Without `{prefix}` it is sent. This is \
+                     said once."
+                )
+            }
+            Self::UnsentEdit => {
+                "Not sent to the mesh: the message that was edited was not sent there either. Please write it as a new message."
+                    .into()
+            }
+            Self::EditsOff => {
+                "On the mesh the text stays as it was: edits are not sent there (meshtastic.edits). To correct it, please \
+                 write a new message."
+                    .into()
+            }
+            Self::LateEdit => {
+                "On the mesh the text stays as it was: the edit came too long after the message. To correct it, please write \
+                 a new message."
+                    .into()
+            }
+            Self::TooManyEdits => {
+                "On the mesh the text stays as it was: a message is corrected there twice at most. To correct it again, please \
+                 write a new message."
+                    .into()
+            }
+            Self::Unsaid => {
+                "On the mesh the text stays as it was: what was transmitted cannot be taken back.".into()
+            }
+        }
+    }
+
+    /// Returns its reason.
+    fn reason(self) -> DropReason {
+        match self {
+            Self::Refused(refused) => DropReason::Refused(refused),
+            Self::Empty => DropReason::Empty,
+            Self::Denied => DropReason::Denied,
+            Self::OneWayRoom => DropReason::OneWayRoom,
+            Self::BroadcastOff => DropReason::BroadcastOff,
+            Self::MediaOff => DropReason::MediaOff,
+            Self::Notice => DropReason::Notice,
+            Self::OffAir => DropReason::OffAir,
+            Self::UnsentEdit => DropReason::Edit,
+            Self::EditsOff => DropReason::EditsOff,
+            Self::LateEdit => DropReason::LateEdit,
+            Self::TooManyEdits => DropReason::TooManyEdits,
+            Self::Unsaid => DropReason::Unsaid,
+        }
+    }
+
+    /// Returns the name under which it is remembered that a person has learnt it.
+    fn name_of_person(self, room: &RoomId, author: &UserId) -> Option<String> {
+        let name = self.reason().name();
+        match self.often() {
+            Often::Each => None,
+            Often::FirstOfPerson | Often::Once => Some(format!("{name} {author}")),
+            Often::FirstInRoom => Some(format!("{name} {author} {room}")),
+        }
+    }
+
+    /// Returns the name under which it is remembered that a room has read it.
+    fn name_of_room(self, room: &RoomId) -> Option<String> {
+        match self.often() {
+            Often::Each | Often::FirstInRoom => {
+                Some(format!("refused {} {room}", self.reason().name()))
+            }
+            Often::FirstOfPerson | Often::Once => None,
+        }
+    }
+
+    fn forgotten(self, now: Timestamp) -> Timestamp {
+        match self.often() {
+            Often::Each | Often::FirstOfPerson | Often::FirstInRoom => now + PERSON_AGAIN,
+            Often::Once => Timestamp::NEVER,
+        }
+    }
+}
+
+/// Returns the names under which it is remembered what was told in a room of what cannot go on the air.
+pub(super) fn room_names(room: &RoomId) -> impl Iterator<Item = String> + '_ {
+    let refusals = Refused::ALL.into_iter().map(Lesson::Refused);
+    let others = [Lesson::Empty].into_iter().chain(Lesson::HABITUAL);
+    refusals
+        .chain(others)
+        .filter_map(|lesson| lesson.name_of_room(room))
+}
+
+/// Returns the names under which it is remembered what a person has learnt.
+pub(super) fn person_names<'a>(
+    room: &'a RoomId,
+    author: &'a UserId,
+) -> impl Iterator<Item = String> + 'a {
+    let all = Lesson::HABITUAL.into_iter();
+    all.filter_map(move |lesson| lesson.name_of_person(room, author))
+}
+
+/// Tells the author of a message, in words and by a sign, as often as it is to be told.
+pub(super) fn tell(
+    config: &Config,
+    lesson: Lesson,
+    about: About<'_>,
+    told: &[String],
+    now: Timestamp,
+) -> Vec<Action> {
+    let person = lesson.name_of_person(about.room, about.sender);
+    if person.as_ref().is_some_and(|name| told.contains(name)) {
+        return Vec::new();
+    }
+    let mut actions = say(config, lesson, about, told, now);
+    actions.extend(person.map(|what| Action::Remember {
+        what,
+        until: lesson.forgotten(now),
+    }));
+    actions.extend(lesson.sign().map(|sign| Action::Sign {
+        room: about.room.clone(),
+        event: about.event.clone(),
+        sign,
+    }));
+    actions
+}
+
+/// Says the words alone, unless the room has read them.
+pub(super) fn say(
+    config: &Config,
+    lesson: Lesson,
+    about: About<'_>,
+    told: &[String],
+    now: Timestamp,
+) -> Vec<Action> {
+    let room = lesson.name_of_room(about.room);
+    if room.as_ref().is_some_and(|name| told.contains(name)) {
+        return Vec::new();
+    }
+    let mut actions = vec![to_room(lesson.words(config, about.sender), about)];
+    actions.extend(room.map(|what| Action::Remember {
+        what,
+        until: now + ROOM_AGAIN,
+    }));
+    actions
+}
+
+#[cfg(test)]
+mod tests;
