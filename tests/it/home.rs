@@ -76,6 +76,10 @@ async fn nothing_in_the_home_is_written_through_a_link_and_the_home_may_be_one()
     ] {
         let link = home.path(name);
         fs::create_dir_all(link.parent().expect("it is in the home")).expect("it can be made");
+        // What an earlier start has made there.
+        fs::remove_dir_all(&link)
+            .or_else(|_| fs::remove_file(&link))
+            .ok();
         symlink(&target, &link).expect("a link can be made");
         let output = home.run(["run"]).await;
         let text = text_of(&output);
