@@ -29,6 +29,8 @@ pub struct Questions {
     pub relayed: Option<ChannelIndex>,
     /// Which text of this sender in this room waits for the mesh, not tried yet, with its time (`not_before`) still to come?
     pub waiting_media: Option<(OwnedRoomId, OwnedUserId)>,
+    /// Does a post of ours have this `relay_id`?
+    pub relay_id: Option<String>,
     /// Did our radio hear, or send, a packet with this id?
     pub heard_by_our_radio: Option<PacketId>,
     /// How many messages of this room wait for the mesh, or how many reactions if that is the lane?
@@ -97,6 +99,8 @@ pub struct Facts {
     pub relayed: Vec<Relayed>,
     /// A text of this sender in this room whose time is still to come: the row, and its text with prefix.
     pub waiting_media: Option<(OutboxId, String)>,
+    /// The `relay_id` is that of a post of ours.
+    pub is_our_post: bool,
     /// The packet id in `meshtastic_id` is one that our radio heard or sent.
     pub heard_by_our_radio: bool,
     /// Messages, or reactions, of this room that wait for the mesh.

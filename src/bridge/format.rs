@@ -98,6 +98,8 @@ impl Speaker {
             snr: packet.snr.filter(|it| it.is_finite()),
             rssi: packet.rssi,
             via_mqtt: packet.via_mqtt,
+            // Chosen when the post is stored.
+            relay_id: None,
         }
     }
 

@@ -40,13 +40,15 @@ pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
 pub use succession::{Mapping, OldRoom, Succession, Waiting};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
     Channel, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
-    RadioEvent, RadioOutcome, RadioProfile, RoomId, RoomMessage, SendReport, Timestamp,
+    RadioEvent, RadioOutcome, RadioProfile, RoomEdit, RoomId, RoomMessage, RoomText, SendReport,
+    Timestamp,
 };
 use lesson::Lesson;
 use notice::About;
@@ -247,6 +249,7 @@ impl Bridge {
                 Vec::new()
             }
             MatrixEvent::Text(text) => {
+                let text = &own_words(text, facts);
                 let edit = facts.early_edit.as_ref();
                 match edit.and_then(|edit| Self::changed_early(text, edit)) {
                     Some(changed) => self.room_message(&changed, facts, now),
@@ -258,7 +261,11 @@ impl Bridge {
                 room: redaction.room.clone(),
                 event: redaction.target.clone(),
             }],
-            MatrixEvent::Edit(edit) => self.room_edit(edit, facts, now),
+            MatrixEvent::Edit(edit) => {
+                let new = own_words(&edit.new, facts).into_owned();
+                let target = edit.target.clone();
+                self.room_edit(&RoomEdit { target, new }, facts, now)
+            }
             MatrixEvent::Undecryptable {
                 room,
                 sender,
@@ -293,6 +300,18 @@ impl Bridge {
             }
         }
     }
+}
+
+/// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
+/// along, and they make no relay of that person.
+fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
+    if !facts.is_our_post {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(RoomText {
+        relay: None,
+        ..text.clone()
+    })
 }
 
 fn about(source: &MeshSource) -> About<'_> {

@@ -100,6 +100,7 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
         thread: text.thread.clone(),
         waiting_media: (is_media && text.body.trim().is_empty())
             .then(|| (text.room.clone(), text.sender.clone())),
+        relay_id: relay_id_of(text),
         heard_by_our_radio: text.relay.as_ref().and_then(|fields| fields.id),
         waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
         gathering: Some(text.room.clone()),
@@ -122,11 +123,16 @@ fn told_to(text: &RoomText) -> Vec<String> {
         .collect()
 }
 
+fn relay_id_of(text: &RoomText) -> Option<String> {
+    text.relay.as_ref()?.relay_id.clone()
+}
+
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     Questions {
         seen: Some(SeenKey::Event(new.event.clone())),
         versions: Some((new.room.clone(), edit.target.clone())),
+        relay_id: relay_id_of(new),
         heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),
         waiting_for_mesh: Some((new.room.clone(), Lane::Message)),
         sender_sent: Some((new.sender.clone(), new.sent_at.min(now))),

@@ -39,7 +39,7 @@ pub(super) fn look_up(
         Some(Target::Packet { channel, packet }) => {
             facts.target = message_map::by_packet(tx, radio, *channel, *packet)?;
         }
-        Some(Target::Event(event)) => facts.target = message_map::by_event(tx, event)?,
+        Some(Target::Event(event)) => facts.target = message_map::by_message(tx, event)?,
         None => {}
     }
     if let Some((room, event)) = &questions.versions {
@@ -59,7 +59,7 @@ pub(super) fn look_up(
         facts.thread = message_map::by_event(tx, root)?;
     }
     if let Some(event) = &questions.tapbacks {
-        for pair in message_map::by_event(tx, event)? {
+        for pair in message_map::by_message(tx, event)? {
             for emoji in outbox_mesh::tapbacks(tx, pair.channel, pair.packet)? {
                 if !facts.tapbacks.contains(&emoji) {
                     facts.tapbacks.push(emoji);
@@ -72,6 +72,9 @@ pub(super) fn look_up(
     }
     if let Some((room, sender)) = &questions.waiting_media {
         facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
+    }
+    if let Some(relay_id) = &questions.relay_id {
+        facts.is_our_post = message_map::has_relay_id(tx, relay_id)?;
     }
     if let Some(packet) = questions.heard_by_our_radio {
         facts.heard_by_our_radio =

@@ -108,6 +108,9 @@ fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Option<Valu
 }
 
 fn insert_fields(event: &mut Map<String, Value>, fields: &RelayFields) {
+    if let Some(relay_id) = &fields.relay_id {
+        event.insert("relay_id".to_owned(), relay_id.clone().into());
+    }
     let mut put = |key: &str, value: Value| {
         event.insert(format!("meshtastic_{key}"), value);
     };
@@ -198,6 +201,7 @@ mod tests {
                 snr: Some(-6.25),
                 rssi: Some(-97),
                 via_mqtt: false,
+                relay_id: Some("0af3".to_owned()),
             }));
         }
         assert_eq!(
@@ -207,6 +211,7 @@ mod tests {
                 "meshtastic_id": 3_000_000_000_u32, "meshtastic_longname": "Alice", "meshtastic_shortname": "A",
                 "meshtastic_meshnet": "Net", "meshtastic_portnum": "TEXT_MESSAGE_APP", "meshtastic_text": "hi",
                 "meshtastic_replyId": 7, "meshtastic_hops": 2, "meshtastic_snr": "-6.25", "meshtastic_rssi": -97,
+                "relay_id": "0af3",
             })
         );
     }

@@ -362,6 +362,7 @@ fn relay_fields(content: &Value) -> Option<RelayFields> {
         snr: fields.get("meshtastic_snr").and_then(decimal),
         rssi: number("meshtastic_rssi").and_then(|number| i32::try_from(number).ok()),
         via_mqtt: is_one(fields.get("meshtastic_via_mqtt")),
+        relay_id: text("relay_id"),
     })
 }
 

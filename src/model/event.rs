@@ -368,6 +368,8 @@ pub struct RelayFields {
     pub rssi: Option<i32>,
     /// `meshtastic_via_mqtt` (ours).
     pub via_mqtt: bool,
+    /// `relay_id` (ours): random, one for each post, by which it is known where a person has forwarded it.
+    pub relay_id: Option<String>,
 }
 
 /// What became of a message of ours.

@@ -28,6 +28,47 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreE
     )
 }
 
+/// Returns the pairs of the message that an event is or, if it is an edit by that message's author, changes; newest first.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
+    let own = by_event(tx, event)?;
+    if !own.is_empty() {
+        return Ok(own);
+    }
+    tx.all(
+        "SELECT message_pair.* FROM seen_event AS edit JOIN message_pair ON message_pair.event = edit.edits
+         WHERE edit.event = ?1 AND message_pair.author = edit.author
+         ORDER BY message_pair.id DESC LIMIT ?2",
+        (event.as_str(), MOST_PAIRS),
+        read,
+    )
+}
+
+/// Returns whether a post of ours has this `relay_id`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool, StoreError> {
+    tx.exists("SELECT 1 FROM message_pair WHERE relay_id = ?1", [relay_id])
+}
+
+/// Remembers the `relay_id` of the post of a row of the room outbox.
+pub(super) fn set_relay_id(
+    tx: &Tx<'_>,
+    outbox: OutboxId,
+    relay_id: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE message_pair SET relay_id = ?2 WHERE room_outbox = ?1",
+        (outbox, relay_id),
+    )?;
+    Ok(())
+}
+
 /// Returns the pairs of a packet that was sent on that channel by anyone: those of this radio first, then newest first. A
 /// message that went to several rooms has one for each. Those of which the channel is not known are among them.
 ///
@@ -210,11 +251,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Lane, RadioPayload};
+    use crate::model::{Lane, OwnedUserId, RadioPayload, RoomContent};
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh::{self, NewMeshMessage};
-    use crate::store::outbox_room;
+    use crate::store::outbox_room::{self, NewRoomRow};
     use crate::store::samples::*;
+    use crate::store::seen;
 
     #[test]
     fn a_packet_finds_its_pair_at_once_and_its_event_once_it_is_sent() {
@@ -348,6 +390,65 @@ mod tests {
                     assert!(is_own_packet(tx, RADIO, packet)?);
                 }
             }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_edit_by_its_messages_author_is_found_as_that_message_and_one_by_anybody_else_is_not() {
+        on_empty(|tx| {
+            accept_for_mesh(tx, "$one:example.org", &["1/2 a", "2/2 b"], NOW)?;
+            let message = by_event(tx, &event("$one:example.org"))?;
+            let author = message[0].author.clone().unwrap();
+            let other = OwnedUserId::try_from("@other:example.org").unwrap();
+            for (edit, author) in [
+                ("$edit:example.org", author),
+                ("$forged:example.org", other),
+            ] {
+                let target = event("$one:example.org");
+                seen::mark_edit(tx, &event(edit), &target, &author, NOON)?;
+            }
+            assert_eq!(by_message(tx, &event("$one:example.org"))?, message);
+            assert_eq!(by_message(tx, &event("$edit:example.org"))?, message);
+            assert_eq!(by_message(tx, &event("$forged:example.org"))?, []);
+            assert_eq!(by_message(tx, &event("$none:example.org"))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_post_has_a_relay_id_of_its_own_for_all_its_tries() {
+        on_empty(|tx| {
+            let relay_id = |tx: &Tx<'_>| {
+                let row = outbox_room::next(tx, &room(ROOM))?.expect("it waits");
+                let RoomContent::Text { fields, .. } = row.message.content else {
+                    panic!("not a text")
+                };
+                Ok::<_, StoreError>((row.id, fields.and_then(|it| it.relay_id).unwrap()))
+            };
+            let mut ids = Vec::new();
+            for number in [7, 8] {
+                let mut message = text_for(ROOM, "hello");
+                if let RoomContent::Text { fields, .. } = &mut message.content {
+                    *fields = Some(Box::default());
+                }
+                let new = NewRoomRow {
+                    message: &message,
+                    send_as: None,
+                    pair: Some((RADIO, &pair_of(ROOM, number, "hello"))),
+                    target_packet: None,
+                };
+                outbox_room::insert(tx, &new, NOON)?;
+                let (id, first) = relay_id(tx)?;
+                outbox_room::retry(tx, id, NOON, "no answer")?;
+                assert_eq!(relay_id(tx)?, (id, first.clone()));
+                assert!(has_relay_id(tx, &first)?);
+                outbox_room::sent(tx, id, Some(&event(&format!("${number}:example.org"))))?;
+                assert!(has_relay_id(tx, &first)?);
+                ids.push(first);
+            }
+            assert_ne!(ids[0], ids[1]);
+            assert!(!has_relay_id(tx, "0")?);
             Ok(())
         });
     }

@@ -76,6 +76,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_turns.sql"),
     include_str!("migrations/0010_channels.sql"),
     include_str!("migrations/0011_authors.sql"),
+    include_str!("migrations/0012_edits_and_forwards.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

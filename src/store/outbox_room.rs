@@ -66,7 +66,9 @@ pub struct RoomWaiting {
 ///
 /// When the database fails.
 pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<OutboxId, StoreError> {
-    let content = room_content::to_json(&new.message.content).map_err(unreadable)?;
+    let mut content = new.message.content.clone();
+    let relay_id = relay_id_of(&mut content);
+    let content = room_content::to_json(&content).map_err(unreadable)?;
     let (target_sender, target_packet) = new.target_packet.unzip();
     let id = tx.insert(
         "INSERT INTO room_outbox (room, send_as, txn, content, target_sender, target_packet, accepted_at)
@@ -84,8 +86,24 @@ pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<Outbo
     let id = OutboxId(id);
     if let Some((radio, pair)) = new.pair {
         message_map::insert(tx, radio, pair, Link::Room(id))?;
+        if let Some(relay_id) = relay_id {
+            message_map::set_relay_id(tx, id, &relay_id)?;
+        }
     }
     Ok(id)
+}
+
+/// Gives a message of the mesh a random `relay_id`, which it keeps for every try; returns it.
+fn relay_id_of(content: &mut RoomContent) -> Option<String> {
+    let RoomContent::Text {
+        fields: Some(fields),
+        ..
+    } = content
+    else {
+        return None;
+    };
+    let relay_id = format!("{:032x}", rand::random::<u128>());
+    Some(fields.relay_id.insert(relay_id).clone())
 }
 
 /// Returns the oldest row of a room, with its target filled in; nothing of a room that is parked, or whose place another is

@@ -59,6 +59,8 @@ struct Fields {
     snr: Option<f32>,
     rssi: Option<i32>,
     via_mqtt: bool,
+    #[serde(default)]
+    relay_id: Option<String>,
 }
 
 /// Returns the JSON under which a content is stored.
@@ -159,10 +161,12 @@ macro_rules! same_fields {
 }
 
 same_fields!(RelayFields -> Fields {
-    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt
+    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt,
+    relay_id
 });
 same_fields!(Fields -> RelayFields {
-    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt
+    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt,
+    relay_id
 });
 
 #[cfg(test)]

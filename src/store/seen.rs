@@ -1,7 +1,7 @@
 //! What was decided on before: packets and events.
 
 use super::{StoreError, Tx};
-use crate::model::{EventId, NodeNum, PacketId, Timestamp};
+use crate::model::{EventId, NodeNum, PacketId, Timestamp, UserId};
 
 /// Returns whether this packet was decided on before, whichever radio of ours told it. [`PacketId::NONE`] never was.
 ///
@@ -70,6 +70,25 @@ pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<(), St
     tx.execute(
         "INSERT OR IGNORE INTO seen_event (event, at) VALUES (?1, ?2)",
         (event.as_str(), now),
+    )?;
+    Ok(())
+}
+
+/// Marks an edit as decided on, and remembers which message it changes.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn mark_edit(
+    tx: &Tx<'_>,
+    edit: &EventId,
+    target: &EventId,
+    author: &UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO seen_event (event, at, edits, author) VALUES (?1, ?2, ?3, ?4)",
+        (edit.as_str(), now, target.as_str(), author.as_str()),
     )?;
     Ok(())
 }

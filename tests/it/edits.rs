@@ -176,3 +176,44 @@ async fn what_is_forged_inside_an_encrypted_event_takes_nothing_away_and_hides_n
     let texts = ["helo", "* hello", "marker"].map(|text| format!("Alice[M]: {text}"));
     assert_eq!(scene.radio.texts(), texts);
 }
+
+#[tokio::test]
+async fn what_is_said_of_an_edit_is_said_of_the_message_that_was_edited() {
+    for kind in BOTH_KINDS {
+        let scene = Plan::one_room(kind).start().await;
+        let (alice, room) = (&scene.alice, &scene.room);
+        let message = alice.send(room, "meet at noon").await;
+        let sent = scene.radio.transmits("Alice[M]: meet at noon").await;
+        let changed = edit(alice, room, &message, "meet at one").await;
+        let correction = scene.radio.transmits("Alice[M]: * meet at one").await;
+        assert_eq!(correction["reply_id"], sent["id"]);
+        // Says the same: nothing goes on the air for it, and yet it can be answered.
+        let same = edit(alice, room, &message, "meet at one").await;
+        for target in [&changed, &same] {
+            let text = format!("why, {target}?");
+            alice.reply(room, target, &text).await;
+            let reply = scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+            assert_eq!(reply["reply_id"], sent["id"]);
+        }
+        alice.react(room, &changed, "👍").await;
+        let tapback = scene
+            .radio
+            .transmits_where("the tapback", |packet| packet["text"] == "👍")
+            .await;
+        assert_eq!(tapback["reply_id"], sent["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_mesh_reply_to_a_correction_answers_the_message_itself() {
+    let mut scene = Plan::one_room(Kind::Encrypted).start().await;
+    let message = scene.alice.send(&scene.room, "meet at noon").await;
+    scene.radio.transmits("Alice[M]: meet at noon").await;
+    edit(&scene.alice, &scene.room, &message, "meet at one").await;
+    let correction = scene.radio.transmits("Alice[M]: * meet at one").await;
+    let packet = id_of(&correction);
+    scene.radio.replies(SUMMIT, 0, packet, "we come").await;
+    let said = "[Summit Hut/LongFast]: we come";
+    let reply = scene.alice.sees_text(&scene.room, said).await;
+    assert_eq!(reply.answers(), Some(message.as_str()));
+}

@@ -32,6 +32,8 @@ mod feedback;
 #[cfg(test)]
 mod first_hour;
 #[cfg(test)]
+mod forwards;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod home;

@@ -106,6 +106,7 @@ fn a_text_is_posted_with_its_prefix_and_the_fields_of_a_relay() {
             snr: Some(6.25),
             rssi: Some(-90),
             via_mqtt: false,
+            relay_id: None,
         }
     );
     assert_eq!(

@@ -8,8 +8,8 @@ use super::*;
 use crate::bridge::feedback::Sign;
 use crate::config::{ChannelRef, Direction, Overflow};
 use crate::model::{
-    ChannelIndex, ChannelRole, JoinedRoom, MessagePair, OutboxId, PacketId, RadioProfile,
-    RelayFields,
+    ChannelIndex, ChannelRole, Event, JoinedRoom, MatrixEvent, MessagePair, OutboxId, PacketId,
+    RadioProfile, RelayFields,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
@@ -864,6 +864,37 @@ fn another_relays_message_is_not_carried_on_unless_that_relay_is_trusted() {
     assert_eq!(actions, dropped(DropReason::UntrustedRelay));
     let actions = said(&mut trusting(), &of_relay("Mountains"), &Facts::default());
     assert_eq!(spoken(&actions), ["CRL7/Moun: hello hill"]);
+}
+
+#[test]
+fn a_post_of_ours_that_a_person_forwards_is_that_persons_text() {
+    let mut forwarded = RoomText {
+        sender: alice(),
+        ..of_relay("LongFast")
+    };
+    forwarded.relay.as_mut().unwrap().relay_id = Some("0af3".into());
+    let asked = bridge().questions(
+        &Event::Matrix(MatrixEvent::Text(Box::new(forwarded.clone()))),
+        NOON,
+    );
+    assert_eq!(asked.relay_id.as_deref(), Some("0af3"));
+    let ours = Facts {
+        is_our_post: true,
+        heard_by_our_radio: true,
+        ..Facts::default()
+    };
+    let actions = said(&mut bridge(), &forwarded, &ours);
+    assert_eq!(
+        spoken(&actions),
+        ["Alice[M]: [Carol/Mountains]: hello hill"]
+    );
+    // An id that we have not made, or that says nothing of itself, makes nobody a person.
+    let actions = said(&mut bridge(), &forwarded, &Facts::default());
+    assert_eq!(actions, dropped(DropReason::UntrustedRelay));
+    // What the bot says about itself stays its own, whoever repeats it.
+    forwarded.suppress = true;
+    let actions = said(&mut bridge(), &forwarded, &ours);
+    assert_eq!(actions, dropped(DropReason::Suppressed));
 }
 
 #[test]

@@ -316,6 +316,9 @@ impl Ledger {
                 if facts.already_seen {
                     return Ok(());
                 }
+                if let Event::Matrix(MatrixEvent::Edit(edit)) = event {
+                    return seen::mark_edit(tx, id, &edit.target, &edit.new.sender, now);
+                }
                 seen::mark_event(tx, id, now)
             }
             Some(SeenKey::Packet { .. }) | None => Ok(()),
