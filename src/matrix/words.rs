@@ -194,7 +194,8 @@ fn is_fence(line: &str) -> bool {
         .is_some_and(|language| !language.contains([' ', '`']))
 }
 
-/// Returns a line without pairs of marks that touch what is between them: `` `x` ``, ` ```x``` `, `||x||`.
+/// Returns a line without pairs of marks that touch what is between them, and no word outside: `` `x` ``, ` ```x``` `, `||x||`,
+/// but not `a||b||c`.
 fn without_pairs(line: &str, mark: char) -> String {
     let least = if mark == '|' { 2 } else { 1 };
     let mut text = String::with_capacity(line.len());
@@ -208,10 +209,11 @@ fn without_pairs(line: &str, mark: char) -> String {
             inner.starts_with(|it: char| !it.is_whitespace())
                 && inner.ends_with(|it: char| !it.is_whitespace())
         };
+        let is_apart = !text.ends_with(char::is_alphanumeric) && marks.len() >= least;
         let inner = behind
             .split_once(marks)
+            .filter(|(_, after)| is_apart && !after.starts_with(char::is_alphanumeric))
             .map(|(inner, _)| inner)
-            .filter(|_| marks.len() >= least)
             .filter(closes);
         if let Some(inner) = inner {
             text.push_str(inner);

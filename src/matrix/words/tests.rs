@@ -305,6 +305,9 @@ fn a_plain_text_loses_the_marks_of_code_and_spoilers_and_nothing_else() {
             "*stars* _lines_ **two** ~~gone~~ # head",
         ),
         ("<b>not formatted</b> &amp;", "<b>not formatted</b> &amp;"),
+        ("if a||b||c", "if a||b||c"),
+        ("rock`n`roll", "rock`n`roll"),
+        ("(||her name||), and `ls`.", "(her name), and ls."),
     ] {
         assert_eq!(without_marks(plain), text, "{plain}");
     }
