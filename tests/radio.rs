@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use relay::config::ChannelUse;
 use relay::model::{
-    ChannelIndex, ChannelRole, Destination, Event, Lane, NodeNum, OutboxId, PacketId, RadioEvent,
+    ChannelIndex, ChannelRole, Destination, Event, Lane, MeshRowId, NodeNum, PacketId, RadioEvent,
     RadioMessage, RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
 };
 use relay::radio::{Link, Radio, RadioOptions, Submission, Wire};
@@ -185,7 +185,7 @@ impl Bench {
             lane,
             payload,
         };
-        let (outbox, packet) = (OutboxId(i64::from(number)), PacketId(number));
+        let (outbox, packet) = (MeshRowId(i64::from(number)), PacketId(number));
         let submission = Submission {
             outbox,
             packet,

@@ -1,13 +1,12 @@
 //! What the bridge wants done.
 
 use crate::model::{
-    Destination, Fingerprint, Lane, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedUserId,
-    PacketId, RadioPayload, RadioText, RoomMessage, Timestamp,
+    Destination, EarlyEdit, Fingerprint, MeshMessage, MeshRowId, MeshSource, NewVersion, NodeNum,
+    OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RadioText, RoomMessage, Sign,
+    Timestamp,
 };
 
 use super::dropped::DropReason;
-use super::facts::EarlyEdit;
-use super::feedback::Sign;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,29 +17,9 @@ pub enum Action {
         message: RoomMessage,
         /// The packet that it stands for, if it stands for one.
         pair: Option<Box<NewPair>>,
-        /// The target of `content` is the event that will stand for this packet in this room: it waits in our outbox
-        /// still. Filled in by the store just before sending; a reaction's target is [`crate::model::waiting_event`] until then.
-        target_packet: Option<(NodeNum, PacketId)>,
     },
     /// Send packets to the mesh, one for each part, in order.
-    ToMesh {
-        /// To whom.
-        destination: Destination,
-        /// What its channel is, where that is known.
-        channel: Option<Fingerprint>,
-        /// It concerns a message of that channel: it goes there or nowhere.
-        bound: bool,
-        /// How urgent.
-        lane: Lane,
-        /// What each part carries.
-        parts: Vec<RadioPayload>,
-        /// The event that they stand for; `None` for `dm_reply`.
-        source: Option<Box<MeshSource>>,
-        /// Not before.
-        not_before: Option<Timestamp>,
-        /// Worthless after that.
-        expires: Timestamp,
-    },
+    ToMesh(MeshMessage),
     /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
@@ -66,7 +45,7 @@ pub enum Action {
     /// Change the text of a row that waits for the mesh: one more picture.
     Rewrite {
         /// The row.
-        outbox: OutboxId,
+        outbox: MeshRowId,
         /// The new payload.
         payload: RadioPayload,
     },
@@ -96,29 +75,21 @@ pub enum Change {
     /// Change a message that waits for the mesh, for all its parts. It keeps its place.
     Rewrite {
         /// The row of its first part.
-        row: OutboxId,
+        row: MeshRowId,
         /// What it is now.
         new: NewVersion,
     },
     /// Send a correction of a message that was sent.
     Correct {
-        /// To whom.
-        destination: Destination,
-        /// What its channel is, where that is known.
-        channel: Option<Fingerprint>,
         /// Which correction of the message, from 1.
         number: u8,
-        /// What it is.
-        version: NewVersion,
-        /// The message that is corrected, with the correction's text and time.
-        source: Box<MeshSource>,
-        /// Worthless after that.
-        expires: Timestamp,
+        /// The correction; the message that it corrects stands behind it, with the correction's text and time.
+        message: MeshMessage,
     },
     /// Take back a correction that waits; what else waits of its message stays.
     Withdraw {
         /// The row of its first part.
-        row: OutboxId,
+        row: MeshRowId,
     },
     /// Keep an edit until the message comes that it changes.
     Keep {
@@ -133,21 +104,6 @@ pub enum Change {
         /// What it says.
         edit: EarlyEdit,
     },
-}
-
-/// A message for the mesh in its changed form.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewVersion {
-    /// What each part carries.
-    pub parts: Vec<RadioPayload>,
-    /// Its text, without prefix.
-    pub text: String,
-    /// How urgent.
-    pub lane: Lane,
-    /// It is an alert: it begins with 🚨, and its sender might.
-    pub alert: bool,
-    /// Not before; `None`: as it was, or at once.
-    pub not_before: Option<Timestamp>,
 }
 
 /// The message behind the pair that an event for a room will make.
@@ -166,24 +122,5 @@ pub struct NewPair {
     /// Its text, without prefix.
     pub text: String,
     /// It was an alert.
-    pub alert: bool,
-}
-
-/// The Matrix message behind packets for the mesh.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeshSource {
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// The event.
-    pub event: OwnedEventId,
-    /// Its thread.
-    pub thread: Option<OwnedEventId>,
-    /// Who wrote it.
-    pub sender: OwnedUserId,
-    /// When, by the server's clock, but never after its acceptance.
-    pub sent_at: Timestamp,
-    /// Its text, without prefix; a tapback's emoji.
-    pub text: String,
-    /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
 }

@@ -6,27 +6,10 @@ use std::time::Duration;
 use super::late::written;
 use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of, is_cut};
 use crate::config::{Config, LongMessages};
-use crate::model::{OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, Timestamp};
+use crate::model::{Expired, Notice, RoomMessage, Timestamp};
 
 /// An outage that was shorter leaves no backlog.
 pub const OUTAGE: Duration = Duration::from_mins(2);
-
-/// What expired in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expired {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// How many messages, at least one.
-    pub messages: u32,
-    /// When the oldest was written.
-    pub oldest: Timestamp,
-    /// When the newest was.
-    pub newest: Timestamp,
-    /// The newest.
-    pub event: OwnedEventId,
-    /// Its thread.
-    pub thread: Option<OwnedEventId>,
-}
 
 /// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of
 /// the outage whose messages are `gathering` in its room since then.
@@ -126,21 +109,13 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
         span(config.meshtastic.max_message_age),
         config.meshtastic.backlog.newest
     );
-    RoomMessage {
-        room: expired.room.clone().into(),
-        content: RoomContent::Text {
-            notice: true,
-            prefix: String::new(),
-            text: format!("{what} {rule}"),
-            heard_at: None,
-            reply_to: Some(expired.event.clone()),
-            thread: expired.thread.clone(),
-            mentions: Vec::new(),
-            mentions_room: false,
-            fields: None,
-            suppress: true,
-        },
-    }
+    let notice = Notice {
+        text: format!("{what} {rule}"),
+        reply_to: Some(expired.event.clone()),
+        thread: expired.thread.clone(),
+        ..Notice::default()
+    };
+    notice.for_room(&expired.room)
 }
 
 /// Returns a span of time in words.
@@ -160,6 +135,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::config::Overflow;
+    use crate::model::RoomContent;
 
     fn rules() -> LongMessages {
         config().meshtastic.long_messages
@@ -322,6 +298,9 @@ mod tests {
             newest: NOON + Duration::from_hours(1),
             event: event("$newest"),
             thread: None,
+            since: NOON,
+            last: NOON,
+            more_waits: false,
         };
         let now = NOON + Duration::from_hours(3);
         let RoomContent::Text {
@@ -340,7 +319,7 @@ mod tests {
              expires, and after an outage only the 20 newest messages of a room are sent."
         );
         assert!(notice && suppress);
-        assert_eq!(reply_to, Some(expired.event.clone()));
+        assert_eq!(reply_to, Some(expired.event.clone().into()));
         let one = Expired {
             messages: 1,
             newest: NOON,

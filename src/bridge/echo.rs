@@ -5,7 +5,7 @@
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::text::clean_name;
-use crate::model::{NodeNum, RoomText};
+use crate::model::{NodeNum, Relayed, RoomText};
 
 /// So many characters (grapheme clusters) of a message have to be repeated.
 const SHORTEST: usize = 12;
@@ -32,19 +32,6 @@ const SHAPES: [(&str, &str); 11] = [
     ("* ", "[M] "),
     ("* ", " "),
 ];
-
-/// A message that we relayed a moment ago, either way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Relayed {
-    /// The names that its author goes by.
-    pub author: Vec<String>,
-    /// The node that said it; `None`: it was written in Matrix.
-    pub node: Option<NodeNum>,
-    /// Its text as it was relayed, without prefix.
-    pub text: String,
-    /// What we sent to the mesh for it, or for one of its parts; empty if it came from there.
-    pub carried: String,
-}
 
 /// Returns the names that the author of a message of a room goes by, beside those in the user's id.
 #[must_use]

@@ -1,12 +1,9 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, MessagePair, NodeNum, OutboxId, OwnedEventId,
-    OwnedRoomId, OwnedUserId, PacketId, Timestamp,
+    ChannelIndex, EarlyEdit, Fingerprint, Lane, MeshRowId, MeshSource, MessagePair, NodeNum,
+    OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, Relayed, Timestamp, Version,
 };
-
-use super::action::MeshSource;
-use super::echo::Relayed;
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,7 +41,7 @@ pub struct Questions {
     /// Which of these names are remembered?
     pub told: Vec<String>,
     /// Which message is behind this row? Once it is known, [`super::Bridge::notices_about`] tells the names for `told`.
-    pub reported: Option<OutboxId>,
+    pub reported: Option<MeshRowId>,
 }
 
 /// Under which key an event is remembered as decided on.
@@ -98,7 +95,7 @@ pub struct Facts {
     /// What we relayed between this channel and Matrix in the last 10 minutes.
     pub relayed: Vec<Relayed>,
     /// A text of this sender in this room whose time is still to come: the row, and its text with prefix.
-    pub waiting_media: Option<(OutboxId, String)>,
+    pub waiting_media: Option<(MeshRowId, String)>,
     /// The `relay_id` is that of a post of ours.
     pub is_our_post: bool,
     /// The packet id in `meshtastic_id` is one that our radio heard or sent.
@@ -115,48 +112,6 @@ pub struct Facts {
     pub told: Vec<String>,
     /// The message behind the row that a report is about; `None` if nobody waits for its fate.
     pub reported: Option<Box<Reported>>,
-}
-
-/// A message of Matrix, or a correction of it, as it waits for the mesh or was sent there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Version {
-    /// The row of its first part.
-    pub row: OutboxId,
-    /// 0: the message itself; else which correction.
-    pub correction: u8,
-    /// All of it waits, and the radio cannot know any of it.
-    pub waits: bool,
-    /// What stands behind it in Matrix, with this version's text.
-    pub source: MeshSource,
-    /// To whom.
-    pub destination: Destination,
-    /// What its channel is, where that is known.
-    pub channel: Option<Fingerprint>,
-    /// Its lane.
-    pub lane: Lane,
-    /// The id of its first packet.
-    pub packet: PacketId,
-    /// The packet that its first one answers.
-    pub reply_to: Option<PacketId>,
-    /// How many packets it is.
-    pub packets: usize,
-    /// What its first packet carries.
-    pub carried: String,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// When the newest edit of the message that has come was written.
-    pub edited_at: Option<Timestamp>,
-}
-
-/// An edit that came before its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EarlyEdit {
-    /// It makes an emote of it.
-    pub emote: bool,
-    /// The new body.
-    pub body: String,
-    /// When it was written.
-    pub sent_at: Timestamp,
 }
 
 /// The message behind a row for the mesh.

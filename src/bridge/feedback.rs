@@ -4,102 +4,16 @@
 use std::time::Duration;
 
 use crate::config::Feedback;
-use crate::model::Timestamp;
+use crate::model::{MeshState, Sign, Timestamp};
 
 /// A message that waits longer is shown as waiting.
 pub const SHOWN_WAITING_AFTER: Duration = Duration::from_mins(1);
-
-/// A sign on a message of Matrix; design.md 9 says what each tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sign {
-    /// It waits in our queue.
-    Waiting,
-    /// Another node repeated it.
-    Heard,
-    /// It was on the air; no repeat was heard.
-    Unheard,
-    /// The addressee confirmed it.
-    Delivered,
-    /// It will not be transmitted.
-    Refused,
-    /// Its sender may not transmit.
-    Denied,
-    /// It was too old when its turn came.
-    Expired,
-}
-
-impl Sign {
-    /// All signs, in the order in which they are declared.
-    pub const ALL: [Self; 7] = [
-        Self::Waiting,
-        Self::Heard,
-        Self::Unheard,
-        Self::Delivered,
-        Self::Refused,
-        Self::Denied,
-        Self::Expired,
-    ];
-
-    /// Returns the key of the reaction.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Waiting => "⏳",
-            Self::Heard => "📡",
-            Self::Unheard => "📤",
-            Self::Delivered => "✅",
-            Self::Refused => "❌",
-            Self::Denied => "🚫",
-            Self::Expired => "⌛",
-        }
-    }
-
-    /// Returns the sign with that key.
-    #[must_use]
-    pub fn of_key(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sign| sign.key() == key)
-    }
-
-    /// Returns whether people are shown this sign (`meshtastic.delivery_feedback`).
-    #[must_use]
-    pub fn is_shown(self, mode: Feedback) -> bool {
-        match mode {
-            Feedback::Reactions => true,
-            Feedback::Failures => match self {
-                Self::Waiting | Self::Refused | Self::Denied | Self::Expired => true,
-                Self::Heard | Self::Unheard | Self::Delivered => false,
-            },
-            Feedback::Off => false,
-        }
-    }
-}
-
-/// What became of one part of a message so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PartState {
-    /// It waits, or the radio was asked to take it and has not answered.
-    Waiting,
-    /// The radio took it, and nothing more is known, yet or for good.
-    Sent,
-    /// It was on the air; nobody was heard repeating it.
-    Unheard,
-    /// Another node repeated it.
-    Heard,
-    /// The addressee has it.
-    Delivered,
-    /// The radio will never take it.
-    Refused,
-    /// It was too old when its turn came.
-    Expired,
-    /// It was taken back.
-    Withdrawn,
-}
 
 /// What is known of a message of Matrix, for the sign that its sender is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fate<'a> {
     /// What became of its parts; none if it was never to be transmitted.
-    pub parts: &'a [PartState],
+    pub parts: &'a [MeshState],
     /// When it was accepted.
     pub waits_since: Timestamp,
     /// The sign that was given to it ([`super::Action::Sign`]).
@@ -113,34 +27,21 @@ impl Fate<'_> {
     /// part expired is shown only where the sign is given.
     #[must_use]
     pub fn sign(&self, mode: Feedback, now: Timestamp) -> Option<Sign> {
-        let sign = if self.parts.contains(&PartState::Refused) {
+        let has = |sign: Sign| self.parts.iter().any(|part| part.sign() == Some(sign));
+        let sign = if has(Sign::Refused) {
             Some(Sign::Refused)
         } else if self.given.is_some() {
             self.given
-        } else if self.parts.contains(&PartState::Waiting) {
+        } else if has(Sign::Waiting) {
             (now.since(self.waits_since) >= SHOWN_WAITING_AFTER).then_some(Sign::Waiting)
-        } else {
-            self.worst()
-        };
-        sign.filter(|sign| sign.is_shown(mode))
-    }
-
-    /// Returns the worst of what became of the parts, if each has a sign.
-    fn worst(&self) -> Option<Sign> {
-        let has = |state: PartState| self.parts.contains(&state);
-        if self.parts.is_empty()
-            || has(PartState::Sent)
-            || has(PartState::Expired)
-            || has(PartState::Withdrawn)
-        {
+        } else if self.parts.iter().any(|part| part.sign().is_none()) {
             None
-        } else if has(PartState::Unheard) {
-            Some(Sign::Unheard)
-        } else if has(PartState::Heard) {
-            Some(Sign::Heard)
         } else {
-            Some(Sign::Delivered)
-        }
+            // The worst counts.
+            let signs = [Sign::Unheard, Sign::Heard, Sign::Delivered];
+            signs.into_iter().find(|sign| has(*sign))
+        };
+        sign.filter(|sign| mode.shows(*sign))
     }
 }
 
@@ -148,12 +49,15 @@ impl Fate<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::PartState::{Delivered, Expired, Heard, Refused, Sent, Unheard, Waiting, Withdrawn};
     use super::*;
+    use crate::model::MeshState::{
+        self, Accepted, Delivered, Expired, Heard, Refused, Submitted, Unheard, Unknown, Waiting,
+        Withdrawn,
+    };
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    fn sign_after(seconds: u64, parts: &[PartState], given: Option<Sign>) -> Option<Sign> {
+    fn sign_after(seconds: u64, parts: &[MeshState], given: Option<Sign>) -> Option<Sign> {
         let fate = Fate {
             parts,
             waits_since: NOON,
@@ -167,7 +71,9 @@ mod tests {
         for (parts, expected) in [
             (&[][..], None),
             (&[Waiting], Some(Sign::Waiting)),
-            (&[Sent], None),
+            (&[Submitted], Some(Sign::Waiting)),
+            (&[Accepted], None),
+            (&[Unknown], None),
             (&[Unheard], Some(Sign::Unheard)),
             (&[Heard], Some(Sign::Heard)),
             (&[Delivered], Some(Sign::Delivered)),
@@ -175,7 +81,9 @@ mod tests {
             (&[Expired], None),
             (&[Withdrawn], None),
             (&[Heard, Waiting], Some(Sign::Waiting)),
-            (&[Heard, Sent], None),
+            (&[Heard, Accepted], None),
+            (&[Heard, Unknown], None),
+            (&[Heard, Submitted], Some(Sign::Waiting)),
             (&[Heard, Unheard, Heard], Some(Sign::Unheard)),
             (&[Delivered, Heard], Some(Sign::Heard)),
             (&[Heard, Refused, Waiting], Some(Sign::Refused)),
@@ -215,21 +123,13 @@ mod tests {
 
     #[test]
     fn failures_are_what_does_not_go_well_and_off_is_nothing() {
-        let shown = |mode| {
-            let keys = Sign::ALL.into_iter().filter(|sign| sign.is_shown(mode));
+        let shown = |mode: Feedback| {
+            let keys = Sign::ALL.into_iter().filter(|sign| mode.shows(*sign));
             keys.map(Sign::key).collect::<String>()
         };
         assert_eq!(shown(Feedback::Reactions), "⏳📡📤✅❌🚫⌛");
         assert_eq!(shown(Feedback::Failures), "⏳❌🚫⌛");
         assert_eq!(shown(Feedback::Off), "");
-    }
-
-    #[test]
-    fn a_sign_is_known_by_its_key() {
-        for sign in Sign::ALL {
-            assert_eq!(Sign::of_key(sign.key()), Some(sign));
-        }
-        assert_eq!(Sign::of_key("👍"), None);
     }
 
     /// How good the news are; a refusal or expiry is none of these.
@@ -242,23 +142,20 @@ mod tests {
         }
     }
 
-    /// What a report can make of a part.
-    fn next_states(state: PartState) -> &'static [PartState] {
-        match state {
-            Waiting => &[Sent, Unheard, Heard, Delivered, Refused, Expired, Withdrawn],
-            // Refused for now, after it was taken: it waits again.
-            Sent => &[Waiting, Unheard, Heard, Delivered, Refused],
-            Unheard => &[Heard, Delivered, Refused],
-            Heard => &[Delivered, Refused],
-            Delivered | Refused | Expired | Withdrawn => &[],
-        }
+    /// What a report, or a try that the radio did not take, can make of a part.
+    fn next_states(state: MeshState) -> Vec<MeshState> {
+        let again = matches!(state, Submitted | Accepted | Unknown).then_some(Waiting);
+        let next = MeshState::ALL
+            .into_iter()
+            .filter(|next| state.may_become(*next));
+        next.chain(again).collect()
     }
 
     proptest! {
         #[test]
         fn signs_only_improve_but_for_refusal_and_expiry(
             count in 1_usize..4,
-            steps in proptest::collection::vec((0_usize..4, 0_usize..8, 0_u64..90), 0..40),
+            steps in proptest::collection::vec((0_usize..4, 0_usize..10, 0_u64..90), 0..40),
         ) {
             let mut parts = vec![Waiting; count];
             let mut seconds = 0;
@@ -276,7 +173,7 @@ mod tests {
                 }
                 let failed = [Refused, Expired, Withdrawn].iter().any(|it| parts.contains(it));
                 prop_assert!(failed || rank(sign) >= rank(before), "{before:?} {sign:?} {parts:?}");
-                prop_assert!(sign != Some(Sign::Waiting) || parts.contains(&Waiting));
+                prop_assert!(sign != Some(Sign::Waiting) || parts.iter().any(|part| part.waits()));
                 before = sign;
             }
         }

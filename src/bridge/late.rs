@@ -8,7 +8,7 @@ use super::dropped::DropReason;
 use super::facts::Facts;
 use super::route::Aim;
 use super::{Bridge, policy};
-use crate::model::{OwnedRoomId, OwnedUserId, RoomContent, RoomId, RoomMessage, Timestamp, UserId};
+use crate::model::{Notice, OwnedRoomId, OwnedUserId, RoomId, RoomMessage, Timestamp, UserId};
 
 /// So many senders are named in a notice.
 const MOST_NAMED: usize = 5;
@@ -67,21 +67,12 @@ impl Bridge {
             written(youngest, oldest),
         );
         let mentions = senders.into_iter().take(MOST_NAMED).map(|(user, _)| user);
-        Some(RoomMessage {
-            room: room.clone().into(),
-            content: RoomContent::Text {
-                notice: true,
-                prefix: String::new(),
-                text,
-                heard_at: None,
-                reply_to: None,
-                thread: None,
-                mentions: mentions.collect(),
-                mentions_room: false,
-                fields: None,
-                suppress: true,
-            },
-        })
+        let notice = Notice {
+            text,
+            mentions: mentions.collect(),
+            ..Notice::default()
+        };
+        Some(notice.for_room(room))
     }
 
     /// Decides on an event that cannot be decrypted: it is kept if it could go on the air.
@@ -166,7 +157,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::config::{Config, Direction};
-    use crate::model::{Event, MatrixEvent};
+    use crate::model::{Event, MatrixEvent, RoomContent};
 
     fn decided(config: Config, sender: OwnedUserId, facts: &Facts) -> Vec<Action> {
         let event = Event::Matrix(MatrixEvent::Undecryptable {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::dropped::DropReason;
-use super::feedback::Sign;
 use super::notice::{About, Refused, to_room};
 use crate::config::Config;
-use crate::model::{RoomId, Timestamp, UserId};
+use crate::model::{RoomId, Sign, Timestamp, UserId};
 
 /// A room is told the same reason again after that.
 const ROOM_AGAIN: Duration = Duration::from_hours(1);

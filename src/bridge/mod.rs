@@ -27,18 +27,18 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{Action, Change, MeshSource, NewPair, NewVersion};
-pub use backlog::{Expired, OUTAGE, is_backlog, with_age};
+pub use action::{Action, Change, NewPair};
+pub use backlog::{OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
-pub use echo::{Relayed, author_of};
-pub use facts::{EarlyEdit, Facts, Questions, Reported, SeenKey, Target, Version};
-pub use feedback::{Fate, PartState, SHOWN_WAITING_AFTER, Sign};
+pub use echo::author_of;
+pub use facts::{Facts, Questions, Reported, SeenKey, Target};
+pub use feedback::{Fate, SHOWN_WAITING_AFTER};
 pub use late::Unread;
 pub use notice::Refused;
 
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
-pub use succession::{Mapping, OldRoom, Succession, Waiting};
+pub use succession::{Mapping, Succession, Waiting};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -46,9 +46,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    Channel, Event, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
-    RadioEvent, RadioOutcome, RadioProfile, RoomEdit, RoomId, RoomMessage, RoomText, SendReport,
-    Timestamp,
+    Channel, Event, Expired, Lane, MatrixEvent, MeshSource, NodeNum, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomEdit, RoomId,
+    RoomMessage, RoomText, SendReport, Timestamp,
 };
 use lesson::Lesson;
 use notice::About;
@@ -330,12 +330,13 @@ mod tests {
     use super::testing::*;
     use super::*;
     use crate::model::{
-        NodeNum, OutboxId, PacketId, RadioText, Refusal, RoomContent, RoomRedaction, RoomText,
+        MeshRowId, NodeNum, PacketId, RadioText, Refusal, Relayed, RoomContent, RoomRedaction,
+        RoomText,
     };
 
     fn report(outcome: RadioOutcome) -> Event {
         Event::Report(SendReport::Radio {
-            outbox: OutboxId(1),
+            outbox: MeshRowId(1),
             packet: PacketId(60),
             outcome,
         })

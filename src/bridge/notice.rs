@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::config::Config;
-use crate::model::{
-    NodeNum, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal, RoomContent, RoomMessage,
-};
+use crate::model::{NodeNum, Notice, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal};
 
 use super::action::Action;
 
@@ -247,23 +245,15 @@ pub(super) fn alert_name(node: NodeNum) -> String {
 
 /// Answers a message in its room.
 pub(super) fn to_room(text: String, about: About<'_>) -> Action {
+    let notice = Notice {
+        text,
+        reply_to: Some(about.event.clone()),
+        thread: about.thread.cloned(),
+        mentions: vec![about.sender.clone()],
+        at: None,
+    };
     Action::ToRoom {
-        message: RoomMessage {
-            room: about.room.clone().into(),
-            content: RoomContent::Text {
-                notice: true,
-                prefix: String::new(),
-                text,
-                heard_at: None,
-                reply_to: Some(about.event.clone()),
-                thread: about.thread.cloned(),
-                mentions: vec![about.sender.clone()],
-                mentions_room: false,
-                fields: None,
-                suppress: true,
-            },
-        },
+        message: notice.for_room(about.room),
         pair: None,
-        target_packet: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backlog::span;
-use crate::model::{OwnedRoomId, RoomContent, RoomMessage, Timestamp};
+use crate::model::{Notice, OwnedRoomId, RoomMessage, Timestamp};
 
 /// Returns the notice that the radio has been away for so long. What is written meanwhile waits up to `longest`, in a room
 /// from which something goes to the mesh.
@@ -32,21 +32,12 @@ pub(super) fn back_notice(room: &OwnedRoomId, since: Timestamp, back: Timestamp)
 
 /// Both say how late they are if the homeserver was away, too.
 fn notice(room: &OwnedRoomId, text: String, at: Timestamp) -> RoomMessage {
-    RoomMessage {
-        room: room.clone().into(),
-        content: RoomContent::Text {
-            notice: true,
-            prefix: String::new(),
-            text,
-            heard_at: Some(at),
-            reply_to: None,
-            thread: None,
-            mentions: Vec::new(),
-            mentions_room: false,
-            fields: None,
-            suppress: true,
-        },
-    }
+    let notice = Notice {
+        text,
+        at: Some(at),
+        ..Notice::default()
+    };
+    notice.for_room(room)
 }
 
 #[cfg(test)]
@@ -54,6 +45,7 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::config::Direction;
+    use crate::model::RoomContent;
 
     #[test]
     fn only_where_something_goes_to_the_mesh_messages_wait() {

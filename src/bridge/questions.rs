@@ -1,11 +1,10 @@
 //! What has to be looked up for each event before the bridge decides.
 
-use super::action::MeshSource;
 use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Target};
 use super::{Bridge, lesson, notice};
 use crate::model::{
-    Event, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
+    Event, Lane, MatrixEvent, MeshSource, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
     RoomReaction, RoomText, RoomTextKind, SendReport, Timestamp,
 };
 

@@ -1,13 +1,12 @@
 //! How replies and reactions find their target on the other side.
 
 use super::facts::Facts;
-use super::feedback::Sign;
 use super::route::{Routes, Spot};
 use super::text::folded;
 use crate::config::{MessageInteractions, ReactionStyle};
 use crate::model::{
-    Destination, MessagePair, NodeNum, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
-    RoomOrAliasId,
+    Destination, EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
+    RoomOrAliasId, Sign,
 };
 
 use super::dropped::DropReason;
@@ -18,10 +17,8 @@ const MOST_EMOJI: usize = 3;
 /// What a message of the mesh answers, seen from one room.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RoomTarget {
-    /// The event, if it has one already.
-    pub(super) event: Option<OwnedEventId>,
-    /// The packet whose event waits in our outbox.
-    pub(super) packet: Option<(NodeNum, PacketId)>,
+    /// The event.
+    pub(super) event: Option<EventRef>,
     /// The thread to go into.
     pub(super) thread: Option<OwnedEventId>,
     /// Who wrote the event in Matrix.
@@ -42,13 +39,10 @@ pub(super) fn room_target(
         .filter(|pair| routes.is_same_room(&pair.room, room))
         .filter(|pair| pair.channel.is_some() || one_channel);
     let newest = here.next()?;
-    let packet = match newest.event {
-        Some(_) => None,
-        None => Some((newest.sender, newest.packet)),
-    };
+    let (sender, packet) = (newest.sender, newest.packet);
+    let waiting = EventRef::Packet { sender, packet };
     Some(RoomTarget {
-        event: newest.event.clone(),
-        packet,
+        event: Some(newest.event.clone().map_or(waiting, EventRef::Event)),
         thread: newest.thread.clone(),
         author: match newest.origin {
             Origin::Mesh => None,

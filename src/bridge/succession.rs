@@ -7,22 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Tombstone};
-
-/// A room as it was known last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldRoom {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// The alias of the configuration that stood for it last.
-    pub alias: Option<OwnedRoomOrAliasId>,
-    /// It was encrypted.
-    pub encrypted: bool,
-    /// Anyone could join it.
-    pub public: bool,
-    /// It is replaced or closed.
-    pub tombstone: Option<Tombstone>,
-}
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
 /// What is known of the configuration's rooms.
 #[derive(Debug, Clone, Copy)]

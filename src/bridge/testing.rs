@@ -1,12 +1,12 @@
 //! What the tests of this module start from: a bridge, its rooms and its radio, a packet, a message.
 
-use super::{Action, Bridge, DropReason, Facts, Refused, Sign};
+use super::{Action, Bridge, DropReason, Facts, Refused};
 use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Event, Fingerprint, JoinedRoom, MatrixEvent,
-    MessagePair, Node, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
-    PacketId, RadioEvent, RadioPayload, RadioProfile, RadioText, RoomContent, RoomReaction,
-    RoomText, RoomTextKind, TextPort, Timestamp,
+    MeshMessage, MessagePair, Node, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedUserId, PacketId, RadioEvent, RadioPayload, RadioProfile, RadioText, RoomContent,
+    RoomReaction, RoomText, RoomTextKind, Sign, TextPort, Timestamp,
 };
 
 pub(super) const NOON: Timestamp = Timestamp(1_750_000_000_000);
@@ -300,7 +300,7 @@ pub(super) fn notices(actions: &[Action]) -> Vec<String> {
 /// Returns the packets for the mesh.
 pub(super) fn on_air(actions: &[Action]) -> Vec<RadioPayload> {
     let parts = actions.iter().filter_map(|action| match action {
-        Action::ToMesh { parts, .. } => Some(parts.clone()),
+        Action::ToMesh(MeshMessage { parts, .. }) => Some(parts.clone()),
         _ => None,
     });
     parts.flatten().collect()

@@ -13,8 +13,8 @@ use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
 use crate::config::SensorType;
 use crate::model::{
-    ChannelIndex, Destination, Lane, NodeNum, OwnedRoomOrAliasId, RadioPayload, RadioText,
-    RoomContent, RoomMessage, TextPort, Timestamp, waiting_event,
+    ChannelIndex, Destination, Lane, MeshMessage, NodeNum, OwnedRoomOrAliasId, RadioPayload,
+    RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
 };
 
 /// An alert of the same node mentions rooms again after that.
@@ -60,7 +60,7 @@ impl Bridge {
         if let Some(text) = self.answer_to(packet)
             && facts.told.is_empty()
         {
-            actions.push(Action::ToMesh {
+            actions.push(Action::ToMesh(MeshMessage {
                 destination: Destination::Direct(packet.sender.num),
                 channel: None,
                 bound: false,
@@ -72,7 +72,7 @@ impl Bridge {
                 source: None,
                 not_before: None,
                 expires: now + self.config.meshtastic.max_message_age.min(ANSWER_AGE),
-            });
+            }));
             actions.push(Action::Remember {
                 what,
                 until: now + ANSWER_AGAIN,
@@ -153,12 +153,11 @@ impl Bridge {
                     message: RoomMessage {
                         room: room.clone(),
                         content: RoomContent::Reaction {
-                            target: target.event.unwrap_or_else(waiting_event),
+                            target: target.event?,
                             key: speaker.reaction_key(&self.config, emoji, encrypted),
                         },
                     },
                     pair: None,
-                    target_packet: target.packet,
                 })
             })
             .collect();
@@ -244,7 +243,6 @@ impl Bridge {
                 },
             },
             pair: Some(pair),
-            target_packet: target.packet,
         }
     }
 }

@@ -4,7 +4,7 @@ mod edit;
 
 use std::time::Duration;
 
-use super::action::{Action, MeshSource};
+use super::action::Action;
 use super::backlog::is_backlog;
 use super::dropped::DropReason;
 use super::facts::Facts;
@@ -22,8 +22,8 @@ use super::text::clean_text;
 use super::{Bridge, lesson};
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, Lane, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RoomId, RoomReaction,
-    RoomText, RoomTextKind, Timestamp, UserId,
+    Destination, Lane, MeshMessage, MeshSource, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
+    RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -152,7 +152,7 @@ impl Bridge {
             self.check_limit(packets.len(), facts)?;
         }
         let sent_at = text.sent_at.min(now);
-        let to_mesh = Action::ToMesh {
+        let to_mesh = Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: target.is_some(),
@@ -169,7 +169,7 @@ impl Bridge {
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),
             expires: sent_at + self.config.meshtastic.max_message_age,
-        };
+        });
         Ok((vec![to_mesh], whole))
     }
 
@@ -288,7 +288,7 @@ impl Bridge {
             ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
         };
         let sent_at = reaction.sent_at.min(now);
-        Ok(Action::ToMesh {
+        Ok(Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
@@ -305,7 +305,7 @@ impl Bridge {
             })),
             not_before: Some(now + REACTION_WAIT),
             expires: sent_at + REACTION_AGE,
-        })
+        }))
     }
 
     fn words(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::secret::Secret;
 use super::template::{MeshVariable, Template};
-use crate::model::NodeNum;
+use crate::model::{NodeNum, Sign};
 
 /// The section `meshtastic`.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,6 +214,21 @@ pub enum Feedback {
     Failures,
     /// None.
     Off,
+}
+
+impl Feedback {
+    /// Returns whether people are shown this sign.
+    #[must_use]
+    pub fn shows(self, sign: Sign) -> bool {
+        match self {
+            Self::Reactions => true,
+            Self::Failures => match sign {
+                Sign::Waiting | Sign::Refused | Sign::Denied | Sign::Expired => true,
+                Sign::Heard | Sign::Unheard | Sign::Delivered => false,
+            },
+            Self::Off => false,
+        }
+    }
 }
 
 /// Returns how a place on the network is written.

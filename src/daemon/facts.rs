@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use crate::bridge::{
-    EarlyEdit, Facts, MeshSource, Questions, Relayed, Reported, SeenKey, Target, Version,
-};
-use crate::model::{ChannelIndex, Destination, Node, NodeNum, Timestamp};
-use crate::store::outbox_mesh::Source;
-use crate::store::relayed::{self, FromMatrix, FromMesh};
-use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, seen, told};
+use crate::bridge::{Facts, Questions, Reported, SeenKey, Target};
+use crate::model::{Destination, NodeNum, Timestamp};
+use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, relayed, seen, told};
 
 /// How far back an echo of what we relayed is recognised (design: 10 minutes).
 const ECHO_WINDOW: Duration = Duration::from_mins(10);
@@ -43,17 +39,11 @@ pub(super) fn look_up(
         None => {}
     }
     if let Some((room, event)) = &questions.versions {
-        let versions = edits::versions(tx, room, event)?;
-        facts.versions = versions.into_iter().map(version).collect();
+        facts.versions = edits::versions(tx, room, event)?;
         facts.target_seen = seen::has_event(tx, event)?;
     }
     if let Some((room, event, sender)) = &questions.early_edit {
-        let edit = edits::early(tx, event, room, sender)?;
-        facts.early_edit = edit.map(|edit| EarlyEdit {
-            emote: edit.emote,
-            body: edit.body,
-            sent_at: edit.sent_at,
-        });
+        facts.early_edit = edits::early(tx, event, room, sender)?;
     }
     if let Some(root) = &questions.thread {
         facts.thread = message_map::by_event(tx, root)?;
@@ -68,7 +58,8 @@ pub(super) fn look_up(
         }
     }
     if let Some(channel) = questions.relayed {
-        facts.relayed = relayed_on(tx, radio, channel, now - ECHO_WINDOW)?;
+        let channel = Destination::Channel(channel);
+        facts.relayed = relayed::on(tx, radio, channel, now - ECHO_WINDOW)?;
     }
     if let Some((room, sender)) = &questions.waiting_media {
         facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
@@ -94,113 +85,8 @@ pub(super) fn look_up(
     }
     facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
     if let Some(outbox) = questions.reported {
-        facts.reported = outbox_mesh::message_of(tx, outbox)?.map(|(source, lane)| {
-            let source = source_of(source);
-            Box::new(Reported { source, lane })
-        });
+        facts.reported = outbox_mesh::message_of(tx, outbox)?
+            .map(|(source, lane)| Box::new(Reported { source, lane }));
     }
     Ok(facts)
-}
-
-/// Returns what was relayed between a channel and Matrix since then.
-fn relayed_on(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    channel: ChannelIndex,
-    since: Timestamp,
-) -> Result<Vec<Relayed>, StoreError> {
-    let channel = Destination::Channel(channel);
-    let of_matrix = relayed::from_matrix(tx, channel, since)?.into_iter();
-    let of_mesh = relayed::from_mesh(tx, radio, channel, since)?.into_iter();
-    let of_matrix = of_matrix.map(|said| {
-        let FromMatrix {
-            sender,
-            mut author,
-            text,
-            carried,
-        } = said;
-        if let Some(sender) = sender {
-            author.extend([sender.localpart().to_owned(), sender.to_string()]);
-        }
-        Relayed {
-            author,
-            node: None,
-            text,
-            carried,
-        }
-    });
-    let of_mesh = of_mesh.map(|said| {
-        let FromMesh {
-            node,
-            long_name,
-            short_name,
-            text,
-        } = said;
-        let speaker = Node {
-            long_name,
-            short_name,
-            ..Node::unknown(node)
-        };
-        Relayed {
-            author: vec![speaker.long(), speaker.short()],
-            node: Some(node),
-            text,
-            carried: String::new(),
-        }
-    });
-    Ok(of_matrix.chain(of_mesh).collect())
-}
-
-fn version(version: edits::Version) -> Version {
-    let edits::Version {
-        row,
-        correction,
-        waits,
-        source,
-        destination,
-        channel,
-        lane,
-        packet,
-        reply_to,
-        packets,
-        carried,
-        accepted_at,
-        edited_at,
-    } = version;
-    Version {
-        row,
-        correction,
-        waits,
-        source: source_of(source),
-        destination,
-        channel,
-        lane,
-        packet,
-        reply_to,
-        packets,
-        carried,
-        accepted_at,
-        edited_at,
-    }
-}
-
-pub(super) fn source_of(source: Source) -> MeshSource {
-    let Source {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
-    } = source;
-    MeshSource {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
-    }
 }

@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
-use crate::model::{Clock, Destination, Lane, OutboxId, RadioOutcome, SendReport};
+use crate::model::{Clock, Destination, Lane, MeshRowId, RadioOutcome, SendReport};
 use crate::radio::Submission;
 use crate::store::{Aged, Database, MeshPace, NextMesh, StoreError};
 
@@ -24,11 +24,11 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// Rows that the pacer holds, and who waits for their verdict.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight {
-    rows: Arc<Mutex<HashMap<OutboxId, oneshot::Sender<()>>>>,
+    rows: Arc<Mutex<HashMap<MeshRowId, oneshot::Sender<()>>>>,
 }
 
 impl InFlight {
-    fn add(&self, row: OutboxId) -> oneshot::Receiver<()> {
+    fn add(&self, row: MeshRowId) -> oneshot::Receiver<()> {
         let (told, verdict) = oneshot::channel();
         self.rows
             .lock()
@@ -213,9 +213,9 @@ enum Step {
 mod tests {
     use super::*;
     use crate::config::Overflow;
-    use crate::model::{ChannelIndex, NodeNum, RadioPayload, Timestamp};
+    use crate::model::{ChannelIndex, MeshMessage, NodeNum, RadioPayload, Timestamp};
     use crate::store::Store;
-    use crate::store::outbox_mesh::{self, NewMeshMessage};
+    use crate::store::outbox_mesh;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -278,13 +278,12 @@ mod tests {
         let channel = Destination::Channel(ChannelIndex::PRIMARY);
         for lane in [Lane::Urgent, Lane::Message, Lane::Reaction] {
             let mut store = Store::in_memory().unwrap();
-            let message = NewMeshMessage {
-                radio: NodeNum(1),
+            let message = MeshMessage {
                 destination: channel,
                 channel: None,
                 bound: false,
                 lane,
-                parts: &[RadioPayload::Text {
+                parts: vec![RadioPayload::Text {
                     text: "hello".to_owned(),
                     reply_to: None,
                 }],
@@ -292,7 +291,8 @@ mod tests {
                 not_before: None,
                 expires: NOON + Duration::from_hours(1),
             };
-            let accepted = store.transaction(|tx| outbox_mesh::insert(tx, &message, NOON));
+            let accepted =
+                store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &message, NOON));
             let mut bench = bench(store, channel, lane);
             bench.air.send_replace(false);
             let database = bench.worker.database.clone();

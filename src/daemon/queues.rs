@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Clock, Destination, Lane, OutboxId, OwnedRoomOrAliasId};
+use crate::model::{Clock, Destination, Lane, MeshRowId, OwnedRoomOrAliasId};
 use crate::radio::Submission;
 use crate::store::Database;
 
@@ -31,7 +31,7 @@ pub(super) struct Queues {
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     feedback: Arc<Notify>,
     in_flight: InFlight,
-    withdrawals: mpsc::Sender<OutboxId>,
+    withdrawals: mpsc::Sender<MeshRowId>,
 }
 
 /// What every worker shares.
@@ -51,7 +51,7 @@ pub(super) struct Shared<S> {
     /// Starts the workers' tasks.
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
-    pub(super) withdrawals: mpsc::Sender<OutboxId>,
+    pub(super) withdrawals: mpsc::Sender<MeshRowId>,
     /// How messages go to the mesh.
     pub(super) rules: MeshRules,
     /// Tells the time.

@@ -132,12 +132,7 @@ impl<S: SendToRoom> RoomWorker<S> {
             turn = self.limit.message_turn() => turn,
         };
         let outcome = sender
-            .send(
-                &self.room,
-                &row.transaction,
-                &row.message.content,
-                self.clock.now(),
-            )
+            .send(&self.room, &row.transaction, &row.content, self.clock.now())
             .await;
         turn.over(&outcome);
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");

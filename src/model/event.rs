@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::fate::RadioOutcome;
 use super::ids::{
-    ChannelIndex, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId,
+    ChannelIndex, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, PacketId, RoomRowId,
 };
 use super::message::{Channel, Destination, Fingerprint, Node};
 use super::time::Timestamp;
@@ -342,7 +345,7 @@ pub struct RoomRedaction {
 }
 
 /// MMRelay's fields of an event, with the same names and types; our additions below.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RelayFields {
     /// `meshtastic_id`: the packet's id.
     pub id: Option<PacketId>,
@@ -378,14 +381,14 @@ pub enum SendReport {
     /// One for a room.
     Room {
         /// Its row.
-        outbox: OutboxId,
+        outbox: RoomRowId,
         /// What became of it.
         outcome: RoomOutcome,
     },
     /// One for the mesh.
     Radio {
         /// Its row.
-        outbox: OutboxId,
+        outbox: MeshRowId,
         /// The id under which it was tried.
         packet: PacketId,
         /// What became of it.
@@ -422,52 +425,6 @@ pub enum RoomOutcome {
         /// Why, for the log.
         error: String,
     },
-}
-
-/// What became of a packet for the mesh. A later report may improve an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RadioOutcome {
-    /// The radio took it.
-    Accepted {
-        /// When.
-        at: Timestamp,
-    },
-    /// Another node repeated it.
-    Heard,
-    /// Nobody was heard repeating it; it may have been received.
-    Unheard,
-    /// The addressee has it.
-    Delivered,
-    /// Not now.
-    Retry {
-        /// How long to wait.
-        after: Duration,
-        /// The next try needs another id: this one was transmitted, or the radio remembers it.
-        new_id: bool,
-        /// The radio was given it, and may know it; else it only waited for its turn, as if it had never been handed over.
-        written: bool,
-        /// Why, for the log.
-        reason: String,
-    },
-    /// Never.
-    Refused(Refusal),
-}
-
-/// Why the radio does not take a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The payload is too long.
-    TooLong,
-    /// No such channel, or it is disabled.
-    NoChannel,
-    /// No region set, or transmission switched off.
-    TransmitOff,
-    /// The radio has no interface to transmit with.
-    NoInterface,
-    /// The key of the addressee is not known.
-    NoKey,
-    /// Another `Routing.Error` number.
-    Other(u32),
 }
 
 impl RadioText {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use matrix_sdk::ruma::owned_event_id;
 use serde::{Deserialize, Serialize};
 
 pub use matrix_sdk::ruma::{
@@ -62,12 +61,6 @@ impl PacketId {
     pub const NONE: Self = Self(0);
 }
 
-impl fmt::Display for PacketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
 /// One of the radio's channel slots, 0 to 7; slot 0 is normally the primary channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ChannelIndex(u8);
@@ -99,27 +92,25 @@ impl TryFrom<u32> for ChannelIndex {
     }
 }
 
-impl fmt::Display for ChannelIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Returns the id that stands for an event of ours which no server has seen yet. It never leaves the relay.
-#[must_use]
-pub fn waiting_event() -> OwnedEventId {
-    owned_event_id!("$waiting:relay.invalid")
-}
-
-/// A row of one of the two outboxes.
+/// A row of the outbox for rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OutboxId(pub i64);
+pub struct RoomRowId(pub i64);
 
-impl fmt::Display for OutboxId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
+/// A row of the outbox for the mesh: one packet. A message is named by the row of its first part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MeshRowId(pub i64);
+
+macro_rules! printed_as_numbers {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
 }
+
+printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId);
 
 #[cfg(test)]
 mod tests {

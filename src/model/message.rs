@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::RelayFields;
 use super::ids::{
     ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId, ParseIdError,
 };
@@ -199,55 +198,6 @@ pub struct RadioMessage {
     pub payload: RadioPayload,
 }
 
-/// One event for a room.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RoomMessage {
-    /// The room; an alias only as long as no server has told us its room.
-    pub room: OwnedRoomOrAliasId,
-    /// What.
-    pub content: RoomContent,
-}
-
-/// What an event for a room holds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RoomContent {
-    /// `m.room.message`, never with a `formatted_body`.
-    Text {
-        /// `m.notice` instead of `m.text`.
-        notice: bool,
-        /// Goes before the text; a mark of lateness is put between them.
-        prefix: String,
-        /// The text.
-        text: String,
-        /// When the mesh said it: more than 5 minutes before it is sent, the body says so. `None`: never late.
-        heard_at: Option<Timestamp>,
-        /// The event that it answers.
-        reply_to: Option<OwnedEventId>,
-        /// The thread that it belongs to.
-        thread: Option<OwnedEventId>,
-        /// Who is mentioned (`m.mentions.user_ids`).
-        mentions: Vec<OwnedUserId>,
-        /// Mentions everyone (`m.mentions.room`).
-        mentions_room: bool,
-        /// MMRelay's fields, for a message of the mesh.
-        fields: Option<Box<RelayFields>>,
-        /// `mmrelay_suppress`: no relay carries it on.
-        suppress: bool,
-    },
-    /// `m.reaction` with nothing in it but its relation and `mmrelay_suppress`.
-    Reaction {
-        /// The event that it is put on.
-        target: OwnedEventId,
-        /// The key, normally an emoji.
-        key: String,
-    },
-    /// Takes an event of ours away.
-    Redaction {
-        /// That event.
-        target: OwnedEventId,
-    },
-}
-
 /// On which side a message was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -289,4 +239,17 @@ pub struct MessagePair {
     pub part: u8,
     /// When it was accepted.
     pub at: Timestamp,
+}
+
+/// A message that we relayed a moment ago, either way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// The names that its author goes by.
+    pub author: Vec<String>,
+    /// The node that said it; `None`: it was written in Matrix.
+    pub node: Option<NodeNum>,
+    /// Its text as it was relayed, without prefix.
+    pub text: String,
+    /// What we sent to the mesh for it, or for one of its parts; empty if it came from there.
+    pub carried: String,
 }

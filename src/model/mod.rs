@@ -4,30 +4,38 @@
 //! the rest of the program need not.
 
 mod event;
+mod fate;
 mod gap;
 mod ids;
 mod late;
+mod mesh;
 mod message;
 mod retry;
+mod room;
 mod room_address;
+mod room_message;
 mod time;
 
 pub use event::{
-    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioOutcome, RadioProfile, RadioSetup, RadioText,
-    Refusal, RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText,
-    RoomTextKind, SendReport, TextPort, Tombstone,
+    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
+    RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport,
+    TextPort, Tombstone,
 };
+pub use fate::{MeshState, RadioOutcome, Refusal, Sign};
 pub use gap::Gap;
 pub use ids::{
-    ChannelIndex, EventId, NodeNum, OutboxId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
-    RoomOrAliasId, TransactionId, UserId, waiting_event,
+    RoomOrAliasId, RoomRowId, TransactionId, UserId,
 };
 pub use late::UndecryptableEvent;
+pub use mesh::{EarlyEdit, MeshMessage, MeshSource, NewVersion, Version};
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
-    RadioPayload, RoomContent, RoomMessage,
+    RadioPayload, Relayed,
 };
 pub use retry::Retry;
+pub use room::{Expired, OldRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
+pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
 pub use time::{Clock, ClockReading, Timestamp};

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Destination, NodeNum, OutboxId, PacketId, RadioOutcome, SendReport};
+use crate::model::{Destination, MeshRowId, NodeNum, PacketId, RadioOutcome, SendReport};
 
 use super::answer::Verdict;
 
@@ -27,7 +27,7 @@ enum Standing {
 #[derive(Debug)]
 struct Sent {
     packet: PacketId,
-    outbox: OutboxId,
+    outbox: MeshRowId,
     destination: Destination,
     standing: Standing,
 }
@@ -36,24 +36,24 @@ struct Sent {
 #[derive(Debug, Default)]
 pub struct Acks {
     sent: VecDeque<Sent>,
-    repeated: VecDeque<OutboxId>,
+    repeated: VecDeque<MeshRowId>,
 }
 
 impl Acks {
     /// Remembers a packet that the radio took.
-    pub fn taken(&mut self, packet: PacketId, outbox: OutboxId, destination: Destination) {
+    pub fn taken(&mut self, packet: PacketId, outbox: MeshRowId, destination: Destination) {
         self.remember(packet, outbox, destination, Standing::Taken);
     }
 
     /// Remembers a packet that failed. An acknowledgement may still come, a failure is not told twice.
-    pub fn failed(&mut self, packet: PacketId, outbox: OutboxId, destination: Destination) {
+    pub fn failed(&mut self, packet: PacketId, outbox: MeshRowId, destination: Destination) {
         self.remember(packet, outbox, destination, Standing::Doubtful);
     }
 
     fn remember(
         &mut self,
         packet: PacketId,
-        outbox: OutboxId,
+        outbox: MeshRowId,
         destination: Destination,
         standing: Standing,
     ) {
@@ -111,7 +111,7 @@ impl Acks {
 
     /// Turns the verdict on a packet that is not taken, or nobody heard, into what is reported of its row: what may
     /// be repeated once is repeated once. `None` for a packet that was taken.
-    pub fn outcome(&mut self, verdict: Verdict, outbox: OutboxId) -> Option<RadioOutcome> {
+    pub fn outcome(&mut self, verdict: Verdict, outbox: MeshRowId) -> Option<RadioOutcome> {
         Some(match verdict {
             Verdict::Taken => return None,
             Verdict::Unheard => RadioOutcome::Unheard,
@@ -158,7 +158,7 @@ mod tests {
 
     fn taken(destination: Destination) -> Acks {
         let mut acks = Acks::default();
-        acks.taken(PACKET, OutboxId(5), destination);
+        acks.taken(PACKET, MeshRowId(5), destination);
         acks
     }
 
@@ -170,7 +170,7 @@ mod tests {
                     packet,
                     outcome,
                 } => {
-                    assert_eq!((outbox, packet), (OutboxId(5), PACKET));
+                    assert_eq!((outbox, packet), (MeshRowId(5), PACKET));
                     outcome
                 }
                 SendReport::Room { .. } => panic!("not for a room"),
@@ -221,7 +221,7 @@ mod tests {
             told(&mut acks, OWN, 5),
             Some(RadioOutcome::Retry { new_id: true, .. })
         ));
-        acks.taken(PacketId(78), OutboxId(5), Destination::Direct(BOB));
+        acks.taken(PacketId(78), MeshRowId(5), Destination::Direct(BOB));
         let second = acks.on_routing(OWN, OWN, PacketId(78), 5);
         assert!(matches!(
             second,
@@ -241,7 +241,7 @@ mod tests {
         ));
         let verdict = Verdict::of_error(35, Destination::Direct(BOB));
         let refused = Some(RadioOutcome::Refused(Refusal::NoKey));
-        assert_eq!(acks.outcome(verdict, OutboxId(5)), refused);
+        assert_eq!(acks.outcome(verdict, MeshRowId(5)), refused);
     }
 
     #[test]
@@ -267,13 +267,13 @@ mod tests {
     fn memory_is_bounded() {
         let mut acks = Acks::default();
         for number in 1..=5000 {
-            acks.taken(PacketId(number), OutboxId(1), CHANNEL);
+            acks.taken(PacketId(number), MeshRowId(1), CHANNEL);
             let once = Verdict::OnceMore {
                 after: std::time::Duration::ZERO,
                 reason: "",
                 then: None,
             };
-            acks.outcome(once, OutboxId(i64::from(number)));
+            acks.outcome(once, MeshRowId(i64::from(number)));
         }
         assert!(acks.sent.len() <= REMEMBERED && acks.repeated.len() <= REMEMBERED);
         assert!(acks.on_routing(OWN, OWN, PacketId(5000), 0).is_some());

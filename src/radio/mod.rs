@@ -52,7 +52,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::config;
-use crate::model::{Clock, Event, Node, OutboxId, RadioEvent, RadioOutcome, SendReport, Timestamp};
+use crate::model::{
+    Clock, Event, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
+};
 
 pub use acks::Acks;
 pub use answer::{Answer, Verdict};
@@ -187,8 +189,8 @@ pub struct Radio {
     nodes: NodeDb,
     reconnect: Reconnect,
     random: StdRng,
-    withdraw: mpsc::Sender<OutboxId>,
-    withdrawals: mpsc::Receiver<OutboxId>,
+    withdraw: mpsc::Sender<MeshRowId>,
+    withdrawals: mpsc::Receiver<MeshRowId>,
     /// What was told of since the link was ready.
     told_cause: Option<Vec<Loss>>,
     link: LinkNotes,
@@ -274,7 +276,7 @@ impl Radio {
     /// Returns where to name rows that are to be given back if they wait here still: they are reported as
     /// [`RadioOutcome::Retry`] without delay, to be looked up again.
     #[must_use]
-    pub fn withdrawals(&self) -> mpsc::Sender<OutboxId> {
+    pub fn withdrawals(&self) -> mpsc::Sender<MeshRowId> {
         self.withdraw.clone()
     }
 

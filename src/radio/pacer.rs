@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::ChannelUse;
 use crate::model::{
-    Destination, Lane, NodeNum, OutboxId, PacketId, RadioMessage, RadioOutcome, RadioPayload,
+    Destination, Lane, MeshRowId, NodeNum, PacketId, RadioMessage, RadioOutcome, RadioPayload,
     Refusal, SendReport, Timestamp,
 };
 
@@ -39,7 +39,7 @@ const PLACE_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     /// The row.
-    pub outbox: OutboxId,
+    pub outbox: MeshRowId,
     /// The id under which it is to be sent.
     pub packet: PacketId,
     /// What it says.
@@ -146,7 +146,7 @@ impl Pacer {
     }
 
     /// Gives a row back that still waits here; one on its way is not stopped.
-    pub fn withdraw(&mut self, outbox: OutboxId) {
+    pub fn withdraw(&mut self, outbox: MeshRowId) {
         if let Some(at) = self.waiting.iter().position(|other| other.outbox == outbox) {
             let submission = self.waiting.remove(at);
             self.give_back(&submission, "withdrawn");

@@ -87,7 +87,7 @@ struct Bench {
     pipes: mpsc::Sender<DuplexStream>,
     submissions: mpsc::Sender<Submission>,
     events: mpsc::Receiver<Event>,
-    withdrawals: mpsc::Sender<OutboxId>,
+    withdrawals: mpsc::Sender<MeshRowId>,
     stop: CancellationToken,
     running: JoinSet<Result<(), RadioError>>,
 }
@@ -168,7 +168,7 @@ impl Bench {
 
     async fn submit(&self, number: u32) {
         let submission = Submission {
-            outbox: OutboxId(i64::from(number)),
+            outbox: MeshRowId(i64::from(number)),
             packet: PacketId(number),
             message: RadioMessage {
                 destination: Destination::Channel(ChannelIndex::PRIMARY),
@@ -590,7 +590,7 @@ async fn a_withdrawn_row_is_not_sent() {
     bench.submit(1).await;
     bench.submit(2).await;
     assert_eq!(peer.hears_packet().await.id, 1);
-    bench.withdrawals.send(OutboxId(2)).await.unwrap();
+    bench.withdrawals.send(MeshRowId(2)).await.unwrap();
     assert!(matches!(
         bench.outcome().await,
         (2, RadioOutcome::Retry { .. })

@@ -12,37 +12,15 @@ use rusqlite::types::FromSql;
 
 use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
 use super::mesh_waiting::{Ended, end_waiting, ended_rows};
-use super::outbox_mesh::Source;
-use super::{MeshState, StoreError, Tx};
-use crate::model::{Destination, Lane, OutboxId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
+use super::{StoreError, Tx};
+use crate::model::{
+    Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedRoomId, RoomId, Timestamp,
+};
 
 /// A backlog to which nothing was added for so long is complete.
 const QUIET: Duration = Duration::from_secs(10);
 /// It is not gathered longer, however much still comes.
 const LONGEST_GATHERING: Duration = Duration::from_mins(2);
-
-/// What expired in a room and was not told yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpiredInRoom {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// How many messages.
-    pub messages: u32,
-    /// When the oldest of them was written.
-    pub oldest: Timestamp,
-    /// When the newest was.
-    pub newest: Timestamp,
-    /// The newest.
-    pub event: OwnedEventId,
-    /// Its thread.
-    pub thread: Option<OwnedEventId>,
-    /// When the first of them expired.
-    pub since: Timestamp,
-    /// When the last did.
-    pub last: Timestamp,
-    /// A message of the room waits still.
-    pub more_waits: bool,
-}
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
 ///
@@ -113,7 +91,7 @@ pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), Sto
 pub fn add(
     tx: &Tx<'_>,
     room: &RoomId,
-    message: OutboxId,
+    message: MeshRowId,
     newest: u32,
     now: Timestamp,
 ) -> Result<Vec<Ended>, StoreError> {
@@ -162,7 +140,7 @@ pub fn after_outage(
 /// Ends all of a room's backlog but so many of its newest messages, by when they were written: one whose key was late is
 /// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
-    let beyond: Vec<OutboxId> = tx.all(
+    let beyond: Vec<MeshRowId> = tx.all(
         "SELECT message FROM mesh_outbox
          WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog > 0 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
@@ -209,7 +187,7 @@ pub(super) fn next(
     queue: (Destination, Lane),
     spacing: Duration,
     now: Timestamp,
-) -> Result<Option<OutboxId>, StoreError> {
+) -> Result<Option<MeshRowId>, StoreError> {
     let sql = with_due!("SELECT id FROM waiting WHERE due <= :now ORDER BY message LIMIT 1");
     select(tx, sql, queue, spacing, now)
 }
@@ -259,7 +237,7 @@ fn select<T: FromSql>(
 
 /// Notes that a message's turn has come: it is no backlog any more, its parts follow it, and the next one of its room
 /// waits.
-pub(super) fn release(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), StoreError> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
          WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > 0)",
@@ -280,7 +258,7 @@ pub(super) fn release(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<(), S
 /// # Errors
 ///
 /// When the database fails.
-pub fn note_expired(tx: &Tx<'_>, source: &Source, now: Timestamp) -> Result<(), StoreError> {
+pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
          VALUES (?1, 1, ?2, ?2, ?3, ?4, ?5, ?5)
@@ -307,14 +285,14 @@ pub fn note_expired(tx: &Tx<'_>, source: &Source, now: Timestamp) -> Result<(), 
 /// # Errors
 ///
 /// When the database fails.
-pub fn expired(tx: &Tx<'_>) -> Result<Vec<ExpiredInRoom>, StoreError> {
+pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
     tx.all(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_outbox
                  WHERE mesh_outbox.room = expired_room.room AND state <= 1 AND lane <= ?1) AS more_waits
          FROM expired_room",
         [Lane::Message],
         |row| {
-            Ok(ExpiredInRoom {
+            Ok(Expired {
                 room: identifier(row, "room")?,
                 messages: row.get("messages")?,
                 oldest: row.get("oldest")?,

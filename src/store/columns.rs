@@ -7,8 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Row, RowIndex};
 
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, NodeNum, Origin, OutboxId, OwnedEventId,
-    OwnedUserId, PacketId, Timestamp,
+    ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshState, NodeNum, Origin,
+    OwnedEventId, OwnedUserId, PacketId, RoomRowId, Timestamp,
 };
 
 macro_rules! number_column {
@@ -27,7 +27,13 @@ macro_rules! number_column {
     )*};
 }
 
-number_column!(NodeNum(u32), PacketId(u32), OutboxId(i64), Timestamp(i64));
+number_column!(
+    NodeNum(u32),
+    PacketId(u32),
+    MeshRowId(i64),
+    RoomRowId(i64),
+    Timestamp(i64)
+);
 
 impl ToSql for Fingerprint {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -50,6 +56,19 @@ impl ToSql for Lane {
 impl FromSql for Lane {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::try_from(u8::column_result(value)?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for MeshState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.number()))
+    }
+}
+
+impl FromSql for MeshState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = u8::column_result(value)?;
+        Self::of_number(number).ok_or(FromSqlError::OutOfRange(i64::from(number)))
     }
 }
 

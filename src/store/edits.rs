@@ -7,13 +7,11 @@ use rusqlite::Row;
 
 use super::columns::{destination, identifier};
 use super::mesh_waiting::{end_waiting, rewrite};
-use super::outbox_mesh::{
-    self, NewMeshMessage, Source, free_packet_id, own_packet, payload_columns, read_source,
-};
-use super::{MeshState, StoreError, Tx};
+use super::outbox_mesh::{self, free_packet_id, own_packet, payload_columns, read_source};
+use super::{StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Fingerprint, Lane, OutboxId, OwnedEventId, OwnedUserId, PacketId,
-    RadioPayload, RoomId, Timestamp, UserId,
+    EarlyEdit, EventId, MeshMessage, MeshRowId, MeshState, NewVersion, NodeNum, OwnedEventId,
+    OwnedUserId, PacketId, RadioPayload, RoomId, Timestamp, UserId, Version,
 };
 
 /// Early edits that are kept at most: anybody can write edits of messages that never come.
@@ -21,65 +19,8 @@ const MOST_EARLY: u32 = 1_000;
 /// The parts of corrections count on from here in the message map, so that a reply goes to the message itself.
 const PARTS: u8 = 64;
 
-/// A message of Matrix, or a correction of it, as it waits for the mesh or was sent there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The row of its first part.
-    pub row: OutboxId,
-    /// 0: the message itself; else which correction.
-    pub correction: u8,
-    /// All of it waits, and the radio cannot know any of it.
-    pub waits: bool,
-    /// The Matrix message behind it, with this version's text.
-    pub source: Source,
-    /// To whom.
-    pub destination: Destination,
-    /// What its channel is, where that is known.
-    pub channel: Option<Fingerprint>,
-    /// How urgent.
-    pub lane: Lane,
-    /// The id of its first part.
-    pub packet: PacketId,
-    /// The packet that its first part answers.
-    pub reply_to: Option<PacketId>,
-    /// How many packets it is.
-    pub packets: usize,
-    /// What its first packet carries.
-    pub carried: String,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// When the newest edit of the message that has come was written.
-    pub edited_at: Option<Timestamp>,
-}
-
-/// An edit that came before its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EarlyEdit {
-    /// It makes an emote of it.
-    pub emote: bool,
-    /// The new body.
-    pub body: String,
-    /// When it was written.
-    pub sent_at: Timestamp,
-}
-
-/// What a waiting message is changed to.
-#[derive(Debug, Clone, Copy)]
-pub struct NewText<'a> {
-    /// What each packet carries, in order.
-    pub parts: &'a [RadioPayload],
-    /// The text without prefix.
-    pub text: &'a str,
-    /// How urgent it is now.
-    pub lane: Lane,
-    /// It is an alert: it begins with 🚨, and its sender might.
-    pub alert: bool,
-    /// Not before; `None`: as it was.
-    pub not_before: Option<Timestamp>,
-}
-
 struct Part {
-    message: OutboxId,
+    message: MeshRowId,
     correction: u8,
     state: MeshState,
     tried: bool,
@@ -158,8 +99,8 @@ fn read_part(row: &Row<'_>) -> rusqlite::Result<Part> {
 /// When the database fails.
 pub fn rewrite_message(
     tx: &Tx<'_>,
-    message: OutboxId,
-    new: &NewText<'_>,
+    message: MeshRowId,
+    new: &NewVersion,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
@@ -170,7 +111,7 @@ pub fn rewrite_message(
     )? {
         return Ok(false);
     }
-    let rows: Vec<OutboxId> = tx.all(
+    let rows: Vec<MeshRowId> = tx.all(
         "SELECT id FROM mesh_outbox WHERE id >= ?1 AND message = ?1 AND state = 0 ORDER BY part",
         [message],
         |row| row.get(0),
@@ -178,14 +119,14 @@ pub fn rewrite_message(
     let Some(first) = rows.first() else {
         return Ok(false);
     };
-    for (id, payload) in rows.iter().zip(new.parts) {
-        rewrite(tx, *id, payload, Some(new.text))?;
+    for (id, payload) in rows.iter().zip(&new.parts) {
+        rewrite(tx, *id, payload, Some(&new.text))?;
     }
     for id in rows.iter().skip(new.parts.len()) {
         end_waiting(tx, *id, MeshState::Withdrawn)?;
         tx.execute("DELETE FROM mesh_outbox WHERE id = ?1", [id])?;
     }
-    for (part, payload) in (0_u8..).zip(new.parts).skip(rows.len()) {
+    for (part, payload) in (0_u8..).zip(&new.parts).skip(rows.len()) {
         insert_part(tx, *first, part, payload, now)?;
     }
     let parts = u8::try_from(new.parts.len()).unwrap_or(u8::MAX);
@@ -205,7 +146,7 @@ pub fn rewrite_message(
 /// Adds a part to a message, like its first one but for what it carries.
 fn insert_part(
     tx: &Tx<'_>,
-    first: OutboxId,
+    first: MeshRowId,
     part: u8,
     payload: &RadioPayload,
     now: Timestamp,
@@ -220,7 +161,7 @@ fn insert_part(
     };
     let packet = free_packet_id(tx, radio)?;
     let (tapback, text, reference) = payload_columns(payload);
-    let id = OutboxId(tx.insert(
+    let id = MeshRowId(tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound,
              lane, tapback, text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
              source_text, alert, accepted_at, active_at, correction, backlog)
@@ -249,11 +190,12 @@ fn insert_part(
 /// When the database fails.
 pub fn insert_correction(
     tx: &Tx<'_>,
-    new: &NewMeshMessage<'_>,
+    radio: NodeNum,
+    new: &MeshMessage,
     number: u8,
     now: Timestamp,
-) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
-    let rows = outbox_mesh::insert(tx, new, now)?;
+) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+    let rows = outbox_mesh::insert(tx, radio, new, now)?;
     for (id, _) in &rows {
         tx.execute(
             "UPDATE mesh_outbox SET correction = ?2 WHERE id = ?1",
@@ -405,7 +347,7 @@ pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::OwnedRoomId;
+    use crate::model::{Lane, OwnedRoomId};
     use crate::store::mesh_report::{self, accepted, retry, submitted, withdraw};
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh::waiting};
@@ -422,11 +364,10 @@ mod tests {
         texts.iter().map(|text| payload(text)).collect()
     }
 
-    fn change(tx: &Tx<'_>, message: OutboxId, texts: &[&str]) -> Result<bool, StoreError> {
-        let parts = payloads(texts);
-        let new = NewText {
-            parts: &parts,
-            text: "new",
+    fn change(tx: &Tx<'_>, message: MeshRowId, texts: &[&str]) -> Result<bool, StoreError> {
+        let new = NewVersion {
+            parts: payloads(texts),
+            text: "new".to_owned(),
             lane: Lane::Message,
             alert: false,
             not_before: None,
@@ -446,21 +387,14 @@ mod tests {
         Ok(texts)
     }
 
-    fn correct(tx: &Tx<'_>, name: &str, text: &str, number: u8) -> Result<OutboxId, StoreError> {
+    fn correct(tx: &Tx<'_>, name: &str, text: &str, number: u8) -> Result<MeshRowId, StoreError> {
         let parts = payloads(&[text]);
         let source = source(name, text);
-        let message = NewMeshMessage {
-            radio: RADIO,
-            destination: CHANNEL,
-            channel: Some(FIRST),
-            bound: false,
-            lane: Lane::Message,
-            parts: &parts,
-            source: Some(&source),
+        let message = MeshMessage {
             not_before: Some(later(10)),
-            expires: NOW.expires,
+            ..for_mesh(parts, Some(source))
         };
-        Ok(insert_correction(tx, &message, number, NOON)?[0].0)
+        Ok(insert_correction(tx, RADIO, &message, number, NOON)?[0].0)
     }
 
     #[test]

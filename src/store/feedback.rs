@@ -10,9 +10,10 @@ use std::time::Duration;
 use rusqlite::Row;
 
 use super::columns::{LONGEST_WAIT, event as event_column, identifier};
-use super::{MeshState, StoreError, Tx};
+use super::{StoreError, Tx};
 use crate::model::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedTransactionId, RoomContent, RoomId, Timestamp,
+    EventId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId, RoomContent, RoomId,
+    Timestamp,
 };
 
 /// After a failure that is nobody's fault; doubled for each further one.

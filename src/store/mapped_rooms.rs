@@ -5,25 +5,10 @@ use rusqlite::params;
 
 use super::columns::identifier;
 use super::{StoreError, Tx, outbox_room};
-use crate::model::{OutboxId, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Tombstone};
+use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone};
 
 /// All that waits for a room waits for another to take its place: it has been moved, and more may come.
 pub const FOLLOWED: &str = "followed";
-
-/// A room as it was last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MappedRoom {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// The alias of the configuration that stood for it last.
-    pub alias: Option<OwnedRoomOrAliasId>,
-    /// It was encrypted.
-    pub encrypted: bool,
-    /// Anyone could join it.
-    pub public: bool,
-    /// It is replaced or closed.
-    pub tombstone: Option<Tombstone>,
-}
 
 /// A room for which things wait that do not go there just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +35,7 @@ pub struct Moved {
 /// # Errors
 ///
 /// When the database fails.
-pub fn note(tx: &Tx<'_>, room: &MappedRoom) -> Result<(), StoreError> {
+pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<(), StoreError> {
     let successor = room.tombstone.as_ref().and_then(|it| it.successor.as_ref());
     tx.execute(
         "INSERT INTO mapped_room (room, alias, encrypted, public, replaced, successor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -89,14 +74,14 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 /// # Errors
 ///
 /// When the database fails.
-pub fn all(tx: &Tx<'_>) -> Result<Vec<MappedRoom>, StoreError> {
+pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
         let successor = match row.get_ref("successor")? {
             rusqlite::types::ValueRef::Null => None,
             _ => Some(identifier(row, "successor")?),
         };
         let is_replaced: bool = row.get("replaced")?;
-        Ok(MappedRoom {
+        Ok(OldRoom {
             room: identifier(row, "room")?,
             alias: match row.get_ref("alias")? {
                 rusqlite::types::ValueRef::Null => None,
@@ -245,7 +230,7 @@ pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
 /// When the database fails.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, StoreError> {
     let rooms = (from.as_str(), to.as_str());
-    let twice: Vec<OutboxId> = tx.all(
+    let twice: Vec<RoomRowId> = tx.all(
         "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
              ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
          WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> 0",
@@ -255,14 +240,14 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, Store
     for row in twice {
         outbox_room::refuse(tx, row)?;
     }
-    let rows: Vec<(OutboxId, String, bool)> = tx.all(
-        "SELECT id, content, target_packet IS NOT NULL FROM room_outbox WHERE room = ?1 ORDER BY id",
+    let rows: Vec<(RoomRowId, String)> = tx.all(
+        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
         [from.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let mut moved = Moved::default();
-    for (id, content, moves_with_its_target) in rows {
-        let Some(content) = outbox_room::detached(&content, moves_with_its_target) else {
+    for (id, content) in rows {
+        let Some(content) = outbox_room::detached(&content) else {
             outbox_room::refuse(tx, id)?;
             moved.ended += 1;
             continue;

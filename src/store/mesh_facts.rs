@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::columns::{destination, identifier};
-use super::outbox_mesh::{Source, read_source};
+use super::outbox_mesh::read_source;
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Fingerprint, Lane, OutboxId, OwnedRoomId, OwnedUserId, PacketId, RoomId,
-    Timestamp, UserId,
+    Destination, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId, OwnedUserId,
+    PacketId, RoomId, Timestamp, UserId,
 };
 
 /// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
@@ -141,7 +141,7 @@ pub fn newest_waiting_of(
     room: &RoomId,
     sender: &UserId,
     now: Timestamp,
-) -> Result<Option<(OutboxId, String)>, StoreError> {
+) -> Result<Option<(MeshRowId, String)>, StoreError> {
     tx.first(
         "SELECT id, text FROM mesh_outbox
          WHERE state <= 1 AND room = ?1 AND sender = ?2
@@ -157,7 +157,7 @@ pub fn newest_waiting_of(
 /// # Errors
 ///
 /// When the database fails.
-pub fn message_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Source, Lane)>, StoreError> {
+pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>, StoreError> {
     let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
         Ok((read_source(row)?, row.get("lane")?))
     })?;
@@ -173,7 +173,7 @@ pub fn submitted_of(
     tx: &Tx<'_>,
     room: &RoomId,
     event: &EventId,
-) -> Result<Vec<OutboxId>, StoreError> {
+) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
         "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
         (room.as_str(), event.as_str()),
@@ -190,7 +190,7 @@ pub fn submitted_by(
     tx: &Tx<'_>,
     room: &RoomId,
     sender: &UserId,
-) -> Result<Vec<OutboxId>, StoreError> {
+) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
         "SELECT id FROM mesh_outbox
          WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 1",
@@ -217,7 +217,7 @@ pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>, S
 /// # Errors
 ///
 /// When the database fails.
-pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>, StoreError> {
+pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)>, StoreError> {
     tx.first(
         "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
         [id],
@@ -228,9 +228,9 @@ pub fn queue_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<(Destination, Lane)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RadioPayload;
+    use crate::model::{MeshMessage, RadioPayload};
     use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
-    use crate::store::outbox_mesh::{NewMeshMessage, insert};
+    use crate::store::outbox_mesh::insert;
     use crate::store::samples::*;
 
     fn bob() -> crate::model::OwnedUserId {
@@ -256,18 +256,11 @@ mod tests {
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let other = RoomId::parse("!other:example.org").unwrap();
             assert_eq!(waiting_of_room(tx, &other, Lane::Message)?, 0);
-            let reaction = NewMeshMessage {
-                radio: RADIO,
-                destination: CHANNEL,
-                channel: Some(FIRST),
-                bound: false,
+            let reaction = MeshMessage {
                 lane: Lane::Reaction,
-                parts: &[payload("👍")],
-                source: Some(&source("$two:example.org", "👍")),
-                not_before: None,
-                expires: NOW.expires,
+                ..for_mesh(vec![payload("👍")], Some(source("$two:example.org", "👍")))
             };
-            insert(tx, &reaction, NOON)?;
+            insert(tx, RADIO, &reaction, NOON)?;
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Urgent)?, 1);
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Reaction)?, 1);
@@ -299,7 +292,7 @@ mod tests {
     fn a_persons_alerts_are_counted_but_not_what_answers_or_corrects_one() {
         on_empty(|tx| {
             let say = |name: &str, lane, alert, reply_to, sent_at| {
-                let source = Source {
+                let source = MeshSource {
                     sent_at,
                     alert,
                     ..source(name, "🚨")
@@ -308,18 +301,12 @@ mod tests {
                     text: text.to_owned(),
                     reply_to,
                 };
-                let message = NewMeshMessage {
-                    radio: RADIO,
-                    destination: CHANNEL,
+                let message = MeshMessage {
                     channel: None,
-                    bound: false,
                     lane,
-                    parts: &[part("1/2", reply_to), part("2/2", None)],
-                    source: Some(&source),
-                    not_before: None,
-                    expires: NOW.expires,
+                    ..for_mesh(vec![part("1/2", reply_to), part("2/2", None)], Some(source))
                 };
-                insert(tx, &message, NOON)
+                insert(tx, RADIO, &message, NOON)
             };
             let correct = |name: &str, of: PacketId| {
                 let rows = say(name, Lane::Urgent, true, Some(of), NOON)?;
@@ -368,21 +355,18 @@ mod tests {
     fn the_emoji_on_a_packet_are_known_unless_they_never_got_there() {
         on_empty(|tx| {
             let put = |emoji: &str, reaction: &str, expires| {
-                let message = NewMeshMessage {
-                    radio: RADIO,
-                    destination: CHANNEL,
-                    channel: Some(FIRST),
-                    bound: false,
+                let message = MeshMessage {
                     lane: Lane::Reaction,
-                    parts: &[RadioPayload::Tapback {
-                        emoji: emoji.to_owned(),
-                        target: PacketId(7),
-                    }],
-                    source: Some(&source(reaction, emoji)),
-                    not_before: None,
                     expires,
+                    ..for_mesh(
+                        vec![RadioPayload::Tapback {
+                            emoji: emoji.to_owned(),
+                            target: PacketId(7),
+                        }],
+                        Some(source(reaction, emoji)),
+                    )
                 };
-                insert(tx, &message, NOON)
+                insert(tx, RADIO, &message, NOON)
             };
             put("👍", "$a:example.org", later(600))?;
             put("👍", "$b:example.org", later(600))?;
@@ -443,8 +427,8 @@ mod tests {
             let message = (source("$one:example.org", "hello"), Lane::Message);
             assert_eq!(message_of(tx, id)?, Some(message));
             assert_eq!(queue_of(tx, id)?, Some((CHANNEL, Lane::Message)));
-            assert_eq!(message_of(tx, OutboxId(999))?, None);
-            assert_eq!(queue_of(tx, OutboxId(999))?, None);
+            assert_eq!(message_of(tx, MeshRowId(999))?, None);
+            assert_eq!(queue_of(tx, MeshRowId(999))?, None);
             Ok(())
         });
     }

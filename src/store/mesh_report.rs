@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::backlog;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
-use super::{MeshState, StoreError, Tx, meta, turns};
-use crate::model::{NodeNum, OutboxId, PacketId, Timestamp};
+use super::{StoreError, Tx, meta, turns};
+use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_waiting::{
     Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
@@ -22,7 +22,7 @@ const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 /// # Errors
 ///
 /// When the database fails.
-pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, StoreError> {
+pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, StoreError> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET state = 1, tried = tried + 1, attempts = attempts + 1, active_at = ?2
          WHERE id = ?1 AND state = 0",
@@ -38,7 +38,7 @@ pub fn submitted(tx: &Tx<'_>, id: OutboxId, now: Timestamp) -> Result<bool, Stor
 /// # Errors
 ///
 /// When the database fails.
-pub fn accepted(tx: &Tx<'_>, id: OutboxId, at: Timestamp) -> Result<bool, StoreError> {
+pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, StoreError> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET state = 2, taken_at = ?2, active_at = ?2, error = NULL
          WHERE id = ?1 AND state <= 1",
@@ -60,7 +60,7 @@ pub fn accepted(tx: &Tx<'_>, id: OutboxId, at: Timestamp) -> Result<bool, StoreE
 /// # Errors
 ///
 /// When the database fails.
-pub fn outcome(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<bool, StoreError> {
+pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool, StoreError> {
     change(tx, id, state, None)
 }
 
@@ -72,7 +72,7 @@ pub fn outcome(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<bool, Stor
 /// When the database fails.
 pub fn refused(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     packet: PacketId,
     error: &str,
 ) -> Result<Vec<Ended>, StoreError> {
@@ -123,7 +123,7 @@ pub enum Retried {
 /// When the database fails.
 pub fn retry(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     packet: PacketId,
     not_before: Timestamp,
     new_id: bool,
@@ -174,7 +174,7 @@ pub fn retry(
 /// When the database fails.
 pub fn not_tried(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     packet: PacketId,
     not_before: Timestamp,
     reason: &str,
@@ -197,7 +197,7 @@ pub fn not_tried(
 /// # Errors
 ///
 /// When the database fails.
-pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<OutboxId>, StoreError> {
+pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
         "SELECT id FROM mesh_outbox WHERE state = 2 AND taken_at <= ?1 ORDER BY taken_at",
         [before],
@@ -210,7 +210,7 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<OutboxId>, Store
 /// # Errors
 ///
 /// When the database fails.
-pub fn state(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshState>, StoreError> {
+pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError> {
     tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
         row.get(0)
     })
@@ -230,7 +230,7 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
     )
 }
 
-fn is_current(tx: &Tx<'_>, id: OutboxId, packet: PacketId) -> Result<bool, StoreError> {
+fn is_current(tx: &Tx<'_>, id: MeshRowId, packet: PacketId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
         (id, packet),
@@ -239,7 +239,7 @@ fn is_current(tx: &Tx<'_>, id: OutboxId, packet: PacketId) -> Result<bool, Store
 
 fn change(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     next: MeshState,
     error: Option<&str>,
 ) -> Result<bool, StoreError> {

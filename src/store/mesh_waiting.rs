@@ -4,11 +4,11 @@ use rusqlite::Row;
 
 use super::columns::{destination, identifier, target};
 use super::message_map;
-use super::outbox_mesh::{Source, UNKNOWN_RADIO, payload_columns, read_source};
-use super::{MeshState, StoreError, Tx};
+use super::outbox_mesh::{UNKNOWN_RADIO, payload_columns, read_source};
+use super::{StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Fingerprint, Lane, NodeNum, OutboxId, OwnedRoomId,
-    RadioPayload, RoomId, Timestamp, UserId,
+    ChannelIndex, Destination, EventId, Fingerprint, Lane, MeshRowId, MeshSource, MeshState,
+    NodeNum, OwnedRoomId, RadioPayload, RoomId, Timestamp, UserId,
 };
 
 /// In the column `withdraw`: to be refused, not taken back.
@@ -18,15 +18,15 @@ const REFUSE: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The row.
-    pub id: OutboxId,
+    pub id: MeshRowId,
     /// The row of its message's first part.
-    pub message: OutboxId,
+    pub message: MeshRowId,
     /// Which part, from 0.
     pub part: u8,
     /// Its lane.
     pub lane: Lane,
     /// The Matrix message behind it; `None` for an answer of our own.
-    pub source: Option<Source>,
+    pub source: Option<MeshSource>,
 }
 
 /// Takes back what still waits of an event in a room: the message with its parts, or a tapback. What the radio was asked to take
@@ -58,7 +58,7 @@ pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended
 /// # Errors
 ///
 /// When the database fails.
-pub fn withdraw_message(tx: &Tx<'_>, message: OutboxId) -> Result<Vec<Ended>, StoreError> {
+pub fn withdraw_message(tx: &Tx<'_>, message: MeshRowId) -> Result<Vec<Ended>, StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET withdraw = 1 WHERE message = ?1 AND state <= 1 AND state = 1",
         [message],
@@ -109,7 +109,7 @@ pub fn withdraw_sender(
 /// When the database fails.
 pub fn rewrite(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     payload: &RadioPayload,
     text: Option<&str>,
 ) -> Result<bool, StoreError> {
@@ -133,7 +133,7 @@ pub fn rewrite(
 }
 
 /// Returns the texts of a message's packets, in order; `first` is the row of its first part.
-pub(super) fn packets_of(tx: &Tx<'_>, first: OutboxId) -> Result<Vec<String>, StoreError> {
+pub(super) fn packets_of(tx: &Tx<'_>, first: MeshRowId) -> Result<Vec<String>, StoreError> {
     tx.all(
         "SELECT text FROM mesh_outbox WHERE message = ?1 AND state <= 1 ORDER BY part",
         [first],
@@ -164,7 +164,7 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
 /// # Errors
 ///
 /// When the database fails.
-pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<OutboxId>, StoreError> {
+pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
         "SELECT id FROM mesh_outbox WHERE state <= 1 AND state = 1 AND expires <= ?1",
         [now],
@@ -193,7 +193,7 @@ pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
 ///
 /// When the database fails.
 pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
-    let rows: Vec<OutboxId> = tx.all(
+    let rows: Vec<MeshRowId> = tx.all(
         "SELECT id FROM mesh_outbox WHERE state = 0 AND radio <> ?1",
         [own],
         |row| row.get(0),
@@ -222,7 +222,7 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnChannel {
     /// Its row.
-    pub id: OutboxId,
+    pub id: MeshRowId,
     /// The room.
     pub room: OwnedRoomId,
     /// The slot.
@@ -269,7 +269,7 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
 /// # Errors
 ///
 /// When the database fails.
-pub fn on_channel(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OnChannel>, StoreError> {
+pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<OnChannel>, StoreError> {
     let row = tx.first(
         concat!(
             waiting_packets!(),
@@ -303,7 +303,7 @@ fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<OnChannel>> {
 /// When the database fails.
 pub fn move_to(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: MeshRowId,
     slot: ChannelIndex,
     channel: Option<Fingerprint>,
 ) -> Result<(), StoreError> {
@@ -324,7 +324,7 @@ pub fn move_to(
 /// # Errors
 ///
 /// When the database fails.
-pub fn refuse_later(tx: &Tx<'_>, id: OutboxId) -> Result<(), StoreError> {
+pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = 1 AND withdraw = 0",
         (id, REFUSE),
@@ -351,7 +351,7 @@ pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// When the database fails.
-pub fn refuse_waiting(tx: &Tx<'_>, id: OutboxId) -> Result<Option<Ended>, StoreError> {
+pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>, StoreError> {
     let rows = ended_rows(
         tx,
         "SELECT * FROM mesh_outbox WHERE id = ?1 AND state = 0",
@@ -364,7 +364,7 @@ pub fn refuse_waiting(tx: &Tx<'_>, id: OutboxId) -> Result<Option<Ended>, StoreE
 }
 
 /// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
-pub(super) fn end_waiting(tx: &Tx<'_>, id: OutboxId, state: MeshState) -> Result<(), StoreError> {
+pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1",
         (id, state),
@@ -400,7 +400,6 @@ pub(super) fn ended_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Lane;
     use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh};
@@ -517,18 +516,11 @@ mod tests {
     #[test]
     fn what_was_accepted_without_a_radio_belongs_to_the_first_that_comes() {
         on_empty(|tx| {
-            let message = outbox_mesh::NewMeshMessage {
-                radio: UNKNOWN_RADIO,
-                destination: CHANNEL,
-                channel: Some(FIRST),
-                bound: false,
-                lane: Lane::Message,
-                parts: &[payload("hello")],
-                source: Some(&source("$one:example.org", "hello")),
-                not_before: None,
-                expires: NOW.expires,
-            };
-            let (_, packet) = outbox_mesh::insert(tx, &message, NOON)?[0];
+            let message = for_mesh(
+                vec![payload("hello")],
+                Some(source("$one:example.org", "hello")),
+            );
+            let (_, packet) = outbox_mesh::insert(tx, UNKNOWN_RADIO, &message, NOON)?[0];
             adopt_radio(tx, RADIO)?;
             adopt_radio(tx, RADIO)?;
             assert!(message_map::is_own_packet(tx, RADIO, packet)?);

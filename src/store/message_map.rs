@@ -9,7 +9,8 @@ use rusqlite::Row;
 use super::columns::{destination, event as event_column, identifier, target, user};
 use super::{StoreError, Tx};
 use crate::model::{
-    EventId, Fingerprint, MessagePair, NodeNum, OutboxId, OwnedEventId, PacketId, RoomOrAliasId,
+    EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
+    RoomRowId,
 };
 
 /// A hostile mesh could use one id for many packets; more than these are of no use to a decision.
@@ -59,7 +60,7 @@ pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool, StoreError> {
 /// Remembers the `relay_id` of the post of a row of the room outbox.
 pub(super) fn set_relay_id(
     tx: &Tx<'_>,
-    outbox: OutboxId,
+    outbox: RoomRowId,
     relay_id: &str,
 ) -> Result<(), StoreError> {
     tx.execute(
@@ -97,7 +98,7 @@ pub fn by_packet(
 /// When the database fails.
 pub fn stands_too(
     tx: &Tx<'_>,
-    outbox: OutboxId,
+    outbox: MeshRowId,
     event: &EventId,
     thread: Option<&EventId>,
 ) -> Result<(), StoreError> {
@@ -158,8 +159,8 @@ pub(super) fn event_of(
 /// Which row of an outbox a pair waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Link {
-    Room(OutboxId),
-    Mesh(OutboxId),
+    Room(RoomRowId),
+    Mesh(MeshRowId),
 }
 
 pub(super) fn insert(
@@ -201,7 +202,7 @@ pub(super) fn insert(
 }
 
 /// Completes the pair of a row of the room outbox.
-pub(super) fn set_event(tx: &Tx<'_>, outbox: OutboxId, event: &EventId) -> Result<(), StoreError> {
+pub(super) fn set_event(tx: &Tx<'_>, outbox: RoomRowId, event: &EventId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE message_pair SET event = ?2, room_outbox = NULL WHERE room_outbox = ?1",
         (outbox, event.as_str()),
@@ -211,7 +212,7 @@ pub(super) fn set_event(tx: &Tx<'_>, outbox: OutboxId, event: &EventId) -> Resul
 
 /// Forgets the packets of a row for the mesh that was never sent: nothing can answer them. Of an answer it is still known
 /// to which channel it belongs, so that an answer to it goes there too.
-pub(super) fn forget_mesh_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), StoreError> {
+pub(super) fn forget_mesh_row(tx: &Tx<'_>, outbox: MeshRowId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE message_pair SET packet = 0 WHERE mesh_outbox = ?1
              AND EXISTS (SELECT 1 FROM mesh_outbox WHERE id = ?1 AND bound = 1)",
@@ -225,7 +226,7 @@ pub(super) fn forget_mesh_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), Store
 }
 
 /// Forgets the pair of a row of the room outbox that will never be sent.
-pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: OutboxId) -> Result<(), StoreError> {
+pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: RoomRowId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])?;
     Ok(())
 }
@@ -251,9 +252,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Lane, OwnedUserId, RadioPayload, RoomContent};
+    use crate::model::{Lane, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
     use crate::store::mesh_report::{retry, submitted};
-    use crate::store::outbox_mesh::{self, NewMeshMessage};
+    use crate::store::outbox_mesh;
     use crate::store::outbox_room::{self, NewRoomRow};
     use crate::store::samples::*;
     use crate::store::seen;
@@ -301,7 +302,7 @@ mod tests {
                 channel: None,
                 ..pair_of(ROOM, 7, "hello")
             };
-            insert(tx, RADIO, &old, Link::Room(OutboxId(0)))?;
+            insert(tx, RADIO, &old, Link::Room(RoomRowId(0)))?;
             for channel in [Some(FIRST), Some(Fingerprint([2; 32])), None] {
                 let found = by_packet(tx, RADIO, channel, PacketId(7))?;
                 assert_eq!(found, std::slice::from_ref(&old));
@@ -316,7 +317,7 @@ mod tests {
             accept_for_room(tx, ROOM, 7, "first")?;
             accept_for_room(tx, "!other:example.org", 7, "second")?;
             let elsewhere = pair_of(ROOM, 7, "another mesh");
-            insert(tx, NodeNum(99), &elsewhere, Link::Room(OutboxId(0)))?;
+            insert(tx, NodeNum(99), &elsewhere, Link::Room(RoomRowId(0)))?;
             let texts: Vec<String> = by_packet(tx, RADIO, Some(FIRST), PacketId(7))?
                 .into_iter()
                 .map(|pair| pair.text)
@@ -374,18 +375,11 @@ mod tests {
             let answer = [payload("This node is a bridge")];
             let reaction = source("$reaction:example.org", "👍");
             for (parts, source) in [(&tapback, Some(&reaction)), (&answer, None)] {
-                let message = NewMeshMessage {
-                    radio: RADIO,
-                    destination: CHANNEL,
-                    channel: Some(FIRST),
-                    bound: false,
+                let message = MeshMessage {
                     lane: Lane::Reaction,
-                    parts,
-                    source,
-                    not_before: None,
-                    expires: NOW.expires,
+                    ..for_mesh(parts.to_vec(), source.cloned())
                 };
-                for (_, packet) in outbox_mesh::insert(tx, &message, NOON)? {
+                for (_, packet) in outbox_mesh::insert(tx, RADIO, &message, NOON)? {
                     assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
                     assert!(is_own_packet(tx, RADIO, packet)?);
                 }
@@ -421,7 +415,7 @@ mod tests {
         on_empty(|tx| {
             let relay_id = |tx: &Tx<'_>| {
                 let row = outbox_room::next(tx, &room(ROOM))?.expect("it waits");
-                let RoomContent::Text { fields, .. } = row.message.content else {
+                let RoomContent::Text { fields, .. } = row.content else {
                     panic!("not a text")
                 };
                 Ok::<_, StoreError>((row.id, fields.and_then(|it| it.relay_id).unwrap()))
@@ -433,10 +427,8 @@ mod tests {
                     *fields = Some(Box::default());
                 }
                 let new = NewRoomRow {
-                    message: &message,
-                    send_as: None,
                     pair: Some((RADIO, &pair_of(ROOM, number, "hello"))),
-                    target_packet: None,
+                    ..NewRoomRow::of_bot(&message)
                 };
                 outbox_room::insert(tx, &new, NOON)?;
                 let (id, first) = relay_id(tx)?;

@@ -18,7 +18,6 @@ pub mod late;
 pub mod mapped_rooms;
 mod mesh_facts;
 pub mod mesh_report;
-mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
@@ -56,7 +55,6 @@ use crate::model::Timestamp;
 use file::{Found, Identity};
 
 pub use error::StoreError;
-pub use mesh_state::MeshState;
 pub use thread::{Database, DatabaseEnd};
 pub use workers::{Aged, MeshPace, NextMesh};
 
@@ -77,6 +75,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_channels.sql"),
     include_str!("migrations/0011_authors.sql"),
     include_str!("migrations/0012_edits_and_forwards.sql"),
+    include_str!("migrations/0013_event_refs.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.
@@ -413,7 +412,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::model::{EventId, NodeNum, PacketId, Timestamp};
+    use crate::model::{EventId, NodeNum, PacketId, RoomContent, Timestamp};
 
     const RADIO: NodeNum = NodeNum(1);
 
@@ -501,6 +500,49 @@ mod tests {
             .transaction(|tx| message_map::by_event(tx, &event))
             .unwrap();
         assert_eq!(pairs[0].channel, None);
+    }
+
+    #[test]
+    fn what_an_earlier_relay_had_waiting_is_about_the_same_events() {
+        let text = r#"{"text":{"notice":false,"prefix":"","text":"x","heard_at":null,"reply_to":null,"thread":null,
+            "mentions":[],"mentions_room":false,"fields":null,"suppress":false}}"#;
+        let reaction = |target| format!(r#"{{"reaction":{{"target":"{target}","key":"👍"}}}}"#);
+        let mut rows = String::new();
+        for (id, content, packet) in [
+            (1, text.to_owned(), "5"),
+            (2, reaction("$waiting:relay.invalid"), "5"),
+            (3, reaction("$other:example.org"), "NULL"),
+            (4, text.to_owned(), "NULL"),
+            (5, "no JSON".to_owned(), "5"),
+        ] {
+            write!(
+                rows,
+                "INSERT INTO room_outbox (id, room, txn, content, target_sender, target_packet, accepted_at)
+                 VALUES ({id}, '!room:example.org', '{id}', '{{\"version\":1,\"content\":{content}}}', {packet} + 1, {packet}, 1);"
+            )
+            .unwrap();
+        }
+        rows.push_str(
+            "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, room, event, text, alert, part, at)
+             VALUES (0, 1, 6, 5, 0, 1, '!room:example.org', '$five:example.org', 'x', 0, 0, 1);",
+        );
+        let mut store = left_by_earlier(12, &rows);
+        let room = "!room:example.org".try_into().unwrap();
+        let about = store.transaction(|tx| {
+            let mut about = Vec::new();
+            while let Some(row) = outbox_room::next(tx, room)? {
+                about.push(match row.content {
+                    RoomContent::Text { reply_to, .. } => reply_to.map(|it| it.to_string()),
+                    RoomContent::Reaction { target, .. } => Some(target.to_string()),
+                    RoomContent::Redaction { .. } => None,
+                });
+                outbox_room::sent(tx, row.id, None)?;
+            }
+            Ok(about)
+        });
+        let (five, other) = ("$five:example.org", "$other:example.org");
+        let expected = [Some(five), Some(five), Some(other), None].map(|it| it.map(str::to_owned));
+        assert_eq!(about.unwrap(), expected);
     }
 
     #[test]

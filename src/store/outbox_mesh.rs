@@ -16,10 +16,10 @@ use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
 use super::mesh_waiting::end_waiting;
 use super::message_map::{self, Link};
-use super::{MeshState, StoreError, Tx, turns};
+use super::{StoreError, Tx, turns};
 use crate::model::{
-    Destination, EventId, Fingerprint, Lane, MessagePair, NodeNum, Origin, OutboxId, OwnedEventId,
-    OwnedRoomId, OwnedUserId, PacketId, RadioMessage, RadioPayload, Timestamp,
+    Destination, EventId, Lane, MeshMessage, MeshRowId, MeshSource, MeshState, MessagePair,
+    NodeNum, Origin, PacketId, RadioMessage, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -27,59 +27,17 @@ pub use super::mesh_facts::{
     tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
 };
 
-/// A message for the mesh that is to be accepted.
-#[derive(Debug, Clone, Copy)]
-pub struct NewMeshMessage<'a> {
-    /// Our own node, [`UNKNOWN_RADIO`] as long as no radio has told it.
-    pub radio: NodeNum,
-    /// To whom.
-    pub destination: Destination,
-    /// What its channel is, where that is known.
-    pub channel: Option<Fingerprint>,
-    /// It concerns a message of that channel: it goes there or nowhere.
-    pub bound: bool,
-    /// How urgent.
-    pub lane: Lane,
-    /// What each packet carries, in order.
-    pub parts: &'a [RadioPayload],
-    /// The Matrix message behind it; `None` for an answer of our own.
-    pub source: Option<&'a Source>,
-    /// Not before.
-    pub not_before: Option<Timestamp>,
-    /// Worthless after that.
-    pub expires: Timestamp,
-}
-
 /// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
 pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
 
 /// The time of a row that waits for nothing: before every other, however the clock is turned after it was accepted.
 const AT_ONCE: Timestamp = Timestamp(0);
 
-/// The Matrix message behind packets for the mesh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// The event.
-    pub event: OwnedEventId,
-    /// Its thread.
-    pub thread: Option<OwnedEventId>,
-    /// Who wrote it.
-    pub sender: OwnedUserId,
-    /// When, by the server's clock.
-    pub sent_at: Timestamp,
-    /// Its text, without prefix.
-    pub text: String,
-    /// It is an alert: it begins with 🚨, and its sender might.
-    pub alert: bool,
-}
-
 /// A packet that is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshRow {
     /// Its row.
-    pub id: OutboxId,
+    pub id: MeshRowId,
     /// The id under which it goes now.
     pub packet: PacketId,
     /// What goes where. A reference to a packet of ours that was sent under another id names that id.
@@ -93,7 +51,7 @@ pub struct MeshRow {
     /// How often it was handed to the radio.
     pub attempts: u32,
     /// The Matrix message behind it.
-    pub source: Option<Source>,
+    pub source: Option<MeshSource>,
     /// When the relay accepted it.
     pub accepted_at: Timestamp,
 }
@@ -106,23 +64,24 @@ pub struct MeshRow {
 /// When the database fails.
 pub fn insert(
     tx: &Tx<'_>,
-    new: &NewMeshMessage<'_>,
+    radio: NodeNum,
+    new: &MeshMessage,
     now: Timestamp,
-) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
+) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
     let mut rows = Vec::with_capacity(new.parts.len());
     let mut first = None;
-    for (part, payload) in (0_u8..).zip(new.parts) {
-        let packet = free_packet_id(tx, new.radio)?;
-        let id = insert_part(tx, new, payload, first, part, packet, now)?;
+    for (part, payload) in (0_u8..).zip(&new.parts) {
+        let packet = free_packet_id(tx, radio)?;
+        let id = insert_part(tx, radio, new, payload, first, part, packet, now)?;
         let message = *first.get_or_insert(id);
         if message == id {
             tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
         }
-        own_packet(tx, new.radio, packet, id, now)?;
-        if let (Some(source), RadioPayload::Text { .. }) = (new.source, payload) {
+        own_packet(tx, radio, packet, id, now)?;
+        if let (Some(source), RadioPayload::Text { .. }) = (&new.source, payload) {
             let pair = MessagePair {
                 origin: Origin::Matrix,
-                sender: new.radio,
+                sender: radio,
                 packet,
                 destination: new.destination,
                 channel: new.channel,
@@ -135,7 +94,7 @@ pub fn insert(
                 part,
                 at: now,
             };
-            message_map::insert(tx, new.radio, &pair, Link::Mesh(id))?;
+            message_map::insert(tx, radio, &pair, Link::Mesh(id))?;
         }
         rows.push((id, packet));
     }
@@ -144,16 +103,17 @@ pub fn insert(
 
 fn insert_part(
     tx: &Tx<'_>,
-    new: &NewMeshMessage<'_>,
+    radio: NodeNum,
+    new: &MeshMessage,
     payload: &RadioPayload,
-    first: Option<OutboxId>,
+    first: Option<MeshRowId>,
     part: u8,
     packet: PacketId,
     now: Timestamp,
-) -> Result<OutboxId, StoreError> {
+) -> Result<MeshRowId, StoreError> {
     let (target_kind, target) = target(new.destination);
     let (tapback, text, reference) = payload_columns(payload);
-    let source = new.source;
+    let source = new.source.as_deref();
     let id = tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
              text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
@@ -161,10 +121,10 @@ fn insert_part(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
              ?19, ?20, ?21, ?21, ?22, ?23)",
         params![
-            first.unwrap_or(OutboxId(0)),
+            first.unwrap_or(MeshRowId(0)),
             part,
             u8::try_from(new.parts.len()).unwrap_or(u8::MAX),
-            new.radio,
+            radio,
             target_kind,
             target,
             new.lane,
@@ -188,7 +148,7 @@ fn insert_part(
             new.bound,
         ],
     )?;
-    Ok(OutboxId(id))
+    Ok(MeshRowId(id))
 }
 
 /// Returns the columns (`tapback`, `text`, `reference`).
@@ -214,7 +174,7 @@ pub(super) fn own_packet(
     tx: &Tx<'_>,
     radio: NodeNum,
     packet: PacketId,
-    id: OutboxId,
+    id: MeshRowId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
@@ -242,7 +202,7 @@ macro_rules! refers_to_ours {
 ///
 /// When the database fails.
 pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
-    let rows: Vec<OutboxId> = tx.all(
+    let rows: Vec<MeshRowId> = tx.all(
         concat!(
             "SELECT id FROM mesh_outbox AS row WHERE state = 0 AND lane = 2 AND ",
             refers_to_ours!("aim.state >= 7")
@@ -314,7 +274,7 @@ pub fn next(
     } else {
         may_go!("message, part")
     };
-    let new: Option<(OutboxId, bool)> = tx.first(
+    let new: Option<(MeshRowId, bool)> = tx.first(
         sql,
         (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
         |row| Ok((row.get(0)?, row.get(1)?)),
@@ -329,7 +289,7 @@ pub fn next(
 }
 
 /// Returns a row as it goes to the radio.
-fn row(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshRow>, StoreError> {
+fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>, StoreError> {
     tx.first(
         "SELECT *, COALESCE(
              (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
@@ -355,7 +315,7 @@ pub fn next_due(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let (kind, target) = target(to);
-    let tried: Option<OutboxId> = tx
+    let tried: Option<MeshRowId> = tx
         .first(
             "SELECT MIN(message) FROM mesh_outbox
              WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
@@ -443,11 +403,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
 }
 
 /// Reads the Matrix message behind a row, if there is one.
-pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<Source>> {
+pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
     if row.get_ref("room")? == ValueRef::Null {
         return Ok(None);
     }
-    Ok(Some(Source {
+    Ok(Some(MeshSource {
         room: identifier(row, "room")?,
         event: identifier(row, "event")?,
         thread: event(row, "thread")?,
@@ -468,7 +428,7 @@ mod tests {
     use crate::model::ChannelIndex;
     use crate::store::mesh_report::{self, accepted, retry, submitted};
     use crate::store::samples::*;
-    use crate::store::{Aged, MeshPace, MeshState, NextMesh, Store};
+    use crate::store::{Aged, MeshPace, NextMesh, Store};
 
     fn text_of(row: &MeshRow) -> &str {
         match &row.message.payload {
@@ -522,18 +482,12 @@ mod tests {
                 (direct, Lane::Message),
             ];
             for (destination, lane) in all {
-                let message = NewMeshMessage {
-                    radio: RADIO,
+                let message = MeshMessage {
                     destination,
-                    channel: Some(FIRST),
-                    bound: false,
                     lane,
-                    parts: &[payload(&format!("{destination} {lane:?}"))],
-                    source: None,
-                    not_before: None,
-                    expires: NOW.expires,
+                    ..for_mesh(vec![payload(&format!("{destination} {lane:?}"))], None)
                 };
-                insert(tx, &message, NOON)?;
+                insert(tx, RADIO, &message, NOON)?;
             }
             for (destination, lane) in all {
                 let row = next(tx, destination, lane, BACKLOG_SPACING, NOON)?.unwrap();
@@ -704,21 +658,14 @@ mod tests {
     fn a_reference_to_a_packet_of_ours_follows_it_to_its_new_id() {
         on_empty(|tx| {
             let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
-            let answer = NewMeshMessage {
-                radio: RADIO,
-                destination: CHANNEL,
-                channel: Some(FIRST),
-                bound: false,
-                lane: Lane::Message,
-                parts: &[RadioPayload::Text {
+            let answer = for_mesh(
+                vec![RadioPayload::Text {
                     text: "answer".to_owned(),
                     reply_to: Some(first[0].1),
                 }],
-                source: None,
-                not_before: None,
-                expires: NOW.expires,
-            };
-            insert(tx, &answer, NOON)?;
+                None,
+            );
+            insert(tx, RADIO, &answer, NOON)?;
             submit_next(tx, NOON)?;
             retry(tx, first[0].0, first[0].1, NOON, true, "too fast")?;
             let again = submit_next(tx, NOON)?.unwrap();
@@ -738,7 +685,7 @@ mod tests {
 
     #[test]
     fn a_reaction_waits_for_the_message_of_ours_that_it_is_on_and_ends_with_it() {
-        type End = fn(&Tx<'_>, OutboxId, PacketId) -> Result<(), StoreError>;
+        type End = fn(&Tx<'_>, MeshRowId, PacketId) -> Result<(), StoreError>;
         let taken: End = |tx, id, packet| {
             submitted(tx, id, NOON)?;
             // The message goes under another id than the one that was reacted to.
@@ -755,21 +702,17 @@ mod tests {
                     ..NOW
                 };
                 let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], soon)?[0];
-                let reaction = NewMeshMessage {
-                    radio: RADIO,
-                    destination: CHANNEL,
-                    channel: Some(FIRST),
-                    bound: false,
+                let reaction = MeshMessage {
                     lane: Lane::Reaction,
-                    parts: &[RadioPayload::Tapback {
-                        emoji: "👍".to_owned(),
-                        target: packet,
-                    }],
-                    source: Some(&source("$reaction:example.org", "👍")),
-                    not_before: None,
-                    expires: NOW.expires,
+                    ..for_mesh(
+                        vec![RadioPayload::Tapback {
+                            emoji: "👍".to_owned(),
+                            target: packet,
+                        }],
+                        Some(source("$reaction:example.org", "👍")),
+                    )
                 };
-                let (tapback, _) = insert(tx, &reaction, NOON)?[0];
+                let (tapback, _) = insert(tx, RADIO, &reaction, NOON)?[0];
                 let due = |tx: &Tx<'_>| {
                     let next = next(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
                     let due = next_due(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;

@@ -13,8 +13,8 @@ use super::message_map::{self, Link};
 use super::room_content::ContentError;
 use super::{StoreError, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
-    EventId, MessagePair, NodeNum, OutboxId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    PacketId, RoomContent, RoomMessage, RoomOrAliasId, Timestamp, UserId,
+    EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
+    RoomContent, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp, UserId,
 };
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
@@ -28,21 +28,33 @@ pub struct NewRoomRow<'a> {
     pub send_as: Option<&'a UserId>,
     /// The radio that heard the packet, and the pair that the event will complete; its `event` is `None`.
     pub pair: Option<(NodeNum, &'a MessagePair)>,
-    /// The target of the content is the event of this packet in this room; it waits in this outbox still.
-    pub target_packet: Option<(NodeNum, PacketId)>,
+}
+
+impl<'a> NewRoomRow<'a> {
+    /// An event of the bot that stands for no packet.
+    #[must_use]
+    pub fn of_bot(message: &'a RoomMessage) -> Self {
+        Self {
+            message,
+            send_as: None,
+            pair: None,
+        }
+    }
 }
 
 /// A row that is to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomRow {
     /// Its id.
-    pub id: OutboxId,
+    pub id: RoomRowId,
     /// The transaction id of all its tries.
     pub transaction: OwnedTransactionId,
     /// The Matrix user to send as; `None` is the bot.
     pub send_as: Option<OwnedUserId>,
-    /// The room and what it gets; its target is filled in.
-    pub message: RoomMessage,
+    /// The room.
+    pub room: OwnedRoomOrAliasId,
+    /// What it gets.
+    pub content: RoomContent,
     /// How many tries have failed.
     pub attempts: u32,
     /// When it was accepted.
@@ -65,25 +77,21 @@ pub struct RoomWaiting {
 /// # Errors
 ///
 /// When the database fails.
-pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<OutboxId, StoreError> {
+pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomRowId, StoreError> {
     let mut content = new.message.content.clone();
     let relay_id = relay_id_of(&mut content);
     let content = room_content::to_json(&content).map_err(unreadable)?;
-    let (target_sender, target_packet) = new.target_packet.unzip();
     let id = tx.insert(
-        "INSERT INTO room_outbox (room, send_as, txn, content, target_sender, target_packet, accepted_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO room_outbox (room, send_as, txn, content, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
             new.message.room.as_str(),
             new.send_as.map(UserId::as_str),
             format!("relay-{:032x}", rand::random::<u128>()),
             content,
-            target_sender,
-            target_packet,
             now,
         ],
     )?;
-    let id = OutboxId(id);
+    let id = RoomRowId(id);
     if let Some((radio, pair)) = new.pair {
         message_map::insert(tx, radio, pair, Link::Room(id))?;
         if let Some(relay_id) = relay_id {
@@ -94,7 +102,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<Outbo
 }
 
 /// Gives a message of the mesh a random `relay_id`, which it keeps for every try; returns it.
-fn relay_id_of(content: &mut RoomContent) -> Option<String> {
+fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
     let RoomContent::Text {
         fields: Some(fields),
         ..
@@ -140,7 +148,7 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreE
 /// # Errors
 ///
 /// When the database fails.
-pub fn sent(tx: &Tx<'_>, id: OutboxId, event: Option<&EventId>) -> Result<bool, StoreError> {
+pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool, StoreError> {
     match event {
         Some(event) => message_map::set_event(tx, id, event)?,
         None => message_map::forget_room_row(tx, id)?,
@@ -153,7 +161,7 @@ pub fn sent(tx: &Tx<'_>, id: OutboxId, event: Option<&EventId>) -> Result<bool, 
 /// # Errors
 ///
 /// When the database fails.
-pub fn retry(tx: &Tx<'_>, id: OutboxId, at: Timestamp, error: &str) -> Result<(), StoreError> {
+pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
         (id, at, error),
@@ -166,7 +174,7 @@ pub fn retry(tx: &Tx<'_>, id: OutboxId, at: Timestamp, error: &str) -> Result<()
 /// # Errors
 ///
 /// When the database fails.
-pub fn refuse(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
+pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
     message_map::forget_room_row(tx, id)?;
     delete(tx, id)
 }
@@ -179,7 +187,7 @@ pub fn refuse(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
 pub fn by_transaction(
     tx: &Tx<'_>,
     transaction: &str,
-) -> Result<Option<(OutboxId, OwnedRoomOrAliasId)>, StoreError> {
+) -> Result<Option<(RoomRowId, OwnedRoomOrAliasId)>, StoreError> {
     tx.first(
         "SELECT id, room FROM room_outbox WHERE txn = ?1",
         [transaction],
@@ -192,7 +200,7 @@ pub fn by_transaction(
 /// # Errors
 ///
 /// When the database fails.
-pub fn room_of(tx: &Tx<'_>, id: OutboxId) -> Result<Option<OwnedRoomOrAliasId>, StoreError> {
+pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>, StoreError> {
     tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
         identifier(row, 0)
     })
@@ -209,31 +217,20 @@ pub fn refuse_room(
     room: &RoomOrAliasId,
     but_notices: bool,
 ) -> Result<usize, StoreError> {
-    let rows: Vec<(OutboxId, String)> = tx.all(
+    let rows: Vec<(RoomRowId, String)> = tx.all(
         "SELECT id, content FROM room_outbox WHERE room = ?1",
         [room.as_str()],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let mut refused = 0;
     for (id, content) in &rows {
-        if !(but_notices && is_of_the_relay(content)) {
+        let is_notice = room_content::from_json(content).is_ok_and(|it| it.is_notice());
+        if !(but_notices && is_notice) {
             refuse(tx, *id)?;
             refused += 1;
         }
     }
     Ok(refused)
-}
-
-/// Returns whether a content is what the relay says about itself, and no message of the mesh.
-fn is_of_the_relay(content: &str) -> bool {
-    matches!(
-        room_content::from_json(content),
-        Ok(RoomContent::Text {
-            fields: None,
-            suppress: true,
-            ..
-        })
-    )
 }
 
 /// Returns how much waits for each room that something waits for.
@@ -287,12 +284,13 @@ pub fn rename_room(
 }
 
 /// Returns a stored content as it is in another room, where the events of this one are not; `None`: it is about one of
-/// them. With `moves_with_its_target` that waits as well, and goes there too.
-pub(super) fn detached(stored: &str, moves_with_its_target: bool) -> Option<String> {
+/// them. What it is about and waits as well goes there too.
+pub(super) fn detached(stored: &str) -> Option<String> {
     let Ok(mut content) = room_content::from_json(stored) else {
         // Its turn will come, and with it the error.
         return Some(stored.to_owned());
     };
+    let is_there = matches!(content.target(), Some(EventRef::Event(_)));
     match &mut content {
         RoomContent::Text {
             reply_to,
@@ -301,42 +299,39 @@ pub(super) fn detached(stored: &str, moves_with_its_target: bool) -> Option<Stri
             ..
         } => {
             *thread = None;
-            if reply_to.take().is_some() {
+            if is_there {
+                *reply_to = None;
                 mentions.clear();
             }
         }
-        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } if moves_with_its_target => {}
-        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => return None,
+        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } if is_there => return None,
+        RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => {}
     }
     room_content::to_json(&content).ok()
 }
 
-fn delete(tx: &Tx<'_>, id: OutboxId) -> Result<bool, StoreError> {
+fn delete(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
     Ok(tx.execute("DELETE FROM room_outbox WHERE id = ?1", [id])? > 0)
 }
 
 /// A row as it stands in the table; its content is read later, so that one that cannot be read ends alone.
 struct Stored {
-    id: OutboxId,
+    id: RoomRowId,
     room: OwnedRoomOrAliasId,
     send_as: Option<OwnedUserId>,
     transaction: OwnedTransactionId,
     content: String,
-    target: Option<(NodeNum, PacketId)>,
     attempts: u32,
     accepted_at: Timestamp,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    let target_sender: Option<NodeNum> = row.get("target_sender")?;
-    let target_packet: Option<PacketId> = row.get("target_packet")?;
     Ok(Stored {
         id: row.get("id")?,
         room: identifier(row, "room")?,
         send_as: user(row, "send_as")?,
         transaction: row.get::<_, String>("txn")?.into(),
         content: row.get("content")?,
-        target: target_sender.zip(target_packet),
         attempts: row.get("attempts")?,
         accepted_at: row.get("accepted_at")?,
     })
@@ -345,40 +340,36 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
 /// Why a row can never be sent.
 #[derive(Debug, thiserror::Error)]
 enum Unsendable {
-    #[error("packet {packet} of {sender}, its target, never got to the room")]
-    NoTarget { sender: NodeNum, packet: PacketId },
+    #[error("{0}, its target, never got to the room")]
+    NoTarget(EventRef),
     #[error("its content cannot be read")]
     Content(#[from] ContentError),
 }
 
-/// Reads the content and fills in its target. What stood before the row has been sent, so the target has its event, or
-/// never will.
+/// Reads the content and finds its target. What stood before the row has been sent, so the target has its event, or never
+/// will.
 fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, StoreError> {
-    let mut content = match room_content::from_json(&row.content) {
+    let content = match room_content::from_json(&row.content) {
         Ok(content) => content,
         Err(error) => return Ok(Err(error.into())),
     };
-    if let Some((sender, packet)) = row.target {
-        let event = message_map::event_of(tx, &row.room, sender, packet)?;
-        match (&mut content, event) {
-            (RoomContent::Text { reply_to, .. }, event) => *reply_to = event,
-            (
-                RoomContent::Reaction { target, .. } | RoomContent::Redaction { target },
-                Some(event),
-            ) => *target = event,
-            (RoomContent::Reaction { .. } | RoomContent::Redaction { .. }, None) => {
-                return Ok(Err(Unsendable::NoTarget { sender, packet }));
-            }
+    let target = match content.target() {
+        None => None,
+        Some(EventRef::Event(event)) => Some(event.clone()),
+        Some(EventRef::Packet { sender, packet }) => {
+            message_map::event_of(tx, &row.room, *sender, *packet)?
         }
-    }
+    };
+    let content = match content.about(target) {
+        Ok(content) => content,
+        Err(target) => return Ok(Err(Unsendable::NoTarget(target))),
+    };
     Ok(Ok(RoomRow {
         id: row.id,
         transaction: row.transaction,
         send_as: row.send_as,
-        message: RoomMessage {
-            room: row.room,
-            content,
-        },
+        room: row.room,
+        content,
         attempts: row.attempts,
         accepted_at: row.accepted_at,
     }))
@@ -391,34 +382,44 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::PacketId;
     use crate::store::Store;
     use crate::store::samples::*;
 
     const OTHER: &str = "!other:example.org";
 
     fn text_of(row: &RoomRow) -> &str {
-        match &row.message.content {
+        match &row.content {
             RoomContent::Text { text, .. } => text,
             RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => "",
         }
     }
 
-    fn reply(packet: u32) -> NewRoomRowOwned {
-        NewRoomRowOwned(text_for(ROOM, "reply"), (ALICE, PacketId(packet)))
+    fn on_packet(packet: u32) -> EventRef {
+        EventRef::Packet {
+            sender: ALICE,
+            packet: PacketId(packet),
+        }
     }
 
-    struct NewRoomRowOwned(RoomMessage, (NodeNum, PacketId));
+    fn insert_content(
+        tx: &Tx<'_>,
+        content: RoomContent<EventRef>,
+    ) -> Result<RoomRowId, StoreError> {
+        let room = room(ROOM);
+        insert(
+            tx,
+            &NewRoomRow::of_bot(&RoomMessage { room, content }),
+            NOON,
+        )
+    }
 
-    impl NewRoomRowOwned {
-        fn insert(&self, tx: &Tx<'_>) -> Result<OutboxId, StoreError> {
-            let row = NewRoomRow {
-                message: &self.0,
-                send_as: None,
-                pair: None,
-                target_packet: Some(self.1),
-            };
-            insert(tx, &row, NOON)
+    fn insert_reply(tx: &Tx<'_>, to_packet: u32) -> Result<RoomRowId, StoreError> {
+        let mut reply = text_for(ROOM, "reply").content;
+        if let RoomContent::Text { reply_to, .. } = &mut reply {
+            *reply_to = Some(on_packet(to_packet));
         }
+        insert_content(tx, reply)
     }
 
     #[test]
@@ -427,7 +428,8 @@ mod tests {
             let id = accept_for_room(tx, ROOM, 1, "hello")?;
             let first = next(tx, &room(ROOM))?.unwrap();
             assert_eq!((first.id, first.attempts), (id, 0));
-            assert_eq!(first.message, text_for(ROOM, "hello"));
+            assert_eq!(first.room, room(ROOM));
+            assert_eq!(text_of(&first), "hello");
             retry(tx, id, NOON, "502")?;
             let second = next(tx, &room(ROOM))?.unwrap();
             assert_eq!(second.transaction, first.transaction);
@@ -504,11 +506,11 @@ mod tests {
     fn a_reply_to_a_message_that_waited_gets_its_event_just_before_sending() {
         on_empty(|tx| {
             let first = accept_for_room(tx, ROOM, 1, "hello")?;
-            reply(1).insert(tx)?;
+            insert_reply(tx, 1)?;
             sent(tx, first, Some(&event("$one:example.org")))?;
             let row = next(tx, &room(ROOM))?.unwrap();
             assert!(matches!(
-                row.message.content,
+                row.content,
                 RoomContent::Text { reply_to: Some(target), .. } if target == "$one:example.org"
             ));
             Ok(())
@@ -519,11 +521,11 @@ mod tests {
     fn a_reply_to_a_message_that_was_refused_becomes_a_plain_message() {
         on_empty(|tx| {
             let first = accept_for_room(tx, ROOM, 1, "hello")?;
-            reply(1).insert(tx)?;
+            insert_reply(tx, 1)?;
             refuse(tx, first)?;
             let row = next(tx, &room(ROOM))?.unwrap();
             assert!(matches!(
-                row.message.content,
+                row.content,
                 RoomContent::Text { reply_to: None, .. }
             ));
             Ok(())
@@ -533,22 +535,18 @@ mod tests {
     #[test]
     fn a_reaction_finds_its_target_or_ends() {
         on_empty(|tx| {
-            let reaction = |packet| {
-                let content = RoomContent::Reaction {
-                    target: event("$waiting:example.org"),
-                    key: "👍".to_owned(),
-                };
-                let room = room(ROOM);
-                NewRoomRowOwned(RoomMessage { room, content }, (ALICE, PacketId(packet)))
+            let react = |packet| {
+                let (target, key) = (on_packet(packet), "👍".to_owned());
+                insert_content(tx, RoomContent::Reaction { target, key })
             };
             let first = accept_for_room(tx, ROOM, 1, "hello")?;
-            let lost = reaction(99).insert(tx)?;
-            let found = reaction(1).insert(tx)?;
+            let lost = react(99)?;
+            let found = react(1)?;
             sent(tx, first, Some(&event("$one:example.org")))?;
             let row = next(tx, &room(ROOM))?.unwrap();
             assert_eq!(row.id, found);
             assert!(matches!(
-                row.message.content,
+                row.content,
                 RoomContent::Reaction { target, .. } if target == "$one:example.org"
             ));
             assert_eq!(room_of(tx, lost)?, None);
@@ -655,11 +653,10 @@ mod tests {
     fn a_row_can_name_another_user_to_send_as() {
         on_empty(|tx| {
             let user = UserId::parse("@_mesh_a11ce000:example.org").unwrap();
+            let message = text_for(ROOM, "hello");
             let row = NewRoomRow {
-                message: &text_for(ROOM, "hello"),
                 send_as: Some(&user),
-                pair: None,
-                target_packet: None,
+                ..NewRoomRow::of_bot(&message)
             };
             insert(tx, &row, NOON)?;
             assert_eq!(next(tx, &room(ROOM))?.unwrap().send_as, Some(user));

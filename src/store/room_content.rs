@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{OwnedEventId, OwnedUserId, PacketId, RelayFields, RoomContent, Timestamp};
+use crate::model::{EventRef, RoomContent};
 
 /// The version that we write.
 const VERSION: u8 = 1;
@@ -17,55 +17,15 @@ pub(super) enum ContentError {
     Json(#[from] serde_json::Error),
 }
 
+/// The content is what [`RoomContent`] derives: a field that comes to it later has a default.
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
     version: u8,
     content: T,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Stored {
-    Text(Box<StoredText>),
-    Reaction { target: OwnedEventId, key: String },
-    Redaction { target: OwnedEventId },
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredText {
-    notice: bool,
-    prefix: String,
-    text: String,
-    heard_at: Option<Timestamp>,
-    reply_to: Option<OwnedEventId>,
-    thread: Option<OwnedEventId>,
-    mentions: Vec<OwnedUserId>,
-    mentions_room: bool,
-    fields: Option<Fields>,
-    suppress: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Fields {
-    id: Option<PacketId>,
-    longname: String,
-    shortname: String,
-    meshnet: String,
-    portnum: String,
-    text: Option<String>,
-    reply_id: Option<PacketId>,
-    emoji: bool,
-    hops: Option<u8>,
-    snr: Option<f32>,
-    rssi: Option<i32>,
-    via_mqtt: bool,
-    #[serde(default)]
-    relay_id: Option<String>,
-}
-
 /// Returns the JSON under which a content is stored.
-pub(super) fn to_json(content: &RoomContent) -> Result<String, ContentError> {
-    let content = Stored::from(content.clone());
+pub(super) fn to_json(content: &RoomContent<EventRef>) -> Result<String, ContentError> {
     Ok(serde_json::to_string(&Versioned {
         version: VERSION,
         content,
@@ -73,106 +33,19 @@ pub(super) fn to_json(content: &RoomContent) -> Result<String, ContentError> {
 }
 
 /// Reads what [`to_json`] wrote.
-pub(super) fn from_json(json: &str) -> Result<RoomContent, ContentError> {
+pub(super) fn from_json(json: &str) -> Result<RoomContent<EventRef>, ContentError> {
     let head: Versioned<serde::de::IgnoredAny> = serde_json::from_str(json)?;
     if head.version != VERSION {
         return Err(ContentError::Version(head.version));
     }
-    let stored: Versioned<Stored> = serde_json::from_str(json)?;
-    Ok(stored.content.into())
+    let stored: Versioned<RoomContent<EventRef>> = serde_json::from_str(json)?;
+    Ok(stored.content)
 }
-
-impl From<RoomContent> for Stored {
-    fn from(content: RoomContent) -> Self {
-        match content {
-            RoomContent::Text {
-                notice,
-                prefix,
-                text,
-                heard_at,
-                reply_to,
-                thread,
-                mentions,
-                mentions_room,
-                fields,
-                suppress,
-            } => Self::Text(Box::new(StoredText {
-                notice,
-                prefix,
-                text,
-                heard_at,
-                reply_to,
-                thread,
-                mentions,
-                mentions_room,
-                fields: fields.map(|fields| (*fields).into()),
-                suppress,
-            })),
-            RoomContent::Reaction { target, key } => Self::Reaction { target, key },
-            RoomContent::Redaction { target } => Self::Redaction { target },
-        }
-    }
-}
-
-impl From<Stored> for RoomContent {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::Text(text) => {
-                let StoredText {
-                    notice,
-                    prefix,
-                    text,
-                    heard_at,
-                    reply_to,
-                    thread,
-                    mentions,
-                    mentions_room,
-                    fields,
-                    suppress,
-                } = *text;
-                Self::Text {
-                    notice,
-                    prefix,
-                    text,
-                    heard_at,
-                    reply_to,
-                    thread,
-                    mentions,
-                    mentions_room,
-                    fields: fields.map(|fields| Box::new(fields.into())),
-                    suppress,
-                }
-            }
-            Stored::Reaction { target, key } => Self::Reaction { target, key },
-            Stored::Redaction { target } => Self::Redaction { target },
-        }
-    }
-}
-
-macro_rules! same_fields {
-    ($from:ident -> $to:ident { $($field:ident),* }) => {
-        impl From<$from> for $to {
-            fn from(fields: $from) -> Self {
-                let $from { $($field),* } = fields;
-                Self { $($field),* }
-            }
-        }
-    };
-}
-
-same_fields!(RelayFields -> Fields {
-    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt,
-    relay_id
-});
-same_fields!(Fields -> RelayFields {
-    id, longname, shortname, meshnet, portnum, text, reply_id, emoji, hops, snr, rssi, via_mqtt,
-    relay_id
-});
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EventId;
+    use crate::model::{EventId, NodeNum, OwnedEventId, PacketId, RelayFields, Timestamp};
 
     fn event(text: &str) -> OwnedEventId {
         EventId::parse(text).unwrap()
@@ -185,7 +58,7 @@ mod tests {
             prefix: "[Alice/mesh]: ".to_owned(),
             text: "quote \" and \u{1F6A8} and \0".to_owned(),
             heard_at: Some(Timestamp(1_700_000_000_123)),
-            reply_to: Some(event("$reply:example.org")),
+            reply_to: Some(event("$reply:example.org").into()),
             thread: Some(event("$thread:example.org")),
             mentions: vec!["@bob:example.org".try_into().unwrap()],
             mentions_room: true,
@@ -201,11 +74,14 @@ mod tests {
             suppress: true,
         };
         let like = RoomContent::Reaction {
-            target: event("$one:example.org"),
+            target: EventRef::Packet {
+                sender: NodeNum(u32::MAX),
+                packet: PacketId(1),
+            },
             key: "👍".to_owned(),
         };
         let removal = RoomContent::Redaction {
-            target: event("$one:example.org"),
+            target: event("$one:example.org").into(),
         };
         for content in [text, like, removal] {
             let json = to_json(&content).unwrap();

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::outbox_mesh::{self, NewMeshMessage, Source};
+use super::outbox_mesh;
 use super::outbox_room::{self, NewRoomRow};
 use super::{MeshPace, Store, StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Fingerprint, Lane, MessagePair, NodeNum, Origin, OutboxId,
-    OwnedEventId, OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+    ChannelIndex, Destination, EventId, Fingerprint, Lane, MeshMessage, MeshRowId, MeshSource,
+    MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId, PacketId, RadioPayload,
+    RoomContent, RoomMessage, RoomRowId, Timestamp,
 };
 
 pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
@@ -86,19 +87,18 @@ pub(super) fn accept_for_room(
     room_name: &str,
     packet: u32,
     text: &str,
-) -> Result<OutboxId, StoreError> {
+) -> Result<RoomRowId, StoreError> {
+    let message = text_for(room_name, text);
     let row = NewRoomRow {
-        message: &text_for(room_name, text),
-        send_as: None,
         pair: Some((RADIO, &pair_of(room_name, packet, text))),
-        target_packet: None,
+        ..NewRoomRow::of_bot(&message)
     };
     outbox_room::insert(tx, &row, NOON)
 }
 
 /// A text of Bob in the room.
-pub(super) fn source(event_name: &str, text: &str) -> Source {
-    Source {
+pub(super) fn source(event_name: &str, text: &str) -> MeshSource {
+    MeshSource {
         room: ROOM.try_into().unwrap(),
         event: event(event_name),
         thread: None,
@@ -129,26 +129,34 @@ pub(super) const NOW: When = When {
     expires: Timestamp(NOON.0 + 3_600_000),
 };
 
+/// A message for the first channel, at once, for an hour.
+pub(super) fn for_mesh(parts: Vec<RadioPayload>, source: Option<MeshSource>) -> MeshMessage {
+    MeshMessage {
+        destination: CHANNEL,
+        channel: Some(FIRST),
+        bound: false,
+        lane: Lane::Message,
+        parts,
+        source: source.map(Box::new),
+        not_before: None,
+        expires: NOW.expires,
+    }
+}
+
 /// Accepts a text of Bob for the first channel, in these parts.
 pub(super) fn accept_for_mesh(
     tx: &Tx<'_>,
     event_name: &str,
     parts: &[&str],
     when: When,
-) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
+) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
     let parts: Vec<RadioPayload> = parts.iter().map(|part| payload(part)).collect();
-    let message = NewMeshMessage {
-        radio: RADIO,
-        destination: CHANNEL,
-        channel: Some(FIRST),
-        bound: false,
-        lane: Lane::Message,
-        parts: &parts,
-        source: Some(&source(event_name, "hello")),
+    let message = MeshMessage {
         not_before: when.not_before,
         expires: when.expires,
+        ..for_mesh(parts, Some(source(event_name, "hello")))
     };
-    outbox_mesh::insert(tx, &message, NOON)
+    outbox_mesh::insert(tx, RADIO, &message, NOON)
 }
 
 /// Takes and submits the next packet of the first channel.

@@ -5,7 +5,7 @@ use super::gaps::{Missing, missing};
 use super::mapped_rooms::{Held, held};
 use super::parked::{Parked, parked};
 use super::{StoreError, Tx, direct, late};
-use crate::model::{Destination, OutboxId, OwnedRoomOrAliasId, Timestamp};
+use crate::model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// How the outboxes stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,7 +77,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
 /// When the database fails.
 pub fn room_message(
     tx: &Tx<'_>,
-    id: OutboxId,
+    id: RoomRowId,
 ) -> Result<Option<(OwnedRoomOrAliasId, Destination)>, StoreError> {
     tx.first(
         "SELECT room, target_kind, target FROM message_pair WHERE room_outbox = ?1",
@@ -91,7 +91,7 @@ pub fn room_message(
 /// # Errors
 ///
 /// When the database fails.
-pub fn mesh_message(tx: &Tx<'_>, id: OutboxId) -> Result<Option<MeshMessage>, StoreError> {
+pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshMessage>, StoreError> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
              taken_at IS NOT NULL AS taken

@@ -7,7 +7,7 @@
 
 use super::columns::target;
 use super::{StoreError, Tx};
-use crate::model::{Destination, Lane, OutboxId};
+use crate::model::{Destination, Lane, MeshRowId};
 
 /// Returns whether the senders of a queue take turns, or a message of it has begun.
 pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool, StoreError> {
@@ -24,7 +24,7 @@ pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool
 }
 
 /// Notes that a sender had their turn: this packet of theirs was handed to the radio.
-pub(super) fn note(tx: &Tx<'_>, id: OutboxId) -> Result<(), StoreError> {
+pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO mesh_turn (target_kind, target, lane, sender, turn)
          SELECT target_kind, target, lane, COALESCE(sender, ''),
@@ -49,31 +49,24 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::model::{RadioPayload, Timestamp};
+    use crate::model::{MeshMessage, MeshSource, RadioPayload, Timestamp};
     use crate::store::Store;
     use crate::store::mesh_report::{accepted, retry};
-    use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
+    use crate::store::outbox_mesh;
     use crate::store::samples::*;
 
     /// Accepts a message of a person whose texts are `name` and a number, in these parts.
     fn says(tx: &Tx<'_>, name: &str, number: u32, parts: &[&str]) -> Result<(), StoreError> {
         let parts: Vec<RadioPayload> = parts.iter().map(|part| payload(part)).collect();
-        let source = Source {
+        let source = MeshSource {
             sender: format!("@{name}:example.org").try_into().unwrap(),
             ..source(&format!("${name}{number}:example.org"), "hello")
         };
-        let message = NewMeshMessage {
-            radio: RADIO,
-            destination: CHANNEL,
+        let message = MeshMessage {
             channel: None,
-            bound: false,
-            lane: Lane::Message,
-            parts: &parts,
-            source: Some(&source),
-            not_before: None,
-            expires: NOW.expires,
+            ..for_mesh(parts, Some(source))
         };
-        outbox_mesh::insert(tx, &message, NOON)?;
+        outbox_mesh::insert(tx, RADIO, &message, NOON)?;
         Ok(())
     }
 

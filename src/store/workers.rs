@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::edits::{NewText, rewrite_message};
+use super::edits::rewrite_message;
 use super::mesh_waiting::packets_of;
 use super::outbox_mesh::{self, MeshRow};
 use super::outbox_room::{self, RoomRow};
 use super::{Store, StoreError, Tx, feedback, mesh_report, meta, receipts};
-use crate::model::{Destination, Lane, RadioPayload, RoomOrAliasId, Timestamp, UserId};
+use crate::model::{Destination, Lane, NewVersion, RadioPayload, RoomOrAliasId, Timestamp, UserId};
 
 /// A text that goes on the air later than that says how old it is.
 const LATE: Duration = Duration::from_mins(5);
@@ -187,9 +187,9 @@ fn tell_age(
         text,
         reply_to: reply_to.take(),
     });
-    let text = NewText {
-        parts: &parts.collect::<Vec<_>>(),
-        text: &source.text,
+    let text = NewVersion {
+        parts: parts.collect(),
+        text: source.text.clone(),
         lane: row.message.lane,
         alert: source.alert,
         not_before: None,

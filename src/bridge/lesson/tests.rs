@@ -4,7 +4,7 @@ use super::super::testing::*;
 use super::*;
 use crate::bridge::Facts;
 use crate::config::{Direction, Media};
-use crate::model::{Event, MatrixEvent, RoomText, RoomTextKind};
+use crate::model::{Event, MatrixEvent, RoomText, RoomTextKind, Sign};
 
 /// What the author of a message learns: the reason, remembered under these names until then, and a sign.
 struct Learnt {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bridge::testing;
+use crate::model::Tombstone;
 
 const OLD: &str = "!old:example.org";
 const NEW: &str = "!new:example.org";

@@ -3,32 +3,27 @@
 use proptest::prelude::*;
 
 use super::super::testing::*;
-use super::super::{Action, DropReason, Facts, Relayed};
+use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
-    ChannelRole, JoinedRoom, MessagePair, Node, OwnedEventId, OwnedUserId, PacketId, RelayFields,
+    ChannelRole, EventRef, JoinedRoom, MeshMessage, MessagePair, Node, OwnedEventId, OwnedUserId,
+    PacketId, RelayFields, Relayed,
 };
 
 struct Posted {
     text: String,
-    reply_to: Option<OwnedEventId>,
+    reply_to: Option<EventRef>,
     thread: Option<OwnedEventId>,
     mentions: Vec<OwnedUserId>,
     mentions_room: bool,
     notice: bool,
     fields: RelayFields,
-    target_packet: Option<(NodeNum, PacketId)>,
     pair: Option<Box<NewPair>>,
 }
 
 fn first(actions: &[Action]) -> Posted {
-    let Some(Action::ToRoom {
-        message,
-        pair,
-        target_packet,
-    }) = actions.first()
-    else {
+    let Some(Action::ToRoom { message, pair }) = actions.first() else {
         panic!("not posted: {actions:?}");
     };
     let RoomContent::Text {
@@ -54,15 +49,25 @@ fn first(actions: &[Action]) -> Posted {
         mentions_room,
         notice,
         fields: *fields,
-        target_packet: *target_packet,
         pair: pair.clone(),
+    }
+}
+
+/// The event that will stand for the packet that is answered.
+fn waiting_event() -> EventRef {
+    EventRef::Packet {
+        sender: BOB,
+        packet: PacketId(50),
     }
 }
 
 fn reactions(actions: &[Action]) -> Vec<(String, String)> {
     let reactions = actions.iter().filter_map(|action| match action {
         Action::ToRoom { message, .. } => match &message.content {
-            RoomContent::Reaction { target, key } => Some((target.to_string(), key.clone())),
+            RoomContent::Reaction { target, key } => match target {
+                EventRef::Event(event) => Some((event.to_string(), key.clone())),
+                EventRef::Packet { .. } => None,
+            },
             RoomContent::Text { .. } | RoomContent::Redaction { .. } => None,
         },
         _ => None,
@@ -520,13 +525,12 @@ fn a_reply_answers_the_event_and_mentions_its_author() {
         &reply,
         &knowing(vec![pair_of_alice()]),
     ));
-    assert_eq!(posted.reply_to, Some(event("$target")));
+    assert_eq!(posted.reply_to, Some(event("$target").into()));
     assert_eq!(posted.mentions, [alice()]);
     assert_eq!(posted.fields.reply_id, Some(PacketId(60)));
-    assert_eq!(posted.target_packet, None);
 
     let posted = first(&heard(&mut bridge(), &reply, &knowing(vec![pair()])));
-    assert_eq!(posted.reply_to, Some(event("$target")));
+    assert_eq!(posted.reply_to, Some(event("$target").into()));
     assert_eq!(posted.mentions, Vec::<OwnedUserId>::new());
 }
 
@@ -541,8 +545,7 @@ fn a_reply_to_what_waits_in_our_outbox_names_its_packet() {
         ..pair()
     };
     let posted = first(&heard(&mut bridge(), &reply, &knowing(vec![waiting])));
-    assert_eq!(posted.reply_to, None);
-    assert_eq!(posted.target_packet, Some((BOB, PacketId(50))));
+    assert_eq!(posted.reply_to, Some(waiting_event()));
 }
 
 #[test]
@@ -572,7 +575,7 @@ fn a_reply_whose_target_is_unknown_or_in_another_room_is_a_plain_message() {
     };
     for facts in [Facts::default(), knowing(vec![elsewhere])] {
         let posted = first(&heard(&mut bridge(), &reply, &facts));
-        assert_eq!((posted.reply_to, posted.target_packet), (None, None));
+        assert_eq!(posted.reply_to, None);
     }
 }
 
@@ -592,7 +595,7 @@ fn a_reply_to_what_an_earlier_relay_carried_is_one_only_where_the_room_has_one_c
         route(ROOM, 0, Direction::Both),
         route(ROOM, 1, Direction::ToMesh),
     ]);
-    for (config, answers) in [(one, Some(event("$target"))), (two, None)] {
+    for (config, answers) in [(one, Some(event("$target").into())), (two, None)] {
         let actions = heard(&mut bridge_of(config), &reply, &knowing(vec![old.clone()]));
         assert_eq!(first(&actions).reply_to, answers);
     }
@@ -665,17 +668,9 @@ fn a_tapback_on_what_waits_in_our_outbox_names_its_packet() {
         ..pair()
     };
     let actions = heard(&mut bridge(), &tapback("👍"), &knowing(vec![waiting]));
-    let [
-        Action::ToRoom {
-            message,
-            target_packet,
-            ..
-        },
-    ] = actions.as_slice()
-    else {
+    let [Action::ToRoom { message, .. }] = actions.as_slice() else {
         panic!("{actions:?}");
     };
-    assert_eq!(*target_packet, Some((BOB, PacketId(50))));
     let key = "👍 BOB1".to_owned();
     assert_eq!(
         message.content,
@@ -705,7 +700,7 @@ fn a_tapback_that_is_no_emoji_or_has_no_target_is_a_text() {
     let actions = heard(&mut bridge(), &tapback("lol"), &knowing(vec![pair()]));
     let posted = first(&actions);
     assert_eq!(posted.text, "[Bob/LongFast]: lol");
-    assert_eq!(posted.reply_to, Some(event("$target")));
+    assert_eq!(posted.reply_to, Some(event("$target").into()));
     let posted = first(&heard(&mut bridge(), &tapback("👍"), &Facts::default()));
     assert_eq!(
         (posted.text.as_str(), posted.reply_to),
@@ -729,13 +724,13 @@ fn with_reactions_switched_off_tapbacks_are_dropped() {
 fn a_direct_message_is_kept_and_answered_once_a_day() {
     let actions = heard(&mut bridge(), &direct("psst"), &Facts::default());
     assert_eq!(actions[0], Action::KeepDirect(Box::new(direct("psst"))));
-    let Action::ToMesh {
+    let Action::ToMesh(MeshMessage {
         destination,
         parts,
         source: None,
         expires,
         ..
-    } = &actions[1]
+    }) = &actions[1]
     else {
         panic!("{actions:?}");
     };

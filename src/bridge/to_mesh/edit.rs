@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::{Sending, payloads};
 use crate::bridge::Bridge;
-use crate::bridge::action::{Action, Change, MeshSource, NewVersion};
+use crate::bridge::action::{Action, Change};
 use crate::bridge::dropped::DropReason;
-use crate::bridge::facts::{EarlyEdit, Facts, Version};
-use crate::bridge::feedback::Sign;
+use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
 use crate::bridge::lesson::{self, Lesson, Telling};
 use crate::bridge::notice::{About, Refused};
@@ -16,7 +15,10 @@ use crate::bridge::policy;
 use crate::bridge::route::{Aim, Spot};
 use crate::bridge::split::{Fitted, Heading, fit};
 use crate::config::Edits;
-use crate::model::{Destination, Lane, PacketId, RoomEdit, RoomText, RoomTextKind, Timestamp};
+use crate::model::{
+    Destination, EarlyEdit, Lane, MeshMessage, MeshSource, NewVersion, PacketId, RoomEdit,
+    RoomText, RoomTextKind, Sign, Timestamp, Version,
+};
 
 /// A correction waits for that time, so that several edits become one.
 const CORRECTION_WAIT: Duration = Duration::from_secs(10);
@@ -255,25 +257,22 @@ impl Bridge {
             .ok_or(Refused::TooLong)?;
         self.check_limit(fit.packets.len(), facts)?;
         let alert = self.alerts(&body, first.lane, new, facts);
-        let mut actions = vec![Action::Change(Change::Correct {
+        let message = MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
-            number,
-            version: NewVersion {
-                parts: payloads(fit.packets, original),
-                text: spoken.clone(),
-                lane: if alert { Lane::Urgent } else { first.lane },
-                alert,
-                not_before: Some(now + CORRECTION_WAIT),
-            },
-            source: Box::new(MeshSource {
+            bound: true,
+            lane: if alert { Lane::Urgent } else { first.lane },
+            parts: payloads(fit.packets, original),
+            source: Some(Box::new(MeshSource {
                 sent_at,
                 text: spoken,
                 alert,
                 ..first.source.clone()
-            }),
+            })),
+            not_before: Some(now + CORRECTION_WAIT),
             expires: sent_at + worth,
-        })];
+        };
+        let mut actions = vec![Action::Change(Change::Correct { number, message })];
         if !fit.whole {
             actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
         }

@@ -5,11 +5,10 @@ use proptest::prelude::*;
 use super::super::testing::*;
 use super::super::{Action, DropReason, Facts};
 use super::*;
-use crate::bridge::feedback::Sign;
 use crate::config::{ChannelRef, Direction, Overflow};
 use crate::model::{
-    ChannelIndex, ChannelRole, Event, JoinedRoom, MatrixEvent, MessagePair, OutboxId, PacketId,
-    RadioProfile, RelayFields,
+    ChannelIndex, ChannelRole, Event, JoinedRoom, MatrixEvent, MeshMessage, MeshRowId, MeshSource,
+    MessagePair, PacketId, RadioProfile, RelayFields, Sign,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
@@ -52,7 +51,7 @@ fn a_text_goes_on_the_air_with_its_prefix() {
     let actions = said(&mut bridge(), &message("hello"), &Facts::default());
     assert_eq!(
         actions,
-        [Action::ToMesh {
+        [Action::ToMesh(MeshMessage {
             destination: Destination::Channel(ChannelIndex::PRIMARY),
             channel: Some(print_of("LongFast")),
             bound: false,
@@ -69,7 +68,7 @@ fn a_text_goes_on_the_air_with_its_prefix() {
             })),
             not_before: None,
             expires: NOON + Duration::from_hours(1),
-        }]
+        })]
     );
 }
 
@@ -295,7 +294,6 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
     let Action::ToRoom {
         message,
         pair: None,
-        target_packet: None,
     } = &actions[1]
     else {
         panic!("{actions:?}");
@@ -311,7 +309,7 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
         panic!("{message:?}");
     };
     assert!(*notice && *suppress);
-    assert_eq!(*reply_to, Some(event("$message")));
+    assert_eq!(*reply_to, Some(event("$message").into()));
     assert_eq!(*mentions, [alice()]);
     let what = format!("refused too_long {ROOM}");
     let until = NOON + Duration::from_hours(1);
@@ -503,7 +501,7 @@ fn before_the_radio_is_ready_a_named_channel_is_the_one_remembered() {
     assert_eq!(refused(&actions), Some(Refused::ChannelsUnknown));
     bridge.remember_channels(profile().channels);
     let actions = said(&mut bridge, &message("x"), &Facts::default());
-    let Action::ToMesh { destination, .. } = &actions[0] else {
+    let Action::ToMesh(MeshMessage { destination, .. }) = &actions[0] else {
         panic!("{actions:?}");
     };
     assert_eq!(*destination, Destination::Channel(slot(1)));
@@ -619,9 +617,9 @@ fn of_two_channels_in_a_room_a_reply_takes_its_targets_and_the_rest_the_first() 
         route(ROOM, 0, Direction::Both),
     ]));
     let destination = |actions: Vec<Action>| match &actions[0] {
-        Action::ToMesh {
+        Action::ToMesh(MeshMessage {
             destination, parts, ..
-        } => (*destination, parts.clone()),
+        }) => (*destination, parts.clone()),
         other => panic!("{other:?}"),
     };
     let plain = destination(said(&mut bridge, &message("x"), &Facts::default()));
@@ -746,7 +744,7 @@ fn an_urgent_text_begins_with_a_siren_or_answers_an_alert() {
 
 fn lane(actions: &[Action]) -> (Lane, bool) {
     match &actions[0] {
-        Action::ToMesh { lane, source, .. } => (*lane, source.as_ref().unwrap().alert),
+        Action::ToMesh(MeshMessage { lane, source, .. }) => (*lane, source.as_ref().unwrap().alert),
         other => panic!("{other:?}"),
     }
 }
@@ -803,11 +801,11 @@ fn a_time_stamp_of_the_future_buys_no_time() {
         ..message("x")
     };
     let actions = said(&mut bridge(), &tomorrow, &Facts::default());
-    let Action::ToMesh {
+    let Action::ToMesh(MeshMessage {
         expires,
         source: Some(source),
         ..
-    } = &actions[0]
+    }) = &actions[0]
     else {
         panic!("{actions:?}");
     };
@@ -821,7 +819,7 @@ fn a_time_stamp_of_the_future_buys_no_time() {
 fn pictures_without_caption_are_told_as_one() {
     let image = of_kind(RoomTextKind::Media { word: "image" }, "");
     let actions = said(&mut bridge(), &image, &Facts::default());
-    let Action::ToMesh { not_before, .. } = &actions[0] else {
+    let Action::ToMesh(MeshMessage { not_before, .. }) = &actions[0] else {
         panic!("{actions:?}");
     };
     assert_eq!(*not_before, Some(NOON + Duration::from_secs(10)));
@@ -830,14 +828,14 @@ fn pictures_without_caption_are_told_as_one() {
         ("Alice[M]: [2 images]", "Alice[M]: [3 images]"),
     ] {
         let facts = Facts {
-            waiting_media: Some((OutboxId(7), waiting.into())),
+            waiting_media: Some((MeshRowId(7), waiting.into())),
             ..Facts::default()
         };
         let actions = said(&mut bridge(), &image, &facts);
         assert_eq!(
             actions,
             [Action::Rewrite {
-                outbox: OutboxId(7),
+                outbox: MeshRowId(7),
                 payload: air(note, None)
             }]
         );
@@ -850,7 +848,7 @@ fn pictures_without_caption_are_told_as_one() {
         "Alice[M]: [99999999999 images]",
     ] {
         let facts = Facts {
-            waiting_media: Some((OutboxId(7), other.into())),
+            waiting_media: Some((MeshRowId(7), other.into())),
             ..Facts::default()
         };
         let actions = said(&mut bridge(), &image, &facts);
@@ -928,14 +926,14 @@ fn a_message_of_our_own_mesh_is_never_carried_on() {
 fn a_reaction_becomes_a_tapback_after_five_seconds_in_the_lowest_lane() {
     let actions = reacted(&mut bridge(), &reaction("👍"), &knowing(vec![pair()]));
     let [
-        Action::ToMesh {
+        Action::ToMesh(MeshMessage {
             lane,
             parts,
             not_before,
             expires,
             source: Some(source),
             ..
-        },
+        }),
     ] = actions.as_slice()
     else {
         panic!("{actions:?}");

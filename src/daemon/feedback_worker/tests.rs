@@ -307,12 +307,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
         };
         let inserted = scene.database.run(move |store| {
             store.transaction(|tx| {
-                let row = NewRoomRow {
-                    message: &message,
-                    send_as: None,
-                    pair: None,
-                    target_packet: None,
-                };
+                let row = NewRoomRow::of_bot(&message);
                 outbox_room::insert(tx, &row, NOON)
             })
         });

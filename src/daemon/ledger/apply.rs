@@ -2,15 +2,14 @@
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, DropReason, MeshSource, NewPair, author_of};
+use crate::bridge::{Action, DropReason, NewPair, author_of};
 use crate::model::{
     Event, EventId, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, RadioEvent, RoomId,
     Timestamp,
 };
-use crate::store::outbox_mesh::{self, NewMeshMessage, Source};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
-    StoreError, Tx, direct, edits, feedback, mesh_report, message_map, relayed, told,
+    StoreError, Tx, direct, edits, feedback, mesh_report, message_map, outbox_mesh, relayed, told,
 };
 
 use super::{Ledger, Outcome, describe, place, sender};
@@ -25,45 +24,19 @@ impl Ledger {
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         match action {
-            Action::ToRoom {
-                message,
-                pair,
-                target_packet,
-            } => {
+            Action::ToRoom { message, pair } => {
                 let pair = pair.map(|new| pair_of(*new, &message.room, now));
                 let row = NewRoomRow {
-                    message: &message,
-                    send_as: None,
                     pair: pair.as_ref().map(|pair| (self.radio, pair)),
-                    target_packet,
+                    ..NewRoomRow::of_bot(&message)
                 };
                 let id = outbox_room::insert(tx, &row, now)?;
                 debug!(outbox = %id, room = %message.room, "accepted for a room");
                 outcome.rooms.insert(message.room);
             }
-            Action::ToMesh {
-                destination,
-                channel,
-                bound,
-                lane,
-                parts,
-                source,
-                not_before,
-                expires,
-            } => {
-                let source = source.map(|source| source_of(*source));
-                let message = NewMeshMessage {
-                    radio: self.radio,
-                    destination,
-                    channel,
-                    bound,
-                    lane,
-                    parts: &parts,
-                    source: source.as_ref(),
-                    not_before,
-                    expires,
-                };
-                let rows = outbox_mesh::insert(tx, &message, now)?;
+            Action::ToMesh(message) => {
+                let (destination, lane) = (message.destination, message.lane);
+                let rows = outbox_mesh::insert(tx, self.radio, &message, now)?;
                 for (id, packet) in &rows {
                     debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
                 }
@@ -71,13 +44,13 @@ impl Ledger {
                     relayed::note_author(tx, &text.event, &author_of(text))?;
                 }
                 if let (Lane::Message, Some(source), Some((first, _))) =
-                    (lane, &source, rows.first())
+                    (lane, &message.source, rows.first())
                 {
                     self.accept_late(tx, source, *first, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
             }
-            Action::Expire(source) => Self::came_too_late(tx, &source_of(*source), now, outcome)?,
+            Action::Expire(source) => Self::came_too_late(tx, &source, now, outcome)?,
             Action::KeepDirect(message) => {
                 info!(node = %message.sender.num, "a direct message to our node is kept");
                 direct::keep(tx, self.radio, &message)?;
@@ -166,26 +139,5 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
         alert: new.alert,
         part: 0,
         at: now,
-    }
-}
-
-pub(super) fn source_of(source: MeshSource) -> Source {
-    let MeshSource {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
-    } = source;
-    Source {
-        room,
-        event,
-        thread,
-        sender,
-        sent_at,
-        text,
-        alert,
     }
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Expired, OUTAGE, Sign, is_backlog};
-use crate::model::{Lane, OutboxId, Timestamp};
+use crate::bridge::{OUTAGE, is_backlog};
+use crate::model::{Lane, MeshRowId, MeshSource, Sign, Timestamp};
 use crate::store::mesh_report::Ended;
-use crate::store::outbox_mesh::Source;
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{StoreError, Tx, backlog, feedback, mesh_report, meta, outbox_mesh, told};
 
@@ -28,8 +27,8 @@ impl Ledger {
     pub(super) fn accept_late(
         &self,
         tx: &Tx<'_>,
-        source: &Source,
-        first: OutboxId,
+        source: &MeshSource,
+        first: MeshRowId,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
@@ -44,7 +43,7 @@ impl Ledger {
     /// Counts a message that was too old when it came; others that come with it are backlog too.
     pub(super) fn came_too_late(
         tx: &Tx<'_>,
-        source: &Source,
+        source: &MeshSource,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
@@ -120,23 +119,9 @@ impl Ledger {
                 messages = found.messages,
                 "messages were too old, or too many after an outage, and were not transmitted; the room is told"
             );
-            let expired = Expired {
-                room: found.room,
-                messages: found.messages,
-                oldest: found.oldest,
-                newest: found.newest,
-                event: found.event,
-                thread: found.thread,
-            };
-            let message = self.bridge.expired_notice(&expired, now);
-            let row = NewRoomRow {
-                message: &message,
-                send_as: None,
-                pair: None,
-                target_packet: None,
-            };
-            outbox_room::insert(tx, &row, now)?;
-            feedback::give(tx, &expired.room, &expired.event, Sign::Expired.key(), now)?;
+            let message = self.bridge.expired_notice(&found, now);
+            outbox_room::insert(tx, &NewRoomRow::of_bot(&message), now)?;
+            feedback::give(tx, &found.room, &found.event, Sign::Expired.key(), now)?;
             outcome.rooms.insert(message.room);
         }
         Ok(())
@@ -242,7 +227,7 @@ mod tests {
                 let mut texts = Vec::new();
                 let room = "!room:example.org".try_into().unwrap();
                 while let Some(row) = outbox_room::next(tx, room)? {
-                    if let RoomContent::Text { text, .. } = row.message.content {
+                    if let RoomContent::Text { text, .. } = row.content {
                         texts.push(text);
                     }
                     outbox_room::refuse(tx, row.id)?;

@@ -2,15 +2,13 @@
 
 use tracing::{debug, info};
 
-use crate::bridge::{Change, EarlyEdit, Facts, author_of};
+use crate::bridge::{Change, Facts, author_of};
 use crate::model::{
-    Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
+    EarlyEdit, Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
 };
-use crate::store::edits::{self, NewText};
-use crate::store::outbox_mesh::{self, NewMeshMessage};
-use crate::store::{StoreError, Tx, mesh_report, relayed};
+use crate::store::edits;
+use crate::store::{StoreError, Tx, mesh_report, outbox_mesh, relayed};
 
-use super::apply::source_of;
 use super::{Ledger, Outcome};
 
 impl Ledger {
@@ -24,42 +22,18 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         match change {
             Change::Rewrite { row, new } => {
-                let text = NewText {
-                    parts: &new.parts,
-                    text: &new.text,
-                    lane: new.lane,
-                    alert: new.alert,
-                    not_before: new.not_before,
-                };
-                if edits::rewrite_message(tx, row, &text, now)? {
+                if edits::rewrite_message(tx, row, &new, now)? {
                     debug!(packets = new.parts.len(), outbox = %row, "changed before it was transmitted");
                     outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
                 }
             }
-            Change::Correct {
-                destination,
-                channel,
-                number,
-                version,
-                source,
-                expires,
-            } => {
-                let source = source_of(*source);
-                let message = NewMeshMessage {
-                    radio: self.radio,
-                    destination,
-                    channel,
-                    bound: true,
-                    lane: version.lane,
-                    parts: &version.parts,
-                    source: Some(&source),
-                    not_before: version.not_before,
-                    expires,
-                };
-                for (id, packet) in edits::insert_correction(tx, &message, number, now)? {
+            Change::Correct { number, message } => {
+                let (destination, lane) = (message.destination, message.lane);
+                for (id, packet) in edits::insert_correction(tx, self.radio, &message, number, now)?
+                {
                     debug!(outbox = %id, %packet, %destination, number, "correction accepted for the mesh");
                 }
-                outcome.mesh.insert((destination, version.lane));
+                outcome.mesh.insert((destination, lane));
             }
             Change::Withdraw { row } => {
                 let rows = mesh_report::withdraw_message(tx, row)?;
@@ -70,18 +44,8 @@ impl Ledger {
                 target,
                 sender,
                 event,
-                edit:
-                    EarlyEdit {
-                        emote,
-                        body,
-                        sent_at,
-                    },
+                edit,
             } => {
-                let edit = edits::EarlyEdit {
-                    emote,
-                    body,
-                    sent_at,
-                };
                 edits::keep_early(tx, &target, &room, &sender, (&event, &edit), now)?;
                 debug!(event_id = %target, "an edit came before its message: it is kept");
             }
@@ -101,7 +65,7 @@ impl Ledger {
         if edits::waiting_correction(tx, &new.room, &edit.target)?.is_none() {
             return Ok(());
         }
-        let kept = edits::EarlyEdit {
+        let kept = EarlyEdit {
             emote: new.kind == RoomTextKind::Emote,
             body: new.body.clone(),
             sent_at: new.sent_at.min(now),
@@ -172,9 +136,8 @@ mod tests {
 
     use super::super::tests::*;
     use super::*;
-    use crate::model::{OutboxId, OwnedUserId, RoomRedaction, RoomText};
-    use crate::store::edits::Version;
-    use crate::store::{MeshState, Store};
+    use crate::model::{MeshRowId, MeshState, OwnedUserId, RoomRedaction, RoomText, Version};
+    use crate::store::Store;
 
     fn hello() -> RoomText {
         match hello_of_alice() {
@@ -306,14 +269,14 @@ mod tests {
             }
             decide(&mut store, &config(), &[joined(), message]);
             let sent = store.transaction(|tx| {
-                mesh_report::submitted(tx, OutboxId(1), NOON)?;
-                mesh_report::accepted(tx, OutboxId(1), NOON)
+                mesh_report::submitted(tx, MeshRowId(1), NOON)?;
+                mesh_report::accepted(tx, MeshRowId(1), NOON)
             });
             assert!(sent.unwrap());
             let mut states = |events: &[Event]| {
                 decide(&mut store, &config(), events);
                 let read = store.transaction(|tx| {
-                    let states = (1..=4).map(|id| mesh_report::state(tx, OutboxId(id)));
+                    let states = (1..=4).map(|id| mesh_report::state(tx, MeshRowId(id)));
                     states.collect::<Result<Vec<_>, _>>()
                 });
                 read.unwrap().into_iter().flatten().collect::<Vec<_>>()

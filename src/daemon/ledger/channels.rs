@@ -3,11 +3,10 @@
 use tracing::{info, warn};
 
 use crate::bridge::{Bridge, Refused, Spot};
-use crate::model::{Channel, Event, Lane, OutboxId, Timestamp};
+use crate::model::{Channel, Event, Lane, MeshRowId, Timestamp};
 use crate::store::mesh_report::{self, OnChannel};
 use crate::store::{StoreError, Tx, outbox_mesh, told};
 
-use super::super::facts::source_of;
 use super::{Ledger, Outcome, Place, Way};
 
 impl Ledger {
@@ -40,7 +39,7 @@ impl Ledger {
     pub(super) fn refuse_what_is_back(
         &mut self,
         tx: &Tx<'_>,
-        id: OutboxId,
+        id: MeshRowId,
         cause: (&Event, Timestamp),
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
@@ -94,7 +93,7 @@ impl Ledger {
     fn refuse(
         &mut self,
         tx: &Tx<'_>,
-        id: OutboxId,
+        id: MeshRowId,
         refused: Refused,
         (cause, now): (&Event, Timestamp),
         outcome: &mut Outcome,
@@ -107,7 +106,7 @@ impl Ledger {
         if !mesh_report::is_first_refused(tx, &row)? {
             return Ok(());
         }
-        let Some(source) = row.source.map(source_of) else {
+        let Some(source) = row.source else {
             return Ok(());
         };
         let room = Place::Room(source.room.clone().into());

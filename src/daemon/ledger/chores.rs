@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::model::Timestamp;
+use crate::model::{MeshState, Timestamp};
 use crate::store::feedback as signs;
-use crate::store::{
-    MeshState, StoreError, Tx, clock, mesh_report, outbox_mesh, outbox_room, retention, told,
-};
+use crate::store::{StoreError, Tx, clock, mesh_report, outbox_mesh, outbox_room, retention, told};
 
 use super::super::health::MANY_ROWS;
 use super::{Ledger, Outcome};
@@ -93,7 +91,7 @@ fn report_backlog(tx: &Tx<'_>, many: u64, now: Timestamp) -> Result<bool, StoreE
 mod tests {
     use super::super::tests::{NOON, config, joined, text_of_alice};
     use super::*;
-    use crate::model::{RoomContent, RoomMessage};
+    use crate::model::{EventRef, RoomContent, RoomMessage};
     use crate::store::Store;
     use crate::store::outbox_room::NewRoomRow;
 
@@ -125,15 +123,10 @@ mod tests {
         let message = RoomMessage {
             room: "!room:example.org".try_into().unwrap(),
             content: RoomContent::Redaction {
-                target: "$event:example.org".try_into().unwrap(),
+                target: EventRef::Event("$event:example.org".try_into().unwrap()),
             },
         };
-        let row = NewRoomRow {
-            message: &message,
-            send_as: None,
-            pair: None,
-            target_packet: None,
-        };
+        let row = NewRoomRow::of_bot(&message);
         let mut store = Store::in_memory().unwrap();
         let said = store.transaction(|tx| {
             let mut said = Vec::new();

@@ -5,10 +5,10 @@ use std::error::Error;
 
 use tracing::error;
 
-use crate::bridge::{Action, DropReason, Fate, PartState, SHOWN_WAITING_AFTER, Sign};
+use crate::bridge::{Action, DropReason, Fate, SHOWN_WAITING_AFTER};
 use crate::config::Feedback;
-use crate::model::{Event, EventId, MatrixEvent, Timestamp};
-use crate::store::{MeshState, StoreError, Tx, feedback, message_map, receipts};
+use crate::model::{Event, EventId, MatrixEvent, Sign, Timestamp};
+use crate::store::{StoreError, Tx, feedback, message_map, receipts};
 
 use super::{Ledger, Outcome};
 
@@ -18,7 +18,7 @@ pub(super) fn forget_unwanted(
     mode: Feedback,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for sign in Sign::ALL.into_iter().filter(|it| !it.is_shown(mode)) {
+    for sign in Sign::ALL.into_iter().filter(|it| !mode.shows(*it)) {
         // Nobody would ever take an hourglass away again.
         feedback::forget_wishes(tx, sign.key(), Sign::Waiting.key(), now)?;
     }
@@ -52,7 +52,7 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        if !Sign::Waiting.is_shown(self.feedback) {
+        if !self.feedback.shows(Sign::Waiting) {
             return Ok(());
         }
         let before = now - SHOWN_WAITING_AFTER;
@@ -72,15 +72,14 @@ impl Ledger {
         let Some(message) = feedback::message(tx, event)? else {
             return Ok(());
         };
-        let parts: Vec<PartState> = message.parts.iter().copied().map(part_state).collect();
         let fate = Fate {
-            parts: &parts,
+            parts: &message.parts,
             waits_since: message.accepted_at,
             given: message.given.as_deref().and_then(Sign::of_key),
         };
         let sign = fate.sign(self.feedback, now);
         outcome.feedback |= feedback::want(tx, &message.room, event, sign.map(Sign::key), now)?;
-        if !parts.is_empty() && !parts.contains(&PartState::Waiting) {
+        if !message.parts.is_empty() && !message.parts.iter().any(|part| part.waits()) {
             outcome.feedback |= receipts::read(tx, event, now)?;
             for joined in message_map::joined(tx, event)? {
                 outcome.feedback |= receipts::read(tx, &joined, now)?;
@@ -107,7 +106,7 @@ impl Ledger {
         });
         let is_sent = actions
             .iter()
-            .any(|action| matches!(action, Action::ToMesh { .. } | Action::Rewrite { .. }));
+            .any(|action| matches!(action, Action::ToMesh(_) | Action::Rewrite { .. }));
         if is_sent || dropped.is_some_and(is_read) {
             receipts::arrived(tx, &text.room, &text.event, text.thread.as_deref(), now)?;
         }
@@ -129,19 +128,6 @@ fn is_read(reason: DropReason) -> bool {
             | DropReason::Denied
             | DropReason::IgnoredUser
     )
-}
-
-fn part_state(state: MeshState) -> PartState {
-    match state {
-        MeshState::Waiting | MeshState::Submitted => PartState::Waiting,
-        MeshState::Accepted | MeshState::Unknown => PartState::Sent,
-        MeshState::Unheard => PartState::Unheard,
-        MeshState::Heard => PartState::Heard,
-        MeshState::Delivered => PartState::Delivered,
-        MeshState::Refused => PartState::Refused,
-        MeshState::Expired => PartState::Expired,
-        MeshState::Withdrawn => PartState::Withdrawn,
-    }
 }
 
 #[cfg(test)]

@@ -130,13 +130,7 @@ impl Ledger {
             // Its sender is told now. A key that comes later changes nothing any more.
             seen::mark_event(tx, &event.event, now)?;
         }
-        let row = NewRoomRow {
-            message: &message,
-            send_as: None,
-            pair: None,
-            target_packet: None,
-        };
-        outbox_room::insert(tx, &row, now)?;
+        outbox_room::insert(tx, &NewRoomRow::of_bot(&message), now)?;
         told::remember(tx, &name, now + Bridge::UNREAD_AGAIN)?;
         outcome.rooms.insert(message.room);
         info!(%room, messages = events.len(), "the keys of these messages did not arrive in time: the room is told");
@@ -183,7 +177,7 @@ mod tests {
             let room = crate::model::RoomOrAliasId::parse("!room:example.org").unwrap();
             let mut texts = Vec::new();
             while let Some(row) = outbox_room::next(tx, &room)? {
-                if let RoomContent::Text { text, .. } = row.message.content {
+                if let RoomContent::Text { text, .. } = row.content {
                     texts.push(text);
                 }
                 outbox_room::refuse(tx, row.id)?;

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::bridge::{Bridge, Refused, RouteProblem, SeenKey, Waiting};
 use crate::config::{Config, Feedback, MappedRoom};
 use crate::model::{
-    ClockReading, Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, NodeNum, OutboxId,
+    ClockReading, Destination, Event, Gap, JoinedRoom, Lane, MatrixEvent, MeshRowId, NodeNum,
     OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioProfile, SendReport, Timestamp,
 };
 use crate::store::feedback as signs;
@@ -65,7 +65,7 @@ pub(super) struct Outcome {
     /// The mapped channels that cannot be used, if a radio has told its channels.
     pub(super) route_problems: Option<Vec<RouteProblem>>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.
-    pub(super) withdrawn: Vec<OutboxId>,
+    pub(super) withdrawn: Vec<MeshRowId>,
     /// Housekeeping has something to do then.
     pub(super) chores_at: Option<Timestamp>,
     /// A sign or a read receipt may be due.

@@ -181,13 +181,7 @@ fn say(
     now: Timestamp,
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
-    let row = NewRoomRow {
-        message: &message,
-        send_as: None,
-        pair: None,
-        target_packet: None,
-    };
-    outbox_room::insert(tx, &row, now)?;
+    outbox_room::insert(tx, &NewRoomRow::of_bot(&message), now)?;
     outcome.rooms.insert(message.room);
     Ok(())
 }
@@ -290,7 +284,7 @@ mod tests {
                         notice,
                         suppress,
                         ..
-                    } = row.message.content
+                    } = row.content
                     {
                         assert!(notice && suppress, "{text}");
                         texts.push(text);

@@ -2,16 +2,18 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::{EventId, Lane, OutboxId, PacketId, RadioOutcome, RoomOutcome, Timestamp};
+use crate::model::{
+    EventId, Lane, MeshRowId, PacketId, RadioOutcome, RoomOutcome, RoomRowId, Timestamp,
+};
 use crate::store::mesh_report::{self, Retried};
-use crate::store::{MeshState, StoreError, Tx, outbox_mesh, outbox_room, summary};
+use crate::store::{StoreError, Tx, outbox_mesh, outbox_room, summary};
 
 use super::{Ledger, Outcome, Place, Way};
 
 impl Ledger {
     pub(super) fn room_report(
         tx: &Tx<'_>,
-        outbox: OutboxId,
+        outbox: RoomRowId,
         report: &RoomOutcome,
         now: Timestamp,
         outcome: &mut Outcome,
@@ -44,7 +46,7 @@ impl Ledger {
     /// Ends a row that the homeserver has.
     pub(super) fn room_sent(
         tx: &Tx<'_>,
-        outbox: OutboxId,
+        outbox: RoomRowId,
         event: &EventId,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
@@ -59,7 +61,7 @@ impl Ledger {
 
     pub(super) fn radio_report(
         tx: &Tx<'_>,
-        outbox: OutboxId,
+        outbox: MeshRowId,
         packet: PacketId,
         report: &RadioOutcome,
         now: Timestamp,
@@ -76,14 +78,8 @@ impl Ledger {
                     counts.relayed(message.room, message.destination, Way::ToMesh);
                 }
             }
-            RadioOutcome::Heard => {
-                mesh_report::outcome(tx, outbox, MeshState::Heard)?;
-            }
-            RadioOutcome::Unheard => {
-                mesh_report::outcome(tx, outbox, MeshState::Unheard)?;
-            }
-            RadioOutcome::Delivered => {
-                mesh_report::outcome(tx, outbox, MeshState::Delivered)?;
+            RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {
+                mesh_report::outcome(tx, outbox, report.state())?;
             }
             RadioOutcome::Retry {
                 after,

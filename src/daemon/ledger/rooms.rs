@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::bridge::{Mapping, OldRoom, Succession, Waiting};
+use crate::bridge::{Mapping, Succession, Waiting};
 use crate::config::{Config, Direction, Feedback};
 use crate::model::{
-    JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId, Timestamp, Tombstone,
+    JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId, Timestamp,
+    Tombstone,
 };
-use crate::store::mapped_rooms::{self, MappedRoom};
+use crate::store::mapped_rooms;
 use crate::store::{
     StoreError, Tx, feedback as signs, known_rooms, mesh_report, outage, outbox_mesh, outbox_room,
 };
@@ -51,7 +52,7 @@ impl Ledger {
                 outbox_room::rename_room(tx, name, &id)?;
             }
         }
-        let last = MappedRoom {
+        let last = OldRoom {
             room: room.room.clone(),
             alias: room.configured.iter().find(|name| **name != id).cloned(),
             encrypted: room.encrypted,
@@ -291,16 +292,7 @@ impl Ledger {
 
 /// Returns the rooms that were mapped once, and those for which something waits.
 fn old_rooms(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
-    let mut rooms: Vec<OldRoom> = mapped_rooms::all(tx)?
-        .into_iter()
-        .map(|it| OldRoom {
-            room: it.room,
-            alias: it.alias,
-            encrypted: it.encrypted,
-            public: it.public,
-            tombstone: it.tombstone,
-        })
-        .collect();
+    let mut rooms = mapped_rooms::all(tx)?;
     for room in mapped_rooms::waited_for(tx)? {
         if !rooms.iter().any(|it| it.room == room) {
             // What is not known is taken for the strictest.

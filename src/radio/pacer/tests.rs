@@ -109,7 +109,7 @@ impl Bench {
 
 fn submission(number: u32, destination: Destination, lane: Lane, text: &str) -> Submission {
     Submission {
-        outbox: OutboxId(i64::from(number)),
+        outbox: MeshRowId(i64::from(number)),
         packet: PacketId(number),
         message: RadioMessage {
             destination,
@@ -440,9 +440,9 @@ fn a_withdrawn_row_is_given_back_unless_it_is_on_its_way() {
     bench.submit(1, channel(0), Lane::Message);
     bench.submit(2, channel(1), Lane::Message);
     assert_eq!(bench.written(), Some(1));
-    bench.pacer.withdraw(OutboxId(1));
-    bench.pacer.withdraw(OutboxId(2));
-    bench.pacer.withdraw(OutboxId(3));
+    bench.pacer.withdraw(MeshRowId(1));
+    bench.pacer.withdraw(MeshRowId(2));
+    bench.pacer.withdraw(MeshRowId(3));
     assert!(is_as_before(&bench.reports(), 2));
     bench.queue(1, 0);
     assert_eq!(bench.settled().len(), 1);
@@ -663,7 +663,7 @@ proptest! {
                     (linked, transmits, full) = (true, may_transmit, false);
                     bench.pacer.on_ready(OWN, may_transmit);
                 }
-                Happening::Withdraw(row) => bench.pacer.withdraw(OutboxId(row.into())),
+                Happening::Withdraw(row) => bench.pacer.withdraw(MeshRowId(row.into())),
                 Happening::Busy(percent) => bench.pacer.on_channel_use(percent.into(), bench.now.instant),
                 Happening::Heartbeat(free) => {
                     if linked {

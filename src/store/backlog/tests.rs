@@ -1,9 +1,9 @@
 //! What is left of an outage.
 
 use super::*;
-use crate::model::{PacketId, RadioPayload};
+use crate::model::{MeshSource, MeshState, PacketId, RadioPayload};
 use crate::store::mesh_report::{Retried, accepted, expire, retry, state, submitted};
-use crate::store::outbox_mesh::{self, NewMeshMessage};
+use crate::store::outbox_mesh;
 use crate::store::samples::{self, *};
 
 const LATE: Duration = Duration::from_mins(2);
@@ -21,24 +21,14 @@ fn accept(
     text: &str,
     written: Timestamp,
     parts: usize,
-) -> Result<Vec<(OutboxId, PacketId)>, StoreError> {
-    let source = Source {
+) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+    let source = MeshSource {
         room: room_of(room),
         sent_at: written,
         ..source(&format!("${text}:example.org"), text)
     };
-    let message = NewMeshMessage {
-        radio: RADIO,
-        destination: CHANNEL,
-        channel: Some(FIRST),
-        bound: false,
-        lane: Lane::Message,
-        parts: &vec![payload(text); parts],
-        source: Some(&source),
-        not_before: None,
-        expires: NOW.expires,
-    };
-    outbox_mesh::insert(tx, &message, NOON)
+    let message = for_mesh(vec![payload(text); parts], Some(source));
+    outbox_mesh::insert(tx, RADIO, &message, NOON)
 }
 
 /// Accepts a message that comes late.
@@ -265,14 +255,14 @@ fn a_clock_that_is_set_holds_a_backlog_up_no_longer_than_its_spacing() {
 #[test]
 fn what_expired_is_summed_up_by_room_until_it_is_told() {
     on_empty(|tx| {
-        let at = |name: &str, seconds| Source {
+        let at = |name: &str, seconds| MeshSource {
             sent_at: later(seconds),
             ..source(name, "x")
         };
         note_expired(tx, &at("$second:example.org", 20), later(100))?;
         note_expired(tx, &at("$third:example.org", 30), later(101))?;
         note_expired(tx, &at("$first:example.org", 10), later(102))?;
-        let expected = ExpiredInRoom {
+        let expected = Expired {
             room: room_of(ROOM),
             messages: 3,
             oldest: later(10),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::MeshState;
 use crate::store::mesh_report::{accepted, expire, outcome, refused, submitted, withdraw};
 use crate::store::{Store, outbox_room, samples::*};
 

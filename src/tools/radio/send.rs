@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{News, Phase, Visit, VisitError};
 use crate::bridge::{PACKET_BYTES, Refused};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Destination, Lane, OutboxId, PacketId, RadioMessage,
+    Channel, ChannelIndex, ChannelRole, Destination, Lane, MeshRowId, PacketId, RadioMessage,
     RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
 };
 use crate::radio::Submission;
@@ -22,7 +22,7 @@ const ANSWER_LIMITS: [Duration; 2] = [Duration::from_secs(90), Duration::from_mi
 /// Presets on which a packet takes seconds.
 const SLOW_PRESETS: [&str; 3] = ["LongSlow", "LongMod", "custom"];
 /// There is no table here, and one row.
-const ROW: OutboxId = OutboxId(1);
+const ROW: MeshRowId = MeshRowId(1);
 
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

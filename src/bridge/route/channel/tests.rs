@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::bridge::testing::*;
-use crate::bridge::{Action, Bridge, Change, DropReason, Facts, MeshSource, Version};
+use crate::bridge::{Action, Bridge, Change, DropReason, Facts};
 use crate::config::{Config, Direction, ReactionStyle};
 use crate::model::{
-    Destination, Event, Lane, MatrixEvent, MessagePair, OutboxId, PacketId, RadioPayload,
-    RadioProfile, RoomEdit, RoomText,
+    Destination, Event, Lane, MatrixEvent, MeshRowId, MeshSource, MessagePair, PacketId,
+    RadioPayload, RadioProfile, RoomEdit, RoomText, Version,
 };
 
 /// One room on two channels, by number; by number 0 it speaks first.
@@ -81,7 +81,7 @@ fn edit_of(pair: &MessagePair) -> (Event, Facts) {
         },
     };
     let version = Version {
-        row: OutboxId(7),
+        row: MeshRowId(7),
         correction: 0,
         waits: false,
         source: MeshSource {
@@ -137,19 +137,12 @@ fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, O
         RadioPayload::Tapback { target, .. } => Some(*target),
     };
     actions.iter().find_map(|action| match action {
-        Action::ToMesh {
-            destination,
-            channel,
-            bound,
-            parts,
-            ..
-        } => Some((*destination, *channel, *bound, reference(parts))),
-        Action::Change(Change::Correct {
-            destination,
-            channel,
-            version,
-            ..
-        }) => Some((*destination, *channel, true, reference(&version.parts))),
+        Action::ToMesh(message) | Action::Change(Change::Correct { message, .. }) => Some((
+            message.destination,
+            message.channel,
+            message.bound,
+            reference(&message.parts),
+        )),
         _ => None,
     })
 }

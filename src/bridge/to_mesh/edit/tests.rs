@@ -3,7 +3,10 @@
 use super::*;
 use crate::bridge::testing::*;
 use crate::config::{Config, Overflow};
-use crate::model::{ChannelIndex, Event, MatrixEvent, OutboxId, RadioPayload};
+use crate::model::{
+    ChannelIndex, EarlyEdit, Event, MatrixEvent, MeshMessage, MeshRowId, MeshSource, NewVersion,
+    RadioPayload, Sign, Version,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -26,7 +29,7 @@ fn edited(config: Config, edit: &RoomEdit, facts: &Facts) -> Vec<Action> {
 /// Alice's `$target`, written a minute ago; it waits.
 fn waiting() -> Version {
     Version {
-        row: OutboxId(7),
+        row: MeshRowId(7),
         correction: 0,
         waits: true,
         source: MeshSource {
@@ -60,7 +63,7 @@ fn sent() -> Version {
 /// A correction of [`sent`] that waits for a moment.
 fn correction(text: &str, number: u8) -> Version {
     Version {
-        row: OutboxId(8),
+        row: MeshRowId(8),
         correction: number,
         packet: PacketId(61),
         reply_to: Some(PacketId(60)),
@@ -110,7 +113,7 @@ fn what_waits_is_changed_where_it_is() {
     assert_eq!(
         only_change(&actions),
         &Change::Rewrite {
-            row: OutboxId(7),
+            row: MeshRowId(7),
             new: NewVersion {
                 parts: vec![RadioPayload::Text {
                     text: "Alice[M]: hello".into(),
@@ -283,18 +286,18 @@ fn an_edit_makes_no_more_alerts_than_its_author_has() {
     let corrected = |first: Version| {
         let actions = edited(config(), &edit("🚨 help"), &beyond(vec![first]));
         match only_change(&actions) {
-            Change::Correct {
-                version, source, ..
-            } => (version.lane, version.alert, source.alert),
+            Change::Correct { message, .. } => {
+                (message.lane, message.source.as_ref().unwrap().alert)
+            }
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(corrected(sent()), (Lane::Message, false, false));
+    assert_eq!(corrected(sent()), (Lane::Message, false));
     let alert = Version {
         lane: Lane::Urgent,
         ..sent()
     };
-    assert_eq!(corrected(alert), (Lane::Urgent, true, true));
+    assert_eq!(corrected(alert), (Lane::Urgent, true));
 }
 
 #[test]
@@ -304,35 +307,34 @@ fn what_was_sent_is_corrected_by_an_answer_to_it() {
     assert_eq!(
         only_change(&actions),
         &Change::Correct {
-            destination: Destination::Channel(ChannelIndex::PRIMARY),
-            channel: Some(print_of("LongFast")),
             number: 1,
-            version: NewVersion {
+            message: MeshMessage {
+                destination: Destination::Channel(ChannelIndex::PRIMARY),
+                channel: Some(print_of("LongFast")),
+                bound: true,
+                lane: Lane::Message,
                 parts: vec![RadioPayload::Text {
                     text: "Alice[M]: * hello".into(),
                     reply_to: Some(PacketId(60)),
                 }],
-                text: "* hello".into(),
-                lane: Lane::Message,
-                alert: false,
+                source: Some(Box::new(MeshSource {
+                    sent_at: NOON,
+                    text: "* hello".into(),
+                    ..sent().source
+                })),
                 not_before: Some(NOON + CORRECTION_WAIT),
+                expires: NOON + Duration::from_hours(1),
             },
-            source: Box::new(MeshSource {
-                sent_at: NOON,
-                text: "* hello".into(),
-                ..sent().source
-            }),
-            expires: NOON + Duration::from_hours(1),
         }
     );
     let mut plain = config();
     plain.meshtastic.message_interactions.replies = false;
     let actions = edited(plain, &edit("hello"), &facts);
-    let Change::Correct { version, .. } = only_change(&actions) else {
+    let Change::Correct { message, .. } = only_change(&actions) else {
         panic!("{actions:?}");
     };
     assert_eq!(
-        texts(&version.parts),
+        texts(&message.parts),
         [("Alice[M]: * hello".to_owned(), None)]
     );
 }

@@ -6,10 +6,10 @@ use super::super::tests::*;
 use super::*;
 use crate::config::{ChannelRef, Config, MappedRoom};
 use crate::model::{
-    ChannelIndex, ChannelRole, Destination, JoinedRoom, MatrixEvent, OwnedEventId, PacketId,
-    RadioEvent, RadioOutcome, RoomContent, SendReport,
+    ChannelIndex, ChannelRole, Destination, JoinedRoom, MatrixEvent, MeshState, OwnedEventId,
+    PacketId, RadioEvent, RadioOutcome, RoomContent, RoomRowId, SendReport,
 };
-use crate::store::{MeshState, Store, message_map, outbox_room};
+use crate::store::{Store, message_map, outbox_room};
 
 fn slot(index: u32) -> ChannelIndex {
     ChannelIndex::try_from(index).unwrap()
@@ -73,7 +73,7 @@ fn notices(store: &mut Store) -> Vec<String> {
     let notice = store.transaction(|tx| outbox_room::next(tx, room)).unwrap();
     notice
         .into_iter()
-        .filter_map(|row| match row.message.content {
+        .filter_map(|row| match row.content {
             RoomContent::Text { text, .. } => Some(text),
             _ => None,
         })
@@ -171,7 +171,7 @@ fn what_has_no_channel_any_more_is_refused_and_its_sender_told() {
     );
     decide(&mut store, &config, &[radio(&["LongFast", "Public"])]);
     assert_eq!(waits_for(&mut store), []);
-    let state = store.transaction(|tx| mesh_report::state(tx, OutboxId(1)));
+    let state = store.transaction(|tx| mesh_report::state(tx, MeshRowId(1)));
     assert_eq!(state.unwrap(), Some(MeshState::Refused));
     let told = notices(&mut store);
     assert_eq!(told.len(), 1);
@@ -193,7 +193,7 @@ impl Running {
         let mut running = Self { store, ledger };
         running.decide(events);
         let packet = running.store.transaction(|tx| {
-            assert!(mesh_report::submitted(tx, OutboxId(1), NOON)?);
+            assert!(mesh_report::submitted(tx, MeshRowId(1), NOON)?);
             let pairs = message_map::by_event(tx, &hello())?;
             let first = pairs.into_iter().find(|pair| pair.part == 0);
             Ok(first.unwrap().packet)
@@ -215,7 +215,7 @@ impl Running {
 
     fn states(&mut self) -> Vec<MeshState> {
         let read = self.store.transaction(|tx| {
-            let states = (1..=3).map(|id| mesh_report::state(tx, OutboxId(id)));
+            let states = (1..=3).map(|id| mesh_report::state(tx, MeshRowId(id)));
             states.collect::<Result<Vec<_>, _>>()
         });
         read.unwrap().into_iter().flatten().collect()
@@ -244,7 +244,7 @@ fn the_sender_is_told_once_of_a_message_of_which_a_part_is_on_the_air() {
     let (mut relay, _) = Running::with_first_submitted(&config, &events);
     let accepted = relay
         .store
-        .transaction(|tx| mesh_report::accepted(tx, OutboxId(1), NOON));
+        .transaction(|tx| mesh_report::accepted(tx, MeshRowId(1), NOON));
     assert!(accepted.unwrap());
     let outcome = relay.decide(&[radio(&["LongFast", "Public"])]);
     assert_eq!(refused(&outcome), 1);
@@ -263,12 +263,12 @@ fn what_the_radio_holds_is_called_back_and_refused_once_it_is_back() {
         let events = [radio(BEFORE), joined(), hello_of_alice()];
         let (mut relay, packet) = Running::with_first_submitted(&config, &events);
         let outcome = relay.decide(&[radio(&["LongFast", "Public"]), joined()]);
-        assert!(outcome.withdrawn.contains(&OutboxId(1)));
+        assert!(outcome.withdrawn.contains(&MeshRowId(1)));
         assert_eq!(refused(&outcome), 0);
         assert_eq!(relay.states(), [MeshState::Submitted]);
         assert_eq!(notices(&mut relay.store), Vec::<String>::new());
 
-        let outcome = relay.decide(&[given_back(OutboxId(1), packet)]);
+        let outcome = relay.decide(&[given_back(MeshRowId(1), packet)]);
         assert_eq!(refused(&outcome), 1);
         assert_eq!(relay.states(), [MeshState::Refused]);
         let told = notices(&mut relay.store);
@@ -285,7 +285,7 @@ fn a_part_that_comes_back_behind_the_others_is_refused_and_not_told_again() {
     let outcome = relay.decide(&[radio(&["LongFast", "Public"])]);
     assert_eq!(refused(&outcome), 1);
     assert_eq!(notices(&mut relay.store).len(), 1);
-    let outcome = relay.decide(&[given_back(OutboxId(1), packet)]);
+    let outcome = relay.decide(&[given_back(MeshRowId(1), packet)]);
     assert_eq!(refused(&outcome), 0);
     assert_eq!(relay.states(), [MeshState::Refused; 3]);
 }
@@ -303,7 +303,7 @@ fn what_the_radio_holds_as_the_relay_stops_is_refused_after_the_start() {
 }
 
 /// The pacer gives a packet back that it did not send.
-fn given_back(outbox: OutboxId, packet: PacketId) -> Event {
+fn given_back(outbox: MeshRowId, packet: PacketId) -> Event {
     Event::Report(SendReport::Radio {
         outbox,
         packet,
@@ -380,7 +380,7 @@ fn answered(store: &mut Store, config: &Config, names: &[&str]) {
     let question = heard_on(hello_of_node(), u32::try_from(place).unwrap(), "Rescue");
     decide(store, config, &[radio(names), joined(), question]);
     let event: OwnedEventId = "$question:example.org".try_into().unwrap();
-    let sent = store.transaction(|tx| outbox_room::sent(tx, OutboxId(1), Some(&event)));
+    let sent = store.transaction(|tx| outbox_room::sent(tx, RoomRowId(1), Some(&event)));
     assert!(sent.unwrap());
     decide(store, config, &[radio(names), joined(), answer_of_alice()]);
 }
@@ -457,7 +457,7 @@ fn parts_behind_one_that_was_sent_stay_on_its_channel() {
     let (mut relay, _) = Running::with_first_submitted(&config, &events);
     let accepted = relay
         .store
-        .transaction(|tx| mesh_report::accepted(tx, OutboxId(1), NOON));
+        .transaction(|tx| mesh_report::accepted(tx, MeshRowId(1), NOON));
     assert!(accepted.unwrap());
     relay.decide(&[radio(&["Rescue", "LongFast"])]);
     let queues = relay.store.transaction(outbox_mesh::queues).unwrap();
@@ -502,7 +502,7 @@ fn an_answer_of_the_mesh_finds_no_message_of_another_channel() {
         decide(&mut store, &config, &[swapped, joined(), answer]);
         let room = "!room:example.org".try_into().unwrap();
         let row = store.transaction(|tx| outbox_room::next(tx, room)).unwrap();
-        let content = row.unwrap().message.content;
+        let content = row.unwrap().content;
         let RoomContent::Text { reply_to, .. } = content else {
             panic!("{content:?}");
         };

@@ -6,7 +6,7 @@ use super::super::tests::{NOON, config, hello_of_alice, joined};
 use super::*;
 use crate::config::Config;
 use crate::model::{
-    JoinedRoom, Lane, OutboxId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
+    JoinedRoom, Lane, MeshRowId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
     RoomRedaction, RoomText, RoomTextKind, SendReport,
 };
 use crate::store::feedback::Next;
@@ -89,7 +89,7 @@ impl Books {
         *row
     }
 
-    fn reports(&mut self, row: (OutboxId, PacketId), outcome: RadioOutcome) {
+    fn reports(&mut self, row: (MeshRowId, PacketId), outcome: RadioOutcome) {
         self.happens(&Event::Report(SendReport::Radio {
             outbox: row.0,
             packet: row.1,
@@ -98,7 +98,7 @@ impl Books {
     }
 
     /// The radio takes the next packet.
-    fn transmits(&mut self) -> (OutboxId, PacketId) {
+    fn transmits(&mut self) -> (MeshRowId, PacketId) {
         let row = self.submit();
         let row = (row.id, row.packet);
         let at = self.now;

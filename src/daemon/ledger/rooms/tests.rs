@@ -2,7 +2,10 @@
 
 use super::super::tests::{NOON, config, hello_of_alice, hello_of_node, joined, waits_for_mesh};
 use super::*;
-use crate::model::{ChannelIndex, Destination, Event, Lane, MatrixEvent, RoomContent, RoomMessage};
+use crate::model::{
+    ChannelIndex, Destination, Event, EventRef, Lane, MatrixEvent, Notice, OwnedEventId,
+    RoomContent, RoomMessage,
+};
 use crate::store::Store;
 use crate::store::outbox_room::NewRoomRow;
 
@@ -191,35 +194,31 @@ fn what_the_mesh_says_for_two_rooms_that_become_one_is_said_there_once() {
 
 #[test]
 fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() {
-    let content = |reply_to: Option<&str>| RoomContent::Text {
+    let content = |reply_to: Option<OwnedEventId>| RoomContent::Text {
         notice: false,
         prefix: String::new(),
         text: "hello".to_owned(),
         heard_at: None,
-        reply_to: reply_to.map(|event| event.try_into().unwrap()),
+        reply_to: reply_to.map(EventRef::Event),
         thread: None,
         mentions: vec!["@alice:example.org".try_into().unwrap()],
         mentions_room: false,
         fields: None,
         suppress: false,
     };
+    let event = OwnedEventId::try_from("$event:example.org").unwrap();
     let reaction = RoomContent::Reaction {
-        target: "$event:example.org".try_into().unwrap(),
+        target: event.clone().into(),
         key: "👍".to_owned(),
     };
     let mut store = Store::in_memory().unwrap();
     let next = store.transaction(|tx| {
-        for content in [reaction, content(Some("$event:example.org"))] {
+        for content in [reaction, content(Some(event))] {
             let message = RoomMessage {
                 room: named(OLD),
                 content,
             };
-            let row = NewRoomRow {
-                message: &message,
-                send_as: None,
-                pair: None,
-                target_packet: None,
-            };
+            let row = NewRoomRow::of_bot(&message);
             outbox_room::insert(tx, &row, NOON)?;
         }
         let (old, new) = (OLD.try_into().unwrap(), NEW.try_into().unwrap());
@@ -229,7 +228,7 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
     });
     let RoomContent::Text {
         reply_to, mentions, ..
-    } = next.unwrap().unwrap().message.content
+    } = next.unwrap().unwrap().content
     else {
         panic!("no text");
     };
@@ -302,22 +301,17 @@ fn a_room_is_known_by_its_alias_only_as_long_as_that_stands_for_it() {
 
 #[test]
 fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_of_its_own() {
-    let room = named(OLD);
-    let notice = RoomContent::Text {
-        notice: true,
-        prefix: String::new(),
+    let room = OwnedRoomId::try_from(OLD).unwrap();
+    let notice = Notice {
         text: "The radio is away.".to_owned(),
-        heard_at: None,
-        reply_to: None,
-        thread: None,
-        mentions: Vec::new(),
-        mentions_room: false,
-        fields: None,
-        suppress: true,
+        ..Notice::default()
     };
-    let of_the_mesh = RoomContent::Reaction {
-        target: "$event:example.org".try_into().unwrap(),
-        key: "👍".to_owned(),
+    let of_the_mesh = RoomMessage {
+        room: room.clone().into(),
+        content: RoomContent::Reaction {
+            target: OwnedEventId::try_from("$event:example.org").unwrap().into(),
+            key: "👍".to_owned(),
+        },
     };
     let mut listening = config();
     listening.matrix_rooms[0].direction = Direction::ToMesh;
@@ -326,18 +320,8 @@ fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_o
     for (config, left) in [(config(), 2), (listening, 1), (without, 0)] {
         let mut store = Store::in_memory().unwrap();
         let waiting = store.transaction(|tx| {
-            for content in [&notice, &of_the_mesh] {
-                let message = RoomMessage {
-                    room: room.clone(),
-                    content: content.clone(),
-                };
-                let row = NewRoomRow {
-                    message: &message,
-                    send_as: None,
-                    pair: None,
-                    target_packet: None,
-                };
-                outbox_room::insert(tx, &row, NOON)?;
+            for message in [&notice.clone().for_room(&room), &of_the_mesh] {
+                outbox_room::insert(tx, &NewRoomRow::of_bot(message), NOON)?;
             }
             Ledger::open(tx, &config, NOON)?;
             outbox_room::count(tx)

@@ -1,0 +1,263 @@
+//! The fate of a message of Matrix on the mesh, step by step: the radio tells a [`RadioOutcome`] of each packet, its row
+//! keeps the [`MeshState`] that this leads to, and from the states of all its packets follows the [`Sign`] that its sender
+//! is shown.
+
+use std::time::Duration;
+
+use super::time::Timestamp;
+
+/// What became of a packet for the mesh. A later report may improve an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RadioOutcome {
+    /// The radio took it.
+    Accepted {
+        /// When.
+        at: Timestamp,
+    },
+    /// Another node repeated it.
+    Heard,
+    /// Nobody was heard repeating it; it may have been received.
+    Unheard,
+    /// The addressee has it.
+    Delivered,
+    /// Not now.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// The next try needs another id: this one was transmitted, or the radio remembers it.
+        new_id: bool,
+        /// The radio was given it, and may know it; else it only waited for its turn, as if it had never been handed over.
+        written: bool,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Never.
+    Refused(Refusal),
+}
+
+impl RadioOutcome {
+    /// Returns the state to which it leads, where [`MeshState::may_become`] has it lead there.
+    #[must_use]
+    pub fn state(&self) -> MeshState {
+        match self {
+            Self::Accepted { .. } => MeshState::Accepted,
+            Self::Heard => MeshState::Heard,
+            Self::Unheard => MeshState::Unheard,
+            Self::Delivered => MeshState::Delivered,
+            Self::Retry { .. } => MeshState::Waiting,
+            Self::Refused(_) => MeshState::Refused,
+        }
+    }
+}
+
+/// Why the radio does not take a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The payload is too long.
+    TooLong,
+    /// No such channel, or it is disabled.
+    NoChannel,
+    /// No region set, or transmission switched off.
+    TransmitOff,
+    /// The radio has no interface to transmit with.
+    NoInterface,
+    /// The key of the addressee is not known.
+    NoKey,
+    /// Another `Routing.Error` number.
+    Other(u32),
+}
+
+/// What became of a packet for the mesh so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MeshState {
+    /// It waits in the outbox.
+    Waiting,
+    /// It was handed to the radio, which has not answered yet.
+    Submitted,
+    /// The radio took it.
+    Accepted,
+    /// The radio took it, and nothing more was heard in time.
+    Unknown,
+    /// It was on the air; nobody was heard repeating it.
+    Unheard,
+    /// Another node repeated it.
+    Heard,
+    /// The addressee has it.
+    Delivered,
+    /// The radio will never take it.
+    Refused,
+    /// It was too old when its turn came.
+    Expired,
+    /// It was taken back before it was sent.
+    Withdrawn,
+}
+
+impl MeshState {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Waiting,
+        Self::Submitted,
+        Self::Accepted,
+        Self::Unknown,
+        Self::Unheard,
+        Self::Heard,
+        Self::Delivered,
+        Self::Refused,
+        Self::Expired,
+        Self::Withdrawn,
+    ];
+
+    /// Returns the number under which the tables keep it. The migrations' indexes name some of them.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the state with that number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Returns the sign of a packet in this state; `None`: nothing is to be shown of it.
+    #[must_use]
+    pub fn sign(self) -> Option<Sign> {
+        match self {
+            Self::Waiting | Self::Submitted => Some(Sign::Waiting),
+            Self::Unheard => Some(Sign::Unheard),
+            Self::Heard => Some(Sign::Heard),
+            Self::Delivered => Some(Sign::Delivered),
+            Self::Refused => Some(Sign::Refused),
+            Self::Accepted | Self::Unknown | Self::Expired | Self::Withdrawn => None,
+        }
+    }
+
+    /// Returns whether it waits for the radio still, or for the radio's answer.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Waiting | Self::Submitted)
+    }
+
+    /// Returns whether a report may lead from this state to `next`: a state only improves, except that the radio can
+    /// refuse what it had taken.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Waiting => next != Self::Waiting,
+            Self::Submitted => next != Self::Submitted,
+            Self::Accepted | Self::Unknown | Self::Unheard | Self::Heard => match next {
+                Self::Waiting
+                | Self::Submitted
+                | Self::Accepted
+                | Self::Expired
+                | Self::Withdrawn => false,
+                Self::Unknown | Self::Unheard | Self::Heard | Self::Delivered => {
+                    next.number() > self.number()
+                }
+                Self::Refused => true,
+            },
+            Self::Delivered | Self::Refused | Self::Expired | Self::Withdrawn => false,
+        }
+    }
+}
+
+/// A sign on a message of Matrix; design.md 9 says what each tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// It waits in our queue.
+    Waiting,
+    /// Another node repeated it.
+    Heard,
+    /// It was on the air; no repeat was heard.
+    Unheard,
+    /// The addressee confirmed it.
+    Delivered,
+    /// It will not be transmitted.
+    Refused,
+    /// Its sender may not transmit.
+    Denied,
+    /// It was too old when its turn came.
+    Expired,
+}
+
+impl Sign {
+    /// All signs, in the order in which they are declared.
+    pub const ALL: [Self; 7] = [
+        Self::Waiting,
+        Self::Heard,
+        Self::Unheard,
+        Self::Delivered,
+        Self::Refused,
+        Self::Denied,
+        Self::Expired,
+    ];
+
+    /// Returns the key of the reaction.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Waiting => "⏳",
+            Self::Heard => "📡",
+            Self::Unheard => "📤",
+            Self::Delivered => "✅",
+            Self::Refused => "❌",
+            Self::Denied => "🚫",
+            Self::Expired => "⌛",
+        }
+    }
+
+    /// Returns the sign with that key.
+    #[must_use]
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sign| sign.key() == key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MeshState::{
+        Accepted, Delivered, Expired, Heard, Refused, Submitted, Unheard, Unknown, Waiting,
+        Withdrawn,
+    };
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_from_its_number() {
+        for state in MeshState::ALL {
+            assert_eq!(MeshState::of_number(state.number()), Some(state));
+        }
+        assert_eq!(MeshState::of_number(10), None);
+    }
+
+    #[test]
+    fn what_is_on_the_air_only_improves_unless_it_is_refused_after_all() {
+        assert!(Accepted.may_become(Unheard));
+        assert!(Unheard.may_become(Heard));
+        assert!(Unknown.may_become(Heard));
+        assert!(Heard.may_become(Delivered));
+        assert!(Heard.may_become(Refused));
+        for state in [Accepted, Unknown, Unheard, Heard, Delivered] {
+            for back in [Waiting, Submitted, Accepted, Expired, Withdrawn] {
+                assert!(!state.may_become(back), "{state:?} {back:?}");
+            }
+        }
+        assert!(!Heard.may_become(Unheard));
+    }
+
+    #[test]
+    fn what_is_over_stays_over() {
+        for state in [Delivered, Refused, Expired, Withdrawn] {
+            for next in MeshState::ALL {
+                assert!(!state.may_become(next), "{state:?} {next:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sign_is_known_by_its_key() {
+        for sign in Sign::ALL {
+            assert_eq!(Sign::of_key(sign.key()), Some(sign));
+        }
+        assert_eq!(Sign::of_key("👍"), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! What is remembered of rooms: of one that was mapped, and of what expired in one.
+
+use super::event::Tombstone;
+use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
+use super::time::Timestamp;
+
+/// A room that was mapped and joined, as it was known last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The alias of the configuration that stood for it last.
+    pub alias: Option<OwnedRoomOrAliasId>,
+    /// It was encrypted.
+    pub encrypted: bool,
+    /// Anyone could join it.
+    pub public: bool,
+    /// It is replaced or closed.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// What expired in a room, of which it has not been told yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// How many messages, at least one.
+    pub messages: u32,
+    /// When the oldest of them was written.
+    pub oldest: Timestamp,
+    /// When the newest was.
+    pub newest: Timestamp,
+    /// The newest.
+    pub event: OwnedEventId,
+    /// Its thread.
+    pub thread: Option<OwnedEventId>,
+    /// When the first of them expired.
+    pub since: Timestamp,
+    /// When the last did.
+    pub last: Timestamp,
+    /// A message of the room waits still.
+    pub more_waits: bool,
+}
