@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use relay::model::{
-    ChannelIndex, Destination, EventId, Lane, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId,
-    PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+    ChannelIndex, Destination, EventId, Lane, MeshMessage, MessagePair, NodeNum, Origin,
+    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
 };
-use relay::store::outbox_mesh::NewMeshMessage;
 use relay::store::outbox_room::NewRoomRow;
 use relay::store::{
     MeshPace, NextMesh, Store, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, seen,
@@ -60,10 +59,8 @@ fn accept(tx: &Tx<'_>, message: &RoomMessage, packet: PacketId) -> Result<(), St
         at: NOW,
     };
     let row = NewRoomRow {
-        message,
-        send_as: None,
         pair: Some((RADIO, &pair)),
-        target_packet: None,
+        ..NewRoomRow::of_bot(message)
     };
     outbox_room::insert(tx, &row, NOW).map(drop)
 }
@@ -120,17 +117,16 @@ fn room_messages(criterion: &mut Criterion) {
 fn mesh_messages(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(&directory.path().join("relay.sqlite")).unwrap();
-    let parts = [RadioPayload::Text {
+    let parts = vec![RadioPayload::Text {
         text: "Alice[M]: a text of about the usual length".to_owned(),
         reply_to: None,
     }];
-    let message = NewMeshMessage {
-        radio: RADIO,
+    let message = MeshMessage {
         destination: CHANNEL,
         channel: None,
         bound: false,
         lane: Lane::Message,
-        parts: &parts,
+        parts,
         source: None,
         not_before: None,
         expires: LATER,
@@ -144,7 +140,7 @@ fn mesh_messages(criterion: &mut Criterion) {
         |bencher| {
             bencher.iter(|| {
                 store
-                    .transaction(|tx| outbox_mesh::insert(tx, &message, NOW))
+                    .transaction(|tx| outbox_mesh::insert(tx, RADIO, &message, NOW))
                     .unwrap();
                 let next = store
                     .next_for_mesh(CHANNEL, Lane::Message, &pace, NOW)

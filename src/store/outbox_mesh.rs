@@ -72,7 +72,7 @@ pub fn insert(
     let mut first = None;
     for (part, payload) in (0_u8..).zip(&new.parts) {
         let packet = free_packet_id(tx, radio)?;
-        let id = insert_part(tx, radio, new, payload, first, part, packet, now)?;
+        let id = insert_part(tx, radio, new, first, (part, payload), packet, now)?;
         let message = *first.get_or_insert(id);
         if message == id {
             tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
@@ -105,9 +105,8 @@ fn insert_part(
     tx: &Tx<'_>,
     radio: NodeNum,
     new: &MeshMessage,
-    payload: &RadioPayload,
     first: Option<MeshRowId>,
-    part: u8,
+    (part, payload): (u8, &RadioPayload),
     packet: PacketId,
     now: Timestamp,
 ) -> Result<MeshRowId, StoreError> {
