@@ -127,11 +127,8 @@ impl Routes {
         channels: &[Channel],
     ) -> Result<Spot, Refused> {
         let heir = self.heirs.get(<&RoomOrAliasId>::from(room));
-        let is_of_room = |name: &OwnedRoomOrAliasId| {
-            let known = self.known.get(name).or_else(|| self.remembered.get(name));
-            let is_it = known.map_or(name.as_str(), |id| id.as_str()) == room.as_str();
-            is_it || heir == Some(name)
-        };
+        let is_of_room =
+            |name: &OwnedRoomOrAliasId| self.resolved(name) == room.as_str() || heir == Some(name);
         let speaking: Vec<&MappedRoom> = self
             .mapped
             .iter()

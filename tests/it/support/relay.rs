@@ -66,6 +66,13 @@ impl Home {
         fs::write(self.path("config.yaml"), yaml).expect("the configuration can be written");
     }
 
+    /// Has something else stand in the place of something in its `config.yaml`.
+    pub(crate) fn reconfigure(&self, before: &str, after: &str) {
+        let config = fs::read_to_string(self.path("config.yaml")).expect("it was written");
+        assert!(config.contains(before), "{before} is not in {config}");
+        self.configure(&config.replace(before, after));
+    }
+
     /// Makes an account, and logs the relay in to it as a person without a terminal does.
     pub(crate) async fn log_in(&self, synapse: &Synapse) -> OwnedUserId {
         self.log_in_at(synapse, synapse.url()).await

@@ -179,6 +179,16 @@ impl User {
             .await;
     }
 
+    /// Has an alias stand for a room.
+    pub(crate) async fn set_alias(&self, alias: &str, room: &OwnedRoomId) {
+        let path = ["directory", "room", alias];
+        self.request(Method::DELETE, &path, &json!({})).await;
+        let answer = self
+            .request(Method::PUT, &path, &json!({"room_id": room}))
+            .await;
+        assert_eq!(answer, json!({}), "the alias cannot be set");
+    }
+
     /// Waits until somebody has joined.
     pub(crate) async fn sees_join(&self, room: &OwnedRoomId, user: &UserId) {
         self.sees(room, &format!("{user} joining"), |seen| {

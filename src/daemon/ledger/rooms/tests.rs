@@ -329,3 +329,88 @@ fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_o
         assert_eq!(waiting.unwrap(), left);
     }
 }
+
+#[test]
+fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_queue() {
+    let alias = "#hill:example.org";
+    let mut store = Store::in_memory().unwrap();
+    run(&mut store, &config_of(alias), &[room(OLD, alias, |_| {})]);
+    // An earlier version has kept it so.
+    let notice = Notice {
+        text: "first".to_owned(),
+        ..Notice::default()
+    };
+    let mut message = notice.for_room(&OLD.try_into().unwrap());
+    message.room = named(alias);
+    store
+        .transaction(|tx| outbox_room::insert(tx, &NewRoomRow::of_bot(&message), NOON))
+        .unwrap();
+    run(&mut store, &config_of(alias), &[hello_of_node()]);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+}
+
+#[test]
+fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_of_its_own() {
+    let room = OwnedRoomId::try_from(OLD).unwrap();
+    let notice = Notice {
+        text: "The radio is away.".to_owned(),
+        ..Notice::default()
+    };
+    let of_the_mesh = RoomMessage {
+        room: room.clone().into(),
+        content: RoomContent::Reaction {
+            target: OwnedEventId::try_from("$event:example.org").unwrap().into(),
+            key: "👍".to_owned(),
+        },
+    };
+    let mut listening = config();
+    listening.matrix_rooms[0].direction = Direction::ToMesh;
+    let mut without = config();
+    without.matrix_rooms.clear();
+    for (config, left) in [(config(), 2), (listening, 1), (without, 0)] {
+        let mut store = Store::in_memory().unwrap();
+        let waiting = store.transaction(|tx| {
+            for message in [&notice.clone().for_room(&room), &of_the_mesh] {
+                outbox_room::insert(tx, &NewRoomRow::of_bot(message), NOON)?;
+            }
+            Ledger::open(tx, &config, NOON)?;
+            outbox_room::count(tx)
+        });
+        assert_eq!(waiting.unwrap(), left);
+    }
+}
+
+#[test]
+fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_queue() {
+    let alias = "#hill:example.org";
+    let mut store = Store::in_memory().unwrap();
+    run(&mut store, &config_of(alias), &[room(OLD, alias, |_| {})]);
+    // An earlier version has kept it so.
+    let message = RoomMessage {
+        room: named(alias),
+        content: RoomContent::Text {
+            notice: false,
+            prefix: String::new(),
+            text: "first".to_owned(),
+            heard_at: None,
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: false,
+        },
+    };
+    let row = NewRoomRow {
+        message: &message,
+        send_as: None,
+        pair: None,
+        target_packet: None,
+    };
+    store
+        .transaction(|tx| outbox_room::insert(tx, &row, NOON))
+        .unwrap();
+    run(&mut store, &config_of(alias), &[hello_of_node()]);
+    assert_eq!(waiting(&mut store, alias), (0, 0));
+    assert_eq!(waiting(&mut store, OLD), (2, 1));
+}
