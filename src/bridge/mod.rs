@@ -140,7 +140,7 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         let lesson = Lesson::Refused(refused);
-        lesson::say(&self.config, lesson, about(source), told, now)
+        self.say(lesson, about(source), told, now)
     }
 
     /// Returns this mesh's name in prefixes and event fields.

@@ -18,7 +18,7 @@ pub enum Refused {
     NoChannel,
     /// The channel that it belongs to is gone from the radio or from its room, or has another key.
     ChannelGone,
-    /// It concerns a message of which it is not known on which of the room's channels it was: an earlier relay carried it.
+    /// It concerns a message of which it is not known to which of the room's channels it belongs.
     ChannelForgotten,
     /// The channel is named `admin`.
     AdminChannel,
@@ -133,8 +133,8 @@ impl Refused {
                     .into()
             }
             Self::ChannelForgotten => {
-                "Not sent to the mesh: it belongs to a message from before this bridge was updated, and it is not known on which \
-                 of this room's channels that was. Please write it as a new message."
+                "Not sent to the mesh: it is not known to which of this room's channels the message belongs that this is about. \
+                 If it is meant for the first of them, please write it as a new message."
                     .into()
             }
             Self::AdminChannel => {
@@ -188,7 +188,7 @@ impl fmt::Display for Refused {
                 "its channel is gone from the radio or from its room, or has another name or key; it goes to no other"
             }
             Self::ChannelForgotten => {
-                "it belongs to what an earlier version carried, and its room has several channels"
+                "it is not known to which of its room's channels the message belongs that it is about"
             }
             Self::AdminChannel => "the channel `admin` is never relayed; map another one in matrix_rooms",
             Self::ChannelsUnknown => "no radio has told its channels yet",

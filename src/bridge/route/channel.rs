@@ -32,6 +32,14 @@ pub struct Spot {
     pub channel: Option<Fingerprint>,
 }
 
+impl Spot {
+    /// That of a message of which it is not known to which channel it belongs.
+    pub const UNKNOWN: Self = Self {
+        slot: ChannelIndex::PRIMARY,
+        channel: None,
+    };
+}
+
 impl Routes {
     /// Returns the channel on which a message of a room goes.
     pub(in crate::bridge) fn channel_of(

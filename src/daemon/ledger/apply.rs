@@ -2,10 +2,10 @@
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, DropReason, NewPair, author_of};
+use crate::bridge::{Action, DropReason, NewPair, Spot, author_of};
 use crate::model::{
-    Event, EventId, Lane, MatrixEvent, MessagePair, Origin, OwnedRoomOrAliasId, RadioEvent, RoomId,
-    Timestamp,
+    Destination, Event, EventId, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OwnedEventId,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
 };
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
@@ -49,6 +49,15 @@ impl Ledger {
                     self.accept_late(tx, source, *first, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
+            }
+            Action::KeepPlace {
+                room,
+                event,
+                sender,
+                spot,
+            } => {
+                let pair = place_of(self.radio, room, (event, sender), spot, now);
+                message_map::keep_place(tx, self.radio, &pair)?;
             }
             Action::Expire(source) => Self::came_too_late(tx, &source, now, outcome)?,
             Action::KeepDirect(message) => {
@@ -137,6 +146,31 @@ fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePa
         author: None,
         text: new.text,
         alert: new.alert,
+        part: 0,
+        at: now,
+    }
+}
+
+/// Returns what stands for a message that is not transmitted.
+fn place_of(
+    radio: NodeNum,
+    room: OwnedRoomId,
+    (event, author): (OwnedEventId, OwnedUserId),
+    spot: Spot,
+    now: Timestamp,
+) -> MessagePair {
+    MessagePair {
+        origin: Origin::Matrix,
+        sender: radio,
+        packet: PacketId::NONE,
+        destination: Destination::Channel(spot.slot),
+        channel: spot.channel,
+        room: room.into(),
+        event: Some(event),
+        thread: None,
+        author: Some(author),
+        text: String::new(),
+        alert: false,
         part: 0,
         at: now,
     }

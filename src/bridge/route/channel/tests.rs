@@ -6,7 +6,7 @@ use crate::bridge::{Action, Bridge, Change, DropReason, Facts};
 use crate::config::{Config, Direction, ReactionStyle};
 use crate::model::{
     Destination, Event, Lane, MatrixEvent, MeshRowId, MeshSource, MessagePair, PacketId,
-    RadioPayload, RadioProfile, RoomEdit, RoomText, Version,
+    RadioPayload, RadioProfile, RelayFields, RoomEdit, RoomText, Version,
 };
 
 /// One room on two channels, by number; by number 0 it speaks first.
@@ -232,6 +232,123 @@ fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
     let radio = radio(&["LongFast", "Search"]);
     for actions in said_of(&config, &radio, &on("Search", 1)) {
         assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+    }
+}
+
+/// Returns to which channel it is remembered that Alice's message belongs.
+fn place(actions: &[Action]) -> Option<Spot> {
+    actions.iter().find_map(|action| match action {
+        Action::KeepPlace {
+            event,
+            sender,
+            spot,
+            ..
+        } if *event == message("").event && *sender == alice() => Some(*spot),
+        _ => None,
+    })
+}
+
+fn spot_named(name: &str, place: u32) -> Spot {
+    Spot {
+        slot: slot(place),
+        channel: Some(print_of(name)),
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_transmitted_belongs_to_the_channel_of_what_it_answers() {
+    let radio = radio(&["LongFast", "Search"]);
+    let facts = knowing(vec![on("Search", 1)]);
+    let search = spot_named("Search", 1);
+    let mut denied = two_channels();
+    denied.matrix.allowed_users = Some(Vec::new());
+    let long = "x".repeat(900);
+    for (config, body) in [
+        (two_channels(), long.as_str()),
+        (two_channels(), "// x"),
+        (two_channels(), "!ping"),
+        (denied, "x"),
+    ] {
+        let mut bridge = with_radio(config, radio.clone());
+        let answer = RoomText {
+            body: body.to_owned(),
+            ..reply()
+        };
+        let actions = said(&mut bridge, &answer, &facts);
+        assert_eq!((goes(&actions), place(&actions)), (None, Some(search)));
+        // What answers nothing is for where the room speaks.
+        let actions = said(&mut bridge, &message(body), &Facts::default());
+        assert_eq!(place(&actions), Some(spot_named("LongFast", 0)));
+    }
+    let mut bridge = with_radio(two_channels(), radio.clone());
+    let seen = Facts {
+        already_seen: true,
+        ..Facts::default()
+    };
+    assert_eq!(place(&said(&mut bridge, &reply(), &seen)), None);
+    let mut bridge = with_radio(by_name(&["Search"]), radio);
+    assert_eq!(place(&said(&mut bridge, &message("// x"), &facts)), None);
+}
+
+#[test]
+fn what_answers_something_unknown_is_told_where_it_could_belong_to_several_channels() {
+    let in_thread = RoomText {
+        thread: Some(event("$root")),
+        ..message("x")
+    };
+    for answer in [reply(), in_thread] {
+        let radio = radio(&["LongFast", "Search"]);
+        let mut bridge = with_radio(two_channels(), radio.clone());
+        let actions = said(&mut bridge, &answer, &Facts::default());
+        assert!(
+            is_refused(&actions, Refused::ChannelForgotten),
+            "{actions:?}"
+        );
+        // Who answers that is told as well.
+        assert_eq!(place(&actions), Some(Spot::UNKNOWN));
+        let mut bridge = with_radio(by_name(&["Search"]), radio);
+        let actions = said(&mut bridge, &answer, &Facts::default());
+        assert_eq!(
+            goes(&actions).map(|it| it.0),
+            Some(Destination::Channel(slot(1)))
+        );
+    }
+}
+
+/// It may be of any channel that our radio hears.
+#[test]
+fn nobody_knows_to_which_channel_another_relays_post_from_our_own_mesh_belongs() {
+    let radio = radio(&["LongFast", "Search"]);
+    let mut config = two_channels();
+    config.matrix.trusted_relays = vec![alice()];
+    let mut bridge = with_radio(config, radio);
+    let post = RoomText {
+        relay: Some(Box::new(RelayFields {
+            id: Some(PacketId(50)),
+            meshnet: "Elsewhere".into(),
+            text: Some("hi".into()),
+            ..RelayFields::default()
+        })),
+        ..message("[Bob/Elsewhere]: hi")
+    };
+    let heard = Facts {
+        heard_by_our_radio: true,
+        ..Facts::default()
+    };
+    let actions = said(&mut bridge, &post, &heard);
+    assert!(actions.contains(&Action::Drop(DropReason::RelayOnOurMesh)));
+    assert_eq!(place(&actions), Some(Spot::UNKNOWN));
+}
+
+#[test]
+fn in_a_room_of_several_channels_an_answer_is_to_be_written_again_as_an_answer() {
+    let radio = radio(&["LongFast", "Search"]);
+    let long = message(&"x".repeat(900));
+    let advice = "as an answer to the same message";
+    for (config, is_told) in [(two_channels(), true), (by_name(&["Search"]), false)] {
+        let mut bridge = with_radio(config, radio.clone());
+        let actions = said(&mut bridge, &long, &Facts::default());
+        assert_eq!(notices(&actions)[0].contains(advice), is_told);
     }
 }
 
