@@ -488,3 +488,27 @@ async fn what_answers_an_answer_that_was_not_transmitted_goes_to_its_channel_as_
     }
     assert_eq!(scene.radio.texts(), sent);
 }
+
+#[tokio::test]
+async fn what_belongs_to_a_channel_to_which_the_room_does_not_speak_any_more_says_so() {
+    let mut scene = one_room_on_two_channels().await;
+    let [_, (_, in_club)] = both_say_something(&mut scene).await;
+    assert!(scene.relay.stop().await.success());
+    let entry = "meshtastic_channel: 2, direction: both";
+    let one_way = "meshtastic_channel: 2, direction: to_matrix";
+    scene.home.reconfigure(entry, one_way);
+    scene.relay = scene.home.start().await;
+    scene.relay.logs("radio ready").await;
+    let answer = scene
+        .alice
+        .reply(&scene.room, &in_club, "to the club")
+        .await;
+    let is_reason = |seen: &Seen| {
+        seen.answers() == Some(answer.as_str())
+            && seen
+                .body()
+                .contains("nothing of this room goes to the channel")
+    };
+    scene.alice.sees(&scene.room, "why not", is_reason).await;
+    assert!(scene.radio.texts().is_empty());
+}
