@@ -137,6 +137,32 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
 }
 
 #[tokio::test]
+async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is_no_failure() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let old = scene.room.clone();
+    let next = upgrade(&scene.alice, &old).await;
+    trouble(&scene.home, old.as_str(), "replaced").await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    let route = "meshtastic_channel: 0, direction: both";
+    let both = format!("{old}', {route}}}\n  - {{id: '{next}', {route}");
+    let entry = format!("{old}', {route}");
+    scene.home.reconfigure(&entry, &both);
+    restart(&mut scene).await;
+    let told = trouble(&scene.home, old.as_str(), "followed").await;
+    assert_eq!(told["trouble"]["successor"], next.as_str());
+    is_well(&scene.home).await;
+    scene.radio.says(BASE, 0, "after it").await;
+    scene.alice.sees_text(&next, &mesh("after it")).await;
+    // Out of the old room the bot misses nothing.
+    let path = ["rooms", old.as_str(), "kick"];
+    let bot = json!({"user_id": scene.bot});
+    scene.alice.request(Method::POST, &path, &bot).await;
+    restart(&mut scene).await;
+    trouble(&scene.home, old.as_str(), "followed").await;
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
 async fn an_upgrade_while_the_relay_was_down_is_followed_like_any_other() {
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let old = scene.room.clone();
