@@ -161,8 +161,9 @@ impl DropReason {
             Self::Duplicate
             | Self::OwnPacket
             | Self::OwnEvent
-            | Self::Suppressed
             | Self::FeedbackSign
+            // What a relay says of itself, by another account: a person forwards it, or another relay says it.
+            | Self::Suppressed
             // A word to a node would cost everybody's air time; `status` counts it.
             | Self::ForAnotherNode
             | Self::AdminChannel
