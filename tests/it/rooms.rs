@@ -362,6 +362,10 @@ async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
         assert_eq!(told["to_matrix"]["outbox"]["waiting"], 1);
         let diagnosis = diagnosis(&scene.home).await;
         assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
+        assert!(
+            diagnosis.contains("what is new goes there already"),
+            "{diagnosis}"
+        );
         // What is said from now on is said to those who are there.
         scene.radio.says(BASE, 0, "for everybody").await;
         scene.alice.sees_text(&next, &mesh("for everybody")).await;
