@@ -48,6 +48,8 @@ pub(super) enum Lesson {
     MediaOff,
     /// Notices are not relayed.
     Notice,
+    /// Live locations are not relayed.
+    LiveLocation,
     /// What begins so stays off the air.
     OffAir,
     /// An edit of what was not sent.
@@ -77,12 +79,13 @@ enum Often {
 
 impl Lesson {
     /// Those that stay true of a person or a room: it is remembered who has learnt them.
-    const HABITUAL: [Self; 11] = [
+    const HABITUAL: [Self; 12] = [
         Self::Denied,
         Self::OneWayRoom,
         Self::BroadcastOff,
         Self::MediaOff,
         Self::Notice,
+        Self::LiveLocation,
         Self::OffAir,
         Self::UnsentEdit,
         Self::EditsOff,
@@ -95,6 +98,7 @@ impl Lesson {
         match self {
             Self::Refused(_) | Self::Empty => Often::Each,
             Self::Denied
+            | Self::LiveLocation
             | Self::UnsentEdit
             | Self::EditsOff
             | Self::LateEdit
@@ -111,7 +115,9 @@ impl Lesson {
         match self {
             Self::Refused(_) | Self::Empty | Self::MediaOff | Self::Notice => Some(Sign::Refused),
             Self::Denied | Self::OneWayRoom | Self::BroadcastOff => Some(Sign::Denied),
-            Self::OffAir
+            // Clients show no sign on it.
+            Self::LiveLocation
+            | Self::OffAir
             | Self::UnsentEdit
             | Self::EditsOff
             | Self::LateEdit
@@ -135,6 +141,7 @@ impl Lesson {
             | Self::BroadcastOff
             | Self::MediaOff
             | Self::Notice
+            | Self::LiveLocation
             | Self::OffAir => false,
         }
     }
@@ -151,7 +158,11 @@ impl Lesson {
             | Self::LateEdit
             | Self::TooManyEdits
             | Self::Unsaid => true,
-            Self::Empty | Self::Denied | Self::OneWayRoom | Self::BroadcastOff => false,
+            Self::Empty
+            | Self::Denied
+            | Self::OneWayRoom
+            | Self::BroadcastOff
+            | Self::LiveLocation => false,
         }
     }
 
@@ -180,6 +191,10 @@ impl Lesson {
             Self::Notice => {
                 "Not sent to the mesh: it is a notice, as programs write them. Please send an ordinary message; the \
                  operator of this bridge can have notices sent, too (matrix.relay_notices). This is said once."
+                    .into()
+            }
+            Self::LiveLocation => {
+                "Not sent to the mesh: live locations are not sent there. Please send where you are as a location, once, or write it."
                     .into()
             }
             Self::OffAir => {
@@ -224,6 +239,7 @@ impl Lesson {
             Self::BroadcastOff => DropReason::BroadcastOff,
             Self::MediaOff => DropReason::MediaOff,
             Self::Notice => DropReason::Notice,
+            Self::LiveLocation => DropReason::LiveLocation,
             Self::OffAir => DropReason::OffAir,
             Self::UnsentEdit => DropReason::Edit,
             Self::EditsOff => DropReason::EditsOff,

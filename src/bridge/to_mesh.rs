@@ -141,7 +141,13 @@ impl Bridge {
         self.check_event(&text.room, &text.sender, text.suppress, facts)?;
         let said = self.words_of(text, facts);
         // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
-        if let Ok(_) | Err(DropReason::MediaOff | DropReason::Empty | DropReason::Refused(_)) = said
+        if let Ok(_)
+        | Err(
+            DropReason::MediaOff
+            | DropReason::LiveLocation
+            | DropReason::Empty
+            | DropReason::Refused(_),
+        ) = said
         {
             self.check_right(&text.room, &text.sender, text.sender_power)?;
         }
@@ -235,6 +241,7 @@ impl Bridge {
                 | RoomTextKind::Media { .. }
                 | RoomTextKind::Location
                 | RoomTextKind::Poll
+                | RoomTextKind::LiveLocation
                 | RoomTextKind::VerificationRequest
                 | RoomTextKind::Other => heading,
             };

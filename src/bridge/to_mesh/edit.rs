@@ -86,6 +86,7 @@ impl Bridge {
             | RoomTextKind::Media { .. }
             | RoomTextKind::Location
             | RoomTextKind::Poll
+            | RoomTextKind::LiveLocation
             | RoomTextKind::VerificationRequest
             | RoomTextKind::Other => return None,
         };
@@ -350,6 +351,7 @@ fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
         | RoomTextKind::Media { .. }
         | RoomTextKind::Location
         | RoomTextKind::Poll
+        | RoomTextKind::LiveLocation
         | RoomTextKind::VerificationRequest
         | RoomTextKind::Other => return None,
     };
