@@ -255,10 +255,16 @@ impl<'a> Sync<'a> {
     async fn look_at_clock(&mut self) {
         let server = self.reader.server();
         if server.is_due(Moment::now()) {
-            let told = clock::ask(self.client).await;
-            server.answered(told, Moment::now());
+            let dated = clock::ask_date(self.client).await;
+            let own = match dated {
+                Some(dated) if server.is_news(dated) => clock::ask_own(self.client).await,
+                Some(_) | None => None,
+            };
+            server.answered(dated, own, Moment::now());
         }
-        self.rooms.pulse().clock(server.difference(Moment::now()));
+        let now = Moment::now();
+        let pulse = self.rooms.pulse();
+        pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
     /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
