@@ -2,6 +2,7 @@
 //! that other people have verified is never replaced without being told to.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 
 use matrix_sdk::Client;
@@ -20,9 +21,13 @@ use crate::config::Secret;
 /// A person mistypes a key of 48 characters now and then.
 const MOST_ASKED: usize = 3;
 
-/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none.
-pub type AskForKey =
-    Box<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Option<Secret<String>>> + Send>> + Send + Sync>;
+/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none. An error: nobody
+/// can answer any more, which ends the login.
+pub type AskForKey = Box<
+    dyn Fn(bool) -> Pin<Box<dyn Future<Output = io::Result<Option<Secret<String>>>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// How to become the owner of an identity that an earlier login made.
 pub enum Unlock {
@@ -212,7 +217,7 @@ async fn take_identity(
                     key = ask(tried > 0) => key,
                     () = security.stop.cancelled() => return Err(Trouble::Interrupted),
                 };
-                let Some(key) = key else {
+                let Some(key) = key.map_err(|_| Trouble::Interrupted)? else {
                     break;
                 };
                 match recover(client, &key).await {

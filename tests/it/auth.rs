@@ -171,16 +171,22 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
 
 #[tokio::test]
 async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
+    type End = fn(&Person);
+
     let synapse = Synapse::shared().await;
     let (home, username) = logged_in(synapse).await;
     let old = device(&home);
-    for signal in [None, Some(Signal::TERM), Some(Signal::HUP)] {
+    let ends: [End; 4] = [
+        |person| person.presses("\u{3}"),
+        // The end of the input is no answer.
+        |person| person.presses("\u{4}"),
+        |person| person.signal(Signal::TERM),
+        |person| person.signal(Signal::HUP),
+    ];
+    for end in ends {
         let mut person = as_far_as_the_key(&home, synapse, &username).await;
         assert_eq!(devices(&home).await.len(), 2);
-        match signal {
-            None => person.presses("\u{3}"),
-            Some(signal) => person.signal(signal),
-        }
+        end(&person);
         assert_eq!(person.ends().await.code(), Some(1));
         person.sees("the login is as it was").await;
         assert!(person.is_shown_what_is_typed());

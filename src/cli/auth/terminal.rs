@@ -31,7 +31,8 @@ pub(super) fn is_asking() -> bool {
     ASKING.load(Ordering::Relaxed)
 }
 
-/// Asks a question, and returns the line that is typed, without its end. Empty at the end of the input.
+/// Asks a question, and returns the line that is typed, without its end. Where nothing more can be typed, as at the end of
+/// the input or of the terminal, it fails: nobody has answered.
 ///
 /// # Cancel safety
 ///
@@ -73,7 +74,7 @@ impl Terminal {
         let mut buffer = [0; 256];
         while line.last() != Some(&b'\n') && line.len() < LONGEST_LINE {
             match (&self.input).read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => line.extend_from_slice(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
