@@ -17,11 +17,11 @@ use super::Globals;
 use super::progress::Progress;
 use crate::home::Home;
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
+use crate::signals::{Hangup, Signals};
 
 use self::answers::Missing;
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
-use self::terminal::Interrupts;
 
 /// The commands under `relay auth`.
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,7 @@ pub(super) struct PasswordArgs {
 /// What failed, with the cure.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let home = globals.home()?;
-    let mut interrupts = Interrupts::listen()?;
+    let mut signals = Signals::listen(Hangup::Ends)?;
     let stop = CancellationToken::new();
     let work = async {
         match command {
@@ -78,11 +78,11 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Resu
     let mut work = std::pin::pin!(work);
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
-        () = interrupts.next() => {
+        _ = signals.asked_to_end() => {
             stop.cancel();
             tokio::select! {
                 outcome = &mut work => outcome,
-                () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+                _ = signals.asked_to_end() => Err(anyhow::anyhow!("interrupted")),
             }
         }
     };

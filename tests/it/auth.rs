@@ -152,11 +152,18 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
         Some(Signal::TERM),
         Some(Signal::HUP),
         Some(Signal::QUIT),
+        Some(Signal::XCPU),
+        #[cfg(target_os = "linux")]
+        Some(Signal::POWER),
     ] {
         let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
         let mut person = home.at_terminal(login);
         person.sees("Password of bot: ").await;
         assert!(!person.is_shown_what_is_typed());
+        // These end nothing.
+        for nothing in [Signal::USR1, Signal::USR2, Signal::ALARM] {
+            person.signal(nothing);
+        }
         match signal {
             // As a person does it.
             None => person.presses("\u{3}"),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::progress::Progress;
 
@@ -123,31 +122,5 @@ impl Drop for Asking {
             drop((&self.terminal.output).write_all(b"\n"));
         }
         ASKING.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The signals that end a command.
-pub(super) struct Interrupts([Signal; 4]);
-
-impl Interrupts {
-    /// From now on none of them ends the process by itself.
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::quit())?,
-        ]))
-    }
-
-    /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
-        let [interrupt, terminate, hangup, quit] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-            _ = quit.recv() => {}
-        }
     }
 }
