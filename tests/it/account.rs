@@ -231,6 +231,30 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
 }
 
 #[tokio::test]
+async fn a_login_that_only_a_send_finds_refused_for_a_moment_holds_nothing_up() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let mut scene = plan.start().await;
+    let body = json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."});
+    let refusals = ["/send/", "/account/whoami"].map(|to| Canned::to(to, 401, &body));
+    // Once that is meant, once it is a slip.
+    for (refused, text) in [(2, "meant"), (1, "a slip")] {
+        let asked = scene.proxy().asked("/account/whoami").len();
+        scene.proxy().answers(refusals[..refused].to_vec());
+        scene.radio.says(BASE, 0, text).await;
+        scene.proxy().is_asked("/account/whoami", asked + 1).await;
+        if refused == 2 {
+            scene.relay.logs("Matrix cannot be used now").await;
+        }
+        scene.proxy().answers([]);
+        let text = format!("[Base Camp/LongFast]: {text}");
+        scene.alice.sees_text(&scene.room, &text).await;
+        assert!(status(&scene).await["matrix"]["parked"].is_null());
+    }
+    let opened = scene.relay.log().matches("Matrix session open").count();
+    assert_eq!(opened, 2);
+}
+
+#[tokio::test]
 async fn a_server_that_wants_to_be_left_alone_for_a_year_is_asked_again_within_minutes() {
     let plan = Plan::one_room(Kind::Plain).through_proxy();
     let mut scene = plan.start().await;
