@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::{Host, Url};
 
-use super::server::LARGEST_ANSWER;
-
+/// No answer of the homeserver to the SDK is read further.
+const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 /// Whatever is shorter is no request, but part of a connection's own upkeep.
 const SHORTEST_REQUEST: usize = 64;
 /// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.

@@ -364,5 +364,5 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
     let large = Canned::to("/account/whoami", 200, &json!({})).padded(300_000_000);
     scene.proxy().answers([large]);
     let told = text_of(&scene.home.run(["auth", "status"]).await);
-    assert!(told.contains("larger than 64 MB"), "{told}");
+    assert!(told.contains("larger than 1 MB"), "{told}");
 }
