@@ -158,11 +158,7 @@ fn sentences(status: &auth::Status) -> String {
         status.user_id,
         status.device_id,
         status.homeserver,
-        if status.token_alive {
-            "alive"
-        } else {
-            "the homeserver does not accept it any more: run `relay auth login --force`"
-        },
+        status.refused.as_deref().unwrap_or("alive"),
         known(
             status.device_verified,
             "yes, by its owner",
@@ -232,6 +228,7 @@ mod tests {
             device_id: owned_device_id!("DEVICE"),
             homeserver: url::Url::parse("https://example.org").unwrap(),
             token_alive: true,
+            refused: None,
             device_verified: Some(false),
             key_backup: KeyBackup::Unused,
             key_backup_on_server: Some(true),

@@ -125,6 +125,10 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
         );
         let doctor = scene.home.run(["doctor", "--quick"]).await;
         assert!(!doctor.status.success() && text_of(&doctor).contains(scene.bot.as_str()));
+        let told = text_of(&scene.home.run(["auth", "status"]).await);
+        for words in [scene.bot.as_str(), &said, "goes on by itself"] {
+            assert!(told.contains(words), "{told}");
+        }
 
         scene.proxy().answers([]);
         scene
