@@ -331,7 +331,13 @@ fn most_memory(scene: &Scene) -> u64 {
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a_loop() {
     let plan = Plan::one_room(Kind::Plain).through_proxy();
-    let scene = plan.start().await;
+    let mut stage = plan.set_up().await;
+    // Proxies, but none for this homeserver.
+    let proxy = "http://127.0.0.1:1";
+    for (name, value) in [("ALL_PROXY", proxy), ("NO_PROXY", "127.0.0.1")] {
+        stage.home.set_environment((name, value.to_owned()));
+    }
+    let scene = stage.raise_the_curtain().await;
     scene.alice.send(&scene.room, "before").await;
     scene.radio.transmits("Alice[M]: before").await;
     let before = most_memory(&scene);
