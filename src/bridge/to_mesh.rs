@@ -174,10 +174,13 @@ impl Bridge {
             Fitted::Cut(packets) => (packets, false),
             Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
         };
-        let answers_alert = answered.is_some_and(|it| it.pair.alert);
-        let alert = body.starts_with(ALERT)
-            && (answers_alert || policy::may_alert(&self.config, text.sender_power, facts));
-        let urgent = alert || answers_alert;
+        let alerted = answered.filter(|it| it.pair.alert);
+        // Who answers an alert of their own goes on with it.
+        let answers_other = alerted.is_some_and(|it| it.pair.author.as_ref() != Some(&text.sender));
+        let is_loud = alerted.is_some() || body.starts_with(ALERT);
+        let urgent =
+            answers_other || is_loud && policy::may_alert(&self.config, text.sender_power, facts);
+        let alert = urgent && body.starts_with(ALERT);
         // What was written during an outage is bounded by the backlog instead.
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(packets.len(), facts)?;

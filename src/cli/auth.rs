@@ -17,11 +17,11 @@ use super::Globals;
 use super::progress::Progress;
 use crate::home::Home;
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
+use crate::signals::{Hangup, Signals};
 
 use self::answers::Missing;
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
-use self::terminal::Interrupts;
 
 /// The commands under `relay auth`.
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,7 @@ pub(super) struct PasswordArgs {
 /// What failed, with the cure.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let home = globals.home()?;
-    let mut interrupts = Interrupts::listen()?;
+    let mut signals = Signals::listen(Hangup::Ends)?;
     let stop = CancellationToken::new();
     let work = async {
         match command {
@@ -78,11 +78,11 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Resu
     let mut work = std::pin::pin!(work);
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
-        () = interrupts.next() => {
+        _ = signals.asked_to_end() => {
             stop.cancel();
             tokio::select! {
                 outcome = &mut work => outcome,
-                () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+                _ = signals.asked_to_end() => Err(anyhow::anyhow!("interrupted")),
             }
         }
     };
@@ -158,11 +158,7 @@ fn sentences(status: &auth::Status) -> String {
         status.user_id,
         status.device_id,
         status.homeserver,
-        if status.token_alive {
-            "alive"
-        } else {
-            "the homeserver does not accept it any more: run `relay auth login --force`"
-        },
+        status.refused.as_deref().unwrap_or("alive"),
         known(
             status.device_verified,
             "yes, by its owner",
@@ -232,6 +228,7 @@ mod tests {
             device_id: owned_device_id!("DEVICE"),
             homeserver: url::Url::parse("https://example.org").unwrap(),
             token_alive: true,
+            refused: None,
             device_verified: Some(false),
             key_backup: KeyBackup::Unused,
             key_backup_on_server: Some(true),

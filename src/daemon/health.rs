@@ -168,10 +168,16 @@ impl Examined<'_> {
 
     fn clock(&self) -> Check {
         let name = "clock";
-        match self.status.matrix.clock_ahead_seconds {
-            None => ok(name, "not compared with the homeserver's yet".to_owned()),
-            Some(0) => ok(name, "agrees with the homeserver's".to_owned()),
-            Some(ahead) => warning(name, clock_words(ahead), CLOCK_HINT),
+        let matrix = &self.status.matrix;
+        match (matrix.clock_ahead_seconds, matrix.dates_ahead_seconds) {
+            (None, _) => ok(name, "not compared with the homeserver's yet".to_owned()),
+            (Some(0), 0) => ok(name, "agrees with the homeserver's".to_owned()),
+            (Some(0), ahead) => {
+                let clock = "the clock of the proxy that dates the homeserver's answers";
+                let hint = "set the clock of that proxy; nothing is dated by it, but by what the homeserver says of the bot's own messages";
+                warning(name, clock_apart(clock, ahead), hint)
+            }
+            (Some(ahead), _) => warning(name, clock_words(ahead), CLOCK_HINT),
         }
     }
 
@@ -337,16 +343,17 @@ pub const CLOCK_HINT: &str = "set it, for example with `timedatectl set-ntp true
 /// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
 #[must_use]
 pub fn clock_words(ahead: i64) -> String {
+    clock_apart("the clock of this machine", ahead)
+}
+
+fn clock_apart(clock: &str, ahead: i64) -> String {
     let way = if ahead < 0 { "behind" } else { "ahead of" };
     // Whole minutes, so that two hours but for a second are two hours.
     let off = match ahead.unsigned_abs() {
         seconds @ 0..120 => seconds,
         seconds => seconds.saturating_add(30) / 60 * 60,
     };
-    format!(
-        "the clock of this machine is {} {way} the homeserver's",
-        words(off)
-    )
+    format!("{clock} is {} {way} the homeserver's", words(off))
 }
 
 /// Returns a span for people: `12 s`, `3 min`, `5 h`, `9 days`.
@@ -417,6 +424,7 @@ mod tests {
                 away_seconds: None,
                 sync_age_seconds: Some(3),
                 clock_ahead_seconds: Some(0),
+                dates_ahead_seconds: 0,
                 account: None,
                 device: None,
                 device_trust: None,
@@ -518,6 +526,9 @@ mod tests {
         assert_eq!(told(Some(-7_199), 3_600), ("clock".to_owned(), Warning));
         assert_eq!(told(Some(0), 3_599), ("rate_limit".to_owned(), Warning));
         assert_eq!(told(None, 3_600), ("outbox".to_owned(), Ok));
+        let mut status = well();
+        status.matrix.dates_ahead_seconds = 7_199;
+        assert_eq!(worst(&status, 0), ("clock".to_owned(), Warning));
     }
 
     #[test]

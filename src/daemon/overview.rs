@@ -119,6 +119,7 @@ impl Overview<'_> {
             away_seconds: away.map(|failing| failing.since.elapsed().as_secs()),
             sync_age_seconds: self.heard.answered.map(|at| at.elapsed().as_secs()),
             clock_ahead_seconds: self.heard.clock_ahead.map(seconds),
+            dates_ahead_seconds: seconds(self.heard.dates_ahead),
             account,
             device,
             device_trust,

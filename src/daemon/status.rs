@@ -153,6 +153,9 @@ pub struct MatrixStatus {
     /// By how many seconds this computer's clock is ahead of the homeserver's; 0: they agree; `None`: it has not told.
     #[serde(default)]
     pub clock_ahead_seconds: Option<i64>,
+    /// By how many seconds what dates the homeserver's answers, a proxy, is ahead of the homeserver's clock; 0: they agree.
+    #[serde(default)]
+    pub dates_ahead_seconds: i64,
     /// The account.
     pub account: Option<String>,
     /// Its device.

@@ -72,7 +72,7 @@ fn bound(
     let plain = builder
         .clone()
         .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")));
-    if gate::is_proxied() {
+    if gate::is_proxied(&session.homeserver) {
         info!("a proxy of the environment is used: answers of the homeserver have no bound");
         return (plain, None);
     }

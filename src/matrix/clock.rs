@@ -9,10 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use matrix_sdk::Client;
 use matrix_sdk::reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap};
+use matrix_sdk::ruma::api::client::message::get_message_events;
 use matrix_sdk::ruma::http_headers::http_date_to_system_time;
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::events::Envelope;
 use crate::model::{ClockReading, OwnedRoomId, RoomId, Timestamp};
 
 /// How long an answer with the server's time may take; half of it is how wrong it can be.
@@ -21,6 +24,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 const ASK_EVERY: i64 = 6 * 3_600_000;
 /// If it did not tell, after so many.
 const ASK_AGAIN: i64 = 5 * 60_000;
+/// In so many rooms an event of ours is looked for.
+const ROOMS_ASKED: usize = 3;
 /// What lay in a cache for more seconds says nothing: some caches keep the date, others write their own.
 const OLDEST_ANSWER: u64 = 5;
 /// No clock of a homeserver that is right shows a time before this one: 2025-01-01.
@@ -70,9 +75,8 @@ fn boot() -> String {
     id.trim().to_owned()
 }
 
-/// Asks the homeserver what its clock shows: nothing else tells it before the first message is read. `None`: no answer, or
-/// one that does not say.
-pub(super) async fn ask(client: &Client) -> Option<(Timestamp, Moment)> {
+/// Asks what the homeserver's clock shows, by the date of an answer. `None`: no answer, or one that does not say.
+pub(super) async fn ask_date(client: &Client) -> Option<(Timestamp, Moment)> {
     let mut url = client.homeserver();
     url.path_segments_mut()
         .ok()?
@@ -98,9 +102,36 @@ pub(super) async fn ask(client: &Client) -> Option<(Timestamp, Moment)> {
         debug!("the homeserver does not tell the time");
         return None;
     };
-    // Between the two it was said.
-    let way = now.after(asked) / 2;
-    Some((Timestamp(told.0.saturating_add(way)), now))
+    Some((arrived(told, asked, now), now))
+}
+
+/// Asks for the homeserver's own word, an event of ours: a proxy may date answers by a clock of its own. `None`: it has
+/// none, or does not say how old it is.
+pub(super) async fn ask_own(client: &Client) -> Option<(Timestamp, Moment)> {
+    let own = client.user_id()?;
+    for room in client.joined_rooms().iter().take(ROOMS_ASKED) {
+        let mut request = get_message_events::v3::Request::backward(room.room_id().to_owned());
+        request.filter.senders = Some(vec![own.to_owned()]);
+        let asked = Moment::now();
+        let Ok(Ok(answer)) = timeout(ASK_LIMIT, client.send(request)).await else {
+            continue;
+        };
+        let now = Moment::now();
+        let events = answer.chunk.iter();
+        let told = events
+            .filter_map(|event| Envelope::read(event.json().get()))
+            .find(|event| event.sender == own)
+            .and_then(|event| event.told_at());
+        if let Some(told) = told {
+            return Some((arrived(told, asked, now), now));
+        }
+    }
+    None
+}
+
+/// Returns what the clock shows that an answer told of, now that it is here: it was said on the way.
+fn arrived(told: Timestamp, asked: Moment, now: Moment) -> Timestamp {
+    Timestamp(told.0.saturating_add(now.after(asked) / 2))
 }
 
 /// Returns what the server's clock showed when it sent an answer, unless the answer comes out of a cache.
@@ -126,6 +157,10 @@ pub(super) struct ServerClock {
     shown: Option<(Timestamp, Moment)>,
     /// That is a guess.
     is_guess: bool,
+    /// It was told by an event of ours.
+    is_own: bool,
+    /// What the last answer was dated, if that is a time, and when that was: a proxy may have written it.
+    dated: Option<(Timestamp, Moment)>,
     /// By how many milliseconds ours was ahead of it when that was said last.
     said: i64,
     /// A time that no clock shows was logged.
@@ -169,6 +204,8 @@ impl ServerClock {
         Self {
             shown,
             is_guess,
+            is_own: false,
+            dated: None,
             said: 0,
             said_absurd: false,
             looked: now,
@@ -190,20 +227,48 @@ impl ServerClock {
         set_by.saturating_abs() > Self::SLACK || now.passed >= self.ask_at
     }
 
-    /// Takes note of what the server answered.
-    pub(super) fn answered(&mut self, told: Option<(Timestamp, Moment)>, now: Moment) {
-        let pause = if told.is_some() { ASK_EVERY } else { ASK_AGAIN };
-        self.ask_at = now.passed.saturating_add(pause);
-        if let Some((server, then)) = told {
-            self.learn(Some(server), then);
-        }
+    /// Returns whether a date says another time than what is known.
+    pub(super) fn is_news(&self, (date, then): (Timestamp, Moment)) -> bool {
+        differ(date, self.shows(then)) > Self::SLACK
     }
 
-    /// Takes note of what the server's clock shows now; `None`: an answer did not tell.
+    /// Takes note of what an answer was dated, and of what an event of ours says where that was asked for.
+    pub(super) fn answered(
+        &mut self,
+        dated: Option<(Timestamp, Moment)>,
+        own: Option<(Timestamp, Moment)>,
+        now: Moment,
+    ) {
+        let is_settled = own.is_some() || dated.is_some_and(|dated| !self.is_news(dated));
+        let pause = if is_settled { ASK_EVERY } else { ASK_AGAIN };
+        if let Some((server, then)) = own {
+            self.learn(Some(server), then);
+        } else if let Some((date, then)) = dated {
+            // In doubt a message is young.
+            let is_known = self.shown.is_some() && !self.is_guess;
+            if !is_known || is_settled || date < self.shows(then) {
+                self.is_own &= is_settled;
+                self.set(date, then);
+            }
+        }
+        self.dated = dated.filter(|(date, _)| (EARLIEST..=LATEST).contains(date));
+        self.ask_at = now.passed.saturating_add(pause);
+    }
+
+    /// Takes note of what the server's clock shows now, by an event of ours; `None`: an answer did not tell.
     pub(super) fn learn(&mut self, server: Option<Timestamp>, now: Moment) {
         let Some(server) = server else {
             return;
         };
+        if self.is_news((server, now)) && self.dated.is_some() {
+            // Whose clock was set?
+            self.ask_at = now.passed;
+        }
+        self.is_own = true;
+        self.set(server, now);
+    }
+
+    fn set(&mut self, server: Timestamp, now: Moment) {
         if !(EARLIEST..=LATEST).contains(&server) {
             if !self.said_absurd {
                 warn!(
@@ -214,8 +279,7 @@ impl ServerClock {
             self.said_absurd = true;
             return;
         }
-        let differs = |known: Timestamp| known.0.saturating_sub(server.0).saturating_abs();
-        if self.shown.is_none() || self.is_guess || differs(self.shows(now)) > Self::SAME {
+        if self.shown.is_none() || self.is_guess || differ(self.shows(now), server) > Self::SAME {
             self.shown = Some((server, now));
             self.is_guess = false;
         }
@@ -275,6 +339,22 @@ impl ServerClock {
     pub(super) fn difference(&self, now: Moment) -> Option<i64> {
         self.shown.map(|_| self.ours_ahead(now))
     }
+
+    /// Returns by how many milliseconds the clock that dates its answers, a proxy's, is ahead of the server's; 0: they
+    /// agree, or that is not known.
+    pub(super) fn dates_ahead(&self, now: Moment) -> i64 {
+        match self.dated {
+            Some((date, then)) if self.is_own && self.is_news((date, then)) => {
+                date.0.saturating_add(now.after(then)) - self.shows(now).0
+            }
+            Some(_) | None => 0,
+        }
+    }
+}
+
+/// Returns how far two times are apart, in milliseconds.
+fn differ(one: Timestamp, other: Timestamp) -> i64 {
+    one.0.saturating_sub(other.0).saturating_abs()
 }
 
 /// Where what was said before the start is history.
@@ -385,6 +465,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
+        for proxy in [2 * HOUR, -2 * HOUR] {
+            let mut clock = unknown();
+            let dated = |after: i64| Some((Timestamp(NOON + after + proxy), moment(after, 0)));
+            let own = |after: i64| Some((Timestamp(NOON + after), moment(after, 0)));
+            let shows = |clock: &ServerClock, after| clock.shows(moment(after, 0)).0 - NOON;
+            // Nothing else is known of it yet.
+            assert!(clock.is_news(dated(0).unwrap()));
+            clock.answered(dated(0), None, moment(0, 0));
+            assert_eq!(
+                (shows(&clock, 0), clock.dates_ahead(moment(0, 0))),
+                (proxy, 0)
+            );
+            assert!(clock.is_due(moment(ASK_AGAIN, 0)));
+            // An event of ours comes back; at the next connect its word is asked for.
+            clock.learn(own(1_000).map(|(own, _)| own), moment(1_000, 0));
+            assert_eq!(shows(&clock, 1_000), 1_000);
+            assert!(clock.is_due(moment(1_000, 0)));
+            assert!(clock.is_news(dated(2_000).unwrap()));
+            clock.answered(dated(2_000), own(2_000), moment(2_000, 0));
+            assert_eq!(shows(&clock, 2_000), 2_000);
+            assert_eq!(clock.dates_ahead(moment(3_000, 0)), proxy);
+            assert!(!clock.is_due(moment(ASK_AGAIN + 2_000, 0)));
+            // Where it cannot be had a message is young.
+            clock.answered(dated(4_000), None, moment(4_000, 0));
+            assert_eq!(shows(&clock, 4_000), 4_000 + proxy.min(0));
+            // Somebody has set the proxy's clock.
+            clock.answered(own(5_000), own(5_000), moment(5_000, 0));
+            assert_eq!(shows(&clock, 5_000), 5_000);
+            assert_eq!(clock.dates_ahead(moment(5_000, 0)), 0);
+        }
+    }
+
+    #[test]
     fn a_clock_that_is_set_while_we_run_makes_nothing_old() {
         for (before, after) in [(-3 * HOUR, 0), (3 * HOUR, 0), (0, 5 * HOUR)] {
             let mut clock = unknown();
@@ -484,7 +598,7 @@ mod tests {
             let now = moment(after, ahead);
             let due = clock.is_due(now);
             if due {
-                clock.answered(Some((Timestamp(NOON + after), now)), now);
+                clock.answered(Some((Timestamp(NOON + after), now)), None, now);
             }
             due
         };
@@ -497,7 +611,7 @@ mod tests {
         let now = moment(8 * HOUR, 3 * HOUR);
         assert!(clock.is_due(now));
         // It did not tell: soon again.
-        clock.answered(None, now);
+        clock.answered(None, None, now);
         assert!(!clock.is_due(moment(8 * HOUR + ASK_AGAIN - 1, 3 * HOUR)));
         assert!(clock.is_due(moment(8 * HOUR + ASK_AGAIN, 3 * HOUR)));
     }

@@ -39,10 +39,7 @@ const LONGEST_WISH: Duration = Duration::from_mins(5);
 const SHORTEST_WISH: Duration = Duration::from_millis(100);
 
 /// Answers 403 that concern whatever the account sends, not one room.
-const ACCOUNT_CODES: [&str; 6] = [
-    "M_UNKNOWN_TOKEN",
-    "M_USER_LOCKED",
-    "M_USER_DEACTIVATED",
+const ACCOUNT_CODES: [&str; 3] = [
     "M_USER_SUSPENDED",
     "M_RESOURCE_LIMIT_EXCEEDED",
     "M_CONSENT_NOT_GIVEN",
@@ -86,8 +83,10 @@ impl Answer {
     fn outcome(self) -> RoomOutcome {
         let error = self.message;
         match (self.status, self.errcode) {
-            (401, Some(_)) => RoomOutcome::Parked {
-                account: true,
+            // The message is not what is refused: whether the login is, the server is asked.
+            (status, Some(code)) if is_about_login(status, &code) => RoomOutcome::Retry {
+                after: None,
+                limited: false,
                 error,
             },
             (403, Some(code)) => RoomOutcome::Parked {
@@ -150,9 +149,21 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
+/// Returns whether an answer has begun and has no end.
+pub(super) fn is_broken_off(error: &Error) -> bool {
+    match http(error) {
+        Some(HttpError::Reqwest(error)) => error.is_body() || error.is_decode(),
+        Some(_) | None => false,
+    }
+}
+
 /// Returns how long the server wants to be left alone, if it said so; five minutes at most.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
-    http(error).and_then(Answer::of)?.retry_after
+    match http(error)? {
+        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => Answer::of(cause),
+        other => Answer::of(other),
+    }?
+    .retry_after
 }
 
 /// Returns whether such an answer, whatever was asked for, is about the login itself: the server does not accept it.
@@ -202,12 +213,8 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
     match error {
         Error::Http(http) => match Answer::of(http) {
             Some(answer) => answer.outcome(),
-            None if refused(http).is_some() => RoomOutcome::Parked {
-                account: true,
-                error: told,
-            },
             None => RoomOutcome::Retry {
-                after: None,
+                after: retry_after(error),
                 limited: false,
                 error: told,
             },
@@ -450,6 +457,14 @@ mod tests {
             };
             assert_eq!((after, limited), (granted, true), "{header:?} {body}");
         }
+        // Also where it is the token's renewal that has to wait.
+        let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": ""});
+        let Error::Http(renewal) = answered(429, Some("7"), &body) else {
+            panic!("an answer");
+        };
+        let renewal = RefreshTokenError::MatrixAuth(std::sync::Arc::new(*renewal));
+        let error = HttpError::RefreshToken(renewal).into();
+        assert_eq!(retry_after(&error), Some(Duration::from_secs(7)));
         let body = json!({"errcode": "M_UNKNOWN", "error": ""});
         let error = answered(503, Some("31536000"), &body);
         assert_eq!(retry_after(&error), None);
@@ -493,15 +508,15 @@ mod tests {
             (413, Some("M_TOO_LARGE"), "refused"),
             (400, None, "retry"),
             (404, None, "retry"),
-            (401, Some("M_UNKNOWN_TOKEN"), "account parked"),
-            (401, Some("M_MISSING_TOKEN"), "account parked"),
+            (401, Some("M_UNKNOWN_TOKEN"), "retry"),
+            (401, Some("M_MISSING_TOKEN"), "retry"),
             (401, None, "retry"),
             (403, Some("M_FORBIDDEN"), "room parked"),
-            (403, Some("M_UNKNOWN_TOKEN"), "account parked"),
-            (403, Some("M_USER_DEACTIVATED"), "account parked"),
+            (403, Some("M_UNKNOWN_TOKEN"), "retry"),
+            (403, Some("M_USER_DEACTIVATED"), "retry"),
             (403, Some("M_USER_SUSPENDED"), "account parked"),
             (403, Some("M_RESOURCE_LIMIT_EXCEEDED"), "account parked"),
-            (401, Some("M_USER_LOCKED"), "account parked"),
+            (401, Some("M_USER_LOCKED"), "retry"),
             (404, Some("M_UNRECOGNIZED"), "retry"),
             (405, Some("M_UNRECOGNIZED"), "retry"),
             (403, None, "retry"),

@@ -11,15 +11,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use matrix_sdk::reqwest::{self, redirect, tls};
+use matrix_sdk::ruma::exports::http::Uri;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::{Host, Url};
 
-use super::server::LARGEST_ANSWER;
-
+/// No answer of the homeserver to the SDK is read further.
+const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 /// Whatever is shorter is no request, but part of a connection's own upkeep.
 const SHORTEST_REQUEST: usize = 64;
 /// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.
@@ -137,15 +139,15 @@ pub(super) fn http_client(socket: PathBuf) -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
-/// Returns whether requests have to take the way of a proxy that the environment names.
-pub(super) fn is_proxied() -> bool {
-    ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"]
-        .iter()
-        .any(|name| is_set(name) || is_set(&name.to_lowercase()))
+/// Returns whether requests to a server have to take the way of a proxy that the environment names, read as by the SDK's
+/// own client.
+pub(super) fn is_proxied(server: &Url) -> bool {
+    is_proxied_by(&Matcher::from_env(), server)
 }
 
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+fn is_proxied_by(proxies: &Matcher, server: &Url) -> bool {
+    let uri: Option<Uri> = server.as_str().parse().ok();
+    uri.is_some_and(|uri| proxies.intercept(&uri).is_some())
 }
 
 async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
@@ -311,6 +313,29 @@ mod tests {
         while let Ok(Some(_)) = answer.chunk().await {}
         assert!(gate.notes().take_cut());
         assert!(!gate.notes().take_cut());
+    }
+
+    #[test]
+    fn only_a_proxy_for_this_server_takes_its_requests() {
+        let proxy = "http://proxy.example.org:3128";
+        let is_proxied = |proxies: Matcher| {
+            ["https://matrix.example.org/", "http://127.0.0.1:8008/"].map(|server| {
+                let server = Url::parse(server).unwrap();
+                is_proxied_by(&proxies, &server)
+            })
+        };
+        let none = Matcher::builder().build();
+        assert_eq!(is_proxied(none), [false, false]);
+        let all = Matcher::builder().all(proxy).build();
+        assert_eq!(is_proxied(all), [true, true]);
+        let https = Matcher::builder().https(proxy).build();
+        assert_eq!(is_proxied(https), [true, false]);
+        let http = Matcher::builder().http(proxy).build();
+        assert_eq!(is_proxied(http), [false, true]);
+        let others = Matcher::builder()
+            .all(proxy)
+            .no("127.0.0.0/8, .example.org");
+        assert_eq!(is_proxied(others.build()), [false, false]);
     }
 
     #[tokio::test]

@@ -131,7 +131,8 @@ async fn renew(
     Ok(files.save_session(&renewed)?)
 }
 
-fn verdict(session: Session, error: ServerError) -> MatrixError {
+/// Returns what such an answer says of a session.
+pub(super) fn verdict(session: Session, error: ServerError) -> MatrixError {
     match error {
         ServerError::Refused {
             status,

@@ -39,9 +39,10 @@ use std::sync::Arc;
 
 use matrix_sdk::Client;
 use matrix_sdk::ruma::OwnedDeviceId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::errors::Refusal;
 use crate::config::Invites;
 use crate::model::{
     ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
@@ -159,6 +160,8 @@ pub struct Matrix {
     way: Arc<gate::Notes>,
     /// Ends what the senders have under way, before the store closes.
     closed: CancellationToken,
+    /// What the server says of the login when a sender has asked.
+    refused: watch::Sender<Option<Refusal>>,
 }
 
 impl Matrix {
@@ -182,6 +185,7 @@ impl Matrix {
             rooms,
             way,
             closed: CancellationToken::new(),
+            refused: watch::Sender::default(),
         })
     }
 
@@ -191,6 +195,7 @@ impl Matrix {
             self.client.clone(),
             Arc::clone(&self.rooms),
             self.closed.clone(),
+            self.refused.clone(),
         )
     }
 
@@ -243,6 +248,7 @@ impl Matrix {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
             () = client::keep_tokens(&self.client, &self.files) => Ok(()),
+            refused = self.is_refused() => Err(refused),
         };
         if let Err(MatrixError::SessionDead(_)) = result {
             // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
@@ -250,5 +256,21 @@ impl Matrix {
             client::close(&self.client).await;
         }
         result
+    }
+
+    /// Waits until a sender has learned that the server does not accept the session.
+    async fn is_refused(&self) -> MatrixError {
+        let mut refused = self.refused.subscribe();
+        let refusal = match refused.wait_for(Option::is_some).await {
+            Ok(refusal) => refusal.clone(),
+            Err(_) => None,
+        };
+        match refusal {
+            Some(refusal) => {
+                let (user, device) = (self.own_user().clone(), self.own_device().clone());
+                MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
+            }
+            None => std::future::pending().await,
+        }
     }
 }

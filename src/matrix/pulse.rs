@@ -23,6 +23,8 @@ pub struct Heard {
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
     /// By how many milliseconds this computer's clock is ahead of its; `None`: it has not told.
     pub clock_ahead: Option<i64>,
+    /// By how many milliseconds the clock that dates its answers, a proxy's, is ahead of its own; 0: they agree.
+    pub dates_ahead: i64,
 }
 
 /// Why nothing of the homeserver can be taken in.
@@ -62,10 +64,11 @@ impl Pulse {
         };
     }
 
-    /// Notes how this computer's clock goes beside the server's.
-    pub(super) fn clock(&self, ahead: Option<i64>) {
+    /// Notes how this computer's clock goes beside the server's, and the one that dates its answers.
+    pub(super) fn clock(&self, ahead: Option<i64>, dates_ahead: i64) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.clock_ahead = ahead;
+        heard.dates_ahead = dates_ahead;
     }
 
     /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.

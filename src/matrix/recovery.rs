@@ -2,6 +2,7 @@
 //! that other people have verified is never replaced without being told to.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 
 use matrix_sdk::Client;
@@ -20,9 +21,13 @@ use crate::config::Secret;
 /// A person mistypes a key of 48 characters now and then.
 const MOST_ASKED: usize = 3;
 
-/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none.
-pub type AskForKey =
-    Box<dyn Fn(bool) -> Pin<Box<dyn Future<Output = Option<Secret<String>>> + Send>> + Send + Sync>;
+/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none. An error: nobody
+/// can answer any more, which ends the login.
+pub type AskForKey = Box<
+    dyn Fn(bool) -> Pin<Box<dyn Future<Output = io::Result<Option<Secret<String>>>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// How to become the owner of an identity that an earlier login made.
 pub enum Unlock {
@@ -92,7 +97,7 @@ pub(super) struct Security<'a> {
 
 /// Why the device got no standing.
 enum Trouble {
-    /// The server did not answer.
+    /// The server did not answer, or not now.
     NoAnswer(String),
     /// The recovery key is another one's.
     WrongKey(String),
@@ -104,8 +109,9 @@ enum Trouble {
 
 impl Trouble {
     fn of(error: &matrix_sdk::Error) -> Self {
+        let answer = errors::http(error).and_then(errors::Answer::of);
         let is_answered = error.as_uiaa_response().is_some()
-            || errors::http(error).and_then(errors::Answer::of).is_some();
+            || answer.is_some_and(|answer| answer.status < 500 && answer.status != 429);
         match error {
             matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(error)),
             _ => Self::Refused(sentence(error)),
@@ -212,7 +218,7 @@ async fn take_identity(
                     key = ask(tried > 0) => key,
                     () = security.stop.cancelled() => return Err(Trouble::Interrupted),
                 };
-                let Some(key) = key else {
+                let Some(key) = key.map_err(|_| Trouble::Interrupted)? else {
                     break;
                 };
                 match recover(client, &key).await {

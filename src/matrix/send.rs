@@ -11,11 +11,12 @@ use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::relation::RelationType;
 use matrix_sdk::ruma::{OwnedEventId, TransactionId};
 use matrix_sdk::{Client, Error, Room, RoomState};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::content::Outgoing;
-use super::errors::{self, Answer};
+use super::errors::{self, Answer, Refusal};
 use super::rooms::Rooms;
 use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
 
@@ -32,14 +33,22 @@ pub struct Sender {
     rooms: Arc<Rooms>,
     /// From then on nothing is sent with this client: its store closes.
     closed: CancellationToken,
+    /// Told when the server does not accept the login.
+    refused: watch::Sender<Option<Refusal>>,
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, rooms: Arc<Rooms>, closed: CancellationToken) -> Self {
+    pub(super) fn new(
+        client: Client,
+        rooms: Arc<Rooms>,
+        closed: CancellationToken,
+        refused: watch::Sender<Option<Refusal>>,
+    ) -> Self {
         Self {
             client,
             rooms,
             closed,
+            refused,
         }
     }
 
@@ -106,8 +115,20 @@ impl Sender {
             (Err(error), RoomContent::Reaction { target, key }) if is_duplicate(&error) => {
                 self.find_reaction(&room, target, key).await
             }
-            (Err(error), _) => errors::outcome(&error),
+            (Err(error), _) => self.outcome(&error).await,
         }
+    }
+
+    /// Returns what becomes of a message after this error. Where it is about the login, the server is asked whether it
+    /// means it: nobody may read for half a minute, and one wrong answer must not stop everything.
+    async fn outcome(&self, error: &Error) -> RoomOutcome {
+        if errors::refused_login(error).is_some()
+            && let Err(error) = self.client.whoami().await
+            && let Some(refusal) = errors::refused_login(&error.into())
+        {
+            self.refused.send_replace(Some(refusal));
+        }
+        errors::outcome(error)
     }
 
     /// Marks a room as read up to an event, for everybody to see; with `thread`, the thread of that root.
@@ -135,7 +156,7 @@ impl Sender {
                 Ok(()) => RoomOutcome::Sent {
                     event: event.to_owned(),
                 },
-                Err(error) => errors::outcome(&error),
+                Err(error) => self.outcome(&error).await,
             }
         };
         self.limited(attempt).await
@@ -175,7 +196,7 @@ impl Sender {
             request.from = page;
             let found = match self.client.send(request).await {
                 Ok(found) => found,
-                Err(error) => return errors::outcome(&error.into()),
+                Err(error) => return self.outcome(&error.into()).await,
             };
             let ours = found
                 .chunk

@@ -13,8 +13,9 @@ use super::errors;
 use crate::config::Secret;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// No answer of a homeserver is read further, whoever asks.
-pub(super) const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
+/// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
+/// understood.
+const LARGEST_ANSWER: u64 = 1024 * 1024;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,7 @@ pub enum ServerError {
     },
     /// The answer has no end.
     #[error(
-        "the answer of {url} is larger than 64 MB: that is no homeserver's answer to such a question"
+        "the answer of {url} is larger than 1 MB: that is no homeserver's answer to such a question"
     )]
     TooLarge {
         /// The address.
@@ -443,6 +444,16 @@ mod tests {
             matches!(error, ServerError::NotMatrix { status: 200, .. }),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_would_take_much_memory_is_not_read() {
+        let zeros: &str = Box::leak("[0],".repeat(300_000).into_boxed_str());
+        let body = Box::leak(format!(r#"{{"versions":[{zeros}[0]]}}"#).into_boxed_str());
+        let url = serve(1, "200 OK", body);
+        let server = Server::at(url, false).unwrap();
+        let error = server.check().await.unwrap_err();
+        assert!(matches!(error, ServerError::TooLarge { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -255,16 +255,23 @@ impl<'a> Sync<'a> {
     async fn look_at_clock(&mut self) {
         let server = self.reader.server();
         if server.is_due(Moment::now()) {
-            let told = clock::ask(self.client).await;
-            server.answered(told, Moment::now());
+            let dated = clock::ask_date(self.client).await;
+            let own = match dated {
+                Some(dated) if server.is_news(dated) => clock::ask_own(self.client).await,
+                Some(_) | None => None,
+            };
+            server.answered(dated, own, Moment::now());
         }
-        self.rooms.pulse().clock(server.difference(Moment::now()));
+        let now = Moment::now();
+        let pulse = self.rooms.pulse();
+        pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
     /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
     /// fewer events are asked for.
     fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Duration) {
-        if !self.way.take_cut() {
+        // Another answer may be cut off meanwhile: then this one has failed in another way.
+        if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
             return (self.way.trouble().unwrap_or(error), LONGEST_PAUSE);
         }
@@ -303,6 +310,8 @@ impl<'a> Sync<'a> {
         keys: &mut Keys,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
         let (client, rooms) = (self.client, self.rooms);
+        // What was cut off before was another answer.
+        self.way.take_cut();
         let mut request = Box::pin(client.sync_once(settings(wait, self.timeline_limit)));
         loop {
             let meanwhile = tokio::select! {

@@ -79,7 +79,7 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
 }
 
 /// Returns how many messages of a person, beside that event, went before others within an hour of `at`, as [`sent_by`]
-/// counts. What answers an alert is not counted, nor what corrects a message that went so itself.
+/// counts. What answers an alert of another is not counted, nor what corrects a message that went so itself.
 ///
 /// # Errors
 ///
@@ -96,7 +96,8 @@ pub fn urgent_by(
              AND lane = ?5 AND part = 0 AND event <> ?4
              AND CASE WHEN correction = 0
                  THEN NOT EXISTS (SELECT 1 FROM message_pair
-                     WHERE message_pair.packet = row.reference AND message_pair.alert = 1)
+                     WHERE message_pair.packet = row.reference AND message_pair.alert = 1
+                         AND message_pair.author IS NOT ?1)
                  ELSE NOT EXISTS (SELECT 1 FROM mesh_outbox AS first
                      WHERE first.event = row.event AND first.correction = 0 AND first.lane = ?5) END",
         (
@@ -289,14 +290,17 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_alerts_are_counted_but_not_what_answers_or_corrects_one() {
+    fn a_persons_alerts_are_counted_but_not_what_answers_anothers_or_corrects_one() {
         on_empty(|tx| {
             let say = |name: &str, lane, alert, reply_to, sent_at| {
-                let source = MeshSource {
+                let mut source = MeshSource {
                     sent_at,
                     alert,
                     ..source(name, "🚨")
                 };
+                if name.starts_with("$carols") {
+                    source.sender = "@carol:example.org".try_into().unwrap();
+                }
                 let part = |text: &str, reply_to| RadioPayload::Text {
                     text: text.to_owned(),
                     reply_to,
@@ -318,8 +322,16 @@ mod tests {
             let count = |at| urgent_by(tx, &bob(), at, &event("$this:example.org"));
             let alert = say("$alert:example.org", Lane::Urgent, true, None, NOON)?[0].1;
             assert_eq!((count(NOON)?, count(later(3_600))?), (1, 0));
-            // Neither an answer to it, nor corrections of both, nor what is decided on now.
-            let answer = say("$answer:example.org", Lane::Urgent, true, Some(alert), NOON)?[0].1;
+            // Neither an answer to another's, nor corrections of both, nor what is decided on now.
+            let carols = say("$carols:example.org", Lane::Urgent, true, None, NOON)?[0].1;
+            let answer = say(
+                "$answer:example.org",
+                Lane::Urgent,
+                true,
+                Some(carols),
+                NOON,
+            )?[0]
+                .1;
             correct("$alert:example.org", alert)?;
             correct("$answer:example.org", answer)?;
             say("$this:example.org", Lane::Urgent, true, None, NOON)?;
@@ -337,6 +349,9 @@ mod tests {
             assert_eq!(count(NOON)?, 3);
             withdraw(tx, &room_id(), &event("$other:example.org"))?;
             assert_eq!(count(NOON)?, 2);
+            // Who answers an alert of their own goes on with it.
+            say("$own:example.org", Lane::Urgent, false, Some(alert), NOON)?;
+            assert_eq!(count(NOON)?, 3);
             Ok(())
         });
     }

@@ -365,6 +365,7 @@ mod tests {
                 away_seconds: None,
                 sync_age_seconds: Some(12),
                 clock_ahead_seconds: Some(0),
+                dates_ahead_seconds: 0,
                 account: Some("@relay:example.org".to_owned()),
                 device: Some("DEVICE".to_owned()),
                 device_trust: Some(Trust::Verified),

@@ -125,6 +125,10 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
         );
         let doctor = scene.home.run(["doctor", "--quick"]).await;
         assert!(!doctor.status.success() && text_of(&doctor).contains(scene.bot.as_str()));
+        let told = text_of(&scene.home.run(["auth", "status"]).await);
+        for words in [scene.bot.as_str(), &said, "goes on by itself"] {
+            assert!(told.contains(words), "{told}");
+        }
 
         scene.proxy().answers([]);
         scene
@@ -231,6 +235,30 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
 }
 
 #[tokio::test]
+async fn a_login_that_only_a_send_finds_refused_for_a_moment_holds_nothing_up() {
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let mut scene = plan.start().await;
+    let body = json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."});
+    let refusals = ["/send/", "/account/whoami"].map(|to| Canned::to(to, 401, &body));
+    // Once that is meant, once it is a slip.
+    for (refused, text) in [(2, "meant"), (1, "a slip")] {
+        let asked = scene.proxy().asked("/account/whoami").len();
+        scene.proxy().answers(refusals[..refused].to_vec());
+        scene.radio.says(BASE, 0, text).await;
+        scene.proxy().is_asked("/account/whoami", asked + 1).await;
+        if refused == 2 {
+            scene.relay.logs("Matrix cannot be used now").await;
+        }
+        scene.proxy().answers([]);
+        let text = format!("[Base Camp/LongFast]: {text}");
+        scene.alice.sees_text(&scene.room, &text).await;
+        assert!(status(&scene).await["matrix"]["parked"].is_null());
+    }
+    let opened = scene.relay.log().matches("Matrix session open").count();
+    assert_eq!(opened, 2);
+}
+
+#[tokio::test]
 async fn a_server_that_wants_to_be_left_alone_for_a_year_is_asked_again_within_minutes() {
     let plan = Plan::one_room(Kind::Plain).through_proxy();
     let mut scene = plan.start().await;
@@ -303,7 +331,13 @@ fn most_memory(scene: &Scene) -> u64 {
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a_loop() {
     let plan = Plan::one_room(Kind::Plain).through_proxy();
-    let scene = plan.start().await;
+    let mut stage = plan.set_up().await;
+    // Proxies, but none for this homeserver.
+    let proxy = "http://127.0.0.1:1";
+    for (name, value) in [("ALL_PROXY", proxy), ("NO_PROXY", "127.0.0.1")] {
+        stage.home.set_environment((name, value.to_owned()));
+    }
+    let scene = stage.raise_the_curtain().await;
     scene.alice.send(&scene.room, "before").await;
     scene.radio.transmits("Alice[M]: before").await;
     let before = most_memory(&scene);
@@ -340,5 +374,5 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
     let large = Canned::to("/account/whoami", 200, &json!({})).padded(300_000_000);
     scene.proxy().answers([large]);
     let told = text_of(&scene.home.run(["auth", "status"]).await);
-    assert!(told.contains("larger than 64 MB"), "{told}");
+    assert!(told.contains("larger than 1 MB"), "{told}");
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use matrix_sdk::reqwest::{self, Method};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::canned::Canned;
 use crate::support::person::{Person, names, readable_by_others};
+use crate::support::proxy::Proxy;
 use crate::support::relay::{Home, text_of};
 use crate::support::synapse::{PASSWORD, Synapse, Trouble, free_port};
 use crate::support::within;
@@ -152,11 +154,18 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
         Some(Signal::TERM),
         Some(Signal::HUP),
         Some(Signal::QUIT),
+        Some(Signal::XCPU),
+        #[cfg(target_os = "linux")]
+        Some(Signal::POWER),
     ] {
         let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
         let mut person = home.at_terminal(login);
         person.sees("Password of bot: ").await;
         assert!(!person.is_shown_what_is_typed());
+        // These end nothing.
+        for nothing in [Signal::USR1, Signal::USR2, Signal::ALARM] {
+            person.signal(nothing);
+        }
         match signal {
             // As a person does it.
             None => person.presses("\u{3}"),
@@ -171,16 +180,22 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
 
 #[tokio::test]
 async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
+    type End = fn(&Person);
+
     let synapse = Synapse::shared().await;
     let (home, username) = logged_in(synapse).await;
     let old = device(&home);
-    for signal in [None, Some(Signal::TERM), Some(Signal::HUP)] {
+    let ends: [End; 4] = [
+        |person| person.presses("\u{3}"),
+        // The end of the input is no answer.
+        |person| person.presses("\u{4}"),
+        |person| person.signal(Signal::TERM),
+        |person| person.signal(Signal::HUP),
+    ];
+    for end in ends {
         let mut person = as_far_as_the_key(&home, synapse, &username).await;
         assert_eq!(devices(&home).await.len(), 2);
-        match signal {
-            None => person.presses("\u{3}"),
-            Some(signal) => person.signal(signal),
-        }
+        end(&person);
         assert_eq!(person.ends().await.code(), Some(1));
         person.sees("the login is as it was").await;
         assert!(person.is_shown_what_is_typed());
@@ -281,6 +296,28 @@ async fn a_wrong_recovery_key_costs_no_login() {
     assert_eq!(person.ends().await.code(), Some(1));
     works(&home, &old).await;
     assert_eq!(devices(&home).await, BTreeSet::from([old]));
+    is_tidy(&home);
+}
+
+#[tokio::test]
+async fn a_homeserver_that_fails_at_the_key_is_not_taken_for_a_wrong_key() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let key = home.path("matrix/recovery.key");
+    let key = key.to_str().expect("a path is a text");
+    let proxy = Proxy::before(synapse.url()).await;
+    let body = json!({"errcode": "M_UNKNOWN", "error": "Internal server error"});
+    proxy.answers([Canned::to("m.secret_storage", 500, &body)]);
+    let output = home
+        .log_in_forced(proxy.url(), &username, &["--recovery-key-file", key])
+        .await;
+    let text = text_of(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("the earlier login is as it was"), "{text}");
+    assert!(text.contains("Internal server error"), "{text}");
+    assert!(!text.contains("does not open"), "{text}");
+    works(&home, &old).await;
     is_tidy(&home);
 }
 
@@ -475,7 +512,28 @@ async fn a_full_disk_costs_no_login() {
     works(&home, &old).await;
     assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
 
+    // Nor does one that is full just when the server has let it in.
+    let full = fs::metadata(&ballast).expect("it is there").len();
+    for pages in 1..6 {
+        let file = fs::File::options().write(true).open(&ballast);
+        let file = file.expect("it is there");
+        file.set_len(full - pages * 4096).expect("it can be cut");
+        let login = home
+            .log_in_forced(synapse.url(), bot.localpart(), &[])
+            .await;
+        assert!(!login.status.success(), "{}", text_of(&login));
+        let left = devices(&home).await;
+        assert_eq!(
+            left,
+            BTreeSet::from([old.clone()]),
+            "{pages} {}",
+            text_of(&login)
+        );
+    }
+
     // And one that begins on a full disk makes no device at all.
+    let mut file = fs::File::create(&ballast).expect("it is there");
+    std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it fills up");
     let again = home
         .log_in_forced(synapse.url(), bot.localpart(), &[])
         .await;

@@ -53,6 +53,30 @@ async fn the_first_message_after_each_start_is_new_however_far_the_clocks_are_ap
 }
 
 #[tokio::test]
+async fn a_proxy_that_dates_answers_by_a_clock_of_its_own_makes_no_message_old() {
+    for (proxy, homeserver) in [(2, 0), (-2, 0), (2, -2)] {
+        let plan = Plan::one_room(Kind::Plain).meshtastic("delivery_feedback: off");
+        let stage = plan.through_proxy().set_up().await;
+        let front = stage.proxy.as_ref().expect("a proxy was planned");
+        front.set_clock_ahead(homeserver * HOUR);
+        front.set_dates_ahead(proxy * HOUR);
+        let mut scene = stage.raise_the_curtain().await;
+        crosses(&scene, "the very first").await;
+        scene.relay.kill().await;
+        scene.relay = scene.home.start().await;
+        crosses(&scene, "after a start").await;
+
+        let told = asks(&scene, &["status", "--json"]).await;
+        let dates = told["matrix"]["dates_ahead_seconds"].as_i64();
+        let off = dates.expect("it is known") - proxy * HOUR;
+        assert!(off.abs() < 30, "{proxy} {homeserver}: {dates:?}");
+        let ahead = told["matrix"]["clock_ahead_seconds"].as_i64();
+        let off = ahead.expect("the homeserver told") + homeserver * HOUR;
+        assert!(off.abs() < 30, "{proxy} {homeserver}: {ahead:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_known_of_the_homeservers_clock_is_kept_over_a_restart() {
     let mut scene = with_clock_ahead(-2 * HOUR).await;
     crosses(&scene, "hello").await;

@@ -94,9 +94,10 @@ async fn three_sirens_an_hour_go_before_others_and_answers_to_an_alert_always_do
     let alert = "[Base Camp/LongFast]: 🚨 a tree is down";
     let alert = scene.alice.sees_text(&scene.room, alert).await;
     hold_back(&mut scene).await;
+    let mut own = Vec::new();
     for number in 1..=3 {
         let text = format!("🚨 {number}");
-        scene.alice.send(&scene.room, &text).await;
+        own.push(scene.alice.send(&scene.room, &text).await);
         scene.radio.transmits(&format!("Alice[M]: {text}")).await;
     }
     // Counted over a restart.
@@ -104,7 +105,9 @@ async fn three_sirens_an_hour_go_before_others_and_answers_to_an_alert_always_do
     scene.relay = scene.home.start().await;
     hold_back(&mut scene).await;
     scene.alice.send(&scene.room, "🚨 4").await;
-    scene.relay.logs("accepted for the mesh").await;
+    // Who answers an alert of their own goes on with it.
+    scene.alice.reply(&scene.room, &own[0], "and more").await;
+    scene.relay.logs_times("accepted for the mesh", 2).await;
     for text in ["on my way", "🚨 I see it"] {
         scene.alice.reply(&scene.room, &alert.id, text).await;
         scene.radio.transmits(&format!("Alice[M]: {text}")).await;
@@ -114,9 +117,12 @@ async fn three_sirens_an_hour_go_before_others_and_answers_to_an_alert_always_do
     bob.send(&scene.room, "🚨 me too").await;
     scene.radio.transmits("Bob[M]: 🚨 me too").await;
     let sent = scene.radio.texts();
-    assert!(!sent.contains(&"Alice[M]: 🚨 4".to_owned()), "{sent:?}");
+    for held_back in ["Alice[M]: 🚨 4", "Alice[M]: and more"] {
+        assert!(!sent.contains(&held_back.to_owned()), "{sent:?}");
+    }
     set_free(&mut scene).await;
     scene.radio.transmits("Alice[M]: 🚨 4").await;
+    scene.radio.transmits("Alice[M]: and more").await;
 }
 
 #[tokio::test]

@@ -780,6 +780,24 @@ fn the_fourth_siren_of_an_hour_is_an_ordinary_text_and_an_answer_to_an_alert_nev
 }
 
 #[test]
+fn who_answers_an_alert_of_their_own_is_counted() {
+    let own = MessagePair {
+        alert: true,
+        ..pair_of_alice()
+    };
+    for (urgent_sent, expected) in [(2, Lane::Urgent), (3, Lane::Message)] {
+        let facts = Facts {
+            urgent_sent,
+            ..knowing(vec![own.clone()])
+        };
+        let more = said(&mut bridge(), &reply("and more"), &facts);
+        assert_eq!(lane(&more), (expected, false));
+        let siren = said(&mut bridge(), &reply("🚨 and more"), &facts);
+        assert_eq!(lane(&siren), (expected, expected == Lane::Urgent));
+    }
+}
+
+#[test]
 fn a_siren_of_a_sender_without_the_power_is_an_ordinary_text() {
     let mut config = config();
     config.matrix.urgent_power_level = Some(50);

@@ -11,6 +11,7 @@ use super::{PasswordArgs, or_stop};
 use crate::cli::Globals;
 use crate::config::{self, Environment, Homeserver, Matrix, Secret};
 use crate::home::Home;
+use crate::matrix::auth::AuthError;
 
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
@@ -184,7 +185,14 @@ async fn at_terminal(
     typed: Typed,
     stop: &CancellationToken,
 ) -> anyhow::Result<String> {
-    let asked = async { Ok(terminal::ask(question, typed).await?) };
+    let asked = async {
+        terminal::ask(question, typed)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => AuthError::Interrupted.into(),
+                _ => anyhow::Error::from(error),
+            })
+    };
     or_stop(stop, asked).await
 }
 

@@ -216,10 +216,8 @@ fn unlock(file: Option<&Path>, reset: bool, files: &Files) -> anyhow::Result<Unl
         };
         Box::pin(async move {
             let question = format!("{what} Recovery key (empty: go on without): ");
-            let key = terminal::ask(question.trim_start(), Typed::Hidden)
-                .await
-                .ok()?;
-            (!key.trim().is_empty()).then(|| Secret::new(key))
+            let key = terminal::ask(question.trim_start(), Typed::Hidden).await?;
+            Ok((!key.trim().is_empty()).then(|| Secret::new(key)))
         })
     })))
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::progress::Progress;
 
@@ -31,7 +30,8 @@ pub(super) fn is_asking() -> bool {
     ASKING.load(Ordering::Relaxed)
 }
 
-/// Asks a question, and returns the line that is typed, without its end. Empty at the end of the input.
+/// Asks a question, and returns the line that is typed, without its end. Where nothing more can be typed, as at the end of
+/// the input or of the terminal, it fails: nobody has answered.
 ///
 /// # Cancel safety
 ///
@@ -73,7 +73,7 @@ impl Terminal {
         let mut buffer = [0; 256];
         while line.last() != Some(&b'\n') && line.len() < LONGEST_LINE {
             match (&self.input).read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => line.extend_from_slice(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -122,31 +122,5 @@ impl Drop for Asking {
             drop((&self.terminal.output).write_all(b"\n"));
         }
         ASKING.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The signals that end a command.
-pub(super) struct Interrupts([Signal; 4]);
-
-impl Interrupts {
-    /// From now on none of them ends the process by itself.
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::quit())?,
-        ]))
-    }
-
-    /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
-        let [interrupt, terminate, hangup, quit] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-            _ = quit.recv() => {}
-        }
     }
 }

@@ -11,6 +11,7 @@ use url::Url;
 use super::{AuthError, Files, text};
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
+use crate::matrix::{MatrixError, login_state};
 
 /// How a session stands, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +24,9 @@ pub struct Status {
     pub homeserver: Url,
     /// The server still accepts the session.
     pub token_alive: bool,
+    /// Why it does not, and what to do, the gentlest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The device is signed by its owner; unknown when the token is dead.
     pub device_verified: Option<bool>,
     /// Whether this device puts its keys into the account's backup.
@@ -72,6 +76,7 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         device_id: session.device_id.clone(),
         homeserver: session.homeserver.clone(),
         token_alive: true,
+        refused: None,
         device_verified: None,
         key_backup: KeyBackup::Unknown,
         key_backup_on_server: None,
@@ -82,12 +87,16 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         .await
     {
         Ok(_) => {}
-        Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
-            // A token that ages is renewed by the daemon: only without that means it is dead.
-            status.token_alive = session.refresh_token.is_some() && is_soft(&error);
-            return Ok(status);
-        }
-        Err(error) => return Err(error.into()),
+        // A token that ages is renewed by the daemon: only without that means it is dead.
+        Err(error) if session.refresh_token.is_some() && is_soft(&error) => return Ok(status),
+        Err(error) => match login_state::verdict(session, error) {
+            MatrixError::SessionDead(refused) => {
+                status.token_alive = false;
+                status.refused = Some(refused.to_string());
+                return Ok(status);
+            }
+            other => return Err(other.into()),
+        },
     }
     let query = json!({"device_keys": {session.user_id.as_str(): [session.device_id.as_str()]}});
     let keys = server
@@ -101,7 +110,9 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
 }
 
 fn is_soft(error: &ServerError) -> bool {
-    if let ServerError::Refused { body, .. } = error {
+    if let ServerError::Refused { errcode, body, .. } = error
+        && errcode == "M_UNKNOWN_TOKEN"
+    {
         body.get("soft_logout").and_then(Value::as_bool) == Some(true)
     } else {
         false

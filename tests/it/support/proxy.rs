@@ -40,6 +40,8 @@ struct Shared {
     pages: AtomicI32,
     /// By how many seconds the homeserver's clock seems to be ahead of ours.
     ahead: AtomicI64,
+    /// And that of the proxy, which dates answers, ahead of the homeserver's.
+    dates_ahead: AtomicI64,
     /// Answers do not say when they were sent.
     without_date: AtomicBool,
     /// The room whose history is not handed out, by what its id begins with.
@@ -72,6 +74,7 @@ impl Proxy {
             held: count,
             pages: AtomicI32::new(-1),
             ahead: AtomicI64::new(0),
+            dates_ahead: AtomicI64::new(0),
             without_date: AtomicBool::new(false),
             silent: Mutex::default(),
             counter: Counter::default(),
@@ -110,6 +113,11 @@ impl Proxy {
     /// Makes the homeserver's clock seem to be so many seconds ahead of ours.
     pub(crate) fn set_clock_ahead(&self, seconds: i64) {
         self.shared.ahead.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Dates answers by a clock that is so many seconds ahead of the homeserver's.
+    pub(crate) fn set_dates_ahead(&self, seconds: i64) {
+        self.shared.dates_ahead.store(seconds, Ordering::SeqCst);
     }
 
     /// From now on no answer says when it was sent, or each does again.
@@ -332,10 +340,10 @@ impl Shared {
                 && self.pages.fetch_sub(1, Ordering::SeqCst) == 0
     }
 
-    /// Returns the line that says when an answer was sent, by the homeserver's clock.
+    /// Returns the line that says when an answer was sent, by the clock that dates answers.
     fn sent(&self, headers: &HeaderMap) -> Option<String> {
         let date = http_date_to_system_time(headers.get(DATE)?).expect("Synapse sends a date");
-        let ahead = self.ahead.load(Ordering::SeqCst);
+        let ahead = self.ahead.load(Ordering::SeqCst) + self.dates_ahead.load(Ordering::SeqCst);
         let shift = Duration::from_secs(ahead.unsigned_abs());
         let date = if ahead < 0 {
             date - shift
