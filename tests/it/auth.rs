@@ -445,6 +445,80 @@ async fn the_environment_is_enough_for_a_login_without_a_configuration() {
     assert!(text.contains("/nonexistent"), "{text}");
 }
 
+/// Returns what the homeserver knows of the keys of a login's device.
+async fn keys_on_server(home: &Home) -> Value {
+    let session = session(home);
+    let text = |key: &str| session[key].as_str().expect("it is there").to_owned();
+    let query = serde_json::json!({"device_keys": {text("user_id"): []}});
+    let answer = reqwest::Client::new()
+        .post(format!(
+            "{}_matrix/client/v3/keys/query",
+            text("homeserver")
+        ))
+        .bearer_auth(text("access_token"))
+        .body(query.to_string())
+        .send()
+        .await
+        .expect("the homeserver answers");
+    let answer = answer.text().await.expect("an answer has text");
+    let answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");
+    answer["device_keys"][text("user_id")][text("device_id")]["keys"].clone()
+}
+
+#[tokio::test]
+async fn a_login_whose_keys_are_lost_is_not_used_and_its_device_gets_no_others() {
+    const KEYS: &str = "matrix/sdk/matrix-sdk-crypto.sqlite3";
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    home.configure(
+        "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+         meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n",
+    );
+    let key = home.path("matrix/recovery.key");
+    let key = key.to_str().expect("a path is a text");
+    let (mine, other) = (home.path(KEYS), logged_in(synapse).await.0);
+    let damages: [(&str, &dyn Fn() -> std::io::Result<()>); 5] = [
+        ("it is missing", &|| {
+            fs::remove_dir_all(home.path("matrix/sdk"))
+        }),
+        ("it is missing", &|| {
+            fs::remove_file(home.path("matrix/sdk.key"))
+        }),
+        ("no keys of the device", &|| fs::write(&mine, "")),
+        ("bytes instead of 32", &|| {
+            fs::write(home.path("matrix/sdk.key"), "")
+        }),
+        ("it holds", &|| {
+            fs::copy(other.path("matrix/sdk.key"), home.path("matrix/sdk.key"))?;
+            fs::copy(other.path(KEYS), &mine).map(|_| ())
+        }),
+    ];
+    for (words, damage) in damages {
+        damage().expect("it can be damaged");
+        let known = keys_on_server(&home).await;
+        let mut relay = home.start().await;
+        let line = relay.logs("Matrix cannot be used now").await;
+        assert!(line.contains(words), "{words}: {line}");
+        for command in [["auth", "status"], ["doctor", "--quick"]] {
+            let output = home.run(command).await;
+            let text = text_of(&output);
+            assert_eq!(output.status.code(), Some(1), "{words}: {text}");
+            assert!(text.contains(words), "{words}: {text}");
+            let cure = "`relay auth login --force --recovery-key-file FILE`";
+            assert!(text.contains(cure), "{words}: {text}");
+        }
+        assert_eq!(keys_on_server(&home).await, known, "{words}");
+
+        let output = home
+            .log_in_forced(synapse.url(), &username, &["--recovery-key-file", key])
+            .await;
+        assert!(output.status.success(), "{words}: {}", text_of(&output));
+        relay.logs("Matrix session open").await;
+        assert!(relay.stop().await.success());
+        works(&home, &device(&home)).await;
+    }
+}
+
 /// A file system of its own, where this process may mount one.
 fn small_disk(at: &Path) -> bool {
     fs::create_dir_all(at).expect("it can be made");
