@@ -75,18 +75,18 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Resu
             AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
         }
     };
-    let mut work = std::pin::pin!(work);
+    let mut work = std::pin::pin!(terminal::suspendable(work));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         () = interrupts.next() => {
             stop.cancel();
             tokio::select! {
                 outcome = &mut work => outcome,
-                () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+                () = interrupts.next() => Ok(Err(anyhow::anyhow!("interrupted"))),
             }
         }
     };
-    match outcome {
+    match outcome? {
         Err(error) if error.is::<Missing>() => {
             say(&format!("error: {error}"))?;
             Ok(ExitCode::from(WRONG_ARGUMENTS))

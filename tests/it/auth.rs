@@ -170,6 +170,36 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
 }
 
 #[tokio::test]
+async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_and_is_asked_again()
+{
+    let synapse = Synapse::shared().await;
+    let home = Home::new();
+    let url = synapse.url();
+    let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
+    let mut person = home.at_shell(login);
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{1a}");
+    person.sees("suspended").await;
+    assert!(person.is_shown_what_is_typed());
+    person.types("");
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{3}");
+    person.sees("interrupted").await;
+    person.ends().await;
+    assert!(person.is_shown_what_is_typed());
+
+    // Where no shell would let it go on, it does not stand still.
+    let mut person = home.at_terminal(login);
+    person.sees("Password of bot: ").await;
+    person.presses("\u{1a}");
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
     let synapse = Synapse::shared().await;
     let (home, username) = logged_in(synapse).await;
