@@ -365,6 +365,30 @@ async fn a_long_wait_is_shown_with_its_seconds() {
 }
 
 #[tokio::test]
+async fn what_stands_below_a_password_in_its_file_is_none_of_it() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let mut home = Home::new();
+    let file = home.path("secret");
+    fs::write(&file, format!("{PASSWORD}\r\nof the bot\n")).expect("it can be written");
+    let file = file.to_str().expect("a path is a text").to_owned();
+    home.set_environment(("RELAY_MATRIX_PASSWORD_FILE", file));
+    home.configure(&format!(
+        "matrix: {{homeserver: '{}', bot_user_id: '@{username}:localhost'}}\n\
+         matrix_rooms:\n  - {{id: '!room:localhost', meshtastic_channel: 0}}\n\
+         meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: 1}}\n",
+        synapse.url()
+    ));
+    let output = home.run(["auth", "login"]).await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let output = home.run(["auth", "logout", "-y"]).await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let mut relay = home.start().await;
+    relay.logs("Matrix session open").await;
+    assert!(relay.stop().await.success());
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_killed_in_its_own_login_leaves_no_device() {
     let synapse = Synapse::shared().await;
     let username = synapse.register("bot").await;
