@@ -475,6 +475,9 @@ async fn the_environment_is_enough_for_a_login_without_a_configuration() {
     files.set_environment(("RELAY_MATRIX_HOMESERVER_FILE", server));
     files.set_environment(("RELAY_MATRIX_BOT_USER_ID_FILE", user));
     files.set_environment(("RELAY_MATRIX_PASSWORD_FILE", password));
+    // As templates do that set each variable.
+    files.set_environment(("RELAY_MATRIX_HOMESERVER", String::new()));
+    files.set_environment(("RELAY_MATRIX_PASSWORD", String::new()));
     let mut theirs = Home::new();
     theirs.set_environment(("MMRELAY_MATRIX_HOMESERVER", synapse.url().to_owned()));
     theirs.set_environment(("MMRELAY_MATRIX_BOT_USER_ID", id.clone()));
