@@ -88,6 +88,13 @@ pub enum LossKind {
     Refused,
 }
 
+impl LossKind {
+    /// Returns whether the causes of that kind each say what helps.
+    pub(super) fn has_own_cure(self) -> bool {
+        matches!(self, Self::Barred | Self::Refused)
+    }
+}
+
 /// Why there is no link, or none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
@@ -106,8 +113,7 @@ impl Loss {
 
     /// Returns whether a person who was told of the other one learns nothing new.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
-        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
+        self.kind == other.kind && (!self.kind.has_own_cure() || self.cause == other.cause)
     }
 }
 

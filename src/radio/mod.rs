@@ -359,7 +359,7 @@ impl Radio {
             loss.cause = format!("{}: {why}", loss.cause);
         }
         let cause = loss.cause.clone();
-        self.link.lost(&cause);
+        self.link.lost(&loss);
         // Causes may take turns for days.
         let told = self.told_cause.get_or_insert_default();
         if told.iter().any(|told| told.is_like(&loss)) {
@@ -649,7 +649,7 @@ impl Radio {
                     ends.tell(Event::Radio(event)).await?;
                 }
                 Output::Restarted { cause } => {
-                    self.link.lost(cause);
+                    self.link.lost(&Loss::of_silence(cause));
                     self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;

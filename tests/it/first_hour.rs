@@ -85,6 +85,9 @@ async fn the_daemon_says_so_too_and_goes_on() {
     relay.logs("room joined").await;
     let status = text_of(&stage.home.run(["status"]).await);
     assert!(status.contains("an SSH server"), "{status}");
+    let doctor = text_of(&stage.home.run(["doctor", "--quick"]).await);
+    assert!(doctor.contains("check the host and the port"), "{doctor}");
+    assert!(!doctor.contains("check its power"), "{doctor}");
 }
 
 #[tokio::test]
