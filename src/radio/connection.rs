@@ -219,6 +219,11 @@ impl Wire {
         }
     }
 
+    /// Returns whether somebody else than a radio may be at the other end.
+    pub(super) fn may_lead_elsewhere(&self) -> bool {
+        matches!(self, Self::Tcp { .. })
+    }
+
     /// Returns what it means that somebody else answers where the radio should; `None` on a wire on which a radio itself
     /// prints text.
     pub(super) fn no_radio(&self, who: &str) -> Option<Loss> {
@@ -322,6 +327,16 @@ impl Connection {
         match &mut self.carrier {
             Carrier::Bytes(bytes) => bytes.send(frame).await,
             Carrier::Packets(packets) => packets.send(frame).await,
+        }
+    }
+
+    /// Asks whoever is there for a word, where that is no radio: an empty line, and that nothing more comes. Whatever it is,
+    /// nothing else is written to it any more.
+    pub(super) async fn ask_stranger(&mut self) {
+        if let Carrier::Bytes(bytes) = &mut self.carrier {
+            // It may be gone already.
+            drop(bytes.write(b"\r\n\r\n").await);
+            drop(timeout(WRITE_LIMIT, bytes.stream.shutdown()).await);
         }
     }
 

@@ -406,7 +406,7 @@ impl Radio {
             .converse(&mut connection, &mut session, &mut greeting, outputs, ends)
             .await;
         let mut end = served.err().unwrap_or(End::Stopped);
-        if matches!(end, End::Lost(_)) && !session.has_heard() {
+        if matches!(end, End::Lost(_)) && !session.has_heard() && self.wire.may_lead_elsewhere() {
             let who = stranger::whose(greeting, &mut connection).await;
             if let Some(loss) = who.and_then(|who| self.wire.no_radio(who)) {
                 end = End::Lost(loss);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -69,6 +69,36 @@ async fn a_port_that_is_no_radio_is_called_what_it_is() {
             assert!(text.contains(word), "`{word}` is missing in: {text}");
         }
     }
+}
+
+/// Starts a server that answers nobody before it has a whole line, and then the end of what it is asked.
+async fn patient_server(answers: &'static [u8]) -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("loopback has a free port");
+    let port = listener.local_addr().expect("it has an address").port();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (mut asked, mut byte) = (Vec::new(), [0]);
+            while !asked.ends_with(b"\r\n") && matches!(client.read(&mut byte).await, Ok(1..)) {
+                asked.extend(byte);
+            }
+            if asked.ends_with(b"\r\n") && client.write_all(answers).await.is_ok() {
+                drop(client.shutdown().await);
+            }
+        }
+    });
+    (port, serving)
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_a_whole_request_is_called_what_it_is() {
+    let (port, _serving) = patient_server(b"HTTP/1.0 400 Bad request\r\n\r\n").await;
+    let host = format!("127.0.0.1:{port}");
+    let output = Home::new().run(["radio", "info", "--host", &host]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is a web server, not a radio"), "{text}");
 }
 
 #[tokio::test]
