@@ -148,6 +148,67 @@ async fn a_file_that_cannot_be_read_is_told_with_its_cure() {
         assert!(text.contains("it is a directory"), "{text}");
         assert!(text.contains("hint: name the file"), "{text}");
     }
+    let output = home.run(["config", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let hint = report["problems"][0]["hint"].as_str();
+    assert!(
+        hint.is_some_and(|it| it.starts_with("name the file")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_in_the_place_of_a_file_is_told_with_its_cure() {
+    let whole = "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+                 meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n\
+                 logging: {log_to_file: true}\n";
+    let commands: [(&str, &[&str]); 6] = [
+        ("matrix/session.json", &["auth", "status"]),
+        ("matrix/session.json", &["auth", "logout", "-y"]),
+        ("relay.lock", &["run"]),
+        ("logs/relay.log", &["run"]),
+        ("database/relay.sqlite", &["run"]),
+        (
+            "radio",
+            &["simulate", "--listen", "127.0.0.1:0", "--replay", "radio"],
+        ),
+    ];
+    for (name, command) in commands {
+        let home = Home::new();
+        home.configure(whole);
+        fs::create_dir_all(home.path(name)).expect("it can be made");
+        let there = home.path(name).display().to_string();
+        let words = command
+            .iter()
+            .map(|word| if *word == name { &there } else { *word });
+        let output = home.run(words).await;
+        let text = text_of(&output);
+        assert!(!output.status.success(), "{name} {command:?}: {text}");
+        assert!(
+            text.contains("hint: move the directory away"),
+            "{name} {command:?}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_script_or_a_recording_in_utf_16_is_told_with_its_cure() {
+    let home = Home::new();
+    let text: Vec<u8> = "\u{feff}hello\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let file = home.path("file");
+    fs::write(&file, text).expect("it can be written");
+    let file = file.to_str().expect("a path is a text");
+    for flag in ["--script", "--replay"] {
+        let output = home
+            .run(["simulate", "--listen", "127.0.0.1:0", flag, file])
+            .await;
+        let text = text_of(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(text.contains("UTF-16") && text.contains("UTF-8"), "{text}");
+    }
 }
 
 #[tokio::test]
