@@ -247,7 +247,19 @@ async fn what_config_generate_wrote_is_not_said_to_be_finished() {
     );
     assert!(text.contains("examples in it to be replaced"), "{text}");
     let edited = fs::read_to_string(home.path("config.yaml")).expect("it is there");
-    home.configure(&edited.replace("#hiking:example.org", "#hiking:club.test"));
+    let edited = edited.replace("#hiking:example.org", "#hiking:club.test");
+    home.configure(&edited);
+    let text = text_of(&home.run(["config", "check"]).await);
+    let host = "meshtastic.host: `192.0.2.20` is an example";
+    assert!(text.contains(host), "{text}");
+    let edited = edited.replace("host: 192.0.2.20", "host: 127.0.0.1");
+    home.configure(&edited.replace("#hiking:club.test", "#hiking:example.org"));
+    let mut relay = home.start().await;
+    relay
+        .logs("matrix_rooms[0].id: `#hiking:example.org` is an example")
+        .await;
+    assert!(relay.stop().await.success());
+    home.configure(&edited);
     let output = home.run(["config", "check"]).await;
     let text = text_of(&output);
     assert!(text.ends_with("config.yaml: no mistakes\n"), "{text}");
@@ -256,16 +268,23 @@ async fn what_config_generate_wrote_is_not_said_to_be_finished() {
 #[tokio::test]
 async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() {
     let mut home = Home::new();
-    let user = home.path("user");
+    let user = home.path("their home");
     fs::create_dir_all(user.join(".mmrelay")).expect("it can be made");
-    fs::write(user.join(".mmrelay/config.yaml"), "").expect("it can be written");
+    let path = user.join(".mmrelay/config.yaml");
     home.set_environment(("HOME", user.display().to_string()));
-    let text = text_of(&home.run(["config", "check"]).await);
-    let command = format!(
-        "`relay --config {}`",
-        user.join(".mmrelay/config.yaml").display()
-    );
-    assert!(text.contains(&command), "{text}");
+    let whole = "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+                 meshtastic: {connection_type: tcp, host: 127.0.0.1}\n";
+    for (theirs, command) in [(whole, "--config"), ("", "config check --config")] {
+        fs::write(&path, theirs).expect("it can be written");
+        let text = text_of(&home.run(["config", "check"]).await);
+        let command = format!("`relay {command} '{}'`", path.display());
+        assert!(text.contains(&command), "{text}");
+        assert_eq!(
+            text.contains("works as it is"),
+            !theirs.is_empty(),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]
