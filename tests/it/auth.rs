@@ -339,6 +339,12 @@ async fn a_long_wait_is_shown_with_its_seconds() {
     let home = Home::new();
     let login = ["auth", "login", "--homeserver", synapse.url()];
     synapse.does(Trouble::Hang);
+    // Whoever gives it up finds the error in a line of its own.
+    let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
+    person.sees(" … 1 s").await;
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+    person.sees("\u{1b}[Kerror: interrupted").await;
     let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
     person
         .sees(&format!("reaching {} … 1 s", synapse.url()))
