@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Globals;
 use super::progress::Progress;
-use crate::home::Home;
+use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 use crate::signals::{Hangup, Signals};
 
@@ -75,18 +75,18 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Resu
             AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
         }
     };
-    let mut work = std::pin::pin!(work);
+    let mut work = std::pin::pin!(terminal::suspendable(work));
     let outcome = tokio::select! {
         outcome = &mut work => outcome,
         _ = signals.asked_to_end() => {
             stop.cancel();
             tokio::select! {
                 outcome = &mut work => outcome,
-                _ = signals.asked_to_end() => Err(anyhow::anyhow!("interrupted")),
+                _ = signals.asked_to_end() => Ok(Err(anyhow::anyhow!("interrupted"))),
             }
         }
     };
-    match outcome {
+    match outcome? {
         Err(error) if error.is::<Missing>() => {
             say(&format!("error: {error}"))?;
             Ok(ExitCode::from(WRONG_ARGUMENTS))
@@ -110,7 +110,17 @@ async fn or_stop<T>(
 
 async fn status(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     let files = Files::new(home.matrix());
-    let status = match Progress::of("asking the homeserver", auth::status(&files)).await {
+    let asked = async {
+        let damage = if files.session().exists() {
+            // Held for that look only: the daemon may want it.
+            let store = StoreGuard::take(home);
+            auth::damage(&files, store.is_ok()).await?
+        } else {
+            None
+        };
+        auth::status(&files, damage).await
+    };
+    let status = match Progress::of("asking the homeserver", asked).await {
         Ok(status) => status,
         Err(AuthError::NotLoggedIn) => {
             if json {
@@ -131,7 +141,7 @@ async fn status(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         print(&sentences(&status))?;
     }
-    Ok(if status.token_alive {
+    Ok(if status.token_alive && status.damage.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -153,8 +163,10 @@ fn sentences(status: &auth::Status) -> String {
                 path.display()
             )
         });
+    let damage = status.damage.as_ref();
+    let damage = damage.map_or_else(String::new, |what| format!("keys here    {what}\n"));
     format!(
-        "account      {}\ndevice       {}\nhomeserver   {}\nsession      {}\nverified     {}\nkey backup   {}\n{left}",
+        "account      {}\ndevice       {}\nhomeserver   {}\nsession      {}\nverified     {}\n{damage}key backup   {}\n{left}",
         status.user_id,
         status.device_id,
         status.homeserver,
@@ -233,6 +245,7 @@ mod tests {
             key_backup: KeyBackup::Unused,
             key_backup_on_server: Some(true),
             recovery_key_file: Some("/data/matrix/recovery.key".into()),
+            damage: None,
         };
         insta::assert_snapshot!(sentences(&status), @r"
         account      @relay:example.org

@@ -91,7 +91,7 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> anyhow::Result<ExitCo
     let outcome = globals.load_config(home);
     let is_good = outcome.is_ok();
     if as_json {
-        let report = json_report(&path, home, &outcome);
+        let report = json_report(&path, globals, home, &outcome);
         print(&format!("{report:#}\n"))?;
     } else {
         match &outcome {
@@ -171,7 +171,12 @@ fn sentences(warnings: &[Finding]) -> Vec<String> {
     warnings.iter().map(sentence).collect()
 }
 
-fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
+fn json_report(
+    path: &Path,
+    globals: &Globals,
+    home: &Home,
+    outcome: &Result<Loaded, LoadError>,
+) -> Value {
     let (problems, warnings, notes) = match outcome {
         Ok(loaded) => {
             let mut warnings = findings(&loaded.warnings);
@@ -187,7 +192,12 @@ fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) ->
         Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
             let cause = error.source().map(|cause| format!(": {cause}"));
             let message = format!("{error}{}", cause.unwrap_or_default());
-            (vec![json!({ "message": message })], Vec::new(), Vec::new())
+            let hint = match error {
+                LoadError::Read { cause, .. } => cause.hint(),
+                LoadError::Missing { .. } | LoadError::Wrong(_) => Some(globals.missing_hint(home)),
+            };
+            let problem = json!({ "message": message, "hint": hint });
+            (vec![problem], Vec::new(), Vec::new())
         }
     };
     json!({

@@ -30,6 +30,9 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    for example in loaded.config.examples() {
+        warn!("{example}");
+    }
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");
     }

@@ -445,6 +445,7 @@ mod tests {
                 state: LinkState::Ready,
                 since: Instant::now(),
                 cause: None,
+                has_own_cure: false,
                 restarts: 2,
             },
             heard: Heard::default(),

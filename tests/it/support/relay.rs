@@ -180,6 +180,26 @@ impl Home {
         Person::at(&command)
     }
 
+    /// Starts a command of the relay as a job of a shell at a terminal: when the job is suspended, the shell says so, and
+    /// lets it go on at the next Enter key.
+    pub(crate) fn at_shell<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Person {
+        let plain = self.command();
+        let mut command = Command::new("sh");
+        command.args(["-mc", "\"$@\"; echo suspended; read -r line; fg", "sh"]);
+        command.arg(plain.as_std().get_program());
+        command.args(plain.as_std().get_args()).args(arguments);
+        for (name, value) in plain.as_std().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Person::at(&command)
+    }
+
     /// Starts a command of the relay that goes on until it is ended, without a terminal.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
         self.begin_onto(arguments, Stdio::piped())
