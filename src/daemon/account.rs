@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Secret;
 use crate::home::{Lock, LockError};
 use crate::matrix::auth::{self, AuthError};
-use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError};
+use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::backoff::Backoff;
@@ -210,13 +210,14 @@ impl Account {
 
     /// Waits until the homeserver accepts that token again, or there is another.
     async fn accepted_again(&self, token: Option<&Secret<String>>, tries: &mut Tries) {
+        let mut wish = Duration::ZERO;
         loop {
             tokio::select! {
                 () = self.other_token(token) => {
                     *tries = Tries::new();
                     return;
                 }
-                () = sleep(tries.backoff.grow()) => {}
+                () = sleep(tries.backoff.grow().max(wish)) => {}
             }
             let trouble = match matrix::ask(&self.files).await {
                 Ok(()) => {
@@ -225,6 +226,10 @@ impl Account {
                     return;
                 }
                 Err(error) => Trouble::from(error),
+            };
+            wish = match &trouble {
+                Trouble::Matrix(MatrixError::Server(ServerError::RateLimited { after })) => *after,
+                Trouble::Matrix(_) | Trouble::Lock(_) => Duration::ZERO,
             };
             let error = &trouble as &dyn Error;
             match &trouble {

@@ -149,9 +149,21 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
+/// Returns whether an answer has begun and has no end.
+pub(super) fn is_broken_off(error: &Error) -> bool {
+    match http(error) {
+        Some(HttpError::Reqwest(error)) => error.is_body() || error.is_decode(),
+        Some(_) | None => false,
+    }
+}
+
 /// Returns how long the server wants to be left alone, if it said so; five minutes at most.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
-    http(error).and_then(Answer::of)?.retry_after
+    match http(error)? {
+        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => Answer::of(cause),
+        other => Answer::of(other),
+    }?
+    .retry_after
 }
 
 /// Returns whether such an answer, whatever was asked for, is about the login itself: the server does not accept it.
@@ -202,7 +214,7 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
         Error::Http(http) => match Answer::of(http) {
             Some(answer) => answer.outcome(),
             None => RoomOutcome::Retry {
-                after: None,
+                after: retry_after(error),
                 limited: false,
                 error: told,
             },
@@ -445,6 +457,14 @@ mod tests {
             };
             assert_eq!((after, limited), (granted, true), "{header:?} {body}");
         }
+        // Also where it is the token's renewal that has to wait.
+        let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": ""});
+        let Error::Http(renewal) = answered(429, Some("7"), &body) else {
+            panic!("an answer");
+        };
+        let renewal = RefreshTokenError::MatrixAuth(std::sync::Arc::new(*renewal));
+        let error = HttpError::RefreshToken(renewal).into();
+        assert_eq!(retry_after(&error), Some(Duration::from_secs(7)));
         let body = json!({"errcode": "M_UNKNOWN", "error": ""});
         let error = answered(503, Some("31536000"), &body);
         assert_eq!(retry_after(&error), None);

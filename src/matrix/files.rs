@@ -341,9 +341,13 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
             Some(_) | None => Ok(()),
         }
     };
-    work().map_err(|cause| FilesError::Write {
-        path: path.to_owned(),
-        cause,
+    work().map_err(|cause| {
+        // Where the disk is full, half a file takes room that others need.
+        drop(fs::remove_file(&temporary));
+        FilesError::Write {
+            path: path.to_owned(),
+            cause,
+        }
     })
 }
 

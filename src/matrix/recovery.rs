@@ -97,7 +97,7 @@ pub(super) struct Security<'a> {
 
 /// Why the device got no standing.
 enum Trouble {
-    /// The server did not answer.
+    /// The server did not answer, or not now.
     NoAnswer(String),
     /// The recovery key is another one's.
     WrongKey(String),
@@ -109,8 +109,9 @@ enum Trouble {
 
 impl Trouble {
     fn of(error: &matrix_sdk::Error) -> Self {
+        let answer = errors::http(error).and_then(errors::Answer::of);
         let is_answered = error.as_uiaa_response().is_some()
-            || errors::http(error).and_then(errors::Answer::of).is_some();
+            || answer.is_some_and(|answer| answer.status < 500 && answer.status != 429);
         match error {
             matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(error)),
             _ => Self::Refused(sentence(error)),

@@ -270,7 +270,8 @@ impl<'a> Sync<'a> {
     /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
     /// fewer events are asked for.
     fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Duration) {
-        if !self.way.take_cut() {
+        // Another answer may be cut off meanwhile: then this one has failed in another way.
+        if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
             return (self.way.trouble().unwrap_or(error), LONGEST_PAUSE);
         }
@@ -309,6 +310,8 @@ impl<'a> Sync<'a> {
         keys: &mut Keys,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
         let (client, rooms) = (self.client, self.rooms);
+        // What was cut off before was another answer.
+        self.way.take_cut();
         let mut request = Box::pin(client.sync_once(settings(wait, self.timeline_limit)));
         loop {
             let meanwhile = tokio::select! {

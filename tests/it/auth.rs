@@ -6,9 +6,11 @@ use std::path::Path;
 
 use matrix_sdk::reqwest::{self, Method};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::canned::Canned;
 use crate::support::person::{Person, names, readable_by_others};
+use crate::support::proxy::Proxy;
 use crate::support::relay::{Home, text_of};
 use crate::support::synapse::{PASSWORD, Synapse, Trouble, free_port};
 use crate::support::within;
@@ -298,6 +300,28 @@ async fn a_wrong_recovery_key_costs_no_login() {
 }
 
 #[tokio::test]
+async fn a_homeserver_that_fails_at_the_key_is_not_taken_for_a_wrong_key() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    let old = device(&home);
+    let key = home.path("matrix/recovery.key");
+    let key = key.to_str().expect("a path is a text");
+    let proxy = Proxy::before(synapse.url()).await;
+    let body = json!({"errcode": "M_UNKNOWN", "error": "Internal server error"});
+    proxy.answers([Canned::to("m.secret_storage", 500, &body)]);
+    let output = home
+        .log_in_forced(proxy.url(), &username, &["--recovery-key-file", key])
+        .await;
+    let text = text_of(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("the earlier login is as it was"), "{text}");
+    assert!(text.contains("Internal server error"), "{text}");
+    assert!(!text.contains("does not open"), "{text}");
+    works(&home, &old).await;
+    is_tidy(&home);
+}
+
+#[tokio::test]
 async fn the_recovery_key_that_lies_there_is_named_when_it_is_asked_for_and_opens_the_account() {
     let synapse = Synapse::shared().await;
     let (home, username) = logged_in(synapse).await;
@@ -488,7 +512,28 @@ async fn a_full_disk_costs_no_login() {
     works(&home, &old).await;
     assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
 
+    // Nor does one that is full just when the server has let it in.
+    let full = fs::metadata(&ballast).expect("it is there").len();
+    for pages in 1..6 {
+        let file = fs::File::options().write(true).open(&ballast);
+        let file = file.expect("it is there");
+        file.set_len(full - pages * 4096).expect("it can be cut");
+        let login = home
+            .log_in_forced(synapse.url(), bot.localpart(), &[])
+            .await;
+        assert!(!login.status.success(), "{}", text_of(&login));
+        let left = devices(&home).await;
+        assert_eq!(
+            left,
+            BTreeSet::from([old.clone()]),
+            "{pages} {}",
+            text_of(&login)
+        );
+    }
+
     // And one that begins on a full disk makes no device at all.
+    let mut file = fs::File::create(&ballast).expect("it is there");
+    std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it fills up");
     let again = home
         .log_in_forced(synapse.url(), bot.localpart(), &[])
         .await;

@@ -82,7 +82,7 @@ pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
         path: path.clone(),
         cause: error.into(),
     })?;
-    files::replace(&path, &text)
+    files::replace(&path, &text).inspect_err(|_| sweep(files))
 }
 
 /// Deletes the note of a device.
@@ -92,7 +92,16 @@ pub(super) fn forget(files: &Files, device: &DeviceId) {
             strike(&path);
         }
     }
-    // Only an empty one goes.
+    sweep(files);
+}
+
+/// Deletes the directory of the notes if it holds none. What was being written when a login was killed is none.
+fn sweep(files: &Files) {
+    let entries = fs::read_dir(files.devices()).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    for path in paths.filter(|path| path.extension().is_some_and(|it| it == "new")) {
+        strike(&path);
+    }
     drop(fs::remove_dir(files.devices()));
 }
 
@@ -123,7 +132,7 @@ pub(super) async fn part(
             left,
         });
     }
-    drop(fs::remove_dir(files.devices()));
+    sweep(files);
     Ok(parted)
 }
 
@@ -209,6 +218,8 @@ mod tests {
         assert_eq!(parted.len(), 2);
         assert!(parted.iter().all(|parted| parted.left.is_some()));
         assert_eq!(notes(&files).len(), 2);
+        // Of a login that was killed while it wrote.
+        fs::write(files.devices().join("ab.json.new"), "{").unwrap();
         forget(&files, "ONE".into());
         forget(&files, "../TWO".into());
         assert!(!files.devices().exists());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted};
 use super::status::backup_version;
-use super::{AuthError, Files, Server, ServerError, Standing, Unlock, text};
+use super::{AuthError, Files, Server, ServerError, Standing, Unlock, sign_out, text};
 use crate::config::Secret;
 use crate::matrix::files::FilesError;
 use crate::matrix::recovery::{self, Security};
@@ -391,8 +391,10 @@ async fn try_login(
                 devices::forget(files, &note.device_id);
                 note.device_id = device.into();
             }
-            devices::note(files, &note)?;
-            Ok(answer)
+            match devices::note(files, &note) {
+                Ok(()) => Ok(answer),
+                Err(error) => Err(unmake(files, server, note, error.into()).await),
+            }
         }
         Err(error) => {
             if was_not_let_in(&error) {
@@ -409,6 +411,24 @@ async fn try_login(
                 Some(_) | None => error.into(),
             })
         }
+    }
+}
+
+/// Takes back a device of which no note can be written, and returns what to say.
+async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) -> AuthError {
+    let is_gone = match &note.access_token {
+        Some(token) => tokio::time::timeout(GOODBYE, sign_out(server, token))
+            .await
+            .is_ok_and(|it| it.is_ok()),
+        None => false,
+    };
+    if is_gone {
+        devices::forget(files, &note.device_id);
+        return error;
+    }
+    AuthError::DeviceLeft {
+        device: note.device_id,
+        cause: Box::new(error),
     }
 }
 
