@@ -12,8 +12,8 @@ use rusqlite::Row;
 use super::columns::{LONGEST_WAIT, event as event_column, identifier};
 use super::{StoreError, Tx};
 use crate::model::{
-    EventId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId, RoomContent, RoomId,
-    Timestamp,
+    EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
+    RoomContent, RoomId, Timestamp,
 };
 
 /// After a failure that is nobody's fault; doubled for each further one.
@@ -73,6 +73,30 @@ pub fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
         .into_iter()
         .filter_map(|event| event.try_into().ok());
     Ok(changed.collect())
+}
+
+/// Notes that a row for the mesh has changed its state. Reactions have no sign.
+pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO feedback_changed (event)
+         SELECT event FROM mesh_outbox WHERE id = ?1 AND event IS NOT NULL AND lane <> ?2",
+        (id, Lane::Reaction),
+    )?;
+    Ok(())
+}
+
+/// Notes that a row's message goes to the mesh after all, or anew (a correction): it is shown as it fares, whatever sign was
+/// given to it.
+pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+    let given = tx.execute(
+        "UPDATE feedback SET given = NULL
+         WHERE event = (SELECT event FROM mesh_outbox WHERE id = ?1 AND lane <> ?2) AND given IS NOT NULL",
+        (id, Lane::Reaction),
+    )?;
+    if given > 0 {
+        row_changed(tx, id)?;
+    }
+    Ok(())
 }
 
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than

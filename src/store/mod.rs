@@ -18,6 +18,7 @@ pub mod late;
 pub mod mapped_rooms;
 mod mesh_facts;
 pub mod mesh_report;
+mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
@@ -76,6 +77,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_authors.sql"),
     include_str!("migrations/0012_edits_and_forwards.sql"),
     include_str!("migrations/0013_event_refs.sql"),
+    include_str!("migrations/0014_states.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.
