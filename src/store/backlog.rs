@@ -56,7 +56,8 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreErr
         since
     } else {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 2 WHERE room = ?1 AND state <= 1 AND backlog = 1",
+            "UPDATE mesh_outbox SET backlog = 2
+             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = 1)",
             [room.as_str()],
         )?;
         now
@@ -97,7 +98,7 @@ pub fn add(
 ) -> Result<Vec<Ended>, StoreError> {
     gather(tx, room, now)?;
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = 1 WHERE message = ?1 AND state <= 1 AND state = 0",
+        "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
         [message],
     )?;
     keep_newest(tx, room, newest)
@@ -116,8 +117,8 @@ pub fn after_outage(
     now: Timestamp,
 ) -> Result<Vec<Ended>, StoreError> {
     let rooms: Vec<OwnedRoomId> = tx.all(
-        "SELECT DISTINCT room FROM mesh_outbox
-         WHERE state <= 1 AND state = 0 AND lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
+        "SELECT DISTINCT room FROM mesh_waiting
+         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
         (Lane::Message, now - late),
         |row| identifier(row, 0),
     )?;
@@ -126,10 +127,10 @@ pub fn after_outage(
         gather(tx, &room, now)?;
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 1
-             WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0 AND lane = ?2 AND EXISTS (
-                 SELECT 1 FROM mesh_outbox AS first
-                 WHERE first.message = mesh_outbox.message AND first.part = 0
-                     AND first.state <= 1 AND first.state = 0 AND first.attempts = 0)",
+             WHERE id IN (SELECT id FROM mesh_waiting AS row
+                 WHERE room = ?1 AND backlog >= 0 AND lane = ?2 AND EXISTS (
+                     SELECT 1 FROM mesh_waiting AS first
+                     WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0))",
             (room.as_str(), Lane::Message),
         )?;
         expired.extend(keep_newest(tx, &room, newest)?);
@@ -141,8 +142,8 @@ pub fn after_outage(
 /// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
     let beyond: Vec<MeshRowId> = tx.all(
-        "SELECT message FROM mesh_outbox
-         WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog > 0 AND part = 0
+        "SELECT message FROM mesh_waiting
+         WHERE room = ?1 AND backlog > 0 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
         |row| row.get(0),
@@ -151,7 +152,7 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, St
     for message in beyond.into_iter().rev() {
         let rows = ended_rows(
             tx,
-            "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0 ORDER BY part",
+            "SELECT * FROM mesh_waiting WHERE message = ?1 ORDER BY part",
             [message],
         )?;
         for row in &rows {
@@ -173,8 +174,8 @@ macro_rules! with_due {
                       ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
                  CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
                       ELSE pause.handed_at + :spacing END) AS due
-             FROM mesh_outbox AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
-             WHERE row.state = 0 AND row.target_kind = :kind AND row.target = :target AND row.lane = :lane
+             FROM mesh_waiting AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
+             WHERE row.target_kind = :kind AND row.target = :target AND row.lane = :lane
                  AND row.backlog > 0 AND row.part = 0 AND row.expires > :now) ",
             $query
         )
@@ -246,7 +247,8 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), 
     if of_backlog > 0 {
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 0
-             WHERE state <= 1 AND message = (SELECT message FROM mesh_outbox WHERE id = ?1)",
+             WHERE id IN (SELECT id FROM mesh_open
+                 WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
             [id],
         )?;
     }
@@ -287,8 +289,8 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
 /// When the database fails.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
     tx.all(
-        "SELECT *, EXISTS (SELECT 1 FROM mesh_outbox
-                 WHERE mesh_outbox.room = expired_room.room AND state <= 1 AND lane <= ?1) AS more_waits
+        "SELECT *, EXISTS (SELECT 1 FROM mesh_open
+                 WHERE mesh_open.room = expired_room.room AND lane <= ?1) AS more_waits
          FROM expired_room",
         [Lane::Message],
         |row| {

@@ -111,11 +111,11 @@ pub fn waiting_without(
     before: Timestamp,
 ) -> Result<Vec<OwnedEventId>, StoreError> {
     tx.all(
-        "SELECT DISTINCT event FROM mesh_outbox
-         WHERE state <= 1 AND event IS NOT NULL AND lane <> 2 AND accepted_at <= ?2
+        "SELECT DISTINCT event FROM mesh_open
+         WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
              AND NOT EXISTS (SELECT 1 FROM feedback
-                 WHERE feedback.event = mesh_outbox.event AND (wanted IS ?1 OR closed = 1))",
-        (sign, before),
+                 WHERE feedback.event = mesh_open.event AND (wanted IS ?1 OR closed = 1))",
+        (sign, before, Lane::Reaction),
         |row| identifier(row, 0),
     )
 }
@@ -144,11 +144,17 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
     }
     let parts: Vec<(OwnedRoomId, MeshState, Timestamp)> = tx.all(
         "SELECT room, state, accepted_at FROM mesh_outbox
-         WHERE event = ?1 AND lane <> 2 AND message =
-             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2
-                  AND NOT (correction > 0 AND state IN (0, 1, 9)))
+         WHERE event = ?1 AND lane <> ?2 AND message =
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
+                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5)))
          ORDER BY id",
-        [event.as_str()],
+        (
+            event.as_str(),
+            Lane::Reaction,
+            MeshState::Waiting,
+            MeshState::Submitted,
+            MeshState::Withdrawn,
+        ),
         |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),
     )?;
     let place = match (&known, parts.first()) {

@@ -172,7 +172,7 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
 pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
     let counts = tx.first(
         "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
-             (SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1) AS packets",
+             (SELECT COUNT(*) FROM mesh_open WHERE room = ?1) AS packets",
         [room.as_str()],
         |row| {
             let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);
@@ -190,7 +190,8 @@ pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
 /// When the database fails.
 pub fn set_aside(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0",
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog >= 0)",
         [room.as_str()],
     )
 }
@@ -202,7 +203,8 @@ pub fn set_aside(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
 /// When the database fails.
 pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog < 0",
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog < 0)",
         [room.as_str()],
     )
 }
@@ -215,7 +217,7 @@ pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
 pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
     tx.all(
         "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
-         UNION SELECT room FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL",
+         UNION SELECT room FROM mesh_open WHERE room IS NOT NULL",
         (),
         |row| identifier(row, "room"),
     )

@@ -126,7 +126,7 @@ fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
 fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
     tx.all(
         "SELECT room, target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
-         FROM mesh_outbox WHERE state <= 1 GROUP BY room, target_kind, target",
+         FROM mesh_open GROUP BY room, target_kind, target",
         (),
         |row| {
             let is_ours = matches!(row.get_ref("room")?, rusqlite::types::ValueRef::Null);
