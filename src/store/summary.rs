@@ -41,7 +41,7 @@ pub struct Waiting {
 
 /// A packet for the mesh, as it is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeshMessage {
+pub struct CountedPacket {
     /// The room that it came from.
     pub room: OwnedRoomOrAliasId,
     /// Where it goes.
@@ -91,14 +91,14 @@ pub fn room_message(
 /// # Errors
 ///
 /// When the database fails.
-pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshMessage>, StoreError> {
+pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>, StoreError> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
              taken_at IS NOT NULL AS taken
          FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
         [id],
         |row| {
-            Ok(MeshMessage {
+            Ok(CountedPacket {
                 room: identifier(row, "room")?,
                 destination: destination(row)?,
                 ends_message: row.get("ends")?,
