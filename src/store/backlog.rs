@@ -23,10 +23,6 @@ const QUIET: Duration = Duration::from_secs(10);
 const LONGEST_GATHERING: Duration = Duration::from_mins(2);
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn gathering(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -47,10 +43,6 @@ pub fn gathering(
 }
 
 /// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
     let opened = if let Some(since) = gathering(tx, room, now)? {
         since
@@ -72,10 +64,6 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreErr
 
 /// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
 /// gathered already.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
     match gathering(tx, room, now)? {
         Some(_) => Ok(()),
@@ -85,10 +73,6 @@ pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), Sto
 
 /// Puts a message that was just accepted into its room's backlog, of which the newest messages are kept. Returns the
 /// rows that have expired by that.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn add(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -106,10 +90,6 @@ pub fn add(
 
 /// Makes a backlog of what waits after an outage, in each room where a message waits for longer than `late`. What the
 /// radio knows already goes on as it is. Returns the rows that have expired by that.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn after_outage(
     tx: &Tx<'_>,
     late: Duration,
@@ -256,10 +236,6 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), 
 }
 
 /// Notes that a message of Matrix has expired, until its room is told.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
@@ -283,10 +259,6 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
 }
 
 /// Returns what expired and was not told yet, by room.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
     tx.all(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_open
@@ -310,10 +282,6 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
 }
 
 /// Forgets what expired in a room: it is told.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])?;
     Ok(())

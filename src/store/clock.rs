@@ -28,10 +28,6 @@ impl Jump {
 
 /// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
 /// clock that was right: what it left keeps its times.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     shift(
         tx,

@@ -3,6 +3,8 @@
 //!
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
+//!
+//! A function that takes a [`Tx`] fails only when the database does. Then its transaction is to be given up.
 
 pub mod backlog;
 pub mod clock;

@@ -16,10 +16,6 @@ const MOST_TOLD: u32 = 10_000;
 
 /// Forgets one batch of what is older than `keep_days`, but keeps the newest `keep_pairs` pairs and seen ids whatever
 /// their age. Returns whether more is left: then call it again, in a transaction of its own.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn prune(
     tx: &Tx<'_>,
     now: Timestamp,

@@ -53,10 +53,6 @@ pub struct CountedPacket {
 }
 
 /// Returns how the outboxes stand.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
     Ok(Summary {
         to_matrix: to_matrix(tx)?,
@@ -71,10 +67,6 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
 
 /// Returns the room that a row of the room outbox is for, and where on the mesh its message was heard; `None` for what
 /// no message of the mesh stands behind: reactions, notices.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn room_message(
     tx: &Tx<'_>,
     id: RoomRowId,
@@ -87,10 +79,6 @@ pub fn room_message(
 }
 
 /// Returns the message of a row of the mesh outbox; `None` for an answer of our own.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>, StoreError> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
