@@ -1,9 +1,8 @@
 //! What the bridge wants done.
 
 use crate::model::{
-    Destination, EarlyEdit, Fingerprint, MeshMessage, MeshRowId, MeshSource, NewVersion, NodeNum,
-    OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RadioPayload, RadioText, RoomMessage, Sign,
-    Timestamp,
+    EarlyEdit, MeshMessage, MeshRowId, MeshSource, MessagePair, NewVersion, OwnedEventId,
+    OwnedRoomId, OwnedUserId, RadioPayload, RadioText, RoomMessage, Sign, Timestamp,
 };
 
 use super::dropped::DropReason;
@@ -17,7 +16,7 @@ pub enum Action {
         /// What.
         message: RoomMessage,
         /// The packet that it stands for, if it stands for one.
-        pair: Option<Box<NewPair>>,
+        pair: Option<Box<MessagePair>>,
     },
     /// Send packets to the mesh, one for each part, in order.
     ToMesh(MeshMessage),
@@ -116,23 +115,4 @@ pub enum Change {
         /// What it says.
         edit: EarlyEdit,
     },
-}
-
-/// The message behind the pair that an event for a room will make.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewPair {
-    /// The packet's sender.
-    pub sender: NodeNum,
-    /// The packet's id.
-    pub packet: PacketId,
-    /// Where the packet was sent.
-    pub destination: Destination,
-    /// What its channel is.
-    pub channel: Option<Fingerprint>,
-    /// The thread that the event goes into.
-    pub thread: Option<OwnedEventId>,
-    /// Its text, without prefix.
-    pub text: String,
-    /// It was an alert.
-    pub alert: bool,
 }

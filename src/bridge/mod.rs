@@ -27,7 +27,7 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{Action, Change, NewPair};
+pub use action::{Action, Change};
 pub use backlog::{OUTAGE, is_backlog, with_age};
 pub use dropped::DropReason;
 pub use echo::author_of;

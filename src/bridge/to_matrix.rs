@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, NewPair};
+use super::action::Action;
 use super::dropped::DropReason;
 use super::echo::is_echo;
 use super::facts::Facts;
@@ -13,8 +13,8 @@ use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
 use crate::config::SensorType;
 use crate::model::{
-    ChannelIndex, Destination, Lane, MeshMessage, NodeNum, OwnedRoomOrAliasId, RadioPayload,
-    RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
+    ChannelIndex, Destination, Lane, MeshMessage, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId,
+    RadioPayload, RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
 };
 
 /// An alert of the same node mentions rooms again after that.
@@ -177,7 +177,6 @@ impl Bridge {
         let mentions_rooms = self.config.meshtastic.alert_mentions_room
             && packet.port == TextPort::Alert
             && !facts.told.contains(&what);
-        let speaker = self.speaker(packet);
         let mut mentioned = false;
         let mut actions: Vec<Action> = rooms
             .into_iter()
@@ -188,7 +187,7 @@ impl Bridge {
                     .is_some_and(|it| it.may_mention_room);
                 let mentions_room = mentions_rooms && may_mention;
                 mentioned |= mentions_room;
-                self.room_text(packet, &speaker, text, room, mentions_room, facts)
+                self.room_text(packet, text, room, mentions_room, facts, now)
             })
             .collect();
         if mentioned {
@@ -207,24 +206,31 @@ impl Bridge {
     fn room_text(
         &self,
         packet: &RadioText,
-        speaker: &Speaker,
         text: &str,
         room: OwnedRoomOrAliasId,
         mentions_room: bool,
         facts: &Facts,
+        now: Timestamp,
     ) -> Action {
+        let speaker = self.speaker(packet);
         let meshtastic = &self.config.meshtastic;
         let pairs = reply_pairs(facts, meshtastic.message_interactions);
         let target: RoomTarget = room_target(pairs, &room, &self.routes).unwrap_or_default();
         let is_sensor = packet.port == TextPort::DetectionSensor;
-        let pair = Box::new(NewPair {
+        let pair = Box::new(MessagePair {
+            origin: Origin::Mesh,
             sender: packet.sender.num,
             packet: packet.packet,
             destination: packet.destination,
             channel: packet.fingerprint,
+            room: room.clone(),
+            event: None,
             thread: target.thread.clone(),
+            author: None,
             text: text.to_owned(),
             alert: packet.port == TextPort::Alert || text.starts_with(ALERT),
+            part: 0,
+            at: now,
         });
         Action::ToRoom {
             message: RoomMessage {

@@ -398,6 +398,14 @@ mod tests {
             ),
             ("[this](https://matrix.to/#/!r:example.org/$e)", "this"),
             ("join https://matrix.to/#/!r:example.org", "join [room]"),
+        ] {
+            assert_eq!(read_links(text, &names()), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_ends_where_no_identifier_goes_on() {
+        for (text, read) in [
             (
                 "[https://matrix.to/#/@bob:example.org](https://matrix.to/#/@bob:example.org) hi",
                 "Bob B hi",

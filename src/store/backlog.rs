@@ -24,10 +24,6 @@ const QUIET: Duration = Duration::from_secs(10);
 const LONGEST_GATHERING: Duration = Duration::from_mins(2);
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn gathering(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -48,16 +44,13 @@ pub fn gathering(
 }
 
 /// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
     let opened = if let Some(since) = gathering(tx, room, now)? {
         since
     } else {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 2 WHERE room = ?1 AND state <= 1 AND backlog = 1",
+            "UPDATE mesh_outbox SET backlog = 2
+             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = 1)",
             [room.as_str()],
         )?;
         now
@@ -72,10 +65,6 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreErr
 
 /// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
 /// gathered already.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
     match gathering(tx, room, now)? {
         Some(_) => Ok(()),
@@ -85,10 +74,6 @@ pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), Sto
 
 /// Puts a message that was just accepted into its room's backlog, of which the newest messages are kept. Returns the
 /// rows that have expired by that.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn add(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -98,7 +83,7 @@ pub fn add(
 ) -> Result<Vec<Ended>, StoreError> {
     gather(tx, room, now)?;
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = 1 WHERE message = ?1 AND state <= 1 AND state = 0",
+        "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
         [message],
     )?;
     keep_newest(tx, room, newest)
@@ -106,10 +91,6 @@ pub fn add(
 
 /// Makes a backlog of what waits after an outage, in each room where a message waits for longer than `late`. What the
 /// radio knows already goes on as it is. Returns the rows that have expired by that.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn after_outage(
     tx: &Tx<'_>,
     late: Duration,
@@ -117,8 +98,8 @@ pub fn after_outage(
     now: Timestamp,
 ) -> Result<Vec<Ended>, StoreError> {
     let rooms: Vec<OwnedRoomId> = tx.all(
-        "SELECT DISTINCT room FROM mesh_outbox
-         WHERE state <= 1 AND state = 0 AND lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
+        "SELECT DISTINCT room FROM mesh_waiting
+         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
         (Lane::Message, now - late),
         |row| identifier(row, 0),
     )?;
@@ -127,10 +108,10 @@ pub fn after_outage(
         gather(tx, &room, now)?;
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 1
-             WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0 AND lane = ?2 AND EXISTS (
-                 SELECT 1 FROM mesh_outbox AS first
-                 WHERE first.message = mesh_outbox.message AND first.part = 0
-                     AND first.state <= 1 AND first.state = 0 AND first.attempts = 0)",
+             WHERE id IN (SELECT id FROM mesh_waiting AS row
+                 WHERE room = ?1 AND backlog >= 0 AND lane = ?2 AND EXISTS (
+                     SELECT 1 FROM mesh_waiting AS first
+                     WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0))",
             (room.as_str(), Lane::Message),
         )?;
         expired.extend(keep_newest(tx, &room, newest)?);
@@ -142,8 +123,8 @@ pub fn after_outage(
 /// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
     let beyond: Vec<MeshRowId> = tx.all(
-        "SELECT message FROM mesh_outbox
-         WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog > 0 AND part = 0
+        "SELECT message FROM mesh_waiting
+         WHERE room = ?1 AND backlog > 0 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
         |row| row.get(0),
@@ -152,7 +133,7 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, St
     for message in beyond.into_iter().rev() {
         let rows = ended_rows(
             tx,
-            "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0 ORDER BY part",
+            "SELECT * FROM mesh_waiting WHERE message = ?1 ORDER BY part",
             [message],
         )?;
         for row in &rows {
@@ -174,8 +155,8 @@ macro_rules! with_due {
                       ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
                  CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
                       ELSE pause.handed_at + :spacing END) AS due
-             FROM mesh_outbox AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
-             WHERE row.state = 0 AND row.target_kind = :kind AND row.target = :target AND row.lane = :lane
+             FROM mesh_waiting AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
+             WHERE row.target_kind = :kind AND row.target = :target AND row.lane = :lane
                  AND row.backlog > 0 AND row.part = 0 AND row.expires > :now) ",
             $query
         )
@@ -247,7 +228,8 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), 
     if of_backlog > 0 {
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 0
-             WHERE state <= 1 AND message = (SELECT message FROM mesh_outbox WHERE id = ?1)",
+             WHERE id IN (SELECT id FROM mesh_open
+                 WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
             [id],
         )?;
     }
@@ -255,10 +237,6 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), 
 }
 
 /// Notes that a message of Matrix has expired, until its room is told.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
@@ -282,14 +260,10 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
 }
 
 /// Returns what expired and was not told yet, by room.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
     tx.all(
-        "SELECT *, EXISTS (SELECT 1 FROM mesh_outbox
-                 WHERE mesh_outbox.room = expired_room.room AND state <= 1 AND lane <= ?1) AS more_waits
+        "SELECT *, EXISTS (SELECT 1 FROM mesh_open
+                 WHERE mesh_open.room = expired_room.room AND lane <= ?1) AS more_waits
          FROM expired_room",
         [Lane::Message],
         |row| {
@@ -342,10 +316,6 @@ pub fn without_sign(
 }
 
 /// Forgets what expired in a room: it is told.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])?;
     Ok(())

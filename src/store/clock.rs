@@ -28,17 +28,13 @@ impl Jump {
 
 /// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
 /// clock that was right: what it left keeps its times.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     shift(
         tx,
         "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
              active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
              not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
-         WHERE state <= 1 AND accepted_at BETWEEN :began AND :expected
+         WHERE id IN (SELECT id FROM mesh_open) AND accepted_at BETWEEN :began AND :expected
              AND accepted_at NOT BETWEEN :looked AND :now",
         jump,
     )?;
@@ -46,7 +42,7 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     shift(
         tx,
         "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
-         WHERE state > 1 AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
+         WHERE id IN (SELECT id FROM mesh_closed) AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
              AND accepted_at NOT BETWEEN :looked AND :now",
         jump,
     )?;
@@ -91,7 +87,7 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     if jump.by() < 0 {
         // Whenever they were accepted: a wait is over when it would have been.
         tx.execute(
-            "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE state <= 1 AND not_before > ?2",
+            "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE not_before > ?2 AND id IN (SELECT id FROM mesh_open)",
             (jump.by(), jump.now),
         )?;
     }

@@ -6,10 +6,6 @@ use super::{StoreError, Tx};
 use crate::model::{NodeNum, RadioText};
 
 /// Keeps a direct message.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<(), StoreError> {
     tx.insert(
         "INSERT INTO direct_message (radio, sender, packet, sender_name, port_name, text, reply_to,
@@ -31,10 +27,6 @@ pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<(), Stor
 }
 
 /// Returns how many direct messages are kept.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
     tx.count("SELECT COUNT(*) FROM direct_message", ())
 }

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::columns::{destination, identifier};
 use super::mesh_waiting::{end_waiting, rewrite};
 use super::outbox_mesh::{self, free_packet_id, own_packet, payload_columns, read_source};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, feedback};
 use crate::model::{
     EarlyEdit, EventId, MeshMessage, MeshRowId, MeshState, NewVersion, NodeNum, OwnedEventId,
     OwnedUserId, PacketId, RadioPayload, RoomId, Timestamp, UserId, Version,
@@ -172,6 +172,7 @@ fn insert_part(
         (first, part, tapback, text, reference, packet, now),
     )?);
     own_packet(tx, radio, packet, id, now)?;
+    feedback::row_accepted(tx, id)?;
     tx.execute(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
              event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)

@@ -12,8 +12,8 @@ use rusqlite::Row;
 use super::columns::{LONGEST_WAIT, event as event_column, identifier};
 use super::{StoreError, Tx};
 use crate::model::{
-    EventId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId, RoomContent, RoomId,
-    Timestamp,
+    EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
+    RoomContent, RoomId, Timestamp,
 };
 
 /// After a failure that is nobody's fault; doubled for each further one.
@@ -58,10 +58,6 @@ pub enum Next<T> {
 }
 
 /// Returns the messages of which a part has changed its state since this was asked last, and forgets that.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
     let changed: Vec<String> =
         tx.all("SELECT event FROM feedback_changed", (), |row| row.get(0))?;
@@ -75,33 +71,49 @@ pub fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
     Ok(changed.collect())
 }
 
+/// Notes that a row for the mesh has changed its state. Reactions have no sign.
+pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO feedback_changed (event)
+         SELECT event FROM mesh_outbox WHERE id = ?1 AND event IS NOT NULL AND lane <> ?2",
+        (id, Lane::Reaction),
+    )?;
+    Ok(())
+}
+
+/// Notes that a row's message goes to the mesh after all, or anew (a correction): it is shown as it fares, whatever sign was
+/// given to it.
+pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+    let given = tx.execute(
+        "UPDATE feedback SET given = NULL
+         WHERE event = (SELECT event FROM mesh_outbox WHERE id = ?1 AND lane <> ?2) AND given IS NOT NULL",
+        (id, Lane::Reaction),
+    )?;
+    if given > 0 {
+        row_changed(tx, id)?;
+    }
+    Ok(())
+}
+
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
 /// this one.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting_without(
     tx: &Tx<'_>,
     sign: &str,
     before: Timestamp,
 ) -> Result<Vec<OwnedEventId>, StoreError> {
     tx.all(
-        "SELECT DISTINCT event FROM mesh_outbox
-         WHERE state <= 1 AND event IS NOT NULL AND lane <> 2 AND accepted_at <= ?2
+        "SELECT DISTINCT event FROM mesh_open
+         WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
              AND NOT EXISTS (SELECT 1 FROM feedback
-                 WHERE feedback.event = mesh_outbox.event AND (wanted IS ?1 OR closed = 1))",
-        (sign, before),
+                 WHERE feedback.event = mesh_open.event AND (wanted IS ?1 OR closed = 1))",
+        (sign, before, Lane::Reaction),
         |row| identifier(row, 0),
     )
 }
 
 /// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
 /// the last time counts; a correction counts from when the radio took it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreError> {
     let known = tx.first(
         "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
@@ -120,11 +132,17 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
     }
     let parts: Vec<(OwnedRoomId, MeshState, Timestamp)> = tx.all(
         "SELECT room, state, accepted_at FROM mesh_outbox
-         WHERE event = ?1 AND lane <> 2 AND message =
-             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> 2
-                  AND NOT (correction > 0 AND state IN (0, 1, 9)))
+         WHERE event = ?1 AND lane <> ?2 AND message =
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
+                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5)))
          ORDER BY id",
-        [event.as_str()],
+        (
+            event.as_str(),
+            Lane::Reaction,
+            MeshState::Waiting,
+            MeshState::Submitted,
+            MeshState::Withdrawn,
+        ),
         |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),
     )?;
     let place = match (&known, parts.first()) {
@@ -141,10 +159,6 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
 }
 
 /// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn give(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -165,10 +179,6 @@ pub fn give(
 }
 
 /// Wants a sign on a message, or none. Returns whether there is something to do now that there was not before.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn want(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -198,10 +208,6 @@ pub fn want(
 }
 
 /// Takes note that a message was taken away: nothing more is shown of it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn close(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -223,10 +229,6 @@ pub fn close(
 }
 
 /// Gives up every wish for this sign. Where `taken_back` is shown it is taken away; any other stays.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget_wishes(
     tx: &Tx<'_>,
     sign: &str,
@@ -250,10 +252,6 @@ pub fn forget_wishes(
 
 /// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
 /// that takes signs.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>, StoreError> {
     while let Some(row) = tx.first(
         "SELECT * FROM feedback
@@ -324,10 +322,6 @@ fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)
 
 /// Takes note that a request was carried out, by the server's answer or because its event came back in sync. Returns
 /// whether it was one of these and not noted before.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn done(
     tx: &Tx<'_>,
     transaction: &str,
@@ -358,10 +352,6 @@ fn finish(
 
 /// Takes note that the server did not carry out a request just now: the wish that holds then is tried. If an earlier try
 /// of the same request may have got through, it goes on under its transaction.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
     if let Some(message) = message_of(tx, transaction)? {
         tx.execute(
@@ -375,10 +365,6 @@ pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), St
 
 /// Takes note that requests that were under way when the relay stopped may have got through, and permits all rooms: what was
 /// changed while the relay was down was not seen. For the start.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE feedback SET attempts = attempts + 1 WHERE txn IS NOT NULL",
@@ -389,10 +375,6 @@ pub fn recover(tx: &Tx<'_>) -> Result<(), StoreError> {
 
 /// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction, and
 /// what else is wanted in its room waits as long. A room that was left holds no other up.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
     let tried: Option<(u32, String)> = tx.first(
         "SELECT attempts, room FROM feedback WHERE txn = ?1",
@@ -418,10 +400,6 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), Store
 
 /// Gives a wish up that can never be fulfilled: the server knows its message, or its reaction, no more. A later wish is
 /// tried.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
     if let Some(message) = message_of(tx, transaction)? {
         // A reaction that cannot be taken away is not there any more.
@@ -438,10 +416,6 @@ pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), Sto
 }
 
 /// Shows nothing in a room until [`permit`]. Returns whether it was permitted until now.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool, StoreError> {
     let changed = tx.execute(
         "INSERT OR IGNORE INTO feedback_forbidden (room) VALUES (?1)",
@@ -451,10 +425,6 @@ pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool, StoreError> {
 }
 
 /// Shows signs in a room again; `None`: in all.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM feedback_forbidden WHERE ?1 IS NULL OR room = ?1",

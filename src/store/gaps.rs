@@ -17,10 +17,6 @@ pub struct Missing {
 }
 
 /// Stores that these stretches, and no others, are missing, in this order.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreError> {
     tx.execute("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
     for (number, gap) in (0_i64..).zip(gaps) {
@@ -39,10 +35,6 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreE
 }
 
 /// Returns what is missing, in its order.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
     tx.all(
         "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
@@ -58,10 +50,6 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
 }
 
 /// Returns how much is missing in each room.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>, StoreError> {
     tx.all(
         "SELECT account, room, COUNT(*) AS count FROM gap GROUP BY account, room",

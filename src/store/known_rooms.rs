@@ -6,10 +6,6 @@ use super::{StoreError, Tx};
 use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// Notes that a room is joined and mapped under these names; they stand for no other room any more.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<(), StoreError> {
     for name in names {
         tx.execute(
@@ -22,20 +18,12 @@ pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<
 }
 
 /// Forgets a name: it stands for a room that we are not in.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
     Ok(())
 }
 
 /// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<(), StoreError> {
     for (name, _) in all(tx)? {
         if !configured.contains(&name) {
@@ -46,10 +34,6 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<(), S
 }
 
 /// Returns each name with its room.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>, StoreError> {
     tx.all("SELECT name, room FROM known_room", (), |row| {
         Ok((identifier(row, "name")?, identifier(row, "room")?))

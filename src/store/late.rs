@@ -40,10 +40,6 @@ pub struct Overdue {
 }
 
 /// Keeps an event.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn keep(
     tx: &Tx<'_>,
     event: &UndecryptableEvent,
@@ -99,10 +95,6 @@ pub fn keep(
 }
 
 /// Returns the events whose key may still come in time, in order of arrival.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
     tx.all(
         "SELECT * FROM undecryptable WHERE given_up = 0 ORDER BY id",
@@ -120,10 +112,6 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
 }
 
 /// Returns whether an event is kept.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM undecryptable WHERE event = ?1",
@@ -132,10 +120,6 @@ pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
 }
 
 /// Forgets an event: it could be read, or was taken away. Returns false if it was not kept.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
     let deleted = tx.execute(
         "DELETE FROM undecryptable WHERE event = ?1",
@@ -145,10 +129,6 @@ pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
 }
 
 /// Forgets what a person wrote in a room, and returns it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget_sender(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -162,10 +142,6 @@ pub fn forget_sender(
 }
 
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError> {
     tx.all(
         "SELECT room, event, sender, sent_at FROM undecryptable
@@ -183,10 +159,6 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError
 }
 
 /// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE undecryptable SET given_up = 1, raw = '' WHERE event = ?1",
@@ -196,19 +168,11 @@ pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
 }
 
 /// Returns how many events are kept, those included that were given up.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
     tx.count("SELECT COUNT(*) FROM undecryptable", ())
 }
 
 /// Forgets what was kept before then.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
     tx.execute("DELETE FROM undecryptable WHERE kept_at < ?1", [before])?;
     Ok(())

@@ -31,10 +31,6 @@ pub struct Moved {
 }
 
 /// Notes how a room is now. Without an alias, the one that it had stays known.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<(), StoreError> {
     let successor = room.tombstone.as_ref().and_then(|it| it.successor.as_ref());
     tx.execute(
@@ -54,10 +50,6 @@ pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<(), StoreError> {
 }
 
 /// Notes that a room, which the bot is not in any more, is replaced or closed.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE mapped_room SET replaced = 1, successor = ?2 WHERE room = ?1",
@@ -70,10 +62,6 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 }
 
 /// Returns all of them.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
         let successor = match row.get_ref("successor")? {
@@ -95,10 +83,6 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
 }
 
 /// Notes for what all that is for a room waits; `None`: for nothing. Returns whether that is new.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn hold(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -121,20 +105,12 @@ pub fn hold(
 }
 
 /// Forgets a room.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])?;
     Ok(())
 }
 
 /// Returns the rooms to which nothing goes just now: another is to take their place, or has ([`FOLLOWED`]).
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
     tx.all(
         "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL ORDER BY room",
@@ -153,10 +129,6 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
 }
 
 /// Returns whether what is for a room waits.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM mapped_room WHERE room = ?1 AND waits IS NOT NULL",
@@ -165,14 +137,10 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
 }
 
 /// Returns how many messages wait for a room, and how many packets from it for the mesh.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
     let counts = tx.first(
         "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
-             (SELECT COUNT(*) FROM mesh_outbox WHERE room = ?1 AND state <= 1) AS packets",
+             (SELECT COUNT(*) FROM mesh_open WHERE room = ?1) AS packets",
         [room.as_str()],
         |row| {
             let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);
@@ -184,38 +152,28 @@ pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
 }
 
 /// Has what a room has waiting for the mesh wait for longer, whatever its turn. Returns how many rows that concerns.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_aside(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog >= 0",
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog >= 0)",
         [room.as_str()],
     )
 }
 
 /// Ends that. Returns how many rows that concerns.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog WHERE room = ?1 AND state <= 1 AND state = 0 AND backlog < 0",
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog < 0)",
         [room.as_str()],
     )
 }
 
 /// Returns the rooms for which, or from which, something waits, by their ids.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
     tx.all(
         "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
-         UNION SELECT room FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL",
+         UNION SELECT room FROM mesh_open WHERE room IS NOT NULL",
         (),
         |row| identifier(row, "room"),
     )
@@ -224,10 +182,6 @@ pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
 /// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
 /// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
 /// new room gets anyway does not go there twice.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, StoreError> {
     let rooms = (from.as_str(), to.as_str());
     let twice: Vec<RoomRowId> = tx.all(

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::backlog;
+use super::mesh_state::set_state;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
 use super::{StoreError, Tx, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
+pub use super::mesh_state::state;
 pub use super::mesh_waiting::{
     Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
     on_channels, overdue, refuse_later, refuse_waiting, rewrite, withdraw, withdraw_message,
@@ -23,14 +25,17 @@ const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 ///
 /// When the database fails.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, StoreError> {
-    let changed = tx.execute(
-        "UPDATE mesh_outbox SET state = 1, tried = tried + 1, attempts = attempts + 1, active_at = ?2
-         WHERE id = ?1 AND state = 0",
+    if state(tx, id)? != Some(MeshState::Waiting) {
+        return Ok(false);
+    }
+    set_state(tx, id, MeshState::Submitted)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET tried = tried + 1, attempts = attempts + 1, active_at = ?2 WHERE id = ?1",
         (id, now),
     )?;
     backlog::release(tx, id, now)?;
     turns::note(tx, id)?;
-    Ok(changed > 0)
+    Ok(true)
 }
 
 /// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
@@ -39,11 +44,14 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, Sto
 ///
 /// When the database fails.
 pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, StoreError> {
-    let changed = tx.execute(
-        "UPDATE mesh_outbox SET state = 2, taken_at = ?2, active_at = ?2, error = NULL
-         WHERE id = ?1 AND state <= 1",
-        (id, at),
-    )?;
+    let is_news = state(tx, id)?.is_some_and(MeshState::waits);
+    if is_news {
+        set_state(tx, id, MeshState::Accepted)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET taken_at = ?2, active_at = ?2, error = NULL WHERE id = ?1",
+            (id, at),
+        )?;
+    }
     // Half a message is worth less than a late one.
     tx.execute(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
@@ -51,7 +59,7 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
         (id, at + FINISHES_WITHIN),
     )?;
     meta::set_last_acceptance(tx, at)?;
-    Ok(changed > 0)
+    Ok(is_news)
 }
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
@@ -133,8 +141,9 @@ pub fn retry(
         change(tx, id, MeshState::Withdrawn, None)?;
         return Ok(Retried::Withdrawn);
     }
+    set_state(tx, id, MeshState::Waiting)?;
     tx.execute(
-        "UPDATE mesh_outbox SET state = 0, not_before = ?2, error = ?3 WHERE id = ?1",
+        "UPDATE mesh_outbox SET not_before = ?2, error = ?3 WHERE id = ?1",
         (id, not_before, error),
     )?;
     if !new_id {
@@ -196,17 +205,6 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, Stor
     )
 }
 
-/// Returns what became of a row so far.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError> {
-    tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
-        row.get(0)
-    })
-}
-
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
 ///
@@ -214,11 +212,19 @@ pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError
 ///
 /// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
-    tx.execute(
-        "UPDATE mesh_outbox SET state = CASE withdraw WHEN 1 THEN 9 ELSE 0 END
-         WHERE state <= 1 AND state = 1",
-        (),
-    )
+    let rows: Vec<(MeshRowId, bool)> =
+        tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    for (id, withdrawn) in &rows {
+        let next = if *withdrawn {
+            MeshState::Withdrawn
+        } else {
+            MeshState::Waiting
+        };
+        set_state(tx, *id, next)?;
+    }
+    Ok(rows.len())
 }
 
 fn is_current(tx: &Tx<'_>, id: MeshRowId, packet: PacketId) -> Result<bool, StoreError> {
@@ -236,9 +242,10 @@ fn change(
 ) -> Result<bool, StoreError> {
     let allowed = state(tx, id)?.is_some_and(|state| state.may_become(next));
     if allowed {
+        set_state(tx, id, next)?;
         tx.execute(
-            "UPDATE mesh_outbox SET state = ?2, error = COALESCE(?3, error) WHERE id = ?1",
-            (id, next, error),
+            "UPDATE mesh_outbox SET error = COALESCE(?2, error) WHERE id = ?1",
+            (id, error),
         )?;
     }
     Ok(allowed)

@@ -3,6 +3,7 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, target};
+use super::mesh_state::set_state;
 use super::message_map;
 use super::outbox_mesh::{UNKNOWN_RADIO, payload_columns, read_source};
 use super::{StoreError, Tx};
@@ -365,10 +366,7 @@ pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>, Store
 
 /// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
 pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1",
-        (id, state),
-    )?;
+    set_state(tx, id, state)?;
     let tried = tx.exists(
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
         [id],

@@ -17,10 +17,6 @@ use crate::model::{
 const MOST_PAIRS: u8 = 64;
 
 /// Returns the pairs of an event, newest first. A split message has one for each part.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
     tx.all(
         "SELECT * FROM message_pair WHERE event = ?1 ORDER BY id DESC LIMIT ?2",
@@ -30,10 +26,6 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreE
 }
 
 /// Returns the pairs of the message that an event is or, if it is an edit by that message's author, changes; newest first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
     let own = by_event(tx, event)?;
     if !own.is_empty() {
@@ -49,10 +41,6 @@ pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, Stor
 }
 
 /// Returns whether a post of ours has this `relay_id`.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool, StoreError> {
     tx.exists("SELECT 1 FROM message_pair WHERE relay_id = ?1", [relay_id])
 }
@@ -72,10 +60,6 @@ pub(super) fn set_relay_id(
 
 /// Returns the pairs of a packet that was sent on that channel by anyone: those of this radio first, then newest first. A
 /// message that went to several rooms has one for each. Those of which the channel is not known are among them.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn by_packet(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -92,10 +76,6 @@ pub fn by_packet(
 }
 
 /// Notes that a row for the mesh stands for another event of its room too: one more picture in its note.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn stands_too(
     tx: &Tx<'_>,
     outbox: MeshRowId,
@@ -114,10 +94,6 @@ pub fn stands_too(
 }
 
 /// Returns the further events that the rows of an event stand for: the other pictures of its note.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>, StoreError> {
     tx.all(
         "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
@@ -128,10 +104,6 @@ pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>, StoreEr
 }
 
 /// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM own_packet WHERE radio = ?1 AND packet = ?2",

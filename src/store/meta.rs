@@ -16,74 +16,42 @@ const PROBED: &str = "probed";
 const SERVER_CLOCK: &str = "server_clock";
 
 /// Returns up to where the account's events were accepted; `None` before the first sync.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>, StoreError> {
     value(tx, &sync_position_of(account))
 }
 
 /// Notes up to where the account's events are accepted; in the transaction of the last of them.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<(), StoreError> {
     set(tx, &sync_position_of(account), position)
 }
 
 /// Returns the mesh's name, as it was seen last.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
     value(tx, MESHNET)
 }
 
 /// Remembers the mesh's name.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<(), StoreError> {
     set(tx, MESHNET, name)
 }
 
 /// Returns the own node's number of the radio that was attached last.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>, StoreError> {
     Ok(value(tx, OWN_RADIO)?.and_then(|text| text.parse().ok()))
 }
 
 /// Remembers the own node's number of the radio that is attached.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
     set(tx, OWN_RADIO, &own.to_string())
 }
 
 /// Returns when the radio took a packet of ours last: the pace goes on from there.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     let time = value(tx, LAST_ACCEPTANCE)?.and_then(|text| text.parse().ok());
     Ok(time.map(Timestamp))
 }
 
 /// Notes when the radio took a packet of ours, or may have taken it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
     set(tx, LAST_ACCEPTANCE, &at.to_string())
 }
@@ -94,20 +62,12 @@ pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> 
 }
 
 /// Returns since when nothing reaches the radio; `None` while it can be reached.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     let time = value(tx, RADIO_AWAY)?.and_then(|text| text.parse().ok());
     Ok(time.map(Timestamp))
 }
 
 /// Notes since when nothing reaches the radio, or that it can be reached.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(), StoreError> {
     set(
         tx,
@@ -117,20 +77,12 @@ pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(),
 }
 
 /// Returns what the homeserver's clock showed last.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>, StoreError> {
     // It is asked again at the next connect.
     Ok(value(tx, SERVER_CLOCK)?.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 /// Remembers what the homeserver's clock showed.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<(), StoreError> {
     let json =
         serde_json::to_string(reading).map_err(|error| StoreError::Unreadable(Box::new(error)))?;
@@ -138,10 +90,6 @@ pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<(), Store
 }
 
 /// Returns a radio's channels as they were seen last; empty if none were.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError> {
     let Some(json) = value(tx, &channels_of(radio))? else {
         return Ok(Vec::new());
@@ -165,10 +113,6 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError>
 }
 
 /// Remembers a radio's channels.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<(), StoreError> {
     let stored: Vec<StoredChannel> = channels
         .iter()

@@ -3,6 +3,8 @@
 //!
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
+//!
+//! A function that takes a [`Tx`] fails only when the database does. Then its transaction is to be given up.
 
 pub mod backlog;
 pub mod clock;
@@ -18,6 +20,7 @@ pub mod late;
 pub mod mapped_rooms;
 mod mesh_facts;
 pub mod mesh_report;
+mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
@@ -76,6 +79,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_authors.sql"),
     include_str!("migrations/0012_edits_and_forwards.sql"),
     include_str!("migrations/0013_event_refs.sql"),
+    include_str!("migrations/0014_states.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

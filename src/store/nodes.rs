@@ -6,10 +6,6 @@ use super::{StoreError, Tx};
 use crate::model::{Node, NodeNum, Timestamp};
 
 /// Writes what is known of these nodes now.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn update(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -43,10 +39,6 @@ pub fn update(
 }
 
 /// Returns all nodes that this radio ever told of, in order of their numbers.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>, StoreError> {
     tx.all(
         "SELECT * FROM node WHERE radio = ?1 ORDER BY num",

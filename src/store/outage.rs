@@ -25,10 +25,6 @@ pub struct ToldRoom {
 }
 
 /// Notes that the radio is away. An outage that was not over goes on.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO outage (one, since) VALUES (1, ?1)
@@ -39,20 +35,12 @@ pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
 }
 
 /// Notes that the radio is there again.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
     tx.execute("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])?;
     Ok(())
 }
 
 /// Returns the outage that is not over, if there is one.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>, StoreError> {
     tx.first("SELECT since, back FROM outage", (), |row| {
         Ok(Outage {
@@ -63,10 +51,6 @@ pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>, StoreError> {
 }
 
 /// Ends the outage: the rooms that know of it are to be told.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<(), StoreError> {
     tx.execute("DELETE FROM outage", ())?;
     tx.execute(
@@ -77,10 +61,6 @@ pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<(), StoreError> {
 }
 
 /// Notes that a room was told of an outage.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT OR REPLACE INTO outage_told (room, since) VALUES (?1, ?2)",
@@ -90,10 +70,6 @@ pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<(), Store
 }
 
 /// Notes that the radio is away again: for rooms that were not told yet that it had been back it has never been.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn goes_on(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE outage_told SET back = NULL WHERE back IS NOT NULL",
@@ -103,10 +79,6 @@ pub fn goes_on(tx: &Tx<'_>) -> Result<(), StoreError> {
 }
 
 /// Returns the rooms that were told of an outage.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
     tx.all(
         "SELECT room, since, back FROM outage_told ORDER BY room",
@@ -122,10 +94,6 @@ pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
 }
 
 /// Has the room that takes another's place be told of the end of an outage in its stead.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
@@ -135,20 +103,12 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<(), StoreErr
 }
 
 /// Forgets that a room was told of an outage.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])?;
     Ok(())
 }
 
 /// Forgets all of it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn forget_all(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.execute("DELETE FROM outage", ())?;
     tx.execute("DELETE FROM outage_told", ())?;

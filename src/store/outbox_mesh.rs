@@ -16,7 +16,7 @@ use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
 use super::mesh_waiting::end_waiting;
 use super::message_map::{self, Link};
-use super::{StoreError, Tx, turns};
+use super::{StoreError, Tx, feedback, turns};
 use crate::model::{
     Destination, EventId, Lane, MeshMessage, MeshRowId, MeshSource, MeshState, MessagePair,
     NodeNum, Origin, PacketId, RadioMessage, RadioPayload, Timestamp,
@@ -76,6 +76,7 @@ pub fn insert(
         let message = *first.get_or_insert(id);
         if message == id {
             tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
+            feedback::row_accepted(tx, id)?;
         }
         own_packet(tx, radio, packet, id, now)?;
         if let (Some(source), RadioPayload::Text { .. }) = (&new.source, payload) {

@@ -73,10 +73,6 @@ pub struct RoomWaiting {
 }
 
 /// Accepts an event for a room, under a new random transaction id.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomRowId, StoreError> {
     let mut content = new.message.content.clone();
     let relay_id = relay_id_of(&mut content);
@@ -117,10 +113,6 @@ fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
 /// Returns the oldest row of a room, with its target filled in; nothing of a room that is parked, or whose place another is
 /// to take. What can never be sent is
 /// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
     if parked::is_parked(tx, room)? || mapped_rooms::is_held(tx, room.as_str())? {
         return Ok(None);
@@ -145,10 +137,6 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreE
 /// Ends a row that the server has: completes its pair, or notes to which channel it belongs if it is a notice, and deletes
 /// it. Without an event (the server had an equal reaction already) the pair is forgotten. Returns false if the row was
 /// ended before.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool, StoreError> {
     match event {
         Some(event) => {
@@ -170,10 +158,6 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool,
 }
 
 /// Notes a failed try. How long to wait for the next one is up to the caller.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
@@ -183,20 +167,12 @@ pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<(
 }
 
 /// Ends a row that will never be sent, and forgets its pair. Returns false if the row was ended before.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
     message_map::forget_room_row(tx, id)?;
     delete(tx, id)
 }
 
 /// Returns the row and the room of a transaction id: an event of ours that came back in sync ends its row.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn by_transaction(
     tx: &Tx<'_>,
     transaction: &str,
@@ -209,10 +185,6 @@ pub fn by_transaction(
 }
 
 /// Returns the room of a row that is not ended.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>, StoreError> {
     tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
         identifier(row, 0)
@@ -221,10 +193,6 @@ pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>,
 
 /// Ends what waits for a room, and forgets its pairs: everything, or all but what the relay says about itself. Returns
 /// how many rows.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refuse_room(
     tx: &Tx<'_>,
     room: &RoomOrAliasId,
@@ -247,10 +215,6 @@ pub fn refuse_room(
 }
 
 /// Returns how much waits for each room that something waits for.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting(tx: &Tx<'_>) -> Result<Vec<RoomWaiting>, StoreError> {
     tx.all(
         "SELECT room, COUNT(*), MIN(accepted_at) FROM room_outbox GROUP BY room",
@@ -267,20 +231,12 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<RoomWaiting>, StoreError> {
 }
 
 /// Returns how many rows wait, for all rooms together.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
     tx.count("SELECT COUNT(*) FROM room_outbox", ())
 }
 
 /// Moves everything that waits for an alias, and the message map, to the room that a server named for it. Their
 /// order with what waits for the room already is the order in which they were accepted.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn rename_room(
     tx: &Tx<'_>,
     alias: &RoomOrAliasId,

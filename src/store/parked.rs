@@ -17,10 +17,6 @@ pub struct Parked {
 }
 
 /// Parks a room, or the whole account (`None`), until [`unpark`].
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn park(
     tx: &Tx<'_>,
     room: Option<&RoomOrAliasId>,
@@ -36,10 +32,6 @@ pub fn park(
 }
 
 /// Ends the parking of a room, or of the account (`None`). Returns whether it was parked.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool, StoreError> {
     let changed = tx.execute(
         "DELETE FROM parked WHERE room = ?1",
@@ -49,20 +41,12 @@ pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool, StoreEr
 }
 
 /// Ends all parking. For the start: what was changed while the relay was down was not seen, so one try is due.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn unpark_all(tx: &Tx<'_>) -> Result<(), StoreError> {
     tx.execute("DELETE FROM parked", ())?;
     Ok(())
 }
 
 /// Returns what is parked.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
     tx.all(
         "SELECT room, error, since FROM parked ORDER BY room",

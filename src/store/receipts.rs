@@ -25,10 +25,6 @@ pub struct Receipt {
 }
 
 /// Takes note that a message came in, after all that came before. Nothing is read yet.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn arrived(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -49,10 +45,6 @@ pub fn arrived(
 }
 
 /// Takes note that a message is dealt with. Returns whether a receipt moves there.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool, StoreError> {
     let moved = tx.execute(
         "INSERT INTO receipt (room, thread, event, number, due, at)
@@ -67,10 +59,6 @@ pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool, StoreE
 }
 
 /// Returns the receipt that is to be sent next.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>, StoreError> {
     let due = tx.first(
         "SELECT room, thread, event FROM receipt
@@ -107,10 +95,6 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>, StoreError> {
 
 /// Takes note that the server has a receipt, or will never take it. If the room was read further meanwhile the next one
 /// follows in some seconds, and so do those of its threads.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE receipt SET due = CASE WHEN thread = ?2 AND event = ?3 THEN NULL ELSE MAX(due, ?4) END
@@ -126,10 +110,6 @@ pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreE
 }
 
 /// Takes note that a receipt could not be sent now.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE receipt SET due = ?2 WHERE room = ?1 AND due IS NOT NULL",

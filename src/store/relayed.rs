@@ -10,10 +10,6 @@ use crate::model::{Destination, EventId, Node, NodeNum, Relayed, Timestamp};
 const MOST: u16 = 400;
 
 /// Notes the names that the author of what is accepted for an event goes by.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<(), StoreError> {
     // A name has one line.
     let lines: Vec<String> = author.iter().map(|it| it.replace('\n', " ")).collect();
@@ -26,10 +22,6 @@ pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<()
 
 /// Returns what was relayed between a channel and Matrix since then: what people in Matrix have said, then what nodes have,
 /// each newest first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn on(
     tx: &Tx<'_>,
     radio: NodeNum,

@@ -16,10 +16,6 @@ const MOST_TOLD: u32 = 10_000;
 
 /// Forgets one batch of what is older than `keep_days`, but keeps the newest `keep_pairs` pairs and seen ids whatever
 /// their age. Returns whether more is left: then call it again, in a transaction of its own.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn prune(
     tx: &Tx<'_>,
     now: Timestamp,
@@ -35,9 +31,9 @@ pub fn prune(
     let deleted = [
         tx.execute(
             "DELETE FROM mesh_outbox WHERE id IN (
-                 SELECT id FROM mesh_outbox WHERE accepted_at < ?1 AND state > 1
+                 SELECT id FROM mesh_closed WHERE accepted_at < ?1
                      AND NOT EXISTS (SELECT 1 FROM message_pair
-                         WHERE message_pair.mesh_outbox = mesh_outbox.id)
+                         WHERE message_pair.mesh_outbox = mesh_closed.id)
                  LIMIT ?2)",
             (before, BATCH),
         )?,
@@ -49,16 +45,16 @@ pub fn prune(
         tx.execute(
             "DELETE FROM feedback WHERE event IN (
                  SELECT event FROM feedback WHERE at < ?1
-                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
-                         WHERE mesh_outbox.event = feedback.event AND state <= 1)
+                     AND NOT EXISTS (SELECT 1 FROM mesh_open
+                         WHERE mesh_open.event = feedback.event)
                  LIMIT ?2)",
             (before, BATCH),
         )?,
         tx.execute(
             "DELETE FROM unread WHERE number IN (
                  SELECT number FROM unread WHERE at < ?1
-                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
-                         WHERE mesh_outbox.event = unread.event AND state <= 1)
+                     AND NOT EXISTS (SELECT 1 FROM mesh_open
+                         WHERE mesh_open.event = unread.event)
                  LIMIT ?2)",
             (before, BATCH),
         )?,
@@ -103,8 +99,8 @@ fn prune_messages(tx: &Tx<'_>, before: Timestamp, keep: i64) -> Result<bool, Sto
                  SELECT id FROM message_pair
                  WHERE at < ?1 AND room_outbox IS NULL
                      AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?2)
-                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox
-                         WHERE mesh_outbox.id = mesh_outbox AND state <= 1)
+                     AND NOT EXISTS (SELECT 1 FROM mesh_open
+                         WHERE mesh_open.id = mesh_outbox)
                  LIMIT ?3)",
             kept,
         )?,

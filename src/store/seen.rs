@@ -4,10 +4,6 @@ use super::{StoreError, Tx};
 use crate::model::{EventId, NodeNum, PacketId, Timestamp, UserId};
 
 /// Returns whether this packet was decided on before, whichever radio of ours told it. [`PacketId::NONE`] never was.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM seen_packet WHERE packet = ?1 AND sender = ?2",
@@ -16,10 +12,6 @@ pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool
 }
 
 /// Marks a packet that this radio told as decided on; [`PacketId::NONE`] is not kept.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn mark_packet(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -38,10 +30,6 @@ pub fn mark_packet(
 }
 
 /// Returns whether our radio heard a packet with this id from anyone.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn was_heard(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM seen_packet WHERE radio = ?1 AND packet = ?2",
@@ -50,10 +38,6 @@ pub fn was_heard(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, 
 }
 
 /// Returns whether this event was decided on before.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM seen_event WHERE event = ?1",
@@ -62,10 +46,6 @@ pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
 }
 
 /// Marks an event as decided on.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT OR IGNORE INTO seen_event (event, at) VALUES (?1, ?2)",
@@ -75,10 +55,6 @@ pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<(), St
 }
 
 /// Marks an edit as decided on, and remembers which message it changes.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn mark_edit(
     tx: &Tx<'_>,
     edit: &EventId,

@@ -41,7 +41,7 @@ pub struct Waiting {
 
 /// A packet for the mesh, as it is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeshMessage {
+pub struct CountedPacket {
     /// The room that it came from.
     pub room: OwnedRoomOrAliasId,
     /// Where it goes.
@@ -53,10 +53,6 @@ pub struct MeshMessage {
 }
 
 /// Returns how the outboxes stand.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
     Ok(Summary {
         to_matrix: to_matrix(tx)?,
@@ -71,10 +67,6 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
 
 /// Returns the room that a row of the room outbox is for, and where on the mesh its message was heard; `None` for what
 /// no message of the mesh stands behind: reactions, notices.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn room_message(
     tx: &Tx<'_>,
     id: RoomRowId,
@@ -87,18 +79,14 @@ pub fn room_message(
 }
 
 /// Returns the message of a row of the mesh outbox; `None` for an answer of our own.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshMessage>, StoreError> {
+pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>, StoreError> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
              taken_at IS NOT NULL AS taken
          FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
         [id],
         |row| {
-            Ok(MeshMessage {
+            Ok(CountedPacket {
                 room: identifier(row, "room")?,
                 destination: destination(row)?,
                 ends_message: row.get("ends")?,
@@ -126,7 +114,7 @@ fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
 fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
     tx.all(
         "SELECT room, target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
-         FROM mesh_outbox WHERE state <= 1 GROUP BY room, target_kind, target",
+         FROM mesh_open GROUP BY room, target_kind, target",
         (),
         |row| {
             let is_ours = matches!(row.get_ref("room")?, rusqlite::types::ValueRef::Null);

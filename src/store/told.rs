@@ -10,10 +10,6 @@ use crate::model::Timestamp;
 pub(super) const LONGEST: Duration = Duration::from_hours(25);
 
 /// Remembers that something was said; forgotten at `until`, which is a day ahead at most, or [`Timestamp::NEVER`].
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO told (what, until) VALUES (?1, ?2)
@@ -24,10 +20,6 @@ pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreEr
 }
 
 /// Returns whether something was said and is not forgotten yet.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreError> {
     tx.exists(
         "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
@@ -36,10 +28,6 @@ pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreErr
 }
 
 /// Returns those of these names that were said and are not forgotten yet.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn told<'a>(
     tx: &Tx<'_>,
     names: impl IntoIterator<Item = &'a str>,

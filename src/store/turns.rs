@@ -13,12 +13,11 @@ use crate::model::{Destination, Lane, MeshRowId};
 pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool, StoreError> {
     let (kind, target) = target(to);
     tx.exists(
-        "SELECT 1 FROM mesh_outbox AS row
-         WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+        "SELECT 1 FROM mesh_waiting AS row
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
          GROUP BY sender HAVING COUNT(DISTINCT message) > 3 OR MAX(part > 0
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                 WHERE earlier.message = row.message AND earlier.part < row.part
-                     AND earlier.state <= 1))",
+             AND NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
+                 WHERE earlier.message = row.message AND earlier.part < row.part))",
         (kind, target, lane),
     )
 }
@@ -36,8 +35,8 @@ pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM mesh_turn
          WHERE (target_kind, target, lane) = (SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1)
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS row
-                 WHERE row.state = 0 AND row.target_kind = mesh_turn.target_kind
+             AND NOT EXISTS (SELECT 1 FROM mesh_waiting AS row
+                 WHERE row.target_kind = mesh_turn.target_kind
                      AND row.target = mesh_turn.target AND row.lane = mesh_turn.lane)",
         [id],
     )?;

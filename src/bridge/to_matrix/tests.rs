@@ -7,7 +7,7 @@ use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
-    ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node,
+    ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,
     OwnedEventId, OwnedUserId, PacketId, RelayFields, Relayed,
 };
 
@@ -19,7 +19,7 @@ struct Posted {
     mentions_room: bool,
     notice: bool,
     fields: RelayFields,
-    pair: Option<Box<NewPair>>,
+    pair: Option<Box<MessagePair>>,
 }
 
 fn first(actions: &[Action]) -> Posted {
@@ -116,14 +116,20 @@ fn a_text_is_posted_with_its_prefix_and_the_fields_of_a_relay() {
     );
     assert_eq!(
         posted.pair.unwrap(),
-        Box::new(NewPair {
+        Box::new(MessagePair {
+            origin: Origin::Mesh,
             sender: BOB,
             packet: PacketId(77),
             destination: Destination::Channel(ChannelIndex::PRIMARY),
             channel: Some(print_of("LongFast")),
+            room: named(ROOM),
+            event: None,
             thread: None,
+            author: None,
             text: "hello".into(),
             alert: false,
+            part: 0,
+            at: NOON,
         })
     );
 }

@@ -84,7 +84,7 @@ pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<
 
 /// Stops this process until its shell lets it go on. Since the wish is heard as a signal, the system does not do that.
 fn stop_here() {
-    drop(kill_process(getpid(), process::Signal::STOP));
+    let _ = kill_process(getpid(), process::Signal::STOP);
 }
 
 /// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a

@@ -2,10 +2,10 @@
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, DropReason, NewPair, Spot, author_of};
+use crate::bridge::{Action, DropReason, Spot, author_of};
 use crate::model::{
     Destination, Event, EventId, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OwnedEventId,
-    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
+    OwnedRoomId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
 };
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
@@ -25,9 +25,8 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         match action {
             Action::ToRoom { message, pair } => {
-                let pair = pair.map(|new| pair_of(*new, &message.room, now));
                 let row = NewRoomRow {
-                    pair: pair.as_ref().map(|pair| (self.radio, pair)),
+                    pair: pair.as_deref().map(|pair| (self.radio, pair)),
                     ..NewRoomRow::of_bot(&message)
                 };
                 let id = outbox_room::insert(tx, &row, now)?;
@@ -130,24 +129,6 @@ impl Ledger {
         }
         Self::forget_taken_away(tx, event, now)?;
         edits::forget_early(tx, event)
-    }
-}
-
-fn pair_of(new: NewPair, room: &OwnedRoomOrAliasId, now: Timestamp) -> MessagePair {
-    MessagePair {
-        origin: Origin::Mesh,
-        sender: new.sender,
-        packet: new.packet,
-        destination: new.destination,
-        channel: new.channel,
-        room: room.clone(),
-        event: None,
-        thread: new.thread,
-        author: None,
-        text: new.text,
-        alert: new.alert,
-        part: 0,
-        at: now,
     }
 }
 
