@@ -73,6 +73,7 @@ async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_roo
     let unreachable = Canned::to("/sync", 502, &json!({}));
     scene.proxy().answers([unreachable]);
     scene.relay = scene.home.spawn();
+    scene.relay.logs("radio ready").await;
     let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 2;
     status_tells(&scene.home, "what the mesh has said", waits).await;
     scene.proxy().answers([]);
