@@ -346,5 +346,6 @@ fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_q
         .transaction(|tx| outbox_room::insert(tx, &NewRoomRow::of_bot(&message), NOON))
         .unwrap();
     run(&mut store, &config_of(alias), &[hello_of_node()]);
-    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, alias), (0, 0));
+    assert_eq!(waiting(&mut store, OLD), (2, 1));
 }
