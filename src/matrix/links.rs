@@ -352,8 +352,8 @@ mod tests {
             let text = piece.repeat(64 * 1024 / piece.len());
             read_links(&text, &names());
         }
-        let text = format!("https://matrix.to/#/@{}", "-:".repeat(32 * 1024));
-        assert_eq!(read_links(&text, &names()), text);
+        let text = format!("https://matrix.to/#/@{}", "-_".repeat(32 * 1024));
+        assert!(read_links(&text, &names()) == text);
         assert!(began.elapsed() < std::time::Duration::from_secs(20));
     }
 
@@ -434,8 +434,8 @@ mod tests {
                 "Bob B,eve:hi",
             ),
             (
-                "https://matrix.to/#/@bob:example.org/https://matrix.to/#/@eve:example.org:8448",
-                "Bob B/eve",
+                "https://matrix.to/#/@bob:example.org;https://matrix.to/#/@eve:example.org:8448",
+                "Bob B;eve",
             ),
             (
                 "https://matrix.to/#/@bob:example.org\u{200b} hi",

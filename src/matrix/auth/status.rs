@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files, text};
+use crate::disk::Trouble;
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
 use crate::matrix::{MatrixError, client, errors, login_state};
@@ -78,7 +79,12 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
     } else {
         client::find_keys(files).map_err(Into::into)
     };
-    Ok(keys.err().map(|error| errors::sentence(&error)))
+    Ok(match keys {
+        // Of the keys a disk that is full tells nothing.
+        Err(MatrixError::Store { cause, .. }) if Trouble::of(&*cause).is_some() => None,
+        Err(error) => Some(errors::sentence(&error)),
+        Ok(_) => None,
+    })
 }
 
 /// Asks the server how the session stands; never opens the store, so it works beside the daemon.
