@@ -17,8 +17,10 @@ const PUNCTUATION: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '}', '\''
 /// So many bytes before an address are searched for the beginning of its label.
 const LONGEST_LABEL: usize = 300;
 
-/// Longer than any address: two ids, percent-encoded, and servers. It bounds the search for an end.
+/// Longer than any address: two ids, percent-encoded, and servers.
 const LONGEST_ADDRESS: usize = 2000;
+/// At so many places the end of an address is looked for, from the last one on.
+const MOST_ENDS: usize = 64;
 
 /// What a link of Matrix leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,28 +168,35 @@ fn up_to(text: &str, end: impl Fn(char) -> bool) -> &str {
 /// Returns the address that a text begins with: as much as is one of Matrix. What a sentence has right behind it, a `'s` or
 /// a dash or another address, is none of it.
 fn bare_address(text: &str) -> &str {
+    let text = before(text, LONGEST_ADDRESS);
     let word = up_to(text, |it| it.is_whitespace() || "<>\"|`".contains(it));
     let sites = BEGINNINGS.iter().filter(|it| it.starts_with("http"));
     let next = sites.filter_map(|site| Some(word.get(1..)?.find(site)? + 1));
-    let end = next.min().unwrap_or(word.len()).min(LONGEST_ADDRESS);
-    let word = word.get(..word.floor_char_boundary(end)).unwrap_or(word);
-    let whole = word.trim_end_matches(PUNCTUATION);
+    let word = before(word, next.min().unwrap_or(word.len()));
+    // From an id's colon on nothing is written in other letters.
+    let id = word.find("#/").map_or("matrix:".len(), |at| at + 2);
+    let colon = word.get(id..).and_then(|it| it.find(':')).unwrap_or(0);
+    let foreign = |(at, it): &(usize, char)| *at >= id + colon && !it.is_ascii();
+    let end = word.char_indices().find(foreign);
+    let whole = before(word, end.map_or(word.len(), |(at, _)| at)).trim_end_matches(PUNCTUATION);
     let mut address = whole;
-    loop {
+    for _ in 0..MOST_ENDS {
         let query = address.split_once('?').map_or("", |(_, query)| query);
         let in_query = |it: char| it.is_ascii_alphanumeric() || "=&.:-_~%+[]".contains(it);
         if query.chars().all(in_query) && Target::of(address).is_some_and(|it| it != Target::Other)
         {
             return address;
         }
-        let Some(shorter) = address
-            .rfind(|it: char| !it.is_ascii_alphanumeric())
-            .and_then(|at| address.get(..at))
-        else {
-            return whole;
-        };
-        address = shorter.trim_end_matches(PUNCTUATION);
+        let end = address.rfind(|it: char| !it.is_ascii_alphanumeric());
+        let Some(end) = end else { break };
+        address = before(address, end).trim_end_matches(PUNCTUATION);
     }
+    whole
+}
+
+/// Returns so many bytes of a text, or fewer, so that no letter is cut.
+fn before(text: &str, end: usize) -> &str {
+    text.get(..text.floor_char_boundary(end)).unwrap_or(text)
 }
 
 /// Returns what stands behind a link whose address has been read: a title is part of the link.
