@@ -4,6 +4,7 @@
 use rusqlite::params;
 
 use super::columns::identifier;
+use super::drafts::packets;
 use super::{StoreError, Tx, outbox_room};
 use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone};
 
@@ -139,8 +140,12 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
 /// Returns how many messages wait for a room, and how many packets from it for the mesh.
 pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
     let counts = tx.first(
-        "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
-             (SELECT COUNT(*) FROM mesh_open WHERE room = ?1) AS packets",
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
+                 (SELECT COALESCE(",
+            packets!(),
+            ", 0) FROM mesh_open WHERE room = ?1) AS packets"
+        ),
         [room.as_str()],
         |row| {
             let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);

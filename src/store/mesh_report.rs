@@ -6,13 +6,13 @@ use super::backlog;
 use super::mesh_state::set_state;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
-use super::{StoreError, Tx, message_map, meta, turns};
+use super::{StoreError, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::state;
 pub use super::mesh_waiting::{
     Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
-    on_channels, overdue, refuse_later, refuse_waiting, rewrite, withdraw, withdraw_message,
+    on_channels, overdue, refuse_later, refuse_waiting, withdraw, withdraw_message,
     withdraw_sender,
 };
 
@@ -20,10 +20,6 @@ pub use super::mesh_waiting::{
 const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, StoreError> {
     if state(tx, id)? != Some(MeshState::Waiting) {
         return Ok(false);
@@ -39,10 +35,6 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, Sto
 }
 
 /// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, StoreError> {
     let is_news = state(tx, id)?.is_some_and(MeshState::waits);
     if is_news {
@@ -64,20 +56,12 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
 /// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool, StoreError> {
     change(tx, id, state, None)
 }
 
 /// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
 /// behind it that still wait are refused with it. Returns the rows that are refused now.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refused(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -91,8 +75,8 @@ pub fn refused(
     let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
     let rest = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state <= 1 AND state = 0
-             AND (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
+        "SELECT * FROM mesh_waiting
+         WHERE (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
              AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
         [id],
     )?;
@@ -116,10 +100,6 @@ pub enum Retried {
 
 /// Puts a packet that the radio did not take back into the queue, not before then (at most two hours ahead). With
 /// `new_id` the next try has another id, which the message map knows too.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn retry(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -168,10 +148,6 @@ pub fn retry(
 
 /// Puts a packet that was handed over and never written to the radio back into the queue, as it was before: it can be
 /// changed, and nothing waits behind it. Returns what [`retry`] does.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn not_tried(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -185,21 +161,19 @@ pub fn not_tried(
         (id, packet),
     )?;
     let retried = retry(tx, id, packet, not_before, false, reason)?;
-    if retried == Retried::Withdrawn {
+    match retried {
         // Taken back before anybody could hear it.
-        end_waiting(tx, id, MeshState::Withdrawn)?;
+        Retried::Withdrawn => end_waiting(tx, id, MeshState::Withdrawn)?,
+        Retried::Waits(_) => drafts::unmake_packets(tx, id)?,
+        Retried::Late => {}
     }
     Ok(retried)
 }
 
 /// Returns the rows that the radio took before then and of which nothing was heard since.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
-        "SELECT id FROM mesh_outbox WHERE state = 2 AND taken_at <= ?1 ORDER BY taken_at",
+        "SELECT id FROM mesh_accepted WHERE taken_at <= ?1 ORDER BY taken_at",
         [before],
         |row| row.get(0),
     )
@@ -207,10 +181,6 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, Stor
 
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
     let rows: Vec<(MeshRowId, bool)> =
         tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
@@ -293,18 +263,15 @@ mod tests {
             submitted(tx, id, NOON)?;
             let waits = not_tried(tx, id, packet, NOON, "the link was lost")?;
             assert_eq!(waits, Retried::Waits(packet));
-            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
+            assert!(drafts::change(tx, id, &draft("hello!"))?);
             let again = submit_next(tx, NOON)?.unwrap();
-            assert_eq!(
-                (again.attempts, again.message.payload),
-                (0, payload("hello!"))
-            );
+            assert_eq!((again.attempts, text_of(&again)), (0, "hello!"));
 
             // It was written before, so what the radio may know stays as it is.
             retry(tx, id, packet, NOON, false, "the link was lost")?;
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, packet, NOON, "the link was lost")?;
-            assert!(!rewrite(tx, id, &payload("hello?"), Some("hello?"))?);
+            assert!(!drafts::change(tx, id, &draft("hello?"))?);
 
             // A new id is known to nobody.
             submit_next(tx, NOON)?.unwrap();
@@ -313,13 +280,13 @@ mod tests {
             };
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, next, NOON, "the link was lost")?;
-            assert!(rewrite(tx, id, &payload("hello."), Some("hello."))?);
+            assert!(drafts::change(tx, id, &draft("hello."))?);
 
             let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;
             withdraw(
                 tx,
-                &source("$two:example.org", "").room,
+                &source("$two:example.org").room,
                 &event("$two:example.org"),
             )?;
             let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
@@ -412,15 +379,12 @@ mod tests {
             let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
             let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
             assert_eq!(parts, [1, 2]);
-            assert_eq!(ended[0].source, Some(source("$one:example.org", "hello")));
+            assert_eq!(ended[0].source, Some(source("$one:example.org")));
             // Only the part that was sent can be answered.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
             assert_eq!(packets, [rows[0].1]);
-            assert_eq!(
-                submit_next(tx, NOON)?.unwrap().message.payload,
-                payload("next")
-            );
+            assert_eq!(text_of(&submit_next(tx, NOON)?.unwrap()), "next");
             Ok(())
         });
     }

@@ -5,11 +5,11 @@ use rusqlite::Row;
 use super::columns::{destination, identifier, target};
 use super::mesh_state::set_state;
 use super::message_map;
-use super::outbox_mesh::{UNKNOWN_RADIO, payload_columns, read_source};
+use super::outbox_mesh::{UNKNOWN_RADIO, read_source};
 use super::{StoreError, Tx};
 use crate::model::{
     ChannelIndex, Destination, EventId, Fingerprint, Lane, MeshRowId, MeshSource, MeshState,
-    NodeNum, OwnedRoomId, RadioPayload, RoomId, Timestamp, UserId,
+    NodeNum, OwnedRoomId, RoomId, Timestamp, UserId,
 };
 
 /// In the column `withdraw`: to be refused, not taken back.
@@ -32,125 +32,54 @@ pub struct Ended {
 
 /// Takes back what still waits of an event in a room: the message with its parts, or a tapback. What the radio was asked to take
 /// just now is not tried again if it fails. Returns the rows taken back.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended>, StoreError> {
-    let names = (event.as_str(), room.as_str());
-    tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1 WHERE event = ?1 AND room = ?2 AND state = 1",
-        names,
-    )?;
-    let rows = ended_rows(
-        tx,
-        "SELECT * FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND state = 0",
-        names,
-    )?;
-    for row in &rows {
-        end_waiting(tx, row.id, MeshState::Withdrawn)?;
-    }
-    Ok(rows)
+    let of_event = "SELECT * FROM mesh_open WHERE event = ?1 AND room = ?2";
+    take_back(tx, of_event, (event.as_str(), room.as_str()))
 }
 
-/// Takes back what still waits of a message, or of a correction: `message` is the row of its first part. Returns the rows
-/// taken back.
-///
-/// # Errors
-///
-/// When the database fails.
+/// The same of a message, or of a correction: `message` is the row of its first part.
 pub fn withdraw_message(tx: &Tx<'_>, message: MeshRowId) -> Result<Vec<Ended>, StoreError> {
-    tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1 WHERE message = ?1 AND state <= 1 AND state = 1",
-        [message],
-    )?;
-    let rows = ended_rows(
-        tx,
-        "SELECT * FROM mesh_outbox WHERE message = ?1 AND state <= 1 AND state = 0",
-        [message],
-    )?;
-    for row in &rows {
-        end_waiting(tx, row.id, MeshState::Withdrawn)?;
-    }
-    Ok(rows)
+    let of_message = "SELECT * FROM mesh_open WHERE message = ?1";
+    take_back(tx, of_message, [message])
 }
 
-/// Takes back what still waits of a person in a room, as [`withdraw`] does for one event.
-///
-/// # Errors
-///
-/// When the database fails.
+/// The same of a person in a room.
 pub fn withdraw_sender(
     tx: &Tx<'_>,
     room: &RoomId,
     sender: &UserId,
 ) -> Result<Vec<Ended>, StoreError> {
-    let names = (room.as_str(), sender.as_str());
-    tx.execute(
-        "UPDATE mesh_outbox SET withdraw = 1
-         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 1",
-        names,
-    )?;
-    let rows = ended_rows(
-        tx,
-        "SELECT * FROM mesh_outbox WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 0",
-        names,
-    )?;
-    for row in &rows {
-        end_waiting(tx, row.id, MeshState::Withdrawn)?;
-    }
-    Ok(rows)
+    let of_sender = "SELECT * FROM mesh_open WHERE room = ?1 AND sender = ?2";
+    take_back(tx, of_sender, (room.as_str(), sender.as_str()))
 }
 
-/// Changes what a row carries, and its text in the message map (the text without prefix). Returns false, and changes
-/// nothing, if the radio may know the packet already.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn rewrite(
+fn take_back(
     tx: &Tx<'_>,
-    id: MeshRowId,
-    payload: &RadioPayload,
-    text: Option<&str>,
-) -> Result<bool, StoreError> {
-    let (tapback, sent_text, reference) = payload_columns(payload);
-    let changed = tx.execute(
-        "UPDATE mesh_outbox SET tapback = ?2, text = ?3, reference = ?4
-         WHERE id = ?1 AND state = 0 AND tried = 0",
-        (id, tapback, sent_text, reference),
-    )?;
-    if let (1.., Some(text)) = (changed, text) {
-        tx.execute(
-            "UPDATE mesh_outbox SET source_text = ?2 WHERE id = ?1",
-            (id, text),
-        )?;
-        tx.execute(
-            "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
-            (id, text),
-        )?;
+    sql: &'static str,
+    whose: impl rusqlite::Params,
+) -> Result<Vec<Ended>, StoreError> {
+    let rows: Vec<(MeshState, Ended)> =
+        tx.all(sql, whose, |row| Ok((row.get("state")?, read_ended(row)?)))?;
+    let mut ended = Vec::new();
+    for (state, row) in rows {
+        if state == MeshState::Submitted {
+            tx.execute(
+                "UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1",
+                [row.id],
+            )?;
+        } else {
+            end_waiting(tx, row.id, MeshState::Withdrawn)?;
+            ended.push(row);
+        }
     }
-    Ok(changed > 0)
-}
-
-/// Returns the texts of a message's packets, in order; `first` is the row of its first part.
-pub(super) fn packets_of(tx: &Tx<'_>, first: MeshRowId) -> Result<Vec<String>, StoreError> {
-    tx.all(
-        "SELECT text FROM mesh_outbox WHERE message = ?1 AND state <= 1 ORDER BY part",
-        [first],
-        |row| row.get(0),
-    )
+    Ok(ended)
 }
 
 /// Ends what waits and is worthless now. Returns it, oldest first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
     let mut rows = ended_rows(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires",
+        "SELECT * FROM mesh_waiting WHERE expires <= ?1 ORDER BY expires",
         [now],
     )?;
     rows.sort_by_key(|row| (row.message, row.part));
@@ -161,41 +90,27 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
 }
 
 /// Returns what the radio's pacer was given and is worthless now: to be called back.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
-        "SELECT id FROM mesh_outbox WHERE state <= 1 AND state = 1 AND expires <= ?1",
+        "SELECT id FROM mesh_submitted WHERE expires <= ?1",
         [now],
         |row| row.get(0),
     )
 }
 
 /// Returns when the next waiting row expires.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    let expiry = tx.first(
-        "SELECT MIN(expires) FROM mesh_outbox WHERE state = 0",
-        (),
-        |row| row.get(0),
-    )?;
+    let expiry = tx.first("SELECT MIN(expires) FROM mesh_waiting", (), |row| {
+        row.get(0)
+    })?;
     Ok(expiry.flatten())
 }
 
 /// Gives everything that waits for a radio to the one that is attached now: messages are accepted before a radio has
 /// told its number, and a radio can be replaced. What the old one has sent stays in its name.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
     let rows: Vec<MeshRowId> = tx.all(
-        "SELECT id FROM mesh_outbox WHERE state = 0 AND radio <> ?1",
+        "SELECT id FROM mesh_waiting WHERE radio <> ?1",
         [own],
         |row| row.get(0),
     )?;
@@ -249,10 +164,6 @@ macro_rules! waiting_packets {
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
     let rows = tx.all(
         concat!(
@@ -266,10 +177,6 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
 }
 
 /// Returns a packet if it is one that [`on_channels`] returns.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<OnChannel>, StoreError> {
     let row = tx.first(
         concat!(
@@ -298,10 +205,6 @@ fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<OnChannel>> {
 }
 
 /// Has a packet that is not sent yet go to a slot, with this channel, and its answers found there.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn move_to(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -321,23 +224,15 @@ pub fn move_to(
 }
 
 /// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = 1 AND withdraw = 0",
-        (id, REFUSE),
+        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = 0",
+        (id, REFUSE, MeshState::Submitted),
     )?;
     Ok(())
 }
 
 /// Returns whether nothing else of a packet's message was refused.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
     let event = row.source.as_ref().map(|source| source.event.as_str());
     let other = tx.exists(
@@ -348,16 +243,8 @@ pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
 }
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>, StoreError> {
-    let rows = ended_rows(
-        tx,
-        "SELECT * FROM mesh_outbox WHERE id = ?1 AND state = 0",
-        [id],
-    )?;
+    let rows = ended_rows(tx, "SELECT * FROM mesh_waiting WHERE id = ?1", [id])?;
     for row in &rows {
         end_waiting(tx, row.id, MeshState::Refused)?;
     }
@@ -384,27 +271,29 @@ pub(super) fn ended_rows(
     sql: &'static str,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<Ended>, StoreError> {
-    tx.all(sql, parameters, |row| {
-        Ok(Ended {
-            id: row.get("id")?,
-            message: row.get("message")?,
-            part: row.get("part")?,
-            lane: row.get("lane")?,
-            source: read_source(row)?,
-        })
+    tx.all(sql, parameters, read_ended)
+}
+
+fn read_ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended {
+        id: row.get("id")?,
+        message: row.get("message")?,
+        part: row.get("part")?,
+        lane: row.get("lane")?,
+        source: read_source(row)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PacketId;
+    use crate::model::{MeshContent, PacketId};
     use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh};
 
     fn here() -> crate::model::OwnedRoomId {
-        source("$any:example.org", "").room
+        source("$any:example.org").room
     }
 
     #[test]
@@ -422,7 +311,7 @@ mod tests {
                 .collect();
             assert_eq!(kept, [(PacketId::NONE, Some(FIRST), "")]);
             let next = submit_next(tx, NOON)?.unwrap();
-            assert_eq!(next.message.payload, payload("next"));
+            assert_eq!(text_of(&next), "next");
             Ok(())
         });
     }
@@ -465,34 +354,9 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let alice = UserId::parse("@alice:example.org").unwrap();
             assert_eq!(withdraw_sender(tx, &here(), &alice)?, []);
-            let bob = source("$one:example.org", "").sender;
+            let bob = source("$one:example.org").sender;
             assert_eq!(withdraw_sender(tx, &here(), &bob)?.len(), 1);
             assert_eq!(submit_next(tx, NOON)?, None);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_text_can_be_changed_until_the_radio_may_know_it() {
-        on_empty(|tx| {
-            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["helo"], NOW)?[0];
-            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
-            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
-            assert_eq!(pairs[0].text, "hello!");
-            let row = submit_next(tx, NOON)?.unwrap();
-            assert_eq!(row.message.payload, payload("hello!"));
-            assert_eq!(
-                row.source.map(|source| source.text).as_deref(),
-                Some("hello!")
-            );
-
-            assert!(!rewrite(tx, id, &payload("late"), None)?);
-            // The radio may have sent this id: another text under it would be dropped as a copy.
-            retry(tx, id, packet, NOON, false, "link lost")?;
-            assert!(!rewrite(tx, id, &payload("late"), None)?);
-            submit_next(tx, NOON)?;
-            retry(tx, id, packet, NOON, true, "too fast")?;
-            assert!(rewrite(tx, id, &payload("in time"), None)?);
             Ok(())
         });
     }
@@ -511,7 +375,7 @@ mod tests {
             let expired = expire(tx, later(10))?;
             assert_eq!(expired.len(), 1);
             assert_eq!(expired[0].id, id);
-            assert_eq!(expired[0].source, Some(source("$one:example.org", "hello")));
+            assert_eq!(expired[0].source, Some(source("$one:example.org")));
             assert_eq!(expire(tx, later(10))?, []);
             assert_eq!(next_expiry(tx)?, Some(NOW.expires));
             Ok(())
@@ -521,11 +385,9 @@ mod tests {
     #[test]
     fn what_was_accepted_without_a_radio_belongs_to_the_first_that_comes() {
         on_empty(|tx| {
-            let message = for_mesh(
-                vec![payload("hello")],
-                Some(source("$one:example.org", "hello")),
-            );
-            let (_, packet) = outbox_mesh::insert(tx, UNKNOWN_RADIO, &message, NOON)?[0];
+            let hello = MeshContent::Text(draft("hello"));
+            let message = for_mesh(hello, Some(source("$one:example.org")));
+            let (_, packet) = outbox_mesh::insert(tx, UNKNOWN_RADIO, &message, NOON)?;
             adopt_radio(tx, RADIO)?;
             adopt_radio(tx, RADIO)?;
             assert!(message_map::is_own_packet(tx, RADIO, packet)?);

@@ -255,7 +255,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Lane, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
+    use crate::model::{Lane, MeshContent, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh;
     use crate::store::outbox_room::{self, NewRoomRow};
@@ -371,21 +371,20 @@ mod tests {
     #[test]
     fn an_answer_of_our_own_and_a_tapback_have_no_pair_but_their_ids_are_ours() {
         on_empty(|tx| {
-            let tapback = [RadioPayload::Tapback {
+            let tapback = MeshContent::Packet(RadioPayload::Tapback {
                 emoji: "👍".to_owned(),
                 target: PacketId(7),
-            }];
-            let answer = [payload("This node is a bridge")];
-            let reaction = source("$reaction:example.org", "👍");
-            for (parts, source) in [(&tapback, Some(&reaction)), (&answer, None)] {
+            });
+            let answer = packet("This node is a bridge");
+            let reaction = source("$reaction:example.org");
+            for (content, source) in [(tapback, Some(reaction)), (answer, None)] {
                 let message = MeshMessage {
                     lane: Lane::Reaction,
-                    ..for_mesh(parts.to_vec(), source.cloned())
+                    ..for_mesh(content, source)
                 };
-                for (_, packet) in outbox_mesh::insert(tx, RADIO, &message, NOON)? {
-                    assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
-                    assert!(is_own_packet(tx, RADIO, packet)?);
-                }
+                let (_, packet) = outbox_mesh::insert(tx, RADIO, &message, NOON)?;
+                assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
+                assert!(is_own_packet(tx, RADIO, packet)?);
             }
             Ok(())
         });

@@ -9,7 +9,8 @@ use crate::model::{
 };
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
-    StoreError, Tx, direct, edits, feedback, mesh_report, message_map, outbox_mesh, relayed, told,
+    StoreError, Tx, direct, drafts, edits, feedback, mesh_report, message_map, outbox_mesh,
+    relayed, told,
 };
 
 use super::{Ledger, Outcome, describe, place, sender};
@@ -35,17 +36,13 @@ impl Ledger {
             }
             Action::ToMesh(message) => {
                 let (destination, lane) = (message.destination, message.lane);
-                let rows = outbox_mesh::insert(tx, self.radio, &message, now)?;
-                for (id, packet) in &rows {
-                    debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
-                }
+                let (id, packet) = outbox_mesh::insert(tx, self.radio, &message, now)?;
+                debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
                 if let Event::Matrix(MatrixEvent::Text(text)) = event {
                     relayed::note_author(tx, &text.event, &author_of(text))?;
                 }
-                if let (Lane::Message, Some(source), Some((first, _))) =
-                    (lane, &message.source, rows.first())
-                {
-                    self.accept_late(tx, source, *first, now, outcome)?;
+                if let (Lane::Message, Some(source)) = (lane, &message.source) {
+                    self.accept_late(tx, source, id, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
             }
@@ -79,10 +76,10 @@ impl Ledger {
                 }
             }
             Action::Change(change) => self.change(tx, event, change, now, outcome)?,
-            Action::Rewrite { outbox, payload } => {
-                let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
+            Action::Rewrite { outbox, draft } => {
+                let changed = drafts::change(tx, outbox, &draft)?;
                 // One more message that this packet stands for: who answers it answers the packet.
-                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (rewritten, event) {
+                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (changed, event) {
                     message_map::stands_too(tx, outbox, &text.event, text.thread.as_deref())?;
                 }
             }
