@@ -11,6 +11,8 @@ pub mod clock;
 mod columns;
 pub mod direct;
 pub mod drafts;
+#[cfg(test)]
+mod earlier;
 pub mod edits;
 mod error;
 pub mod feedback;
