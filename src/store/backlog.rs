@@ -11,7 +11,7 @@ use rusqlite::named_params;
 use rusqlite::types::FromSql;
 
 use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
-use super::mesh_waiting::{Ended, end_waiting, ended_rows};
+use super::mesh_state::{Ended, end_all};
 use super::{StoreError, Tx};
 use crate::model::{
     Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
@@ -131,15 +131,12 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, St
     )?;
     let mut expired = Vec::new();
     for message in beyond.into_iter().rev() {
-        let rows = ended_rows(
+        expired.extend(end_all(
             tx,
             "SELECT * FROM mesh_waiting WHERE message = ?1 ORDER BY part",
             [message],
-        )?;
-        for row in &rows {
-            end_waiting(tx, row.id, MeshState::Expired)?;
-        }
-        expired.extend(rows);
+            MeshState::Expired,
+        )?);
     }
     Ok(expired)
 }

@@ -7,8 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Row, RowIndex};
 
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshState, NodeNum, Origin,
-    OwnedEventId, OwnedUserId, PacketId, RoomRowId, Timestamp,
+    ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshSource, MeshState, NodeNum,
+    Origin, OwnedEventId, OwnedUserId, PacketId, RoomRowId, Timestamp,
 };
 
 macro_rules! number_column {
@@ -135,6 +135,21 @@ where
     T::Error: Error + Send + Sync + 'static,
 {
     T::try_from(row.get::<_, String>(column)?).map_err(unreadable)
+}
+
+/// Reads the Matrix message behind a row, if there is one.
+pub(super) fn mesh_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
+    if row.get_ref("room")? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(MeshSource {
+        room: identifier(row, "room")?,
+        event: identifier(row, "event")?,
+        thread: event(row, "thread")?,
+        sender: identifier(row, "sender")?,
+        sent_at: row.get("sent_at")?,
+        alert: row.get("alert")?,
+    }))
 }
 
 /// No wait that we set is longer. A time further ahead was written while the clock was wrong.

@@ -4,7 +4,7 @@
 
 use rusqlite::Row;
 
-use super::outbox_mesh::{free_packet_id, own_packet};
+use super::own_packets::{free_packet_id, own_packet};
 use super::{StoreError, Tx};
 use crate::model::{Draft, Heading, MeshRowId, MeshState, PacketId, Timestamp};
 

@@ -182,7 +182,11 @@ fn a_message_in_parts_that_waits_can_be_changed_and_taken_back() {
             assert_eq!((version.waits, version.packets), (true, 3));
             let changed = drafts::change(tx, version.row, &draft("shorter"))?;
             assert_eq!(
-                mesh_report::withdraw(tx, &room, &event("$emote:example.org"))?.len(),
+                mesh_report::withdraw(
+                    tx,
+                    mesh_report::Withdrawal::Event(&room, &event("$emote:example.org"))
+                )?
+                .packets,
                 1
             );
             Ok((version.packet, changed))

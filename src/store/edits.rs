@@ -5,9 +5,8 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, identifier};
+use super::columns::{destination, identifier, mesh_source};
 use super::drafts::{self, packets};
-use super::outbox_mesh::read_source;
 use super::{StoreError, Tx};
 use crate::model::{
     EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomId,
@@ -42,7 +41,7 @@ pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Versi
 }
 
 fn read_version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
-    let Some(source) = read_source(row)? else {
+    let Some(source) = mesh_source(row)? else {
         return Ok(None);
     };
     Ok(Some(Version {
@@ -190,7 +189,7 @@ pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
 mod tests {
     use super::*;
     use crate::model::{Draft, Lane, MeshContent, MeshMessage, OwnedRoomId};
-    use crate::store::mesh_report::{self, accepted, retry, submitted, withdraw};
+    use crate::store::mesh_report::{self, Withdrawal, accepted, retry, submitted, withdraw};
     use crate::store::message_map;
     use crate::store::outbox_mesh::{self, waiting};
     use crate::store::samples::*;
@@ -341,7 +340,7 @@ mod tests {
             mesh_report::refused(tx, id, packet, "no channel")?;
             assert_eq!(versions_of(tx, "$one:example.org")?, []);
             accept_for_mesh(tx, "$two:example.org", &["two"], NOW)?;
-            withdraw(tx, &here(), &event("$two:example.org"))?;
+            withdraw(tx, Withdrawal::Event(&here(), &event("$two:example.org")))?;
             assert_eq!(versions_of(tx, "$two:example.org")?, []);
             let other = RoomId::parse("!other:example.org").unwrap();
             accept_for_mesh(tx, "$three:example.org", &["three"], NOW)?;
@@ -370,7 +369,8 @@ mod tests {
             let first = pairs.iter().min_by_key(|pair| pair.part).unwrap();
             assert_eq!(first.packet, packet);
 
-            assert_eq!(withdraw(tx, &here(), &event("$one:example.org"))?.len(), 1);
+            let one = event("$one:example.org");
+            assert_eq!(withdraw(tx, Withdrawal::Event(&here(), &one))?.packets, 1);
             assert_eq!(versions_of(tx, "$one:example.org")?.len(), 1);
             Ok(())
         });

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, identifier};
+use super::columns::{destination, identifier, mesh_source};
 use super::drafts::{self, packets};
-use super::outbox_mesh::read_source;
 use super::{StoreError, Tx};
 use crate::model::{
     Destination, Draft, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId,
@@ -141,35 +140,9 @@ pub fn newest_waiting_of(
 /// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
 pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>, StoreError> {
     let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
-        Ok((read_source(row)?, row.get("lane")?))
+        Ok((mesh_source(row)?, row.get("lane")?))
     })?;
     Ok(found.and_then(|(source, lane)| Some((source?, lane))))
-}
-
-/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
-pub fn submitted_of(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    event: &EventId,
-) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_submitted WHERE room = ?1 AND event = ?2",
-        (room.as_str(), event.as_str()),
-        |row| row.get(0),
-    )
-}
-
-/// Returns the rows of a person in a room that the radio was asked to take and that it has not answered yet.
-pub fn submitted_by(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    sender: &UserId,
-) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_submitted WHERE room = ?1 AND sender = ?2",
-        (room.as_str(), sender.as_str()),
-        |row| row.get(0),
-    )
 }
 
 /// Returns from whom in which room something waits for the mesh.
@@ -196,7 +169,7 @@ mod tests {
     use crate::model::{MeshContent, MeshMessage, RadioPayload};
     use crate::store::drafts::make_packets;
     use crate::store::edits::versions;
-    use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
+    use crate::store::mesh_report::{Withdrawal, accepted, expire, refused, submitted, withdraw};
     use crate::store::outbox_mesh::insert;
     use crate::store::samples::*;
 
@@ -334,7 +307,10 @@ mod tests {
                 later(60),
             )?;
             assert_eq!(count(NOON)?, 3);
-            withdraw(tx, &room_id(), &event("$other:example.org"))?;
+            withdraw(
+                tx,
+                Withdrawal::Event(&room_id(), &event("$other:example.org")),
+            )?;
             assert_eq!(count(NOON)?, 2);
             // Who answers an alert of their own goes on with it.
             say("$own:example.org", Lane::Urgent, false, Some(alert), NOON)?;
@@ -347,7 +323,10 @@ mod tests {
     fn what_never_goes_on_the_air_does_not_count_against_its_sender() {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
-            withdraw(tx, &room_id(), &event("$one:example.org"))?;
+            withdraw(
+                tx,
+                Withdrawal::Event(&room_id(), &event("$one:example.org")),
+            )?;
             assert_eq!(sent_by(tx, &bob(), NOON)?, (0, 0));
             Ok(())
         });
@@ -375,7 +354,7 @@ mod tests {
             put("🎉", "$c:example.org", later(600))?;
             put("😱", "$d:example.org", later(1))?;
             let no_channel = put("🦊", "$e:example.org", later(600))?;
-            withdraw(tx, &room_id(), &event("$c:example.org"))?;
+            withdraw(tx, Withdrawal::Event(&room_id(), &event("$c:example.org")))?;
             expire(tx, later(1))?;
             submitted(tx, no_channel.0, NOON)?;
             refused(tx, no_channel.0, no_channel.1, "no such channel")?;
@@ -408,20 +387,6 @@ mod tests {
             let (row, _) = insert(tx, RADIO, &message, NOON)?;
             assert_eq!(find(NOON)?, Some((row, note)));
             assert_eq!(find(later(10))?, None);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn what_the_radio_was_asked_to_take_is_found_by_its_event() {
-        on_empty(|tx| {
-            let one = event("$one:example.org");
-            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
-            submitted(tx, rows[0].0, NOON)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, [rows[0].0]);
-            accepted(tx, rows[0].0, NOON)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
             Ok(())
         });
     }

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use super::backlog;
-use super::mesh_state::set_state;
-use super::mesh_waiting::{end_waiting, ended_rows};
-use super::outbox_mesh::{free_packet_id, own_packet};
+use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::own_packets::{free_packet_id, own_packet};
 use super::{StoreError, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
-pub use super::mesh_state::state;
+pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
-    Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
-    on_channels, overdue, refuse_later, refuse_waiting, withdraw, withdraw_message,
-    withdraw_sender,
+    OnChannel, Withdrawal, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
+    on_channels, overdue, refuse_later, refuse_waiting, withdraw,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.
@@ -47,7 +45,8 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
     // Half a message is worth less than a late one.
     tx.execute(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
-         WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1) AND state <= 1 AND state = 0",
+         WHERE id IN (SELECT id FROM mesh_waiting
+             WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
         (id, at + FINISHES_WITHIN),
     )?;
     meta::set_last_acceptance(tx, at)?;
@@ -72,19 +71,16 @@ pub fn refused(
         return Ok(Vec::new());
     }
     message_map::forget_mesh_row(tx, id, Some(packet))?;
-    let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
-    let rest = ended_rows(
+    let mut refused = tx.all("SELECT * FROM mesh_outbox WHERE id = ?1", [id], ended)?;
+    refused.extend(end_all(
         tx,
         "SELECT * FROM mesh_waiting
          WHERE (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
              AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
         [id],
-    )?;
-    for row in &rest {
-        end_waiting(tx, row.id, MeshState::Refused)?;
-    }
-    ended.extend(rest);
-    Ok(ended)
+        MeshState::Refused,
+    )?);
+    Ok(refused)
 }
 
 /// What became of a row by [`retry`].
@@ -110,8 +106,8 @@ pub fn retry(
 ) -> Result<Retried, StoreError> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
-        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
-        (id, packet),
+        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
+        (id, packet, MeshState::Unknown),
         |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
     )?;
     let Some((radio, withdraw)) = row else {
@@ -157,7 +153,8 @@ pub fn not_tried(
 ) -> Result<Retried, StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET tried = tried - 1, attempts = attempts - 1
-         WHERE id = ?1 AND packet = ?2 AND state = 1 AND tried > 0 AND attempts > 0",
+         WHERE id IN (SELECT id FROM mesh_submitted
+             WHERE id = ?1 AND packet = ?2 AND tried > 0 AND attempts > 0)",
         (id, packet),
     )?;
     let retried = retry(tx, id, packet, not_before, false, reason)?;
@@ -284,11 +281,8 @@ mod tests {
 
             let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;
-            withdraw(
-                tx,
-                &source("$two:example.org").room,
-                &event("$two:example.org"),
-            )?;
+            let room = source("$two:example.org").room;
+            withdraw(tx, Withdrawal::Event(&room, &event("$two:example.org")))?;
             let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
             assert_eq!(withdrawn, Retried::Withdrawn);
             let pairs = message_map::by_event(tx, &event("$two:example.org"))?;

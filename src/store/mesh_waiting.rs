@@ -3,89 +3,86 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, target};
-use super::mesh_state::set_state;
-use super::message_map;
-use super::outbox_mesh::{UNKNOWN_RADIO, read_source};
+use super::mesh_state::{Ended, end_all, end_waiting};
+use super::own_packets::UNKNOWN_RADIO;
 use super::{StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Fingerprint, Lane, MeshRowId, MeshSource, MeshState,
-    NodeNum, OwnedRoomId, RoomId, Timestamp, UserId,
+    ChannelIndex, Destination, EventId, Fingerprint, MeshRowId, MeshState, NodeNum, OwnedRoomId,
+    RoomId, Timestamp, UserId,
 };
 
 /// In the column `withdraw`: to be refused, not taken back.
 const REFUSE: u8 = 2;
 
-/// A row whose message is over, for the sign or the notice that its sender gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// The row.
-    pub id: MeshRowId,
-    /// The row of its message's first part.
-    pub message: MeshRowId,
-    /// Which part, from 0.
-    pub part: u8,
-    /// Its lane.
-    pub lane: Lane,
-    /// The Matrix message behind it; `None` for an answer of our own.
-    pub source: Option<MeshSource>,
+/// What is taken back.
+#[derive(Debug, Clone, Copy)]
+pub enum Withdrawal<'a> {
+    /// What an event of a room says: a message with its corrections, or a tapback.
+    Event(&'a RoomId, &'a EventId),
+    /// What a person says in a room.
+    Sender(&'a RoomId, &'a UserId),
+    /// All that a room says.
+    Room(&'a RoomId),
+    /// A message, or a correction, named by the row of its first part.
+    Message(MeshRowId),
 }
 
-/// Takes back what still waits of an event in a room: the message with its parts, or a tapback. What the radio was asked to take
-/// just now is not tried again if it fails. Returns the rows taken back.
-pub fn withdraw(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Ended>, StoreError> {
-    let of_event = "SELECT * FROM mesh_open WHERE event = ?1 AND room = ?2";
-    take_back(tx, of_event, (event.as_str(), room.as_str()))
+/// What was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Withdrawn {
+    /// So many packets waited.
+    pub packets: usize,
+    /// These the radio was asked to take just now: they are not tried again if it does not.
+    pub submitted: Vec<MeshRowId>,
 }
 
-/// The same of a message, or of a correction: `message` is the row of its first part.
-pub fn withdraw_message(tx: &Tx<'_>, message: MeshRowId) -> Result<Vec<Ended>, StoreError> {
-    let of_message = "SELECT * FROM mesh_open WHERE message = ?1";
-    take_back(tx, of_message, [message])
-}
-
-/// The same of a person in a room.
-pub fn withdraw_sender(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    sender: &UserId,
-) -> Result<Vec<Ended>, StoreError> {
-    let of_sender = "SELECT * FROM mesh_open WHERE room = ?1 AND sender = ?2";
-    take_back(tx, of_sender, (room.as_str(), sender.as_str()))
-}
-
-fn take_back(
-    tx: &Tx<'_>,
-    sql: &'static str,
-    whose: impl rusqlite::Params,
-) -> Result<Vec<Ended>, StoreError> {
-    let rows: Vec<(MeshState, Ended)> =
-        tx.all(sql, whose, |row| Ok((row.get("state")?, read_ended(row)?)))?;
-    let mut ended = Vec::new();
-    for (state, row) in rows {
+/// Takes back what still waits, and what the radio has not answered yet.
+pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn, StoreError> {
+    let read = |row: &Row<'_>| Ok((row.get("id")?, row.get("state")?));
+    let open: Vec<(MeshRowId, MeshState)> = match what {
+        Withdrawal::Event(room, event) => tx.all(
+            "SELECT id, state FROM mesh_open WHERE room = ?1 AND event = ?2",
+            (room.as_str(), event.as_str()),
+            read,
+        ),
+        Withdrawal::Sender(room, sender) => tx.all(
+            "SELECT id, state FROM mesh_open WHERE room = ?1 AND sender = ?2",
+            (room.as_str(), sender.as_str()),
+            read,
+        ),
+        Withdrawal::Room(room) => tx.all(
+            "SELECT id, state FROM mesh_open WHERE room = ?1",
+            [room.as_str()],
+            read,
+        ),
+        Withdrawal::Message(message) => tx.all(
+            "SELECT id, state FROM mesh_open WHERE message = ?1",
+            [message],
+            read,
+        ),
+    }?;
+    let mut withdrawn = Withdrawn::default();
+    for (id, state) in open {
         if state == MeshState::Submitted {
-            tx.execute(
-                "UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1",
-                [row.id],
-            )?;
+            tx.execute("UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1", [id])?;
+            withdrawn.submitted.push(id);
         } else {
-            end_waiting(tx, row.id, MeshState::Withdrawn)?;
-            ended.push(row);
+            end_waiting(tx, id, MeshState::Withdrawn)?;
+            withdrawn.packets += 1;
         }
     }
-    Ok(ended)
+    Ok(withdrawn)
 }
 
 /// Ends what waits and is worthless now. Returns it, oldest first.
 pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
-    let mut rows = ended_rows(
+    let mut rows = end_all(
         tx,
         "SELECT * FROM mesh_waiting WHERE expires <= ?1 ORDER BY expires",
         [now],
+        MeshState::Expired,
     )?;
     rows.sort_by_key(|row| (row.message, row.part));
-    for row in &rows {
-        end_waiting(tx, row.id, MeshState::Expired)?;
-    }
     Ok(rows)
 }
 
@@ -159,17 +156,14 @@ macro_rules! waiting_packets {
     () => {
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays
-         FROM mesh_outbox AS row"
+         FROM mesh_open AS row WHERE room IS NOT NULL"
     };
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
 pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
     let rows = tx.all(
-        concat!(
-            waiting_packets!(),
-            " WHERE state <= 1 AND room IS NOT NULL ORDER BY id"
-        ),
+        concat!(waiting_packets!(), " ORDER BY id"),
         (),
         read_on_channel,
     )?;
@@ -179,10 +173,7 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
 /// Returns a packet if it is one that [`on_channels`] returns.
 pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<OnChannel>, StoreError> {
     let row = tx.first(
-        concat!(
-            waiting_packets!(),
-            " WHERE id = ?1 AND state <= 1 AND room IS NOT NULL"
-        ),
+        concat!(waiting_packets!(), " AND id = ?1"),
         [id],
         read_on_channel,
     )?;
@@ -244,51 +235,20 @@ pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.
 pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>, StoreError> {
-    let rows = ended_rows(tx, "SELECT * FROM mesh_waiting WHERE id = ?1", [id])?;
-    for row in &rows {
-        end_waiting(tx, row.id, MeshState::Refused)?;
-    }
-    Ok(rows.into_iter().next())
-}
-
-/// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
-pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<(), StoreError> {
-    set_state(tx, id, state)?;
-    let tried = tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
+    let rows = end_all(
+        tx,
+        "SELECT * FROM mesh_waiting WHERE id = ?1",
         [id],
+        MeshState::Refused,
     )?;
-    if tried {
-        Ok(())
-    } else {
-        message_map::forget_mesh_row(tx, id, None)
-    }
-}
-
-/// Reads whole rows of the table.
-pub(super) fn ended_rows(
-    tx: &Tx<'_>,
-    sql: &'static str,
-    parameters: impl rusqlite::Params,
-) -> Result<Vec<Ended>, StoreError> {
-    tx.all(sql, parameters, read_ended)
-}
-
-fn read_ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
-    Ok(Ended {
-        id: row.get("id")?,
-        message: row.get("message")?,
-        part: row.get("part")?,
-        lane: row.get("lane")?,
-        source: read_source(row)?,
-    })
+    Ok(rows.into_iter().next())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{MeshContent, PacketId};
-    use crate::store::mesh_report::{Retried, recover, retry, state, submitted};
+    use crate::store::mesh_report::{Retried, accepted, recover, retry, state, submitted};
     use crate::store::samples::*;
     use crate::store::{message_map, outbox_mesh};
 
@@ -296,13 +256,30 @@ mod tests {
         source("$any:example.org").room
     }
 
+    fn take_back(tx: &Tx<'_>, name: &str) -> Result<Withdrawn, StoreError> {
+        withdraw(tx, Withdrawal::Event(&here(), &event(name)))
+    }
+
+    #[test]
+    fn what_the_radio_was_asked_to_take_is_named_when_it_is_taken_back() {
+        on_empty(|tx| {
+            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
+            submitted(tx, rows[0].0, NOON)?;
+            let taken = take_back(tx, "$one:example.org")?;
+            assert_eq!(taken.submitted, [rows[0].0]);
+            accepted(tx, rows[0].0, NOON)?;
+            assert_eq!(take_back(tx, "$one:example.org")?, Withdrawn::default());
+            Ok(())
+        });
+    }
+
     #[test]
     fn a_redaction_takes_back_all_parts_that_wait_and_their_pairs() {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
-            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
-            assert_eq!(taken.len(), 2);
+            let taken = take_back(tx, "$one:example.org")?;
+            assert_eq!(taken.packets, 2);
             // Only to which channel it belongs is still known.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let kept: Vec<_> = pairs
@@ -321,7 +298,9 @@ mod tests {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let other = RoomId::parse("!other:example.org").unwrap();
-            assert_eq!(withdraw(tx, &other, &event("$one:example.org"))?, []);
+            let one = event("$one:example.org");
+            let taken = withdraw(tx, Withdrawal::Event(&other, &one))?;
+            assert_eq!(taken, Withdrawn::default());
             assert!(submit_next(tx, NOON)?.is_some());
             Ok(())
         });
@@ -333,15 +312,15 @@ mod tests {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             let (id, packet) = rows[0];
             submitted(tx, id, NOON)?;
-            let taken = withdraw(tx, &here(), &event("$one:example.org"))?;
-            assert_eq!(taken.len(), 1);
+            let taken = take_back(tx, "$one:example.org")?;
+            assert_eq!((taken.packets, taken.submitted), (1, vec![id]));
             let retried = retry(tx, id, packet, NOON, true, "too fast")?;
             assert_eq!(retried, Retried::Withdrawn);
             assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
 
             let (id, _) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;
-            withdraw(tx, &here(), &event("$two:example.org"))?;
+            take_back(tx, "$two:example.org")?;
             recover(tx)?;
             assert_eq!(state(tx, id)?, Some(MeshState::Withdrawn));
             Ok(())
@@ -353,9 +332,10 @@ mod tests {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let alice = UserId::parse("@alice:example.org").unwrap();
-            assert_eq!(withdraw_sender(tx, &here(), &alice)?, []);
+            let taken = withdraw(tx, Withdrawal::Sender(&here(), &alice))?;
+            assert_eq!(taken, Withdrawn::default());
             let bob = source("$one:example.org").sender;
-            assert_eq!(withdraw_sender(tx, &here(), &bob)?.len(), 1);
+            assert_eq!(withdraw(tx, Withdrawal::Sender(&here(), &bob))?.packets, 1);
             assert_eq!(submit_next(tx, NOON)?, None);
             Ok(())
         });

@@ -31,6 +31,7 @@ pub mod nodes;
 pub mod outage;
 pub mod outbox_mesh;
 pub mod outbox_room;
+mod own_packets;
 mod parked;
 pub mod receipts;
 pub mod relayed;

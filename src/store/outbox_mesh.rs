@@ -10,13 +10,13 @@
 
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::backlog;
-use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
-use super::mesh_waiting::end_waiting;
+use super::columns::{LONGEST_WAIT, SLACK, destination, mesh_source, target};
+use super::mesh_state::end_waiting;
 use super::message_map::{self, Link};
+use super::own_packets::{free_packet_id, own_packet};
 use super::{StoreError, Tx, drafts, feedback, turns};
 use crate::model::{
     Destination, EventId, Lane, MeshContent, MeshMessage, MeshRowId, MeshSource, MeshState,
@@ -24,12 +24,10 @@ use crate::model::{
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, submitted_by, submitted_of,
-    tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
+    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, tapbacks, urgent_by, waiting,
+    waiting_of_room, waiting_senders,
 };
-
-/// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
-pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
+pub use super::own_packets::UNKNOWN_RADIO;
 
 /// The time of a row that waits for nothing: before every other, however the clock is turned after it was accepted.
 const AT_ONCE: Timestamp = Timestamp(0);
@@ -146,39 +144,31 @@ fn insert_row(
     Ok(MeshRowId(id))
 }
 
-/// Returns a random packet id that this radio has not used as long as we remember.
-pub(super) fn free_packet_id(tx: &Tx<'_>, radio: NodeNum) -> Result<PacketId, StoreError> {
-    loop {
-        let packet = PacketId(rand::random());
-        if packet != PacketId::NONE && !message_map::is_own_packet(tx, radio, packet)? {
-            return Ok(packet);
-        }
-    }
-}
-
-/// Remembers an id as one of ours.
-pub(super) fn own_packet(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    packet: PacketId,
-    id: MeshRowId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO own_packet (radio, packet, outbox, at) VALUES (?1, ?2, ?3, ?4)",
-        (radio, packet, id, now),
-    )?;
-    Ok(())
-}
-
 /// Whether the packet that `row` refers to is one of ours in such a state.
 macro_rules! refers_to_ours {
-    ($state:literal) => {
+    ($view:literal) => {
         concat!(
-            "EXISTS (SELECT 1 FROM own_packet JOIN mesh_outbox AS aim ON aim.id = own_packet.outbox
-             WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference AND ",
-            $state,
-            ")"
+            "EXISTS (SELECT 1 FROM own_packet JOIN ",
+            $view,
+            " AS aim ON aim.id = own_packet.outbox
+             WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference)"
+        )
+    };
+}
+
+/// Whether nothing has to go before `row`: an earlier part, or the message of ours that a reaction is on.
+macro_rules! is_free {
+    ($reaction:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
+                 WHERE earlier.message = row.message AND earlier.part < row.part)
+             AND (lane <> ",
+            $reaction,
+            " OR NOT (",
+            refers_to_ours!("mesh_open"),
+            " OR ",
+            refers_to_ours!("mesh_failed"),
+            "))"
         )
     };
 }
@@ -187,10 +177,10 @@ macro_rules! refers_to_ours {
 pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
     let rows: Vec<MeshRowId> = tx.all(
         concat!(
-            "SELECT id FROM mesh_waiting AS row WHERE lane = 2 AND ",
-            refers_to_ours!("aim.state >= 7")
+            "SELECT id FROM mesh_waiting AS row WHERE lane = ?1 AND ",
+            refers_to_ours!("mesh_failed")
         ),
-        (),
+        [Lane::Reaction],
         |row| row.get(0),
     )?;
     for id in &rows {
@@ -203,8 +193,8 @@ pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
 pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool, StoreError> {
     let (kind, target) = target(to);
     tx.exists(
-        "SELECT 1 FROM mesh_waiting WHERE target_kind = ?1 AND target = ?2 AND lane = 2",
-        (kind, target),
+        "SELECT 1 FROM mesh_waiting WHERE target_kind = ?1 AND target = ?2 AND lane = ?3",
+        (kind, target, Lane::Reaction),
     )
 }
 
@@ -215,12 +205,9 @@ macro_rules! may_go {
             "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
              FROM mesh_waiting AS row
              WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
-                 AND NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
-                     WHERE earlier.message = row.message AND earlier.part < row.part)
-                 AND (lane <> 2 OR NOT ",
-            refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
-            ") ORDER BY ",
+                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6) AND ",
+            is_free!("?7"),
+            " ORDER BY ",
             $order,
             " LIMIT 1"
         )
@@ -251,7 +238,15 @@ pub fn next(
     };
     let new: Option<(MeshRowId, bool)> = tx.first(
         sql,
-        (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
+        (
+            kind,
+            target,
+            lane,
+            now,
+            now + LONGEST_WAIT,
+            now + SLACK,
+            Lane::Reaction,
+        ),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let id = match new {
@@ -303,14 +298,20 @@ pub fn next_due(
                 "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
                  FROM mesh_waiting AS row
                  WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                     AND NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
-                         WHERE earlier.message = row.message AND earlier.part < row.part)
-                     AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0)
-                     AND (lane <> 2 OR NOT ",
-                refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
-                ")"
+                     AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0) AND ",
+                is_free!("?9")
             ),
-            (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried, turns),
+            params![
+                kind,
+                target,
+                lane,
+                now,
+                now + LONGEST_WAIT,
+                now + SLACK,
+                tried,
+                turns,
+                Lane::Reaction,
+            ],
             |row| row.get(0),
         )?
         .flatten();
@@ -358,23 +359,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
         content,
         part: (row.get("part")?, row.get("parts")?),
         attempts: row.get("attempts")?,
-        source: read_source(row)?,
+        source: mesh_source(row)?,
     })
-}
-
-/// Reads the Matrix message behind a row, if there is one.
-pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
-    if row.get_ref("room")? == ValueRef::Null {
-        return Ok(None);
-    }
-    Ok(Some(MeshSource {
-        room: identifier(row, "room")?,
-        event: identifier(row, "event")?,
-        thread: event(row, "thread")?,
-        sender: identifier(row, "sender")?,
-        sent_at: row.get("sent_at")?,
-        alert: row.get("alert")?,
-    }))
 }
 
 #[cfg(test)]

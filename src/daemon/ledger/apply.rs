@@ -7,6 +7,7 @@ use crate::model::{
     Destination, Event, EventId, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OwnedEventId,
     OwnedRoomId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
 };
+use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
     StoreError, Tx, direct, drafts, edits, feedback, mesh_report, message_map, outbox_mesh,
@@ -117,12 +118,10 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        outcome
-            .withdrawn
-            .extend(outbox_mesh::submitted_of(tx, room, event)?);
-        let rows = mesh_report::withdraw(tx, room, event)?;
-        if !rows.is_empty() {
-            info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
+        let withdrawn = mesh_report::withdraw(tx, Withdrawal::Event(room, event))?;
+        outcome.withdrawn.extend(withdrawn.submitted);
+        if withdrawn.packets > 0 {
+            info!(event_id = %event, packets = withdrawn.packets, "taken back before it was transmitted");
         }
         Self::forget_taken_away(tx, event, now)?;
         edits::forget_early(tx, event)

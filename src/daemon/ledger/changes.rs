@@ -7,6 +7,7 @@ use crate::model::{
     EarlyEdit, Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
 };
 use crate::store::edits;
+use crate::store::mesh_report::Withdrawal;
 use crate::store::{StoreError, Tx, mesh_report, outbox_mesh, relayed};
 
 use super::{Ledger, Outcome};
@@ -34,8 +35,8 @@ impl Ledger {
                 outcome.mesh.insert((destination, message.lane));
             }
             Change::Withdraw { row } => {
-                let rows = mesh_report::withdraw_message(tx, row)?;
-                debug!(packets = rows.len(), outbox = %row, "a correction is taken back before it was transmitted");
+                let withdrawn = mesh_report::withdraw(tx, Withdrawal::Message(row))?;
+                debug!(packets = withdrawn.packets, outbox = %row, "a correction is taken back before it was transmitted");
             }
             Change::Keep {
                 room,
@@ -103,7 +104,7 @@ impl Ledger {
             && let Some(correction) = edits::waiting_correction(tx, room, &target)?
             && correction.source.sender == author
         {
-            mesh_report::withdraw_message(tx, correction.row)?;
+            mesh_report::withdraw(tx, Withdrawal::Message(correction.row))?;
             info!(event_id = %event, outbox = %correction.row, "an edit was taken away: its correction is taken back before it was transmitted");
         }
         Ok(())
@@ -117,12 +118,10 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        outcome
-            .withdrawn
-            .extend(outbox_mesh::submitted_by(tx, room, sender)?);
-        let rows = mesh_report::withdraw_sender(tx, room, sender)?;
-        if !rows.is_empty() {
-            info!(%room, %sender, packets = rows.len(), "banned: what waited of them is taken back");
+        let withdrawn = mesh_report::withdraw(tx, Withdrawal::Sender(room, sender))?;
+        outcome.withdrawn.extend(withdrawn.submitted);
+        if withdrawn.packets > 0 {
+            info!(%room, %sender, packets = withdrawn.packets, "banned: what waited of them is taken back");
         }
         Self::forget_unread_of(tx, room, sender, now)
     }
