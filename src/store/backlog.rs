@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::named_params;
 use rusqlite::types::FromSql;
 
-use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
+use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
 use super::mesh_state::{Ended, end_all};
 use super::{StoreError, Tx};
 use crate::model::{
@@ -270,7 +270,7 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
                 oldest: row.get("oldest")?,
                 newest: row.get("newest")?,
                 event: identifier(row, "event")?,
-                thread: event(row, "thread")?,
+                thread: optional(row, "thread")?,
                 since: row.get("since")?,
                 last: row.get("last")?,
                 more_waits: row.get("more_waits")?,
@@ -281,10 +281,6 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
 
 /// Returns the messages that are to have this sign now, as they expired, and do not have it: the newest, and where not more
 /// than `few` expired together those that had waited.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn without_sign(
     tx: &Tx<'_>,
     expired: &Expired,

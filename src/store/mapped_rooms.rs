@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use super::columns::identifier;
+use super::columns::{identifier, optional};
 use super::drafts::packets;
 use super::{StoreError, Tx, outbox_room};
 use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone};
@@ -65,17 +65,11 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 /// Returns all of them.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
-        let successor = match row.get_ref("successor")? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(identifier(row, "successor")?),
-        };
+        let successor = optional(row, "successor")?;
         let is_replaced: bool = row.get("replaced")?;
         Ok(OldRoom {
             room: identifier(row, "room")?,
-            alias: match row.get_ref("alias")? {
-                rusqlite::types::ValueRef::Null => None,
-                _ => Some(identifier(row, "alias")?),
-            },
+            alias: optional(row, "alias")?,
             encrypted: row.get("encrypted")?,
             public: row.get("public")?,
             tombstone: is_replaced.then_some(Tombstone { successor }),
@@ -120,10 +114,7 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
             Ok(Held {
                 room: identifier(row, "room")?,
                 why: row.get("waits")?,
-                heir: match row.get_ref("heir")? {
-                    rusqlite::types::ValueRef::Null => None,
-                    _ => Some(identifier(row, "heir")?),
-                },
+                heir: optional(row, "heir")?,
             })
         },
     )

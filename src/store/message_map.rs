@@ -6,7 +6,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, event as event_column, identifier, target, user};
+use super::columns::{destination, identifier, optional, target};
 use super::{StoreError, Tx};
 use crate::model::{
     EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
@@ -123,16 +123,12 @@ pub(super) fn event_of(
          WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND event IS NOT NULL
          ORDER BY id DESC LIMIT 1",
         (packet, sender, room.as_str()),
-        |row| event_column(row, 0),
+        |row| optional(row, 0),
     )?;
     Ok(found.flatten())
 }
 
 /// Remembers to which channel a message belongs that is not transmitted: it has no packet.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<(), StoreError> {
     insert(tx, radio, pair, Link::Nothing)
 }
@@ -242,9 +238,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
         destination: destination(row)?,
         channel: row.get("channel")?,
         room: identifier(row, "room")?,
-        event: event_column(row, "event")?,
-        thread: event_column(row, "thread")?,
-        author: user(row, "author")?,
+        event: optional(row, "event")?,
+        thread: optional(row, "thread")?,
+        author: optional(row, "author")?,
         text: row.get("text")?,
         alert: row.get("alert")?,
         part: row.get("part")?,

@@ -2,9 +2,9 @@
 
 use rusqlite::Row;
 
-use super::columns::{target, user};
+use super::columns::{optional, target};
 use super::{StoreError, Tx};
-use crate::model::{Destination, EventId, Node, NodeNum, Relayed, Timestamp, spoken};
+use crate::model::{Destination, EventId, Node, NodeNum, OwnedUserId, Relayed, Timestamp, spoken};
 
 /// More texts than a radio can send, or hear, in the time of interest.
 const MOST: u16 = 400;
@@ -56,7 +56,8 @@ fn from_matrix(row: &Row<'_>) -> rusqlite::Result<Relayed> {
         .flat_map(|it| it.lines())
         .map(str::to_owned)
         .collect();
-    if let Some(sender) = user(row, "sender")? {
+    let sender: Option<OwnedUserId> = optional(row, "sender")?;
+    if let Some(sender) = sender {
         author.extend([sender.localpart().to_owned(), sender.to_string()]);
     }
     let text = spoken(

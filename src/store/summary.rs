@@ -1,6 +1,6 @@
 //! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
 
-use super::columns::{count, destination, identifier};
+use super::columns::{count, destination, identifier, optional};
 use super::drafts::packets;
 use super::gaps::{Missing, missing};
 use super::mapped_rooms::{Held, held};
@@ -122,13 +122,8 @@ fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
         ),
         (),
         |row| {
-            let is_ours = matches!(row.get_ref("room")?, rusqlite::types::ValueRef::Null);
             Ok(Waiting {
-                room: if is_ours {
-                    None
-                } else {
-                    Some(identifier(row, "room")?)
-                },
+                room: optional(row, "room")?,
                 destination: Some(destination(row)?),
                 count: count(row)?,
                 oldest: row.get("oldest")?,
