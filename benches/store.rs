@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use relay::model::{
-    ChannelIndex, Destination, EventId, Lane, MeshMessage, MessagePair, NodeNum, Origin,
-    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, Timestamp,
+    ChannelIndex, Destination, Draft, EventId, Lane, MeshContent, MeshMessage, MessagePair,
+    NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent, RoomMessage, Timestamp,
 };
 use relay::store::outbox_room::NewRoomRow;
-use relay::store::{
-    MeshPace, NextMesh, Store, StoreError, Tx, mesh_report, outbox_mesh, outbox_room, seen,
-};
+use relay::store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const LATER: Timestamp = Timestamp(1_700_000_600_000);
@@ -117,24 +115,22 @@ fn room_messages(criterion: &mut Criterion) {
 fn mesh_messages(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(&directory.path().join("relay.sqlite")).unwrap();
-    let parts = vec![RadioPayload::Text {
-        text: "Alice[M]: a text of about the usual length".to_owned(),
-        reply_to: None,
-    }];
+    let text = Draft {
+        text: "a text of about the usual length".to_owned(),
+        packets: 1,
+        ..Draft::default()
+    };
     let message = MeshMessage {
         destination: CHANNEL,
         channel: None,
         bound: false,
         lane: Lane::Message,
-        parts,
+        content: MeshContent::Text(text),
         source: None,
         not_before: None,
         expires: LATER,
     };
-    let pace = MeshPace {
-        spacing: Duration::from_secs(10),
-        tell_age: &|_| None,
-    };
+    let packets = ["Alice[M]: a text of about the usual length".to_owned()];
     criterion.bench_function(
         "to the mesh: accept, submit and take one packet",
         |bencher| {
@@ -142,10 +138,16 @@ fn mesh_messages(criterion: &mut Criterion) {
                 store
                     .transaction(|tx| outbox_mesh::insert(tx, RADIO, &message, NOW))
                     .unwrap();
-                let next = store
-                    .next_for_mesh(CHANNEL, Lane::Message, &pace, NOW)
-                    .unwrap();
-                if let NextMesh::Due(row) = next {
+                let handed = store.note(|tx| {
+                    let spacing = Duration::from_secs(10);
+                    let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, spacing, NOW)?;
+                    if let Some(row) = &next {
+                        drafts::make_packets(tx, row.id, &packets, NOW)?;
+                        mesh_report::submitted(tx, row.id, NOW)?;
+                    }
+                    Ok(next)
+                });
+                if let Some(row) = handed.unwrap() {
                     store
                         .transaction(|tx| mesh_report::accepted(tx, row.id, NOW))
                         .unwrap();

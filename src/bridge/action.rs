@@ -1,8 +1,8 @@
 //! What the bridge wants done.
 
 use crate::model::{
-    EarlyEdit, MeshMessage, MeshRowId, MeshSource, MessagePair, NewVersion, OwnedEventId,
-    OwnedRoomId, OwnedUserId, RadioPayload, RadioText, RoomMessage, Sign, Timestamp,
+    Draft, EarlyEdit, MeshMessage, MeshRowId, MeshSource, MessagePair, NewVersion, OwnedEventId,
+    OwnedRoomId, OwnedUserId, RadioText, RoomMessage, Sign, Timestamp,
 };
 
 use super::dropped::DropReason;
@@ -18,7 +18,7 @@ pub enum Action {
         /// The packet that it stands for, if it stands for one.
         pair: Option<Box<MessagePair>>,
     },
-    /// Send packets to the mesh, one for each part, in order.
+    /// Send a message to the mesh.
     ToMesh(MeshMessage),
     /// Remember to which of its room's channels a message belongs that is not transmitted: what is said of it goes there too.
     KeepPlace {
@@ -53,12 +53,12 @@ pub enum Action {
     KeepUndecryptable,
     /// What follows from the edit of a message.
     Change(Change),
-    /// Change the text of a row that waits for the mesh: one more picture.
+    /// Change what a row says that waits for the mesh: one more picture.
     Rewrite {
         /// The row.
         outbox: MeshRowId,
-        /// The new payload.
-        payload: RadioPayload,
+        /// What it says now.
+        draft: Draft,
     },
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
     Sign {
@@ -91,12 +91,8 @@ pub enum Change {
         new: NewVersion,
     },
     /// Send a correction of a message that was sent.
-    Correct {
-        /// Which correction of the message, from 1.
-        number: u8,
-        /// The correction; the message that it corrects stands behind it, with the correction's text and time.
-        message: MeshMessage,
-    },
+    /// The message that it corrects stands behind it, with the correction's time.
+    Correct(MeshMessage),
     /// Take back a correction that waits; what else waits of its message stays.
     Withdraw {
         /// The row of its first part.

@@ -1,7 +1,7 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    ChannelIndex, EarlyEdit, Fingerprint, Lane, MeshRowId, MeshSource, MessagePair, NodeNum,
+    ChannelIndex, Draft, EarlyEdit, Fingerprint, Lane, MeshRowId, MeshSource, MessagePair, NodeNum,
     OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, Relayed, Timestamp, Version,
 };
 
@@ -94,8 +94,8 @@ pub struct Facts {
     pub tapbacks: Vec<String>,
     /// What we relayed between this channel and Matrix in the last 10 minutes.
     pub relayed: Vec<Relayed>,
-    /// A text of this sender in this room whose time is still to come: the row, and its text with prefix.
-    pub waiting_media: Option<(MeshRowId, String)>,
+    /// A text of this sender in this room whose time is still to come: the row, and what it says.
+    pub waiting_media: Option<(MeshRowId, Draft)>,
     /// The `relay_id` is that of a post of ours.
     pub is_our_post: bool,
     /// The packet id in `meshtastic_id` is one that our radio heard or sent.

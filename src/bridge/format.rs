@@ -2,13 +2,12 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::split::Heading;
 use super::text::{clean_name, clean_text, excerpt, first_graphemes, fitting, folded, one_emoji};
 use crate::config::{
     Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
 };
 use crate::model::{
-    Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+    Heading, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
 };
 
 /// Goes before the text of an alert, and marks an urgent text of Matrix.
@@ -19,7 +18,7 @@ const UNKNOWN: &str = "?";
 /// Of a display name, so many grapheme clusters are looked at.
 const LONGEST_NAME: usize = 64;
 /// Of a display name, so many stand before the counters of further parts.
-pub(super) const LABEL_GRAPHEMES: usize = 5;
+const LABEL_GRAPHEMES: usize = 5;
 /// Of the text that a reaction in words is about, so many are quoted.
 const QUOTED: usize = 40;
 
@@ -274,22 +273,6 @@ pub(super) fn media_note(word: &str, count: u32) -> String {
         (count, "audio") => format!("[{count} audio files]"),
         (count, _) => format!("[{count} media]"),
     }
-}
-
-/// Returns how many media a waiting text tells of, if it is the note of this heading for this word.
-pub(super) fn noted_media(waiting: &str, heading: &Heading, word: &str) -> Option<u32> {
-    let note = waiting.strip_prefix(heading.prefix.as_str())?;
-    let digits: String = note
-        .chars()
-        .skip(1)
-        .take_while(char::is_ascii_digit)
-        .collect();
-    let count = if digits.is_empty() {
-        1
-    } else {
-        digits.parse().ok()?
-    };
-    (note == media_note(word, count)).then_some(count)
 }
 
 /// Returns a reaction told in words.

@@ -18,6 +18,7 @@ mod outage;
 mod policy;
 mod questions;
 mod relation;
+mod render;
 mod route;
 mod split;
 mod succession;
@@ -28,16 +29,17 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, Change};
-pub use backlog::{OUTAGE, is_backlog, with_age};
+pub use backlog::{OUTAGE, is_backlog};
 pub use dropped::DropReason;
 pub use echo::author_of;
 pub use facts::{Facts, Questions, Reported, SeenKey, Target};
 pub use feedback::{Fate, SHOWN_WAITING_AFTER};
 pub use late::Unread;
 pub use notice::Refused;
+pub use render::{render, told_age};
 
 pub use route::{RenamedChannel, RouteProblem, Spot};
-pub use split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
+pub use split::PACKET_BYTES;
 pub use succession::{Mapping, Succession, Waiting};
 
 use std::borrow::Cow;
@@ -352,7 +354,6 @@ mod tests {
                     thread: None,
                     sender: alice(),
                     sent_at: NOON,
-                    text: "hi".into(),
                     alert: false,
                 },
                 lane,

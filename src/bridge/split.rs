@@ -4,30 +4,21 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::format::LABEL_GRAPHEMES;
-use super::text::{first_graphemes, fitting};
+use super::text::fitting;
 use crate::config::{LongMessages, Overflow};
+use crate::model::Heading;
 
 /// The bytes of text that fit into one packet to a channel (measured on firmware 2.7).
 pub const PACKET_BYTES: usize = 232;
 /// The same for a packet that answers another one.
-pub const REPLY_BYTES: usize = 227;
+pub(super) const REPLY_BYTES: usize = 227;
 
 /// The mark at the end of a text that was cut.
 const CUT: &str = "…";
 
-/// Who speaks, as it stands at the beginning of packets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Heading {
-    /// Before the text: `Alice[M]: `, may be empty.
-    pub prefix: String,
-    /// The short form before the counter of further parts: `Alice`, may be empty.
-    pub label: String,
-}
-
 /// How a text fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fitted {
+pub(super) enum Fitted {
     /// Into these packets; one if it fits whole.
     Packets(Vec<String>),
     /// Into these packets, but its end is lost.
@@ -40,7 +31,7 @@ pub enum Fitted {
 }
 
 /// Fits a text into packets. The first carries the relation of a reply, if it is one.
-pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
     let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
@@ -61,43 +52,6 @@ pub fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) 
         Overflow::Cut if splits => cut_parts(heading, text, is_reply, rules),
         Overflow::Cut => Fitted::Cut(vec![cut_one(&heading.prefix, text, whole)]),
     }
-}
-
-/// Returns whether [`fit`] has cut a text for these packets; not if the text itself ends like one that was cut.
-pub(super) fn is_cut(packets: &[String], text: &str) -> bool {
-    packets.last().is_some_and(|last| last.ends_with(CUT)) && !text.trim_end().ends_with(CUT)
-}
-
-/// Returns the heading of packets that [`fit`] made of this text; `None` if they show none of it.
-pub(super) fn heading_of(packets: &[String], text: &str) -> Option<Heading> {
-    let total = packets.len();
-    let (first, rest) = packets.split_first()?;
-    let begins = |piece: &str| {
-        let kept = piece.strip_suffix(CUT).unwrap_or(piece);
-        !kept.is_empty() && text.starts_with(kept)
-    };
-    let Some(second) = rest.first() else {
-        let end = (0..first.len()).find(|at| first.get(*at..).is_some_and(begins))?;
-        let prefix = first.get(..end)?.to_owned();
-        // No packet shows the label: it is nearly always how the prefix begins.
-        let name = prefix.trim_start_matches(['*', '[', ' ']);
-        let name = name.split(['[', ']', ':', '(', '/']).next();
-        let label = first_graphemes(name.unwrap_or_default().trim_end(), LABEL_GRAPHEMES);
-        return Some(Heading {
-            label: label.trim_end().to_owned(),
-            prefix,
-        });
-    };
-    let counter = format!("1/{total} ");
-    let (end, _) = first
-        .match_indices(&counter)
-        .find(|(at, counter)| first.get(at + counter.len()..).is_some_and(begins))?;
-    let counter = format!("2/{total}: ");
-    let label = second.find(&counter).and_then(|at| second.get(..at))?;
-    Some(Heading {
-        prefix: first.get(..end)?.to_owned(),
-        label: label.trim_end().to_owned(),
-    })
 }
 
 /// Splits a text into parts numbered up to `total`; `None` if it needs more.

@@ -1,12 +1,12 @@
 //! What the tests of this module start from: a bridge, its rooms and its radio, a packet, a message.
 
 use super::{Action, Bridge, DropReason, Facts, Refused};
-use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom};
+use crate::config::{ChannelRef, Config, Connection, Direction, LongMessages, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Destination, Event, Fingerprint, JoinedRoom, MatrixEvent,
-    MeshMessage, MessagePair, Node, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedUserId, PacketId, RadioEvent, RadioPayload, RadioProfile, RadioText, RoomContent,
-    RoomReaction, RoomText, RoomTextKind, Sign, TextPort, Timestamp,
+    Channel, ChannelIndex, ChannelRole, Destination, Draft, Event, Fingerprint, Heading,
+    JoinedRoom, MatrixEvent, MeshContent, MessagePair, Node, NodeNum, Origin, OwnedEventId,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioPayload, RadioProfile,
+    RadioText, RoomContent, RoomReaction, RoomText, RoomTextKind, Sign, TextPort, Timestamp,
 };
 
 pub(super) const NOON: Timestamp = Timestamp(1_750_000_000_000);
@@ -299,11 +299,47 @@ pub(super) fn notices(actions: &[Action]) -> Vec<String> {
 
 /// Returns the packets for the mesh.
 pub(super) fn on_air(actions: &[Action]) -> Vec<RadioPayload> {
-    let parts = actions.iter().filter_map(|action| match action {
-        Action::ToMesh(MeshMessage { parts, .. }) => Some(parts.clone()),
+    on_air_by(actions, &config().meshtastic.long_messages)
+}
+
+/// The same by other rules for long messages.
+pub(super) fn on_air_by(actions: &[Action], rules: &LongMessages) -> Vec<RadioPayload> {
+    let packets = actions.iter().filter_map(|action| match action {
+        Action::ToMesh(message) => Some(packets(&message.content, rules)),
         _ => None,
     });
-    parts.flatten().collect()
+    packets.flatten().collect()
+}
+
+fn packets(content: &MeshContent, rules: &LongMessages) -> Vec<RadioPayload> {
+    match content {
+        MeshContent::Packet(payload) => vec![payload.clone()],
+        MeshContent::Text(draft) => rendered(draft, rules),
+    }
+}
+
+/// Returns the packets of a text that goes at once; the first carries the relation.
+pub(super) fn rendered(draft: &Draft, rules: &LongMessages) -> Vec<RadioPayload> {
+    let mut reply_to = draft.reply_to;
+    let texts = super::render(draft, None, rules).into_iter();
+    let packets = texts.map(|text| RadioPayload::Text {
+        text,
+        reply_to: reply_to.take(),
+    });
+    packets.collect()
+}
+
+/// What Alice says, in one packet.
+pub(super) fn draft(text: &str) -> Draft {
+    Draft {
+        heading: Heading {
+            prefix: "Alice[M]: ".into(),
+            label: "Alice".into(),
+        },
+        text: text.into(),
+        packets: 1,
+        ..Draft::default()
+    }
 }
 
 /// Returns the texts for the mesh.

@@ -13,8 +13,8 @@ use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
 use crate::config::SensorType;
 use crate::model::{
-    ChannelIndex, Destination, Lane, MeshMessage, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId,
-    RadioPayload, RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
+    ChannelIndex, Destination, Lane, MeshContent, MeshMessage, MessagePair, NodeNum, Origin,
+    OwnedRoomOrAliasId, RadioPayload, RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
 };
 
 /// An alert of the same node mentions rooms again after that.
@@ -65,10 +65,10 @@ impl Bridge {
                 channel: None,
                 bound: false,
                 lane: Lane::Message,
-                parts: vec![RadioPayload::Text {
+                content: MeshContent::Packet(RadioPayload::Text {
                     text,
                     reply_to: None,
-                }],
+                }),
                 source: None,
                 not_before: None,
                 expires: now + self.config.meshtastic.max_message_age.min(ANSWER_AGE),

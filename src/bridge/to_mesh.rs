@@ -10,20 +10,21 @@ use super::backlog::is_backlog;
 use super::dropped::DropReason;
 use super::facts::Facts;
 use super::format::{
-    ALERT, carried_text, emoji_of_key, emote_heading, media_note, noted_media, reaction_in_words,
-    relay_heading, spoken_text, user_heading,
+    ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
+    spoken_text, user_heading,
 };
 use super::lesson::{Lesson, Telling};
 use super::notice::{About, Refused};
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
+use super::render::{Plan, plan};
 use super::route::{Aim, Spot};
-use super::split::{Fitted, Heading, fit};
+use super::split::{Fitted, fit};
 use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, Lane, MeshMessage, MeshSource, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
-    RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
+    Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
+    OwnedUserId, RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -116,7 +117,6 @@ impl Bridge {
                 thread: text.thread.clone(),
                 sender: text.sender.clone(),
                 sent_at: text.sent_at.min(now),
-                text: text.body.clone(),
                 alert: false,
             }))],
             // Where nothing of theirs is transmitted, how it could be helps nobody.
@@ -168,22 +168,26 @@ impl Bridge {
         {
             return Ok((vec![rewrite], true));
         }
-        let rules = &self.config.meshtastic.long_messages;
-        let (packets, whole) = match fit(&heading, &body, reply_to.is_some(), rules) {
-            Fitted::Packets(packets) => (packets, true),
-            Fitted::Cut(packets) => (packets, false),
-            Fitted::TooLong { .. } => return Err(Refused::TooLong.into()),
+        let starts_alert = body.starts_with(ALERT);
+        let draft = Draft {
+            heading,
+            text: body,
+            media: bare_media.is_some().into(),
+            reply_to,
+            ..Draft::default()
         };
+        let rules = &self.config.meshtastic.long_messages;
+        let Plan { draft, is_whole } = plan(draft, rules).ok_or(Refused::TooLong)?;
         let alerted = answered.filter(|it| it.pair.alert);
         // Who answers an alert of their own goes on with it.
         let answers_other = alerted.is_some_and(|it| it.pair.author.as_ref() != Some(&text.sender));
-        let is_loud = alerted.is_some() || body.starts_with(ALERT);
+        let is_loud = alerted.is_some() || starts_alert;
         let urgent =
             answers_other || is_loud && policy::may_alert(&self.config, text.sender_power, facts);
-        let alert = urgent && body.starts_with(ALERT);
+        let alert = urgent && starts_alert;
         // What was written during an outage is bounded by the backlog instead.
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
-            self.check_limit(packets.len(), facts)?;
+            self.check_limit(draft.packets, facts)?;
         }
         let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh(MeshMessage {
@@ -191,7 +195,7 @@ impl Bridge {
             channel: spot.channel,
             bound: target.is_some(),
             lane: if urgent { Lane::Urgent } else { Lane::Message },
-            parts: payloads(packets, reply_to),
+            content: MeshContent::Text(draft),
             source: Some(Box::new(MeshSource {
                 room: text.room.clone(),
                 event: text.event.clone(),
@@ -199,12 +203,11 @@ impl Bridge {
                 sender: text.sender.clone(),
                 sent_at,
                 alert,
-                text: body,
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),
             expires: sent_at + self.config.meshtastic.max_message_age,
         });
-        Ok((vec![to_mesh], whole))
+        Ok((vec![to_mesh], is_whole))
     }
 
     /// Returns what stands before the text, and the text; the error says why it is nothing for the mesh, whoever may transmit.
@@ -317,7 +320,7 @@ impl Bridge {
         self.check_limit(1, facts)?;
         let payload = match meshtastic.reaction_style {
             ReactionStyle::Tapback => RadioPayload::Tapback {
-                emoji: emoji.clone(),
+                emoji,
                 target: packet,
             },
             ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
@@ -328,14 +331,13 @@ impl Bridge {
             channel: spot.channel,
             bound: true,
             lane: Lane::Reaction,
-            parts: vec![payload],
+            content: MeshContent::Packet(payload),
             source: Some(Box::new(MeshSource {
                 room: reaction.room.clone(),
                 event: reaction.event.clone(),
                 thread: None,
                 sender: reaction.sender.clone(),
                 sent_at,
-                text: emoji,
                 alert: false,
             })),
             not_before: Some(now + REACTION_WAIT),
@@ -417,9 +419,9 @@ impl Bridge {
         self.routes.channel_of(sending.room, aim)
     }
 
-    fn check_limit(&self, packets: usize, facts: &Facts) -> Result<(), Refused> {
+    fn check_limit(&self, packets: u8, facts: &Facts) -> Result<(), Refused> {
         let limit = self.config.matrix.sender_limit;
-        let more = u32::try_from(packets).unwrap_or(u32::MAX);
+        let more = u32::from(packets);
         let (minute, hour) = facts.sender_sent;
         if minute.saturating_add(more) > limit.per_minute
             || hour.saturating_add(more) > limit.per_hour
@@ -452,26 +454,18 @@ fn bare_media(text: &RoomText) -> Option<&'static str> {
 /// Tells one more picture in the note that waits, if there is one.
 fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
-    let count = noted_media(waiting, heading, word)?;
-    let note = media_note(word, count.saturating_add(1));
-    Some(Action::Rewrite {
-        outbox: *outbox,
-        payload: RadioPayload::Text {
-            text: format!("{}{note}", heading.prefix),
-            reply_to: None,
-        },
+    let is_note = waiting.media > 0 && waiting.text == media_note(word, waiting.media);
+    (is_note && waiting.heading == *heading).then(|| {
+        let media = waiting.media.saturating_add(1);
+        Action::Rewrite {
+            outbox: *outbox,
+            draft: Draft {
+                text: media_note(word, media),
+                media,
+                ..waiting.clone()
+            },
+        }
     })
-}
-
-/// Makes payloads of packets; the first carries the relation.
-fn payloads(packets: Vec<String>, mut reply_to: Option<PacketId>) -> Vec<RadioPayload> {
-    packets
-        .into_iter()
-        .map(|text| RadioPayload::Text {
-            text,
-            reply_to: reply_to.take(),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         let newly_forbidden = self
             .database
             .run(move |store| {
-                store.note_shown(|tx| note(tx, &room_for_note, &transaction, &outcome, now))
+                store.note(|tx| note(tx, &room_for_note, &transaction, &outcome, now))
             })
             .await?;
         if newly_forbidden {
@@ -140,7 +140,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         let now = self.clock.now();
         self.database
             .run(move |store| {
-                store.note_shown(|tx| match &outcome {
+                store.note(|tx| match &outcome {
                     // Whatever the server has against a receipt: it is not worth a second try.
                     RoomOutcome::Sent { .. }
                     | RoomOutcome::Refused { .. }

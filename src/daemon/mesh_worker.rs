@@ -11,9 +11,12 @@ use tracing::error;
 
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
-use crate::model::{Clock, Destination, Lane, MeshRowId, RadioOutcome, SendReport};
+use crate::model::{
+    Clock, Destination, Lane, MeshContent, MeshRowId, RadioMessage, RadioOutcome, RadioPayload,
+    SendReport, Timestamp,
+};
 use crate::radio::Submission;
-use crate::store::{Aged, Database, MeshPace, NextMesh, StoreError};
+use crate::store::{Database, Store, StoreError, Tx, drafts, mesh_report, outbox_mesh};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -162,33 +165,15 @@ impl MeshWorker {
         let (destination, lane) = (self.destination, self.lane);
         let now = self.clock.now();
         let rules = self.rules;
-        let next = self.database.run(move |store| {
-            let tell_age = |it: &Aged| {
-                bridge::with_age(
-                    &it.packets,
-                    &it.text,
-                    it.is_reply,
-                    it.age,
-                    &rules.long_messages,
-                )
-            };
-            let pace = MeshPace {
-                spacing: rules.spacing,
-                tell_age: &tell_age,
-            };
-            store.next_for_mesh(destination, lane, &pace, now)
-        });
-        let row = match next.await? {
-            NextMesh::Due(row) => row,
-            NextMesh::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
-            NextMesh::Nothing => return Ok(Step::Nothing),
+        let next = self
+            .database
+            .run(move |store| hand_over(store, (destination, lane), rules, now));
+        let submission = match next.await? {
+            Next::Due(submission) => submission,
+            Next::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
+            Next::Nothing => return Ok(Step::Nothing),
         };
-        let verdict = self.in_flight.add(row.id);
-        let submission = Submission {
-            outbox: row.id,
-            packet: row.packet,
-            message: row.message,
-        };
+        let verdict = self.in_flight.add(submission.outbox);
         if self.submissions.send(submission).await.is_err() {
             return Ok(Step::RadioGone);
         }
@@ -196,6 +181,75 @@ impl MeshWorker {
         drop(verdict.await);
         Ok(Step::Sent)
     }
+}
+
+/// What the table holds for a destination and lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// This is due; it is noted as submitted.
+    Due(Submission),
+    /// Nothing before then.
+    Later(Timestamp),
+    /// Nothing waits.
+    Nothing,
+}
+
+/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is. A power cut can take the
+/// note back: then it goes again under the same packet id, as it does after any other end.
+pub(super) fn hand_over(
+    store: &mut Store,
+    queue: (Destination, Lane),
+    rules: MeshRules,
+    now: Timestamp,
+) -> Result<Next, StoreError> {
+    if let Some(next) = store.note(|tx| take(tx, queue, rules, now, false))? {
+        return Ok(next);
+    }
+    // With its age a text is another one: no power cut takes that back, as an id never stands for two.
+    let taken = store.transaction(|tx| take(tx, queue, rules, now, true))?;
+    Ok(taken.unwrap_or(Next::Nothing))
+}
+
+/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if a text has
+/// to tell its age and may not.
+fn take(
+    tx: &Tx<'_>,
+    (destination, lane): (Destination, Lane),
+    rules: MeshRules,
+    now: Timestamp,
+    may_tell_age: bool,
+) -> Result<Option<Next>, StoreError> {
+    let Some(row) = outbox_mesh::next(tx, destination, lane, rules.spacing, now)? else {
+        let due = outbox_mesh::next_due(tx, destination, lane, rules.spacing, now)?;
+        return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
+    };
+    let payload = match row.content {
+        MeshContent::Packet(payload) => payload,
+        MeshContent::Text(draft) => {
+            let age = row
+                .source
+                .and_then(|source| bridge::told_age(source.sent_at, now));
+            if age.is_some() && !may_tell_age {
+                return Ok(None);
+            }
+            let packets = bridge::render(&draft, age, &rules.long_messages);
+            drafts::make_packets(tx, row.id, &packets, now)?;
+            RadioPayload::Text {
+                text: packets.into_iter().next().unwrap_or_default(),
+                reply_to: draft.reply_to,
+            }
+        }
+    };
+    mesh_report::submitted(tx, row.id, now)?;
+    Ok(Some(Next::Due(Submission {
+        outbox: row.id,
+        packet: row.packet,
+        message: RadioMessage {
+            destination,
+            lane,
+            payload,
+        },
+    })))
 }
 
 enum Step {
@@ -213,9 +267,9 @@ enum Step {
 mod tests {
     use super::*;
     use crate::config::Overflow;
-    use crate::model::{ChannelIndex, MeshMessage, NodeNum, RadioPayload, Timestamp};
-    use crate::store::Store;
-    use crate::store::outbox_mesh;
+    use crate::model::{
+        ChannelIndex, Draft, Heading, MeshMessage, MeshSource, MeshState, NodeNum, PacketId,
+    };
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -225,6 +279,18 @@ mod tests {
         submitted: mpsc::Receiver<Submission>,
         air: watch::Sender<bool>,
         _ready: watch::Sender<bool>,
+    }
+
+    fn rules() -> MeshRules {
+        MeshRules {
+            spacing: Duration::from_secs(10),
+            long_messages: LongMessages {
+                split: true,
+                part_bytes: 200,
+                max_parts: 3,
+                overflow: Overflow::Refuse,
+            },
+        }
     }
 
     fn bench(store: Store, destination: Destination, lane: Lane) -> Bench {
@@ -241,15 +307,7 @@ mod tests {
             air,
             wake: Arc::new(Notify::new()),
             in_flight: InFlight::default(),
-            rules: MeshRules {
-                spacing: Duration::from_secs(10),
-                long_messages: LongMessages {
-                    split: true,
-                    part_bytes: 200,
-                    max_parts: 3,
-                    overflow: Overflow::Refuse,
-                },
-            },
+            rules: rules(),
             clock: Clock::new(|| NOON),
             idle: Some(Duration::from_millis(1)),
         };
@@ -259,6 +317,145 @@ mod tests {
             air: open,
             _ready: link,
         }
+    }
+
+    const QUEUE: (Destination, Lane) = (Destination::Channel(ChannelIndex::PRIMARY), Lane::Message);
+
+    fn later(minutes: u64) -> Timestamp {
+        NOON + Duration::from_mins(minutes)
+    }
+
+    /// Alice's text, written at noon.
+    fn text(said: &str) -> MeshMessage {
+        MeshMessage {
+            destination: QUEUE.0,
+            channel: None,
+            bound: false,
+            lane: QUEUE.1,
+            content: MeshContent::Text(Draft {
+                heading: Heading {
+                    prefix: "Alice[M]: ".to_owned(),
+                    label: "Alice".to_owned(),
+                },
+                text: said.to_owned(),
+                packets: 1,
+                ..Draft::default()
+            }),
+            source: Some(Box::new(MeshSource {
+                room: "!room:example.org".try_into().unwrap(),
+                event: "$hello:example.org".try_into().unwrap(),
+                thread: None,
+                sender: "@alice:example.org".try_into().unwrap(),
+                sent_at: NOON,
+                alert: false,
+            })),
+            not_before: None,
+            expires: later(60),
+        }
+    }
+
+    fn accepted(said: &str) -> (Store, MeshRowId, PacketId) {
+        let mut store = Store::in_memory().unwrap();
+        let row = store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &text(said), NOON));
+        let (id, packet) = row.unwrap();
+        (store, id, packet)
+    }
+
+    /// What is handed over next: its id, and its text.
+    fn next(store: &mut Store, now: Timestamp) -> Option<(PacketId, String)> {
+        match hand_over(store, QUEUE, rules(), now).unwrap() {
+            Next::Due(submission) => match submission.message.payload {
+                RadioPayload::Text { text, .. } => Some((submission.packet, text)),
+                RadioPayload::Tapback { emoji, .. } => panic!("{emoji}"),
+            },
+            Next::Later(_) | Next::Nothing => None,
+        }
+    }
+
+    /// How many packets wait.
+    fn packets(store: &mut Store) -> u64 {
+        store
+            .transaction(outbox_mesh::waiting)
+            .unwrap()
+            .iter()
+            .map(|it| it.count)
+            .sum()
+    }
+
+    #[test]
+    fn an_old_text_says_so_when_its_turn_comes_and_stays_as_it_is_from_then_on() {
+        for (minutes, expected) in [(5, "Alice[M]: hello"), (6, "Alice[M]: (6 min ago) hello")] {
+            let (mut store, id, packet) = accepted("hello");
+            let handed = next(&mut store, later(minutes)).unwrap();
+            assert_eq!(handed, (packet, expected.to_owned()));
+            // The radio may have sent it.
+            let again = store.transaction(|tx| {
+                mesh_report::retry(tx, id, packet, later(20), false, "link lost")
+            });
+            again.unwrap();
+            assert_eq!(next(&mut store, later(20)), Some(handed.clone()));
+            // Under another id it says the same.
+            let again = store
+                .transaction(|tx| mesh_report::retry(tx, id, packet, later(30), true, "too fast"));
+            again.unwrap();
+            let (other, text) = next(&mut store, later(30)).unwrap();
+            assert!(other != packet && text == handed.1);
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_never_written_to_the_radio_becomes_packets_anew() {
+        // With its age it needs one packet more.
+        let said = "x".repeat(222);
+        let (mut store, id, packet) = accepted(&said);
+        let handed = next(&mut store, later(6)).unwrap();
+        assert!(
+            handed.1.starts_with("Alice[M]: (6 min ago) 1/2 xx"),
+            "{handed:?}"
+        );
+        assert_eq!(packets(&mut store), 1);
+        let back =
+            store.transaction(|tx| mesh_report::not_tried(tx, id, packet, later(6), "link lost"));
+        back.unwrap();
+        assert_eq!(packets(&mut store), 2);
+        let (again, text) = next(&mut store, later(20)).unwrap();
+        assert_eq!(again, packet);
+        assert!(text.starts_with("Alice[M]: (20 min ago) 1/2 xx"), "{text}");
+        assert_eq!(packets(&mut store), 1);
+    }
+
+    #[test]
+    fn the_cut_into_parts_holds_for_all_of_them() {
+        let (mut store, id, _) = accepted(&"word ".repeat(70));
+        let (_, first) = next(&mut store, NOON).unwrap();
+        assert!(first.starts_with("Alice[M]: 1/2 word"), "{first}");
+        assert_eq!(next(&mut store, NOON), None, "the radio has not taken it");
+        let taken = store.transaction(|tx| mesh_report::accepted(tx, id, later(59)));
+        assert!(taken.unwrap());
+        let (_, second) = next(&mut store, later(61)).unwrap();
+        assert!(second.starts_with("Alice 2/2: word"), "{second}");
+        assert_eq!(next(&mut store, later(61)), None);
+    }
+
+    #[test]
+    fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
+        let mut store = Store::in_memory().unwrap();
+        assert_eq!(
+            hand_over(&mut store, QUEUE, rules(), NOON).unwrap(),
+            Next::Nothing
+        );
+        let message = MeshMessage {
+            not_before: Some(later(1)),
+            ..text("hello")
+        };
+        let row = store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &message, NOON));
+        let (id, packet) = row.unwrap();
+        let mut ask = |now| hand_over(&mut store, QUEUE, rules(), now).unwrap();
+        assert_eq!(ask(NOON), Next::Later(later(1)));
+        assert!(matches!(ask(later(1)), Next::Due(it) if (it.outbox, it.packet) == (id, packet)));
+        assert_eq!(ask(later(1)), Next::Nothing);
+        let state = store.transaction(|tx| mesh_report::state(tx, id));
+        assert_eq!(state.unwrap(), Some(MeshState::Submitted));
     }
 
     #[tokio::test]
@@ -283,10 +480,10 @@ mod tests {
                 channel: None,
                 bound: false,
                 lane,
-                parts: vec![RadioPayload::Text {
+                content: MeshContent::Packet(RadioPayload::Text {
                     text: "hello".to_owned(),
                     reply_to: None,
-                }],
+                }),
                 source: None,
                 not_before: None,
                 expires: NOON + Duration::from_hours(1),
@@ -310,7 +507,7 @@ mod tests {
                     bench.air.send_replace(true);
                 }
                 let submission = bench.submitted.recv().await.unwrap();
-                assert_eq!(submission.outbox, accepted.unwrap()[0].0);
+                assert_eq!(submission.outbox, accepted.unwrap().0);
                 stop.cancel();
             };
             tokio::join!(run, look);

@@ -18,8 +18,6 @@ pub struct MeshSource {
     pub sender: OwnedUserId,
     /// When, by the server's clock, but never after its acceptance.
     pub sent_at: Timestamp,
-    /// Its text, without prefix; a tapback's emoji.
-    pub text: String,
     /// It is an alert: it begins with 🚨, and its sender might.
     pub alert: bool,
 }
@@ -35,14 +33,58 @@ pub struct MeshMessage {
     pub bound: bool,
     /// How urgent.
     pub lane: Lane,
-    /// What each packet carries, in order.
-    pub parts: Vec<RadioPayload>,
+    /// What it says.
+    pub content: MeshContent,
     /// The Matrix message behind it; `None` for an answer of our own.
     pub source: Option<Box<MeshSource>>,
     /// Not before.
     pub not_before: Option<Timestamp>,
     /// Worthless after that.
     pub expires: Timestamp,
+}
+
+/// What a message for the mesh says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MeshContent {
+    /// A text of Matrix: it becomes packets when the radio is asked to take it.
+    Text(Draft),
+    /// One packet, as it is: a reaction, or an answer of our own.
+    Packet(RadioPayload),
+}
+
+/// A text as it is kept until it becomes packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// Who speaks.
+    pub heading: Heading,
+    /// What they say, or the note of their pictures.
+    pub text: String,
+    /// How many pictures and the like the note stands for; 0: it is no note.
+    pub media: u32,
+    /// 0: the message itself; 1, 2: which correction of it.
+    pub correction: u8,
+    /// The packet that it answers.
+    pub reply_to: Option<PacketId>,
+    /// How many packets it takes, without its age.
+    pub packets: u8,
+}
+
+/// Returns a text, or a correction of it, as it is said on the mesh.
+#[must_use]
+pub fn spoken(text: &str, correction: u8) -> String {
+    match correction {
+        0 => text.to_owned(),
+        _ => format!("* {text}"),
+    }
+}
+
+/// Who speaks, as it stands at the beginning of packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heading {
+    /// Before the text: `Alice[M]: `, may be empty.
+    pub prefix: String,
+    /// The short form before the counter of further parts: `Alice`, may be empty.
+    pub label: String,
 }
 
 /// A message of Matrix, or a correction of it, as it waits for the mesh or was sent there.
@@ -54,8 +96,10 @@ pub struct Version {
     pub correction: u8,
     /// All of it waits, and the radio cannot know any of it.
     pub waits: bool,
-    /// What stands behind it in Matrix, with this version's text.
+    /// What stands behind it in Matrix.
     pub source: MeshSource,
+    /// What it says, without prefix.
+    pub text: String,
     /// To whom.
     pub destination: Destination,
     /// What its channel is, where that is known.
@@ -67,9 +111,7 @@ pub struct Version {
     /// The packet that its first one answers.
     pub reply_to: Option<PacketId>,
     /// How many packets it is.
-    pub packets: usize,
-    /// What its first packet carries.
-    pub carried: String,
+    pub packets: u8,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// When the newest edit of the message that has come was written.
@@ -79,10 +121,8 @@ pub struct Version {
 /// A message for the mesh in its changed form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewVersion {
-    /// What each part carries, in order.
-    pub parts: Vec<RadioPayload>,
-    /// Its text, without prefix.
-    pub text: String,
+    /// What it says.
+    pub draft: Draft,
     /// How urgent.
     pub lane: Lane,
     /// It is an alert: it begins with 🚨, and its sender might.

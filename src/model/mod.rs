@@ -29,7 +29,9 @@ pub use ids::{
     RoomOrAliasId, RoomRowId, TransactionId, UserId,
 };
 pub use late::UndecryptableEvent;
-pub use mesh::{EarlyEdit, MeshMessage, MeshSource, NewVersion, Version};
+pub use mesh::{
+    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version, spoken,
+};
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,

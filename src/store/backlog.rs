@@ -10,8 +10,8 @@ use std::time::Duration;
 use rusqlite::named_params;
 use rusqlite::types::FromSql;
 
-use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
-use super::mesh_waiting::{Ended, end_waiting, ended_rows};
+use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
+use super::mesh_state::{Ended, end_all};
 use super::{StoreError, Tx};
 use crate::model::{
     Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
@@ -131,15 +131,12 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, St
     )?;
     let mut expired = Vec::new();
     for message in beyond.into_iter().rev() {
-        let rows = ended_rows(
+        expired.extend(end_all(
             tx,
             "SELECT * FROM mesh_waiting WHERE message = ?1 ORDER BY part",
             [message],
-        )?;
-        for row in &rows {
-            end_waiting(tx, row.id, MeshState::Expired)?;
-        }
-        expired.extend(rows);
+            MeshState::Expired,
+        )?);
     }
     Ok(expired)
 }
@@ -273,7 +270,7 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
                 oldest: row.get("oldest")?,
                 newest: row.get("newest")?,
                 event: identifier(row, "event")?,
-                thread: event(row, "thread")?,
+                thread: optional(row, "thread")?,
                 since: row.get("since")?,
                 last: row.get("last")?,
                 more_waits: row.get("more_waits")?,
@@ -284,10 +281,6 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
 
 /// Returns the messages that are to have this sign now, as they expired, and do not have it: the newest, and where not more
 /// than `few` expired together those that had waited.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn without_sign(
     tx: &Tx<'_>,
     expired: &Expired,

@@ -7,8 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Row, RowIndex};
 
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshState, NodeNum, Origin,
-    OwnedEventId, OwnedUserId, PacketId, RoomRowId, Timestamp,
+    ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshSource, MeshState, NodeNum,
+    Origin, PacketId, RoomRowId, Timestamp,
 };
 
 macro_rules! number_column {
@@ -111,20 +111,14 @@ pub(super) fn destination(row: &Row<'_>) -> rusqlite::Result<Destination> {
     }
 }
 
-/// Reads an event's id, or NULL.
-pub(super) fn event(
-    row: &Row<'_>,
-    column: impl RowIndex,
-) -> rusqlite::Result<Option<OwnedEventId>> {
+/// Reads an identifier, or NULL.
+pub(super) fn optional<T>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<T>>
+where
+    T: TryFrom<String>,
+    T::Error: Error + Send + Sync + 'static,
+{
     row.get::<_, Option<String>>(column)?
-        .map(|text| OwnedEventId::try_from(text).map_err(unreadable))
-        .transpose()
-}
-
-/// Reads a user's id, or NULL.
-pub(super) fn user(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<OwnedUserId>> {
-    row.get::<_, Option<String>>(column)?
-        .map(|text| OwnedUserId::try_from(text).map_err(unreadable))
+        .map(|text| T::try_from(text).map_err(unreadable))
         .transpose()
 }
 
@@ -135,6 +129,21 @@ where
     T::Error: Error + Send + Sync + 'static,
 {
     T::try_from(row.get::<_, String>(column)?).map_err(unreadable)
+}
+
+/// Reads the Matrix message behind a row, if there is one.
+pub(super) fn mesh_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
+    let Some(room) = optional(row, "room")? else {
+        return Ok(None);
+    };
+    Ok(Some(MeshSource {
+        room,
+        event: identifier(row, "event")?,
+        thread: optional(row, "thread")?,
+        sender: identifier(row, "sender")?,
+        sent_at: row.get("sent_at")?,
+        alert: row.get("alert")?,
+    }))
 }
 
 /// No wait that we set is longer. A time further ahead was written while the clock was wrong.

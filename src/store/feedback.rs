@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Row;
 
-use super::columns::{LONGEST_WAIT, event as event_column, identifier};
+use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::{StoreError, Tx};
 use crate::model::{
     EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
@@ -471,7 +471,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Wish> {
         room: identifier(row, "room")?,
         wanted: row.get("wanted")?,
         shown: row.get("shown")?,
-        reaction: event_column(row, "reaction")?,
+        reaction: optional(row, "reaction")?,
         transaction: transaction.map(OwnedTransactionId::from),
         placing: row.get("placing")?,
     })

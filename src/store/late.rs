@@ -326,7 +326,7 @@ mod tests {
     fn what_a_person_wrote_in_a_room_goes_together() {
         on_empty(|tx| {
             keep(tx, &undecryptable(1, "{}"), NOON, NOON)?;
-            let bob = source("$any:example.org", "").sender;
+            let bob = source("$any:example.org").sender;
             let other = UndecryptableEvent {
                 sender: bob,
                 ..undecryptable(2, "{}")

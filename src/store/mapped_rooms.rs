@@ -3,7 +3,8 @@
 
 use rusqlite::params;
 
-use super::columns::identifier;
+use super::columns::{identifier, optional};
+use super::drafts::packets;
 use super::{StoreError, Tx, outbox_room};
 use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone};
 
@@ -64,17 +65,11 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 /// Returns all of them.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
-        let successor = match row.get_ref("successor")? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(identifier(row, "successor")?),
-        };
+        let successor = optional(row, "successor")?;
         let is_replaced: bool = row.get("replaced")?;
         Ok(OldRoom {
             room: identifier(row, "room")?,
-            alias: match row.get_ref("alias")? {
-                rusqlite::types::ValueRef::Null => None,
-                _ => Some(identifier(row, "alias")?),
-            },
+            alias: optional(row, "alias")?,
             encrypted: row.get("encrypted")?,
             public: row.get("public")?,
             tombstone: is_replaced.then_some(Tombstone { successor }),
@@ -119,10 +114,7 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
             Ok(Held {
                 room: identifier(row, "room")?,
                 why: row.get("waits")?,
-                heir: match row.get_ref("heir")? {
-                    rusqlite::types::ValueRef::Null => None,
-                    _ => Some(identifier(row, "heir")?),
-                },
+                heir: optional(row, "heir")?,
             })
         },
     )
@@ -139,8 +131,12 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
 /// Returns how many messages wait for a room, and how many packets from it for the mesh.
 pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
     let counts = tx.first(
-        "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
-             (SELECT COUNT(*) FROM mesh_open WHERE room = ?1) AS packets",
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
+                 (SELECT COALESCE(",
+            packets!(),
+            ", 0) FROM mesh_open WHERE room = ?1) AS packets"
+        ),
         [room.as_str()],
         |row| {
             let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);

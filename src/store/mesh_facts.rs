@@ -2,24 +2,20 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, identifier};
-use super::outbox_mesh::read_source;
+use super::columns::{destination, identifier, mesh_source};
+use super::drafts::{self, packets};
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId, OwnedUserId,
-    PacketId, RoomId, Timestamp, UserId,
+    Destination, Draft, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId,
+    OwnedUserId, PacketId, RoomId, Timestamp, UserId,
 };
 
 /// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
 /// to take is included; a message of which the radio took a part is not.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64, StoreError> {
     tx.count(
-        "SELECT COUNT(*) FROM mesh_outbox
-         WHERE room = ?1 AND state <= 1 AND part = 0 AND (lane = ?3) = (?2 = ?3)",
+        "SELECT COUNT(*) FROM mesh_open
+         WHERE room = ?1 AND part = 0 AND (lane = ?3) = (?2 = ?3)",
         (room.as_str(), lane, Lane::Reaction),
     )
 }
@@ -36,14 +32,14 @@ pub struct MeshWaiting {
 }
 
 /// Returns how much waits for each destination for which something waits.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
     tx.all(
-        "SELECT target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
-         FROM mesh_outbox WHERE state = 0 GROUP BY target_kind, target",
+        concat!(
+            "SELECT target_kind, target, ",
+            packets!(),
+            " AS count, MIN(accepted_at) AS oldest
+             FROM mesh_waiting GROUP BY target_kind, target"
+        ),
         (),
         |row| {
             let count: i64 = row.get("count")?;
@@ -58,14 +54,16 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
 
 /// Returns how many packets a person has put on the air, or is about to, within a minute and within an hour of `at`,
 /// counted by the messages' own time stamps: also those after it, as time stamps need not come in their order.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32), StoreError> {
     let counts = tx.first(
-        "SELECT COUNT(*) FILTER (WHERE sent_at > ?2 AND sent_at < ?3), COUNT(*) FROM mesh_outbox
-         WHERE sender = ?1 AND sent_at > ?4 AND sent_at < ?5 AND state NOT IN (7, 8, 9)",
+        concat!(
+            "SELECT COALESCE(",
+            packets!(),
+            " FILTER (WHERE sent_at > ?2 AND sent_at < ?3), 0), COALESCE(",
+            packets!(),
+            ", 0) FROM mesh_counted
+             WHERE sender = ?1 AND sent_at > ?4 AND sent_at < ?5"
+        ),
         (
             sender.as_str(),
             at - Duration::from_mins(1),
@@ -80,10 +78,6 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
 
 /// Returns how many messages of a person, beside that event, went before others within an hour of `at`, as [`sent_by`]
 /// counts. What answers an alert of another is not counted, nor what corrects a message that went so itself.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn urgent_by(
     tx: &Tx<'_>,
     sender: &UserId,
@@ -91,8 +85,8 @@ pub fn urgent_by(
     but: &EventId,
 ) -> Result<u32, StoreError> {
     let count = tx.first(
-        "SELECT COUNT(DISTINCT event) FROM mesh_outbox AS row
-         WHERE sender = ?1 AND sent_at > ?2 AND sent_at < ?3 AND state NOT IN (7, 8, 9)
+        "SELECT COUNT(DISTINCT event) FROM mesh_counted AS row
+         WHERE sender = ?1 AND sent_at > ?2 AND sent_at < ?3
              AND lane = ?5 AND part = 0 AND event <> ?4
              AND CASE WHEN correction = 0
                  THEN NOT EXISTS (SELECT 1 FROM message_pair
@@ -113,111 +107,54 @@ pub fn urgent_by(
 }
 
 /// Returns the different emoji that we have put on a packet of a channel, waiting ones included.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn tapbacks(
     tx: &Tx<'_>,
     channel: Option<Fingerprint>,
     packet: PacketId,
 ) -> Result<Vec<String>, StoreError> {
     tx.all(
-        "SELECT DISTINCT text FROM mesh_outbox
-         WHERE tapback = 1 AND reference = ?1 AND (channel IS ?2 OR channel IS NULL OR ?2 IS NULL)
-             AND state NOT IN (7, 8, 9)",
+        "SELECT DISTINCT text FROM mesh_counted
+         WHERE tapback = 1 AND reference = ?1 AND (channel IS ?2 OR channel IS NULL OR ?2 IS NULL)",
         (packet, channel),
         |row| row.get(0),
     )
 }
 
-/// Returns the newest text of a person in a room whose time is still to come, with what it will send: the row that a
-/// further picture of theirs may join.
-///
-/// # Errors
-///
-/// When the database fails.
+/// Returns the newest text of a person in a room whose time is still to come, with what it says: the row that a further
+/// picture of theirs may join.
 pub fn newest_waiting_of(
     tx: &Tx<'_>,
     room: &RoomId,
     sender: &UserId,
     now: Timestamp,
-) -> Result<Option<(MeshRowId, String)>, StoreError> {
+) -> Result<Option<(MeshRowId, Draft)>, StoreError> {
     tx.first(
-        "SELECT id, text FROM mesh_outbox
-         WHERE state <= 1 AND room = ?1 AND sender = ?2
-             AND state = 0 AND tapback = 0 AND tried = 0 AND not_before > ?3
+        "SELECT * FROM mesh_waiting
+         WHERE room = ?1 AND sender = ?2 AND draft = 1 AND tried = 0 AND not_before > ?3
          ORDER BY id DESC LIMIT 1",
         (room.as_str(), sender.as_str(), now),
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok((row.get("id")?, drafts::read(row, row.get("reference")?)?)),
     )
 }
 
 /// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>, StoreError> {
     let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
-        Ok((read_source(row)?, row.get("lane")?))
+        Ok((mesh_source(row)?, row.get("lane")?))
     })?;
     Ok(found.and_then(|(source, lane)| Some((source?, lane))))
 }
 
-/// Returns the rows of an event that the radio was asked to take and that it has not answered yet.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn submitted_of(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    event: &EventId,
-) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_outbox WHERE room = ?1 AND event = ?2 AND state = 1",
-        (room.as_str(), event.as_str()),
-        |row| row.get(0),
-    )
-}
-
-/// Returns the rows of a person in a room that the radio was asked to take and that it has not answered yet.
-///
-/// # Errors
-///
-/// When the database fails.
-pub fn submitted_by(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    sender: &UserId,
-) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_outbox
-         WHERE state <= 1 AND room = ?1 AND sender = ?2 AND state = 1",
-        (room.as_str(), sender.as_str()),
-        |row| row.get(0),
-    )
-}
-
 /// Returns from whom in which room something waits for the mesh.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>, StoreError> {
     tx.all(
-        "SELECT DISTINCT room, sender FROM mesh_outbox WHERE state <= 1 AND room IS NOT NULL",
+        "SELECT DISTINCT room, sender FROM mesh_open WHERE room IS NOT NULL",
         (),
         |row| Ok((identifier(row, "room")?, identifier(row, "sender")?)),
     )
 }
 
 /// Returns the destination and lane of a row.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)>, StoreError> {
     tx.first(
         "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
@@ -229,17 +166,19 @@ pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MeshMessage, RadioPayload};
-    use crate::store::mesh_report::{accepted, expire, refused, submitted, withdraw};
+    use crate::model::{MeshContent, MeshMessage, RadioPayload};
+    use crate::store::drafts::make_packets;
+    use crate::store::edits::versions;
+    use crate::store::mesh_report::{Withdrawal, accepted, expire, refused, submitted, withdraw};
     use crate::store::outbox_mesh::insert;
     use crate::store::samples::*;
 
     fn bob() -> crate::model::OwnedUserId {
-        source("$any:example.org", "").sender
+        source("$any:example.org").sender
     }
 
     fn room_id() -> crate::model::OwnedRoomId {
-        source("$any:example.org", "").room
+        source("$any:example.org").room
     }
 
     #[test]
@@ -259,7 +198,7 @@ mod tests {
             assert_eq!(waiting_of_room(tx, &other, Lane::Message)?, 0);
             let reaction = MeshMessage {
                 lane: Lane::Reaction,
-                ..for_mesh(vec![payload("👍")], Some(source("$two:example.org", "👍")))
+                ..for_mesh(packet("👍"), Some(source("$two:example.org")))
             };
             insert(tx, RADIO, &reaction, NOON)?;
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
@@ -290,27 +229,48 @@ mod tests {
     }
 
     #[test]
+    fn a_text_counts_as_the_packets_that_it_will_be() {
+        on_empty(|tx| {
+            let long = Draft {
+                packets: 3,
+                ..draft("long")
+            };
+            let long = for_mesh(MeshContent::Text(long), Some(source("$one:example.org")));
+            let (row, _) = insert(tx, RADIO, &long, NOON)?;
+            for parts in [3, 4] {
+                assert_eq!(sent_by(tx, &bob(), NOON)?, (parts, parts));
+                assert_eq!(waiting(tx)?[0].count, u64::from(parts));
+                let version = &versions(tx, &room_id(), &event("$one:example.org"))?[0];
+                assert_eq!(u32::from(version.packets), parts);
+                let texts = ["1/4", "2/4", "3/4", "4/4"].map(str::to_owned);
+                make_packets(tx, row, &texts, NOON)?;
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
     fn a_persons_alerts_are_counted_but_not_what_answers_anothers_or_corrects_one() {
         on_empty(|tx| {
             let say = |name: &str, lane, alert, reply_to, sent_at| {
                 let mut source = MeshSource {
                     sent_at,
                     alert,
-                    ..source(name, "🚨")
+                    ..source(name)
                 };
                 if name.starts_with("$carols") {
                     source.sender = "@carol:example.org".try_into().unwrap();
                 }
-                let part = |text: &str, reply_to| RadioPayload::Text {
-                    text: text.to_owned(),
+                let draft = Draft {
                     reply_to,
+                    ..draft("🚨")
                 };
                 let message = MeshMessage {
                     channel: None,
                     lane,
-                    ..for_mesh(vec![part("1/2", reply_to), part("2/2", None)], Some(source))
+                    ..for_mesh(MeshContent::Text(draft), Some(source))
                 };
-                insert(tx, RADIO, &message, NOON)
+                accept_in_parts(tx, &message, &["1/2", "2/2"])
             };
             let correct = |name: &str, of: PacketId| {
                 let rows = say(name, Lane::Urgent, true, Some(of), NOON)?;
@@ -347,7 +307,10 @@ mod tests {
                 later(60),
             )?;
             assert_eq!(count(NOON)?, 3);
-            withdraw(tx, &room_id(), &event("$other:example.org"))?;
+            withdraw(
+                tx,
+                Withdrawal::Event(&room_id(), &event("$other:example.org")),
+            )?;
             assert_eq!(count(NOON)?, 2);
             // Who answers an alert of their own goes on with it.
             say("$own:example.org", Lane::Urgent, false, Some(alert), NOON)?;
@@ -360,7 +323,10 @@ mod tests {
     fn what_never_goes_on_the_air_does_not_count_against_its_sender() {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
-            withdraw(tx, &room_id(), &event("$one:example.org"))?;
+            withdraw(
+                tx,
+                Withdrawal::Event(&room_id(), &event("$one:example.org")),
+            )?;
             assert_eq!(sent_by(tx, &bob(), NOON)?, (0, 0));
             Ok(())
         });
@@ -374,11 +340,11 @@ mod tests {
                     lane: Lane::Reaction,
                     expires,
                     ..for_mesh(
-                        vec![RadioPayload::Tapback {
+                        MeshContent::Packet(RadioPayload::Tapback {
                             emoji: emoji.to_owned(),
                             target: PacketId(7),
-                        }],
-                        Some(source(reaction, emoji)),
+                        }),
+                        Some(source(reaction)),
                     )
                 };
                 insert(tx, RADIO, &message, NOON)
@@ -388,10 +354,10 @@ mod tests {
             put("🎉", "$c:example.org", later(600))?;
             put("😱", "$d:example.org", later(1))?;
             let no_channel = put("🦊", "$e:example.org", later(600))?;
-            withdraw(tx, &room_id(), &event("$c:example.org"))?;
+            withdraw(tx, Withdrawal::Event(&room_id(), &event("$c:example.org")))?;
             expire(tx, later(1))?;
-            submitted(tx, no_channel[0].0, NOON)?;
-            refused(tx, no_channel[0].0, no_channel[0].1, "no such channel")?;
+            submitted(tx, no_channel.0, NOON)?;
+            refused(tx, no_channel.0, no_channel.1, "no such channel")?;
             assert_eq!(tapbacks(tx, Some(FIRST), PacketId(7))?, ["👍"]);
             assert_eq!(
                 tapbacks(tx, Some(FIRST), PacketId(8))?,
@@ -407,27 +373,20 @@ mod tests {
             let find = |now| newest_waiting_of(tx, &room_id(), &bob(), now);
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             assert_eq!(find(NOON)?, None);
-            let when = When {
-                not_before: Some(later(10)),
-                ..NOW
+            let note = Draft {
+                media: 2,
+                ..draft("[2 images]")
             };
-            let rows = accept_for_mesh(tx, "$two:example.org", &["[image]"], when)?;
-            assert_eq!(find(NOON)?, Some((rows[0].0, "[image]".to_owned())));
+            let message = MeshMessage {
+                not_before: Some(later(10)),
+                ..for_mesh(
+                    MeshContent::Text(note.clone()),
+                    Some(source("$two:example.org")),
+                )
+            };
+            let (row, _) = insert(tx, RADIO, &message, NOON)?;
+            assert_eq!(find(NOON)?, Some((row, note)));
             assert_eq!(find(later(10))?, None);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn what_the_radio_was_asked_to_take_is_found_by_its_event() {
-        on_empty(|tx| {
-            let one = event("$one:example.org");
-            let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
-            submitted(tx, rows[0].0, NOON)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, [rows[0].0]);
-            accepted(tx, rows[0].0, NOON)?;
-            assert_eq!(submitted_of(tx, &room_id(), &one)?, []);
             Ok(())
         });
     }
@@ -439,7 +398,7 @@ mod tests {
             let (id, packet) = rows[0];
             submitted(tx, id, NOON)?;
             refused(tx, id, packet, "too long")?;
-            let message = (source("$one:example.org", "hello"), Lane::Message);
+            let message = (source("$one:example.org"), Lane::Message);
             assert_eq!(message_of(tx, id)?, Some(message));
             assert_eq!(queue_of(tx, id)?, Some((CHANNEL, Lane::Message)));
             assert_eq!(message_of(tx, MeshRowId(999))?, None);

@@ -3,27 +3,21 @@
 use std::time::Duration;
 
 use super::backlog;
-use super::mesh_state::set_state;
-use super::mesh_waiting::{end_waiting, ended_rows};
-use super::outbox_mesh::{free_packet_id, own_packet};
-use super::{StoreError, Tx, message_map, meta, turns};
+use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::own_packets::{free_packet_id, own_packet};
+use super::{StoreError, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
-pub use super::mesh_state::state;
+pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
-    Ended, OnChannel, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
-    on_channels, overdue, refuse_later, refuse_waiting, rewrite, withdraw, withdraw_message,
-    withdraw_sender,
+    OnChannel, Withdrawal, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
+    on_channels, overdue, refuse_later, refuse_waiting, withdraw,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.
 const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, StoreError> {
     if state(tx, id)? != Some(MeshState::Waiting) {
         return Ok(false);
@@ -39,10 +33,6 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, Sto
 }
 
 /// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, StoreError> {
     let is_news = state(tx, id)?.is_some_and(MeshState::waits);
     if is_news {
@@ -55,7 +45,8 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
     // Half a message is worth less than a late one.
     tx.execute(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
-         WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1) AND state <= 1 AND state = 0",
+         WHERE id IN (SELECT id FROM mesh_waiting
+             WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
         (id, at + FINISHES_WITHIN),
     )?;
     meta::set_last_acceptance(tx, at)?;
@@ -64,20 +55,12 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
 /// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool, StoreError> {
     change(tx, id, state, None)
 }
 
 /// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
 /// behind it that still wait are refused with it. Returns the rows that are refused now.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn refused(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -88,19 +71,16 @@ pub fn refused(
         return Ok(Vec::new());
     }
     message_map::forget_mesh_row(tx, id, Some(packet))?;
-    let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
-    let rest = ended_rows(
+    let mut refused = tx.all("SELECT * FROM mesh_outbox WHERE id = ?1", [id], ended)?;
+    refused.extend(end_all(
         tx,
-        "SELECT * FROM mesh_outbox WHERE state <= 1 AND state = 0
-             AND (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
+        "SELECT * FROM mesh_waiting
+         WHERE (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
              AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
         [id],
-    )?;
-    for row in &rest {
-        end_waiting(tx, row.id, MeshState::Refused)?;
-    }
-    ended.extend(rest);
-    Ok(ended)
+        MeshState::Refused,
+    )?);
+    Ok(refused)
 }
 
 /// What became of a row by [`retry`].
@@ -116,10 +96,6 @@ pub enum Retried {
 
 /// Puts a packet that the radio did not take back into the queue, not before then (at most two hours ahead). With
 /// `new_id` the next try has another id, which the message map knows too.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn retry(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -130,8 +106,8 @@ pub fn retry(
 ) -> Result<Retried, StoreError> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
-        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= 3",
-        (id, packet),
+        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
+        (id, packet, MeshState::Unknown),
         |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
     )?;
     let Some((radio, withdraw)) = row else {
@@ -168,10 +144,6 @@ pub fn retry(
 
 /// Puts a packet that was handed over and never written to the radio back into the queue, as it was before: it can be
 /// changed, and nothing waits behind it. Returns what [`retry`] does.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn not_tried(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -181,25 +153,24 @@ pub fn not_tried(
 ) -> Result<Retried, StoreError> {
     tx.execute(
         "UPDATE mesh_outbox SET tried = tried - 1, attempts = attempts - 1
-         WHERE id = ?1 AND packet = ?2 AND state = 1 AND tried > 0 AND attempts > 0",
+         WHERE id IN (SELECT id FROM mesh_submitted
+             WHERE id = ?1 AND packet = ?2 AND tried > 0 AND attempts > 0)",
         (id, packet),
     )?;
     let retried = retry(tx, id, packet, not_before, false, reason)?;
-    if retried == Retried::Withdrawn {
+    match retried {
         // Taken back before anybody could hear it.
-        end_waiting(tx, id, MeshState::Withdrawn)?;
+        Retried::Withdrawn => end_waiting(tx, id, MeshState::Withdrawn)?,
+        Retried::Waits(_) => drafts::unmake_packets(tx, id)?,
+        Retried::Late => {}
     }
     Ok(retried)
 }
 
 /// Returns the rows that the radio took before then and of which nothing was heard since.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
     tx.all(
-        "SELECT id FROM mesh_outbox WHERE state = 2 AND taken_at <= ?1 ORDER BY taken_at",
+        "SELECT id FROM mesh_accepted WHERE taken_at <= ?1 ORDER BY taken_at",
         [before],
         |row| row.get(0),
     )
@@ -207,10 +178,6 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, Stor
 
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
     let rows: Vec<(MeshRowId, bool)> =
         tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
@@ -293,18 +260,15 @@ mod tests {
             submitted(tx, id, NOON)?;
             let waits = not_tried(tx, id, packet, NOON, "the link was lost")?;
             assert_eq!(waits, Retried::Waits(packet));
-            assert!(rewrite(tx, id, &payload("hello!"), Some("hello!"))?);
+            assert!(drafts::change(tx, id, &draft("hello!"))?);
             let again = submit_next(tx, NOON)?.unwrap();
-            assert_eq!(
-                (again.attempts, again.message.payload),
-                (0, payload("hello!"))
-            );
+            assert_eq!((again.attempts, text_of(&again)), (0, "hello!"));
 
             // It was written before, so what the radio may know stays as it is.
             retry(tx, id, packet, NOON, false, "the link was lost")?;
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, packet, NOON, "the link was lost")?;
-            assert!(!rewrite(tx, id, &payload("hello?"), Some("hello?"))?);
+            assert!(!drafts::change(tx, id, &draft("hello?"))?);
 
             // A new id is known to nobody.
             submit_next(tx, NOON)?.unwrap();
@@ -313,15 +277,12 @@ mod tests {
             };
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, next, NOON, "the link was lost")?;
-            assert!(rewrite(tx, id, &payload("hello."), Some("hello."))?);
+            assert!(drafts::change(tx, id, &draft("hello."))?);
 
             let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;
-            withdraw(
-                tx,
-                &source("$two:example.org", "").room,
-                &event("$two:example.org"),
-            )?;
+            let room = source("$two:example.org").room;
+            withdraw(tx, Withdrawal::Event(&room, &event("$two:example.org")))?;
             let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
             assert_eq!(withdrawn, Retried::Withdrawn);
             let pairs = message_map::by_event(tx, &event("$two:example.org"))?;
@@ -412,15 +373,12 @@ mod tests {
             let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
             let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
             assert_eq!(parts, [1, 2]);
-            assert_eq!(ended[0].source, Some(source("$one:example.org", "hello")));
+            assert_eq!(ended[0].source, Some(source("$one:example.org")));
             // Only the part that was sent can be answered.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
             assert_eq!(packets, [rows[0].1]);
-            assert_eq!(
-                submit_next(tx, NOON)?.unwrap().message.payload,
-                payload("next")
-            );
+            assert_eq!(text_of(&submit_next(tx, NOON)?.unwrap()), "next");
             Ok(())
         });
     }

@@ -1,9 +1,27 @@
-//! The state of a packet for the mesh: the one place that changes it.
+//! The state of a packet for the mesh: the one place that changes it, and the end of what waits.
 //!
 //! Statements name states by the views of `migrations/0014_states.sql`, or bind a [`MeshState`].
 
-use super::{StoreError, Tx, feedback};
-use crate::model::{MeshRowId, MeshState};
+use rusqlite::{Params, Row};
+
+use super::columns::mesh_source;
+use super::{StoreError, Tx, feedback, message_map};
+use crate::model::{Lane, MeshRowId, MeshSource, MeshState};
+
+/// A row whose message is over, for the sign or the notice that its sender gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The row.
+    pub id: MeshRowId,
+    /// The row of its message's first part.
+    pub message: MeshRowId,
+    /// Which part, from 0.
+    pub part: u8,
+    /// Its lane.
+    pub lane: Lane,
+    /// The Matrix message behind it; `None` for an answer of our own.
+    pub source: Option<MeshSource>,
+}
 
 /// Returns what became of a row so far.
 pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError> {
@@ -26,10 +44,48 @@ pub(super) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<
     Ok(changed > 0)
 }
 
+/// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
+pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<(), StoreError> {
+    set_state(tx, id, state)?;
+    let tried = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
+        [id],
+    )?;
+    if tried {
+        Ok(())
+    } else {
+        message_map::forget_mesh_row(tx, id, None)
+    }
+}
+
+/// Ends what waits of the rows that a statement returns whole. Returns them.
+pub(super) fn end_all(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    parameters: impl Params,
+    state: MeshState,
+) -> Result<Vec<Ended>, StoreError> {
+    let rows = tx.all(sql, parameters, ended)?;
+    for row in &rows {
+        end_waiting(tx, row.id, state)?;
+    }
+    Ok(rows)
+}
+
+/// Reads a whole row of the table.
+pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended {
+        id: row.get("id")?,
+        message: row.get("message")?,
+        part: row.get("part")?,
+        lane: row.get("lane")?,
+        source: mesh_source(row)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Lane;
     use crate::store::samples::*;
 
     #[test]

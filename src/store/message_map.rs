@@ -6,7 +6,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, event as event_column, identifier, target, user};
+use super::columns::{destination, identifier, optional, target};
 use super::{StoreError, Tx};
 use crate::model::{
     EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
@@ -123,16 +123,12 @@ pub(super) fn event_of(
          WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND event IS NOT NULL
          ORDER BY id DESC LIMIT 1",
         (packet, sender, room.as_str()),
-        |row| event_column(row, 0),
+        |row| optional(row, 0),
     )?;
     Ok(found.flatten())
 }
 
 /// Remembers to which channel a message belongs that is not transmitted: it has no packet.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<(), StoreError> {
     insert(tx, radio, pair, Link::Nothing)
 }
@@ -242,9 +238,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
         destination: destination(row)?,
         channel: row.get("channel")?,
         room: identifier(row, "room")?,
-        event: event_column(row, "event")?,
-        thread: event_column(row, "thread")?,
-        author: user(row, "author")?,
+        event: optional(row, "event")?,
+        thread: optional(row, "thread")?,
+        author: optional(row, "author")?,
         text: row.get("text")?,
         alert: row.get("alert")?,
         part: row.get("part")?,
@@ -255,7 +251,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Lane, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
+    use crate::model::{Lane, MeshContent, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh;
     use crate::store::outbox_room::{self, NewRoomRow};
@@ -371,21 +367,20 @@ mod tests {
     #[test]
     fn an_answer_of_our_own_and_a_tapback_have_no_pair_but_their_ids_are_ours() {
         on_empty(|tx| {
-            let tapback = [RadioPayload::Tapback {
+            let tapback = MeshContent::Packet(RadioPayload::Tapback {
                 emoji: "👍".to_owned(),
                 target: PacketId(7),
-            }];
-            let answer = [payload("This node is a bridge")];
-            let reaction = source("$reaction:example.org", "👍");
-            for (parts, source) in [(&tapback, Some(&reaction)), (&answer, None)] {
+            });
+            let answer = packet("This node is a bridge");
+            let reaction = source("$reaction:example.org");
+            for (content, source) in [(tapback, Some(reaction)), (answer, None)] {
                 let message = MeshMessage {
                     lane: Lane::Reaction,
-                    ..for_mesh(parts.to_vec(), source.cloned())
+                    ..for_mesh(content, source)
                 };
-                for (_, packet) in outbox_mesh::insert(tx, RADIO, &message, NOON)? {
-                    assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
-                    assert!(is_own_packet(tx, RADIO, packet)?);
-                }
+                let (_, packet) = outbox_mesh::insert(tx, RADIO, &message, NOON)?;
+                assert_eq!(by_packet(tx, RADIO, Some(FIRST), packet)?, []);
+                assert!(is_own_packet(tx, RADIO, packet)?);
             }
             Ok(())
         });

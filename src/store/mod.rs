@@ -10,6 +10,9 @@ pub mod backlog;
 pub mod clock;
 mod columns;
 pub mod direct;
+pub mod drafts;
+#[cfg(test)]
+mod earlier;
 pub mod edits;
 mod error;
 pub mod feedback;
@@ -28,6 +31,7 @@ pub mod nodes;
 pub mod outage;
 pub mod outbox_mesh;
 pub mod outbox_room;
+mod own_packets;
 mod parked;
 pub mod receipts;
 pub mod relayed;
@@ -59,7 +63,6 @@ use file::{Found, Identity};
 
 pub use error::StoreError;
 pub use thread::{Database, DatabaseEnd};
-pub use workers::{Aged, MeshPace, NextMesh};
 
 /// Marks the file as ours.
 const APPLICATION_ID: u32 = config::Database::APPLICATION_ID;
@@ -80,6 +83,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_edits_and_forwards.sql"),
     include_str!("migrations/0013_event_refs.sql"),
     include_str!("migrations/0014_states.sql"),
+    include_str!("migrations/0015_drafts.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.
@@ -216,7 +220,11 @@ impl Store {
 
     /// Runs `work` in one transaction whose commit does not wait for the disk: it survives the end of this process, but
     /// a power cut can take it back. For notes without which nothing is lost and nothing sent under another identifier.
-    fn note<T>(
+    ///
+    /// # Errors
+    ///
+    /// Those of `work` and of the commit.
+    pub fn note<T>(
         &mut self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

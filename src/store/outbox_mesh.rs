@@ -1,7 +1,8 @@
 //! What goes to the mesh: accepting messages, and which packet is next. What becomes of a packet after it was handed
 //! out is in `mesh_report.rs`, what happens to it before in `mesh_waiting.rs`.
 //!
-//! A row is one packet. It gets its id when it is accepted and keeps it until the radio's answer calls for another.
+//! A row is one packet, or a text that becomes packets when its turn has come (`drafts.rs`). It gets the id of its first
+//! packet when it is accepted, and keeps it until the radio's answer calls for another.
 //! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
 //! merely is not due yet does not; where one sender has much waiting, senders take turns (`turns.rs`). A part waits until
 //! the one before it was taken by the radio. What waits since an outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
@@ -9,121 +10,113 @@
 
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Row, params};
 
 use super::backlog;
-use super::columns::{LONGEST_WAIT, SLACK, destination, event, identifier, target};
-use super::mesh_waiting::end_waiting;
+use super::columns::{LONGEST_WAIT, SLACK, destination, mesh_source, target};
+use super::mesh_state::end_waiting;
 use super::message_map::{self, Link};
-use super::{StoreError, Tx, feedback, turns};
+use super::own_packets::{free_packet_id, own_packet};
+use super::{StoreError, Tx, drafts, feedback, turns};
 use crate::model::{
-    Destination, EventId, Lane, MeshMessage, MeshRowId, MeshSource, MeshState, MessagePair,
-    NodeNum, Origin, PacketId, RadioMessage, RadioPayload, Timestamp,
+    Destination, EventId, Lane, MeshContent, MeshMessage, MeshRowId, MeshSource, MeshState,
+    MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, submitted_by, submitted_of,
-    tapbacks, urgent_by, waiting, waiting_of_room, waiting_senders,
+    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, tapbacks, urgent_by, waiting,
+    waiting_of_room, waiting_senders,
 };
-
-/// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
-pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
+pub use super::own_packets::UNKNOWN_RADIO;
 
 /// The time of a row that waits for nothing: before every other, however the clock is turned after it was accepted.
 const AT_ONCE: Timestamp = Timestamp(0);
 
-/// A packet that is to be sent.
+/// The parts of corrections count on from here in the message map, so that a reply goes to the message itself.
+const PARTS: u8 = 64;
+
+/// What is to be handed to the radio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshRow {
     /// Its row.
     pub id: MeshRowId,
-    /// The id under which it goes now.
+    /// The id under which it, or its first packet, goes now.
     pub packet: PacketId,
-    /// What goes where. A reference to a packet of ours that was sent under another id names that id.
-    pub message: RadioMessage,
+    /// What. A reference to a packet of ours that was sent under another id names that id.
+    pub content: MeshContent,
     /// Which part of how many, from 0.
     pub part: (u8, u8),
-    /// Not before.
-    pub not_before: Timestamp,
-    /// Worthless after that.
-    pub expires: Timestamp,
     /// How often it was handed to the radio.
     pub attempts: u32,
     /// The Matrix message behind it.
     pub source: Option<MeshSource>,
-    /// When the relay accepted it.
-    pub accepted_at: Timestamp,
 }
 
-/// Accepts a message for the mesh: one row for each part, each under a new random packet id, and the pairs of its
-/// texts. A tapback has no pair: nothing can answer it.
-///
-/// # Errors
-///
-/// When the database fails.
+/// Accepts a message for the mesh: one row, under a new random packet id, and the pair of a text. A tapback has no pair:
+/// nothing can answer it.
 pub fn insert(
     tx: &Tx<'_>,
     radio: NodeNum,
     new: &MeshMessage,
     now: Timestamp,
-) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
-    let mut rows = Vec::with_capacity(new.parts.len());
-    let mut first = None;
-    for (part, payload) in (0_u8..).zip(&new.parts) {
-        let packet = free_packet_id(tx, radio)?;
-        let id = insert_part(tx, radio, new, first, (part, payload), packet, now)?;
-        let message = *first.get_or_insert(id);
-        if message == id {
-            tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
-            feedback::row_accepted(tx, id)?;
+) -> Result<(MeshRowId, PacketId), StoreError> {
+    let packet = free_packet_id(tx, radio)?;
+    let (tapback, text, reference) = match &new.content {
+        MeshContent::Text(draft) => (false, draft.text.as_str(), draft.reply_to),
+        MeshContent::Packet(RadioPayload::Text { text, reply_to }) => {
+            (false, text.as_str(), *reply_to)
         }
-        own_packet(tx, radio, packet, id, now)?;
-        if let (Some(source), RadioPayload::Text { .. }) = (&new.source, payload) {
-            let pair = MessagePair {
-                origin: Origin::Matrix,
-                sender: radio,
-                packet,
-                destination: new.destination,
-                channel: new.channel,
-                room: source.room.clone().into(),
-                event: Some(source.event.clone()),
-                thread: source.thread.clone(),
-                author: Some(source.sender.clone()),
-                text: source.text.clone(),
-                alert: source.alert,
-                part,
-                at: now,
-            };
-            message_map::insert(tx, radio, &pair, Link::Mesh(id))?;
+        MeshContent::Packet(RadioPayload::Tapback { emoji, target }) => {
+            (true, emoji.as_str(), Some(*target))
         }
-        rows.push((id, packet));
+    };
+    let id = insert_row(tx, radio, packet, new, (tapback, text, reference), now)?;
+    tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
+    feedback::row_accepted(tx, id)?;
+    let mut correction = 0;
+    if let MeshContent::Text(draft) = &new.content {
+        drafts::set(tx, id, draft)?;
+        correction = draft.correction;
     }
-    Ok(rows)
+    own_packet(tx, radio, packet, id, now)?;
+    if let (Some(source), false) = (&new.source, tapback) {
+        let pair = MessagePair {
+            origin: Origin::Matrix,
+            sender: radio,
+            packet,
+            destination: new.destination,
+            channel: new.channel,
+            room: source.room.clone().into(),
+            event: Some(source.event.clone()),
+            thread: source.thread.clone(),
+            author: Some(source.sender.clone()),
+            text: text.to_owned(),
+            alert: source.alert,
+            part: PARTS.saturating_mul(correction),
+            at: now,
+        };
+        message_map::insert(tx, radio, &pair, Link::Mesh(id))?;
+    }
+    Ok((id, packet))
 }
 
-fn insert_part(
+fn insert_row(
     tx: &Tx<'_>,
     radio: NodeNum,
-    new: &MeshMessage,
-    first: Option<MeshRowId>,
-    (part, payload): (u8, &RadioPayload),
     packet: PacketId,
+    new: &MeshMessage,
+    (tapback, text, reference): (bool, &str, Option<PacketId>),
     now: Timestamp,
 ) -> Result<MeshRowId, StoreError> {
     let (target_kind, target) = target(new.destination);
-    let (tapback, text, reference) = payload_columns(payload);
     let source = new.source.as_deref();
     let id = tx.insert(
         "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
              text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
              source_text, alert, accepted_at, active_at, channel, bound)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?21, ?22, ?23)",
+         VALUES (0, 0, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+             ?16, ?17, ?18, ?18, ?19, ?20)",
         params![
-            first.unwrap_or(MeshRowId(0)),
-            part,
-            u8::try_from(new.parts.len()).unwrap_or(u8::MAX),
             radio,
             target_kind,
             target,
@@ -141,7 +134,7 @@ fn insert_part(
                 .map(EventId::as_str),
             source.map(|source| source.sender.as_str()),
             source.map(|source| source.sent_at),
-            source.map(|source| source.text.as_str()),
+            source.map(|_| text),
             source.is_some_and(|source| source.alert),
             now,
             new.channel,
@@ -151,63 +144,43 @@ fn insert_part(
     Ok(MeshRowId(id))
 }
 
-/// Returns the columns (`tapback`, `text`, `reference`).
-pub(super) fn payload_columns(payload: &RadioPayload) -> (bool, &str, Option<PacketId>) {
-    match payload {
-        RadioPayload::Text { text, reply_to } => (false, text, *reply_to),
-        RadioPayload::Tapback { emoji, target } => (true, emoji, Some(*target)),
-    }
-}
-
-/// Returns a random packet id that this radio has not used as long as we remember.
-pub(super) fn free_packet_id(tx: &Tx<'_>, radio: NodeNum) -> Result<PacketId, StoreError> {
-    loop {
-        let packet = PacketId(rand::random());
-        if packet != PacketId::NONE && !message_map::is_own_packet(tx, radio, packet)? {
-            return Ok(packet);
-        }
-    }
-}
-
-/// Remembers an id as one of ours.
-pub(super) fn own_packet(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    packet: PacketId,
-    id: MeshRowId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO own_packet (radio, packet, outbox, at) VALUES (?1, ?2, ?3, ?4)",
-        (radio, packet, id, now),
-    )?;
-    Ok(())
-}
-
 /// Whether the packet that `row` refers to is one of ours in such a state.
 macro_rules! refers_to_ours {
-    ($state:literal) => {
+    ($view:literal) => {
         concat!(
-            "EXISTS (SELECT 1 FROM own_packet JOIN mesh_outbox AS aim ON aim.id = own_packet.outbox
-             WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference AND ",
-            $state,
-            ")"
+            "EXISTS (SELECT 1 FROM own_packet JOIN ",
+            $view,
+            " AS aim ON aim.id = own_packet.outbox
+             WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference)"
+        )
+    };
+}
+
+/// Whether nothing has to go before `row`: an earlier part, or the message of ours that a reaction is on.
+macro_rules! is_free {
+    ($reaction:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
+                 WHERE earlier.message = row.message AND earlier.part < row.part)
+             AND (lane <> ",
+            $reaction,
+            " OR NOT (",
+            refers_to_ours!("mesh_open"),
+            " OR ",
+            refers_to_ours!("mesh_failed"),
+            "))"
         )
     };
 }
 
 /// Ends the reactions on messages of ours that will never be sent. Returns how many.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
     let rows: Vec<MeshRowId> = tx.all(
         concat!(
-            "SELECT id FROM mesh_outbox AS row WHERE state = 0 AND lane = 2 AND ",
-            refers_to_ours!("aim.state >= 7")
+            "SELECT id FROM mesh_waiting AS row WHERE lane = ?1 AND ",
+            refers_to_ours!("mesh_failed")
         ),
-        (),
+        [Lane::Reaction],
         |row| row.get(0),
     )?;
     for id in &rows {
@@ -217,15 +190,11 @@ pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
 }
 
 /// Returns whether a reaction waits for a destination: it may wait for the message that it is on.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool, StoreError> {
     let (kind, target) = target(to);
     tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = 2",
-        (kind, target),
+        "SELECT 1 FROM mesh_waiting WHERE target_kind = ?1 AND target = ?2 AND lane = ?3",
+        (kind, target, Lane::Reaction),
     )
 }
 
@@ -234,27 +203,20 @@ macro_rules! may_go {
     ($order:literal) => {
         concat!(
             "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
-             FROM mesh_outbox AS row
-             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6)
-                 AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                     WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-                 AND (lane <> 2 OR NOT ",
-            refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
-            ") ORDER BY ",
+             FROM mesh_waiting AS row
+             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6) AND ",
+            is_free!("?7"),
+            " ORDER BY ",
             $order,
             " LIMIT 1"
         )
     };
 }
 
-/// Returns the packet that is to be handed to the radio next for a destination and lane, if its time has come: what is
+/// Returns what is to be handed to the radio next for a destination and lane, if its time has come: what is
 /// new before the backlog, whose messages are `spacing` apart in a room. It changes nothing: `mesh_report::submitted`
 /// does.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next(
     tx: &Tx<'_>,
     to: Destination,
@@ -276,7 +238,15 @@ pub fn next(
     };
     let new: Option<(MeshRowId, bool)> = tx.first(
         sql,
-        (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK),
+        (
+            kind,
+            target,
+            lane,
+            now,
+            now + LONGEST_WAIT,
+            now + SLACK,
+            Lane::Reaction,
+        ),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let id = match new {
@@ -303,10 +273,6 @@ fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>, StoreError> {
 
 /// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
 /// nothing waits, or only what needs a report first.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn next_due(
     tx: &Tx<'_>,
     to: Destination,
@@ -317,8 +283,8 @@ pub fn next_due(
     let (kind, target) = target(to);
     let tried: Option<MeshRowId> = tx
         .first(
-            "SELECT MIN(message) FROM mesh_outbox
-             WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+            "SELECT MIN(message) FROM mesh_waiting
+             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
                  AND expires > ?4 AND attempts > 0",
             (kind, target, lane, now),
             |row| row.get(0),
@@ -330,16 +296,22 @@ pub fn next_due(
         .first(
             concat!(
                 "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
-                 FROM mesh_outbox AS row
-                 WHERE state = 0 AND target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
-                     AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS earlier
-                         WHERE earlier.message = row.message AND earlier.part < row.part AND earlier.state <= 1)
-                     AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0)
-                     AND (lane <> 2 OR NOT ",
-                refers_to_ours!("(aim.state <= 1 OR aim.state >= 7)"),
-                ")"
+                 FROM mesh_waiting AS row
+                 WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                     AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0) AND ",
+                is_free!("?9")
             ),
-            (kind, target, lane, now, now + LONGEST_WAIT, now + SLACK, tried, turns),
+            params![
+                kind,
+                target,
+                lane,
+                now,
+                now + LONGEST_WAIT,
+                now + SLACK,
+                tried,
+                turns,
+                Lane::Reaction,
+            ],
             |row| row.get(0),
         )?
         .flatten();
@@ -351,10 +323,6 @@ pub fn next_due(
 }
 
 /// Returns when something was last accepted for the mesh, handed to the radio or taken by it.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     let last = tx.first("SELECT MAX(active_at) FROM mesh_outbox", (), |row| {
         row.get(0)
@@ -363,13 +331,9 @@ pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
 }
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
-///
-/// # Errors
-///
-/// When the database fails.
 pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>, StoreError> {
     tx.all(
-        "SELECT DISTINCT target_kind, target, lane FROM mesh_outbox WHERE state = 0",
+        "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
         (),
         |row| Ok((destination(row)?, row.get("lane")?)),
     )
@@ -377,45 +341,26 @@ pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>, StoreError> {
 
 fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
     let reference: Option<PacketId> = row.get("current_reference")?;
-    let text: String = row.get("text")?;
-    let payload = match reference {
-        Some(target) if row.get("tapback")? => RadioPayload::Tapback {
-            emoji: text,
-            target,
-        },
-        reply_to => RadioPayload::Text { text, reply_to },
+    let content = if row.get("draft")? {
+        MeshContent::Text(drafts::read(row, reference)?)
+    } else {
+        let text = row.get("text")?;
+        MeshContent::Packet(match reference {
+            Some(target) if row.get("tapback")? => RadioPayload::Tapback {
+                emoji: text,
+                target,
+            },
+            reply_to => RadioPayload::Text { text, reply_to },
+        })
     };
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
-        message: RadioMessage {
-            destination: destination(row)?,
-            lane: row.get("lane")?,
-            payload,
-        },
+        content,
         part: (row.get("part")?, row.get("parts")?),
-        not_before: row.get("not_before")?,
-        expires: row.get("expires")?,
         attempts: row.get("attempts")?,
-        source: read_source(row)?,
-        accepted_at: row.get("accepted_at")?,
+        source: mesh_source(row)?,
     })
-}
-
-/// Reads the Matrix message behind a row, if there is one.
-pub(super) fn read_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
-    if row.get_ref("room")? == ValueRef::Null {
-        return Ok(None);
-    }
-    Ok(Some(MeshSource {
-        room: identifier(row, "room")?,
-        event: identifier(row, "event")?,
-        thread: event(row, "thread")?,
-        sender: identifier(row, "sender")?,
-        sent_at: row.get("sent_at")?,
-        text: row.get("source_text")?,
-        alert: row.get("alert")?,
-    }))
 }
 
 #[cfg(test)]
@@ -425,17 +370,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::ChannelIndex;
+    use crate::model::{ChannelIndex, Draft};
+    use crate::store::Store;
     use crate::store::mesh_report::{self, accepted, retry, submitted};
     use crate::store::samples::*;
-    use crate::store::{Aged, MeshPace, NextMesh, Store};
-
-    fn text_of(row: &MeshRow) -> &str {
-        match &row.message.payload {
-            RadioPayload::Text { text, .. } => text,
-            RadioPayload::Tapback { emoji, .. } => emoji,
-        }
-    }
 
     fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
         Ok(next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?
@@ -449,17 +387,10 @@ mod tests {
             let expected = MeshRow {
                 id: rows[0].0,
                 packet: rows[0].1,
-                message: RadioMessage {
-                    destination: CHANNEL,
-                    lane: Lane::Message,
-                    payload: payload("Bob[M]: hello"),
-                },
+                content: packet("Bob[M]: hello"),
                 part: (0, 1),
-                not_before: AT_ONCE,
-                expires: NOW.expires,
                 attempts: 0,
-                source: Some(source("$one:example.org", "hello")),
-                accepted_at: NOON,
+                source: Some(source("$one:example.org")),
             };
             assert_eq!(
                 next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
@@ -485,7 +416,7 @@ mod tests {
                 let message = MeshMessage {
                     destination,
                     lane,
-                    ..for_mesh(vec![payload(&format!("{destination} {lane:?}"))], None)
+                    ..for_mesh(packet(&format!("{destination} {lane:?}")), None)
                 };
                 insert(tx, RADIO, &message, NOON)?;
             }
@@ -609,76 +540,31 @@ mod tests {
     }
 
     #[test]
-    fn an_old_text_says_so_when_its_turn_comes_and_never_twice() {
-        let mut store = Store::in_memory().unwrap();
-        let rows = store
-            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], NOW))
-            .unwrap();
-        let pace = MeshPace {
-            tell_age: &|it: &Aged| {
-                let minutes = it.age.as_secs() / 60;
-                Some(vec![
-                    format!("({minutes}) {}", it.packets[0]),
-                    "2/2".to_owned(),
-                ])
-            },
-            ..PACE
-        };
-        let mut ask = |now| match store
-            .next_for_mesh(CHANNEL, Lane::Message, &pace, now)
-            .unwrap()
-        {
-            NextMesh::Due(row) => Some((text_of(&row).to_owned(), row.part)),
-            NextMesh::Later(_) | NextMesh::Nothing => None,
-        };
-        assert_eq!(ask(later(360)), Some(("(6) hello".to_owned(), (0, 2))));
-        store
-            .transaction(|tx| retry(tx, rows[0].0, rows[0].1, later(600), true, "too fast"))
-            .unwrap();
-        let mut ask = |now| match store
-            .next_for_mesh(CHANNEL, Lane::Message, &pace, now)
-            .unwrap()
-        {
-            NextMesh::Due(row) => Some(text_of(&row).to_owned()),
-            NextMesh::Later(_) | NextMesh::Nothing => None,
-        };
-        assert_eq!(ask(later(600)).as_deref(), Some("(6) hello"));
-
-        let mut store = Store::in_memory().unwrap();
-        store
-            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], NOW))
-            .unwrap();
-        let next = store
-            .next_for_mesh(CHANNEL, Lane::Message, &pace, later(300))
-            .unwrap();
-        assert!(matches!(next, NextMesh::Due(row) if text_of(&row) == "hello"));
-    }
-
-    #[test]
     fn a_reference_to_a_packet_of_ours_follows_it_to_its_new_id() {
         on_empty(|tx| {
             let first = accept_for_mesh(tx, "$one:example.org", &["first"], NOW)?;
-            let answer = for_mesh(
-                vec![RadioPayload::Text {
-                    text: "answer".to_owned(),
-                    reply_to: Some(first[0].1),
-                }],
-                None,
-            );
+            let answer = Draft {
+                reply_to: Some(first[0].1),
+                ..draft("answer")
+            };
+            let answer = for_mesh(MeshContent::Text(answer), None);
             insert(tx, RADIO, &answer, NOON)?;
             submit_next(tx, NOON)?;
             retry(tx, first[0].0, first[0].1, NOON, true, "too fast")?;
             let again = submit_next(tx, NOON)?.unwrap();
             assert_ne!(again.packet, first[0].1);
             accepted(tx, again.id, NOON)?;
-            let row = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?.unwrap();
-            assert_eq!(
-                row.message.payload,
-                RadioPayload::Text {
-                    text: "answer".to_owned(),
-                    reply_to: Some(again.packet),
-                }
-            );
+            for row in [
+                next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next_packet(tx, Lane::Message, NOON)?,
+            ] {
+                let reply_to = match row.unwrap().content {
+                    MeshContent::Text(Draft { reply_to, .. })
+                    | MeshContent::Packet(RadioPayload::Text { reply_to, .. }) => reply_to,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(reply_to, Some(again.packet));
+            }
             Ok(())
         });
     }
@@ -705,14 +591,14 @@ mod tests {
                 let reaction = MeshMessage {
                     lane: Lane::Reaction,
                     ..for_mesh(
-                        vec![RadioPayload::Tapback {
+                        MeshContent::Packet(RadioPayload::Tapback {
                             emoji: "👍".to_owned(),
                             target: packet,
-                        }],
-                        Some(source("$reaction:example.org", "👍")),
+                        }),
+                        Some(source("$reaction:example.org")),
                     )
                 };
-                let (tapback, _) = insert(tx, RADIO, &reaction, NOON)?[0];
+                let (tapback, _) = insert(tx, RADIO, &reaction, NOON)?;
                 let due = |tx: &Tx<'_>| {
                     let next = next(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
                     let due = next_due(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
@@ -730,37 +616,6 @@ mod tests {
                 Ok(())
             });
         }
-    }
-
-    #[test]
-    fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
-        let mut store = Store::in_memory().unwrap();
-        let mut ask = |now| {
-            store
-                .next_for_mesh(CHANNEL, Lane::Message, &PACE, now)
-                .unwrap()
-        };
-        assert_eq!(ask(NOON), NextMesh::Nothing);
-        let mut store = Store::in_memory().unwrap();
-        let when = When {
-            not_before: Some(later(5)),
-            ..NOW
-        };
-        let rows = store
-            .transaction(|tx| accept_for_mesh(tx, "$one:example.org", &["hello"], when))
-            .unwrap();
-        let mut ask = |now| {
-            store
-                .next_for_mesh(CHANNEL, Lane::Message, &PACE, now)
-                .unwrap()
-        };
-        assert_eq!(ask(NOON), NextMesh::Later(later(5)));
-        assert!(matches!(ask(later(5)), NextMesh::Due(row) if row.id == rows[0].0));
-        assert_eq!(ask(later(5)), NextMesh::Nothing);
-        let state = store
-            .transaction(|tx| mesh_report::state(tx, rows[0].0))
-            .unwrap();
-        assert_eq!(state, Some(MeshState::Submitted));
     }
 
     proptest! {

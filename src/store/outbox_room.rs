@@ -8,7 +8,7 @@ use std::error::Error;
 use rusqlite::{Row, params};
 use tracing::error;
 
-use super::columns::{identifier, unreadable, user};
+use super::columns::{identifier, optional, unreadable};
 use super::message_map::{self, Link};
 use super::room_content::ContentError;
 use super::{StoreError, Tx, mapped_rooms, parked, room_content};
@@ -298,7 +298,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         id: row.get("id")?,
         room: identifier(row, "room")?,
-        send_as: user(row, "send_as")?,
+        send_as: optional(row, "send_as")?,
         transaction: row.get::<_, String>("txn")?.into(),
         content: row.get("content")?,
         attempts: row.get("attempts")?,

@@ -1,7 +1,7 @@
 //! Rooms that take nothing until something changes: the bot may not write there (403), or its account is refused as a
 //! whole (401).
 
-use super::columns::identifier;
+use super::columns::optional;
 use super::{StoreError, Tx};
 use crate::model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 
@@ -49,16 +49,11 @@ pub fn unpark_all(tx: &Tx<'_>) -> Result<(), StoreError> {
 /// Returns what is parked.
 pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
     tx.all(
-        "SELECT room, error, since FROM parked ORDER BY room",
+        "SELECT NULLIF(room, ''), error, since FROM parked ORDER BY room",
         (),
         |row| {
-            let account = row.get_ref(0)?.as_str() == Ok("");
             Ok(Parked {
-                room: if account {
-                    None
-                } else {
-                    Some(identifier(row, 0)?)
-                },
+                room: optional(row, 0)?,
                 error: row.get(1)?,
                 since: row.get(2)?,
             })

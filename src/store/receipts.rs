@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::columns::{LONGEST_WAIT, event as event_column, identifier};
+use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::feedback::Next;
 use super::{StoreError, Tx};
 use crate::model::{EventId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
@@ -61,20 +61,15 @@ pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool, StoreE
 /// Returns the receipt that is to be sent next.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>, StoreError> {
     let due = tx.first(
-        "SELECT room, thread, event FROM receipt
+        "SELECT room, NULLIF(thread, ''), event FROM receipt
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
              AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', receipt.room))
          ORDER BY due LIMIT 1",
         (now, now + LONGEST_WAIT),
         |row| {
-            let thread = if row.get_ref(1)?.as_str() == Ok("") {
-                None
-            } else {
-                event_column(row, 1)?
-            };
             Ok(Receipt {
                 room: identifier(row, 0)?,
-                thread,
+                thread: optional(row, 1)?,
                 event: identifier(row, 2)?,
             })
         },

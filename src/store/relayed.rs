@@ -2,9 +2,9 @@
 
 use rusqlite::Row;
 
-use super::columns::{target, user};
+use super::columns::{optional, target};
 use super::{StoreError, Tx};
-use crate::model::{Destination, EventId, Node, NodeNum, Relayed, Timestamp};
+use crate::model::{Destination, EventId, Node, NodeNum, OwnedUserId, Relayed, Timestamp, spoken};
 
 /// More texts than a radio can send, or hear, in the time of interest.
 const MOST: u16 = 400;
@@ -30,7 +30,7 @@ pub fn on(
 ) -> Result<Vec<Relayed>, StoreError> {
     let (kind, target) = target(channel);
     let mut relayed = tx.all(
-        "SELECT sender, author, source_text, text FROM mesh_outbox
+        "SELECT sender, author, source_text, correction, draft, prefix, text FROM mesh_outbox
          WHERE target_kind = ?1 AND target = ?2 AND active_at >= ?3
              AND tapback = 0 AND source_text IS NOT NULL
          ORDER BY active_at DESC LIMIT ?4",
@@ -56,14 +56,24 @@ fn from_matrix(row: &Row<'_>) -> rusqlite::Result<Relayed> {
         .flat_map(|it| it.lines())
         .map(str::to_owned)
         .collect();
-    if let Some(sender) = user(row, "sender")? {
+    let sender: Option<OwnedUserId> = optional(row, "sender")?;
+    if let Some(sender) = sender {
         author.extend([sender.localpart().to_owned(), sender.to_string()]);
     }
+    let text = spoken(
+        &row.get::<_, String>("source_text")?,
+        row.get("correction")?,
+    );
+    let carried = if row.get("draft")? {
+        format!("{}{text}", row.get::<_, String>("prefix")?)
+    } else {
+        row.get("text")?
+    };
     Ok(Relayed {
         author,
         node: None,
-        text: row.get("source_text")?,
-        carried: row.get("text")?,
+        text,
+        carried,
     })
 }
 
@@ -84,9 +94,10 @@ fn from_mesh(row: &Row<'_>) -> rusqlite::Result<Relayed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Draft, Heading, MeshContent};
     use crate::store::mesh_report::{accepted, submitted};
-    use crate::store::nodes;
     use crate::store::samples::*;
+    use crate::store::{nodes, outbox_mesh};
 
     #[test]
     fn what_was_written_in_matrix_is_known_with_its_author_until_it_is_old() {
@@ -109,6 +120,33 @@ mod tests {
             accepted(tx, rows[0].0, later(901))?;
             assert_eq!(on(tx, RADIO, CHANNEL, later(901))?, expected);
             assert_eq!(on(tx, RADIO, Destination::Direct(NodeNum(1)), NOON)?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_is_known_as_it_will_be_carried() {
+        on_empty(|tx| {
+            let waits = Draft {
+                heading: Heading {
+                    prefix: "Bob[M]: ".to_owned(),
+                    label: "Bob".to_owned(),
+                },
+                ..draft("hello")
+            };
+            for (correction, text) in [(0, "hello"), (1, "* hello")] {
+                let content = MeshContent::Text(Draft {
+                    correction,
+                    ..waits.clone()
+                });
+                let event = format!("${correction}:example.org");
+                let message = for_mesh(content, Some(source(&event)));
+                let now = later(correction.into());
+                outbox_mesh::insert(tx, RADIO, &message, now)?;
+                let known = &on(tx, RADIO, CHANNEL, now)?[0];
+                assert_eq!(known.text, text);
+                assert_eq!(known.carried, format!("Bob[M]: {text}"));
+            }
             Ok(())
         });
     }

@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn signs_and_receipts_go_with_their_messages() {
         on_empty(|tx| {
-            let room_id = source("$one:example.org", "hello").room;
+            let room_id = source("$one:example.org").room;
             let rows = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let count = |tx: &Tx<'_>| {
                 tx.count(

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::outbox_mesh;
 use super::outbox_room::{self, NewRoomRow};
-use super::{MeshPace, Store, StoreError, Tx};
+use super::{Store, StoreError, Tx, drafts, outbox_mesh};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Fingerprint, Lane, MeshMessage, MeshRowId, MeshSource,
-    MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId, PacketId, RadioPayload,
-    RoomContent, RoomMessage, RoomRowId, Timestamp,
+    ChannelIndex, Destination, Draft, EventId, Fingerprint, Lane, MeshContent, MeshMessage,
+    MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId,
+    PacketId, RadioPayload, RoomContent, RoomMessage, RoomRowId, Timestamp,
 };
 
 pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
@@ -21,11 +20,6 @@ pub(super) const ROOM: &str = "!room:example.org";
 
 /// From one message of a backlog to the next.
 pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
-/// Old texts do not say how old they are.
-pub(super) const PACE: MeshPace<'static> = MeshPace {
-    spacing: BACKLOG_SPACING,
-    tell_age: &|_| None,
-};
 
 /// Runs a test in one transaction on an empty database.
 pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
@@ -97,14 +91,13 @@ pub(super) fn accept_for_room(
 }
 
 /// A text of Bob in the room.
-pub(super) fn source(event_name: &str, text: &str) -> MeshSource {
+pub(super) fn source(event_name: &str) -> MeshSource {
     MeshSource {
         room: ROOM.try_into().unwrap(),
         event: event(event_name),
         thread: None,
         sender: "@bob:example.org".try_into().unwrap(),
         sent_at: NOON,
-        text: text.to_owned(),
         alert: false,
     }
 }
@@ -129,34 +122,84 @@ pub(super) const NOW: When = When {
     expires: Timestamp(NOON.0 + 3_600_000),
 };
 
+/// What Bob says, without prefix.
+pub(super) fn draft(text: &str) -> Draft {
+    Draft {
+        text: text.to_owned(),
+        packets: 1,
+        ..Draft::default()
+    }
+}
+
+/// One packet with this text.
+pub(super) fn packet(text: &str) -> MeshContent {
+    MeshContent::Packet(payload(text))
+}
+
 /// A message for the first channel, at once, for an hour.
-pub(super) fn for_mesh(parts: Vec<RadioPayload>, source: Option<MeshSource>) -> MeshMessage {
+pub(super) fn for_mesh(content: MeshContent, source: Option<MeshSource>) -> MeshMessage {
     MeshMessage {
         destination: CHANNEL,
         channel: Some(FIRST),
         bound: false,
         lane: Lane::Message,
-        parts,
+        content,
         source: source.map(Box::new),
         not_before: None,
         expires: NOW.expires,
     }
 }
 
-/// Accepts a text of Bob for the first channel, in these parts.
+/// Accepts a text of Bob, `hello`, for the first channel, and makes these packets of it.
 pub(super) fn accept_for_mesh(
     tx: &Tx<'_>,
     event_name: &str,
     parts: &[&str],
     when: When,
 ) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
-    let parts: Vec<RadioPayload> = parts.iter().map(|part| payload(part)).collect();
     let message = MeshMessage {
         not_before: when.not_before,
         expires: when.expires,
-        ..for_mesh(parts, Some(source(event_name, "hello")))
+        ..for_mesh(MeshContent::Text(draft("hello")), Some(source(event_name)))
     };
-    outbox_mesh::insert(tx, RADIO, &message, NOON)
+    accept_in_parts(tx, &message, parts)
+}
+
+/// Accepts a text, and makes these packets of it.
+pub(super) fn accept_in_parts(
+    tx: &Tx<'_>,
+    message: &MeshMessage,
+    parts: &[&str],
+) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+    let (id, _) = outbox_mesh::insert(tx, RADIO, message, NOON)?;
+    let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+    drafts::make_packets(tx, id, &parts, NOON)?;
+    tx.all(
+        "SELECT id, packet FROM mesh_outbox WHERE message = ?1 ORDER BY part",
+        [id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns what is next on the first channel; a text becomes one packet.
+pub(super) fn next_packet(
+    tx: &Tx<'_>,
+    lane: Lane,
+    now: Timestamp,
+) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
+    let next = || outbox_mesh::next(tx, CHANNEL, lane, BACKLOG_SPACING, now);
+    let row = next()?;
+    if let Some(outbox_mesh::MeshRow {
+        id,
+        content: MeshContent::Text(draft),
+        ..
+    }) = &row
+    {
+        let text = format!("{}{}", draft.heading.prefix, draft.text);
+        drafts::make_packets(tx, *id, &[text], now)?;
+        return next();
+    }
+    Ok(row)
 }
 
 /// Takes and submits the next packet of the first channel.
@@ -164,9 +207,18 @@ pub(super) fn submit_next(
     tx: &Tx<'_>,
     now: Timestamp,
 ) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
-    let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?;
+    let row = next_packet(tx, Lane::Message, now)?;
     if let Some(row) = &row {
         assert!(super::mesh_report::submitted(tx, row.id, now)?);
     }
     Ok(row)
+}
+
+/// Returns the text, or the emoji, of a packet.
+pub(super) fn text_of(row: &outbox_mesh::MeshRow) -> &str {
+    match &row.content {
+        MeshContent::Packet(RadioPayload::Text { text, .. }) => text,
+        MeshContent::Packet(RadioPayload::Tapback { emoji, .. }) => emoji,
+        MeshContent::Text(draft) => panic!("{draft:?} is no packet"),
+    }
 }

@@ -1,6 +1,7 @@
 //! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
 
-use super::columns::{count, destination, identifier};
+use super::columns::{count, destination, identifier, optional};
+use super::drafts::packets;
 use super::gaps::{Missing, missing};
 use super::mapped_rooms::{Held, held};
 use super::parked::{Parked, parked};
@@ -113,17 +114,16 @@ fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
 
 fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
     tx.all(
-        "SELECT room, target_kind, target, COUNT(*) AS count, MIN(accepted_at) AS oldest
-         FROM mesh_open GROUP BY room, target_kind, target",
+        concat!(
+            "SELECT room, target_kind, target, ",
+            packets!(),
+            " AS count, MIN(accepted_at) AS oldest
+             FROM mesh_open GROUP BY room, target_kind, target"
+        ),
         (),
         |row| {
-            let is_ours = matches!(row.get_ref("room")?, rusqlite::types::ValueRef::Null);
             Ok(Waiting {
-                room: if is_ours {
-                    None
-                } else {
-                    Some(identifier(row, "room")?)
-                },
+                room: optional(row, "room")?,
                 destination: Some(destination(row)?),
                 count: count(row)?,
                 oldest: row.get("oldest")?,

@@ -48,7 +48,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::model::{MeshMessage, MeshSource, RadioPayload, Timestamp};
+    use crate::model::{MeshContent, MeshMessage, MeshSource, Timestamp};
     use crate::store::Store;
     use crate::store::mesh_report::{accepted, retry};
     use crate::store::outbox_mesh;
@@ -56,16 +56,15 @@ mod tests {
 
     /// Accepts a message of a person whose texts are `name` and a number, in these parts.
     fn says(tx: &Tx<'_>, name: &str, number: u32, parts: &[&str]) -> Result<(), StoreError> {
-        let parts: Vec<RadioPayload> = parts.iter().map(|part| payload(part)).collect();
         let source = MeshSource {
             sender: format!("@{name}:example.org").try_into().unwrap(),
-            ..source(&format!("${name}{number}:example.org"), "hello")
+            ..source(&format!("${name}{number}:example.org"))
         };
         let message = MeshMessage {
             channel: None,
-            ..for_mesh(parts, Some(source))
+            ..for_mesh(MeshContent::Text(draft("hello")), Some(source))
         };
-        outbox_mesh::insert(tx, RADIO, &message, NOON)?;
+        accept_in_parts(tx, &message, parts)?;
         Ok(())
     }
 
@@ -79,10 +78,7 @@ mod tests {
             return Ok(None);
         };
         accepted(tx, row.id, NOON)?;
-        match row.message.payload {
-            RadioPayload::Text { text, .. } => Ok(Some(text)),
-            RadioPayload::Tapback { .. } => Ok(None),
-        }
+        Ok(Some(text_of(&row).to_owned()))
     }
 
     fn take_all(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {

@@ -757,7 +757,7 @@ fn a_direct_message_is_kept_and_answered_once_a_day() {
     assert_eq!(actions[0], Action::KeepDirect(Box::new(direct("psst"))));
     let Action::ToMesh(MeshMessage {
         destination,
-        parts,
+        content: MeshContent::Packet(answer),
         source: None,
         expires,
         ..
@@ -767,7 +767,7 @@ fn a_direct_message_is_kept_and_answered_once_a_day() {
     };
     assert_eq!(*destination, Destination::Direct(BOB));
     assert_eq!(*expires, NOON + Duration::from_mins(10));
-    assert!(parts.len() == 1 && parts[0].bytes().starts_with(b"This node is a bridge"));
+    assert!(answer.bytes().starts_with(b"This node is a bridge"));
     let what = format!("dm_reply {BOB}");
     assert_eq!(
         actions[2],

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Sending, payloads};
+use super::Sending;
 use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change};
 use crate::bridge::dropped::DropReason;
@@ -12,12 +12,12 @@ use crate::bridge::format::ALERT;
 use crate::bridge::lesson::{Lesson, Telling};
 use crate::bridge::notice::{About, Refused};
 use crate::bridge::policy;
+use crate::bridge::render::plan;
 use crate::bridge::route::{Aim, Spot};
-use crate::bridge::split::{Fitted, Heading, fit};
 use crate::config::Edits;
 use crate::model::{
-    Destination, EarlyEdit, Lane, MeshMessage, MeshSource, NewVersion, PacketId, RoomEdit,
-    RoomText, RoomTextKind, Sign, Timestamp, Version,
+    Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
+    RoomEdit, RoomText, RoomTextKind, Sign, Timestamp, Version,
 };
 
 /// A correction waits for that time, so that several edits become one.
@@ -28,14 +28,6 @@ const LONGEST_CORRECTION_WAIT: Duration = Duration::from_secs(30);
 const MOST_CORRECTIONS: u8 = 2;
 /// And only that long after it was written.
 const CORRECTION_AGE: Duration = Duration::from_mins(15);
-/// Stands before the text of a correction.
-const MARK: &str = "* ";
-
-/// A text that fits, and whether all of it does.
-struct Fit {
-    packets: Vec<String>,
-    whole: bool,
-}
 
 impl Bridge {
     pub(in crate::bridge) fn room_edit(
@@ -175,10 +167,10 @@ impl Bridge {
                 return Ok(actions);
             }
         };
-        if body == plain(waiting) {
+        if body == waiting.text {
             return Err(DropReason::SameText);
         }
-        if before.is_some_and(|sent| body == plain(sent)) {
+        if before.is_some_and(|sent| body == sent.text) {
             // Changed back to what was sent: there is nothing to correct.
             return Ok(vec![withdraw, Action::Drop(DropReason::SameText)]);
         }
@@ -188,8 +180,15 @@ impl Bridge {
             ..facts.clone()
         };
         self.check_edit(new, Aim::Waiting(spot_of(waiting)?.slot), &placed, now)?;
-        let spoken = spoken(&body, waiting.correction);
-        let Some(fit) = self.fit_version(&heading, &spoken, waiting.reply_to) else {
+        let alert = self.alerts(&body, waiting.lane, new, facts);
+        let draft = Draft {
+            heading,
+            text: body,
+            correction: waiting.correction,
+            reply_to: waiting.reply_to,
+            ..Draft::default()
+        };
+        let Some(plan) = plan(draft, &self.config.meshtastic.long_messages) else {
             let refused = Refused::TooLong;
             let mut actions = vec![withdraw, Action::Drop(DropReason::Refused(refused))];
             if waiting.correction == 0 {
@@ -202,21 +201,20 @@ impl Bridge {
             actions.extend(self.tell_of_edit(refused.into(), edit, facts, now));
             return Ok(actions);
         };
-        self.check_limit(fit.packets.len().saturating_sub(waiting.packets), facts)?;
-        let alert = self.alerts(&body, waiting.lane, new, facts);
+        let more = plan.draft.packets.saturating_sub(waiting.packets);
+        self.check_limit(more, facts)?;
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
         let mut actions = vec![Action::Change(Change::Rewrite {
             row: waiting.row,
             new: NewVersion {
-                parts: payloads(fit.packets, waiting.reply_to),
-                text: spoken,
+                draft: plan.draft,
                 // An alert that is corrected stays urgent.
                 lane: if alert { Lane::Urgent } else { waiting.lane },
                 alert,
                 not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
             },
         })];
-        if !fit.whole {
+        if !plan.is_whole {
             actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
         }
         Ok(actions)
@@ -234,7 +232,7 @@ impl Bridge {
         let new = &edit.new;
         let sent_at = new.sent_at.min(now);
         let (heading, body) = self.words_of(new, facts).map_err(unsaid)?;
-        if body == plain(newest) {
+        if body == newest.text {
             return Err(DropReason::SameText);
         }
         if self.config.meshtastic.edits == Edits::Queued {
@@ -251,30 +249,32 @@ impl Bridge {
         let original = Some(first.packet)
             .filter(|_| self.config.meshtastic.message_interactions.replies)
             .filter(|_| first.correction == 0);
-        let number = newest.correction.saturating_add(1);
-        let spoken = spoken(&body, number);
-        let fit = self
-            .fit_version(&heading, &spoken, original)
-            .ok_or(Refused::TooLong)?;
-        self.check_limit(fit.packets.len(), facts)?;
         let alert = self.alerts(&body, first.lane, new, facts);
+        let draft = Draft {
+            heading,
+            text: body,
+            correction: newest.correction.saturating_add(1),
+            reply_to: original,
+            ..Draft::default()
+        };
+        let plan = plan(draft, &self.config.meshtastic.long_messages).ok_or(Refused::TooLong)?;
+        self.check_limit(plan.draft.packets, facts)?;
         let message = MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
             lane: if alert { Lane::Urgent } else { first.lane },
-            parts: payloads(fit.packets, original),
+            content: MeshContent::Text(plan.draft),
             source: Some(Box::new(MeshSource {
                 sent_at,
-                text: spoken,
                 alert,
                 ..first.source.clone()
             })),
             not_before: Some(now + CORRECTION_WAIT),
             expires: sent_at + worth,
         };
-        let mut actions = vec![Action::Change(Change::Correct { number, message })];
-        if !fit.whole {
+        let mut actions = vec![Action::Change(Change::Correct(message))];
+        if !plan.is_whole {
             actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
         }
         Ok(actions)
@@ -301,26 +301,6 @@ impl Bridge {
     fn alerts(&self, body: &str, lane: Lane, new: &RoomText, facts: &Facts) -> bool {
         let may = || policy::may_alert(&self.config, new.sender_power, facts);
         body.starts_with(ALERT) && (lane == Lane::Urgent || may())
-    }
-
-    fn fit_version(
-        &self,
-        heading: &Heading,
-        text: &str,
-        reply_to: Option<PacketId>,
-    ) -> Option<Fit> {
-        let rules = &self.config.meshtastic.long_messages;
-        match fit(heading, text, reply_to.is_some(), rules) {
-            Fitted::Packets(packets) => Some(Fit {
-                packets,
-                whole: true,
-            }),
-            Fitted::Cut(packets) => Some(Fit {
-                packets,
-                whole: false,
-            }),
-            Fitted::TooLong { .. } => None,
-        }
     }
 }
 
@@ -368,22 +348,6 @@ fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
             },
         })]
     })
-}
-
-/// Returns a version's text as its author wrote it.
-fn plain(version: &Version) -> &str {
-    let text = version.source.text.as_str();
-    match version.correction {
-        0 => text,
-        _ => text.strip_prefix(MARK).unwrap_or(text),
-    }
-}
-
-fn spoken(body: &str, correction: u8) -> String {
-    match correction {
-        0 => body.to_owned(),
-        _ => format!("{MARK}{body}"),
-    }
 }
 
 fn spot_of(version: &Version) -> Result<Spot, DropReason> {

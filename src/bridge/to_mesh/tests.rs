@@ -56,14 +56,13 @@ fn a_text_goes_on_the_air_with_its_prefix() {
             channel: Some(print_of("LongFast")),
             bound: false,
             lane: Lane::Message,
-            parts: vec![air("Alice[M]: hello", None)],
+            content: MeshContent::Text(draft("hello")),
             source: Some(Box::new(MeshSource {
                 room: room(ROOM),
                 event: event("$message"),
                 thread: None,
                 sender: alice(),
                 sent_at: NOON,
-                text: "hello".into(),
                 alert: false,
             })),
             not_before: None,
@@ -617,9 +616,7 @@ fn of_two_channels_in_a_room_a_reply_takes_its_targets_and_the_rest_the_first() 
         route(ROOM, 0, Direction::Both),
     ]));
     let destination = |actions: Vec<Action>| match &actions[0] {
-        Action::ToMesh(MeshMessage {
-            destination, parts, ..
-        }) => (*destination, parts.clone()),
+        Action::ToMesh(message) => (message.destination, on_air(&actions)),
         other => panic!("{other:?}"),
     };
     let plain = destination(said(&mut bridge, &message("x"), &Facts::default()));
@@ -841,36 +838,39 @@ fn pictures_without_caption_are_told_as_one() {
         panic!("{actions:?}");
     };
     assert_eq!(*not_before, Some(NOON + Duration::from_secs(10)));
-    for (waiting, note) in [
-        ("Alice[M]: [image]", "Alice[M]: [2 images]"),
-        ("Alice[M]: [2 images]", "Alice[M]: [3 images]"),
+    let note = |text: &str, media| Draft {
+        media,
+        ..draft(text)
+    };
+    let waiting = |it: &Draft| Facts {
+        waiting_media: Some((MeshRowId(7), it.clone())),
+        ..Facts::default()
+    };
+    for (waits, more) in [
+        (note("[image]", 1), note("[2 images]", 2)),
+        (note("[2 images]", 2), note("[3 images]", 3)),
     ] {
-        let facts = Facts {
-            waiting_media: Some((MeshRowId(7), waiting.into())),
-            ..Facts::default()
-        };
-        let actions = said(&mut bridge(), &image, &facts);
+        let actions = said(&mut bridge(), &image, &waiting(&waits));
         assert_eq!(
             actions,
             [Action::Rewrite {
                 outbox: MeshRowId(7),
-                payload: air(note, None)
+                draft: more
             }]
         );
     }
+    let of_other_name = Draft {
+        heading: Heading::default(),
+        ..note("[image]", 1)
+    };
     for other in [
-        "Alice[M]: [video]",
-        "Alice[M]: hi",
-        "Alice[M]: [x images]",
-        "",
-        "Alice[M]: [99999999999 images]",
+        note("[video]", 1),
+        note("[image]", 0),
+        note("hi", 0),
+        of_other_name,
     ] {
-        let facts = Facts {
-            waiting_media: Some((MeshRowId(7), other.into())),
-            ..Facts::default()
-        };
-        let actions = said(&mut bridge(), &image, &facts);
-        assert_eq!(spoken(&actions), ["Alice[M]: [image]"], "{other}");
+        let actions = said(&mut bridge(), &image, &waiting(&other));
+        assert_eq!(spoken(&actions), ["Alice[M]: [image]"], "{other:?}");
     }
 }
 
@@ -946,7 +946,6 @@ fn a_reaction_becomes_a_tapback_after_five_seconds_in_the_lowest_lane() {
     let [
         Action::ToMesh(MeshMessage {
             lane,
-            parts,
             not_before,
             expires,
             source: Some(source),
@@ -956,7 +955,7 @@ fn a_reaction_becomes_a_tapback_after_five_seconds_in_the_lowest_lane() {
     else {
         panic!("{actions:?}");
     };
-    assert_eq!(*parts, [tapback("👍", 50)]);
+    assert_eq!(on_air(&actions), [tapback("👍", 50)]);
     assert_eq!(*lane, Lane::Reaction);
     assert_eq!(*not_before, Some(NOON + Duration::from_secs(5)));
     assert_eq!(*expires, NOON + Duration::from_mins(10));
@@ -1117,9 +1116,10 @@ proptest! {
         }
         let facts = if is_reply { knowing(vec![pair()]) } else { Facts::default() };
         let text = RoomText { sender_name: name.repeat(9), ..reply(&body.repeat(times)) };
+        let rules = config.meshtastic.long_messages;
         let actions = said(&mut bridge_of(config), &text, &facts);
         prop_assert!(!actions.is_empty());
-        for (part, payload) in on_air(&actions).into_iter().enumerate() {
+        for (part, payload) in on_air_by(&actions, &rules).into_iter().enumerate() {
             let limit = if is_reply && part == 0 { 227 } else { 232 };
             prop_assert!(payload.bytes().len() <= limit);
             let shown = String::from_utf8(payload.bytes().to_vec()).unwrap();

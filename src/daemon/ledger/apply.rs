@@ -7,9 +7,11 @@ use crate::model::{
     Destination, Event, EventId, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OwnedEventId,
     OwnedRoomId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
 };
+use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
-    StoreError, Tx, direct, edits, feedback, mesh_report, message_map, outbox_mesh, relayed, told,
+    StoreError, Tx, direct, drafts, edits, feedback, mesh_report, message_map, outbox_mesh,
+    relayed, told,
 };
 
 use super::{Ledger, Outcome, describe, place, sender};
@@ -35,17 +37,13 @@ impl Ledger {
             }
             Action::ToMesh(message) => {
                 let (destination, lane) = (message.destination, message.lane);
-                let rows = outbox_mesh::insert(tx, self.radio, &message, now)?;
-                for (id, packet) in &rows {
-                    debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
-                }
+                let (id, packet) = outbox_mesh::insert(tx, self.radio, &message, now)?;
+                debug!(outbox = %id, %packet, %destination, "accepted for the mesh");
                 if let Event::Matrix(MatrixEvent::Text(text)) = event {
                     relayed::note_author(tx, &text.event, &author_of(text))?;
                 }
-                if let (Lane::Message, Some(source), Some((first, _))) =
-                    (lane, &message.source, rows.first())
-                {
-                    self.accept_late(tx, source, *first, now, outcome)?;
+                if let (Lane::Message, Some(source)) = (lane, &message.source) {
+                    self.accept_late(tx, source, id, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
             }
@@ -79,10 +77,10 @@ impl Ledger {
                 }
             }
             Action::Change(change) => self.change(tx, event, change, now, outcome)?,
-            Action::Rewrite { outbox, payload } => {
-                let rewritten = mesh_report::rewrite(tx, outbox, &payload, None)?;
+            Action::Rewrite { outbox, draft } => {
+                let changed = drafts::change(tx, outbox, &draft)?;
                 // One more message that this packet stands for: who answers it answers the packet.
-                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (rewritten, event) {
+                if let (true, Event::Matrix(MatrixEvent::Text(text))) = (changed, event) {
                     message_map::stands_too(tx, outbox, &text.event, text.thread.as_deref())?;
                 }
             }
@@ -120,12 +118,10 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        outcome
-            .withdrawn
-            .extend(outbox_mesh::submitted_of(tx, room, event)?);
-        let rows = mesh_report::withdraw(tx, room, event)?;
-        if !rows.is_empty() {
-            info!(event_id = %event, packets = rows.len(), "taken back before it was transmitted");
+        let withdrawn = mesh_report::withdraw(tx, Withdrawal::Event(room, event))?;
+        outcome.withdrawn.extend(withdrawn.submitted);
+        if withdrawn.packets > 0 {
+            info!(event_id = %event, packets = withdrawn.packets, "taken back before it was transmitted");
         }
         Self::forget_taken_away(tx, event, now)?;
         edits::forget_early(tx, event)

@@ -7,6 +7,7 @@ use crate::model::{
     EarlyEdit, Event, EventId, MatrixEvent, RoomEdit, RoomId, RoomTextKind, Timestamp, UserId,
 };
 use crate::store::edits;
+use crate::store::mesh_report::Withdrawal;
 use crate::store::{StoreError, Tx, mesh_report, outbox_mesh, relayed};
 
 use super::{Ledger, Outcome};
@@ -22,22 +23,20 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         match change {
             Change::Rewrite { row, new } => {
-                if edits::rewrite_message(tx, row, &new, now)? {
-                    debug!(packets = new.parts.len(), outbox = %row, "changed before it was transmitted");
+                if edits::rewrite(tx, row, &new)? {
+                    debug!(packets = new.draft.packets, outbox = %row, "changed before it was transmitted");
                     outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
                 }
             }
-            Change::Correct { number, message } => {
-                let (destination, lane) = (message.destination, message.lane);
-                for (id, packet) in edits::insert_correction(tx, self.radio, &message, number, now)?
-                {
-                    debug!(outbox = %id, %packet, %destination, number, "correction accepted for the mesh");
-                }
-                outcome.mesh.insert((destination, lane));
+            Change::Correct(message) => {
+                let destination = message.destination;
+                let (id, packet) = outbox_mesh::insert(tx, self.radio, &message, now)?;
+                debug!(outbox = %id, %packet, %destination, "correction accepted for the mesh");
+                outcome.mesh.insert((destination, message.lane));
             }
             Change::Withdraw { row } => {
-                let rows = mesh_report::withdraw_message(tx, row)?;
-                debug!(packets = rows.len(), outbox = %row, "a correction is taken back before it was transmitted");
+                let withdrawn = mesh_report::withdraw(tx, Withdrawal::Message(row))?;
+                debug!(packets = withdrawn.packets, outbox = %row, "a correction is taken back before it was transmitted");
             }
             Change::Keep {
                 room,
@@ -105,7 +104,7 @@ impl Ledger {
             && let Some(correction) = edits::waiting_correction(tx, room, &target)?
             && correction.source.sender == author
         {
-            mesh_report::withdraw_message(tx, correction.row)?;
+            mesh_report::withdraw(tx, Withdrawal::Message(correction.row))?;
             info!(event_id = %event, outbox = %correction.row, "an edit was taken away: its correction is taken back before it was transmitted");
         }
         Ok(())
@@ -119,12 +118,10 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        outcome
-            .withdrawn
-            .extend(outbox_mesh::submitted_by(tx, room, sender)?);
-        let rows = mesh_report::withdraw_sender(tx, room, sender)?;
-        if !rows.is_empty() {
-            info!(%room, %sender, packets = rows.len(), "banned: what waited of them is taken back");
+        let withdrawn = mesh_report::withdraw(tx, Withdrawal::Sender(room, sender))?;
+        outcome.withdrawn.extend(withdrawn.submitted);
+        if withdrawn.packets > 0 {
+            info!(%room, %sender, packets = withdrawn.packets, "banned: what waited of them is taken back");
         }
         Self::forget_unread_of(tx, room, sender, now)
     }
@@ -136,7 +133,9 @@ mod tests {
 
     use super::super::tests::*;
     use super::*;
-    use crate::model::{MeshRowId, MeshState, OwnedUserId, RoomRedaction, RoomText, Version};
+    use crate::model::{
+        MeshRowId, MeshState, OwnedUserId, RoomRedaction, RoomText, Version, spoken,
+    };
     use crate::store::Store;
 
     fn hello() -> RoomText {
@@ -165,16 +164,14 @@ mod tests {
 
     /// The radio takes `$hello`.
     fn send(store: &mut Store) {
-        let row = versions(store)[0].row;
-        let sent = store.transaction(|tx| {
-            mesh_report::submitted(tx, row, NOON)?;
-            mesh_report::accepted(tx, row, NOON)
-        });
+        let row = hand_over(store, &config(), NOON).outbox;
+        let sent = store.transaction(|tx| mesh_report::accepted(tx, row, NOON));
         assert!(sent.unwrap());
     }
 
     fn carried(store: &mut Store) -> Vec<String> {
-        versions(store).into_iter().map(|it| it.carried).collect()
+        let spoken = |it: Version| format!("Alice[M]: {}", spoken(&it.text, it.correction));
+        versions(store).into_iter().map(spoken).collect()
     }
 
     #[test]
@@ -268,11 +265,7 @@ mod tests {
                 text.body.clone_from(&long);
             }
             decide(&mut store, &config(), &[joined(), message]);
-            let sent = store.transaction(|tx| {
-                mesh_report::submitted(tx, MeshRowId(1), NOON)?;
-                mesh_report::accepted(tx, MeshRowId(1), NOON)
-            });
-            assert!(sent.unwrap());
+            send(&mut store);
             let mut states = |events: &[Event]| {
                 decide(&mut store, &config(), events);
                 let read = store.transaction(|tx| {

@@ -318,26 +318,15 @@ mod tests {
             &[joined(), hello_of_alice(), ban("@bob:example.org")],
         );
         assert!(waits_for_mesh(&mut store));
-        let submitted = store.transaction(|tx| {
-            let row = crate::store::outbox_mesh::next(
-                tx,
-                crate::model::Destination::Channel(crate::model::ChannelIndex::PRIMARY),
-                crate::model::Lane::Message,
-                Duration::ZERO,
-                NOON,
-            )?;
-            let id = row.unwrap().id;
-            crate::store::mesh_report::submitted(tx, id, NOON)?;
-            Ok(id)
-        });
+        let submitted = hand_over(&mut store, &config(), NOON).outbox;
         // The radio was asked to take it: it is called back.
         let outcome = store.transaction(|tx| {
             let mut outcome = Outcome::default();
             let mut ledger = Ledger::open(tx, &config(), NOON)?;
-            crate::store::mesh_report::submitted(tx, *submitted.as_ref().unwrap(), NOON)?;
+            crate::store::mesh_report::submitted(tx, submitted, NOON)?;
             ledger.event(tx, &ban("@alice:example.org"), NOON, &mut outcome)?;
             Ok(outcome)
         });
-        assert_eq!(outcome.unwrap().withdrawn, [submitted.unwrap()]);
+        assert_eq!(outcome.unwrap().withdrawn, [submitted]);
     }
 }

@@ -14,6 +14,7 @@ use crate::model::{
     Tombstone,
 };
 use crate::store::mapped_rooms;
+use crate::store::mesh_report::Withdrawal;
 use crate::store::{
     StoreError, Tx, feedback as signs, known_rooms, mesh_report, outage, outbox_mesh, outbox_room,
 };
@@ -235,7 +236,8 @@ impl Ledger {
                 !directions.is_empty() && !directions.iter().any(|direction| direction.to_mesh());
             let permitted = config.meshtastic.broadcast_enabled && config.matrix.permits(&sender);
             if is_silent || !permitted {
-                let packets = mesh_report::withdraw_sender(tx, &room, &sender)?.len();
+                let packets =
+                    mesh_report::withdraw(tx, Withdrawal::Sender(&room, &sender))?.packets;
                 ended.entry(room.into()).or_default().1 += packets;
             }
         }
@@ -348,15 +350,9 @@ fn give_up(tx: &Tx<'_>, old: &OldRoom, outcome: &mut Outcome) -> Result<(), Stor
 
 /// Takes back what a room has waiting for the mesh.
 fn withdraw(tx: &Tx<'_>, room: &OwnedRoomId, outcome: &mut Outcome) -> Result<usize, StoreError> {
-    let mut packets = 0;
-    for (from, sender) in outbox_mesh::waiting_senders(tx)? {
-        if from == *room {
-            let submitted = outbox_mesh::submitted_by(tx, &from, &sender)?;
-            outcome.withdrawn.extend(submitted);
-            packets += mesh_report::withdraw_sender(tx, &from, &sender)?.len();
-        }
-    }
-    Ok(packets)
+    let withdrawn = mesh_report::withdraw(tx, Withdrawal::Room(room))?;
+    outcome.withdrawn.extend(withdrawn.submitted);
+    Ok(withdrawn.packets)
 }
 
 fn count(room: &OwnedRoomOrAliasId, messages: usize, packets: usize, outcome: &mut Outcome) {

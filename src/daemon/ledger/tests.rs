@@ -3,10 +3,12 @@
 use super::*;
 use crate::bridge::Facts;
 use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
+use crate::daemon::mesh_worker::{self, MeshRules, Next};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Fingerprint, Node, OwnedEventId, PacketId, RadioText,
     RoomText, RoomTextKind, TextPort,
 };
+use crate::radio::Submission;
 use crate::store::{Store, edits, message_map};
 
 pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -119,6 +121,19 @@ pub(super) fn decide_at(
     decided.unwrap()
 }
 
+/// Hands what is next to the radio.
+pub(super) fn hand_over(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
+    let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
+    let rules = MeshRules {
+        spacing: Duration::ZERO,
+        ..MeshRules::of(&config.meshtastic)
+    };
+    match mesh_worker::hand_over(store, queue, rules, now).unwrap() {
+        Next::Due(submission) => submission,
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(super) fn hello_of_node() -> Event {
     text_of_node(77, PacketId(5), "hello from afar", NOON)
 }
@@ -206,11 +221,11 @@ fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
     let room = OwnedRoomId::try_from("!room:example.org").unwrap();
     let mut sent = |event: &str, was_accepted: bool| {
         let event = OwnedEventId::try_from(event).unwrap();
+        let sent = hand_over(&mut store, &config(), NOON);
         let packet = store.transaction(|tx| {
-            let sent = &edits::versions(tx, &room, &event)?[0];
-            mesh_report::submitted(tx, sent.row, NOON)?;
+            assert_eq!(edits::versions(tx, &room, &event)?[0].row, sent.outbox);
             if was_accepted {
-                mesh_report::accepted(tx, sent.row, NOON)?;
+                mesh_report::accepted(tx, sent.outbox, NOON)?;
             }
             // Else the link was lost before the radio's answer: the spare one sends it again.
             mesh_report::recover(tx)?;

@@ -1,7 +1,7 @@
 //! What is left of an outage.
 
 use super::*;
-use crate::model::{MeshSource, MeshState, PacketId, RadioPayload};
+use crate::model::{MeshContent, MeshSource, MeshState, PacketId};
 use crate::store::mesh_report::{Retried, accepted, expire, retry, state, submitted};
 use crate::store::outbox_mesh;
 use crate::store::samples::{self, *};
@@ -25,10 +25,10 @@ fn accept(
     let source = MeshSource {
         room: room_of(room),
         sent_at: written,
-        ..source(&format!("${text}:example.org"), text)
+        ..source(&format!("${text}:example.org"))
     };
-    let message = for_mesh(vec![payload(text); parts], Some(source));
-    outbox_mesh::insert(tx, RADIO, &message, NOON)
+    let message = for_mesh(MeshContent::Text(draft(text)), Some(source));
+    accept_in_parts(tx, &message, &vec![text; parts])
 }
 
 /// Accepts a message that comes late.
@@ -44,10 +44,7 @@ fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
     };
     assert!(submitted(tx, row.id, now)?);
     accepted(tx, row.id, now)?;
-    match row.message.payload {
-        RadioPayload::Text { text, .. } => Ok(Some(text)),
-        RadioPayload::Tapback { .. } => panic!("not a text"),
-    }
+    Ok(Some(text_of(&row).to_owned()))
 }
 
 fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
@@ -61,11 +58,11 @@ fn the_newest_of_a_backlog_go_oldest_first_and_spaced_once_it_is_complete() {
         for text in ["1", "2", "3", "4", "5"] {
             expired.extend(late(tx, ROOM, text)?);
         }
-        let texts: Vec<_> = expired
+        let events: Vec<_> = expired
             .iter()
-            .map(|row| row.source.as_ref().unwrap().text.as_str())
+            .map(|row| row.source.as_ref().unwrap().event.as_str())
             .collect();
-        assert_eq!(texts, ["1", "2"]);
+        assert_eq!(events, ["$1:example.org", "$2:example.org"]);
         assert_eq!(send(tx, later(COMPLETE - 1))?, None);
         assert_eq!(due(tx, NOON)?, Some(later(COMPLETE)));
         assert_eq!(send(tx, later(COMPLETE))?.as_deref(), Some("3"));
@@ -257,7 +254,7 @@ fn what_expired_is_summed_up_by_room_until_it_is_told() {
     on_empty(|tx| {
         let at = |name: &str, seconds| MeshSource {
             sent_at: later(seconds),
-            ..source(name, "x")
+            ..source(name)
         };
         note_expired(tx, &at("$second:example.org", 20), later(100))?;
         note_expired(tx, &at("$third:example.org", 30), later(101))?;

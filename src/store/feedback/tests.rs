@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::MeshState;
-use crate::store::mesh_report::{accepted, expire, outcome, refused, submitted, withdraw};
+use crate::store::mesh_report::{
+    Withdrawal, accepted, expire, outcome, refused, submitted, withdraw,
+};
 use crate::store::{Store, outbox_room, samples::*};
 
 const MESSAGE: &str = "$message:example.org";
@@ -305,7 +307,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
             "UPDATE mesh_outbox SET correction = 2 WHERE id = ?1",
             [third[0].0],
         )?;
-        withdraw(tx, &room_id(), &event(MESSAGE))?;
+        withdraw(tx, Withdrawal::Event(&room_id(), &event(MESSAGE)))?;
         assert_eq!(parts(tx)?, [MeshState::Unheard]);
         Ok(())
     });

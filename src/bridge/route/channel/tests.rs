@@ -5,8 +5,8 @@ use crate::bridge::testing::*;
 use crate::bridge::{Action, Bridge, Change, DropReason, Facts};
 use crate::config::{Config, Direction, ReactionStyle};
 use crate::model::{
-    Destination, Event, Lane, MatrixEvent, MeshRowId, MeshSource, MessagePair, PacketId,
-    RadioPayload, RadioProfile, RelayFields, RoomEdit, RoomText, Version,
+    Destination, Draft, Event, Lane, MatrixEvent, MeshContent, MeshRowId, MeshSource, MessagePair,
+    PacketId, RadioPayload, RadioProfile, RelayFields, RoomEdit, RoomText, Version,
 };
 
 /// One room on two channels, by number; by number 0 it speaks first.
@@ -90,16 +90,15 @@ fn edit_of(pair: &MessagePair) -> (Event, Facts) {
             thread: None,
             sender: alice(),
             sent_at: NOON,
-            text: "worse".into(),
             alert: false,
         },
+        text: "worse".into(),
         destination: pair.destination,
         channel: pair.channel,
         lane: Lane::Message,
         packet: PacketId(50),
         reply_to: None,
         packets: 1,
-        carried: "Alice[M]: worse".into(),
         accepted_at: NOON,
         edited_at: None,
     };
@@ -132,16 +131,17 @@ fn said_of(config: &Config, radio: &RadioProfile, pair: &MessagePair) -> Vec<Vec
 
 /// Returns where something goes on the air, as what, and whether it goes there or nowhere.
 fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, Option<PacketId>)> {
-    let reference = |parts: &[RadioPayload]| match &parts[0] {
-        RadioPayload::Text { reply_to, .. } => *reply_to,
-        RadioPayload::Tapback { target, .. } => Some(*target),
+    let reference = |content: &MeshContent| match content {
+        MeshContent::Text(Draft { reply_to, .. })
+        | MeshContent::Packet(RadioPayload::Text { reply_to, .. }) => *reply_to,
+        MeshContent::Packet(RadioPayload::Tapback { target, .. }) => Some(*target),
     };
     actions.iter().find_map(|action| match action {
-        Action::ToMesh(message) | Action::Change(Change::Correct { message, .. }) => Some((
+        Action::ToMesh(message) | Action::Change(Change::Correct(message)) => Some((
             message.destination,
             message.channel,
             message.bound,
-            reference(&message.parts),
+            reference(&message.content),
         )),
         _ => None,
     })

@@ -5,7 +5,7 @@ use crate::bridge::testing::*;
 use crate::config::{Config, Overflow};
 use crate::model::{
     ChannelIndex, EarlyEdit, Event, MatrixEvent, MeshMessage, MeshRowId, MeshSource, NewVersion,
-    RadioPayload, Sign, Version,
+    PacketId, RadioPayload, Sign, Version,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -38,16 +38,15 @@ fn waiting() -> Version {
             thread: None,
             sender: alice(),
             sent_at: NOON - MINUTE,
-            text: "helo".into(),
             alert: false,
         },
+        text: "helo".into(),
         destination: Destination::Channel(ChannelIndex::PRIMARY),
         channel: Some(print_of("LongFast")),
         lane: Lane::Message,
         packet: PacketId(60),
         reply_to: None,
         packets: 1,
-        carried: "Alice[M]: helo".into(),
         accepted_at: NOON - MINUTE,
         edited_at: None,
     }
@@ -67,10 +66,7 @@ fn correction(text: &str, number: u8) -> Version {
         correction: number,
         packet: PacketId(61),
         reply_to: Some(PacketId(60)),
-        source: MeshSource {
-            text: format!("* {text}"),
-            ..waiting().source
-        },
+        text: text.into(),
         accepted_at: NOON,
         ..waiting()
     }
@@ -98,7 +94,8 @@ fn rewritten(actions: &[Action]) -> &NewVersion {
     }
 }
 
-fn texts(parts: &[RadioPayload]) -> Vec<(String, Option<u32>)> {
+fn texts(draft: &Draft) -> Vec<(String, Option<u32>)> {
+    let parts = rendered(draft, &config().meshtastic.long_messages);
     let text = |part: &RadioPayload| match part {
         RadioPayload::Text { text, reply_to } => (text.clone(), reply_to.map(|it| it.0)),
         RadioPayload::Tapback { .. } => panic!("a tapback"),
@@ -115,11 +112,7 @@ fn what_waits_is_changed_where_it_is() {
         &Change::Rewrite {
             row: MeshRowId(7),
             new: NewVersion {
-                parts: vec![RadioPayload::Text {
-                    text: "Alice[M]: hello".into(),
-                    reply_to: None,
-                }],
-                text: "hello".into(),
+                draft: draft("hello"),
                 lane: Lane::Message,
                 alert: false,
                 not_before: None,
@@ -136,7 +129,7 @@ fn a_changed_reply_stays_a_reply_and_a_longer_text_gets_more_parts() {
     };
     let long = "word ".repeat(80);
     let actions = edited(config(), &edit(&long), &knowing_versions(vec![reply]));
-    let parts = texts(&rewritten(&actions).parts);
+    let parts = texts(&rewritten(&actions).draft);
     assert!(parts.len() > 1);
     assert_eq!(parts[0].1, Some(50));
     assert!(parts[1..].iter().all(|(_, reply_to)| reply_to.is_none()));
@@ -165,7 +158,7 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     let mut cuts = config();
     cuts.meshtastic.long_messages.overflow = Overflow::Cut;
     let actions = edited(cuts, &edit(&"x".repeat(900)), &facts);
-    assert_eq!(rewritten(&actions).parts.len(), 3);
+    assert_eq!(rewritten(&actions).draft.packets, 3);
     assert_eq!(notices(&actions), [Refused::Cut.explanation(&config())]);
 }
 
@@ -200,7 +193,7 @@ fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_
     }
     // It is a text as long as no command has that name.
     let actions = edited(config(), &edit("!!! HELP !!!"), &facts);
-    assert_eq!(rewritten(&actions).text, "!!! HELP !!!");
+    assert_eq!(rewritten(&actions).draft.text, "!!! HELP !!!");
 }
 
 /// The author is told in words, once a day: the sign of the message says how the message itself fared.
@@ -286,9 +279,7 @@ fn an_edit_makes_no_more_alerts_than_its_author_has() {
     let corrected = |first: Version| {
         let actions = edited(config(), &edit("🚨 help"), &beyond(vec![first]));
         match only_change(&actions) {
-            Change::Correct { message, .. } => {
-                (message.lane, message.source.as_ref().unwrap().alert)
-            }
+            Change::Correct(message) => (message.lane, message.source.as_ref().unwrap().alert),
             other => panic!("{other:?}"),
         }
     };
@@ -306,37 +297,34 @@ fn what_was_sent_is_corrected_by_an_answer_to_it() {
     let actions = edited(config(), &edit("hello"), &facts);
     assert_eq!(
         only_change(&actions),
-        &Change::Correct {
-            number: 1,
-            message: MeshMessage {
-                destination: Destination::Channel(ChannelIndex::PRIMARY),
-                channel: Some(print_of("LongFast")),
-                bound: true,
-                lane: Lane::Message,
-                parts: vec![RadioPayload::Text {
-                    text: "Alice[M]: * hello".into(),
-                    reply_to: Some(PacketId(60)),
-                }],
-                source: Some(Box::new(MeshSource {
-                    sent_at: NOON,
-                    text: "* hello".into(),
-                    ..sent().source
-                })),
-                not_before: Some(NOON + CORRECTION_WAIT),
-                expires: NOON + Duration::from_hours(1),
-            },
-        }
+        &Change::Correct(MeshMessage {
+            destination: Destination::Channel(ChannelIndex::PRIMARY),
+            channel: Some(print_of("LongFast")),
+            bound: true,
+            lane: Lane::Message,
+            content: MeshContent::Text(Draft {
+                correction: 1,
+                reply_to: Some(PacketId(60)),
+                ..draft("hello")
+            }),
+            source: Some(Box::new(MeshSource {
+                sent_at: NOON,
+                ..sent().source
+            })),
+            not_before: Some(NOON + CORRECTION_WAIT),
+            expires: NOON + Duration::from_hours(1),
+        })
     );
     let mut plain = config();
     plain.meshtastic.message_interactions.replies = false;
     let actions = edited(plain, &edit("hello"), &facts);
-    let Change::Correct { message, .. } = only_change(&actions) else {
+    let Change::Correct(message) = only_change(&actions) else {
         panic!("{actions:?}");
     };
-    assert_eq!(
-        texts(&message.parts),
-        [("Alice[M]: * hello".to_owned(), None)]
-    );
+    let MeshContent::Text(draft) = &message.content else {
+        panic!("{message:?}");
+    };
+    assert_eq!(texts(draft), [("Alice[M]: * hello".to_owned(), None)]);
 }
 
 #[test]
@@ -345,10 +333,13 @@ fn several_edits_become_one_correction() {
     let actions = edited(config(), &edit("hello"), &facts);
     let new = rewritten(&actions);
     assert_eq!(
-        texts(&new.parts),
+        texts(&new.draft),
         [("Alice[M]: * hello".to_owned(), Some(60))]
     );
-    assert_eq!(new.text, "* hello");
+    assert_eq!(
+        (new.draft.text.as_str(), new.draft.correction),
+        ("hello", 1)
+    );
     assert_eq!(new.not_before, Some(NOON + CORRECTION_WAIT));
 }
 
@@ -392,10 +383,10 @@ fn a_message_is_corrected_twice_at_most() {
     };
     let once = knowing_versions(vec![sent(), gone(1)]);
     let actions = edited(config(), &edit("hello"), &once);
-    assert!(matches!(
-        only_change(&actions),
-        Change::Correct { number: 2, .. }
-    ));
+    let Change::Correct(message) = only_change(&actions) else {
+        panic!("{actions:?}");
+    };
+    assert!(matches!(&message.content, MeshContent::Text(draft) if draft.correction == 2));
     let twice = knowing_versions(vec![sent(), gone(1), gone(2)]);
     is_told(&edit("hello"), &twice, DropReason::TooManyEdits, &config());
 }
@@ -407,10 +398,7 @@ fn only_a_changed_text_is_said_again() {
         knowing_versions(vec![waiting()]),
         knowing_versions(vec![
             Version {
-                source: MeshSource {
-                    text: "first".into(),
-                    ..sent().source
-                },
+                text: "first".into(),
                 ..sent()
             },
             correction("helo", 1),

@@ -192,13 +192,8 @@ impl Running {
         let ledger = ledger.unwrap();
         let mut running = Self { store, ledger };
         running.decide(events);
-        let packet = running.store.transaction(|tx| {
-            assert!(mesh_report::submitted(tx, MeshRowId(1), NOON)?);
-            let pairs = message_map::by_event(tx, &hello())?;
-            let first = pairs.into_iter().find(|pair| pair.part == 0);
-            Ok(first.unwrap().packet)
-        });
-        (running, packet.unwrap())
+        let packet = hand_over(&mut running.store, config, NOON).packet;
+        (running, packet)
     }
 
     fn decide(&mut self, events: &[Event]) -> Outcome {

@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use super::super::tests::{NOON, config, hello_of_alice, joined};
+use super::super::tests::{NOON, config, hand_over, hello_of_alice, joined};
 use super::*;
 use crate::config::Config;
 use crate::model::{
     JoinedRoom, Lane, MeshRowId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
     RoomRedaction, RoomText, RoomTextKind, SendReport,
 };
+use crate::store::Store;
 use crate::store::feedback::Next;
-use crate::store::outbox_mesh::{self, MeshRow};
-use crate::store::{MeshPace, Store};
-
-const PACE: MeshPace<'static> = MeshPace {
-    spacing: Duration::ZERO,
-    tell_age: &|_| None,
-};
 
 /// A ledger with its tables, and a clock.
 struct Books {
@@ -79,14 +73,10 @@ impl Books {
     }
 
     /// Hands the next packet to the radio.
-    fn submit(&mut self) -> MeshRow {
-        let (to, lane) = self.store.transaction(outbox_mesh::queues).unwrap()[0];
-        assert_eq!(lane, Lane::Message);
-        let next = self.store.next_for_mesh(to, lane, &PACE, self.now).unwrap();
-        let crate::store::NextMesh::Due(row) = next else {
-            panic!("nothing is due");
-        };
-        *row
+    fn submit(&mut self) -> (MeshRowId, PacketId) {
+        let submission = hand_over(&mut self.store, &config(), self.now);
+        assert_eq!(submission.message.lane, Lane::Message);
+        (submission.outbox, submission.packet)
     }
 
     fn reports(&mut self, row: (MeshRowId, PacketId), outcome: RadioOutcome) {
@@ -100,7 +90,6 @@ impl Books {
     /// The radio takes the next packet.
     fn transmits(&mut self) -> (MeshRowId, PacketId) {
         let row = self.submit();
-        let row = (row.id, row.packet);
         let at = self.now;
         self.reports(row, RadioOutcome::Accepted { at });
         row
@@ -119,7 +108,7 @@ impl Books {
             let sign = event(&format!("$sign{}:example.org", rand::random::<u64>()));
             let noted = self
                 .store
-                .note_shown(|tx| feedback::done(tx, transaction.as_str(), &sign, now));
+                .note(|tx| feedback::done(tx, transaction.as_str(), &sign, now));
             assert!(noted.unwrap());
         }
         shown
@@ -174,10 +163,7 @@ fn what_the_radio_has_not_answered_waits_too() {
     let row = books.submit();
     books.passes(SECONDS_59 + SECOND);
     assert_eq!(books.shows(), "⏳");
-    books.reports(
-        (row.id, row.packet),
-        RadioOutcome::Refused(Refusal::NoChannel),
-    );
+    books.reports(row, RadioOutcome::Refused(Refusal::NoChannel));
     assert_eq!(books.shows(), "-❌");
 }
 

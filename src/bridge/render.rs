@@ -1,0 +1,295 @@
+//! The packets of a text: counted when it is accepted, made when the radio is asked to take the first of them, with its
+//! age if it goes late.
+
+use std::time::Duration;
+
+use super::split::{Fitted, PACKET_BYTES, REPLY_BYTES, fit};
+use crate::config::{LongMessages, Overflow};
+use crate::model::{Draft, Heading, Timestamp, spoken};
+
+/// A text that goes on the air later than that says how old it is.
+const LATE: Duration = Duration::from_mins(5);
+
+/// A text that fits into packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The text, with the number of its packets.
+    pub(super) draft: Draft,
+    /// They hold all of it.
+    pub(super) is_whole: bool,
+}
+
+/// Counts the packets of a text; `None`: it is too long.
+pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
+    let (packets, is_whole) = match fitted(&draft, &draft.heading, rules) {
+        Fitted::Packets(packets) => (packets, true),
+        Fitted::Cut(packets) => (packets, false),
+        Fitted::TooLong { .. } => return None,
+    };
+    let packets = u8::try_from(packets.len()).unwrap_or(u8::MAX);
+    let draft = Draft { packets, ..draft };
+    Some(Plan { draft, is_whole })
+}
+
+/// Returns how old a text is that was written then, if it has to say so.
+#[must_use]
+pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
+    let age = now.since(written);
+    (age > LATE).then_some(age)
+}
+
+/// Returns what each packet of a text carries: at least one. Its age stands after the prefix, and may need a packet more;
+/// where there is no room for it, it is left out.
+#[must_use]
+pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
+    let (packets, is_whole) = match fitted(draft, &draft.heading, rules) {
+        Fitted::Packets(packets) => (packets, true),
+        Fitted::Cut(packets) => (packets, false),
+        Fitted::TooLong { .. } => (by_other_rules(draft), true),
+    };
+    age.and_then(|age| with_age(draft, &packets, is_whole, age, rules))
+        .unwrap_or(packets)
+}
+
+fn fitted(draft: &Draft, heading: &Heading, rules: &LongMessages) -> Fitted {
+    let text = spoken(&draft.text, draft.correction);
+    fit(heading, &text, draft.reply_to.is_some(), rules)
+}
+
+/// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
+fn by_other_rules(draft: &Draft) -> Vec<String> {
+    let rules = LongMessages {
+        split: draft.packets > 1,
+        part_bytes: PACKET_BYTES,
+        max_parts: draft.packets.into(),
+        overflow: Overflow::Cut,
+    };
+    match fitted(draft, &draft.heading, &rules) {
+        Fitted::Packets(packets) | Fitted::Cut(packets) => packets,
+        Fitted::TooLong { .. } => Vec::new(),
+    }
+}
+
+fn with_age(
+    draft: &Draft,
+    plain: &[String],
+    is_whole: bool,
+    age: Duration,
+    rules: &LongMessages,
+) -> Option<Vec<String>> {
+    let prefix = draft.heading.prefix.as_str();
+    let heading = Heading {
+        prefix: format!("{prefix}{}", age_mark(age)),
+        label: draft.heading.label.clone(),
+    };
+    match fitted(draft, &heading, rules) {
+        Fitted::Packets(packets) => return Some(packets),
+        // Its sender was told that its end is lost; nobody would be told that the age has cost it.
+        Fitted::Cut(packets) if !is_whole => return Some(packets),
+        Fitted::Cut(_) | Fitted::TooLong { .. } => {}
+    }
+    // A part may be as long as a packet, if need be.
+    let limit = match draft.reply_to {
+        Some(_) => REPLY_BYTES,
+        None => PACKET_BYTES,
+    };
+    let mut packets = plain.to_vec();
+    let first = packets.first_mut()?;
+    *first = format!("{}{}", heading.prefix, first.strip_prefix(prefix)?);
+    (first.len() <= limit).then_some(packets)
+}
+
+/// Returns how old a text is, as it stands after its prefix.
+fn age_mark(age: Duration) -> String {
+    match age.as_secs() / 60 {
+        minutes @ ..120 => format!("({minutes} min ago) "),
+        minutes @ 120..2880 => format!("({} h ago) ", minutes / 60),
+        minutes => format!("({} days ago) ", minutes / 1440),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{NOON, config};
+    use super::*;
+    use crate::model::PacketId;
+
+    fn rules() -> LongMessages {
+        config().meshtastic.long_messages
+    }
+
+    fn draft(text: &str, is_reply: bool) -> Draft {
+        Draft {
+            heading: Heading {
+                prefix: "Alice[M]: ".into(),
+                label: "Alice".into(),
+            },
+            text: text.into(),
+            reply_to: is_reply.then_some(PacketId(5)),
+            ..Draft::default()
+        }
+    }
+
+    fn plain(text: &str, is_reply: bool, rules: &LongMessages) -> Vec<String> {
+        render(&draft(text, is_reply), None, rules)
+    }
+
+    fn aged(text: &str, is_reply: bool, minutes: u64) -> Vec<String> {
+        let age = Duration::from_mins(minutes);
+        render(&draft(text, is_reply), Some(age), &rules())
+    }
+
+    #[test]
+    fn a_text_tells_its_age_after_five_minutes() {
+        let minutes = |count| NOON + Duration::from_mins(count);
+        assert_eq!(told_age(NOON, minutes(5)), None);
+        assert_eq!(told_age(NOON, minutes(6)), Some(Duration::from_mins(6)));
+        assert_eq!(told_age(minutes(9), NOON), None, "the clock was turned");
+    }
+
+    #[test]
+    fn an_old_text_says_so_after_its_prefix() {
+        assert_eq!(aged("hello", false, 14), ["Alice[M]: (14 min ago) hello"]);
+        assert_eq!(aged("hello", true, 150), ["Alice[M]: (2 h ago) hello"]);
+        assert_eq!(aged("hello", true, 5000), ["Alice[M]: (3 days ago) hello"]);
+        let age = Some(Duration::from_mins(6));
+        let emote = Draft {
+            heading: Heading {
+                prefix: "* Alice[M] ".into(),
+                label: "Alice".into(),
+            },
+            ..draft("waves", false)
+        };
+        assert_eq!(
+            render(&emote, age, &rules()),
+            ["* Alice[M] (6 min ago) waves"]
+        );
+        let correction = Draft {
+            correction: 1,
+            ..draft("hello", true)
+        };
+        assert_eq!(
+            render(&correction, age, &rules()),
+            ["Alice[M]: (6 min ago) * hello"]
+        );
+        let nobody = Draft {
+            heading: Heading::default(),
+            ..draft("hello", false)
+        };
+        assert_eq!(render(&nobody, age, &rules()), ["(6 min ago) hello"]);
+    }
+
+    #[test]
+    fn a_text_that_fitted_is_not_cut_to_tell_its_age() {
+        let cutting = LongMessages {
+            overflow: Overflow::Cut,
+            ..rules()
+        };
+        for split in [true, false] {
+            let rules = LongMessages { split, ..cutting };
+            let fits = |length: &usize| {
+                let draft = draft(&"x".repeat(*length), false);
+                plan(draft, &rules).is_some_and(|plan| plan.is_whole)
+            };
+            let longest = (1..1000).rev().find(fits).unwrap();
+            for (length, is_whole) in [(longest, true), (longest + 1, false)] {
+                let draft = draft(&"x".repeat(length), false);
+                let said = render(&draft, Some(Duration::from_mins(14)), &rules).concat();
+                assert_eq!(said.matches('x').count() == length, is_whole, "{said}");
+                assert_eq!(said.contains('…'), !is_whole, "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_filled_its_packet_needs_one_more() {
+        for (is_reply, bytes) in [(false, PACKET_BYTES), (true, REPLY_BYTES)] {
+            let text = "x".repeat(bytes - "Alice[M]: ".len());
+            assert_eq!(plain(&text, is_reply, &rules()).len(), 1);
+            let marked = aged(&text, is_reply, 14);
+            assert_eq!(marked.len(), 2);
+            assert!(marked[0].starts_with("Alice[M]: (14 min ago) 1/2 xx"));
+            assert!(marked[1].starts_with("Alice 2/2: xx"));
+        }
+    }
+
+    #[test]
+    fn a_text_that_filled_all_its_parts_is_marked_within_the_packets_own_limit() {
+        let room = 200 - "Alice[M]: 1/3 ".len() + 2 * (200 - "Alice 2/3: ".len());
+        let text = "x".repeat(room);
+        let plain = plain(&text, false, &rules());
+        let marked = aged(&text, false, 14);
+        assert_eq!(marked.len(), 3);
+        assert_eq!(marked[1..], plain[1..]);
+        assert_eq!(marked[0].len(), 200 + "(14 min ago) ".len());
+        assert!(marked[0].starts_with("Alice[M]: (14 min ago) 1/3 x"));
+    }
+
+    #[test]
+    fn what_has_no_room_for_its_age_goes_without() {
+        let rules = LongMessages {
+            split: false,
+            ..rules()
+        };
+        let text = "x".repeat(PACKET_BYTES - "Alice[M]: ".len());
+        let late = Some(Duration::from_mins(14));
+        assert_eq!(
+            render(&draft(&text, false), late, &rules),
+            plain(&text, false, &rules)
+        );
+    }
+
+    #[test]
+    fn what_was_accepted_goes_whatever_the_rules_say_by_then() {
+        let stricter = LongMessages {
+            max_parts: 2,
+            part_bytes: 60,
+            ..rules()
+        };
+        for (length, packets) in [(250, 2), (500, 3)] {
+            let text = "x".repeat(length);
+            assert_eq!(plan(draft(&text, false), &stricter), None);
+            let plan = plan(draft(&text, false), &rules()).unwrap();
+            assert_eq!((plan.draft.packets, plan.is_whole), (packets, true));
+            for age in [None, Some(Duration::from_mins(14))] {
+                let said = render(&plan.draft, age, &stricter);
+                assert_eq!(said.len(), usize::from(packets));
+                assert_eq!(said.concat().matches('x').count(), length);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_marked_message_fits_and_loses_nothing(
+            text in "[a-zé🙂 ]{1,600}",
+            is_reply in any::<bool>(),
+            minutes in 5..100_000_u64,
+            part_bytes in 60..=232_usize,
+            overflow in prop_oneof![Just(Overflow::Refuse), Just(Overflow::Cut)],
+        ) {
+            let rules = LongMessages { part_bytes, overflow, ..rules() };
+            let Some(Plan { draft, .. }) = plan(draft(text.trim(), is_reply), &rules) else {
+                return Ok(());
+            };
+            let plain = render(&draft, None, &rules);
+            prop_assert_eq!(plain.len(), usize::from(draft.packets));
+            let age = Duration::from_mins(minutes);
+            let marked = render(&draft, Some(age), &rules);
+            prop_assert!(marked == plain || marked[0].contains(&age_mark(age)));
+            prop_assert!(marked.len() <= rules.max_parts);
+            for (part, packet) in marked.iter().enumerate() {
+                let limit = if is_reply && part == 0 { REPLY_BYTES } else { PACKET_BYTES };
+                prop_assert!(packet.len() <= limit);
+            }
+            let letters = |packets: &[String]| {
+                packets.concat().chars().filter(|it| "é🙂".contains(*it)).count()
+            };
+            if overflow == Overflow::Refuse {
+                prop_assert_eq!(letters(&marked), letters(&plain));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A text for the mesh until it becomes packets, and how it does: its row stands for the whole message until the radio is
+//! asked to take it. Then that row is the first packet, and each further one has a row of its own. What the radio may know
+//! stays as it is.
+
+use rusqlite::Row;
+
+use super::own_packets::{free_packet_id, own_packet};
+use super::{StoreError, Tx};
+use crate::model::{Draft, Heading, MeshRowId, MeshState, PacketId, Timestamp};
+
+/// How many packets rows stand for.
+macro_rules! packets {
+    () => {
+        "SUM(CASE draft WHEN 1 THEN parts ELSE 1 END)"
+    };
+}
+pub(super) use packets;
+
+/// Writes down what a row says.
+pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE mesh_outbox SET draft = 1, text = '', prefix = ?2, label = ?3, source_text = ?4,
+             media = ?5, correction = ?6, parts = ?7
+         WHERE id = ?1",
+        (
+            id,
+            draft.heading.prefix.as_str(),
+            draft.heading.label.as_str(),
+            draft.text.as_str(),
+            draft.media,
+            draft.correction,
+            draft.packets,
+        ),
+    )?;
+    Ok(())
+}
+
+/// Reads what a row says, as an answer to that packet.
+pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Result<Draft> {
+    Ok(Draft {
+        heading: Heading {
+            prefix: row.get("prefix")?,
+            label: row.get("label")?,
+        },
+        text: row.get("source_text")?,
+        media: row.get("media")?,
+        correction: row.get("correction")?,
+        reply_to,
+        packets: row.get("parts")?,
+    })
+}
+
+/// Makes these packets of a text, all at once: what they carry holds for every try, and their ids are stored before the
+/// first.
+pub fn make_packets(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    packets: &[String],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let parts = u8::try_from(packets.len()).unwrap_or(u8::MAX);
+    for (part, text) in (0_u8..).zip(packets) {
+        if part == 0 {
+            tx.execute(
+                "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
+                (id, text, parts),
+            )?;
+        } else {
+            add_part(tx, id, part, text, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds a part to a message, like its first one but for what it carries.
+fn add_part(
+    tx: &Tx<'_>,
+    first: MeshRowId,
+    part: u8,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let radio = tx.first(
+        "SELECT radio FROM mesh_outbox WHERE id = ?1",
+        [first],
+        |row| row.get(0),
+    )?;
+    let Some(radio) = radio else {
+        return Ok(());
+    };
+    let packet = free_packet_id(tx, radio)?;
+    let id = MeshRowId(tx.insert(
+        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound, lane, tapback,
+             text, packet, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
+             accepted_at, active_at, correction, edited_at, backlog)
+         SELECT message, ?2, parts, radio, target_kind, target, channel, bound, lane, tapback,
+             ?3, ?4, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
+             accepted_at, ?5, correction, edited_at, backlog
+         FROM mesh_outbox WHERE id = ?1",
+        (first, part, text, packet, now),
+    )?);
+    own_packet(tx, radio, packet, id, now)?;
+    tx.execute(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, ?2, target_kind, target, channel, room, event,
+             thread, author, text, alert, part + ?3, ?4, NULL, ?5
+         FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id DESC LIMIT 1",
+        (first, packet, part, now, id),
+    )?;
+    Ok(())
+}
+
+/// Has a message that was handed over and never written to the radio become packets anew, when it is handed over again.
+pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+    let changed = tx.execute(
+        "UPDATE mesh_outbox SET draft = 1, text = ''
+         WHERE id = (SELECT id FROM mesh_waiting
+             WHERE id = ?1 AND part = 0 AND prefix IS NOT NULL AND attempts = 0)",
+        [id],
+    )?;
+    if changed > 0 {
+        forget_further_parts(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Returns false, and
+/// changes nothing, if the radio may know any of it.
+pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool, StoreError> {
+    // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
+    let waits = tx.exists(
+        "SELECT 1 FROM mesh_waiting WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS part
+                 WHERE part.id >= ?1 AND part.message = ?1 AND part.state <> ?2
+                     AND (part.state <> ?3 OR part.tried > 0))",
+        (message, MeshState::Withdrawn, MeshState::Waiting),
+    )?;
+    if waits {
+        forget_further_parts(tx, message)?;
+        set(tx, message, draft)?;
+        tx.execute(
+            "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
+            (message, draft.text.as_str()),
+        )?;
+    }
+    Ok(waits)
+}
+
+/// Forgets all parts of a message but the first. Their ids are never used again.
+fn forget_further_parts(tx: &Tx<'_>, message: MeshRowId) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM message_pair WHERE mesh_outbox IN (
+             SELECT id FROM mesh_open WHERE message = ?1 AND part > 0)",
+        [message],
+    )?;
+    tx.execute(
+        "DELETE FROM mesh_outbox WHERE id IN (
+             SELECT id FROM mesh_open WHERE message = ?1 AND part > 0)",
+        [message],
+    )?;
+    Ok(())
+}
