@@ -300,8 +300,8 @@ impl Account {
     }
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
-        let user = matrix.own_user().to_string();
-        let device = matrix.own_device().to_string();
+        let user = matrix.session().user_id.to_string();
+        let device = matrix.session().device_id.to_string();
         let mut trust = matrix.trust();
         let verification = match self.show_session(&user, &device, &mut trust).await {
             Trust::Verified => "verified by its owner",
@@ -313,7 +313,8 @@ impl Account {
         }
         info!(account = user, device, verification, "Matrix session open");
         let from = loop {
-            let (account, ledger) = (matrix.own_user().clone(), Arc::clone(&self.ledger));
+            let account = matrix.session().user_id.clone();
+            let ledger = Arc::clone(&self.ledger);
             let start = self.database.run(move |store| {
                 let start = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
@@ -437,6 +438,6 @@ impl Account {
 
     fn token(&self) -> Option<Secret<String>> {
         let session = self.files.load_session().ok().flatten()?;
-        Some(session.access_token)
+        Some(Secret::new(session.tokens.access_token))
     }
 }

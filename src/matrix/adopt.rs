@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use matrix_sdk::reqwest::Method;
-use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
-use serde_json::{Value, json};
+use matrix_sdk::SessionTokens;
+use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{
-    AuthError, KeyPlace, Login, find_server, note_standing, open_store, stand, text,
-};
+use super::auth::{AuthError, KeyPlace, Login, find_server, stand};
 use super::client;
 use super::files::Files;
 use super::recovery::{Security, Unlock};
@@ -35,12 +33,9 @@ pub struct TokenOptions {
 /// Takes up the device of an access token, and gives it a store and keys of its own.
 ///
 /// The session is written before the server learns the keys: a crash in between leaves a device that works, though
-/// nobody has signed it. The caller holds the store: no daemon has it open.
-///
-/// # Errors
-///
-/// Fails as [`AuthError`] says; above all where the device has keys already, which only the program that made them can
-/// use. What goes wrong later but does not hinder the relay is in [`super::recovery::Standing::problems`].
+/// nobody has signed it. The caller holds the store: no daemon has it open. Fails above all where the device has keys
+/// already, which only the program that made them can use. What goes wrong later but does not hinder the relay is in
+/// [`super::recovery::Standing::problems`].
 pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthError> {
     files.finish()?;
     if let Some(session) = files.load_session()? {
@@ -48,20 +43,26 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
     }
     let user = options.user.as_deref().unwrap_or_default();
     let server = find_server(options.homeserver.as_deref(), user, options.allow_http).await?;
-    let (user, device) = owner(&server, options).await?;
-    check_unused(&server, options, &user, &device).await?;
+    let token = options.access_token.reveal();
+    let (user_id, device_id) = owner(&server, token, options.user.as_deref()).await?;
+    let keys = server.device_keys(token, &user_id, &device_id).await?;
+    if has_keys(&keys, &user_id, &device_id) {
+        return Err(AuthError::DeviceInUse { device: device_id });
+    }
     let mut session = Session {
         homeserver: server.base().clone(),
-        user_id: user,
-        device_id: device,
-        access_token: options.access_token.clone(),
-        refresh_token: None,
+        user_id,
+        device_id,
+        tokens: SessionTokens {
+            access_token: token.clone(),
+            refresh_token: None,
+        },
         login: Made::AccessToken,
         allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
     };
-    let client = open_store(files, &session).await?;
+    let (client, _) = client::open(files, &session, &files.create_key()?, false).await?;
     files.save_session(&session)?;
     let security = Security {
         password: None,
@@ -69,9 +70,8 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         is_exchange: false,
         stop: CancellationToken::new(),
     };
-    let standing = stand(&client, &session, &security).await?;
     let place = KeyPlace::File(options.recovery_key_file.clone());
-    note_standing(files, &client, &mut session, &standing, &place).await?;
+    let standing = stand(files, &client, &mut session, &security, &place).await?;
     client::close(&client).await;
     files.save_session(&session)?;
     Ok(Login {
@@ -81,14 +81,14 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
     })
 }
 
-/// Asks whose token it is.
+/// Asks whose token it is, and makes sure that it is the expected one's.
 async fn owner(
     server: &Server,
-    options: &TokenOptions,
+    token: &str,
+    expected: Option<&str>,
 ) -> Result<(OwnedUserId, OwnedDeviceId), AuthError> {
-    let token = Some(&options.access_token);
     let answer = server
-        .call(Method::GET, &["account", "whoami"], token, None)
+        .whoami(token)
         .await
         .map_err(|error| match error.errcode() {
             Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => AuthError::DeadToken {
@@ -96,57 +96,36 @@ async fn owner(
             },
             Some(_) | None => error.into(),
         })?;
-    let user = text(&answer, "user_id")
-        .and_then(|id| OwnedUserId::try_from(id).ok())
-        .ok_or_else(|| AuthError::BadAnswer {
-            homeserver: server.base().clone(),
-            what: "no user id",
-        })?;
-    if let Some(expected) = &options.user
+    let user = answer["user_id"].as_str().unwrap_or_default();
+    let user = OwnedUserId::try_from(user).map_err(|_| AuthError::BadAnswer {
+        homeserver: server.base().clone(),
+        what: "no user id",
+    })?;
+    if let Some(expected) = expected
         && expected != user.as_str()
         && expected != user.localpart()
     {
         return Err(AuthError::OtherAccount {
             actual: user,
-            expected: expected.clone(),
+            expected: expected.to_owned(),
         });
     }
-    match text(&answer, "device_id") {
+    match answer["device_id"].as_str() {
         Some(device) => Ok((user, device.into())),
         None => Err(AuthError::NoDevice { user }),
     }
 }
 
-/// Makes sure that nobody has given the device keys: the server would go on handing out the old ones.
-async fn check_unused(
-    server: &Server,
-    options: &TokenOptions,
-    user: &OwnedUserId,
-    device: &OwnedDeviceId,
-) -> Result<(), AuthError> {
-    let query = json!({"device_keys": {user.as_str(): [device.as_str()]}});
-    let token = Some(&options.access_token);
-    let keys = server
-        .call(Method::POST, &["keys", "query"], token, Some(&query))
-        .await?;
-    if has_keys(&keys, user, device) {
-        return Err(AuthError::DeviceInUse {
-            device: device.clone(),
-        });
-    }
-    Ok(())
-}
-
-fn has_keys(answer: &Value, user: &OwnedUserId, device: &OwnedDeviceId) -> bool {
-    answer
-        .get("device_keys")
-        .and_then(|all| all.get(user.as_str())?.get(device.as_str()))
-        .is_some()
+/// Returns whether somebody has given the device keys: the server would go on handing out those.
+fn has_keys(answer: &Value, user: &UserId, device: &DeviceId) -> bool {
+    let devices = &answer["device_keys"][user.as_str()];
+    devices.get(device.as_str()).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use matrix_sdk::ruma::{owned_device_id, owned_user_id};
+    use serde_json::json;
 
     use super::*;
     use crate::matrix::session::samples::session;

@@ -1,20 +1,18 @@
 //! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
 
 mod devices;
+mod entry;
 mod login;
 mod logout;
 mod status;
 
-use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
-use serde_json::{Value, json};
 use url::Url;
 
 use super::MatrixError;
 use super::files::FilesError;
 use super::server::ServerError;
 use super::session::Session;
-use crate::config::Secret;
 
 pub use super::DeviceTrust;
 pub use super::adopt::{TokenOptions, adopt};
@@ -22,9 +20,11 @@ pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
 pub use super::server::Server;
 pub use devices::{Left, Parted};
-pub use login::{KeyPlace, Login, LoginOptions, ShowKey, find_homeserver, login};
-pub(super) use login::{find_server, note_standing, open_store, stand};
-pub use logout::{Proof, delete_local, end_session, key_backup};
+pub use entry::find_homeserver;
+pub(super) use entry::find_server;
+pub(super) use login::stand;
+pub use login::{KeyPlace, Login, LoginOptions, login};
+pub use logout::{delete_local, end_session, key_backup};
 pub use status::{KeyBackup, Status, damage, status};
 
 /// Why a login or logout failed.
@@ -161,24 +161,8 @@ impl AuthError {
     }
 }
 
-/// Returns a text of an answer.
-pub(super) fn text<'a>(answer: &'a Value, key: &str) -> Option<&'a str> {
-    answer.get(key).and_then(Value::as_str)
-}
-
-/// Ends a session by its token.
-async fn sign_out(server: &Server, token: &Secret<String>) -> Result<(), ServerError> {
-    server
-        .call(Method::POST, &["logout"], Some(token), Some(&json!({})))
-        .await
-        .map(|_| ())
-}
-
-/// Signs out what logins have made or replaced and could not sign out at the time. The caller holds the store.
-///
-/// # Errors
-///
-/// Fails when it cannot be known which device is the session's.
+/// Signs out what logins have made or replaced and could not sign out at the time. The caller holds the store. Fails when
+/// it cannot be known which device is the session's.
 pub async fn part_with_others(files: &Files) -> Result<Vec<Parted>, AuthError> {
     Ok(devices::part(files, None).await?)
 }

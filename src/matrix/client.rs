@@ -17,8 +17,8 @@ use tracing::{error, info, warn};
 use super::MatrixError;
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
+use super::server::USER_AGENT;
 use super::session::Session;
-use crate::config::Secret;
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,9 +27,21 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Where the SDK keeps the keys of a device, in its store.
 const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 
-/// Builds a client on the store in `files`. The raw key spares the derivation of one from a passphrase, a third of a
-/// second a client.
-pub(super) async fn build(
+/// Opens the store of the session in `files`.
+pub(super) async fn restore(
+    files: &Files,
+    verified_recipients_only: bool,
+) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
+    files.finish()?;
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let key = check_keys(files, &session).await?;
+    let (client, way) = open(files, &session, &key, verified_recipients_only).await?;
+    Ok((client, session, way))
+}
+
+/// Builds a client of the session on the store in `files`. The raw key spares the derivation of one from a passphrase, a
+/// third of a second a client.
+pub(super) async fn open(
     files: &Files,
     session: &Session,
     key: &[u8; 32],
@@ -41,8 +53,8 @@ pub(super) async fn build(
     } else {
         CollectStrategy::AllDevices
     };
-    let (builder, way) = bound(Client::builder(), files, session);
-    let client = builder
+    let (builder, gate) = bound(Client::builder(), files, session);
+    let builder = builder
         .homeserver_url(&session.homeserver)
         .respect_login_well_known(false)
         .sqlite_store_with_config_and_cache_path(store, None::<PathBuf>)
@@ -55,13 +67,16 @@ pub(super) async fn build(
             auto_enable_cross_signing: false,
             auto_enable_backups: false,
             backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
-        })
+        });
+    let client = builder
         .build()
         .await
         .map_err(|cause| unusable(files, cause))?;
-    let notes = way.as_ref().map(Gate::notes).unwrap_or_default();
+    let notes = gate.as_ref().map(Gate::notes).unwrap_or_default();
     // It is open as long as the client lives.
-    client.add_event_handler_context(Arc::new(way));
+    client.add_event_handler_context(Arc::new(gate));
+    let restored = Box::pin(client.restore_session(session.to_sdk())).await;
+    restored.map_err(|cause| unusable(files, cause))?;
     Ok((client, notes))
 }
 
@@ -71,45 +86,18 @@ fn bound(
     files: &Files,
     session: &Session,
 ) -> (ClientBuilder, Option<Gate>) {
-    let plain = builder
-        .clone()
-        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")));
     if gate::is_proxied(&session.homeserver) {
         info!("a proxy of the environment is used: answers of the homeserver have no bound");
-        return (plain, None);
-    }
-    let opened = Gate::open(&session.homeserver, &files.sdk());
-    let made = opened
-        .map_err(|error| error.to_string())
-        .and_then(|(gate, socket)| {
-            let client = gate::http_client(socket).map_err(|error| error.to_string())?;
-            Ok((gate, client))
-        });
-    match made {
-        Ok((gate, client)) => (builder.http_client(client), Some(gate)),
-        Err(error) => {
-            warn!(
-                error,
+    } else {
+        match Gate::open(&session.homeserver, &files.sdk()) {
+            Ok((gate, client)) => return (builder.http_client(client), Some(gate)),
+            Err(error) => warn!(
+                error = error.to_string(),
                 "answers of the homeserver have no bound: no socket can be made for its connections"
-            );
-            (plain, None)
+            ),
         }
     }
-}
-
-/// Opens the store of the session in `files` and restores it.
-pub(super) async fn restore(
-    files: &Files,
-    verified_recipients_only: bool,
-) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
-    files.finish()?;
-    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let key = check_keys(files, &session).await?;
-    let (client, way) = build(files, &session, &key, verified_recipients_only).await?;
-    Box::pin(client.restore_session(session.to_sdk()))
-        .await
-        .map_err(|cause| unusable(files, cause))?;
-    Ok((client, session, way))
+    (builder.user_agent(USER_AGENT), None)
 }
 
 fn unusable(files: &Files, cause: impl Error + Send + Sync + 'static) -> MatrixError {
@@ -189,12 +177,9 @@ fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
         // Somebody has logged in anew meanwhile.
         return Ok(false);
     }
-    let mut session = saved.clone();
-    session.access_token = Secret::new(tokens.access_token);
-    session.refresh_token = tokens.refresh_token.map(Secret::new);
-    if session == saved {
+    if saved.tokens == tokens {
         return Ok(false);
     }
-    files.save_session(&session)?;
+    files.save_session(&Session { tokens, ..saved })?;
     Ok(true)
 }

@@ -367,21 +367,13 @@ pub(super) struct News {
 }
 
 impl News {
-    /// Nothing that was said before the start is news.
-    pub(super) fn first_run(start: Moment) -> Self {
+    /// What was said before the start is news in the known rooms; on a first run, in none.
+    pub(super) fn new(mut known: HashSet<OwnedRoomId>, first_run: bool, start: Moment) -> Self {
+        known.retain(|_| !first_run);
         Self {
             start,
-            first_run: true,
-            known: HashSet::new(),
-        }
-    }
-
-    /// What was said before the start is news in these rooms.
-    pub(super) fn of(known: impl Iterator<Item = OwnedRoomId>, start: Moment) -> Self {
-        Self {
-            start,
-            first_run: false,
-            known: known.collect(),
+            first_run,
+            known,
         }
     }
 
@@ -527,11 +519,11 @@ mod tests {
                 let start = moment(0, before);
                 let is_history =
                     |news: &News, at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
-                for news in [News::first_run(start), News::of(std::iter::empty(), start)] {
+                for news in [true, false].map(|first| News::new(HashSet::new(), first, start)) {
                     assert!(is_history(&news, -60_000), "{before} {after} {told:?}");
                     assert!(!is_history(&news, 60_000), "{before} {after} {told:?}");
                 }
-                let known = News::of(std::iter::once(room.to_owned()), start);
+                let known = News::new(HashSet::from([room.to_owned()]), false, start);
                 assert!(!is_history(&known, -60_000));
             }
         }
@@ -543,7 +535,7 @@ mod tests {
         for off in [-1_500, 1_500] {
             let (mut clock, start, now) = (unknown(), moment(0, 0), moment(HOUR, 0));
             clock.learn(Some(Timestamp(NOON + off)), start);
-            let news = News::of(std::iter::empty(), start);
+            let news = News::new(HashSet::new(), false, start);
             let is_history = |at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
             assert!(is_history(-100) && !is_history(100), "{off}");
         }

@@ -1,5 +1,6 @@
 //! What the relay says in a room, as the JSON of an event. Pure; design.md 5 is its measure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -36,25 +37,25 @@ impl<'a> Outgoing<'a> {
             } => {
                 let late = heard_at.and_then(|heard_at| lateness(now.since(heard_at)));
                 let body = format!("{prefix}{}{text}", late.unwrap_or_default());
-                let mut event = Map::new();
-                event.insert(
-                    "msgtype".to_owned(),
-                    if *notice { "m.notice" } else { "m.text" }.into(),
-                );
-                event.insert("body".to_owned(), body.into());
-                event.insert("m.mentions".to_owned(), mentioned(mentions, *mentions_room));
-                if let Some(relation) = relation(reply_to.as_deref(), thread.as_deref()) {
-                    event.insert("m.relates_to".to_owned(), relation);
-                }
-                if let Some(fields) = fields {
-                    insert_fields(&mut event, fields);
-                }
-                if *suppress {
-                    event.insert("mmrelay_suppress".to_owned(), true.into());
-                }
+                let mut event = fields.as_deref().map(named).unwrap_or_default();
+                event.extend([
+                    (
+                        "msgtype",
+                        if *notice { "m.notice" } else { "m.text" }.into(),
+                    ),
+                    ("body", body.into()),
+                    // Always given, so that no client guesses mentions from the text.
+                    ("m.mentions", json!(mentioned(mentions, *mentions_room))),
+                    (
+                        "m.relates_to",
+                        relation(reply_to.as_deref(), thread.as_deref()),
+                    ),
+                    ("mmrelay_suppress", json!(suppress.then_some(true))),
+                ]);
+                event.retain(|_, value| !value.is_null());
                 Self::Event {
                     kind: "m.room.message",
-                    content: Value::Object(event),
+                    content: json!(event),
                 }
             }
             RoomContent::Reaction { target, key } => Self::Event {
@@ -82,8 +83,7 @@ fn lateness(age: Duration) -> Option<String> {
     })
 }
 
-/// Always given, so that no client guesses mentions from the text.
-fn mentioned(users: &[OwnedUserId], room: bool) -> Value {
+fn mentioned(users: &[OwnedUserId], room: bool) -> Map<String, Value> {
     let mut mentions = Map::new();
     if !users.is_empty() {
         mentions.insert("user_ids".to_owned(), json!(users));
@@ -91,58 +91,44 @@ fn mentioned(users: &[OwnedUserId], room: bool) -> Value {
     if room {
         mentions.insert("room".to_owned(), true.into());
     }
-    Value::Object(mentions)
+    mentions
 }
 
-fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Option<Value> {
+fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Value {
     match (thread, reply_to) {
-        (Some(root), reply) => Some(json!({
+        (Some(root), reply) => json!({
             "rel_type": "m.thread",
             "event_id": root,
             "is_falling_back": reply.is_none(),
             "m.in_reply_to": {"event_id": reply.unwrap_or(root)},
-        })),
-        (None, Some(target)) => Some(json!({"m.in_reply_to": {"event_id": target}})),
-        (None, None) => None,
+        }),
+        (None, Some(target)) => json!({"m.in_reply_to": {"event_id": target}}),
+        (None, None) => Value::Null,
     }
 }
 
-fn insert_fields(event: &mut Map<String, Value>, fields: &RelayFields) {
-    if let Some(relay_id) = &fields.relay_id {
-        event.insert("relay_id".to_owned(), relay_id.clone().into());
-    }
-    let mut put = |key: &str, value: Value| {
-        event.insert(format!("meshtastic_{key}"), value);
-    };
-    put("longname", fields.longname.clone().into());
-    put("shortname", fields.shortname.clone().into());
-    put("meshnet", fields.meshnet.clone().into());
-    put("portnum", fields.portnum.clone().into());
-    if let Some(id) = fields.id {
-        put("id", id.0.into());
-    }
-    if let Some(text) = &fields.text {
-        put("text", text.clone().into());
-    }
-    if let Some(id) = fields.reply_id {
-        put("replyId", id.0.into());
-    }
-    if fields.emoji {
-        put("emoji", 1.into());
-    }
-    if let Some(hops) = fields.hops {
-        put("hops", hops.into());
-    }
-    if let Some(snr) = fields.snr.filter(|snr| snr.is_finite()) {
-        // Events hold no fractions: a server refuses the whole event for one.
-        put("snr", snr.to_string().into());
-    }
-    if let Some(rssi) = fields.rssi {
-        put("rssi", rssi.into());
-    }
-    if fields.via_mqtt {
-        put("via_mqtt", true.into());
-    }
+/// Returns MMRelay's fields by their names in an event; what is not known is null.
+fn named(fields: &RelayFields) -> BTreeMap<&'static str, Value> {
+    // Events hold no fractions: a server refuses the whole event for one.
+    let snr = fields.snr.filter(|snr| snr.is_finite());
+    BTreeMap::from([
+        ("relay_id", json!(fields.relay_id)),
+        ("meshtastic_longname", json!(fields.longname)),
+        ("meshtastic_shortname", json!(fields.shortname)),
+        ("meshtastic_meshnet", json!(fields.meshnet)),
+        ("meshtastic_portnum", json!(fields.portnum)),
+        ("meshtastic_id", json!(fields.id.map(|id| id.0))),
+        ("meshtastic_text", json!(fields.text)),
+        ("meshtastic_replyId", json!(fields.reply_id.map(|id| id.0))),
+        ("meshtastic_emoji", json!(fields.emoji.then_some(1))),
+        ("meshtastic_hops", json!(fields.hops)),
+        ("meshtastic_snr", json!(snr.map(|snr| snr.to_string()))),
+        ("meshtastic_rssi", json!(fields.rssi)),
+        (
+            "meshtastic_via_mqtt",
+            json!(fields.via_mqtt.then_some(true)),
+        ),
+    ])
 }
 
 #[cfg(test)]

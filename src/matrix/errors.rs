@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use matrix_sdk::encryption::OlmError;
 use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
 use matrix_sdk_base::crypto::CryptoStoreError;
@@ -84,39 +85,20 @@ impl Answer {
         let error = self.message;
         match (self.status, self.errcode) {
             // The message is not what is refused: whether the login is, the server is asked.
-            (status, Some(code)) if is_about_login(status, &code) => RoomOutcome::Retry {
-                after: None,
-                limited: false,
-                error,
-            },
-            (403, Some(code)) => RoomOutcome::Parked {
-                account: ACCOUNT_CODES.contains(&code.as_str()),
-                error,
-            },
+            (status, Some(code)) if is_about_login(status, &code) => retry(error),
+            (403, Some(code)) => parked(ACCOUNT_CODES.contains(&code.as_str()), error),
             // Nobody has looked at the message: the request came to a server, or a part of one, that does not know the
             // endpoint.
-            (404 | 405, Some(code)) if code == "M_UNRECOGNIZED" => RoomOutcome::Retry {
-                after: None,
-                limited: false,
-                error,
-            },
+            (404 | 405, Some(code)) if code == "M_UNRECOGNIZED" => retry(error),
             (429, _) => RoomOutcome::Retry {
                 after: self.retry_after,
                 limited: true,
                 error,
             },
-            (408 | 425, _) => RoomOutcome::Retry {
-                after: None,
-                limited: false,
-                error,
-            },
+            (408 | 425, _) => retry(error),
             (400..500, Some(_)) => RoomOutcome::Refused { error },
             // 5xx, and whatever a proxy says in the server's place.
-            (_, _) => RoomOutcome::Retry {
-                after: None,
-                limited: false,
-                error,
-            },
+            (_, _) => retry(error),
         }
     }
 }
@@ -219,30 +201,33 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
                 error: told,
             },
         },
-        Error::AuthenticationRequired => RoomOutcome::Parked {
-            account: true,
-            error: told,
-        },
+        Error::AuthenticationRequired => parked(true, told),
         Error::SerdeJson(_) => RoomOutcome::Refused { error: told },
-        Error::OlmError(error) if is_about_recipients(error) => RoomOutcome::Parked {
-            account: false,
-            error: format!(
-                "{told} (with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`)"
-            ),
-        },
-        _ => RoomOutcome::Retry {
-            after: None,
-            limited: false,
-            error: told,
-        },
+        Error::OlmError(error)
+            if matches!(**error, OlmError::SessionRecipientCollectionError(_)) =>
+        {
+            let cure = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
+            parked(false, format!("{told} ({cure})"))
+        }
+        _ => retry(told),
     }
 }
 
-fn is_about_recipients(error: &matrix_sdk::encryption::OlmError) -> bool {
-    matches!(
-        error,
-        matrix_sdk::encryption::OlmError::SessionRecipientCollectionError(_)
-    )
+/// Returns that a message goes a little later.
+pub(super) fn retry(error: impl Into<String>) -> RoomOutcome {
+    RoomOutcome::Retry {
+        after: None,
+        limited: false,
+        error: error.into(),
+    }
+}
+
+/// Returns that a message goes when something has changed: in its room, or with the whole account.
+pub(super) fn parked(account: bool, error: impl Into<String>) -> RoomOutcome {
+    RoomOutcome::Parked {
+        account,
+        error: error.into(),
+    }
 }
 
 /// Returns what is wrong with our own disk, if that is why the SDK failed.

@@ -2,12 +2,13 @@
 //! right type, and every text has a bound.
 
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::ruma::UserId;
 use serde_json::Value;
 
 use super::links::Names;
 use super::words::{Quote, read_message};
 use crate::model::{
-    EventId, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit,
+    MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
 };
 
@@ -52,58 +53,54 @@ impl Envelope {
     /// Reads an event; `None` if it is not even shaped like one.
     pub(super) fn read(json: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(json).ok()?;
-        let text = |key: &str| json.get(key).and_then(Value::as_str);
         Some(Self {
-            kind: text("type")?.to_owned(),
-            event: OwnedEventId::try_from(text("event_id")?).ok()?,
-            sender: OwnedUserId::try_from(text("sender")?).ok()?,
-            sent_at: Timestamp(
-                json.get("origin_server_ts")
-                    .and_then(Value::as_i64)
-                    .unwrap_or(0)
-                    .max(0),
-            ),
-            state_key: text("state_key").map(str::to_owned),
+            kind: json["type"].as_str()?.to_owned(),
+            event: event_id(&json["event_id"])?,
+            sender: json["sender"].as_str()?.try_into().ok()?,
+            sent_at: Timestamp(json["origin_server_ts"].as_i64().unwrap_or(0).max(0)),
+            state_key: json["state_key"].as_str().map(str::to_owned),
             names: Names::new(),
             json,
         })
     }
 
+    pub(super) fn content(&self) -> &Value {
+        &self.json["content"]
+    }
+
     /// Returns what the homeserver's clock showed when it told of this event, if it says how old the event is.
     pub(super) fn told_at(&self) -> Option<Timestamp> {
-        let unsigned = self.json.get("unsigned")?;
-        let age = unsigned.get("age").and_then(Value::as_i64)?;
+        let age = self.json["unsigned"]["age"].as_i64()?;
         Some(Timestamp(self.sent_at.0.saturating_add(age)))
     }
 
+    /// Returns the membership that this event gives to somebody.
+    pub(super) fn membership(&self) -> Option<&str> {
+        let membership = self.content()["membership"].as_str();
+        membership.filter(|_| self.kind == "m.room.member")
+    }
+
     /// Returns the user's membership before and after, if this event changes the membership of `user`.
-    pub(super) fn membership_of(&self, user: &str) -> Option<(String, String)> {
-        if self.kind != "m.room.member" || self.state_key.as_deref() != Some(user) {
+    pub(super) fn membership_of(&self, user: &UserId) -> Option<(&str, &str)> {
+        if self.kind != "m.room.member" || self.state_key.as_deref() != Some(user.as_str()) {
             return None;
         }
-        let membership = |content: Option<&Value>| {
-            content
-                .and_then(|content| content.get("membership"))
-                .and_then(Value::as_str)
-                .unwrap_or("leave")
-                .to_owned()
-        };
-        let before = self
-            .json
-            .get("unsigned")
-            .and_then(|unsigned| unsigned.get("prev_content"));
-        Some((membership(before), membership(Some(self.content()))))
+        let before = self.json["unsigned"]["prev_content"]["membership"].as_str();
+        Some((
+            before.unwrap_or("leave"),
+            self.membership().unwrap_or("leave"),
+        ))
     }
 
     /// Returns whom this event mentions by their ids, as Element X does: they have names that are read instead.
     pub(super) fn mentioned(&self) -> Vec<OwnedUserId> {
-        let content = self.content();
-        let shown = content.get("m.new_content").unwrap_or(content);
-        let text = |key| shown.get(key).and_then(Value::as_str).unwrap_or_default();
+        let shown = (self.content().get("m.new_content")).unwrap_or(self.content());
+        let text = |key: &str| shown[key].as_str().unwrap_or_default();
         let (plain, formatted) = (text("body"), text("formatted_body"));
-        let mentions = shown.get("m.mentions").and_then(|it| it.get("user_ids"));
-        let users = mentions.and_then(Value::as_array).into_iter().flatten();
+        let users = shown["m.mentions"]["user_ids"].as_array();
         users
+            .into_iter()
+            .flatten()
             .filter_map(Value::as_str)
             .take(MOST_MENTIONED)
             .filter(|user| {
@@ -115,34 +112,22 @@ impl Envelope {
 
     /// Returns who is banned by this event, if it bans somebody.
     pub(super) fn banned(&self) -> Option<OwnedUserId> {
-        if self.kind != "m.room.member" {
-            return None;
-        }
-        let membership = self.content().get("membership").and_then(Value::as_str);
-        if membership != Some("ban") {
-            return None;
-        }
-        OwnedUserId::try_from(self.state_key.as_deref()?).ok()
+        let user = self.state_key.as_deref()?;
+        OwnedUserId::try_from(user)
+            .ok()
+            .filter(|_| self.membership() == Some("ban"))
     }
 
     /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.
     pub(super) fn begins_live_location(&self) -> bool {
         let is_info = ["m.beacon_info", "org.matrix.msc3672.beacon_info"].contains(&&*self.kind);
-        is_info && self.content().get("live") == Some(&Value::Bool(true))
-    }
-
-    fn content(&self) -> &Value {
-        self.json.get("content").unwrap_or(&Value::Null)
+        is_info && self.content()["live"] == true
     }
 
     /// Returns this event as one of ours that came back.
     pub(super) fn into_own(self, room: OwnedRoomId) -> MatrixEvent {
-        let transaction = self
-            .json
-            .get("unsigned")
-            .and_then(|unsigned| unsigned.get("transaction_id"))
-            .and_then(Value::as_str)
-            .map(Into::into);
+        let transaction = self.json["unsigned"]["transaction_id"].as_str();
+        let transaction = transaction.map(Into::into);
         MatrixEvent::Own {
             room,
             event: self.event,
@@ -171,21 +156,40 @@ impl Envelope {
 
     /// Returns this event as one that says nothing to the relay.
     pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
+        let nobody = SenderFacts {
+            name: String::new(),
+            power: 0,
+        };
+        let text = self.text(room, nobody, RoomTextKind::Other, String::new());
         MatrixEvent::Text(Box::new(RoomText {
+            encrypted: true,
+            ..text
+        }))
+    }
+
+    /// Returns a plain text of this event's author.
+    fn text(
+        &self,
+        room: OwnedRoomId,
+        sender: SenderFacts,
+        kind: RoomTextKind,
+        body: String,
+    ) -> RoomText {
+        RoomText {
             room,
-            event: self.event,
-            sender: self.sender,
-            sender_name: String::new(),
-            sender_power: 0,
+            event: self.event.clone(),
+            sender: self.sender.clone(),
+            sender_name: sender.name,
+            sender_power: sender.power,
             sent_at: self.sent_at,
-            kind: RoomTextKind::Other,
-            body: String::new(),
+            kind,
+            body,
             reply_to: None,
             thread: None,
             relay: None,
             suppress: false,
-            encrypted: true,
-        }))
+            encrypted: false,
+        }
     }
 
     /// Returns what the relay makes of this event; `None`: nothing.
@@ -201,26 +205,20 @@ impl Envelope {
         match self.kind.as_str() {
             // Who may redact what is for the server to say, and it has not seen what was encrypted.
             "m.room.redaction" if !encrypted => {
-                let target = self
-                    .json
-                    .get("redacts")
-                    .or_else(|| self.content().get("redacts"));
+                let redacts = self.json.get("redacts");
                 Some(MatrixEvent::Redaction(Box::new(RoomRedaction {
                     room,
-                    target: event_id(target)?,
+                    target: event_id(redacts.unwrap_or(&self.content()["redacts"]))?,
                     event: self.event,
                     sender: self.sender,
                 })))
             }
             "m.reaction" => {
-                let relation = self.content().get("m.relates_to")?;
-                if relation.get("rel_type").and_then(Value::as_str) != Some("m.annotation") {
-                    return None;
-                }
-                let key = relation.get("key").and_then(Value::as_str)?;
+                let relation = &self.content()["m.relates_to"];
+                let key = relation["key"].as_str()?;
                 Some(MatrixEvent::Reaction(Box::new(RoomReaction {
                     room,
-                    target: event_id(relation.get("event_id"))?,
+                    target: related(relation, "m.annotation")?,
                     key: cut(key, LONGEST_NAME).to_owned(),
                     suppress: is_suppressed(self.content()),
                     event: self.event,
@@ -251,7 +249,7 @@ impl Envelope {
         encrypted: bool,
     ) -> Option<MatrixEvent> {
         let content = self.content();
-        let edited = replaced(content);
+        let edited = related(&content["m.relates_to"], "m.replace");
         let shown = match &edited {
             Some(_) => content.get("m.new_content")?,
             None => content,
@@ -266,22 +264,14 @@ impl Envelope {
             Quote::None
         };
         let (kind, body) = read_message(&self.kind, shown, quote, &self.names)?;
+        let fields = relay_fields(shown).or_else(|| relay_fields(content));
         let text = RoomText {
-            room,
-            sender_name: sender.name,
-            sender_power: sender.power,
-            sent_at: self.sent_at,
-            kind,
-            body: cut(&body, LONGEST_BODY).to_owned(),
             reply_to: relation.reply_to,
             thread: relation.thread,
-            relay: relay_fields(shown)
-                .or_else(|| relay_fields(content))
-                .map(Box::new),
+            relay: fields.map(Box::new),
             suppress: is_suppressed(content) || is_suppressed(shown),
             encrypted,
-            event: self.event.clone(),
-            sender: self.sender.clone(),
+            ..self.text(room, sender, kind, cut(&body, LONGEST_BODY).to_owned())
         };
         Some(match edited {
             Some(target) => MatrixEvent::Edit(Box::new(RoomEdit { target, new: text })),
@@ -290,13 +280,9 @@ impl Envelope {
     }
 }
 
-/// Returns the event that this content replaces, if it is an edit.
-fn replaced(content: &Value) -> Option<OwnedEventId> {
-    let relation = content.get("m.relates_to")?;
-    if relation.get("rel_type").and_then(Value::as_str) != Some("m.replace") {
-        return None;
-    }
-    event_id(relation.get("event_id"))
+/// Returns the event to which a relation of that type leads.
+fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
+    event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
 }
 
 #[derive(Debug, Default)]
@@ -309,53 +295,38 @@ struct Relation {
 
 impl Relation {
     fn read(content: &Value) -> Self {
-        let Some(relation) = content.get("m.relates_to") else {
-            return Self::default();
-        };
+        let relation = &content["m.relates_to"];
         let reply = relation.get("m.in_reply_to");
-        let reply_to = event_id(reply.and_then(|reply| reply.get("event_id")));
-        let quotes = reply.is_some();
-        if relation.get("rel_type").and_then(Value::as_str) != Some("m.thread") {
-            return Self {
-                reply_to,
-                thread: None,
-                quotes,
-            };
-        }
-        let falls_back = relation
-            .get("is_falling_back")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
+        let reply_to = reply.and_then(|reply| event_id(&reply["event_id"]));
+        let is_thread = relation["rel_type"] == "m.thread";
+        let falls_back = is_thread && relation["is_falling_back"] == true;
         Self {
             reply_to: reply_to.filter(|_| !falls_back),
-            thread: event_id(relation.get("event_id")),
-            quotes: quotes || falls_back,
+            thread: related(relation, "m.thread"),
+            quotes: reply.is_some() || falls_back,
         }
     }
 }
 
 fn is_suppressed(content: &Value) -> bool {
-    match content.get("mmrelay_suppress") {
-        Some(Value::Bool(on)) => *on,
-        Some(Value::String(text)) => text == "true",
-        Some(Value::Number(number)) => number.as_i64() == Some(1),
-        Some(_) | None => false,
-    }
+    let mark = &content["mmrelay_suppress"];
+    *mark == true || *mark == "true" || *mark == 1
 }
 
 /// Reads MMRelay's fields, whatever type they have; `None` if there is none of them.
 fn relay_fields(content: &Value) -> Option<RelayFields> {
-    let fields = content.as_object()?;
-    if !fields.keys().any(|key| key.starts_with("meshtastic_")) {
+    if !content
+        .as_object()?
+        .keys()
+        .any(|key| key.starts_with("meshtastic_"))
+    {
         return None;
     }
-    let text = |key: &str| readable(fields.get(key)?, LONGEST_NAME);
-    let number = |key: &str| whole(fields.get(key)?);
+    let text = |key: &str| readable(&content[key], LONGEST_NAME);
+    let number = |key: &str| whole(&content[key]);
     let packet = |key: &str| {
-        number(key)
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|number| *number != 0)
-            .map(PacketId)
+        let number = u32::try_from(number(key)?).ok();
+        number.filter(|number| *number != 0).map(PacketId)
     };
     Some(RelayFields {
         id: packet("meshtastic_id"),
@@ -363,15 +334,13 @@ fn relay_fields(content: &Value) -> Option<RelayFields> {
         shortname: text("meshtastic_shortname").unwrap_or_default(),
         meshnet: text("meshtastic_meshnet").unwrap_or_default(),
         portnum: text("meshtastic_portnum").unwrap_or_default(),
-        text: fields
-            .get("meshtastic_text")
-            .and_then(|value| readable(value, LONGEST_BODY)),
+        text: readable(&content["meshtastic_text"], LONGEST_BODY),
         reply_id: packet("meshtastic_replyId"),
-        emoji: is_one(fields.get("meshtastic_emoji")),
+        emoji: is_one(&content["meshtastic_emoji"]),
         hops: number("meshtastic_hops").and_then(|number| u8::try_from(number).ok()),
-        snr: fields.get("meshtastic_snr").and_then(decimal),
+        snr: decimal(&content["meshtastic_snr"]),
         rssi: number("meshtastic_rssi").and_then(|number| i32::try_from(number).ok()),
-        via_mqtt: is_one(fields.get("meshtastic_via_mqtt")),
+        via_mqtt: is_one(&content["meshtastic_via_mqtt"]),
         relay_id: text("relay_id"),
     })
 }
@@ -401,17 +370,12 @@ fn decimal(value: &Value) -> Option<f32> {
     number.is_finite().then_some(number)
 }
 
-fn is_one(value: Option<&Value>) -> bool {
-    match value {
-        Some(Value::Bool(on)) => *on,
-        Some(other) => whole(other) == Some(1),
-        None => false,
-    }
+fn is_one(value: &Value) -> bool {
+    *value == true || whole(value) == Some(1)
 }
 
-fn event_id(value: Option<&Value>) -> Option<OwnedEventId> {
-    let text = value?.as_str()?;
-    <&EventId>::try_from(text).ok().map(ToOwned::to_owned)
+fn event_id(value: &Value) -> Option<OwnedEventId> {
+    value.as_str()?.try_into().ok()
 }
 
 /// Cuts a text to at most `longest` bytes, at the border of a character.

@@ -54,6 +54,11 @@ pub enum FilesError {
 }
 
 impl FilesError {
+    pub(super) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |cause| Self::Write { path, cause }
+    }
+
     pub(super) fn damaged(path: PathBuf, what: impl Into<String>) -> Self {
         let cause = io::Error::new(io::ErrorKind::InvalidData, what.into());
         Self::Damaged { path, cause }
@@ -93,7 +98,7 @@ impl Files {
     }
 
     /// `sdk.key`, the key of these stores.
-    pub fn key(&self) -> PathBuf {
+    pub(super) fn key(&self) -> PathBuf {
         self.directory.join("sdk.key")
     }
 
@@ -118,10 +123,6 @@ impl Files {
     }
 
     /// Returns the session, or `None` where nobody has logged in.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be read or is damaged.
     pub fn load_session(&self) -> Result<Option<Session>, FilesError> {
         match self.next().load_own_session()? {
             Some(session) => Ok(Some(session)),
@@ -136,37 +137,26 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(FilesError::Read { path, cause }),
         };
-        match serde_json::from_slice(&text) {
-            Ok(session) => Ok(Some(session)),
+        let session = serde_json::from_slice(&text).map_err(|error| {
             // The parser's own words could quote a token.
-            Err(error) => Err(FilesError::damaged(
-                path,
-                format!("line {}, column {}", error.line(), error.column()),
-            )),
-        }
+            let place = format!("line {}, column {}", error.line(), error.column());
+            FilesError::damaged(path, place)
+        })?;
+        Ok(Some(session))
     }
 
-    /// Replaces the session file as a whole, readable for its owner only.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be written; then the old one is untouched.
+    /// Replaces the session file as a whole, readable for its owner only. If that fails, the old one is untouched.
     pub fn save_session(&self, session: &Session) -> Result<(), FilesError> {
         let path = self.session();
-        let mut text = serde_json::to_vec_pretty(session).map_err(|error| FilesError::Write {
-            path: path.clone(),
-            cause: error.into(),
-        })?;
+        let mut text = serde_json::to_vec_pretty(session)
+            .map_err(|error| FilesError::write(&path)(error.into()))?;
         text.push(b'\n');
-        self.create_directory()?;
+        create_directory(&self.directory)?;
         replace(&path, &text)
     }
 
-    /// Lets a login that was made in [`Files::fresh`] take the place of the one before.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it does not count yet; or when it does, and could not be moved to its place.
+    /// Lets a login that was made in [`Files::fresh`] take the place of the one before. Fails when it does not count yet;
+    /// or when it does, and could not be moved to its place.
     pub(super) fn put_in_place(&self, fresh: &Self) -> Result<(), FilesError> {
         let next = self.next().directory;
         let counts = || {
@@ -174,18 +164,11 @@ impl Files {
             fs::rename(&fresh.directory, &next)?;
             sync_directory(&self.directory)
         };
-        counts().map_err(|cause| FilesError::Write {
-            path: next.clone(),
-            cause,
-        })?;
+        counts().map_err(FilesError::write(&next))?;
         self.finish()
     }
 
-    /// Moves a login that counts already to its place. The caller holds the store.
-    ///
-    /// # Errors
-    ///
-    /// Fails when something cannot be moved; it can be tried again.
+    /// Moves a login that counts already to its place. The caller holds the store. It can be tried again.
     pub fn finish(&self) -> Result<(), FilesError> {
         let next = self.next().directory;
         if !next.is_dir() {
@@ -197,43 +180,39 @@ impl Files {
                 continue;
             }
             if to.is_dir() {
-                delete(&to, |path| fs::remove_dir_all(path))?;
+                delete(&to, fs::remove_dir_all)?;
             }
-            let moved = fs::rename(&from, &to).and_then(|()| sync_directory(&self.directory));
-            moved.map_err(|cause| FilesError::Write { path: to, cause })?;
+            fs::rename(&from, &to)
+                .and_then(|()| sync_directory(&self.directory))
+                .map_err(FilesError::write(to))?;
         }
-        delete(&next, |path| fs::remove_dir_all(path))
+        delete(&next, fs::remove_dir_all)
     }
 
     /// Deletes what is left of a login that was not finished.
     pub(super) fn delete_fresh(&self) -> Result<(), FilesError> {
-        delete(&self.fresh().directory, |path| fs::remove_dir_all(path))
+        delete(&self.fresh().directory, fs::remove_dir_all)
     }
 
     /// Returns the key of the SDK's store.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it is missing, unreadable, or not 32 bytes long.
     pub(super) fn load_key(&self) -> Result<[u8; 32], FilesError> {
         let path = self.key();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|wrong: Vec<u8>| {
+                FilesError::damaged(path, format!("{} bytes instead of 32", wrong.len()))
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(FilesError::damaged(path, "it is missing"));
+                Err(FilesError::damaged(path, "it is missing"))
             }
-            Err(cause) => return Err(FilesError::Read { path, cause }),
-        };
-        bytes.try_into().map_err(|wrong: Vec<u8>| {
-            FilesError::damaged(path, format!("{} bytes instead of 32", wrong.len()))
-        })
+            Err(cause) => Err(FilesError::Read { path, cause }),
+        }
     }
 
     /// Makes room for a new store: deletes session, key and store of an earlier login, and writes a new key.
     pub(super) fn create_key(&self) -> Result<[u8; 32], FilesError> {
         self.delete_session()?;
         self.delete_store()?;
-        self.create_directory()?;
+        create_directory(&self.directory)?;
         let mut key = [0_u8; 32];
         rand::rng().fill_bytes(&mut key);
         replace(&self.key(), &key)?;
@@ -241,97 +220,73 @@ impl Files {
         Ok(key)
     }
 
-    /// Deletes `session.json`; nothing is wrong if it is not there.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it is there and cannot be deleted.
-    pub fn delete_session(&self) -> Result<(), FilesError> {
-        delete(&self.session(), |path| fs::remove_file(path))
+    /// Deletes `session.json`.
+    pub(super) fn delete_session(&self) -> Result<(), FilesError> {
+        delete(&self.session(), fs::remove_file)
     }
 
-    /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished; nothing is wrong if they are not there.
-    ///
-    /// # Errors
-    ///
-    /// Fails when one is there and cannot be deleted.
-    pub fn delete_store(&self) -> Result<(), FilesError> {
+    /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished.
+    pub(super) fn delete_store(&self) -> Result<(), FilesError> {
         self.delete_fresh()?;
-        delete(&self.key(), |path| fs::remove_file(path))?;
-        delete(&self.sdk(), |path| fs::remove_dir_all(path))
-    }
-
-    /// Deletes `devices/`; nothing is wrong if it is not there.
-    pub(super) fn delete_devices(&self) -> Result<(), FilesError> {
-        delete(&self.devices(), |path| fs::remove_dir_all(path))
+        delete(&self.key(), fs::remove_file)?;
+        delete(&self.sdk(), fs::remove_dir_all)
     }
 
     /// Returns the recovery keys that lie here.
     pub fn recovery_keys(&self) -> Vec<PathBuf> {
         let newest = self.recovery_key();
-        let mut old = newest.clone().into_os_string();
-        old.push(".old");
-        let all = [newest, old.into()].into_iter();
+        let all = [newest.clone(), with_ending(&newest, ".old")].into_iter();
         all.filter(|path| path.exists()).collect()
     }
 
     /// Writes a recovery key where only its owner can read it. An older key in that file is kept beside it, as
     /// `….old`: whoever needs it has nothing else.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be written.
-    pub fn save_recovery_key(&self, path: &Path, key: &Secret<String>) -> Result<(), FilesError> {
-        self.create_directory()?;
+    pub(super) fn save_recovery_key(
+        &self,
+        path: &Path,
+        key: &Secret<String>,
+    ) -> Result<(), FilesError> {
+        create_directory(&self.directory)?;
         if path.exists() {
-            let mut old = path.as_os_str().to_owned();
-            old.push(".old");
-            fs::rename(path, &old).map_err(|cause| FilesError::Write {
-                path: PathBuf::from(&old),
-                cause,
-            })?;
+            let old = with_ending(path, ".old");
+            fs::rename(path, &old).map_err(FilesError::write(old))?;
         }
         replace(path, format!("{}\n", key.reveal()).as_bytes())
-    }
-
-    fn create_directory(&self) -> Result<(), FilesError> {
-        create_directory(&self.directory)
     }
 }
 
 pub(super) fn create_directory(path: &Path) -> Result<(), FilesError> {
-    let failed = |cause| FilesError::Write {
-        path: path.to_owned(),
-        cause,
-    };
     if path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)
+    fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
+        .map_err(FilesError::write(path))
 }
 
-pub(super) fn delete(
-    path: &Path,
-    how: impl FnOnce(&Path) -> io::Result<()>,
+/// Deletes something; nothing is wrong if it is not there.
+pub(super) fn delete<'a>(
+    path: &'a Path,
+    how: impl FnOnce(&'a Path) -> io::Result<()>,
 ) -> Result<(), FilesError> {
-    match how(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(FilesError::Delete {
-            path: path.to_owned(),
-            cause,
-        }),
-    }
+    if_there(how(path)).map_err(|cause| FilesError::Delete {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn if_there(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// Writes a temporary file beside `path`, makes it durable, and puts it in place.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    let work = || -> io::Result<()> {
-        delete_leftover(&temporary)?;
+    let temporary = with_ending(path, ".new");
+    let work = || {
+        if_there(fs::remove_file(&temporary))?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -349,22 +304,18 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
     work().map_err(|cause| {
         // Where the disk is full, half a file takes room that others need.
         drop(fs::remove_file(&temporary));
-        FilesError::Write {
-            path: path.to_owned(),
-            cause,
-        }
+        FilesError::write(path)(cause)
     })
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
-}
-
-fn delete_leftover(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use futures_util::future::pending;
+use matrix_sdk::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::backoff;
-use super::catch_up::{self, Fetched};
+use super::catch_up::{self, Page};
 use super::errors;
 use super::rooms::Rooms;
 use crate::model::{Gap, RoomId};
@@ -33,7 +34,7 @@ pub(super) struct Gaps {
     open: Vec<Open>,
     /// A task of its own: it goes on while the sync does other things. Left half done, its decryption would hold the
     /// SDK's crypto store, which the sync waits for.
-    fetching: Option<(Gap, JoinSet<Fetched>)>,
+    fetching: Option<(Gap, JoinSet<matrix_sdk::Result<Page>>)>,
 }
 
 struct Open {
@@ -105,19 +106,16 @@ impl Gaps {
     /// # Cancel safety
     ///
     /// May be dropped: the page that is under way is waited for the next time.
-    pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, Fetched) {
+    pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
                 let joined = fetching.join_next().await;
                 let gap = gap.clone();
                 self.fetching = None;
-                match joined {
-                    Some(Ok(fetched)) => return (gap, fetched),
-                    Some(Err(crash)) => {
-                        let error = matrix_sdk::Error::UnknownError(Box::new(crash));
-                        return (gap, Fetched::NotNow(error));
-                    }
-                    None => {}
+                if let Some(joined) = joined {
+                    let fetched =
+                        joined.unwrap_or_else(|crash| Err(Error::UnknownError(Box::new(crash))));
+                    return (gap, fetched);
                 }
             }
             // Whose turn it is: the one that has waited for longest.
@@ -155,13 +153,8 @@ impl Gaps {
             return;
         };
         open.gap.from = from;
-        open.failures = 0;
-        open.refusals = 0;
-        open.empty = if is_empty {
-            open.empty.saturating_add(1)
-        } else {
-            0
-        };
+        (open.failures, open.refusals) = (0, 0);
+        open.empty = counted(open.empty, is_empty);
         let too_many = open.empty.saturating_sub(catch_up::MOST_EMPTY);
         let pause = match too_many {
             0 => Duration::ZERO,
@@ -187,11 +180,7 @@ impl Gaps {
             return false;
         };
         open.failures = open.failures.saturating_add(1);
-        open.refusals = if catch_up::is_refusal(error) {
-            open.refusals.saturating_add(1)
-        } else {
-            0
-        };
+        open.refusals = counted(open.refusals, catch_up::is_refusal(error));
         if open.refusals >= MOST_REFUSALS {
             error!(
                 room = %gap.room,
@@ -212,6 +201,11 @@ impl Gaps {
         }
         false
     }
+}
+
+/// Counts how often something was so in a row.
+pub(super) fn counted(before: u32, is_so: bool) -> u32 {
+    if is_so { before.saturating_add(1) } else { 0 }
 }
 
 /// Says that a room's history cannot be fetched.
@@ -383,7 +377,7 @@ mod tests {
             let mut gaps = Gaps::new(vec![gap(ROOM, "s1", "s9")]);
             loop {
                 if let Some((_, fetched)) = gaps.next(&rooms).now_or_never() {
-                    assert!(matches!(fetched, Fetched::Page(page, _) if page.len() == 250));
+                    assert!(matches!(fetched, Ok(page) if page.events.len() == 250));
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;

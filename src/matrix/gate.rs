@@ -14,16 +14,18 @@ use std::time::Duration;
 use hyper_util::client::proxy::matcher::Matcher;
 use matrix_sdk::reqwest::{self, redirect, tls};
 use matrix_sdk::ruma::exports::http::Uri;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::{Host, Url};
 
+use super::server::USER_AGENT;
+
 /// No answer of the homeserver to the SDK is read further.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 /// Whatever is shorter is no request, but part of a connection's own upkeep.
-const SHORTEST_REQUEST: usize = 64;
+const SHORTEST_REQUEST: u64 = 64;
 /// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const BUFFER: usize = 16 * 1024;
@@ -69,12 +71,8 @@ impl Notes {
 }
 
 impl Gate {
-    /// Opens a way to a server, with a socket in that directory, and returns who takes it.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be made there.
-    pub(super) fn open(server: &Url, directory: &Path) -> io::Result<(Self, PathBuf)> {
+    /// Opens a way to a server, with a socket in that directory, and returns the client that asks through it.
+    pub(super) fn open(server: &Url, directory: &Path) -> io::Result<(Self, reqwest::Client)> {
         let opened = File::open(directory)?;
         let name = socket_name(&opened, directory);
         // What an earlier client has left.
@@ -82,6 +80,7 @@ impl Gate {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
+        let client = http_client(name.clone()).map_err(io::Error::other)?;
         let listener = UnixListener::bind(&name)?;
         std::fs::set_permissions(&name, Permissions::from_mode(0o600))?;
         let notes = Arc::default();
@@ -90,11 +89,11 @@ impl Gate {
         let gate = Self {
             notes,
             serving,
-            socket: name.clone(),
             inode: name.symlink_metadata()?.ino(),
+            socket: name,
             _directory: opened,
         };
-        Ok((gate, name))
+        Ok((gate, client))
     }
 
     /// Returns what happens on the way.
@@ -126,14 +125,10 @@ fn socket_name(opened: &File, directory: &Path) -> PathBuf {
     }
 }
 
-/// Makes the client that asks through a gate; as the SDK makes its own otherwise.
-///
-/// # Errors
-///
-/// When the system's certificates cannot be used.
-pub(super) fn http_client(socket: PathBuf) -> reqwest::Result<reqwest::Client> {
+/// Makes the client that asks through a socket; as the SDK makes its own otherwise.
+fn http_client(socket: PathBuf) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
-        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .tls_version_min(tls::Version::TLS_1_2)
         // What is compressed can be a thousand times larger than it looks here.
         .no_gzip()
@@ -181,54 +176,41 @@ async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
             return;
         }
     };
-    let (mut from_client, mut to_client) = inside.split();
-    let (mut from_server, mut to_server) = outside.split();
+    let (from_client, to_client) = inside.split();
+    let (from_server, to_server) = outside.split();
     let answer = AtomicU64::new(0);
-    let up = async {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match from_client.read(&mut buffer).await {
-                Ok(length @ 1..) => {
-                    if length >= SHORTEST_REQUEST {
-                        answer.store(0, Ordering::Relaxed);
-                    }
-                    let Some(bytes) = buffer.get(..length) else {
-                        return;
-                    };
-                    if to_server.write_all(bytes).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(0) | Err(_) => return,
-            }
+    let up = pass(from_client, to_server, |length| {
+        if length >= SHORTEST_REQUEST {
+            answer.store(0, Ordering::Relaxed);
         }
-    };
-    let down = async {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match from_server.read(&mut buffer).await {
-                Ok(length @ 1..) => {
-                    let length_so_far = length as u64;
-                    let so_far = answer.fetch_add(length_so_far, Ordering::Relaxed) + length_so_far;
-                    if so_far > LARGEST_ANSWER {
-                        notes.note_cut();
-                        return;
-                    }
-                    let Some(bytes) = buffer.get(..length) else {
-                        return;
-                    };
-                    if to_client.write_all(bytes).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(0) | Err(_) => return,
-            }
+        true
+    });
+    let down = pass(from_server, to_client, |length| {
+        let so_far = answer.fetch_add(length, Ordering::Relaxed) + length;
+        let is_cut = so_far > LARGEST_ANSWER;
+        if is_cut {
+            notes.note_cut();
         }
-    };
+        !is_cut
+    });
     tokio::select! {
         () = up => {}
         () = down => {}
     }
+}
+
+/// Passes bytes on as long as both sides are there and `may_pass` says so of so many more.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    may_pass: impl Fn(u64) -> bool,
+) {
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await
+        && may_pass(length as u64)
+        && let Some(bytes) = buffer.get(..length)
+        && to.write_all(bytes).await.is_ok()
+    {}
 }
 
 async fn connect(server: &Url) -> io::Result<TcpStream> {
@@ -303,8 +285,7 @@ mod tests {
         let lengths: &'static [u64] = Box::leak(Box::new([5, large, large, LARGEST_ANSWER + 1]));
         let (url, _serving) = serve(lengths).await;
         let home = tempfile::tempdir().unwrap();
-        let (gate, socket) = Gate::open(&url, home.path()).unwrap();
-        let client = http_client(socket).unwrap();
+        let (gate, client) = Gate::open(&url, home.path()).unwrap();
         for length in &lengths[..3] {
             let mut answer = client.get(url.clone()).send().await.unwrap();
             let mut read = 0;
@@ -349,8 +330,7 @@ mod tests {
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         drop(listener);
         let home = tempfile::tempdir().unwrap();
-        let (gate, socket) = Gate::open(&url, home.path()).unwrap();
-        let client = http_client(socket).unwrap();
+        let (gate, client) = Gate::open(&url, home.path()).unwrap();
         client.get(url).send().await.unwrap_err();
         let trouble = gate.notes().trouble().unwrap();
         assert!(trouble.contains("refused"), "{trouble}");

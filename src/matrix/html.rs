@@ -51,6 +51,14 @@ impl<'a> Page<'a> {
     }
 
     fn all(&mut self, nodes: Children) -> Option<()> {
+        self.each(nodes, Self::element)
+    }
+
+    fn each(
+        &mut self,
+        nodes: Children,
+        mut write: impl FnMut(&mut Self, &str, &NodeRef) -> Option<()>,
+    ) -> Option<()> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return None;
@@ -58,7 +66,7 @@ impl<'a> Page<'a> {
         for node in nodes {
             match node.data() {
                 NodeData::Text(text) => self.say(&text.borrow()),
-                NodeData::Element(element) => self.element(&element.name.local, &node)?,
+                NodeData::Element(element) => write(self, &element.name.local, &node)?,
                 NodeData::Document | NodeData::Other => {}
             }
         }
@@ -81,27 +89,15 @@ impl<'a> Page<'a> {
                 });
             }
             "a" => self.link(node)?,
-            "del" | "s" | "strike" => {
-                // Without a mark it would say the opposite.
-                let start = self.text.len();
-                self.all(node.children())?;
-                self.replace_since(start, |words| format!("~~{words}~~"));
-            }
-            "sup" => {
-                let start = self.text.len();
-                self.all(node.children())?;
-                self.replace_since(start, |words| {
-                    power(words).map_or_else(|| words.to_owned(), |power| format!("^{power}"))
-                });
-            }
-            "sub" => {
-                let start = self.text.len();
-                self.all(node.children())?;
-                self.replace_since(start, |words| match expression(words) {
-                    Some(index) if index.contains(OPERATORS) => format!("_({index})"),
-                    Some(_) | None => words.to_owned(),
-                });
-            }
+            // Without a mark it would say the opposite.
+            "del" | "s" | "strike" => self.changed(node, |words| format!("~~{words}~~"))?,
+            "sup" => self.changed(node, |words| {
+                power(words).map_or_else(|| words.to_owned(), |power| format!("^{power}"))
+            })?,
+            "sub" => self.changed(node, |words| match expression(words) {
+                Some(index) if index.contains(OPERATORS) => format!("_({index})"),
+                Some(_) | None => words.to_owned(),
+            })?,
             "span" | "div" if attribute(node, "data-mx-maths").is_some_and(|it| !it.is_empty()) => {
                 let formula = attribute(node, "data-mx-maths").unwrap_or_default();
                 self.block(name == "div", |page| {
@@ -222,29 +218,15 @@ impl<'a> Page<'a> {
     }
 
     fn list(&mut self, node: &NodeRef, mut number: Option<i64>) -> Option<()> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return None;
-        }
-        self.end_line(1);
-        for child in node.children() {
-            match child.data() {
-                NodeData::Element(element) if &*element.name.local == "li" => {
-                    let mark = match number {
-                        Some(number) => format!("{number}. "),
-                        None => "- ".to_owned(),
-                    };
-                    self.item(&child, &mark)?;
-                    number = number.map(|it| it.saturating_add(1));
-                }
-                NodeData::Element(element) => self.element(&element.name.local, &child)?,
-                NodeData::Text(text) => self.say(&text.borrow()),
-                NodeData::Document | NodeData::Other => {}
-            }
-        }
-        self.end_line(1);
-        self.depth -= 1;
-        Some(())
+        self.block(true, |page| {
+            page.each(node.children(), |page, name, child| {
+                let (Some(next), "li") = (number, name) else {
+                    return page.element(name, child);
+                };
+                number = Some(next.saturating_add(1));
+                page.item(child, &format!("{next}. "))
+            })
+        })
     }
 
     fn item(&mut self, node: &NodeRef, mark: &str) -> Option<()> {
@@ -255,11 +237,9 @@ impl<'a> Page<'a> {
 
     fn row(&mut self, node: &NodeRef) -> Option<()> {
         let mut cells = Vec::new();
-        for cell in node.children() {
-            if cell.as_element().is_some() {
-                let words = self.apart(&cell, false)?;
-                cells.push(words.split_whitespace().collect::<Vec<_>>().join(" "));
-            }
+        for cell in node.children().filter(|cell| cell.as_element().is_some()) {
+            let words = self.apart(&cell, false)?;
+            cells.push(words.split_whitespace().collect::<Vec<_>>().join(" "));
         }
         if cells.iter().any(|it| !it.is_empty()) {
             self.lines(&cells.join(" | "), "", "");
@@ -297,6 +277,14 @@ impl<'a> Page<'a> {
             }),
             None => {}
         }
+        Some(())
+    }
+
+    /// Writes something else in place of the words of an element, if there are any.
+    fn changed(&mut self, node: &NodeRef, other: impl FnOnce(&str) -> String) -> Option<()> {
+        let start = self.text.len();
+        self.all(node.children())?;
+        self.replace_since(start, other);
         Some(())
     }
 

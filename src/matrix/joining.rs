@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use matrix_sdk::room::RoomMember;
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
 use matrix_sdk::ruma::events::StateEventType;
 use matrix_sdk::ruma::events::room::member::MembershipState;
-use matrix_sdk::ruma::{OwnedServerName, RoomAliasId};
+use matrix_sdk::ruma::{OwnedServerName, RoomAliasId, UserId};
 use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::backoff;
-use super::errors::{self, Answer};
+use super::errors::Answer;
+use super::events::Envelope;
 use super::rooms::{Rooms, room_id};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
@@ -37,21 +39,22 @@ struct Attempt {
 /// Joins what is to be joined; never ends.
 pub(super) async fn keep_joined(rooms: &Rooms) {
     let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
-    for room in rooms.client().invited_rooms() {
-        rooms.invited(room.room_id());
+    for room in rooms.client.invited_rooms() {
+        rooms.note_invite(room.room_id());
     }
     // What was said before an alias moved is said in the room that it stood for then.
-    rooms.caught_up().await;
+    // The sender lives as long as the rooms do.
+    drop(rooms.caught_up.subscribe().wait_for(|it| *it).await);
     loop {
         let mut wake = Instant::now() + LONGEST_PAUSE;
-        for name in &rooms.options().rooms {
+        for name in &rooms.options.rooms {
             let attempt = attempts.entry(name.clone()).or_default();
             if let Some(next) = attempt.next.filter(|next| *next > Instant::now()) {
                 wake = wake.min(next);
                 continue;
             }
             let trouble = ensure(rooms, name).await.err();
-            rooms.pulse().trouble(name, trouble.clone());
+            rooms.options.pulse.trouble(name, trouble.clone());
             let Some(trouble) = trouble else {
                 *attempt = Attempt::default();
                 continue;
@@ -72,13 +75,13 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             look_at_invite(rooms, &room).await;
         }
         if rooms.is_one_untold() {
-            rooms.tell_again();
+            rooms.changed.notify_one();
             wake = wake.min(Instant::now() + UNTOLD_AGAIN);
         }
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
-            () = rooms.to_be_joined() => {
+            () = rooms.retry.notified() => {
                 for attempt in attempts.values_mut() {
                     attempt.next = None;
                 }
@@ -92,81 +95,66 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
 /// Makes sure that a configured room is joined.
 async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
     let (id, mut servers) = resolve(rooms, name).await?;
-    let bot = rooms.own_user();
-    match rooms.client().get_room(&id) {
+    let trouble = match rooms.client.get_room(&id) {
         // After a new login nothing is known of what was before it.
-        None => {
-            if let Some(trouble) = put_out_before(rooms, &id).await {
-                return Err(trouble);
-            }
-        }
+        None => put_out_before(rooms, &id).await,
         Some(room) => match room.state() {
-            RoomState::Joined if rooms.is_refused(&room) => return Err(RoomTrouble::Encrypted),
+            RoomState::Joined if rooms.is_refused(&room) => Some(RoomTrouble::Encrypted),
             RoomState::Joined => return Ok(()),
+            // Mapped rooms are joined whoever invites; a list only adds rooms.
+            RoomState::Invited if rooms.options.invites == Invites::None => {
+                Some(RoomTrouble::InvitesOff)
+            }
             RoomState::Invited => {
-                // Mapped rooms are joined whoever invites; a list only adds rooms.
-                if rooms.options().invites == Invites::None {
-                    return Err(RoomTrouble::InvitesOff);
-                }
                 let inviter = inviter(&room).await;
                 servers.extend(inviter.map(|user| user.server_name().to_owned()));
+                None
             }
             // What the SDK calls left can be a ban as well.
-            RoomState::Left | RoomState::Banned => {
-                if let Some(trouble) = put_out(&room, &bot).await {
-                    return Err(trouble);
-                }
-            }
-            RoomState::Knocked => {}
+            RoomState::Left | RoomState::Banned => put_out(&room, &rooms.own).await,
+            RoomState::Knocked => None,
         },
+    };
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => join(rooms, &id, servers).await,
     }
-    join(rooms, &id, servers).await
 }
 
 /// Returns that somebody has put us out of a room; `None`: we have left it ourselves, with another client.
 async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
-    let bot = bot.clone();
-    let member = room.get_member_no_sync(&bot).await.ok().flatten();
-    if room.state() == RoomState::Banned
-        || member
-            .as_ref()
-            .is_some_and(|it| *it.membership() == MembershipState::Ban)
-    {
-        return Some(RoomTrouble::Banned(bot));
+    let member = room.get_member_no_sync(bot).await.ok().flatten();
+    let is_ban = |it: &RoomMember| *it.membership() == MembershipState::Ban;
+    if room.state() == RoomState::Banned || member.as_ref().is_some_and(is_ban) {
+        return Some(RoomTrouble::Banned(bot.clone()));
     }
-    let by = member?.event().sender().to_owned();
-    (by != bot).then_some(RoomTrouble::PutOut { bot, by })
+    put_out_by(member?.event().sender(), bot)
 }
 
 /// Returns that somebody has put us out of a room before our login, as far as the server tells who is not in it.
 async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> {
-    #[derive(serde::Deserialize)]
-    struct Content {
-        membership: MembershipState,
-    }
-    #[derive(serde::Deserialize)]
-    struct Member {
-        sender: OwnedUserId,
-        content: Content,
-    }
-    let bot = rooms.own_user();
+    let bot = &rooms.own;
     let mut request = state::Request::new(id.clone(), StateEventType::RoomMember, bot.to_string());
     request.format = state::StateEventFormat::Event;
-    let answer = rooms.client().send(request).await.ok()?;
-    let member: Member = serde_json::from_str(answer.event_or_content.get()).ok()?;
-    match member.content.membership {
-        MembershipState::Ban => Some(RoomTrouble::Banned(bot)),
-        MembershipState::Leave if member.sender != bot => Some(RoomTrouble::PutOut {
-            bot,
-            by: member.sender,
-        }),
+    let answer = rooms.client.send(request).await.ok()?;
+    let member = Envelope::read(answer.event_or_content.get())?;
+    match member.membership()? {
+        "ban" => Some(RoomTrouble::Banned(bot.clone())),
+        "leave" => put_out_by(&member.sender, bot),
         _ => None,
     }
 }
 
+fn put_out_by(by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
+    (by != bot).then(|| RoomTrouble::PutOut {
+        bot: bot.clone(),
+        by: by.to_owned(),
+    })
+}
+
 /// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
 async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
-    let room = rooms.client().get_room(id);
+    let room = rooms.client.get_room(id);
     let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
         return;
     };
@@ -177,29 +165,26 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     let shown = inviter
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
-    rooms.say_once(format!("invite {id}"), || {
+    if rooms.is_news(format!("invite {id}")) {
         info!(
             room = %id,
             inviter = shown,
             lines = yaml_lines(id),
             "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
         );
-    });
-    let is_listed = match &rooms.options().invites {
-        Invites::Mapped | Invites::None => false,
-        Invites::From(people) => inviter
-            .as_ref()
-            .is_some_and(|inviter| people.iter().any(|pattern| pattern.matches(inviter))),
+    }
+    let (Invites::From(people), Some(inviter)) = (&rooms.options.invites, inviter) else {
+        return;
     };
-    if !is_listed {
+    if !people.iter().any(|pattern| pattern.matches(&inviter)) {
         return;
     }
-    let servers = inviter.iter().map(|user| user.server_name().to_owned());
-    if let Err(trouble) = join(rooms, id, servers.collect()).await {
-        rooms.say_once(format!("invite {id}: {trouble}"), || {
+    let servers = vec![inviter.server_name().to_owned()];
+    if let Err(trouble) = join(rooms, id, servers).await {
+        if rooms.is_news(format!("invite {id}: {trouble}")) {
             warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite, trying again");
-        });
-        rooms.postpone_invite(id);
+        }
+        rooms.note_invite(id);
     }
 }
 
@@ -213,41 +198,46 @@ async fn join(
     // answer, the room is taken for one of unknown state until somebody speaks in it.
     let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
     request.via = servers;
-    let answer = Box::pin(async { rooms.client().send(request).await });
+    let answer = Box::pin(async { rooms.client.send(request).await });
     match timeout(JOIN_LIMIT, answer).await {
         Ok(Ok(_)) => {
             info!(room = %id, "room joined");
             Ok(())
         }
-        Ok(Err(error)) => Err(refused(errors::http(&error.into()), rooms.own_user())),
+        Ok(Err(error)) => Err(refusal(Answer::of(&error).as_ref(), &rooms.own)),
         Err(_) => Err(RoomTrouble::NoAnswer),
     }
 }
 
 /// Returns what keeps us out, by the homeserver's answer to a join.
-fn refused(error: Option<&matrix_sdk::HttpError>, bot: OwnedUserId) -> RoomTrouble {
-    match error.and_then(Answer::of) {
-        Some(answer) => refusal(&answer, bot),
-        None => RoomTrouble::NoAnswer,
-    }
+fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
+    told(answer, |answer| {
+        // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
+        let words = answer.message.to_lowercase();
+        match answer.status {
+            403 if words.contains("banned") => Some(RoomTrouble::Banned(bot.clone())),
+            403 if words.contains("federation denied") => None,
+            403 => Some(RoomTrouble::NotInvited(bot.clone())),
+            404 => Some(RoomTrouble::NoSuchRoom),
+            _ => None,
+        }
+    })
 }
 
-fn refusal(answer: &Answer, bot: OwnedUserId) -> RoomTrouble {
-    // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
-    let words = answer.message.to_lowercase();
-    match (answer.status, &answer.errcode) {
-        (_, None) | (401 | 408 | 425 | 429, _) => RoomTrouble::NoAnswer,
-        (403, Some(_)) if words.contains("banned") => RoomTrouble::Banned(bot),
-        (403, Some(_)) if words.contains("federation denied") => {
-            RoomTrouble::Other(answer.message.clone())
-        }
-        (403, Some(_)) => RoomTrouble::NotInvited(bot),
-        (404, Some(_)) => RoomTrouble::NoSuchRoom,
-        (400..500, Some(_)) => RoomTrouble::Other(answer.message.clone()),
-        // What a proxy says in our homeserver's place has no code.
-        (502 | 504, Some(_)) => RoomTrouble::ServerAway(answer.message.clone()),
-        (_, Some(_)) => RoomTrouble::NoAnswer,
-    }
+/// Returns what an answer of the homeserver tells of a room: what is told by it alone, or else what any answer tells. What a
+/// proxy says in our homeserver's place has no code.
+fn told(
+    answer: Option<&Answer>,
+    alone: impl FnOnce(&Answer) -> Option<RoomTrouble>,
+) -> RoomTrouble {
+    let Some(answer) = answer.filter(|answer| answer.errcode.is_some()) else {
+        return RoomTrouble::NoAnswer;
+    };
+    alone(answer).unwrap_or_else(|| match answer.status {
+        502 | 504 => RoomTrouble::ServerAway(answer.message.clone()),
+        401 | 408 | 425 | 429 | 500.. => RoomTrouble::NoAnswer,
+        _ => RoomTrouble::Other(answer.message.clone()),
+    })
 }
 
 /// Returns the room of a configured name, and servers that know it.
@@ -255,35 +245,27 @@ async fn resolve(
     rooms: &Rooms,
     name: &OwnedRoomOrAliasId,
 ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RoomTrouble> {
-    let given = rooms.options().via.get(name).cloned().unwrap_or_default();
+    let given = rooms.options.via.get(name).cloned().unwrap_or_default();
     let Ok(alias) = <&RoomAliasId>::try_from(name.as_str()) else {
         return room_id(name)
             .map(|id| (id, given))
             .ok_or(RoomTrouble::NoSuchRoom);
     };
-    let error = match rooms.client().resolve_room_alias(alias).await {
+    match rooms.client.resolve_room_alias(alias).await {
         Ok(found) => {
             rooms.stands_for(name, &found.room_id);
             // The first few are enough to find the room.
             let servers = found.servers.into_iter().take(5);
-            return Ok((found.room_id, given.into_iter().chain(servers).collect()));
+            Ok((found.room_id, given.into_iter().chain(servers).collect()))
         }
-        Err(error) => error,
-    };
-    let trouble = match Answer::of(&error) {
-        Some(answer) if answer.errcode.is_none() => RoomTrouble::NoAnswer,
-        Some(answer) => match answer.status {
-            404 => match rooms.joined_as(name) {
+        Err(error) => Err(told(Answer::of(&error).as_ref(), |answer| {
+            let gone = || match rooms.joined_as(name) {
                 Some(before) => RoomTrouble::AliasGone(before),
                 None => RoomTrouble::NoSuchAlias,
-            },
-            502 | 504 => RoomTrouble::ServerAway(answer.message),
-            401 | 408 | 425 | 429 | 500.. => RoomTrouble::NoAnswer,
-            _ => RoomTrouble::Other(answer.message),
-        },
-        None => RoomTrouble::NoAnswer,
-    };
-    Err(trouble)
+            };
+            (answer.status == 404).then(gone)
+        })),
+    }
 }
 
 async fn inviter(room: &Room) -> Option<OwnedUserId> {
@@ -365,7 +347,7 @@ mod tests {
                 retry_after: None,
                 message: words.to_owned(),
             };
-            assert_eq!(refusal(&answer, bot.clone()).name(), expected, "{words}");
+            assert_eq!(refusal(Some(&answer), &bot).name(), expected, "{words}");
         }
     }
 }

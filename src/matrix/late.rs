@@ -1,11 +1,11 @@
 //! Events whose key has not come yet, as far as the adapter remembers them: it tries them when keys come. The table of
 //! whoever takes our batches is what outlives a restart; both keep the same bounds.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use crate::model::{EventId, OwnedRoomId, UndecryptableEvent};
+use crate::model::{EventId, UndecryptableEvent};
 
 /// Undecryptable events, in order of arrival.
 #[derive(Debug, Default)]
@@ -51,18 +51,16 @@ impl Late {
         most_bytes: u64,
     ) {
         let (mut count, mut bytes) = (0_u32, 0_u64);
-        let mut fits = Vec::with_capacity(self.waiting.len());
-        for event in self.waiting.iter().rev() {
+        self.waiting.reverse();
+        self.waiting.retain(|event| {
             if !is_one(event) {
-                fits.push(true);
-                continue;
+                return true;
             }
             count = count.saturating_add(1);
-            bytes = bytes.saturating_add(u64::try_from(event.raw.len()).unwrap_or(u64::MAX));
-            fits.push(count == 1 || (count <= most && bytes <= most_bytes));
-        }
-        let mut fits = fits.into_iter().rev();
-        self.waiting.retain(|_| fits.next().unwrap_or(true));
+            bytes = bytes.saturating_add(event.raw.len() as u64);
+            count == 1 || (count <= most && bytes <= most_bytes)
+        });
+        self.waiting.reverse();
     }
 
     /// Forgets an event: it was taken away.
@@ -75,28 +73,15 @@ impl Late {
         let Some(keys) = keys else {
             return std::mem::take(&mut self.waiting);
         };
-        let mut sessions: HashMap<&OwnedRoomId, Vec<&str>> = HashMap::new();
-        for key in keys {
-            sessions
-                .entry(&key.room_id)
-                .or_default()
-                .push(&key.session_id);
-        }
-        let is_opened = |event: &UndecryptableEvent| {
-            sessions
-                .get(&event.room)
-                .is_some_and(|sessions| sessions.contains(&event.session.as_str()))
-        };
+        let sessions = keys.iter().map(|key| (&key.room_id, &key.session_id));
+        let sessions: HashSet<_> = sessions.collect();
+        let is_opened =
+            |event: &UndecryptableEvent| sessions.contains(&(&event.room, &event.session));
         let (opened, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(is_opened);
         self.waiting = waiting;
         opened
-    }
-
-    /// Returns whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }
 
@@ -107,6 +92,7 @@ mod tests {
     use matrix_sdk_base::crypto::vodozemac::Curve25519PublicKey;
 
     use super::*;
+    use crate::model::OwnedRoomId;
 
     fn event(number: u32) -> UndecryptableEvent {
         UndecryptableEvent {
@@ -137,7 +123,7 @@ mod tests {
         assert_eq!(opened, [event(1), event(3), event(5)]);
         assert_eq!(late.take(Some(&[key(room, "session 1")])), []);
         assert_eq!(late.take(None), [event(2), event(4)]);
-        assert!(late.is_empty());
+        assert_eq!(late.take(None), []);
     }
 
     #[test]

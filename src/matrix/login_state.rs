@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use matrix_sdk::reqwest::Method;
+use matrix_sdk::SessionTokens;
+use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::MatrixError;
 use super::errors::{self, Refusal};
 use super::files::Files;
 use super::server::{Server, ServerError};
 use super::session::Session;
-use crate::config::Secret;
 
 /// A login that the homeserver does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,24 +76,15 @@ impl fmt::Display for RefusedLogin {
 /// [`MatrixError::SessionDead`] if it does not; others where that is not known.
 pub async fn ask(files: &Files) -> Result<(), MatrixError> {
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    match whoami(&server, &session).await {
-        Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => match &session.refresh_token {
-            Some(token) => renew(&server, files, &session, token).await,
-            None => Err(verdict(session, error)),
-        },
-        Err(error) => Err(verdict(session, error)),
-        Ok(()) => Ok(()),
+    let server = session.server()?;
+    let asked = server.whoami(&session.tokens.access_token).await;
+    match (asked, &session.tokens.refresh_token) {
+        (Ok(_), _) => Ok(()),
+        (Err(error), Some(token)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
+            renew(&server, files, &session, token).await
+        }
+        (Err(error), _) => Err(verdict(session, error)),
     }
-}
-
-async fn whoami(server: &Server, session: &Session) -> Result<(), ServerError> {
-    let token = Some(&session.access_token);
-    let path = ["account", "whoami"];
-    server
-        .call(Method::GET, &path, token, None)
-        .await
-        .map(|_| ())
 }
 
 /// Renews the access token, as the SDK does while its store is open.
@@ -101,32 +92,22 @@ async fn renew(
     server: &Server,
     files: &Files,
     session: &Session,
-    token: &Secret<String>,
+    token: &str,
 ) -> Result<(), MatrixError> {
-    let body = json!({"refresh_token": token.reveal()});
-    let answer = match server
-        .call(Method::POST, &["refresh"], None, Some(&body))
-        .await
-    {
-        Ok(answer) => answer,
-        Err(error) => return Err(verdict(session.clone(), error)),
-    };
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).map(str::to_owned);
-    let Some(access_token) = text("access_token") else {
-        return Err(ServerError::NotMatrix {
-            url: session.homeserver.clone(),
-            status: 200,
-        }
-        .into());
+    let body = json!({"refresh_token": token});
+    let answer = server.post(&["refresh"], None, &body).await;
+    let answer = answer.map_err(|error| verdict(session.clone(), error))?;
+    let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+        return Err(server.not_matrix(StatusCode::OK).into());
     };
     // Somebody may have logged in anew meanwhile.
     if files.load_session()?.as_ref() != Some(session) {
         return Ok(());
     }
     let mut renewed = session.clone();
-    renewed.access_token = Secret::new(access_token);
-    if let Some(refresh_token) = text("refresh_token") {
-        renewed.refresh_token = Some(Secret::new(refresh_token));
+    renewed.tokens.access_token = tokens.access_token;
+    if tokens.refresh_token.is_some() {
+        renewed.tokens.refresh_token = tokens.refresh_token;
     }
     Ok(files.save_session(&renewed)?)
 }

@@ -37,15 +37,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use matrix_sdk::Client;
-use matrix_sdk::ruma::OwnedDeviceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::errors::Refusal;
 use crate::config::Invites;
 use crate::model::{
-    ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
+    ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
     UndecryptableEvent,
 };
 
@@ -152,7 +150,6 @@ pub enum MatrixError {
 /// The adapter, with its session restored.
 #[derive(Debug)]
 pub struct Matrix {
-    client: Client,
     files: Files,
     session: Session,
     rooms: Arc<rooms::Rooms>,
@@ -173,16 +170,11 @@ impl Matrix {
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let (client, session, way) =
             client::restore(&files, options.verified_recipients_only).await?;
-        let rooms = Arc::new(rooms::Rooms::new(
-            client.clone(),
-            session.user_id.clone(),
-            options,
-        ));
+        let rooms = rooms::Rooms::new(client, session.user_id.clone(), options);
         Ok(Self {
-            client,
             files,
             session,
-            rooms,
+            rooms: Arc::new(rooms),
             way,
             closed: CancellationToken::new(),
             refused: watch::Sender::default(),
@@ -192,21 +184,10 @@ impl Matrix {
     /// Returns what sends to the rooms; it goes on working while [`Matrix::run`] runs.
     pub fn sender(&self) -> Sender {
         Sender::new(
-            self.client.clone(),
             Arc::clone(&self.rooms),
             self.closed.clone(),
             self.refused.clone(),
         )
-    }
-
-    /// Returns the bot's account.
-    pub fn own_user(&self) -> &OwnedUserId {
-        &self.session.user_id
-    }
-
-    /// Returns the bot's device.
-    pub fn own_device(&self) -> &OwnedDeviceId {
-        &self.session.device_id
     }
 
     /// Returns the session as it was on disk.
@@ -216,7 +197,7 @@ impl Matrix {
 
     /// Returns what tells whether the device is verified by its owner, as far as is known without asking the server.
     pub fn trust(&self) -> Trust {
-        Trust::of(&self.client)
+        Trust::of(&self.rooms.client)
     }
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
@@ -234,26 +215,19 @@ impl Matrix {
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
         let store = self.files.sdk();
-        let sync = sync::Sync::new(
-            &self.client,
-            &store,
-            &self.rooms,
-            self.session.user_id.clone(),
-            start,
-            batches,
-        )
-        .through(Arc::clone(&self.way));
+        let way = Arc::clone(&self.way);
+        let sync = sync::Sync::new(&self.rooms, &store, way, start, batches);
         // Each branch may be dropped at any point: what is not committed is fetched again from the position.
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
-            () = client::keep_tokens(&self.client, &self.files) => Ok(()),
+            () = client::keep_tokens(&self.rooms.client, &self.files) => Ok(()),
             refused = self.is_refused() => Err(refused),
         };
         if let Err(MatrixError::SessionDead(_)) = result {
             // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
             self.closed.cancel();
-            client::close(&self.client).await;
+            client::close(&self.rooms.client).await;
         }
         result
     }
@@ -267,7 +241,7 @@ impl Matrix {
         };
         match refusal {
             Some(refusal) => {
-                let (user, device) = (self.own_user().clone(), self.own_device().clone());
+                let (user, device) = (self.session.user_id.clone(), self.session.device_id.clone());
                 MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
             }
             None => std::future::pending().await,

@@ -1,8 +1,9 @@
 //! Whether the homeserver answers, for whoever wants to know now.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::trouble::RoomTrouble;
@@ -10,7 +11,7 @@ use crate::model::OwnedRoomOrAliasId;
 
 /// Where the sync loop notes the server's answers; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<Mutex<Heard>>);
+pub struct Pulse(Arc<watch::Sender<Heard>>);
 
 /// What was heard of the homeserver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,46 +43,44 @@ impl Pulse {
     /// Returns what was heard so far.
     #[must_use]
     pub fn heard(&self) -> Heard {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.borrow().clone()
     }
 
     /// Notes an answer.
     pub(super) fn answered(&self) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.answered = Some(Instant::now());
-        heard.failing = None;
+        self.0.send_modify(|heard| {
+            heard.answered = Some(Instant::now());
+            heard.failing = None;
+        });
     }
 
     /// Notes what is wrong with a room of the configuration; `None`: nothing.
     pub(super) fn trouble(&self, name: &OwnedRoomOrAliasId, trouble: Option<RoomTrouble>) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble {
-            Some(trouble) => heard.troubles.insert(name.clone(), trouble),
-            None => heard.troubles.remove(name),
-        };
+        self.0.send_modify(|heard| {
+            match trouble {
+                Some(trouble) => heard.troubles.insert(name.clone(), trouble),
+                None => heard.troubles.remove(name),
+            };
+        });
     }
 
     /// Notes how this computer's clock goes beside the server's, and the one that dates its answers.
     pub(super) fn clock(&self, ahead: Option<i64>, dates_ahead: i64) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.clock_ahead = ahead;
-        heard.dates_ahead = dates_ahead;
+        self.0.send_modify(|heard| {
+            heard.clock_ahead = ahead;
+            heard.dates_ahead = dates_ahead;
+        });
     }
 
     /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.
     pub(super) fn failed(&self, error: &str, disk: Option<&'static str>) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = heard
-            .failing
-            .take()
-            .map_or_else(Instant::now, |failing| failing.since);
-        heard.failing = Some(Failing {
-            since,
-            cause: error.to_owned(),
-            disk,
+        self.0.send_modify(|heard| {
+            let since = heard.failing.as_ref().map(|failing| failing.since);
+            heard.failing = Some(Failing {
+                since: since.unwrap_or_else(Instant::now),
+                cause: error.to_owned(),
+                disk,
+            });
         });
     }
 }

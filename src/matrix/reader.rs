@@ -1,6 +1,7 @@
 //! Events of a room's timeline to ours: decrypted where the key is here, with what is known of their senders.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
@@ -17,45 +18,33 @@ use crate::model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 /// Reads timelines, and remembers what it could not read yet.
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
-    own: OwnedUserId,
-    news: News,
+    /// Where history ends.
+    pub(super) news: News,
     late: Late,
-    server: ServerClock,
+    /// The server's clock.
+    pub(super) server: ServerClock,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
         rooms: &'a Rooms,
-        own: OwnedUserId,
         news: News,
         kept: Vec<UndecryptableEvent>,
         clock: Option<ClockReading>,
     ) -> Self {
         Self {
             rooms,
-            own,
             news,
             late: Late::new(kept),
             server: ServerClock::new(clock),
         }
     }
 
-    /// Returns what is known of where history ends.
-    pub(super) fn news(&mut self) -> &mut News {
-        &mut self.news
-    }
-
-    /// Returns what is known of the server's clock.
-    pub(super) fn server(&mut self) -> &mut ServerClock {
-        &mut self.server
-    }
-
     /// Returns whether our own join is among these events.
     pub(super) fn shows_join(&self, events: &[TimelineEvent]) -> bool {
-        events.iter().any(|event| {
-            Envelope::of(event)
-                .and_then(|event| event.membership_of(self.own.as_str()))
-                .is_some_and(|(before, after)| before != "join" && after == "join")
+        events.iter().filter_map(Envelope::of).any(|event| {
+            let change = event.membership_of(&self.rooms.own);
+            change.is_some_and(|(before, after)| before != "join" && after == "join")
         })
     }
 
@@ -65,7 +54,7 @@ impl<'a> Reader<'a> {
         let envelopes = events.iter().rev();
         let server = envelopes
             .filter_map(Envelope::of)
-            .find(|event| event.sender == self.own)
+            .find(|event| event.sender == self.rooms.own)
             .and_then(|event| event.told_at());
         self.server.learn(server, Moment::now());
     }
@@ -90,7 +79,7 @@ impl<'a> Reader<'a> {
             let is_old =
                 (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now);
             envelope.sent_at = self.server.by_ours(envelope.sent_at, now);
-            if let Some((_, after)) = envelope.membership_of(self.own.as_str()) {
+            if let Some((_, after)) = envelope.membership_of(&self.rooms.own) {
                 joined = after == "join";
                 continue;
             }
@@ -117,15 +106,15 @@ impl<'a> Reader<'a> {
         if envelope.state_key.is_some() && !envelope.begins_live_location() {
             return None;
         }
-        if envelope.sender == self.own {
+        if envelope.sender == self.rooms.own {
             return Some(envelope.into_own(id));
         }
-        let facts = if let Some(facts) = senders.get(&envelope.sender) {
-            facts.clone()
-        } else {
-            let facts = self.rooms.sender_facts(room, &envelope.sender).await;
-            senders.insert(envelope.sender.clone(), facts.clone());
-            facts
+        let facts = match senders.entry(envelope.sender.clone()) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => {
+                let facts = self.rooms.sender_facts(room, &envelope.sender).await;
+                new.insert(facts).clone()
+            }
         };
         let encrypted = match &event.kind {
             TimelineEventKind::Decrypted(_) => true,
@@ -159,7 +148,7 @@ impl<'a> Reader<'a> {
         let banned = |event: &Raw<AnySyncStateEvent>| Envelope::read(event.json().get())?.banned();
         let users = state.iter().filter_map(banned);
         users
-            .filter(|user| *user != self.own)
+            .filter(|user| *user != self.rooms.own)
             .map(|user| MatrixEvent::Banned {
                 room: room.room_id().to_owned(),
                 user,
@@ -192,11 +181,6 @@ impl<'a> Reader<'a> {
         }
         events
     }
-
-    /// Returns whether an event waits for its key.
-    pub(super) fn waits_for_keys(&self) -> bool {
-        !self.late.is_empty()
-    }
 }
 
 /// Returns what a kept event says, if its key is here.
@@ -216,5 +200,5 @@ async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<Timel
 /// Returns which key an encrypted event needs.
 fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
     let content = event.get_field::<serde_json::Value>("content").ok()??;
-    Some(content.get("session_id")?.as_str()?.to_owned())
+    Some(content["session_id"].as_str()?.to_owned())
 }

@@ -107,39 +107,32 @@ enum Trouble {
     Interrupted,
 }
 
-impl Trouble {
-    fn of(error: &matrix_sdk::Error) -> Self {
-        let answer = errors::http(error).and_then(errors::Answer::of);
+impl From<matrix_sdk::Error> for Trouble {
+    fn from(error: matrix_sdk::Error) -> Self {
+        let answer = errors::http(&error).and_then(errors::Answer::of);
         let is_answered = error.as_uiaa_response().is_some()
             || answer.is_some_and(|answer| answer.status < 500 && answer.status != 429);
         match error {
-            matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(error)),
-            _ => Self::Refused(sentence(error)),
+            matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(&error)),
+            _ => Self::Refused(sentence(&error)),
         }
     }
+}
 
-    fn of_recovery(error: &RecoveryError) -> Self {
+impl From<RecoveryError> for Trouble {
+    fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::Sdk(cause)
-            | RecoveryError::SecretStorage(SecretStorageError::Sdk(cause)) => Self::of(cause),
+            | RecoveryError::SecretStorage(SecretStorageError::Sdk(cause)) => cause.into(),
             RecoveryError::BackupExistsOnServer | RecoveryError::SecretStorage(_) => {
-                Self::Refused(sentence(error))
+                Self::Refused(sentence(&error))
             }
         }
     }
 }
 
-impl From<matrix_sdk::Error> for Trouble {
-    fn from(error: matrix_sdk::Error) -> Self {
-        Self::of(&error)
-    }
-}
-
-/// Signs the device with the account's identity, and turns on key backup.
-///
-/// # Errors
-///
-/// [`AuthError::Interrupted`]; and in an exchange [`AuthError::Unfinished`].
+/// Signs the device with the account's identity, and turns on key backup. Fails where it is interrupted, and in an exchange
+/// where it is unfinished.
 pub(super) async fn secure(
     client: &Client,
     user: &OwnedUserId,
@@ -159,9 +152,8 @@ pub(super) async fn secure(
             return Err(AuthError::Unfinished { what });
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
-            standing
-                .problems
-                .push(format!("cross-signing failed: {what}"));
+            let problem = format!("cross-signing failed: {what}");
+            standing.problems.push(problem);
         }
     }
     let encryption = client.encryption();
@@ -208,10 +200,10 @@ async fn take_identity(
     standing.identity = Identity::Foreign;
     match security.unlock {
         Unlock::Nothing => {}
-        Unlock::Key(key) => match recover(client, key).await {
-            Ok(()) => standing.identity = Identity::Recovered,
-            Err(error) => return Err(not_the_key(&error)),
-        },
+        Unlock::Key(key) => {
+            recover(client, key).await?;
+            standing.identity = Identity::Recovered;
+        }
         Unlock::Ask(ask) => {
             for tried in 0..MOST_ASKED {
                 let key = tokio::select! {
@@ -222,14 +214,12 @@ async fn take_identity(
                     break;
                 };
                 match recover(client, &key).await {
-                    Ok(()) => {
+                    Err(Trouble::WrongKey(_)) if tried + 1 < MOST_ASKED => {}
+                    recovered => {
+                        recovered?;
                         standing.identity = Identity::Recovered;
                         break;
                     }
-                    Err(error) => match not_the_key(&error) {
-                        Trouble::WrongKey(_) if tried + 1 < MOST_ASKED => {}
-                        trouble => return Err(trouble),
-                    },
                 }
             }
         }
@@ -257,22 +247,15 @@ async fn create(
     encryption.bootstrap_cross_signing(Some(proof)).await
 }
 
-async fn recover(client: &Client, key: &Secret<String>) -> Result<(), RecoveryError> {
-    client
-        .encryption()
-        .recovery()
-        .recover_and_fix_backup(key.reveal().trim())
-        .await
-}
-
-fn not_the_key(error: &RecoveryError) -> Trouble {
-    match Trouble::of_recovery(error) {
-        Trouble::NoAnswer(what) => Trouble::NoAnswer(what),
-        Trouble::Refused(what) | Trouble::WrongKey(what) => Trouble::WrongKey(format!(
+async fn recover(client: &Client, key: &Secret<String>) -> Result<(), Trouble> {
+    let recovery = client.encryption().recovery();
+    let recovered = recovery.recover_and_fix_backup(key.reveal().trim()).await;
+    recovered.map_err(|error| match Trouble::from(error) {
+        Trouble::Refused(what) => Trouble::WrongKey(format!(
             "the recovery key does not open this account's secrets ({what})"
         )),
-        Trouble::Interrupted => Trouble::Interrupted,
-    }
+        other => other,
+    })
 }
 
 async fn reset(
@@ -281,8 +264,7 @@ async fn reset(
     password: Option<&Secret<String>>,
 ) -> Result<(), Trouble> {
     let recovery = client.encryption().recovery();
-    let reset = recovery.reset_identity().await;
-    let Some(handle) = reset.map_err(|error| Trouble::of_recovery(&error))? else {
+    let Some(handle) = recovery.reset_identity().await? else {
         return Ok(());
     };
     match handle.auth_type() {
@@ -291,8 +273,7 @@ async fn reset(
                 Trouble::Refused("the server wants the password for it".to_owned())
             })?;
             let proof = proof(user, password, wanted.session.clone());
-            let reset = handle.reset(Some(proof)).await;
-            reset.map_err(|error| Trouble::of_recovery(&error))
+            Ok(handle.reset(Some(proof)).await?)
         }
         CrossSigningResetAuthType::OAuth(wanted) => Err(Trouble::Refused(format!(
             "this server wants the reset to be approved in a browser first, at {}; then run the command again",

@@ -9,14 +9,15 @@ use matrix_sdk::ruma::api::client::relations::get_relating_events_with_rel_type_
 use matrix_sdk::ruma::events::TimelineEventType;
 use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::relation::RelationType;
-use matrix_sdk::ruma::{OwnedEventId, TransactionId};
-use matrix_sdk::{Client, Error, Room, RoomState};
+use matrix_sdk::ruma::{OwnedEventId, TransactionId, UserId};
+use matrix_sdk::{Error, Room, RoomState};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::content::Outgoing;
-use super::errors::{self, Answer, Refusal};
+use super::errors::{self, Answer, Refusal, parked, retry};
+use super::events::Envelope;
 use super::rooms::Rooms;
 use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
 
@@ -29,7 +30,6 @@ const MOST_PAGES: usize = 10;
 /// Sends to the mapped rooms; cheap to clone, works from any task.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    client: Client,
     rooms: Arc<Rooms>,
     /// From then on nothing is sent with this client: its store closes.
     closed: CancellationToken,
@@ -39,13 +39,11 @@ pub struct Sender {
 
 impl Sender {
     pub(super) fn new(
-        client: Client,
         rooms: Arc<Rooms>,
         closed: CancellationToken,
         refused: watch::Sender<Option<Refusal>>,
     ) -> Self {
         Self {
-            client,
             rooms,
             closed,
             refused,
@@ -93,10 +91,10 @@ impl Sender {
             Err(outcome) => return outcome,
         };
         if self.rooms.is_refused(&room) {
-            return RoomOutcome::Parked {
-                account: false,
-                error: "the room is encrypted and `matrix.e2ee.enabled` is false".to_owned(),
-            };
+            return parked(
+                false,
+                "the room is encrypted and `matrix.e2ee.enabled` is false",
+            );
         }
         let sent = match Outgoing::build(content, now) {
             Outgoing::Event { kind, content } => room
@@ -123,7 +121,7 @@ impl Sender {
     /// means it: nobody may read for half a minute, and one wrong answer must not stop everything.
     async fn outcome(&self, error: &Error) -> RoomOutcome {
         if errors::refused_login(error).is_some()
-            && let Err(error) = self.client.whoami().await
+            && let Err(error) = self.rooms.client.whoami().await
             && let Some(refusal) = errors::refused_login(&error.into())
         {
             self.refused.send_replace(Some(refusal));
@@ -165,20 +163,16 @@ impl Sender {
     /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.
     fn room(&self, name: &RoomOrAliasId) -> Result<Room, RoomOutcome> {
         let id = self.rooms.room_of(name);
-        let room = id.and_then(|id| self.client.get_room(&id));
-        match room {
-            Some(room) if matches!(room.state(), RoomState::Left | RoomState::Banned) => {
-                Err(RoomOutcome::Parked {
-                    account: false,
-                    error: "the bot is not in this room any more".to_owned(),
-                })
+        let room = id.and_then(|id| self.rooms.client.get_room(&id));
+        let state = room.as_ref().map(|room| room.state());
+        match (room, state) {
+            (_, Some(RoomState::Left | RoomState::Banned)) => {
+                Err(parked(false, "the bot is not in this room any more"))
             }
-            Some(room)
-                if room.state() == RoomState::Joined && self.rooms.is_synced(room.room_id()) =>
-            {
+            (Some(room), Some(RoomState::Joined)) if self.rooms.is_synced(room.room_id()) => {
                 Ok(room)
             }
-            Some(_) | None => Err(retry("the room is not joined yet")),
+            (_, _) => Err(retry("the room is not joined yet")),
         }
     }
 
@@ -194,15 +188,12 @@ impl Sender {
             );
             request.limit = Some(100_u32.into());
             request.from = page;
-            let found = match self.client.send(request).await {
+            let found = match self.rooms.client.send(request).await {
                 Ok(found) => found,
                 Err(error) => return self.outcome(&error.into()).await,
             };
-            let ours = found
-                .chunk
-                .iter()
-                .filter_map(|event| serde_json::from_str(event.json().get()).ok())
-                .find_map(|event| own_reaction(&event, room.own_user_id().as_str(), key));
+            let mut events = found.chunk.iter();
+            let ours = events.find_map(|it| own_reaction(it.json().get(), room.own_user_id(), key));
             if let Some(event) = ours {
                 return RoomOutcome::Sent { event };
             }
@@ -217,32 +208,20 @@ impl Sender {
     }
 }
 
-fn own_reaction(event: &serde_json::Value, own: &str, key: &str) -> Option<OwnedEventId> {
-    let is_ours = event.get("sender").and_then(|it| it.as_str()) == Some(own);
-    let its_key = event.get("content")?.get("m.relates_to")?.get("key")?;
-    if !is_ours || its_key.as_str() != Some(key) {
-        return None;
-    }
-    OwnedEventId::try_from(event.get("event_id")?.as_str()?).ok()
+fn own_reaction(json: &str, own: &UserId, key: &str) -> Option<OwnedEventId> {
+    let event = Envelope::read(json)?;
+    let its_key = event.content()["m.relates_to"]["key"].as_str();
+    (event.sender == own && its_key == Some(key)).then_some(event.event)
 }
 
 fn is_duplicate(error: &Error) -> bool {
-    errors::http(error)
-        .and_then(Answer::of)
-        .is_some_and(|answer| answer.errcode.as_deref() == Some(errors::DUPLICATE))
-}
-
-fn retry(why: &str) -> RoomOutcome {
-    RoomOutcome::Retry {
-        after: None,
-        limited: false,
-        error: why.to_owned(),
-    }
+    let answer = errors::http(error).and_then(Answer::of);
+    answer.is_some_and(|answer| answer.errcode.as_deref() == Some(errors::DUPLICATE))
 }
 
 #[cfg(test)]
 mod tests {
-    use matrix_sdk::ruma::owned_event_id;
+    use matrix_sdk::ruma::{owned_event_id, user_id};
     use serde_json::json;
 
     use super::*;
@@ -250,21 +229,22 @@ mod tests {
     #[test]
     fn only_our_own_reaction_with_that_key_is_the_one() {
         let reaction = |sender: &str, key: &str| {
-            json!({
-                "event_id": "$it", "sender": sender,
+            let reaction = json!({
+                "type": "m.reaction", "event_id": "$it", "sender": sender,
                 "content": {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$x", "key": key}},
-            })
+            });
+            reaction.to_string()
         };
-        let own = "@relay:example.org";
+        let own = user_id!("@relay:example.org");
         assert_eq!(
-            own_reaction(&reaction(own, "👍"), own, "👍"),
+            own_reaction(&reaction(own.as_str(), "👍"), own, "👍"),
             Some(owned_event_id!("$it"))
         );
-        assert_eq!(own_reaction(&reaction(own, "👎"), own, "👍"), None);
+        assert_eq!(own_reaction(&reaction(own.as_str(), "👎"), own, "👍"), None);
         assert_eq!(
             own_reaction(&reaction("@alice:example.org", "👍"), own, "👍"),
             None
         );
-        assert_eq!(own_reaction(&json!({}), own, "👍"), None);
+        assert_eq!(own_reaction("{}", own, "👍"), None);
     }
 }

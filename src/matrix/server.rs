@@ -2,16 +2,19 @@
 //! and out, asking how a device stands. Each has a limit in time and in size.
 
 use std::error::Error as _;
+use std::iter::successors;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
-use serde_json::Value;
+use matrix_sdk::ruma::{DeviceId, UserId};
+use serde_json::{Value, json};
 use url::{Host, Url};
 
 use super::errors;
-use crate::config::Secret;
 
+/// How the relay names itself in requests.
+pub(super) const USER_AGENT: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
 /// understood.
@@ -120,11 +123,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes an address as it is.
-    ///
-    /// # Errors
-    ///
-    /// Fails for plain HTTP beyond loopback, unless allowed.
+    /// Takes an address as it is, unless it is plain HTTP beyond loopback and that is not allowed.
     pub(super) fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(ServerError::BadAddress {
@@ -140,10 +139,6 @@ impl Server {
 
     /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and makes sure
     /// that it is one.
-    ///
-    /// # Errors
-    ///
-    /// Fails when nothing is there, or something else than a homeserver.
     pub(super) async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
         let bad = || ServerError::BadAddress {
             given: given.to_owned(),
@@ -151,45 +146,34 @@ impl Server {
         let given = given.trim();
         if given.contains("://") {
             let url = Url::parse(given).map_err(|_| bad())?;
-            let server = Self::at(url.clone(), allow_http)?;
-            let direct = server.check().await;
-            return match direct {
-                Ok(()) => Ok(server),
-                Err(ServerError::NotMatrix { .. }) => match well_known(&url).await {
-                    Some(base) => Self::checked(base, allow_http).await,
-                    None => Err(direct.err().unwrap_or_else(bad)),
-                },
-                Err(error) => Err(error),
-            };
+            let direct = Self::checked(url.clone(), allow_http).await;
+            if let Err(ServerError::NotMatrix { .. }) = direct
+                && let Some(base) = well_known(&url).await
+            {
+                return Self::checked(base, allow_http).await;
+            }
+            return direct;
         }
         let https = Url::parse(&format!("https://{given}")).map_err(|_| bad())?;
         if https.path() != "/" || https.host().is_none() || given.contains('@') {
             return Err(bad());
         }
-        if is_loopback(&https) {
-            let http = Url::parse(&format!("http://{given}")).map_err(|_| bad())?;
-            return Self::checked(http, allow_http).await;
-        }
-        let base = well_known(&https).await.unwrap_or(https);
+        let base = if is_loopback(&https) {
+            Url::parse(&format!("http://{given}")).map_err(|_| bad())?
+        } else {
+            well_known(&https).await.unwrap_or(https)
+        };
         Self::checked(base, allow_http).await
     }
 
     async fn checked(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         let server = Self::at(base, allow_http)?;
-        server.check().await?;
-        Ok(server)
-    }
-
-    async fn check(&self) -> Result<(), ServerError> {
-        let answer = self
-            .request(Method::GET, &["_matrix", "client", "versions"], None, None)
+        let answer = server
+            .request(Method::GET, &["versions"], None, None)
             .await?;
         match answer.get("versions") {
-            Some(Value::Array(_)) => Ok(()),
-            Some(_) | None => Err(ServerError::NotMatrix {
-                url: self.base.clone(),
-                status: 200,
-            }),
+            Some(Value::Array(_)) => Ok(server),
+            Some(_) | None => Err(server.not_matrix(StatusCode::OK)),
         }
     }
 
@@ -198,23 +182,54 @@ impl Server {
         &self.base
     }
 
+    /// Asks whose token it is.
+    pub(super) async fn whoami(&self, token: &str) -> Result<Value, ServerError> {
+        self.get(&["account", "whoami"], Some(token)).await
+    }
+
+    /// Asks for the keys of a device, and with them for those of its owner.
+    pub(super) async fn device_keys(
+        &self,
+        token: &str,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Result<Value, ServerError> {
+        let query = json!({"device_keys": {user.as_str(): [device]}});
+        self.post(&["keys", "query"], Some(token), &query).await
+    }
+
+    /// Ends a session by its token.
+    pub(super) async fn sign_out(&self, token: &str) -> Result<(), ServerError> {
+        let signed_out = self.post(&["logout"], Some(token), &json!({})).await;
+        signed_out.map(|_| ())
+    }
+
+    pub(super) async fn get(
+        &self,
+        path: &[&str],
+        token: Option<&str>,
+    ) -> Result<Value, ServerError> {
+        self.call(Method::GET, path, token, None).await
+    }
+
+    pub(super) async fn post(
+        &self,
+        path: &[&str],
+        token: Option<&str>,
+        body: &Value,
+    ) -> Result<Value, ServerError> {
+        self.call(Method::POST, path, token, Some(body)).await
+    }
+
     /// Sends a request below `/_matrix/client/v3` and returns the JSON of its answer.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`ServerError`] says.
     pub(super) async fn call(
         &self,
         method: Method,
         path: &[&str],
-        token: Option<&Secret<String>>,
+        token: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
-        let path: Vec<&str> = ["_matrix", "client", "v3"]
-            .iter()
-            .chain(path)
-            .copied()
-            .collect();
+        let path = [&["v3"], path].concat();
         self.request(method, &path, token, body).await
     }
 
@@ -222,41 +237,36 @@ impl Server {
         &self,
         method: Method,
         path: &[&str],
-        token: Option<&Secret<String>>,
+        token: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
+            let segments = segments.pop_if_empty();
+            segments.extend(["_matrix", "client"]).extend(path);
         }
         let mut request = self.http.request(method, url);
         if let Some(token) = token {
-            request = request.bearer_auth(token.reveal());
+            request = request.bearer_auth(token);
         }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|cause| self.unreachable(cause))?;
-        let status = response.status();
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse().ok())
-            .map(Duration::from_secs);
-        let Some(bytes) = read(response)
-            .await
-            .map_err(|cause| self.unreachable(cause))?
-        else {
-            return Err(ServerError::TooLarge {
-                url: self.base.clone(),
-            });
+        let answered = async {
+            let response = request.send().await?;
+            let retry_after = response.headers().get("retry-after");
+            let retry_after = retry_after
+                .and_then(|value| value.to_str().ok()?.parse().ok())
+                .map(Duration::from_secs);
+            Ok((response.status(), retry_after, read(response).await?))
         };
+        let (status, retry_after, bytes) =
+            answered.await.map_err(|cause| self.unreachable(cause))?;
+        let bytes = bytes.ok_or_else(|| ServerError::TooLarge {
+            url: self.base.clone(),
+        })?;
         self.answer(status, retry_after, &bytes)
     }
 
@@ -266,14 +276,10 @@ impl Server {
         retry_after: Option<Duration>,
         bytes: &[u8],
     ) -> Result<Value, ServerError> {
-        let not_matrix = || ServerError::NotMatrix {
-            url: self.base.clone(),
-            status: status.as_u16(),
-        };
         if status.is_redirection() {
-            return Err(not_matrix());
+            return Err(self.not_matrix(status));
         }
-        let body: Value = serde_json::from_slice(bytes).map_err(|_| not_matrix())?;
+        let body: Value = serde_json::from_slice(bytes).map_err(|_| self.not_matrix(status))?;
         if status.is_success() {
             return Ok(body);
         }
@@ -289,7 +295,7 @@ impl Server {
         }
         // The first half of user-interactive authentication is a 401 without an error code.
         if errcode.is_empty() && body.get("flows").is_none() {
-            return Err(not_matrix());
+            return Err(self.not_matrix(status));
         }
         let message = text("error").chars().take(200).collect();
         Err(ServerError::Refused {
@@ -298,6 +304,14 @@ impl Server {
             message,
             body: Box::new(body),
         })
+    }
+
+    /// Returns that something else than a homeserver has answered.
+    pub(super) fn not_matrix(&self, status: StatusCode) -> ServerError {
+        ServerError::NotMatrix {
+            url: self.base.clone(),
+            status: status.as_u16(),
+        }
     }
 
     fn unreachable(&self, cause: reqwest::Error) -> ServerError {
@@ -322,7 +336,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Client, ServerError> {
     reqwest::Client::builder()
-        .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .timeout(TIMEOUT)
         .redirect(redirects)
         .build()
@@ -334,10 +348,7 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
 
 /// Reads an answer; `None`: it is too large.
 async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    if response
-        .content_length()
-        .is_some_and(|length| length > LARGEST_ANSWER)
-    {
+    if response.content_length() > Some(LARGEST_ANSWER) {
         return Ok(None);
     }
     let mut bytes = Vec::new();
@@ -367,15 +378,11 @@ async fn well_known(name: &Url) -> Option<Url> {
 }
 
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string().to_lowercase();
-        if text.contains("certificate") || text.contains("tls") || text.contains("handshake") {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    successors(error.source(), |&cause| cause.source()).any(|cause| {
+        let text = cause.to_string().to_lowercase();
+        let words = ["certificate", "tls", "handshake"];
+        words.iter().any(|word| text.contains(word))
+    })
 }
 
 #[cfg(test)]
@@ -451,8 +458,7 @@ mod tests {
         let zeros: &str = Box::leak("[0],".repeat(300_000).into_boxed_str());
         let body = Box::leak(format!(r#"{{"versions":[{zeros}[0]]}}"#).into_boxed_str());
         let url = serve(1, "200 OK", body);
-        let server = Server::at(url, false).unwrap();
-        let error = server.check().await.unwrap_err();
+        let error = Server::discover(url.as_str(), false).await.unwrap_err();
         assert!(matches!(error, ServerError::TooLarge { .. }), "{error}");
     }
 
@@ -474,10 +480,7 @@ retry-after: 7",
             r#"{"errcode":"M_LIMIT_EXCEEDED","error":""}"#,
         );
         let server = Server::at(url, false).unwrap();
-        let error = server
-            .call(Method::GET, &["login"], None, None)
-            .await
-            .unwrap_err();
+        let error = server.get(&["login"], None).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the homeserver limits how often this may be tried: try again in 7 s"

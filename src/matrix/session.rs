@@ -8,7 +8,7 @@ use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::config::Secret;
+use super::server::{Server, ServerError};
 
 /// How a session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,16 +29,9 @@ pub struct Session {
     pub user_id: OwnedUserId,
     /// The device that the login made.
     pub device_id: OwnedDeviceId,
-    /// What proves that we are that device.
-    #[serde(with = "secret_text")]
-    pub access_token: Secret<String>,
-    /// What renews the access token, on servers where it ages.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "optional_secret_text"
-    )]
-    pub refresh_token: Option<Secret<String>>,
+    /// What proves that we are that device, and what renews that on servers where it ages. Never printed.
+    #[serde(flatten)]
+    pub tokens: SessionTokens,
     /// How it was made.
     pub login: Made,
     /// The login was told to use plain HTTP to a server that is not on loopback.
@@ -72,14 +65,13 @@ impl Session {
                 user_id: self.user_id.clone(),
                 device_id: self.device_id.clone(),
             },
-            tokens: SessionTokens {
-                access_token: self.access_token.reveal().to_owned(),
-                refresh_token: self
-                    .refresh_token
-                    .as_ref()
-                    .map(|token| token.reveal().to_owned()),
-            },
+            tokens: self.tokens.clone(),
         }
+    }
+
+    /// Returns its homeserver, to be asked past the SDK.
+    pub(super) fn server(&self) -> Result<Server, ServerError> {
+        Server::at(self.homeserver.clone(), self.allow_http)
     }
 
     /// Returns where the recovery key still lies, if it was written to a file and is there yet.
@@ -87,42 +79,6 @@ impl Session {
         self.recovery_key_file
             .as_deref()
             .filter(|path| path.exists())
-    }
-}
-
-/// The files of sessions are the one place where a token is written down.
-mod secret_text {
-    use super::{Deserialize, Secret};
-
-    pub(super) fn serialize<S: serde::Serializer>(
-        secret: &Secret<String>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(secret.reveal())
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Secret<String>, D::Error> {
-        String::deserialize(deserializer).map(Secret::new)
-    }
-}
-
-pub(super) mod optional_secret_text {
-    use super::{Deserialize, Secret, Serialize};
-
-    #[expect(clippy::ref_option, reason = "serde hands it over so")]
-    pub(in crate::matrix) fn serialize<S: serde::Serializer>(
-        secret: &Option<Secret<String>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        secret.as_ref().map(Secret::reveal).serialize(serializer)
-    }
-
-    pub(in crate::matrix) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Secret<String>>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
     }
 }
 
@@ -138,8 +94,10 @@ pub(super) mod samples {
             homeserver: Url::parse("https://example.org").unwrap(),
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("DEVICE"),
-            access_token: Secret::new("syt_secret".to_owned()),
-            refresh_token: None,
+            tokens: SessionTokens {
+                access_token: "syt_secret".to_owned(),
+                refresh_token: None,
+            },
             login: Made::Password,
             allow_http: false,
             recovery_key_file: None,

@@ -49,9 +49,8 @@ pub(super) fn read_message(
     };
     let kind = match content.get("msgtype") {
         None => "",
-        Some(Value::String(kind)) => kind,
-        // No client makes that, and none shows it.
-        Some(_) => return None,
+        // Something else than a text no client makes, and none shows.
+        Some(kind) => kind.as_str()?,
     };
     match kind {
         "m.emote" => Some((RoomTextKind::Emote, words()?)),
@@ -72,10 +71,10 @@ pub(super) fn read_message(
 
 /// Returns the words of a content.
 fn words(content: &Value, quote: Quote, names: &Names) -> Option<String> {
-    let body = content.get("body").and_then(Value::as_str);
+    let body = content["body"].as_str();
     let plain = body.or_else(|| extensible(content, "text/plain"));
-    let is_html = content.get("format").and_then(Value::as_str) == Some("org.matrix.custom.html");
-    let formatted = content.get("formatted_body").and_then(Value::as_str);
+    let is_html = content["format"] == "org.matrix.custom.html";
+    let formatted = content["formatted_body"].as_str();
     let formatted = formatted
         .filter(|_| is_html || plain.is_none())
         .or_else(|| extensible(content, "text/html").filter(|_| body.is_none()));
@@ -92,37 +91,28 @@ fn extensible<'a>(content: &'a Value, wanted: &str) -> Option<&'a str> {
         "text/plain" => "org.matrix.msc1767.text",
         _ => "org.matrix.msc1767.html",
     };
-    let forms = ["m.text", "org.matrix.msc1767.message"].map(|key| content.get(key));
-    let in_forms = forms.into_iter().flatten().find_map(|forms| {
-        let mut forms = forms.as_array()?.iter();
-        forms.find_map(|form| {
-            let kind = form.get("mimetype").and_then(Value::as_str);
-            let is_wanted = kind.unwrap_or("text/plain") == wanted;
-            form.get("body")
-                .and_then(Value::as_str)
-                .filter(|_| is_wanted)
-        })
-    });
-    in_forms.or_else(|| content.get(short).and_then(Value::as_str))
+    let forms = ["m.text", "org.matrix.msc1767.message"];
+    let forms = forms.iter().filter_map(|key| content[*key].as_array());
+    let is_wanted = |form: &&Value| form["mimetype"].as_str().unwrap_or("text/plain") == wanted;
+    let mut bodies = forms.flatten().filter(is_wanted);
+    let body = bodies.find_map(|form| form["body"].as_str());
+    body.or_else(|| content[short].as_str())
 }
 
 /// Returns whether a medium's body is a caption: there is a file name beside it, and the two differ.
 fn has_caption(content: &Value) -> bool {
-    let text = |key| content.get(key).and_then(Value::as_str);
-    text("filename").is_some_and(|name| text("body") != Some(name))
+    let name = content["filename"].as_str();
+    name.is_some() && content["body"].as_str() != name
 }
 
 /// Returns `lat,lon` of a location.
 fn place(content: &Value) -> Option<String> {
-    let within = |key| content.get(key)?.get("uri");
     let uris = [
-        content.get("geo_uri"),
-        within("m.location"),
-        within("org.matrix.msc3488.location"),
+        &content["geo_uri"],
+        &content["m.location"]["uri"],
+        &content["org.matrix.msc3488.location"]["uri"],
     ];
-    uris.into_iter()
-        .flatten()
-        .find_map(|uri| coordinates(uri.as_str()?))
+    uris.into_iter().find_map(|uri| coordinates(uri.as_str()?))
 }
 
 fn coordinates(uri: &str) -> Option<String> {
@@ -141,23 +131,20 @@ fn coordinates(uri: &str) -> Option<String> {
 }
 
 fn poll_question(content: &Value) -> Option<String> {
-    let poll = content
-        .get("m.poll")
-        .or_else(|| content.get("org.matrix.msc3381.poll.start"))?;
-    let question = poll.get("question")?;
-    let text = |key| question.get(key).and_then(Value::as_str);
+    let poll = content.get("m.poll");
+    let poll = poll.unwrap_or(&content["org.matrix.msc3381.poll.start"]);
+    let question = &poll["question"];
     extensible(question, "text/plain")
-        .or_else(|| text("m.text"))
-        .or_else(|| text("body"))
+        .or_else(|| question["m.text"].as_str())
+        .or_else(|| question["body"].as_str())
         .map(str::to_owned)
 }
 
 /// Returns a text without the quote that clients put before an answer.
 fn without_quote(body: &str, quote: Quote) -> &str {
     let begins = |mark: &str| {
-        [format!("> <{mark}"), format!("> * <{mark}")]
-            .iter()
-            .any(|it| body.starts_with(it))
+        let marks = [format!("> <{mark}"), format!("> * <{mark}")];
+        marks.iter().any(|it| body.starts_with(it))
     };
     let is_quote = match quote {
         Quote::None => false,

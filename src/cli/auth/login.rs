@@ -107,7 +107,7 @@ pub(super) async fn run(
         force: args.force,
         recovery_key: match args.recovery_key_out {
             Some(path) => KeyPlace::File(std::path::absolute(path)?),
-            None if io::stdout().is_terminal() => KeyPlace::Show(Box::new(show_key)),
+            None if io::stdout().is_terminal() => KeyPlace::Show(show_key),
             None => KeyPlace::File(files.recovery_key()),
         },
     };

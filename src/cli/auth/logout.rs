@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Globals, PasswordArgs, answers, or_stop, say, told};
 use crate::cli::progress::Progress;
 use crate::home::{Home, StoreGuard};
-use crate::matrix::auth::{self, AuthError, Files, KeyBackup, Proof};
+use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 
 /// The arguments of `relay auth logout`.
 #[derive(Debug, Args)]
@@ -73,14 +73,15 @@ pub(super) async fn run(
             say(&format!("warning: {warning}"))?;
             answers::confirm(args.yes, "Go on all the same?", stop).await?;
         }
-        let proof = if args.no_password_check || backup.is_none() {
-            Proof::None
+        let password = if args.no_password_check || backup.is_none() {
+            None
         } else {
             let user = session.user_id.as_str();
             let given = answers::given_password(args.password, None)?;
-            Proof::Password(answers::password(given, user, stop).await?)
+            Some(answers::password(given, user, stop).await?)
         };
-        let ended = async { auth::end_session(&files, &proof).await.map_err(untouched) };
+        let ended = auth::end_session(&files, password.as_ref());
+        let ended = async { ended.await.map_err(untouched) };
         or_stop(stop, Progress::of("logging out", ended)).await?;
         told("the session is ended at the homeserver");
         auth::delete_local(&files, told)?;

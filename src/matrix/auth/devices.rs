@@ -4,15 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use matrix_sdk::SessionTokens;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::logout::delete_device;
-use super::{Files, Server, ServerError, sign_out};
+use super::{Files, Server, ServerError};
 use crate::config::Secret;
 use crate::matrix::files::{self, FilesError};
-use crate::matrix::session::{Session, optional_secret_text};
+use crate::matrix::session::Session;
 
 /// A device that a login has made, or has perhaps made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,8 +23,8 @@ pub(super) struct Note {
     pub(super) user: String,
     pub(super) device_id: OwnedDeviceId,
     /// Missing as long as the server has not answered.
-    #[serde(default, with = "optional_secret_text")]
-    pub(super) access_token: Option<Secret<String>>,
+    #[serde(flatten)]
+    pub(super) tokens: Option<SessionTokens>,
     #[serde(default)]
     pub(super) allow_http: bool,
 }
@@ -54,7 +55,7 @@ impl Note {
             homeserver: session.homeserver.clone(),
             user: session.user_id.to_string(),
             device_id: session.device_id.clone(),
-            access_token: Some(session.access_token.clone()),
+            tokens: Some(session.tokens.clone()),
             allow_http: session.allow_http,
         }
     }
@@ -78,10 +79,7 @@ pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
         || directory.join(format!("{:016x}.json", rand::random::<u64>())),
         |(path, _)| path,
     );
-    let text = serde_json::to_vec(note).map_err(|error| FilesError::Write {
-        path: path.clone(),
-        cause: error.into(),
-    })?;
+    let text = serde_json::to_vec(note).map_err(|error| FilesError::write(&path)(error.into()))?;
     files::replace(&path, &text).inspect_err(|_| sweep(files))
 }
 
@@ -106,11 +104,8 @@ fn sweep(files: &Files) {
 }
 
 /// Signs out every device of the notes but the session's own. With the account's password also those whose token the
-/// server never told us. What does not succeed stays noted. The caller holds the store.
-///
-/// # Errors
-///
-/// Fails when it cannot be known which device is the session's.
+/// server never told us. What does not succeed stays noted. The caller holds the store. Fails when it cannot be known
+/// which device is the session's.
 pub(super) async fn part(
     files: &Files,
     password: Option<&Secret<String>>,
@@ -142,8 +137,8 @@ async fn end(
     password: Option<&Secret<String>>,
 ) -> Result<(), Left> {
     let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
-    let ended = if let Some(token) = &note.access_token {
-        sign_out(&server, token).await
+    let ended = if let Some(tokens) = &note.tokens {
+        server.sign_out(&tokens.access_token).await
     } else if let (Some(session), Some(password)) = (session, password)
         && note.is_of(session)
     {
@@ -151,18 +146,11 @@ async fn end(
     } else {
         return Err(Left::NoToken);
     };
-    match ended {
+    ended.or_else(|error| match error.errcode() {
         // The server does not know it any more.
-        Err(error)
-            if matches!(
-                error.errcode(),
-                Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED")
-            ) =>
-        {
-            Ok(())
-        }
-        other => other.map_err(Left::Server),
-    }
+        Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED") => Ok(()),
+        Some(_) | None => Err(Left::Server(error)),
+    })
 }
 
 fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
@@ -192,7 +180,10 @@ mod tests {
             homeserver: Url::parse("http://127.0.0.1:1").unwrap(),
             user: "relay".to_owned(),
             device_id: device.into(),
-            access_token: token.map(|token| Secret::new(token.to_owned())),
+            tokens: token.map(|token| SessionTokens {
+                access_token: token.to_owned(),
+                refresh_token: None,
+            }),
             allow_http: false,
         }
     }

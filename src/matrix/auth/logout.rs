@@ -1,66 +1,53 @@
 //! Logout: on the server, then on disk.
 
+use std::fs;
+
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::DeviceId;
 use serde_json::{Value, json};
 
 use super::status::{self, KeyBackup};
-use super::{AuthError, Files, Server, ServerError, devices, sign_out};
+use super::{AuthError, Files, Server, ServerError, devices};
 use crate::config::Secret;
+use crate::matrix::files;
 use crate::matrix::session::Session;
-
-/// How the server is told that the session ends.
-#[derive(Debug, Clone)]
-pub enum Proof {
-    /// By deleting the device with the account's password.
-    Password(Secret<String>),
-    /// Without one.
-    None,
-}
 
 /// Returns whether the device's keys are backed up; those that are not, a logout loses. `None`: the server does not
 /// know the session any more, and does not tell.
-///
-/// # Errors
-///
-/// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
 pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    match status::key_backup(&server, &session).await {
-        Ok(backup) => Ok(Some(backup)),
+    match status::backup_version(&session.server()?, &session).await {
+        Ok(version) => Ok(Some(status::use_of(
+            version.as_deref(),
+            &session.key_backup,
+        ))),
         Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Ends the session on the server. Nothing is deleted here yet: [`delete_local`] does that.
-///
-/// # Errors
-///
-/// Fails when the password is wrong, or the server cannot be reached. A session that the server does not know any
-/// more is ended already.
-pub async fn end_session(files: &Files, proof: &Proof) -> Result<(), AuthError> {
+/// Ends the session on the server: by deleting the device with the account's password, or without one. Nothing is deleted
+/// here yet: [`delete_local`] does that. A session that the server does not know any more is ended already.
+pub async fn end_session(
+    files: &Files,
+    password: Option<&Secret<String>>,
+) -> Result<(), AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    let password = match proof {
-        Proof::Password(password) => Some(password),
-        Proof::None => None,
-    };
+    let server = session.server()?;
     // Those of logins that came to no end go with it, as far as they can.
     devices::part(files, password).await?;
     let ended = match password {
         Some(password) => delete_device(&server, &session, &session.device_id, password).await,
-        None => sign_out(&server, &session.access_token).await,
+        None => server.sign_out(&session.tokens.access_token).await,
     };
-    match ended {
-        Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(()),
-        Err(error) if error.errcode() == Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
+    ended.or_else(|error| match error.errcode() {
+        Some("M_UNKNOWN_TOKEN") => Ok(()),
+        Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
             user: session.user_id.to_string(),
             homeserver: session.homeserver.clone(),
         }),
-        other => Ok(other?),
-    }
+        Some(_) | None => Err(error.into()),
+    })
 }
 
 /// Deletes a device of the session's account.
@@ -71,11 +58,12 @@ pub(super) async fn delete_device(
     password: &Secret<String>,
 ) -> Result<(), ServerError> {
     let path = ["devices", device.as_str()];
-    let token = Some(&session.access_token);
-    let first = server
-        .call(Method::DELETE, &path, token, Some(&json!({})))
-        .await;
-    let challenge = match first {
+    let token = session.tokens.access_token.as_str();
+    let delete = async |body| {
+        let body = Some(&body);
+        server.call(Method::DELETE, &path, Some(token), body).await
+    };
+    let challenge = match delete(json!({})).await {
         Ok(_) => return Ok(()),
         Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
         Err(error) => return Err(error),
@@ -90,34 +78,27 @@ pub(super) async fn delete_device(
     if !offers_password {
         // An account without a password: the token alone has to do.
         return if device == session.device_id {
-            sign_out(server, &session.access_token).await
+            server.sign_out(token).await
         } else {
             Ok(())
         };
     }
-    let body = json!({"auth": {
+    // Wrong proof is answered with the same question again, and with a code.
+    let deleted = delete(json!({"auth": {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": session.user_id},
         "password": password.reveal(),
         "session": challenge.get("session"),
-    }});
-    // Wrong proof is answered with the same question again, and with a code.
-    server
-        .call(Method::DELETE, &path, token, Some(&body))
-        .await
-        .map(|_| ())
+    }}));
+    deleted.await.map(|_| ())
 }
 
 /// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step. Recovery keys stay.
-///
-/// # Errors
-///
-/// Fails at the first file that cannot be deleted.
 pub fn delete_local(files: &Files, mut told: impl FnMut(&str)) -> Result<(), AuthError> {
     files.delete_session()?;
     told("deleted session.json");
     files.delete_store()?;
-    files.delete_devices()?;
+    files::delete(&files.devices(), fs::remove_dir_all)?;
     told("deleted sdk.key and sdk/");
     Ok(())
 }

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
-use super::{AuthError, Files, text};
+use super::{AuthError, Files};
 use crate::disk::Trouble;
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
@@ -67,10 +66,6 @@ impl Serialize for KeyBackup {
 
 /// Returns what is wrong with the keys of the session's device. The store is opened only where the caller holds it: where the
 /// daemon does, the keys are in it.
-///
-/// # Errors
-///
-/// [`AuthError::NotLoggedIn`].
 pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let keys = if holds_store {
@@ -88,14 +83,10 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
 }
 
 /// Asks the server how the session stands; never opens the store, so it works beside the daemon.
-///
-/// # Errors
-///
-/// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
 pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    let token = Some(&session.access_token);
+    let server = session.server()?;
+    let token = &session.tokens.access_token;
     let mut status = Status {
         user_id: session.user_id.clone(),
         device_id: session.device_id.clone(),
@@ -108,13 +99,12 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
         damage,
     };
-    match server
-        .call(Method::GET, &["account", "whoami"], token, None)
-        .await
-    {
+    match server.whoami(token).await {
         Ok(_) => {}
         // A token that ages is renewed by the daemon: only without that means it is dead.
-        Err(error) if session.refresh_token.is_some() && is_soft(&error) => return Ok(status),
+        Err(error) if session.tokens.refresh_token.is_some() && is_soft(&error) => {
+            return Ok(status);
+        }
         Err(error) => match login_state::verdict(session, error) {
             MatrixError::SessionDead(refused) => {
                 status.token_alive = false;
@@ -124,11 +114,8 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             other => return Err(other.into()),
         },
     }
-    let query = json!({"device_keys": {session.user_id.as_str(): [session.device_id.as_str()]}});
-    let keys = server
-        .call(Method::POST, &["keys", "query"], token, Some(&query))
-        .await?;
-    status.device_verified = Some(is_signed(&keys, &session));
+    let keys = server.device_keys(token, &session.user_id, &session.device_id);
+    status.device_verified = Some(is_signed(&keys.await?, &session));
     let version = backup_version(&server, &session).await?;
     status.key_backup = use_of(version.as_deref(), &session.key_backup);
     status.key_backup_on_server = Some(version.is_some());
@@ -136,44 +123,27 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
 }
 
 fn is_soft(error: &ServerError) -> bool {
-    if let ServerError::Refused { errcode, body, .. } = error
-        && errcode == "M_UNKNOWN_TOKEN"
-    {
-        body.get("soft_logout").and_then(Value::as_bool) == Some(true)
-    } else {
-        false
-    }
+    matches!(
+        error,
+        ServerError::Refused { errcode, body, .. }
+            if errcode == "M_UNKNOWN_TOKEN" && body["soft_logout"] == true
+    )
 }
 
 /// Returns whether the device's keys carry a signature of the account's self-signing key.
 fn is_signed(keys: &Value, session: &Session) -> bool {
     let user = session.user_id.as_str();
-    let signing = keys
-        .get("self_signing_keys")
-        .and_then(|all| all.get(user)?.get("keys")?.as_object());
-    let signatures = keys.get("device_keys").and_then(|all| {
-        all.get(user)?
-            .get(session.device_id.as_str())?
-            .get("signatures")?
-            .get(user)?
-            .as_object()
-    });
-    match (signing, signatures) {
+    let device = session.device_id.as_str();
+    let signing = &keys["self_signing_keys"][user]["keys"];
+    let signatures = &keys["device_keys"][user][device]["signatures"][user];
+    match (signing.as_object(), signatures.as_object()) {
         (Some(signing), Some(signatures)) => signing.keys().any(|key| signatures.contains_key(key)),
         (_, _) => false,
     }
 }
 
-/// Returns how the session's device stands with the account's backup.
-pub(super) async fn key_backup(
-    server: &Server,
-    session: &Session,
-) -> Result<KeyBackup, ServerError> {
-    let version = backup_version(server, session).await?;
-    Ok(use_of(version.as_deref(), &session.key_backup))
-}
-
-fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
+/// Returns how a device stands with the account's backup.
+pub(super) fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
     match (on_server, ours) {
         (None, _) => KeyBackup::Off,
         (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
@@ -188,12 +158,9 @@ pub(super) async fn backup_version(
     server: &Server,
     session: &Session,
 ) -> Result<Option<String>, ServerError> {
-    let token = Some(&session.access_token);
-    match server
-        .call(Method::GET, &["room_keys", "version"], token, None)
-        .await
-    {
-        Ok(backup) => Ok(text(&backup, "version").map(str::to_owned)),
+    let token = Some(session.tokens.access_token.as_str());
+    match server.get(&["room_keys", "version"], token).await {
+        Ok(backup) => Ok(backup["version"].as_str().map(str::to_owned)),
         Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
         Err(error) => Err(error),
     }
@@ -201,6 +168,8 @@ pub(super) async fn backup_version(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::matrix::session::samples::session;
 

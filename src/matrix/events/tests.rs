@@ -1,6 +1,6 @@
 //! What events of rooms mean to the relay.
 
-use matrix_sdk::ruma::{owned_event_id, owned_room_id, owned_user_id};
+use matrix_sdk::ruma::{owned_event_id, owned_room_id, owned_user_id, user_id};
 use serde_json::json;
 
 use super::*;
@@ -305,9 +305,9 @@ fn only_what_the_server_saw_is_state_or_takes_something_away() {
         });
         let [plain, encrypted] =
             plain_and_encrypted(&member).map(|event| Envelope::of(&event).unwrap());
-        assert!(plain.membership_of("@bob:example.org").is_some());
+        assert!(plain.membership_of(user_id!("@bob:example.org")).is_some());
         assert_eq!(plain.banned().is_some(), membership == "ban");
-        assert_eq!(encrypted.membership_of("@bob:example.org"), None);
+        assert_eq!(encrypted.membership_of(user_id!("@bob:example.org")), None);
         assert_eq!(encrypted.banned(), None);
     }
     let redaction = json!({

@@ -1,23 +1,24 @@
 //! The sync loop, on answers by script.
 
+use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
-use std::path::Path;
 
+use super::super::gaps::Patience;
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
+use crate::model::MatrixEvent;
 
 /// Returns a loop that was last at `s1`, and who takes its batches.
-fn sync<'a>(server: &'a Scripted, rooms: &'a Rooms) -> (Sync<'a>, mpsc::Receiver<Batch>) {
+fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
         known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
         ..Start::default()
     };
-    let own = server.client.user_id().unwrap().to_owned();
     let (batches, taken) = mpsc::channel(1);
     (
-        Sync::new(&server.client, Path::new("/"), rooms, own, start, batches),
+        Sync::new(rooms, Path::new("/"), Arc::default(), start, batches),
         taken,
     )
 }
@@ -26,7 +27,7 @@ fn sync<'a>(server: &'a Scripted, rooms: &'a Rooms) -> (Sync<'a>, mpsc::Receiver
 async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
     let server = Scripted::start(|_| Value::Null).await;
     let rooms = server.rooms();
-    let (mut sync, _taken) = sync(&server, &rooms);
+    let (mut sync, _taken) = sync(&rooms);
     tokio::time::pause();
     let mut patience = Patience::default();
     assert!(patience.allows(Duration::ZERO));
@@ -80,7 +81,7 @@ async fn an_empty_page_that_names_another_ends_nothing() {
         });
         let server = server.await;
         let rooms = server.rooms();
-        let (mut sync, mut taken) = sync(&server, &rooms);
+        let (mut sync, mut taken) = sync(&rooms);
         let taking = async {
             let batch = taken.recv().await?;
             batch.committed.send(()).unwrap();
@@ -119,7 +120,7 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
     });
     let server = server.await;
     let rooms = server.rooms();
-    let (mut sync, mut taken) = sync(&server, &rooms);
+    let (mut sync, mut taken) = sync(&rooms);
     let gap = Gap {
         room: server.room.room_id().to_owned(),
         from: "s0".to_owned(),
@@ -131,7 +132,10 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
         event("carol", alice, &ban(carol)),
         text(bob),
     ];
-    let fetched = Fetched::Page(page, None);
+    let fetched = Ok(Page {
+        events: page,
+        next: None,
+    });
     let taking = async {
         let batch = taken.recv().await.unwrap();
         batch.committed.send(()).unwrap();
@@ -152,7 +156,7 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
 async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
     let server = Scripted::start(|_| Value::Null).await;
     let rooms = server.rooms();
-    let (mut sync, _taken) = sync(&server, &rooms);
+    let (mut sync, _taken) = sync(&rooms);
     sync.way.note_cut();
     let down = json!({"errcode": "M_UNKNOWN", "error": "down"});
     let (told, _) = sync.what_failed(&errors::answered(500, None, &down));

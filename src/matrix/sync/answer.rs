@@ -1,0 +1,189 @@
+//! What an answer of the server holds: handed over as one batch, after what is missing before it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use matrix_sdk::Room;
+use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::ruma::events::AnySyncStateEvent;
+use matrix_sdk::ruma::serde::Raw;
+use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::{FIRST_PAUSE, Keys, LONGEST_PAUSE, Sync};
+use crate::matrix::gaps::{Patience, counted, say_missing};
+use crate::matrix::{MatrixError, backoff, catch_up, errors};
+use crate::model::{Gap, MatrixEvent};
+
+/// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
+const POSITION_EVERY: Duration = Duration::from_mins(10);
+
+impl Sync<'_> {
+    /// Hands over what an answer of the server says.
+    pub(super) async fn take(
+        &mut self,
+        response: SyncResponse,
+        keys: &mut Keys,
+    ) -> Result<(), MatrixError> {
+        let (next, answer) = (response.next_batch, response.rooms);
+        // As long as it is taken by half, there is no position to leave.
+        self.handed_over = None;
+        for update in answer.joined.values() {
+            self.reader.note_clock(&update.timeline.events);
+        }
+        let mut events = Vec::new();
+        // Keys that came with the answer open what is older than its events, which may take that away: one batch.
+        while let Some(Some(keys)) = keys.next().now_or_never() {
+            events.extend(self.reader.read_late(keys.as_deref()).await);
+        }
+        for room in answer.invited.keys() {
+            self.rooms.note_invite(room);
+            self.rooms.retry.notify_one();
+        }
+        for (id, update) in &answer.joined {
+            if let Some(room) = self.rooms.mapped(id)
+                && (has_state(update) || !self.rooms.is_synced(id))
+            {
+                events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            }
+        }
+        // What was said in a room before it was replaced goes by that: it has to be known first.
+        if self.position.is_some() && events.iter().any(is_replaced) {
+            self.tell(std::mem::take(&mut events)).await?;
+        }
+        let mut patience = Patience::default();
+        if self.behind {
+            for room in self.rooms.joined() {
+                if self.reader.news.knows(room.room_id()) {
+                    self.fill(&room, &next, &[], &mut patience).await?;
+                }
+            }
+        }
+        for (id, update) in &answer.joined {
+            let Some(room) = self.rooms.mapped(id) else {
+                continue;
+            };
+            // What the room was like when we joined is no news.
+            if self.rooms.is_synced(id) {
+                events.extend(self.reader.bans(&room, state(update)));
+            }
+            let shown = &update.timeline.events;
+            let is_cut = update.timeline.limited && !self.behind && self.reader.news.knows(id);
+            if is_cut && !self.reader.shows_join(shown) {
+                self.fill(&room, &next, shown, &mut patience).await?;
+            }
+            events.extend(self.reader.read(&room, shown).await);
+        }
+        for (id, update) in &answer.left {
+            if let Some(room) = self.rooms.mapped(id) {
+                events.extend(self.reader.read(&room, &update.timeline.events).await);
+                events.push(self.rooms.left(&room));
+            }
+        }
+        self.rooms.note_synced(&answer);
+        for room in self.rooms.joined() {
+            self.reader.news.know(room.room_id());
+        }
+        let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
+        self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
+        // Without a position the next start would take everything for history; an old one only costs a longer look back.
+        let is_stored = match &self.position {
+            Some(position) => *position == next || self.committed_at.elapsed() < POSITION_EVERY,
+            None => false,
+        };
+        let is_first = self.position.is_none();
+        if !events.is_empty() || !is_stored {
+            self.hand_over(events, next.clone()).await?;
+        }
+        self.handed_over = Some(next);
+        self.behind = false;
+        if is_first {
+            self.announce().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was said in a room between the position and `shown`, the oldest events of which are known. What
+    /// cannot be fetched for too long is left for later: the other rooms go on.
+    pub(super) async fn fill(
+        &mut self,
+        room: &Room,
+        to: &str,
+        shown: &[TimelineEvent],
+        patience: &mut Patience,
+    ) -> Result<(), MatrixError> {
+        // A first run has no past.
+        let Some(position) = self.position.clone() else {
+            return Ok(());
+        };
+        let mut gap = Gap {
+            room: room.room_id().to_owned(),
+            from: position,
+            to: to.to_owned(),
+        };
+        if self.gaps.is_open(room.room_id()) || patience.is_spent() {
+            debug!(room = %gap.room, "what was said in this room meanwhile is fetched later");
+            self.gaps.add(gap, Duration::ZERO);
+            return Ok(());
+        }
+        let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
+        let (mut failures, mut empty) = (0_u32, 0_u32);
+        loop {
+            let mut page = match catch_up::fetch(room, &gap, failures).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        say_missing(room.room_id(), &error);
+                    }
+                    let pause = errors::retry_after(&error)
+                        .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                    if catch_up::is_refusal(&error) || !patience.allows(pause) {
+                        self.gaps.add(gap, pause);
+                        return Ok(());
+                    }
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            failures = 0;
+            empty = counted(empty, page.events.is_empty());
+            self.reader.note_clock(&page.events);
+            let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
+            let overlap = page.events.iter().position(is_shown);
+            page.events.truncate(overlap.unwrap_or(page.events.len()));
+            // Not there yet: the position stays.
+            let events = self.reader.read(room, &page.events).await;
+            self.tell(events).await?;
+            match page.next {
+                Some(next) if overlap.is_none() => gap.from = next,
+                Some(_) | None => return Ok(()),
+            }
+            if empty == catch_up::MOST_EMPTY {
+                self.gaps.add(gap, FIRST_PAUSE);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Returns whether it tells of a room that is replaced or closed.
+fn is_replaced(event: &MatrixEvent) -> bool {
+    matches!(event, MatrixEvent::Joined(room) if room.tombstone.is_some())
+}
+
+fn state(update: &JoinedRoomUpdate) -> &[Raw<AnySyncStateEvent>] {
+    let (State::Before(state) | State::After(state)) = &update.state;
+    state
+}
+
+/// Returns whether anything of the room's state is in there; servers differ in where they put it.
+fn has_state(update: &JoinedRoomUpdate) -> bool {
+    let in_timeline = |event: &TimelineEvent| {
+        let key = event.raw().get_field::<String>("state_key");
+        matches!(key, Ok(Some(_)))
+    };
+    !state(update).is_empty() || update.timeline.events.iter().any(in_timeline)
+}
