@@ -8,6 +8,8 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
+use crate::model::causes;
+
 /// With less room than this, nothing of ours can be written.
 const LEAST_ROOM: u64 = 64 * 1024;
 
@@ -26,18 +28,10 @@ impl Trouble {
     /// Returns what is wrong with the disk, if that is what an error or one of its causes tells.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let found = error
-                .downcast_ref()
-                .and_then(of_io)
-                .or_else(|| error.downcast_ref().copied().and_then(of_sqlite));
-            if found.is_some() {
-                return found;
-            }
-            next = error.source();
-        }
-        None
+        causes(error).find_map(|error| {
+            let of_sqlite = || error.downcast_ref().copied().and_then(of_sqlite);
+            error.downcast_ref().and_then(of_io).or_else(of_sqlite)
+        })
     }
 
     /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.

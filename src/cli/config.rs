@@ -1,6 +1,5 @@
 //! `relay config`: writes a new configuration, checks one, shows where things are.
 
-use std::error::Error as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Database, Finding, LoadError, Loaded};
 use crate::home::{self, Home};
+use crate::model::Chain;
 
 use super::Globals;
 
@@ -139,7 +139,7 @@ pub(super) fn report_load_error(
             globals.missing_hint(home)
         )),
         LoadError::Read { cause, .. } => {
-            say(&format!("error: {error}: {cause}"))?;
+            say(&format!("error: {}", Chain(error)))?;
             let hint = cause.hint().map(|hint| format!("hint: {hint}"));
             say_all(&Vec::from_iter(hint))
         }
@@ -185,8 +185,7 @@ fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) ->
             Vec::new(),
         ),
         Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
-            let cause = error.source().map(|cause| format!(": {cause}"));
-            let message = format!("{error}{}", cause.unwrap_or_default());
+            let message = Chain(error).to_string();
             (vec![json!({ "message": message })], Vec::new(), Vec::new())
         }
     };

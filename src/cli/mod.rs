@@ -10,10 +10,11 @@ pub mod simulate;
 pub mod status;
 mod words;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::model::Chain;
 
 pub use globals::Globals;
 
@@ -123,14 +124,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Returns an error with its whole chain of causes, in one line.
+/// Returns an error with its causes, in one line.
 fn chain(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
+    format!("error: {}", Chain(error.as_ref()))
 }

@@ -14,12 +14,13 @@ use crate::config::Secret;
 use crate::home::{Lock, LockError};
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
+use crate::model::Chain;
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::backoff::Backoff;
 use super::first_login::{self, FirstLogin};
 use super::ledger::Ledger;
-use super::live::{Live, Session, with_causes};
+use super::live::{Live, Session};
 use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
@@ -78,7 +79,7 @@ impl Tries {
         let what = match trouble {
             // A server may say it in other words each time.
             Trouble::Matrix(MatrixError::SessionDead(refused)) => refused.errcode().to_owned(),
-            Trouble::Lock(_) | Trouble::Matrix(_) => with_causes(trouble),
+            Trouble::Lock(_) | Trouble::Matrix(_) => Chain(trouble).to_string(),
         };
         let is_news = self.said != what;
         self.said = what;
@@ -271,7 +272,7 @@ impl Account {
         let pause = match &error {
             None => None,
             Some(error) => {
-                let told = with_causes(error);
+                let told = Chain(error).to_string();
                 if told != tries.said {
                     self.no_session(error);
                     first_login::say_failure(error);
@@ -407,8 +408,8 @@ impl Account {
         }
     }
 
-    fn no_session(&self, error: &dyn Error) {
-        self.live.session(Session::None(with_causes(error)));
+    fn no_session(&self, error: &(dyn Error + 'static)) {
+        self.live.session(Session::None(Chain(error).to_string()));
     }
 
     fn release(&self) {

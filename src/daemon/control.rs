@@ -19,14 +19,14 @@ use tracing::{debug, warn};
 use crate::config::Config;
 use crate::home::{Home, Socket};
 use crate::matrix::Pulse;
-use crate::model::Clock;
+use crate::model::{Chain, Clock};
 use crate::radio::Link;
 use crate::store::summary::{Summary, summary};
 use crate::store::{Database, StoreError};
 
 use super::account_limit::AccountLimit;
 use super::health::Examined;
-use super::live::{Live, with_causes};
+use super::live::Live;
 use super::overview::Overview;
 use super::status::{DatabaseStatus, Health, Status};
 
@@ -253,7 +253,7 @@ impl Control {
         };
         match timeout(DATABASE_LIMIT, work).await {
             Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) => Err(failed(with_causes(&error), error.hint())),
+            Ok(Err(error)) => Err(failed(Chain(&error).to_string(), error.hint())),
             Err(_) => Err(failed(
                 format!("it did not answer in {} s", DATABASE_LIMIT.as_secs()),
                 Some("look whether the disk is slow, or another program has the database open"),

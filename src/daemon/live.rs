@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::bridge::RouteProblem;
 use crate::model::{
-    Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
+    Chain, Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
 };
 use crate::store::StoreError;
 
@@ -132,7 +132,7 @@ impl Live {
             .as_ref()
             .map_or_else(Instant::now, |it| it.since);
         now.trouble = Some(Trouble {
-            error: with_causes(error),
+            error: Chain(error).to_string(),
             hint: error.hint(),
             since,
         });
@@ -198,18 +198,6 @@ fn say_first(place: &Place, way: Way) {
         Way::ToMesh => "to the mesh",
     };
     info!(destination, direction, "first message since the start");
-}
-
-/// Returns an error and its causes in one sentence.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::disk::Trouble;
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{
-    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId, causes,
 };
 use crate::radio::RadioOptions;
 use crate::signals::{Hangup, Signals};
@@ -212,7 +212,7 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
 pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let of_store = |cause: &(dyn Error + 'static)| cause.downcast_ref::<StoreError>()?.hint();
     let of_disk = || Trouble::of(error.as_ref()).map(Trouble::hint);
-    error.chain().find_map(of_store).or_else(of_disk)
+    causes(error.as_ref()).find_map(of_store).or_else(of_disk)
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.

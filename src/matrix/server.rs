@@ -1,7 +1,6 @@
 //! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
 //! and out, asking how a device stands. Each has a limit in time and in size.
 
-use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use url::{Host, Url};
 
 use super::errors;
 use crate::config::Secret;
+use crate::model::causes;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
@@ -367,15 +367,10 @@ async fn well_known(name: &Url) -> Option<Url> {
 }
 
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string().to_lowercase();
-        if text.contains("certificate") || text.contains("tls") || text.contains("handshake") {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).skip(1).any(|cause| {
+        let text = cause.to_string().to_lowercase();
+        ["certificate", "tls", "handshake"].iter().any(|word| text.contains(word))
+    })
 }
 
 #[cfg(test)]

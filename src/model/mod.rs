@@ -3,6 +3,7 @@
 //! Nothing here does anything. A type that holds a range or a unit checks it when it is made, so that
 //! the rest of the program need not.
 
+mod error;
 mod event;
 mod fate;
 mod gap;
@@ -16,6 +17,7 @@ mod room_address;
 mod room_message;
 mod time;
 
+pub use error::{Chain, causes};
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
     RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport,

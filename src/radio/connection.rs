@@ -11,6 +11,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use crate::config::{self, host_and_port};
+use crate::model::Chain;
 
 use super::ble::Ble;
 use super::codec::{Codec, CodecError, Item, WAKE};
@@ -116,7 +117,7 @@ impl From<&ConnectionError> for Loss {
     fn from(error: &ConnectionError) -> Self {
         Self {
             kind: error.kind(),
-            cause: super::with_causes(error),
+            cause: Chain(error).to_string(),
         }
     }
 }

@@ -41,7 +41,6 @@ mod tcp;
 mod traffic;
 mod translate;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -746,18 +745,6 @@ impl Radio {
 
 fn lost(error: &ConnectionError) -> End {
     End::Lost(error.into())
-}
-
-/// An error and its causes in one sentence.
-fn with_causes(error: &ConnectionError) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&error.to_string());
-        cause = error.source();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tracing::{Event, Level};
 
 use super::words::{self, MORE, Words};
 use crate::config::LogFormat;
+use crate::model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
 const LONGEST: usize = 4_000;
@@ -148,7 +149,7 @@ impl Visit for Listener<'_> {
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.take(field, Value::Words(Words::of(WithCauses(error))));
+        self.take(field, Value::Words(Words::of(Chain(error))));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -200,21 +201,6 @@ fn unquoted(value: &str) -> &str {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     inner.unwrap_or(value)
-}
-
-/// An error and its causes in one sentence.
-struct WithCauses<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for WithCauses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// A line of the log.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::daemon::status::{Check, CheckResult, Health};
 use crate::daemon::{Answer, Request};
 use crate::home::Home;
+use crate::model::Chain;
 
 use super::control::{ControlError, ask};
 use super::status::printable;
@@ -21,16 +22,12 @@ pub async fn examine(home: &Home) -> Health {
 }
 
 fn no_answer(error: &ControlError) -> Health {
-    let mut text = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
-        text = format!("{text}: {cause}");
-    }
     Health {
         healthy: false,
         checks: vec![Check {
             name: "daemon".to_owned(),
             result: CheckResult::Failed,
-            text,
+            text: Chain(error).to_string(),
             hint: Some(error.hint().to_owned()),
         }],
     }

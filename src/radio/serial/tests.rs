@@ -3,8 +3,9 @@
 use std::os::unix::fs::symlink;
 
 use super::super::codec::Item;
-use super::super::connection::{Connection, Wire};
+use super::super::connection::{Connection, ConnectionError, Wire};
 use super::*;
+use crate::model::Chain;
 use rustix::pty::OpenptFlags;
 
 /// A device behind a link.
@@ -91,8 +92,8 @@ async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
     assert_eq!(&bytes, b"\x94\xc3\x00\x02\n\x00");
     drop(device);
     let told = [
-        crate::radio::with_causes(&ours.receive().await.unwrap_err()),
-        crate::radio::with_causes(&ours.send(b"x").await.unwrap_err()),
+        Chain(&ours.receive().await.unwrap_err()).to_string(),
+        Chain(&ours.send(b"x").await.unwrap_err()).to_string(),
     ];
     insta::assert_snapshot!(told.join("\n"), @r"
         cannot read from the radio: the serial port is gone (was the radio unplugged, or did it restart?)
@@ -210,7 +211,7 @@ fn without_a_name_the_only_likely_port_is_taken() {
 fn what_the_system_refuses_is_told_with_its_cure() {
     let tells = |errno: rustix::io::Errno| {
         let error = refused(Path::new("/dev/null"), errno.into());
-        crate::radio::with_causes(&error.into())
+        Chain(&ConnectionError::from(error)).to_string()
     };
     let busy = |holders: &[&str]| {
         let holders = holders.iter().map(|&it| it.to_owned()).collect();
