@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::late::written;
 use super::split::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit, heading_of, is_cut};
 use crate::config::{Config, LongMessages};
-use crate::model::{Expired, Notice, RoomMessage, Timestamp};
+use crate::model::{Expired, Notice, RoomMessage, Timestamp, span};
 
 /// An outage that was shorter leaves no backlog.
 pub const OUTAGE: Duration = Duration::from_mins(2);
@@ -86,15 +86,11 @@ fn after_mark(text: &str) -> &str {
 }
 
 /// What follows the number in [`age_mark`].
-const AGE_UNITS: [&str; 3] = ["min ago) ", "h ago) ", "days ago) "];
+const AGE_UNITS: [&str; 4] = ["s ago) ", "min ago) ", "h ago) ", "days ago) "];
 
 /// Returns how old a text is, as it stands after its prefix.
 fn age_mark(age: Duration) -> String {
-    match age.as_secs() / 60 {
-        minutes @ ..120 => format!("({minutes} min ago) "),
-        minutes @ 120..2880 => format!("({} h ago) ", minutes / 60),
-        minutes => format!("({} days ago) ", minutes / 1440),
-    }
+    format!("({} ago) ", span::short(age))
 }
 
 /// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
@@ -106,7 +102,7 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
     };
     let rule = format!(
         "What waits longer than {} expires, and after an outage only the {} newest messages of a room are sent.",
-        span(config.meshtastic.max_message_age),
+        span::short(config.meshtastic.max_message_age),
         config.meshtastic.backlog.newest
     );
     let notice = Notice {
@@ -116,16 +112,6 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
         ..Notice::default()
     };
     notice.for_room(&expired.room)
-}
-
-/// Returns a span of time in words.
-pub(super) fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200.. => format!("{} h", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

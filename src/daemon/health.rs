@@ -9,6 +9,7 @@ use super::status::{
     Check, CheckResult, DatabaseStatus, Health, LimitedStatus, MatrixState, RadioConnection,
     RadioState, RoomStatus, Status,
 };
+use crate::model::span;
 
 /// The event loop looks at its chores every 20 s: without a sign for longer than this it hangs.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
@@ -58,7 +59,7 @@ impl Examined<'_> {
             uptime_seconds,
             ..
         } = self.status;
-        let up = words(*uptime_seconds);
+        let up = span::of_seconds(*uptime_seconds);
         ok(
             "daemon",
             format!("relay {version}, process {pid}, up for {up}"),
@@ -68,7 +69,7 @@ impl Examined<'_> {
     fn event_loop(&self) -> Check {
         let name = "event_loop";
         if self.beat > LOOP_HANGS_AFTER && self.status.database.ok {
-            let text = format!("no sign of life for {}", words(self.beat.as_secs()));
+            let text = format!("no sign of life for {}", span::short(self.beat));
             return failed(name, text, "restart the relay, and please report this");
         }
         ok(name, "at work".to_owned())
@@ -86,7 +87,7 @@ impl Examined<'_> {
         let error = trouble.error.as_deref().unwrap_or("it does not work");
         let since = trouble
             .for_seconds
-            .map(|seconds| format!(", for {}", words(seconds)));
+            .map(|seconds| format!(", for {}", span::of_seconds(seconds)));
         Check {
             name: "database".to_owned(),
             result: CheckResult::Failed,
@@ -98,7 +99,7 @@ impl Examined<'_> {
     fn radio(&self) -> Check {
         let radio = &self.status.radio;
         let name = "radio";
-        let time = words(radio.for_seconds);
+        let time = span::of_seconds(radio.for_seconds);
         if radio.state == RadioState::Ready {
             return match &radio.silence {
                 Some(silence) => Check {
@@ -140,7 +141,7 @@ impl Examined<'_> {
         {
             let text = format!(
                 "the homeserver lets the account send nothing, for {}: {}",
-                words(parked.for_seconds),
+                span::of_seconds(parked.for_seconds),
                 parked.reason
             );
             return failed(name, text, "look at `relay auth status`");
@@ -148,7 +149,7 @@ impl Examined<'_> {
         match matrix.state {
             MatrixState::NoSession => failed(name, cause.to_owned(), "look at `relay auth status`"),
             MatrixState::Away => {
-                let away = words(matrix.away_seconds.unwrap_or_default());
+                let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
                 if let Some(hint) = &matrix.hint {
                     let text =
                         format!("what the homeserver says cannot be stored, for {away}: {cause}");
@@ -160,7 +161,7 @@ impl Examined<'_> {
             }
             MatrixState::Connecting => ok(name, "waiting for the first answer".to_owned()),
             MatrixState::Connected => {
-                let age = words(matrix.sync_age_seconds.unwrap_or_default());
+                let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
                 ok(name, format!("last answer {age} ago"))
             }
         }
@@ -313,7 +314,7 @@ impl Found {
             text: format!(
                 "{} takes nothing, for {}: {}{waiting}",
                 room.room,
-                words(parked.for_seconds),
+                span::of_seconds(parked.for_seconds),
                 parked.reason
             ),
             hint: "the homeserver's own words say what to change; the relay tries again".to_owned(),
@@ -329,7 +330,7 @@ pub const LIMIT_HINT: &str = "messages wait for it in their order; the homeserve
 pub fn limit_words(limited: &LimitedStatus) -> String {
     format!(
         "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
-        words(limited.last_seconds),
+        span::of_seconds(limited.last_seconds),
         match limited.times {
             1 => "once".to_owned(),
             times => format!("{times} times"),
@@ -353,17 +354,7 @@ fn clock_apart(clock: &str, ahead: i64) -> String {
         seconds @ 0..120 => seconds,
         seconds => seconds.saturating_add(30) / 60 * 60,
     };
-    format!("{clock} is {} {way} the homeserver's", words(off))
-}
-
-/// Returns a span for people: `12 s`, `3 min`, `5 h`, `9 days`.
-pub fn words(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    format!("{clock} is {} {way} the homeserver's", span::of_seconds(off))
 }
 
 fn ok(name: &str, text: String) -> Check {
@@ -743,18 +734,6 @@ mod tests {
         assert_eq!(
             worst(&status, 300),
             ("database".to_owned(), CheckResult::Failed)
-        );
-    }
-
-    #[test]
-    fn spans_are_told_in_few_words() {
-        let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, u64::MAX].map(words);
-        let days = format!("{} days", u64::MAX / 86_400);
-        assert_eq!(
-            told,
-            [
-                "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days", &*days
-            ]
         );
     }
 }

@@ -50,7 +50,7 @@ use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub use control::{Answer, Question, Request};
-pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, words};
+pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words};
 
 use account::Account;
 use backoff::Backoff;

@@ -369,7 +369,9 @@ async fn well_known(name: &Url) -> Option<Url> {
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
     causes(error).skip(1).any(|cause| {
         let text = cause.to_string().to_lowercase();
-        ["certificate", "tls", "handshake"].iter().any(|word| text.contains(word))
+        ["certificate", "tls", "handshake"]
+            .iter()
+            .any(|word| text.contains(word))
     })
 }
 

@@ -15,6 +15,7 @@ mod retry;
 mod room;
 mod room_address;
 mod room_message;
+pub mod span;
 mod time;
 
 pub use error::{Chain, causes};

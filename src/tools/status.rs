@@ -7,8 +7,9 @@ use crate::daemon::status::{
     ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
     RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
 };
-use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, words};
+use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words};
 use crate::home::Home;
+use crate::model::span;
 
 use super::control::{ControlError, ask};
 
@@ -40,7 +41,7 @@ pub async fn status(home: &Home) -> Result<Status, ControlError> {
 pub fn lines(status: &Status) -> String {
     let mut page = Page::default();
     let since = &status.started_at;
-    let up = words(status.uptime_seconds);
+    let up = span::of_seconds(status.uptime_seconds);
     page.line(
         "relay",
         &format!(
@@ -93,7 +94,7 @@ pub fn lines(status: &Status) -> String {
 }
 
 fn radio(page: &mut Page, radio: &RadioStatus) {
-    let time = words(radio.for_seconds);
+    let time = span::of_seconds(radio.for_seconds);
     let state = match radio.state {
         RadioState::Ready => format!("ready for {time}"),
         RadioState::Connecting => format!("away for {time}, connecting"),
@@ -117,7 +118,7 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
     if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
         page.more(&format!(
             "channel use {percent:.1} %, told {} ago",
-            words(age)
+            span::of_seconds(age)
         ));
     }
     if let Some(silence) = &radio.silence {
@@ -128,12 +129,12 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
 fn matrix(page: &mut Page, matrix: &MatrixStatus) {
     let state = match matrix.state {
         MatrixState::Connected => {
-            let age = words(matrix.sync_age_seconds.unwrap_or_default());
+            let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
             format!("connected, last answer {age} ago")
         }
         MatrixState::Connecting => "waiting for the homeserver's first answer".to_owned(),
         MatrixState::Away => {
-            let away = words(matrix.away_seconds.unwrap_or_default());
+            let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
             match &matrix.hint {
                 Some(_) => format!("what the homeserver says cannot be stored, for {away}"),
                 None => format!("the homeserver has been away for {away}"),
@@ -174,7 +175,7 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
     let error = database.error.as_deref().unwrap_or("it does not work");
     let time = database
         .for_seconds
-        .map(|seconds| format!(" for {}", words(seconds)));
+        .map(|seconds| format!(" for {}", span::of_seconds(seconds)));
     page.line(
         "database",
         &format!("fails{}: {error}", time.unwrap_or_default()),
@@ -244,14 +245,17 @@ fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
         for_seconds,
     }) = parked
     {
-        page.more(&format!("PARKED for {}: {reason}", words(*for_seconds)));
+        page.more(&format!(
+            "PARKED for {}: {reason}",
+            span::of_seconds(*for_seconds)
+        ));
     }
 }
 
 fn traffic(traffic: &Traffic) -> String {
     let mut text = format!("{} relayed", traffic.relayed);
     if let Some(outbox) = traffic.outbox.as_ref().filter(|it| it.waiting > 0) {
-        let age = words(outbox.oldest_seconds.unwrap_or_default());
+        let age = span::of_seconds(outbox.oldest_seconds.unwrap_or_default());
         let _ = write!(text, ", {} waiting (oldest {age})", outbox.waiting);
     }
     if traffic.expired > 0 {
@@ -271,7 +275,7 @@ fn traffic(traffic: &Traffic) -> String {
 
 fn waits(waits: &Waits) -> String {
     match waits.oldest_seconds {
-        Some(age) => format!("{} (oldest {})", waits.waiting, words(age)),
+        Some(age) => format!("{} (oldest {})", waits.waiting, span::of_seconds(age)),
         None => waits.waiting.to_string(),
     }
 }

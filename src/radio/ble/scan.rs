@@ -21,7 +21,9 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 ///
 /// When nobody can listen: with the cure.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    let (service, mut end) = Service::open().await.map_err(|error| Chain(&error).to_string())?;
+    let (service, mut end) = Service::open()
+        .await
+        .map_err(|error| Chain(&error).to_string())?;
     let found = tokio::select! {
         biased;
         found = listen() => found,

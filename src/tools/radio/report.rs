@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::super::status::printable;
 use super::moment;
-use crate::daemon::words;
-use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp};
+use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp, span};
 use crate::radio::KnownNode;
 
 /// What a radio is.
@@ -236,7 +235,7 @@ pub fn node_lines(nodes: &[NodeReport]) -> String {
             match it.heard_seconds_ago {
                 // It does not hear itself.
                 _ if it.own => String::new(),
-                Some(seconds) => format!("{} ago", words(seconds)),
+                Some(seconds) => format!("{} ago", span::of_seconds(seconds)),
                 None => "never".to_owned(),
             },
             about.join(", "),
