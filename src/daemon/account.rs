@@ -14,10 +14,9 @@ use crate::config::Secret;
 use crate::home::{Lock, LockError};
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
-use crate::model::Chain;
+use crate::model::{Backoff, Chain};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
-use super::backoff::Backoff;
 use super::first_login::{self, FirstLogin};
 use super::ledger::Ledger;
 use super::live::{Live, Session};
@@ -25,8 +24,8 @@ use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Whatever opens the session again waits no longer than that: with the jitter five minutes.
-const LONGEST_PAUSE: Duration = Duration::from_mins(4);
+/// Between two tries to open the session again.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(5));
 /// After so long with an open session, pauses begin afresh.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
@@ -69,7 +68,7 @@ pub(super) struct Tries {
 impl Tries {
     fn new() -> Self {
         Self {
-            backoff: Backoff::up_to(LONGEST_PAUSE),
+            backoff: PAUSES,
             said: String::new(),
         }
     }
@@ -202,7 +201,7 @@ impl Account {
 
     async fn wait(&self, what: Wait, tries: &mut Tries) {
         match what {
-            Wait::Shortly => sleep(tries.backoff.grow()).await,
+            Wait::Shortly => sleep(tries.backoff.grow(rand::random())).await,
             Wait::Store => sleep(LOOK_EVERY).await,
             Wait::Login => self.log_in_or_wait(tries).await,
             Wait::Accepted(token) => self.accepted_again(token.as_ref(), tries).await,
@@ -218,7 +217,7 @@ impl Account {
                     *tries = Tries::new();
                     return;
                 }
-                () = sleep(tries.backoff.grow().max(wish)) => {}
+                () = sleep(tries.backoff.grow(rand::random()).max(wish)) => {}
             }
             let trouble = match matrix::ask(&self.files).await {
                 Ok(()) => {

@@ -9,8 +9,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Homeserver, Secret};
 use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
-
-use super::backoff::Backoff;
+use crate::model::Backoff;
 
 /// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
 /// are given.
@@ -158,6 +157,6 @@ pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Du
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)
-        | AuthError::Store(_) => Some(backoff.grow()),
+        | AuthError::Store(_) => Some(backoff.grow(rand::random())),
     }
 }

@@ -2,7 +2,6 @@
 
 mod account;
 mod account_limit;
-mod backoff;
 mod beginning;
 mod control;
 mod counts;
@@ -43,7 +42,8 @@ use crate::disk::Trouble;
 use crate::home::{Home, Lock};
 use crate::matrix;
 use crate::model::{
-    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId, causes,
+    Backoff, Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+    causes,
 };
 use crate::radio::RadioOptions;
 use crate::signals::{Hangup, Signals};
@@ -53,13 +53,15 @@ pub use control::{Answer, Question, Request};
 pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words};
 
 use account::Account;
-use backoff::Backoff;
 use control::Control;
 use first_login::FirstLogin;
 use parts::{Found, Parts};
 use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
+/// No pause between two tries is longer where nothing else is said.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
 /// How long the database may take to close after everything else has ended.
 const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -176,14 +178,14 @@ async fn open_database(
         warn!("{warning}");
     }
     home.prepare_file(&place.path)?;
-    let mut backoff = Backoff::default();
+    let mut backoff = PAUSES;
     loop {
         let error = match try_database(config, &place.path, start) {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) if error.passes() => error,
             Err(error) => return Err(error).context("the relay cannot start"),
         };
-        let delay = backoff.grow();
+        let delay = backoff.grow(rand::random());
         error!(
             error = &error as &dyn Error,
             hint = error.hint(),

@@ -3,7 +3,6 @@
 
 mod adopt;
 pub mod auth;
-mod backoff;
 mod bans;
 mod catch_up;
 mod client;

@@ -32,18 +32,18 @@ use super::gaps::{Gaps, Patience, say_missing};
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, RefusedLogin, Start, backoff};
+use super::{Batch, MatrixError, RefusedLogin, Start};
 use crate::disk::Trouble;
-use crate::model::{Gap, MatrixEvent, OwnedUserId};
+use crate::model::{Backoff, Gap, MatrixEvent, OwnedUserId};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
 /// Events of one room in one answer; the server's own default of 10 cuts bursts.
 const TIMELINE_LIMIT: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
 /// Where even the smallest answer is too large: each try costs so much.
-const LONGEST_IN_VAIN: Duration = Duration::from_mins(5);
+const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
 /// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
@@ -184,9 +184,8 @@ impl<'a> Sync<'a> {
                     failures = failures.saturating_add(1);
                     let wish = errors::retry_after(&error);
                     let disk = errors::disk(&error).map(|trouble| trouble.at(self.store));
-                    let (error, longest) = self.what_failed(&error);
-                    let pause =
-                        wish.unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, longest));
+                    let (error, pauses) = self.what_failed(&error);
+                    let pause = wish.unwrap_or_else(|| pauses.after(failures, rand::random()));
                     let hint = disk.map(Trouble::hint);
                     self.rooms.pulse().failed(&error, hint);
                     let delay_ms = pause.as_millis();
@@ -267,13 +266,13 @@ impl<'a> Sync<'a> {
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
-    /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
+    /// Returns what to say of a failure, and the pauses after it. After an answer that was too large,
     /// fewer events are asked for.
-    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Duration) {
+    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Backoff) {
         // Another answer may be cut off meanwhile: then this one has failed in another way.
         if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
-            return (self.way.trouble().unwrap_or(error), LONGEST_PAUSE);
+            return (self.way.trouble().unwrap_or(error), PAUSES);
         }
         let is_least = self.timeline_limit == 1;
         self.timeline_limit = (self.timeline_limit / 4).max(1);
@@ -281,12 +280,7 @@ impl<'a> Sync<'a> {
             "its answer is larger than 64 MB; asking for {} events of each room at once",
             self.timeline_limit
         );
-        let longest = if is_least {
-            LONGEST_IN_VAIN
-        } else {
-            LONGEST_PAUSE
-        };
-        (error, longest)
+        (error, if is_least { PAUSES_IN_VAIN } else { PAUSES })
     }
 
     fn refused(&self, refusal: Refusal) -> MatrixError {
@@ -533,7 +527,7 @@ impl<'a> Sync<'a> {
                         say_missing(room.room_id(), &error);
                     }
                     let pause = errors::retry_after(&error)
-                        .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                        .unwrap_or_else(|| PAUSES.after(failures, rand::random()));
                     if catch_up::is_refusal(&error) || !patience.allows(pause) {
                         self.gaps.add(gap, pause);
                         return Ok(());

@@ -3,6 +3,7 @@
 //! Nothing here does anything. A type that holds a range or a unit checks it when it is made, so that
 //! the rest of the program need not.
 
+mod backoff;
 mod error;
 mod event;
 mod fate;
@@ -18,6 +19,7 @@ mod room_message;
 pub mod span;
 mod time;
 
+pub use backoff::Backoff;
 pub use error::{Chain, causes};
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
