@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
+use crate::model::Explained;
+
 pub use files::{create_private_directory, write_private};
 pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState, utc};
 pub use socket::{Socket, SocketName};
@@ -51,18 +53,17 @@ pub fn mmrelay_config() -> Option<PathBuf> {
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// Nobody says where it is.
-    #[error("there is no home directory: name one with `--home DIR` or RELAY_HOME")]
+    #[error("there is no home directory")]
     Unknown,
     /// A directory of the system.
-    #[error("`{}` cannot be the relay's home: name a directory of its own with `--home DIR`", path.display())]
+    #[error("`{}` cannot be the relay's home", path.display())]
     Unfit {
         /// Which.
         path: PathBuf,
     },
     /// It lies on a network file system.
     #[error(
-        "`{}` lies on a network file system ({kind}), on which databases break: take a local directory, or \
-         insist with `--allow-network-home`",
+        "`{}` lies on a network file system ({kind}), on which databases break",
         path.display()
     )]
     Network {
@@ -73,8 +74,7 @@ pub enum HomeError {
     },
     /// Something in it is a link to another place.
     #[error(
-        "`{}` is a symbolic link, and the relay writes through none inside its home: put what it points to in its place \
-         (the home itself may be a link, and `database.path` and `logging.filename` may name other places)",
+        "`{}` is a symbolic link, and the relay writes through none inside its home",
         path.display()
     )]
     Link {
@@ -90,6 +90,22 @@ pub enum HomeError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl Explained for HomeError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unknown => "name one with `--home DIR` or RELAY_HOME",
+            Self::Unfit { .. } => "name a directory of its own with `--home DIR`",
+            Self::Network { .. } => "take a local directory, or insist with `--allow-network-home`",
+            Self::Link { .. } => {
+                "put what it points to in its place (the home itself may be a link, and `database.path` and \
+                 `logging.filename` may name other places)"
+            }
+            Self::Use { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// The home directory, and the places in it. Nothing is created before [`Home::prepare`].

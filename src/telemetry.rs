@@ -19,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Component, Level, LogFormat, Logging};
 use crate::home::{Home, HomeError};
+use crate::model::Explained;
 
 use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
@@ -44,6 +45,15 @@ pub enum TelemetryError {
     /// It was set up before.
     #[error("logging is set up already")]
     Twice,
+}
+
+impl Explained for TelemetryError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Place(error) => error.hint(),
+            Self::File { .. } | Self::Thread(_) | Self::Twice => None,
+        }
+    }
 }
 
 /// The log of the process.

@@ -40,6 +40,7 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
         "cli",
         &[
             "model",
+            "disk",
             "daemon",
             "tools",
             "simulator",

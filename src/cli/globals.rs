@@ -11,7 +11,7 @@ use crate::home::{self, Home, HomeError};
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub struct Globals {
+pub(super) struct Globals {
     /// Directory where the relay keeps everything [env: `RELAY_HOME`] [default: ~/.relay]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,

@@ -14,7 +14,7 @@ use crate::config::Secret;
 use crate::home::{Lock, LockError};
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
-use crate::model::{Backoff, Chain};
+use crate::model::{Backoff, Chain, Explained, told};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::first_login::{self, FirstLogin};
@@ -56,6 +56,15 @@ enum Trouble {
     Lock(#[from] LockError),
     #[error(transparent)]
     Matrix(#[from] MatrixError),
+}
+
+impl Explained for Trouble {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => error.hint(),
+            Self::Matrix(error) => error.hint(),
+        }
+    }
 }
 
 /// What is remembered from one try to the next.
@@ -137,13 +146,13 @@ impl Account {
     fn end(&self, trouble: &Trouble, tries: &mut Tries) -> Wait {
         let is_news = tries.is_news(trouble);
         self.no_session(trouble);
-        let error = trouble as &dyn Error;
+        let (error, hint) = (trouble as &dyn Error, trouble.hint());
         match trouble {
             Trouble::Lock(_) if is_news => warn!(error, "Matrix cannot be used yet"),
             Trouble::Matrix(_) if is_news => {
                 error!(
                     error,
-                    "Matrix cannot be used now; what the mesh says is kept"
+                    hint, "Matrix cannot be used now; what the mesh says is kept"
                 );
             }
             Trouble::Lock(_) | Trouble::Matrix(_) => {
@@ -238,6 +247,7 @@ impl Account {
                     if tries.is_news(&trouble) {
                         error!(
                             error,
+                            hint = trouble.hint(),
                             "Matrix cannot be used now; what the mesh says is kept"
                         );
                     }
@@ -407,8 +417,8 @@ impl Account {
         }
     }
 
-    fn no_session(&self, error: &(dyn Error + 'static)) {
-        self.live.session(Session::None(Chain(error).to_string()));
+    fn no_session(&self, error: &(dyn Explained + 'static)) {
+        self.live.session(Session::None(told(error)));
     }
 
     fn release(&self) {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::config::Config;
 use crate::home::{Home, Socket};
 use crate::matrix::Pulse;
-use crate::model::{Chain, Clock};
+use crate::model::{Chain, Clock, Explained as _};
 use crate::radio::Link;
 use crate::store::summary::{Summary, summary};
 use crate::store::{Database, StoreError};
@@ -245,10 +245,10 @@ impl Control {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        let failed = |error: String, hint: Option<&str>| DatabaseStatus {
+        let failed = |error: String, hint: Option<String>| DatabaseStatus {
             ok: false,
             error: Some(error),
-            hint: hint.map(str::to_owned),
+            hint,
             for_seconds: None,
         };
         match timeout(DATABASE_LIMIT, work).await {
@@ -256,7 +256,10 @@ impl Control {
             Ok(Err(error)) => Err(failed(Chain(&error).to_string(), error.hint())),
             Err(_) => Err(failed(
                 format!("it did not answer in {} s", DATABASE_LIMIT.as_secs()),
-                Some("look whether the disk is slow, or another program has the database open"),
+                Some(
+                    "look whether the disk is slow, or another program has the database open"
+                        .to_owned(),
+                ),
             )),
         }
     }

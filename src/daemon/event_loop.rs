@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::matrix::Batch;
-use crate::model::{Backoff, Clock, Event, RadioEvent};
+use crate::model::{Backoff, Clock, Event, Explained as _, RadioEvent};
 use crate::store::{Database, StoreError};
 
 use super::ledger::{Ledger, Outcome, Reached, describe};

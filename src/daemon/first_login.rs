@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Homeserver, Secret};
 use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
-use crate::model::Backoff;
+use crate::model::{Backoff, Explained as _};
 
 /// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
 /// are given.
@@ -105,26 +105,22 @@ impl FirstLogin {
 
 /// Says why the relay cannot log in, and what helps.
 pub(super) fn say_failure(error: &AuthError) {
-    error!(
-        error = error as &dyn Error,
-        "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
-    );
-    match error {
-        AuthError::DeviceInUse { .. } => error!(
-            "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
+    let hint = match error {
+        AuthError::DeviceInUse { .. } => Some(
+            "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: \
+             either makes a device of the relay's own",
         ),
         AuthError::NoHomeserver | AuthError::BadUsername { .. } => {
-            error!(
-                "correct the configuration and start the relay again, or run `relay auth login`"
-            );
+            Some("correct the configuration and start the relay again, or run `relay auth login`")
         }
         AuthError::WrongPassword { .. }
         | AuthError::Deactivated { .. }
         | AuthError::DeadToken { .. }
         | AuthError::OtherAccount { .. }
         | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. } => error!(
-            "correct the configuration and start the relay again, or run `relay auth login`; it is tried again in case the homeserver was wrong"
+        | AuthError::NoPasswordLogin { .. } => Some(
+            "correct the configuration and start the relay again, or run `relay auth login`; it is tried again in \
+             case the homeserver was wrong",
         ),
         AuthError::AlreadyLoggedIn { .. }
         | AuthError::NotLoggedIn
@@ -134,8 +130,13 @@ pub(super) fn say_failure(error: &AuthError) {
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)
-        | AuthError::Store(_) => {}
-    }
+        | AuthError::Store(_) => None,
+    };
+    error!(
+        error = error as &dyn Error,
+        hint = hint.map(str::to_owned).or_else(|| error.hint()),
+        "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
+    );
 }
 
 /// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the

@@ -8,7 +8,8 @@ use tracing::info;
 
 use crate::bridge::RouteProblem;
 use crate::model::{
-    Chain, Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
+    Chain, Channel, Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId,
+    OwnedRoomOrAliasId, RadioEvent,
 };
 use crate::store::StoreError;
 
@@ -52,7 +53,7 @@ pub(super) struct Trouble {
     /// The error with its causes.
     pub(super) error: String,
     /// What a person can do about it.
-    pub(super) hint: Option<&'static str>,
+    pub(super) hint: Option<String>,
     /// Since when.
     pub(super) since: Instant,
 }

@@ -134,7 +134,7 @@ impl Overview<'_> {
         let trouble = self.facts.trouble.as_ref().map(|trouble| DatabaseStatus {
             ok: false,
             error: Some(trouble.error.clone()),
-            hint: trouble.hint.map(str::to_owned),
+            hint: trouble.hint.clone(),
             for_seconds: Some(trouble.since.elapsed().as_secs()),
         });
         let unreadable = || self.summary.as_ref().err().cloned();

@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::Home;
+use crate::model::Explained;
 
 /// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
 const TRIES: u32 = 10;
@@ -59,11 +60,7 @@ pub enum LockError {
         holder: Option<Holder>,
     },
     /// The daemon, or another command, has the SDK's store open.
-    #[error(
-        "the Matrix session in `{}` is in use{}: stop the relay first",
-        home.display(),
-        by(holder.as_ref())
-    )]
+    #[error("the Matrix session in `{}` is in use{}", home.display(), by(holder.as_ref()))]
     StoreInUse {
         /// The home.
         home: PathBuf,
@@ -79,6 +76,13 @@ pub enum LockError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl Explained for LockError {
+    fn hint(&self) -> Option<String> {
+        let is_held = matches!(self, Self::StoreInUse { .. });
+        is_held.then(|| "stop the relay first".to_owned())
+    }
 }
 
 fn by(holder: Option<&Holder>) -> String {
@@ -343,8 +347,8 @@ mod tests {
         lock.hold_store().unwrap();
         lock.hold_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Held);
-        let error = StoreGuard::take(&home).unwrap_err().to_string();
-        assert!(error.contains("stop the relay first"), "{error}");
+        let hint = StoreGuard::take(&home).unwrap_err().hint().unwrap();
+        assert!(hint.contains("stop the relay first"), "{hint}");
         lock.release_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Free);
         let login = StoreGuard::take(&home).unwrap();

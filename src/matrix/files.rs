@@ -9,6 +9,7 @@ use rand::Rng;
 
 use super::session::Session;
 use crate::config::Secret;
+use crate::model::Explained;
 
 /// Why a file of the login cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum FilesError {
         cause: io::Error,
     },
     /// It is not what we wrote.
-    #[error("`{path}` is damaged: log in anew with `relay auth login --force`")]
+    #[error("`{path}` is damaged")]
     Damaged {
         /// Which.
         path: PathBuf,
@@ -49,6 +50,13 @@ pub enum FilesError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl Explained for FilesError {
+    fn hint(&self) -> Option<String> {
+        let is_damaged = matches!(self, Self::Damaged { .. });
+        is_damaged.then(|| "log in anew with `relay auth login --force`".to_owned())
+    }
 }
 
 /// What a login consists of, in the order in which it takes the place of the one before: the session is what makes it
@@ -390,7 +398,8 @@ mod tests {
         fs::write(files.session(), r#"{"access_token": "syt_secret", "#).unwrap();
         let error = files.load_session().unwrap_err();
         assert!(!format!("{error:?}").contains("syt_secret"));
-        assert!(error.to_string().contains("relay auth login --force"));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("relay auth login --force"));
     }
 
     /// A home with a login of the device `OLD`, and one of the device `NEW` that is whole in `new/`.

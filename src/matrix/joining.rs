@@ -17,7 +17,7 @@ use super::errors::{self, Answer};
 use super::rooms::{Rooms, room_id};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
-use crate::model::{Backoff, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 
 /// A join over federation can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);

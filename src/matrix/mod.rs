@@ -44,8 +44,8 @@ use tokio_util::sync::CancellationToken;
 use self::errors::Refusal;
 use crate::config::Invites;
 use crate::model::{
-    ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedUserId,
-    UndecryptableEvent,
+    ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
+    OwnedUserId, UndecryptableEvent,
 };
 
 pub use self::files::{Files, FilesError};
@@ -123,7 +123,7 @@ pub enum DeviceTrust {
 #[derive(Debug, thiserror::Error)]
 pub enum MatrixError {
     /// Nobody has logged in.
-    #[error("not logged in to Matrix: run `relay auth login`")]
+    #[error("not logged in to Matrix")]
     NoSession,
     /// The server does not accept the session.
     #[error("{0}")]
@@ -135,7 +135,7 @@ pub enum MatrixError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// The SDK's store cannot be used.
-    #[error("cannot open the Matrix store in `{path}`: {}", errors::cure_of_store(.path, &**.cause))]
+    #[error("cannot open the Matrix store in `{path}`")]
     Store {
         /// Where.
         path: PathBuf,
@@ -146,6 +146,19 @@ pub enum MatrixError {
     /// Who takes the batches is gone.
     #[error("nobody takes the events any more")]
     Closed,
+}
+
+impl Explained for MatrixError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSession => Some("run `relay auth login`".to_owned()),
+            Self::SessionDead(refused) => Some(refused.cure().to_owned()),
+            Self::Server(error) => error.hint(),
+            Self::Files(error) => error.hint(),
+            Self::Store { path, cause } => Some(errors::cure_of_store(path, &**cause)),
+            Self::Closed => None,
+        }
+    }
 }
 
 /// The adapter, with its session restored.

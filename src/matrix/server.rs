@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::errors;
 use crate::config::Secret;
-use crate::model::causes;
+use crate::model::{Explained, causes};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
@@ -21,25 +21,19 @@ const LARGEST_ANSWER: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// What was given is no address.
-    #[error(
-        "`{given}` is not a homeserver: give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
-    )]
+    #[error("`{given}` is not a homeserver")]
     BadAddress {
         /// What was given.
         given: String,
     },
     /// Plain HTTP beyond this machine.
-    #[error(
-        "`{url}` is not encrypted: use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
-    )]
+    #[error("`{url}` is not encrypted")]
     PlainHttp {
         /// The address.
         url: Url,
     },
     /// Nothing answers.
-    #[error(
-        "cannot reach the homeserver at {url}: check the address and the network, then try again"
-    )]
+    #[error("cannot reach the homeserver at {url}")]
     Unreachable {
         /// The address.
         url: Url,
@@ -48,9 +42,7 @@ pub enum ServerError {
         cause: reqwest::Error,
     },
     /// The certificate is not accepted.
-    #[error(
-        "no secure connection to {url}: check this machine's clock, and that the certificate fits the name and comes from an authority that this machine trusts"
-    )]
+    #[error("no secure connection to {url}")]
     Tls {
         /// The address.
         url: Url,
@@ -59,9 +51,7 @@ pub enum ServerError {
         cause: reqwest::Error,
     },
     /// Something answers that does not speak Matrix.
-    #[error(
-        "{url} answers, but it is not a Matrix homeserver (HTTP {status}): give the server's name, or the address that its clients use"
-    )]
+    #[error("{url} answers, but it is not a Matrix homeserver (HTTP {status})")]
     NotMatrix {
         /// The address.
         url: Url,
@@ -77,7 +67,7 @@ pub enum ServerError {
         url: Url,
     },
     /// The homeserver wants a pause.
-    #[error("the homeserver limits how often this may be tried: try again in {} s", .after.as_secs().max(1))]
+    #[error("the homeserver limits how often this may be tried")]
     RateLimited {
         /// How long.
         after: Duration,
@@ -109,6 +99,30 @@ impl ServerError {
             | Self::NotMatrix { .. }
             | Self::TooLarge { .. } => None,
         }
+    }
+}
+
+impl Explained for ServerError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::BadAddress { .. } => {
+                "give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
+            }
+            Self::PlainHttp { .. } => {
+                "use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
+            }
+            Self::Unreachable { .. } => "check the address and the network, then try again",
+            Self::Tls { .. } => {
+                "check this machine's clock, and that the certificate fits the name and comes from an authority that \
+                 this machine trusts"
+            }
+            Self::NotMatrix { .. } => "give the server's name, or the address that its clients use",
+            Self::RateLimited { after } => {
+                return Some(format!("try again in {} s", after.as_secs().max(1)));
+            }
+            Self::TooLarge { .. } | Self::Refused { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -406,7 +420,7 @@ mod tests {
     async fn plain_http_is_for_loopback_unless_allowed() {
         let beyond = Url::parse("http://matrix.example.org").unwrap();
         let refused = Server::at(beyond.clone(), false).unwrap_err();
-        assert!(refused.to_string().contains("--allow-http"), "{refused}");
+        assert!(refused.hint().unwrap().contains("--allow-http"));
         assert!(Server::at(beyond, true).is_ok());
         for here in ["http://127.0.0.1:8008", "http://[::1]", "http://localhost"] {
             assert!(
@@ -476,8 +490,8 @@ retry-after: 7",
             .await
             .unwrap_err();
         assert_eq!(
-            error.to_string(),
-            "the homeserver limits how often this may be tried: try again in 7 s"
+            crate::model::told(&error),
+            "the homeserver limits how often this may be tried; try again in 7 s"
         );
     }
 

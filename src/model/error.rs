@@ -1,8 +1,49 @@
-//! What an error tells people: itself, then its causes.
+//! What an error tells people: itself, then its causes, then what can be done about it.
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::iter::successors;
+use std::process::ExitCode;
+
+/// An error at the boundary of a module. What helps is no part of its sentence: who shows the error shows the hint too.
+pub trait Explained: Error {
+    /// Returns what a person can do about it, if we know.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns how a command ends that it ends.
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+impl Explained for io::Error {}
+
+/// How a command ends that an error has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With 1: it failed.
+    Failed,
+    /// With 2: its arguments, or the configuration, are wrong.
+    Wrong,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Failed => Self::FAILURE,
+            Exit::Wrong => Self::from(2),
+        }
+    }
+}
+
+/// Returns an error with its causes and its hint in one sentence, for where there is no room for a hint of its own.
+pub fn told(error: &(dyn Explained + 'static)) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}"));
+    format!("{}{}", Chain(error), hint.unwrap_or_default())
+}
 
 /// Returns an error and its causes, one after the other.
 pub fn causes<'a>(
@@ -38,9 +79,19 @@ mod tests {
     #[error("inside")]
     struct Inner;
 
+    impl Explained for Outer {
+        fn hint(&self) -> Option<String> {
+            Some("turn it".to_owned())
+        }
+    }
+
+    impl Explained for Inner {}
+
     #[test]
     fn an_error_is_told_with_its_causes() {
         assert_eq!(Chain(&Outer(Inner)).to_string(), "outside: inside");
         assert_eq!(Chain(&Inner).to_string(), "inside");
+        assert_eq!(told(&Outer(Inner)), "outside: inside; turn it");
+        assert_eq!(told(&Inner), "inside");
     }
 }

@@ -20,7 +20,7 @@ pub mod span;
 mod time;
 
 pub use backoff::Backoff;
-pub use error::{Chain, causes};
+pub use error::{Chain, Exit, Explained, causes, told};
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
     RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport,

@@ -52,7 +52,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::config;
 use crate::model::{
-    Clock, Event, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
+    Clock, Event, Explained, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
 };
 
 pub use acks::Acks;
@@ -95,14 +95,19 @@ const WITHDRAWALS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum RadioError {
     /// Bluetooth is not built in.
-    #[error(
-        "this relay was built without Bluetooth: build it with the feature `ble`, \
-         or use another `connection_type`"
-    )]
+    #[error("this relay was built without Bluetooth")]
     NoBluetooth,
     /// The daemon's event loop has ended.
     #[error("nobody takes the radio's events")]
     EventsClosed,
+}
+
+impl Explained for RadioError {
+    fn hint(&self) -> Option<String> {
+        let is_missing = matches!(self, Self::NoBluetooth);
+        is_missing
+            .then(|| "build it with the feature `ble`, or use another `connection_type`".to_owned())
+    }
 }
 
 /// What the radio's side has to know.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::daemon::{Answer, Question, Request};
 use crate::home::{Holder, Home, Lock};
+use crate::model::Explained;
 
 /// How long the daemon may take; it gives up on a slow database itself before that.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -53,11 +54,9 @@ pub enum ControlError {
     Other(String),
 }
 
-impl ControlError {
-    /// Returns what a person can do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Explained for ControlError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::NotRunning { .. } => {
                 "start it with `relay run`, or name the home of one that runs with `--home DIR`"
             }
@@ -67,7 +66,8 @@ impl ControlError {
             Self::Other(_) => {
                 "run the program of the same version, or start the relay again after an update"
             }
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 

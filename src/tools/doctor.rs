@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::daemon::status::{Check, CheckResult, Health};
 use crate::daemon::{Answer, Request};
 use crate::home::Home;
-use crate::model::Chain;
+use crate::model::{Chain, Explained as _};
 
 use super::control::{ControlError, ask};
 use super::status::printable;
@@ -28,7 +28,7 @@ fn no_answer(error: &ControlError) -> Health {
             name: "daemon".to_owned(),
             result: CheckResult::Failed,
             text: Chain(error).to_string(),
-            hint: Some(error.hint().to_owned()),
+            hint: error.hint(),
         }],
     }
 }

@@ -18,7 +18,8 @@ use crate::config::Config;
 use crate::daemon::status::RadioConnection;
 use crate::home::Holder;
 use crate::model::{
-    Destination, Event, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport, Timestamp,
+    Destination, Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
+    Timestamp,
 };
 use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
 
@@ -90,19 +91,33 @@ pub enum VisitError {
     Ended,
 }
 
-impl VisitError {
-    /// Returns what a person can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Held { .. } | Self::HeldElsewhere { .. } => Some(
+impl Explained for VisitError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Held { .. } | Self::HeldElsewhere { .. } => {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
-                 `--serial` or `--ble`; `relay status` tells how this one stands",
-            ),
-            Self::Away { connection, cause } => cure(connection, cause),
-            Self::Locked => Some("switch its lockdown off with the app that locked it"),
-            Self::NoChannel { .. } => Some("`relay radio channels` lists them"),
-            Self::NoLink(_) | Self::Text(_) | Self::Interrupted | Self::Ended => None,
+                 `--serial` or `--ble`; `relay status` tells how this one stands"
+            }
+            Self::Away { connection, cause } => cure(connection, cause)?,
+            Self::Locked => "switch its lockdown off with the app that locked it",
+            Self::NoChannel { .. } => "`relay radio channels` lists them",
+            Self::NoLink(error) => return error.hint(),
+            Self::Text(_) | Self::Interrupted | Self::Ended => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Text(_) => Exit::Wrong,
+            Self::Held { .. }
+            | Self::HeldElsewhere { .. }
+            | Self::NoLink(_)
+            | Self::Away { .. }
+            | Self::Locked
+            | Self::NoChannel { .. }
+            | Self::Interrupted
+            | Self::Ended => Exit::Failed,
         }
     }
 }

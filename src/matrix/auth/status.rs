@@ -12,6 +12,7 @@ use super::{AuthError, Files, text};
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
 use crate::matrix::{MatrixError, login_state};
+use crate::model::told;
 
 /// How a session stands, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,9 +91,9 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         // A token that ages is renewed by the daemon: only without that means it is dead.
         Err(error) if session.refresh_token.is_some() && is_soft(&error) => return Ok(status),
         Err(error) => match login_state::verdict(session, error) {
-            MatrixError::SessionDead(refused) => {
+            dead @ MatrixError::SessionDead(_) => {
                 status.token_alive = false;
-                status.refused = Some(refused.to_string());
+                status.refused = Some(told(&dead));
                 return Ok(status);
             }
             other => return Err(other.into()),

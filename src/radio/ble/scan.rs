@@ -10,7 +10,7 @@ use super::bluez::Service;
 use super::error::BleError;
 use super::host::{Host, hears_off, within};
 use super::{FoundDevice, SERVICE};
-use crate::model::Chain;
+use crate::model::told;
 
 /// How long is listened: a radio that saves power calls every few seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(8);
@@ -21,16 +21,14 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 ///
 /// When nobody can listen: with the cure.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    let (service, mut end) = Service::open()
-        .await
-        .map_err(|error| Chain(&error).to_string())?;
+    let (service, mut end) = Service::open().await.map_err(|error| told(&error))?;
     let found = tokio::select! {
         biased;
         found = listen() => found,
         end = end.wait() => Err(end),
     };
     drop(service);
-    found.map_err(|error| Chain(&error).to_string())
+    found.map_err(|error| told(&error))
 }
 
 async fn listen() -> Result<Vec<FoundDevice>, BleError> {
