@@ -48,7 +48,7 @@ pub(super) fn run(command: ConfigCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
-        ConfigCommand::Check { json } => check(globals, &home, json),
+        ConfigCommand::Check { json } => return check(globals, &home, json),
         ConfigCommand::Paths => paths(globals, &home),
     }?;
     Ok(ExitCode::SUCCESS)

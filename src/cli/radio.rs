@@ -341,10 +341,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<Plan, Failure> {
         }
     };
     let not = match &home {
-        Some(home) => {
-            let wanted = (&config.meshtastic.connection).into();
-            radio::held_by_daemon(home, known.map(Into::into).as_ref(), &wanted).await?
-        }
+        Some(home) => radio::held_by_daemon(home, known, &config.meshtastic.connection).await?,
         None => None,
     };
     Ok(Plan::new(config, not, CancellationToken::new()))

@@ -20,7 +20,6 @@ use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox
 use super::first_login::{self, FirstLogin};
 use super::ledger::Ledger;
 use super::live::{Live, Session};
-use super::status::Trust;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -308,9 +307,9 @@ impl Account {
         let device = matrix.own_device().to_string();
         let mut trust = matrix.trust();
         let verification = match self.show_session(&user, &device, &mut trust).await {
-            Trust::Verified => "verified by its owner",
-            Trust::Unverified => "not verified: run `relay auth status`",
-            Trust::Unknown => "not known yet",
+            DeviceTrust::Verified => "verified by its owner",
+            DeviceTrust::Unverified => "not verified: run `relay auth status`",
+            DeviceTrust::Unknown => "not known yet",
         };
         if let Some(path) = matrix.session().recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
@@ -395,12 +394,13 @@ impl Account {
     }
 
     /// Shows the session as it is now.
-    async fn show_session(&self, user: &str, device: &str, trust: &mut matrix::Trust) -> Trust {
-        let trust = match trust.now().await {
-            DeviceTrust::Verified => Trust::Verified,
-            DeviceTrust::Unverified => Trust::Unverified,
-            DeviceTrust::Unknown => Trust::Unknown,
-        };
+    async fn show_session(
+        &self,
+        user: &str,
+        device: &str,
+        trust: &mut matrix::Trust,
+    ) -> DeviceTrust {
+        let trust = trust.now().await;
         self.live.session(Session::Open {
             account: user.to_owned(),
             device: device.to_owned(),

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use super::status::{
-    Check, CheckResult, DatabaseStatus, Health, LimitedStatus, MatrixState, RadioConnection,
-    RadioState, RoomStatus, Status,
+    Check, CheckResult, DatabaseStatus, Health, LimitedStatus, MatrixState, RoomStatus, Status,
 };
+use crate::config::Connection;
 use crate::model::span;
+use crate::radio::LinkState;
 
 /// The event loop looks at its chores every 20 s: without a sign for longer than this it hangs.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
@@ -100,7 +101,7 @@ impl Examined<'_> {
         let radio = &self.status.radio;
         let name = "radio";
         let time = span::of_seconds(radio.for_seconds);
-        if radio.state == RadioState::Ready {
+        if radio.state == LinkState::Ready {
             return match &radio.silence {
                 Some(silence) => Check {
                     name: name.to_owned(),
@@ -115,13 +116,13 @@ impl Examined<'_> {
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let text = format!("away for {time}{cause}");
         let hint = match &radio.connection {
-            RadioConnection::Tcp { .. } => {
+            Connection::Tcp { .. } => {
                 "check its power, its network, and `meshtastic.host`; a phone app may hold it"
             }
-            RadioConnection::Serial { .. } => {
+            Connection::Serial { .. } => {
                 "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
             }
-            RadioConnection::Ble { .. } => {
+            Connection::Ble { .. } => {
                 "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
             }
         };
@@ -396,8 +397,8 @@ mod tests {
             started_at: "2026-01-31T12:00:00Z".to_owned(),
             uptime_seconds: 60,
             radio: RadioStatus {
-                connection: RadioConnection::Serial { port: None },
-                state: RadioState::Ready,
+                connection: Connection::Serial { serial_port: None },
+                state: LinkState::Ready,
                 for_seconds: 50,
                 cause: None,
                 restarts: 0,
@@ -529,13 +530,13 @@ mod tests {
         let cases: [(Change, &str, CheckResult); 16] = [
             (|_| {}, "outbox", Ok),
             (
-                |it| it.radio.state = RadioState::Connecting,
+                |it| it.radio.state = LinkState::Connecting,
                 "radio",
                 Warning,
             ),
             (
                 |it| {
-                    it.radio.state = RadioState::Lost;
+                    it.radio.state = LinkState::Lost;
                     it.radio.for_seconds = 599;
                 },
                 "radio",
@@ -543,7 +544,7 @@ mod tests {
             ),
             (
                 |it| {
-                    it.radio.state = RadioState::Configuring;
+                    it.radio.state = LinkState::Configuring;
                     it.radio.for_seconds = 600;
                 },
                 "radio",
@@ -670,24 +671,25 @@ mod tests {
 
     #[test]
     fn the_cure_of_a_radio_that_is_away_is_that_of_its_connection() {
-        let tcp = RadioConnection::Tcp {
+        let tcp = Connection::Tcp {
             host: "radio".to_owned(),
             port: 4403,
         };
-        let ble = RadioConnection::Ble {
-            device: "Base_1234".to_owned(),
+        let ble = Connection::Ble {
+            ble_address: "Base_1234".to_owned(),
+            ble_pin: None,
         };
         for (connection, key) in [
             (tcp, "`meshtastic.host`"),
             (
-                RadioConnection::Serial { port: None },
+                Connection::Serial { serial_port: None },
                 "`meshtastic.serial_port`",
             ),
             (ble, "`meshtastic.ble_address`"),
         ] {
             let mut status = well();
             status.radio.connection = connection;
-            status.radio.state = RadioState::Lost;
+            status.radio.state = LinkState::Lost;
             let health = examined(&status, 1);
             let radio = health.checks.iter().find(|it| it.name == "radio");
             let hint = radio.unwrap().hint.as_deref().unwrap();

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::bridge::RouteProblem;
+use crate::matrix::DeviceTrust;
 use crate::model::{
     Chain, Channel, Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId,
     OwnedRoomOrAliasId, RadioEvent,
@@ -15,7 +16,6 @@ use crate::store::StoreError;
 
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
-use super::status::Trust;
 
 /// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
 const MOST_ROOMS: usize = 10_000;
@@ -87,7 +87,7 @@ pub(super) enum Session {
         /// Its device.
         device: String,
         /// Whether its owner has signed the device.
-        trust: Trust,
+        trust: DeviceTrust,
     },
 }
 

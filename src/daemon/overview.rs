@@ -11,7 +11,7 @@ use crate::matrix::Heard;
 use crate::model::{
     Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
 };
-use crate::radio::{Link, LinkState};
+use crate::radio::Link;
 use crate::store::summary::{Summary, Waiting};
 
 use super::counts::{Place, Tally, Way};
@@ -19,8 +19,7 @@ use super::live::{Facts, Session};
 use super::room_trouble::Known;
 use super::status::{
     ChannelStatus, DatabaseStatus, EchoStatus, LimitedStatus, MatrixState, MatrixStatus,
-    OutboxStatus, ParkedStatus, RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status,
-    Traffic, Waits,
+    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
 };
 
 /// Everything that a status is made of.
@@ -73,13 +72,8 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let channel_use = self.facts.channel_use;
         RadioStatus {
-            connection: (&self.config.meshtastic.connection).into(),
-            state: match self.link.state {
-                LinkState::Connecting => RadioState::Connecting,
-                LinkState::Configuring => RadioState::Configuring,
-                LinkState::Ready => RadioState::Ready,
-                LinkState::Lost => RadioState::Lost,
-            },
+            connection: self.config.meshtastic.connection.clone(),
+            state: self.link.state,
             for_seconds: self.link.since.elapsed().as_secs(),
             cause: self.link.cause.clone(),
             restarts: self.link.restarts,
@@ -368,8 +362,9 @@ mod tests {
     use crate::bridge::{Refused, RouteProblem};
     use crate::config::{Connection, Direction, MappedRoom};
     use crate::daemon::live::{Live, RadioFacts};
-    use crate::daemon::status::Trust;
+    use crate::matrix::DeviceTrust;
     use crate::model::{ChannelIndex, Destination};
+    use crate::radio::LinkState;
     use crate::store::gaps::Missing;
     use crate::store::outbox_room::Parked;
 
@@ -492,7 +487,7 @@ mod tests {
         facts.session = Session::Open {
             account: "@relay:example.org".to_owned(),
             device: "DEVICE".to_owned(),
-            trust: Trust::Verified,
+            trust: DeviceTrust::Verified,
         };
         let status = status(facts, Ok(summary));
         assert_eq!(status.rooms.len(), 1);

@@ -2,11 +2,12 @@
 //! described in `docs/reference/status.md` and stay as they are. No message text and no secret is ever in them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Connection, host_and_port};
+use crate::config::Connection;
+use crate::matrix::DeviceTrust;
+use crate::radio::LinkState;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,9 +47,9 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RadioStatus {
     /// How it is reached.
-    pub connection: RadioConnection,
+    pub connection: Connection,
     /// What is being done about the link.
-    pub state: RadioState,
+    pub state: LinkState,
     /// For how long it has been ready, or has been away.
     pub for_seconds: u64,
     /// Why it was lost last; `None` while it is ready.
@@ -68,73 +69,6 @@ pub struct RadioStatus {
     pub channel_use_age_seconds: Option<u64>,
     /// Why nothing is transmitted; `None` if it may.
     pub silence: Option<String>,
-}
-
-/// How a radio is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum RadioConnection {
-    /// Over the network.
-    Tcp {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// Over a cable.
-    Serial {
-        /// The port's path; `None`: the one likely port.
-        port: Option<String>,
-    },
-    /// Over Bluetooth.
-    Ble {
-        /// The radio's address or name.
-        device: String,
-    },
-}
-
-impl From<&Connection> for RadioConnection {
-    fn from(connection: &Connection) -> Self {
-        match connection {
-            Connection::Tcp { host, port } => Self::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
-            Connection::Serial { serial_port } => Self::Serial {
-                port: serial_port
-                    .as_ref()
-                    .map(|port| port.to_string_lossy().into_owned()),
-            },
-            Connection::Ble { ble_address, .. } => Self::Ble {
-                device: ble_address.clone(),
-            },
-        }
-    }
-}
-
-impl fmt::Display for RadioConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => f.write_str(&host_and_port(host, *port)),
-            Self::Serial { port: Some(port) } => write!(f, "serial port {port}"),
-            Self::Serial { port: None } => f.write_str("the serial port of a radio"),
-            Self::Ble { device } => write!(f, "Bluetooth device {device}"),
-        }
-    }
-}
-
-/// What is being done about the link to the radio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RadioState {
-    /// The connection is being made.
-    Connecting,
-    /// Connected; the radio tells how it is set up.
-    Configuring,
-    /// Messages can cross.
-    Ready,
-    /// Lost, or never there; it is tried again soon.
-    Lost,
 }
 
 /// How the Matrix side stands.
@@ -161,7 +95,7 @@ pub struct MatrixStatus {
     /// Its device.
     pub device: Option<String>,
     /// Whether the account's owner has signed the device.
-    pub device_trust: Option<Trust>,
+    pub device_trust: Option<DeviceTrust>,
     /// The homeserver has wanted fewer events; `None`: never since the start.
     #[serde(default)]
     pub limited: Option<LimitedStatus>,
@@ -190,18 +124,6 @@ pub enum MatrixState {
     Away,
     /// There is none.
     NoSession,
-}
-
-/// Whether the account's owner has signed the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trust {
-    /// It is signed.
-    Verified,
-    /// It is not.
-    Unverified,
-    /// Not known yet.
-    Unknown,
 }
 
 /// Something that takes nothing until something changes.

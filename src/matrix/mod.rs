@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use matrix_sdk::Client;
 use matrix_sdk::ruma::OwnedDeviceId;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +110,8 @@ pub struct Start {
 }
 
 /// Whether other people's clients show the device as verified by its owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeviceTrust {
     /// It is signed by its owner.
     Verified,

@@ -154,7 +154,7 @@ mod tests {
                 "check the server's name",
             ),
         ] {
-            let hint = trouble.hint();
+            let hint = trouble.hint().unwrap();
             assert!(hint.contains(cure), "{trouble}: {hint}");
             let is_about_invites = hint.contains("invite");
             let helps = matches!(

@@ -14,8 +14,7 @@ use std::io;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::daemon::status::RadioConnection;
+use crate::config::{Config, Connection};
 use crate::home::Holder;
 use crate::model::{
     Destination, Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
@@ -41,22 +40,23 @@ const KEPT: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum VisitError {
     /// The daemon has it.
-    #[error("the running relay ({holder}) holds this radio ({connection})")]
+    #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
     Held {
         /// The daemon.
         holder: Holder,
         /// How it reaches the radio.
-        connection: RadioConnection,
+        connection: Connection,
     },
     /// The daemon has it, on another way.
     #[error(
-        "this is the radio {node} that the running relay holds over another connection ({connection})"
+        "this is the radio {node} that the running relay holds over another connection ({})",
+        connection.place()
     )]
     HeldElsewhere {
         /// The radio's node.
         node: NodeNum,
         /// How the daemon reaches it.
-        connection: RadioConnection,
+        connection: Connection,
     },
     /// This program cannot use such a link.
     #[error(transparent)]
@@ -65,7 +65,7 @@ pub enum VisitError {
     #[error("cannot reach the radio{}: {cause}", unless_named(connection, cause))]
     Away {
         /// How it was tried.
-        connection: RadioConnection,
+        connection: Connection,
         /// Why not.
         cause: String,
     },
@@ -108,31 +108,25 @@ impl Explained for VisitError {
     }
 
     fn exit(&self) -> Exit {
-        match self {
-            Self::Text(_) => Exit::Wrong,
-            Self::Held { .. }
-            | Self::HeldElsewhere { .. }
-            | Self::NoLink(_)
-            | Self::Away { .. }
-            | Self::Locked
-            | Self::NoChannel { .. }
-            | Self::Interrupted
-            | Self::Ended => Exit::Failed,
+        if matches!(self, Self::Text(_)) {
+            Exit::Wrong
+        } else {
+            Exit::Failed
         }
     }
 }
 
 /// Returns what a person can do about a link that cannot be made, or has ended, if the cause does not say it itself.
-fn cure(connection: &RadioConnection, cause: &str) -> Option<&'static str> {
+fn cure(connection: &Connection, cause: &str) -> Option<&'static str> {
     match connection {
-        RadioConnection::Tcp { .. } => Some(if was_ended(cause) {
+        Connection::Tcp { .. } => Some(if was_ended(cause) {
             "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
              program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
         } else {
             "look whether it is on and in reach; `relay radio scan` lists what can be found"
         }),
         // What fails on a serial port or over Bluetooth names its cure itself.
-        RadioConnection::Serial { .. } | RadioConnection::Ble { .. } => None,
+        Connection::Serial { .. } | Connection::Ble { .. } => None,
     }
 }
 
@@ -148,18 +142,18 @@ fn was_ended(cause: &str) -> bool {
 }
 
 /// Returns which radio it is, in brackets, if the cause does not name it.
-fn unless_named(connection: &RadioConnection, cause: &str) -> String {
+fn unless_named(connection: &Connection, cause: &str) -> String {
     let is_named = match connection {
-        RadioConnection::Tcp { .. } => cause.contains(&connection.to_string()),
-        RadioConnection::Serial { port: Some(name) } | RadioConnection::Ble { device: name } => {
-            cause.contains(name)
-        }
-        RadioConnection::Serial { port: None } => false,
+        Connection::Tcp { .. } => cause.contains(&connection.place()),
+        Connection::Serial { serial_port } => serial_port
+            .as_ref()
+            .is_some_and(|port| cause.contains(&*port.to_string_lossy())),
+        Connection::Ble { ble_address, .. } => cause.contains(ble_address),
     };
     if is_named {
         String::new()
     } else {
-        format!(" ({connection})")
+        format!(" ({})", connection.place())
     }
 }
 
@@ -178,7 +172,7 @@ pub enum Phase {
 }
 
 /// The radio that the daemon holds, and how it reaches it.
-pub type Held = Option<(NodeNum, RadioConnection)>;
+pub type Held = Option<(NodeNum, Connection)>;
 
 /// How a command visits a radio.
 #[derive(Debug)]
@@ -209,7 +203,7 @@ impl Plan {
 /// A radio, as a command sees it.
 #[derive(Debug)]
 pub struct Visit {
-    connection: RadioConnection,
+    connection: Connection,
     not: Held,
     events: mpsc::Receiver<Event>,
     submissions: mpsc::Sender<Submission>,
@@ -253,7 +247,7 @@ pub async fn visit<T>(
     let (submissions, submitted) = mpsc::channel(1);
     let end = CancellationToken::new();
     let mut visit = Visit {
-        connection: (&plan.config.meshtastic.connection).into(),
+        connection: plan.config.meshtastic.connection.clone(),
         not: plan.not,
         events,
         submissions,
@@ -388,15 +382,15 @@ pub fn harmless(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn away(connection: RadioConnection, cause: &str) -> VisitError {
+    fn away(connection: Connection, cause: &str) -> VisitError {
         VisitError::Away {
             connection,
             cause: cause.to_owned(),
         }
     }
 
-    fn tcp(host: &str) -> RadioConnection {
-        RadioConnection::Tcp {
+    fn tcp(host: &str) -> Connection {
+        Connection::Tcp {
             host: host.to_owned(),
             port: 4403,
         }
@@ -421,8 +415,8 @@ mod tests {
                 "cannot reach the radio (192.0.2.7:4403): the radio closed the connection",
             ),
             (
-                RadioConnection::Serial {
-                    port: Some("/dev/ttyUSB0".to_owned()),
+                Connection::Serial {
+                    serial_port: Some("/dev/ttyUSB0".into()),
                 },
                 "the serial port `/dev/ttyUSB0` is in use",
                 "cannot reach the radio: the serial port `/dev/ttyUSB0` is in use",
@@ -434,9 +428,10 @@ mod tests {
 
     #[test]
     fn only_a_radio_on_the_network_needs_a_hint_beside_the_cause() {
-        let serial = RadioConnection::Serial { port: None };
-        let ble = RadioConnection::Ble {
-            device: "Base_1234".to_owned(),
+        let serial = Connection::Serial { serial_port: None };
+        let ble = Connection::Ble {
+            ble_address: "Base_1234".to_owned(),
+            ble_pin: None,
         };
         assert!(away(tcp("radio"), "refused").hint().is_some());
         assert_eq!(away(serial, "in use").hint(), None);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::daemon::status::{
-    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
-    RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
+    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
+    RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words};
 use crate::home::Home;
+use crate::matrix::DeviceTrust;
 use crate::model::span;
+use crate::radio::LinkState;
 
 use super::control::{ControlError, ask};
 
@@ -96,12 +98,12 @@ pub fn lines(status: &Status) -> String {
 fn radio(page: &mut Page, radio: &RadioStatus) {
     let time = span::of_seconds(radio.for_seconds);
     let state = match radio.state {
-        RadioState::Ready => format!("ready for {time}"),
-        RadioState::Connecting => format!("away for {time}, connecting"),
-        RadioState::Configuring => format!("away for {time}, being configured"),
-        RadioState::Lost => format!("away for {time}"),
+        LinkState::Ready => format!("ready for {time}"),
+        LinkState::Connecting => format!("away for {time}, connecting"),
+        LinkState::Configuring => format!("away for {time}, being configured"),
+        LinkState::Lost => format!("away for {time}"),
     };
-    page.line("radio", &format!("{}, {state}", radio.connection));
+    page.line("radio", &format!("{}, {state}", radio.connection.place()));
     if let Some(cause) = &radio.cause {
         page.more(&format!("because: {cause}"));
     }
@@ -151,9 +153,9 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
     }
     if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
         let trust = match matrix.device_trust {
-            Some(Trust::Verified) => "verified by its owner",
-            Some(Trust::Unverified) => "not verified: see `relay auth status`",
-            Some(Trust::Unknown) | None => "not known whether verified",
+            Some(DeviceTrust::Verified) => "verified by its owner",
+            Some(DeviceTrust::Unverified) => "not verified: see `relay auth status`",
+            Some(DeviceTrust::Unknown) | None => "not known whether verified",
         };
         page.more(&format!("{account}, device {device}, {trust}"));
     }
@@ -321,7 +323,8 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::status::{LimitedStatus, OutboxStatus, RadioConnection};
+    use crate::config::Connection;
+    use crate::daemon::status::{LimitedStatus, OutboxStatus};
 
     fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let owned = counts
@@ -356,8 +359,8 @@ mod tests {
             started_at: "2026-01-31T12:00:00Z".to_owned(),
             uptime_seconds: 3 * 86_400,
             radio: RadioStatus {
-                connection: RadioConnection::Serial { port: None },
-                state: RadioState::Ready,
+                connection: Connection::Serial { serial_port: None },
+                state: LinkState::Ready,
                 for_seconds: 7_300,
                 cause: None,
                 restarts: 0,
@@ -378,7 +381,7 @@ mod tests {
                 dates_ahead_seconds: 0,
                 account: Some("@relay:example.org".to_owned()),
                 device: Some("DEVICE".to_owned()),
-                device_trust: Some(Trust::Verified),
+                device_trust: Some(DeviceTrust::Verified),
                 limited: None,
                 parked: None,
             },
@@ -512,7 +515,7 @@ mod tests {
     fn what_is_wrong_comes_with_its_reason_and_since_when() {
         let mut status = well();
         status.radio = RadioStatus {
-            state: RadioState::Lost,
+            state: LinkState::Lost,
             for_seconds: 780,
             restarts: 3,
             cause: Some("cannot connect to 192.168.1.20:4403: connection refused".to_owned()),

@@ -95,7 +95,7 @@ async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
         Chain(&ours.receive().await.unwrap_err()).to_string(),
         Chain(&ours.send(b"x").await.unwrap_err()).to_string(),
     ];
-    insta::assert_snapshot!(all.join("\n"), @r"
+    insta::assert_snapshot!(told.join("\n"), @r"
         cannot read from the radio: the serial port is gone (was the radio unplugged, or did it restart?)
         cannot write to the radio: the serial port is gone (was the radio unplugged, or did it restart?)
         ");
@@ -227,7 +227,7 @@ fn what_the_system_refuses_is_told_with_its_cure() {
         busy(&["screen (process 12)"]),
         busy(&["ModemManager (process 7)"]),
     ];
-    insta::assert_snapshot!(told.join("\n"), @r"
+    insta::assert_snapshot!(all.join("\n"), @r"
         there is no serial port `/dev/null`; is the radio plugged in?
         the relay may not open the serial port `/dev/null`: Permission denied (os error 13); add its user to the group `dialout` (`sudo usermod -aG dialout USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
         cannot open the serial port `/dev/null`: Input/output error (os error 5)
