@@ -13,9 +13,9 @@ use rustix::fs::Mode;
 
 use crate::model::Explained;
 
-pub use files::{create_private_directory, write_private};
-pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState, utc};
-pub use socket::{Socket, SocketName};
+pub(crate) use files::{create_private_directory, write_private};
+pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
+pub(crate) use socket::Socket;
 
 /// Where the Debian package keeps its home.
 const PACKAGE_HOME: &str = "/var/lib/relay";
@@ -44,14 +44,14 @@ const MMRELAY_FILES: [&str; 5] = [
 
 /// Returns the configuration of an MMRelay of this user, if there is one.
 #[must_use]
-pub fn mmrelay_config() -> Option<PathBuf> {
+pub(crate) fn mmrelay_config() -> Option<PathBuf> {
     let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
     path.is_file().then_some(path)
 }
 
 /// What is wrong with the home directory.
 #[derive(Debug, thiserror::Error)]
-pub enum HomeError {
+pub(crate) enum HomeError {
     /// Nobody says where it is.
     #[error("there is no home directory")]
     Unknown,
@@ -110,27 +110,23 @@ impl Explained for HomeError {
 
 /// The home directory, and the places in it. Nothing is created before [`Home::prepare`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home {
+pub(crate) struct Home {
     path: PathBuf,
     is_default: bool,
 }
 
 /// Where our database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabasePlace {
+pub(crate) struct DatabasePlace {
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Why it is not the one that the configuration names.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Home {
     /// Finds the home: the flag, else `RELAY_HOME`, else `~/.relay`.
-    ///
-    /// # Errors
-    ///
-    /// When nobody names one, or one that belongs to the system is named.
-    pub fn locate(
+    pub(crate) fn locate(
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
@@ -154,72 +150,68 @@ impl Home {
     }
 
     /// Finds the home with the process's own environment.
-    ///
-    /// # Errors
-    ///
-    /// As [`Home::locate`].
-    pub fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
+    pub(crate) fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
         Self::locate(flag, |name| std::env::var_os(name))
     }
 
     /// Returns the directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns `config.yaml`.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path.join("config.yaml")
     }
 
     /// Returns `matrix`, the directory of the account.
-    pub fn matrix(&self) -> PathBuf {
+    pub(crate) fn matrix(&self) -> PathBuf {
         self.path.join("matrix")
     }
 
     /// Returns `matrix/session.json`.
-    pub fn session(&self) -> PathBuf {
+    pub(crate) fn session(&self) -> PathBuf {
         self.matrix().join("session.json")
     }
 
     /// Returns `matrix/sdk`, the stores of the Matrix SDK.
-    pub fn sdk(&self) -> PathBuf {
+    pub(crate) fn sdk(&self) -> PathBuf {
         self.matrix().join("sdk")
     }
 
     /// Returns `matrix/sdk.key`, the key of these stores.
-    pub fn sdk_key(&self) -> PathBuf {
+    pub(crate) fn sdk_key(&self) -> PathBuf {
         self.matrix().join("sdk.key")
     }
 
     /// Returns `matrix/recovery.key`, which is there only if it could not be shown at login.
-    pub fn recovery_key(&self) -> PathBuf {
+    pub(crate) fn recovery_key(&self) -> PathBuf {
         self.matrix().join("recovery.key")
     }
 
     /// Returns `database/relay.sqlite`.
-    pub fn default_database(&self) -> PathBuf {
+    pub(crate) fn default_database(&self) -> PathBuf {
         self.path.join("database/relay.sqlite")
     }
 
     /// Returns `relay.lock`.
-    pub fn lock_file(&self) -> PathBuf {
+    pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("relay.lock")
     }
 
     /// Returns `relay.sock`, the daemon's control socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("relay.sock")
     }
 
     /// Returns a path of the configuration: relative ones begin at the home.
-    pub fn resolve(&self, path: &Path) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.path.join(path)
     }
 
     /// Returns where our database is: where the configuration says, unless a database of somebody else is there,
     /// MMRelay's for example, which is left alone.
-    pub fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
+    pub(crate) fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
         let path = self.resolve(configured);
         let default = self.default_database();
         if path == default || !is_foreign_database(&path, application_id) {
@@ -240,14 +232,14 @@ impl Home {
     }
 
     /// Returns what of MMRelay is in this home; none of it is ever written.
-    pub fn mmrelay_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn mmrelay_files(&self) -> Vec<PathBuf> {
         let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
         files.filter(|path| path.exists()).collect()
     }
 
     /// Returns where a person probably meant the command to look, if this home was nobody's choice, is not there, and
     /// the package's is.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         let package = Path::new(PACKAGE_HOME);
         let package_alone = self.is_default && !self.path.exists() && package.exists();
         package_alone.then(|| {
@@ -263,7 +255,7 @@ impl Home {
     /// # Errors
     ///
     /// When it lies on a network file system, unless that is allowed, cannot be created, or has links inside.
-    pub fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
+    pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
                 path: self.path.clone(),
@@ -292,11 +284,7 @@ impl Home {
 
     /// Makes the place of a file ready that the configuration may have put anywhere in the home: it is not reached through
     /// links, and nobody else may enter its directory or read what is there of it. Places elsewhere are the user's.
-    ///
-    /// # Errors
-    ///
-    /// When there is a link, or the directory cannot be made.
-    pub fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
+    pub(crate) fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };

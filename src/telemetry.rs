@@ -26,7 +26,7 @@ use rotating::RotatingFile;
 
 /// Why nothing can be logged as the configuration says.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub(crate) enum TelemetryError {
     /// The file cannot be written.
     #[error("cannot write the log `{}`", path.display())]
     File {
@@ -60,7 +60,7 @@ impl Explained for TelemetryError {
 static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
 /// Tells what was left out, and waits a little until everything is written.
-pub fn end() {
+pub(crate) fn end() {
     if let Some(log) = LOG.get() {
         log.end();
     }
@@ -68,11 +68,7 @@ pub fn end() {
 
 /// Sets up logging for the rest of the process's life. What strangers and libraries say comes in bounded lines, at a
 /// bounded rate.
-///
-/// # Errors
-///
-/// When the file cannot be written, or logging is set up already.
-pub fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
+pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
     let colour = logging.color_enabled
         && logging.format == LogFormat::Text
         && may_colour(

@@ -8,10 +8,6 @@ use super::failure::Outcome;
 use crate::{daemon, telemetry};
 
 /// Runs the daemon until it is told to stop.
-///
-/// # Errors
-///
-/// What keeps it from starting.
 pub(super) async fn run(globals: &Globals) -> Outcome {
     let home = globals.home()?;
     let loaded = globals.load_config(&home);

@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// How the daemon stands.
     Status,
     /// Whether it does its work.
@@ -56,15 +56,15 @@ pub enum Request {
 /// A line from a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Question {
+pub(crate) struct Question {
     /// What it asks.
-    pub request: Request,
+    pub(crate) request: Request,
 }
 
 /// A line to a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub(crate) enum Answer {
     /// How the daemon stands.
     Status(Box<Status>),
     /// Whether it does its work.

@@ -324,11 +324,11 @@ impl Found {
 }
 
 /// What to do about a homeserver that wants fewer events.
-pub const LIMIT_HINT: &str = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
+pub(crate) const LIMIT_HINT: &str = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
 
 /// Returns how the homeserver has limited the account.
 #[must_use]
-pub fn limit_words(limited: &LimitedStatus) -> String {
+pub(crate) fn limit_words(limited: &LimitedStatus) -> String {
     format!(
         "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
         span::of_seconds(limited.last_seconds),
@@ -340,11 +340,11 @@ pub fn limit_words(limited: &LimitedStatus) -> String {
 }
 
 /// What to do about a clock that differs from the homeserver's.
-pub const CLOCK_HINT: &str = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
+pub(crate) const CLOCK_HINT: &str = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
 
 /// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
 #[must_use]
-pub fn clock_words(ahead: i64) -> String {
+pub(crate) fn clock_words(ahead: i64) -> String {
     clock_apart("the clock of this machine", ahead)
 }
 

@@ -19,7 +19,7 @@ mod queues;
 mod reports;
 mod room_trouble;
 mod room_worker;
-pub mod status;
+pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
 mod trial;
@@ -48,8 +48,8 @@ use crate::radio::{RadioError, RadioOptions};
 use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
-pub use control::{Answer, Question, Request};
-pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words};
+pub(crate) use control::{Answer, Question, Request};
+pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words};
 
 use account::Account;
 use control::Control;
@@ -66,7 +66,7 @@ const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What keeps the daemon from starting.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// Another one runs in this home.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -97,11 +97,7 @@ impl Explained for StartError {
 }
 
 /// Runs the daemon until it is told to stop.
-///
-/// # Errors
-///
-/// What keeps it from starting.
-pub async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
+pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
     let lock = Lock::acquire(&home, start.into())?;

@@ -27,21 +27,21 @@ const LARGEST: u64 = 4096;
 
 /// Who holds a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// The machine's name.
-    pub host: String,
+    pub(crate) host: String,
     /// The process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// When it started, as in `2025-01-31T12:00:00Z`.
-    pub started: String,
+    pub(crate) started: String,
     /// Whether it has the SDK's store open.
-    pub store: StoreState,
+    pub(crate) store: StoreState,
 }
 
 /// Whether the daemon has the SDK's store open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StoreState {
+pub(crate) enum StoreState {
     /// It has.
     Held,
     /// Its session is missing or dead: a login may work.
@@ -50,7 +50,7 @@ pub enum StoreState {
 
 /// Why a lock cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another daemon runs in this home.
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
@@ -103,7 +103,7 @@ impl fmt::Display for Holder {
 
 /// The daemon's hold on its home; ends when dropped, or with the process.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     home: Home,
     file: File,
     holder: Mutex<Holder>,
@@ -112,17 +112,13 @@ pub struct Lock {
 
 /// A hold on the SDK's store; ends when dropped, or with the process.
 #[derive(Debug)]
-pub struct StoreGuard {
+pub(crate) struct StoreGuard {
     _directory: File,
 }
 
 impl Lock {
     /// Takes the home for a daemon. The store is free as yet.
-    ///
-    /// # Errors
-    ///
-    /// When another daemon holds it, or the file cannot be used.
-    pub fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
+    pub(crate) fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
         let path = home.lock_file();
         let error = |cause| LockError::Use {
             path: path.clone(),
@@ -166,7 +162,7 @@ impl Lock {
     /// # Errors
     ///
     /// When a command has it: try again later. Or when the file cannot be written.
-    pub fn hold_store(&self) -> Result<(), LockError> {
+    pub(crate) fn hold_store(&self) -> Result<(), LockError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
             *store = Some(StoreGuard::take(&self.home)?);
@@ -179,7 +175,7 @@ impl Lock {
     /// # Errors
     ///
     /// When the file cannot be written; the store is free all the same.
-    pub fn release_store(&self) -> Result<(), LockError> {
+    pub(crate) fn release_store(&self) -> Result<(), LockError> {
         self.store
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -188,7 +184,7 @@ impl Lock {
     }
 
     /// Returns the daemon that holds a home, if one runs.
-    pub fn holder(home: &Home) -> Option<Holder> {
+    pub(crate) fn holder(home: &Home) -> Option<Holder> {
         let file = File::open(home.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             // Nobody: and our own look ends with the file.
@@ -225,11 +221,7 @@ impl Drop for Lock {
 
 impl StoreGuard {
     /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
-    ///
-    /// # Errors
-    ///
-    /// When it is in use, with who uses it.
-    pub fn take(home: &Home) -> Result<Self, LockError> {
+    pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
         let locked = super::files::create_private_directory(&path)
             .and_then(|()| File::open(&path))
@@ -270,7 +262,7 @@ fn read(mut file: &File) -> Option<Holder> {
 }
 
 /// Returns a time as in `2025-01-31T12:00:00Z`.
-pub fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

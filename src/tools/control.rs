@@ -19,7 +19,7 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// Why the daemon does not answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
+pub(crate) enum ControlError {
     /// There is none.
     #[error("no relay is running in `{}`", home.display())]
     NotRunning {
@@ -72,11 +72,7 @@ impl Explained for ControlError {
 }
 
 /// Asks the daemon of a home.
-///
-/// # Errors
-///
-/// When it does not answer.
-pub async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
+pub(crate) async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
     let path = home.socket();
     let used = timeout(LIMIT, exchange(home, request)).await;
     let silent = || ControlError::Silent {

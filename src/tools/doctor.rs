@@ -11,7 +11,7 @@ use super::control::{ControlError, ask};
 use super::status::printable;
 
 /// Asks the daemon; one that does not answer is unhealthy.
-pub async fn examine(home: &Home) -> Health {
+pub(crate) async fn examine(home: &Home) -> Health {
     match ask(home, Request::Doctor).await {
         Ok(Answer::Doctor(health)) => health,
         Ok(Answer::Status(_) | Answer::Error(_)) => no_answer(&ControlError::Other(
@@ -35,7 +35,7 @@ fn no_answer(error: &ControlError) -> Health {
 
 /// Returns what the checks found, for people: a line each, and the cures below.
 #[must_use]
-pub fn lines(health: &Health) -> String {
+pub(crate) fn lines(health: &Health) -> String {
     let mut text = String::new();
     for check in &health.checks {
         let result = match check.result {

@@ -22,14 +22,14 @@ use crate::model::{
 };
 use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
 
-pub use holder::held_by_daemon;
-pub use listen::{Heard, escaped, heard, json_lines, lines};
-pub use report::{
+pub(crate) use holder::held_by_daemon;
+pub(crate) use listen::{Heard, escaped, heard, json_lines, lines};
+pub(crate) use report::{
     ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
     radio_lines,
 };
-pub use scan::{Found, Look, Scan, found_lines, scan};
-pub use send::{Fate, Sent, check_text, send};
+pub(crate) use scan::{Found, Look, Scan, found_lines, scan};
+pub(crate) use send::{Fate, Sent, check_text, send};
 
 /// Events that wait for a command.
 const EVENTS: usize = 256;
@@ -38,7 +38,7 @@ const KEPT: usize = 1024;
 
 /// Why a command got nothing from the radio.
 #[derive(Debug, thiserror::Error)]
-pub enum VisitError {
+pub(crate) enum VisitError {
     /// The daemon has it.
     #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
     Held {
@@ -159,7 +159,7 @@ fn unless_named(connection: &Connection, cause: &str) -> String {
 
 /// What a command is doing, for whoever waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Making the link, and hearing how the radio is set up.
     #[default]
     Connecting,
@@ -172,25 +172,25 @@ pub enum Phase {
 }
 
 /// The radio that the daemon holds, and how it reaches it.
-pub type Held = Option<(NodeNum, Connection)>;
+pub(crate) type Held = Option<(NodeNum, Connection)>;
 
 /// How a command visits a radio.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The configuration, of which only the section `meshtastic` matters.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The node of the radio that the daemon holds: if it turns out to be this one, the visit ends.
-    pub not: Held,
+    pub(crate) not: Held,
     /// Told what is being done.
-    pub phase: watch::Sender<Phase>,
+    pub(crate) phase: watch::Sender<Phase>,
     /// Ends the visit.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Plan {
     /// Makes one.
     #[must_use]
-    pub fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
+    pub(crate) fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
         Self {
             config,
             not,
@@ -202,7 +202,7 @@ impl Plan {
 
 /// A radio, as a command sees it.
 #[derive(Debug)]
-pub struct Visit {
+pub(crate) struct Visit {
     connection: Connection,
     not: Held,
     events: mpsc::Receiver<Event>,
@@ -214,7 +214,7 @@ pub struct Visit {
 }
 
 /// What a visit returned, and the messages of the radio that nobody has been shown.
-pub type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
+pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
 /// What became known of a radio.
 #[derive(Debug)]
@@ -227,11 +227,7 @@ enum News {
 
 /// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
 /// radio that nobody has been shown.
-///
-/// # Errors
-///
-/// As the work, or when this program cannot use such a link.
-pub async fn visit<T>(
+pub(crate) async fn visit<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Visited<T> {
@@ -278,11 +274,7 @@ pub async fn visit<T>(
 
 impl Visit {
     /// Waits until the radio has told how it is set up.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, or is the daemon's.
-    pub async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+    pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.phase.send_replace(Phase::Connecting);
         loop {
             match self.news().await? {
@@ -311,11 +303,7 @@ impl Visit {
     }
 
     /// Likewise, and a radio that is locked is no good.
-    ///
-    /// # Errors
-    ///
-    /// As [`Visit::ready`], or when the radio is locked.
-    pub async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+    pub(crate) async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         let profile = self.ready().await?;
         if profile.locked {
             return Err(VisitError::Locked);
@@ -325,7 +313,7 @@ impl Visit {
 
     /// Returns the nodes that the radio knows, itself included.
     #[must_use]
-    pub fn known(&self) -> Vec<KnownNode> {
+    pub(crate) fn known(&self) -> Vec<KnownNode> {
         self.known.borrow().clone()
     }
 
@@ -374,7 +362,7 @@ fn moment(at: Timestamp) -> String {
 
 /// Returns a text as it may be written to a terminal.
 #[must_use]
-pub fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     super::status::printable(text)
 }
 

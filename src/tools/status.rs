@@ -25,11 +25,7 @@ const NOT_WORTH_A_WORD: [&str; 5] = [
 ];
 
 /// Asks the daemon how it stands.
-///
-/// # Errors
-///
-/// When it does not answer.
-pub async fn status(home: &Home) -> Result<Status, ControlError> {
+pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, Request::Status).await? {
         Answer::Status(status) => Ok(*status),
         Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(
@@ -40,7 +36,7 @@ pub async fn status(home: &Home) -> Result<Status, ControlError> {
 
 /// Returns how the daemon stands, for people.
 #[must_use]
-pub fn lines(status: &Status) -> String {
+pub(crate) fn lines(status: &Status) -> String {
     let mut page = Page::default();
     let since = &status.started_at;
     let up = span::of_seconds(status.uptime_seconds);

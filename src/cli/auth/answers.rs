@@ -65,10 +65,6 @@ pub(super) struct Defaults {
 impl Defaults {
     /// Reads the configuration if there is a good one, and the environment, which goes before it; a first login comes
     /// before any configuration.
-    ///
-    /// # Errors
-    ///
-    /// When a variable names a file that cannot be read.
     pub(super) fn find(globals: &Globals, home: &Home) -> anyhow::Result<Self> {
         let configured = globals
             .load_config(home)

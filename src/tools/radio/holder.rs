@@ -24,7 +24,7 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// When it holds this one, as far as can be known.
-pub async fn held_by_daemon(
+pub(crate) async fn held_by_daemon(
     home: &Home,
     configured: Option<&Connection>,
     wanted: &Connection,

@@ -11,7 +11,7 @@ use crate::radio::KnownNode;
 
 /// What a radio is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RadioReport {
+pub(crate) struct RadioReport {
     node: String,
     long_name: String,
     short_name: String,
@@ -37,7 +37,7 @@ pub struct RadioReport {
 
 /// One of its channels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChannelReport {
+pub(crate) struct ChannelReport {
     channel: u8,
     name: String,
     role: &'static str,
@@ -45,7 +45,7 @@ pub struct ChannelReport {
 
 /// One of the nodes that it knows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct NodeReport {
+pub(crate) struct NodeReport {
     node: String,
     long_name: Option<String>,
     short_name: Option<String>,
@@ -67,7 +67,7 @@ pub struct NodeReport {
 
 /// Returns what a radio is.
 #[must_use]
-pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
+pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
     let own = known.iter().find(|it| it.node.num == profile.own.num);
     let details = own.map(|it| it.details.clone()).unwrap_or_default();
     let setup = profile.setup.clone();
@@ -96,7 +96,7 @@ pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
 
 /// Returns a radio's channels that are in use.
 #[must_use]
-pub fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
+pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
     let used = profile.channels.iter().filter_map(|channel| {
         let role = match channel.role {
             ChannelRole::Disabled => return None,
@@ -114,7 +114,7 @@ pub fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
 
 /// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
 #[must_use]
-pub fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
+pub(crate) fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
     nodes_at(profile.own.num, known, Clock::system().now())
 }
 
@@ -148,7 +148,7 @@ fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport
 
 /// Returns what a radio is, a line each.
 #[must_use]
-pub fn radio_lines(radio: &RadioReport) -> String {
+pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
     let mut line = |name: &str, told: Option<String>| {
         let told = told.unwrap_or_else(|| "not told".to_owned());
@@ -201,7 +201,7 @@ pub fn radio_lines(radio: &RadioReport) -> String {
 
 /// Returns a radio's channels, a line each.
 #[must_use]
-pub fn channel_lines(channels: &[ChannelReport]) -> String {
+pub(crate) fn channel_lines(channels: &[ChannelReport]) -> String {
     let rows = channels
         .iter()
         .map(|it| vec![it.channel.to_string(), it.name.clone(), it.role.to_owned()]);
@@ -210,7 +210,7 @@ pub fn channel_lines(channels: &[ChannelReport]) -> String {
 
 /// Returns the nodes that a radio knows, a line each.
 #[must_use]
-pub fn node_lines(nodes: &[NodeReport]) -> String {
+pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
     let rows = nodes.iter().map(|it| {
         let mut about = Vec::new();
         for (is, word) in [

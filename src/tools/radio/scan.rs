@@ -23,7 +23,7 @@ const MOST_HOSTS: usize = 256;
 
 /// Where a network is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// Everywhere.
     Everywhere,
     /// On this machine alone, at another port than others use; for tests.
@@ -35,22 +35,22 @@ pub enum Look {
 
 /// One kind of link: what was found, or why nobody could look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub(crate) struct Found {
     /// What was found, and how to name it; the option that names it comes first.
-    pub found: Vec<BTreeMap<&'static str, String>>,
+    pub(crate) found: Vec<BTreeMap<&'static str, String>>,
     /// Why nobody could look.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Serial ports on USB.
-    pub serial: Found,
+    pub(crate) serial: Found,
     /// Bluetooth devices with Meshtastic's service.
-    pub ble: Found,
+    pub(crate) ble: Found,
     /// Hosts that announce it.
-    pub tcp: Found,
+    pub(crate) tcp: Found,
 }
 
 impl From<Result<Vec<BTreeMap<&'static str, String>>, String>> for Found {
@@ -66,7 +66,7 @@ impl From<Result<Vec<BTreeMap<&'static str, String>>, String>> for Found {
 }
 
 /// Looks for radios of every kind.
-pub async fn scan(look: Look) -> Scan {
+pub(crate) async fn scan(look: Look) -> Scan {
     let (ble, tcp) = tokio::join!(bluetooth(), hosts(look));
     Scan {
         serial: serial().into(),
@@ -174,7 +174,7 @@ fn on_loopback(port: u16) -> mdns_sd::Result<ServiceDaemon> {
 
 /// Returns what was found for people, with the option that names each.
 #[must_use]
-pub fn found_lines(scan: &Scan) -> String {
+pub(crate) fn found_lines(scan: &Scan) -> String {
     let mut text = String::new();
     let mut section = |title: &str, nothing: &str, found: &Found, line: &dyn Fn(&Row) -> String| {
         // Writing to a string does not fail.

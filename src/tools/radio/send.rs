@@ -27,7 +27,7 @@ const ROW: MeshRowId = MeshRowId(1);
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The radio took it; more is not known yet.
     Accepted,
     /// Another node repeated it.
@@ -46,29 +46,25 @@ pub enum Fate {
 
 /// A text that was sent, or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The channel's number.
-    pub channel: u8,
+    pub(crate) channel: u8,
     /// Its name.
-    pub channel_name: String,
+    pub(crate) channel_name: String,
     /// The packet's id.
-    pub packet: u32,
+    pub(crate) packet: u32,
     /// How long the text is.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// The radio took it.
-    pub taken: bool,
+    pub(crate) taken: bool,
     /// What became of it.
-    pub fate: Fate,
+    pub(crate) fate: Fate,
     /// Why, where it was not sent; with the cure.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// Looks whether a text goes into a packet. It is not split: who sends by hand sees what goes on the air.
-///
-/// # Errors
-///
-/// When it is empty or too long.
-pub fn check_text(text: &str) -> Result<(), VisitError> {
+pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
     if text.trim().is_empty() {
         return Err(VisitError::Text("there is nothing to send".to_owned()));
     }
@@ -87,7 +83,7 @@ pub fn check_text(text: &str) -> Result<(), VisitError> {
 /// # Errors
 ///
 /// When there is no radio, or no such channel. What the radio makes of the text is no error here.
-pub async fn send(
+pub(crate) async fn send(
     visit: &mut Visit,
     channel: &str,
     text: &str,
