@@ -355,7 +355,10 @@ fn clock_apart(clock: &str, ahead: i64) -> String {
         seconds @ 0..120 => seconds,
         seconds => seconds.saturating_add(30) / 60 * 60,
     };
-    format!("{clock} is {} {way} the homeserver's", span::of_seconds(off))
+    format!(
+        "{clock} is {} {way} the homeserver's",
+        span::of_seconds(off)
+    )
 }
 
 fn ok(name: &str, text: String) -> Check {
