@@ -105,33 +105,7 @@ impl FirstLogin {
 
 /// Says why the relay cannot log in, and what helps.
 pub(super) fn say_failure(error: &AuthError) {
-    let hint = match error {
-        AuthError::DeviceInUse { .. } => Some(
-            "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: \
-             either makes a device of the relay's own",
-        ),
-        AuthError::NoHomeserver | AuthError::BadUsername { .. } => {
-            Some("correct the configuration and start the relay again, or run `relay auth login`")
-        }
-        AuthError::WrongPassword { .. }
-        | AuthError::Deactivated { .. }
-        | AuthError::DeadToken { .. }
-        | AuthError::OtherAccount { .. }
-        | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. } => Some(
-            "correct the configuration and start the relay again, or run `relay auth login`; it is tried again in \
-             case the homeserver was wrong",
-        ),
-        AuthError::AlreadyLoggedIn { .. }
-        | AuthError::NotLoggedIn
-        | AuthError::Interrupted
-        | AuthError::Unfinished { .. }
-        | AuthError::DeviceLeft { .. }
-        | AuthError::BadAnswer { .. }
-        | AuthError::Server(_)
-        | AuthError::Files(_)
-        | AuthError::Store(_) => None,
-    };
+    let (hint, _) = what_now(error);
     error!(
         error = error as &dyn Error,
         hint = hint.map(str::to_owned).or_else(|| error.hint()),
@@ -142,15 +116,44 @@ pub(super) fn say_failure(error: &AuthError) {
 /// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the
 /// start.
 pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Duration> {
+    match what_now(error) {
+        (_, Again::Never) => None,
+        (_, Again::Seldom) => Some(PASSWORD_EVERY),
+        (_, Again::Soon) => Some(backoff.grow(rand::random())),
+    }
+}
+
+/// When a login is tried again.
+enum Again {
+    Never,
+    Seldom,
+    Soon,
+}
+
+/// Returns what a person can do about a login that failed, where it is another thing than with a command, and when it is
+/// tried again.
+fn what_now(error: &AuthError) -> (Option<&'static str>, Again) {
+    const CORRECT: &str =
+        "correct the configuration and start the relay again, or run `relay auth login`";
+    const CORRECT_OR_WAIT: &str = "correct the configuration and start the relay again, or run `relay auth login`; it \
+                                   is tried again in case the homeserver was wrong";
     match error {
-        AuthError::NoHomeserver | AuthError::BadUsername { .. } => None,
-        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => Some(PASSWORD_EVERY),
-        AuthError::DeviceInUse { .. }
-        | AuthError::DeadToken { .. }
+        AuthError::DeviceInUse { .. } => (
+            Some(
+                "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay \
+                 again: either makes a device of the relay's own",
+            ),
+            Again::Soon,
+        ),
+        AuthError::NoHomeserver | AuthError::BadUsername { .. } => (Some(CORRECT), Again::Never),
+        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => {
+            (Some(CORRECT_OR_WAIT), Again::Seldom)
+        }
+        AuthError::DeadToken { .. }
         | AuthError::OtherAccount { .. }
         | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. }
-        | AuthError::AlreadyLoggedIn { .. }
+        | AuthError::NoPasswordLogin { .. } => (Some(CORRECT_OR_WAIT), Again::Soon),
+        AuthError::AlreadyLoggedIn { .. }
         | AuthError::NotLoggedIn
         | AuthError::Interrupted
         | AuthError::Unfinished { .. }
@@ -158,6 +161,6 @@ pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Du
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)
-        | AuthError::Store(_) => Some(backoff.grow(rand::random())),
+        | AuthError::Store(_) => (None, Again::Soon),
     }
 }
