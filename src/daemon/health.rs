@@ -36,44 +36,39 @@ pub(super) struct Examined<'a> {
 impl Examined<'_> {
     /// Returns what the checks found.
     pub(super) fn health(&self) -> Health {
-        let checks = vec![
-            self.daemon(),
-            self.event_loop(),
-            self.database(),
-            self.radio(),
-            self.matrix(),
-            self.clock(),
-            self.rate_limit(),
-            self.rooms(),
-            self.outbox(),
+        let checks = [
+            ("daemon", self.daemon()),
+            ("event_loop", self.event_loop()),
+            ("database", self.database()),
+            ("radio", self.radio()),
+            ("matrix", self.matrix()),
+            ("clock", self.clock()),
+            ("rate_limit", self.rate_limit()),
+            ("rooms", self.rooms()),
+            ("outbox", self.outbox()),
         ];
+        let checks = checks.map(|(name, check)| Check {
+            name: name.to_owned(),
+            ..check
+        });
         Health {
             healthy: checks.iter().all(|it| it.result != CheckResult::Failed),
-            checks,
+            checks: checks.into(),
         }
     }
 
     fn daemon(&self) -> Check {
-        let Status {
-            version,
-            pid,
-            uptime_seconds,
-            ..
-        } = self.status;
-        let up = span::of_seconds(*uptime_seconds);
-        ok(
-            "daemon",
-            format!("relay {version}, process {pid}, up for {up}"),
-        )
+        let Status { version, pid, .. } = self.status;
+        let up = span::of_seconds(self.status.uptime_seconds);
+        ok(format!("relay {version}, process {pid}, up for {up}"))
     }
 
     fn event_loop(&self) -> Check {
-        let name = "event_loop";
         if self.beat > LOOP_HANGS_AFTER && self.status.database.ok {
             let text = format!("no sign of life for {}", span::short(self.beat));
-            return failed(name, text, "restart the relay, and please report this");
+            return failed(text, "restart the relay, and please report this");
         }
-        ok(name, "at work".to_owned())
+        ok("at work")
     }
 
     fn database(&self) -> Check {
@@ -83,33 +78,29 @@ impl Examined<'_> {
             Some(&self.status.database)
         };
         let Some(trouble) = trouble else {
-            return ok("database", "can be written".to_owned());
+            return ok("can be written");
         };
         let error = trouble.error.as_deref().unwrap_or("it does not work");
         let since = trouble
             .for_seconds
             .map(|seconds| format!(", for {}", span::of_seconds(seconds)));
         Check {
-            name: "database".to_owned(),
             result: CheckResult::Failed,
-            text: format!("{error}{}", since.unwrap_or_default()),
             hint: trouble.hint.clone(),
+            ..ok(format!("{error}{}", since.unwrap_or_default()))
         }
     }
 
     fn radio(&self) -> Check {
         let radio = &self.status.radio;
-        let name = "radio";
         let time = span::of_seconds(radio.for_seconds);
         if radio.state == LinkState::Ready {
             return match &radio.silence {
                 Some(silence) => Check {
-                    name: name.to_owned(),
                     result: CheckResult::Warning,
-                    text: format!("nothing is transmitted: {silence}"),
-                    hint: None,
+                    ..ok(format!("nothing is transmitted: {silence}"))
                 },
-                None => ok(name, format!("ready for {time}")),
+                None => ok(format!("ready for {time}")),
             };
         }
         let cause = radio.cause.as_ref();
@@ -127,96 +118,82 @@ impl Examined<'_> {
             }
         };
         if Duration::from_secs(radio.for_seconds) >= self.radio_away {
-            failed(name, text, hint)
+            failed(text, hint)
         } else {
-            warning(name, text, hint)
+            warning(text, hint)
         }
     }
 
     fn matrix(&self) -> Check {
         let matrix = &self.status.matrix;
-        let name = "matrix";
         let cause = matrix.cause.as_deref().unwrap_or("no reason is known");
-        if let Some(parked) = &matrix.parked
-            && matrix.state != MatrixState::NoSession
-        {
-            let text = format!(
-                "the homeserver lets the account send nothing, for {}: {}",
-                span::of_seconds(parked.for_seconds),
-                parked.reason
-            );
-            return failed(name, text, "look at `relay auth status`");
-        }
-        match matrix.state {
-            MatrixState::NoSession => failed(name, cause.to_owned(), "look at `relay auth status`"),
-            MatrixState::Away => {
-                let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
-                if let Some(hint) = &matrix.hint {
-                    let text =
-                        format!("what the homeserver says cannot be stored, for {away}: {cause}");
-                    return failed(name, text, hint);
-                }
-                let text = format!("the homeserver cannot be read for {away}: {cause}");
-                let hint = "nothing is lost: the relay goes on when the homeserver is back";
-                warning(name, text, hint)
+        let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
+        match (matrix.state, &matrix.parked, &matrix.hint) {
+            (MatrixState::NoSession, _, _) => failed(cause, "look at `relay auth status`"),
+            (_, Some(parked), _) => {
+                let since = span::of_seconds(parked.for_seconds);
+                let why = &parked.reason;
+                let text =
+                    format!("the homeserver lets the account send nothing, for {since}: {why}");
+                failed(text, "look at `relay auth status`")
             }
-            MatrixState::Connecting => ok(name, "waiting for the first answer".to_owned()),
-            MatrixState::Connected => {
+            (MatrixState::Away, None, Some(hint)) => {
+                let text =
+                    format!("what the homeserver says cannot be stored, for {away}: {cause}");
+                failed(text, hint)
+            }
+            (MatrixState::Away, None, None) => warning(
+                format!("the homeserver cannot be read for {away}: {cause}"),
+                "nothing is lost: the relay goes on when the homeserver is back",
+            ),
+            (MatrixState::Connecting, None, _) => ok("waiting for the first answer"),
+            (MatrixState::Connected, None, _) => {
                 let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
-                ok(name, format!("last answer {age} ago"))
+                ok(format!("last answer {age} ago"))
             }
         }
     }
 
     fn clock(&self) -> Check {
-        let name = "clock";
         let matrix = &self.status.matrix;
         match (matrix.clock_ahead_seconds, matrix.dates_ahead_seconds) {
-            (None, _) => ok(name, "not compared with the homeserver's yet".to_owned()),
-            (Some(0), 0) => ok(name, "agrees with the homeserver's".to_owned()),
+            (None, _) => ok("not compared with the homeserver's yet"),
+            (Some(0), 0) => ok("agrees with the homeserver's"),
             (Some(0), ahead) => {
                 let clock = "the clock of the proxy that dates the homeserver's answers";
                 let hint = "set the clock of that proxy; nothing is dated by it, but by what the homeserver says of the bot's own messages";
-                warning(name, clock_apart(clock, ahead), hint)
+                warning(clock_apart(clock, ahead), hint)
             }
-            (Some(ahead), _) => warning(name, clock_words(ahead), CLOCK_HINT),
+            (Some(ahead), _) => warning(clock_words(ahead), CLOCK_HINT),
         }
     }
 
     fn rate_limit(&self) -> Check {
-        let name = "rate_limit";
         match &self.status.matrix.limited {
             Some(limited) if limited.last_seconds < LIMIT_CONCERNS.as_secs() => {
-                warning(name, limit_words(limited), LIMIT_HINT)
+                warning(limit_words(limited), LIMIT_HINT)
             }
-            Some(_) | None => ok(name, "the homeserver takes what the bot sends".to_owned()),
+            Some(_) | None => ok("the homeserver takes what the bot sends"),
         }
     }
 
     fn rooms(&self) -> Check {
-        let name = "rooms";
-        let count = self.status.rooms.iter().filter(|room| room.mapped).count();
+        let mapped = || self.status.rooms.iter().filter(|room| room.mapped);
+        let count = mapped().count();
         let mut found: Vec<Found> = self.status.rooms.iter().filter_map(Found::of).collect();
-        let is_absent = |room: &&RoomStatus| room.mapped && !room.joined && room.trouble.is_none();
-        let absent: Vec<&str> = self
-            .status
-            .rooms
-            .iter()
-            .filter(is_absent)
-            .map(|room| room.room.as_str())
-            .collect();
+        let absent = mapped().filter(|room| !room.joined && room.trouble.is_none());
+        let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
         match self.status.matrix.state {
             _ if absent.is_empty() => {}
             // Nobody tells us of our rooms.
             MatrixState::NoSession if found.is_empty() => {
                 let text = format!("{count} mapped; not known whether the bot is in them");
-                return warning(name, text, "see the check of Matrix");
+                return warning(text, "see the check of Matrix");
             }
             MatrixState::Connecting | MatrixState::Away if found.is_empty() => {
-                return ok(
-                    name,
-                    format!("{count} mapped; not known yet whether the bot is in them"),
-                );
+                return ok(format!(
+                    "{count} mapped; not known yet whether the bot is in them"
+                ));
             }
             MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {}
             MatrixState::Connected => found.push(Found {
@@ -226,20 +203,19 @@ impl Examined<'_> {
                 hint: "the relay is about to join; if this stays, the log says more".to_owned(),
             }),
         }
-        let problems = self.status.rooms.iter().filter(|room| room.mapped);
-        for problem in problems.flat_map(|room| &room.problems) {
-            found.push(Found {
+        found.extend(mapped().flat_map(|room| &room.problems).map(|it| {
+            Found {
                 room: None,
                 result: CheckResult::Warning,
-                text: problem.clone(),
+                text: it.clone(),
                 hint: "correct matrix_rooms, or the radio's channels; other rooms are not affected"
                     .to_owned(),
-            });
-        }
+            }
+        }));
         // What a person has to cure comes first.
         found.sort_by_key(|it| it.result != CheckResult::Failed);
         let Some(worst) = found.first().map(|it| it.result) else {
-            return ok(name, format!("{count} mapped"));
+            return ok(format!("{count} mapped"));
         };
         let mut hints: Vec<String> = Vec::new();
         for it in &found {
@@ -253,30 +229,23 @@ impl Examined<'_> {
         }
         let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
         Check {
-            name: name.to_owned(),
             result: worst,
-            text: texts.join("; "),
-            hint: Some(hints.join("; ")),
+            ..warning(texts.join("; "), &hints.join("; "))
         }
     }
 
     fn outbox(&self) -> Check {
-        let name = "outbox";
         let Some(outbox) = &self.status.outbox else {
-            return warning(
-                name,
-                "not known".to_owned(),
-                "see the check of the database",
-            );
+            return warning("not known", "see the check of the database");
         };
         let (rooms, mesh) = (outbox.to_matrix.waiting, outbox.to_mesh.waiting);
         let text = format!("{rooms} for Matrix, {mesh} for the mesh");
         if rooms > MANY_ROWS {
             let hint =
                 "the disk fills up: bring the homeserver back, or free the rooms that are parked";
-            return warning(name, text, hint);
+            return warning(text, hint);
         }
-        ok(name, text)
+        ok(text)
     }
 }
 
@@ -361,28 +330,28 @@ fn clock_apart(clock: &str, ahead: i64) -> String {
     )
 }
 
-fn ok(name: &str, text: String) -> Check {
+/// A check whose name is given later, as of the others.
+fn ok(text: impl Into<String>) -> Check {
     Check {
-        name: name.to_owned(),
+        name: String::new(),
         result: CheckResult::Ok,
-        text,
+        text: text.into(),
         hint: None,
     }
 }
 
-fn warning(name: &str, text: String, hint: &str) -> Check {
+fn warning(text: impl Into<String>, hint: &str) -> Check {
     Check {
-        name: name.to_owned(),
         result: CheckResult::Warning,
-        text,
         hint: Some(hint.to_owned()),
+        ..ok(text)
     }
 }
 
-fn failed(name: &str, text: String, hint: &str) -> Check {
+fn failed(text: impl Into<String>, hint: &str) -> Check {
     Check {
         result: CheckResult::Failed,
-        ..warning(name, text, hint)
+        ..warning(text, hint)
     }
 }
 
