@@ -269,9 +269,7 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         Fate::Unheard => {
             "unheard: nobody was heard repeating it; whoever is in reach may have received it all the same"
         }
-        Fate::Accepted | Fate::NoAnswer => {
-            "no answer: the radio has not said whether anybody repeated it"
-        }
+        Fate::NoAnswer => "no answer: the radio has not said whether anybody repeated it",
         Fate::Refused => "refused",
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",

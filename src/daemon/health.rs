@@ -301,11 +301,16 @@ pub(crate) fn limit_words(limited: &LimitedStatus) -> String {
     format!(
         "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
         span::of_seconds(limited.last_seconds),
-        match limited.times {
-            1 => "once".to_owned(),
-            times => format!("{times} times"),
-        }
+        times(limited.times)
     )
+}
+
+/// Returns how often something was, for people.
+pub(crate) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
 }
 
 /// What to do about a clock that differs from the homeserver's.

@@ -49,7 +49,7 @@ use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub(crate) use control::{Answer, Question, Request};
-pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words};
+pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
 
 use account::Account;
 use control::Control;

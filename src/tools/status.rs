@@ -7,7 +7,7 @@ use crate::daemon::status::{
     ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
     RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words};
+use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, times};
 use crate::home::Home;
 use crate::matrix::DeviceTrust;
 use crate::model::span;
@@ -100,18 +100,15 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
         LinkState::Lost => format!("away for {time}"),
     };
     page.line("radio", &format!("{}, {state}", radio.connection.place()));
-    if let Some(cause) = &radio.cause {
-        page.more(&format!("because: {cause}"));
-    }
+    page.known("because", radio.cause.as_ref());
     let node = radio.node.as_deref().unwrap_or_default();
     if let Some(name) = &radio.name {
         let firmware = radio.firmware.as_deref().unwrap_or("not told");
         page.more(&format!("{name} ({node}), firmware {firmware}"));
     }
-    match radio.restarts {
-        0 => {}
-        1 => page.more("restarted once since the relay started"),
-        times => page.more(&format!("restarted {times} times since the relay started")),
+    if radio.restarts > 0 {
+        let times = times(radio.restarts.into());
+        page.more(&format!("restarted {times} since the relay started"));
     }
     if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
         page.more(&format!(
@@ -119,9 +116,7 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
             span::of_seconds(age)
         ));
     }
-    if let Some(silence) = &radio.silence {
-        page.more(&format!("nothing is transmitted: {silence}"));
-    }
+    page.known("nothing is transmitted", radio.silence.as_ref());
 }
 
 fn matrix(page: &mut Page, matrix: &MatrixStatus) {
@@ -141,12 +136,8 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
         MatrixState::NoSession => "no session".to_owned(),
     };
     page.line("matrix", &state);
-    if let Some(cause) = &matrix.cause {
-        page.more(&format!("because: {cause}"));
-    }
-    if let Some(hint) = &matrix.hint {
-        page.more(&format!("hint: {hint}"));
-    }
+    page.known("because", matrix.cause.as_ref());
+    page.known("hint", matrix.hint.as_ref());
     if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
         let trust = match matrix.device_trust {
             Some(DeviceTrust::Verified) => "verified by its owner",
@@ -178,9 +169,7 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
         "database",
         &format!("fails{}: {error}", time.unwrap_or_default()),
     );
-    if let Some(hint) = &database.hint {
-        page.more(&format!("hint: {hint}"));
-    }
+    page.known("hint", database.hint.as_ref());
 }
 
 fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
@@ -208,12 +197,10 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", encrypted");
     }
     page.line("room", &about);
-    if let Some(trouble) = &room.trouble {
-        page.more(&format!("PROBLEM: {}", trouble.text));
-        page.more(&format!("hint: {}", trouble.hint));
-    }
+    page.known("PROBLEM", room.trouble.as_ref().map(|it| &it.text));
+    page.known("hint", room.trouble.as_ref().map(|it| &it.hint));
     for problem in &room.problems {
-        page.more(&format!("PROBLEM: {problem}"));
+        page.known("PROBLEM", Some(problem));
     }
     parked(page, room.parked.as_ref());
     match room.missing {
@@ -225,16 +212,14 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
             "{count} stretches of its history could not be fetched yet; it is tried again"
         )),
     }
-    page.more(&format!("to Matrix    {}", traffic(&room.to_matrix)));
-    page.more(&format!("to the mesh  {}", traffic(&room.to_mesh)));
+    page.both_ways(&room.to_matrix, &room.to_mesh);
 }
 
 fn channel(page: &mut Page, channel: &ChannelStatus) {
     let name = channel.name.as_ref().filter(|name| !name.is_empty());
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     page.line("channel", &format!("{}{name}", channel.channel));
-    page.more(&format!("to Matrix    {}", traffic(&channel.to_matrix)));
-    page.more(&format!("to the mesh  {}", traffic(&channel.to_mesh)));
+    page.both_ways(&channel.to_matrix, &channel.to_mesh);
 }
 
 fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
@@ -302,6 +287,17 @@ impl Page {
 
     fn more(&mut self, text: &str) {
         self.line("", text);
+    }
+
+    fn known(&mut self, what: &str, text: Option<&String>) {
+        if let Some(text) = text {
+            self.more(&format!("{what}: {text}"));
+        }
+    }
+
+    fn both_ways(&mut self, to_matrix: &Traffic, to_mesh: &Traffic) {
+        self.more(&format!("to Matrix    {}", traffic(to_matrix)));
+        self.more(&format!("to the mesh  {}", traffic(to_mesh)));
     }
 }
 
