@@ -19,7 +19,7 @@ use super::{Globals, interruptible};
 use crate::config::{Config, Connection};
 use crate::model::{Explained as _, RadioText};
 use crate::telemetry;
-use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
+use crate::tools::radio::{self, Fate, Heard, Plan, Sent, Visit, VisitError, Visited};
 
 /// The port of radios on the network.
 const PORT: u16 = 4403;
@@ -135,7 +135,7 @@ fn device(text: &str) -> Result<String, String> {
 pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     match command {
         RadioCommand::Scan { json } => {
-            let found = Progress::of("looking for radios", radio::scan(Look::Everywhere)).await;
+            let found = Progress::of("looking for radios", radio::scan()).await;
             show(json, &found, radio::found_lines)?;
         }
         RadioCommand::Info(link) => {

@@ -28,7 +28,7 @@ pub(crate) use report::{
     ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
     radio_lines,
 };
-pub(crate) use scan::{Found, Look, Scan, found_lines, scan};
+pub(crate) use scan::{found_lines, scan};
 pub(crate) use send::{Fate, Sent, check_text, send};
 
 /// Events that wait for a command.
