@@ -12,7 +12,6 @@ use url::Url;
 
 use super::MatrixError;
 use super::files::FilesError;
-use super::server::ServerError;
 use super::session::Session;
 use crate::config::Secret;
 use crate::model::Explained;
@@ -21,7 +20,7 @@ pub use super::DeviceTrust;
 pub use super::adopt::{TokenOptions, adopt};
 pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
-pub use super::server::Server;
+pub use super::server::{Server, ServerError};
 pub use devices::{Left, Parted};
 pub use login::{KeyPlace, Login, LoginOptions, ShowKey, find_homeserver, login};
 pub(super) use login::{find_server, note_standing, open_store, stand};

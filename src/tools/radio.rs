@@ -24,10 +24,7 @@ use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, 
 
 pub(crate) use holder::held_by_daemon;
 pub(crate) use listen::{Heard, escaped, heard, json_lines, lines};
-pub(crate) use report::{
-    ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
-    radio_lines,
-};
+pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio_lines};
 pub(crate) use scan::{found_lines, scan};
 pub(crate) use send::{Fate, Sent, check_text, send};
 

@@ -299,3 +299,21 @@ The relay works, but other people's clients warn of its messages. There are two 
 const MISSING: &str = "\
 warning: the device is not verified: the server did not take its signature. The relay works, but other people's
 clients warn of its messages. To try again: relay auth login --force";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::auth::ServerError;
+
+    #[test]
+    fn a_device_that_is_still_there_is_told_in_one_sentence() {
+        let parted = Parted {
+            device: "OLD".into(),
+            left: None,
+        };
+        let url = "https://example.org".parse().unwrap();
+        let left = Left::Server(ServerError::TooLarge { url });
+        let told = still_there(&parted, &left);
+        assert!(told.contains("OLD") && !told.contains("  "), "{told}");
+    }
+}
