@@ -33,6 +33,20 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
+/// What of ours in a home is nobody else's business, relative to it, beside the files of its databases and its log.
+const PRIVATE: [&str; 10] = [
+    "matrix",
+    "matrix/sdk",
+    "database",
+    "logs",
+    "config.yaml",
+    "matrix/session.json",
+    "matrix/sdk.key",
+    "matrix/recovery.key",
+    "relay.lock",
+    "relay.sock",
+];
+
 /// What of MMRelay may be in a home, relative to it.
 const MMRELAY_FILES: [&str; 5] = [
     "matrix/credentials.json",
@@ -169,26 +183,6 @@ impl Home {
         self.path.join("matrix")
     }
 
-    /// Returns `matrix/session.json`.
-    pub(crate) fn session(&self) -> PathBuf {
-        self.matrix().join("session.json")
-    }
-
-    /// Returns `matrix/sdk`, the stores of the Matrix SDK.
-    pub(crate) fn sdk(&self) -> PathBuf {
-        self.matrix().join("sdk")
-    }
-
-    /// Returns `matrix/sdk.key`, the key of these stores.
-    pub(crate) fn sdk_key(&self) -> PathBuf {
-        self.matrix().join("sdk.key")
-    }
-
-    /// Returns `matrix/recovery.key`, which is there only if it could not be shown at login.
-    pub(crate) fn recovery_key(&self) -> PathBuf {
-        self.matrix().join("recovery.key")
-    }
-
     /// Returns `database/relay.sqlite`.
     pub(crate) fn default_database(&self) -> PathBuf {
         self.path.join("database/relay.sqlite")
@@ -266,11 +260,12 @@ impl Home {
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let matrix = ["new", "next", "devices"].map(|name| self.matrix().join(name));
         let database = self.path.join("database");
-        let written = [self.lock_file(), self.sdk(), database.clone()];
+        let sdk = self.matrix().join("sdk");
+        let written = [self.lock_file(), sdk.clone(), database.clone()];
         for path in matrix.iter().chain(&written) {
             self.refuse_links(path)?;
         }
-        for path in files::entries(&self.sdk(), "") {
+        for path in files::entries(&sdk, "") {
             self.refuse_links(&path)?;
         }
         for path in [self.path.clone(), self.matrix(), database] {
@@ -323,24 +318,16 @@ impl Home {
 
     /// Returns our own directories and files, as far as they are there.
     fn private_paths(&self) -> Vec<PathBuf> {
-        let mut paths = vec![
-            self.path.clone(),
-            self.matrix(),
-            self.sdk(),
-            self.path.join("database"),
-            self.path.join("logs"),
-            self.config(),
-            self.session(),
-            self.sdk_key(),
-            self.recovery_key(),
-            self.lock_file(),
-            self.socket(),
-        ];
-        let database = self.path.join("database");
-        let logs = self.path.join("logs");
-        paths.extend(files::entries(&self.sdk(), ""));
-        paths.extend(files::entries(&database, "relay.sqlite"));
-        paths.extend(files::entries(&logs, "relay.log"));
+        let within = |name: &&str| self.path.join(name);
+        let mut paths = vec![self.path.clone()];
+        paths.extend(PRIVATE.iter().map(within));
+        for (directory, beginning) in [
+            ("matrix/sdk", ""),
+            ("database", "relay.sqlite"),
+            ("logs", "relay.log"),
+        ] {
+            paths.extend(files::entries(&self.path.join(directory), beginning));
+        }
         paths
     }
 }
@@ -350,30 +337,14 @@ fn is_foreign_database(path: &Path, application_id: u32) -> bool {
     // The format of the header: https://www.sqlite.org/fileformat2.html#the_database_header
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const APPLICATION: std::ops::Range<usize> = 68..72;
-    let mut header = [0_u8; 100];
-    let read = File::open(path).and_then(|mut file| {
-        let mut filled = 0;
-        while let Some(rest) = header.get_mut(filled..)
-            && !rest.is_empty()
-        {
-            match file.read(rest)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        Ok(filled)
-    });
-    match read {
-        Ok(0) | Err(_) => false,
-        Ok(_) => {
-            let id = header
-                .get(APPLICATION)
-                .and_then(|bytes| bytes.try_into().ok());
-            let is_ours =
-                header.starts_with(MAGIC) && id.map(u32::from_be_bytes) == Some(application_id);
-            !is_ours
-        }
-    }
+    let mut header = Vec::new();
+    let file = File::open(path).map(|file| file.take(100));
+    let read = file.and_then(|mut file| file.read_to_end(&mut header));
+    let id = header
+        .get(APPLICATION)
+        .and_then(|bytes| bytes.try_into().ok());
+    let is_ours = header.starts_with(MAGIC) && id.map(u32::from_be_bytes) == Some(application_id);
+    read.is_ok_and(|size| size > 0) && !is_ours
 }
 
 #[cfg(test)]
@@ -428,7 +399,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = home(&directory);
         fs::create_dir_all(home.matrix()).unwrap();
-        fs::write(home.session(), "{}").unwrap();
+        fs::write(home.matrix().join("session.json"), "{}").unwrap();
         fs::write(home.matrix().join("credentials.json"), "{}").unwrap();
         for path in [home.path().to_owned(), home.matrix()] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -441,7 +412,7 @@ mod tests {
         assert_eq!(mode(home.path()), 0o700);
         assert_eq!(mode(&home.matrix()), 0o700);
         assert_eq!(mode(&home.path().join("database")), 0o700);
-        assert_eq!(mode(&home.session()), 0o600);
+        assert_eq!(mode(&home.matrix().join("session.json")), 0o600);
         // Not ours: not touched.
         assert_eq!(mode(&home.matrix().join("credentials.json")), 0o644);
         assert_eq!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Database, Finding, LoadError, Loaded};
 use crate::home::{self, Home};
+use crate::matrix::auth::Files;
 use crate::model::{Chain, Explained as _};
 
 use super::Globals;
@@ -200,13 +201,14 @@ fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
     } else {
         "standard error only".to_owned()
     };
+    let login = Files::new(home.matrix());
     let lines = [
         ("home", home.path().display().to_string()),
         ("configuration", config_path.display().to_string()),
-        ("session", home.session().display().to_string()),
-        ("Matrix stores", home.sdk().display().to_string()),
-        ("their key", home.sdk_key().display().to_string()),
-        ("recovery key", home.recovery_key().display().to_string()),
+        ("session", login.session().display().to_string()),
+        ("Matrix stores", login.sdk().display().to_string()),
+        ("their key", login.key().display().to_string()),
+        ("recovery key", login.recovery_key().display().to_string()),
         ("database", place.path.display().to_string()),
         ("log", log),
         ("lock", home.lock_file().display().to_string()),
