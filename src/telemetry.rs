@@ -119,17 +119,12 @@ fn may_colour(no_color: Option<&OsStr>, is_terminal: bool) -> bool {
 fn filter(logging: &Logging) -> Targets {
     let level = level_filter(logging.level);
     let others = level.min(LevelFilter::WARN);
-    let mut filter = Targets::new()
+    Targets::new()
         .with_default(others)
         .with_target("relay", level)
         // It calls every answer of a server an error that it is used to; what matters is said by us.
-        .with_target("matrix_sdk::http_client", LevelFilter::OFF);
-    for (component, level) in &logging.debug {
-        for target in targets(*component) {
-            filter = filter.with_target(*target, level_filter(*level));
-        }
-    }
-    filter
+        .with_target("matrix_sdk::http_client", LevelFilter::OFF)
+        .with_targets(asked_for(logging, level_filter))
 }
 
 /// Returns the libraries of which everything is told, with the values that are perhaps texts of messages: those asked
@@ -139,13 +134,20 @@ fn open_libraries(logging: &Logging) -> Targets {
         Level::Trace => LevelFilter::TRACE,
         Level::Off | Level::Error | Level::Warn | Level::Info | Level::Debug => LevelFilter::OFF,
     };
-    let mut open = Targets::new().with_default(opened(logging.level));
-    for (component, level) in &logging.debug {
-        for target in targets(*component) {
-            open = open.with_target(*target, opened(*level));
-        }
-    }
-    open
+    Targets::new()
+        .with_default(opened(logging.level))
+        .with_targets(asked_for(logging, opened))
+}
+
+/// Returns what the components are told of for which somebody has asked.
+fn asked_for(
+    logging: &Logging,
+    filter: impl Fn(Level) -> LevelFilter,
+) -> impl Iterator<Item = (&'static str, LevelFilter)> {
+    logging.debug.iter().flat_map(move |(component, level)| {
+        let filter = filter(*level);
+        targets(*component).iter().map(move |it| (*it, filter))
+    })
 }
 
 /// Returns the beginnings of the names under which a component logs.

@@ -240,22 +240,18 @@ impl Line {
             line.push_str(span);
             line.push_str(": ");
         }
-        let parts = [
+        let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
             self.said.message.clone(),
             self.said.fields(),
-            if self.said.size >= LONGEST {
-                MORE.to_string()
-            } else {
-                String::new()
-            },
-            if left_out > 0 {
-                format!("left_out={left_out}")
-            } else {
-                String::new()
-            },
         ];
-        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        if self.said.size >= LONGEST {
+            parts.push(MORE.to_string());
+        }
+        if left_out > 0 {
+            parts.push(format!("left_out={left_out}"));
+        }
+        parts.retain(|part| !part.is_empty());
         line.push_str(&parts.join(" "));
         line.push('\n');
         line
