@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::config::Config;
 use crate::home::{Home, Socket};
 use crate::matrix::Pulse;
-use crate::model::{Chain, Clock, Explained as _};
+use crate::model::Clock;
 use crate::radio::Link;
 use crate::store::summary::{Summary, summary};
 use crate::store::{Database, StoreError};
@@ -245,22 +245,20 @@ impl Control {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        let failed = |error: String, hint: Option<String>| DatabaseStatus {
-            ok: false,
-            error: Some(error),
-            hint,
-            for_seconds: None,
-        };
         match timeout(DATABASE_LIMIT, work).await {
-            Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) => Err(failed(Chain(&error).to_string(), error.hint())),
-            Err(_) => Err(failed(
-                format!("it did not answer in {} s", DATABASE_LIMIT.as_secs()),
-                Some(
+            Ok(told) => told.map_err(|error| (&error).into()),
+            Err(_) => Err(DatabaseStatus {
+                ok: false,
+                error: Some(format!(
+                    "it did not answer in {} s",
+                    DATABASE_LIMIT.as_secs()
+                )),
+                hint: Some(
                     "look whether the disk is slow, or another program has the database open"
                         .to_owned(),
                 ),
-            )),
+                for_seconds: None,
+            }),
         }
     }
 }

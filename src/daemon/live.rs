@@ -9,13 +9,13 @@ use tracing::info;
 use crate::bridge::RouteProblem;
 use crate::matrix::DeviceTrust;
 use crate::model::{
-    Chain, Channel, Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId,
-    OwnedRoomOrAliasId, RadioEvent,
+    Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
 };
 use crate::store::StoreError;
 
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
+use super::status::DatabaseStatus;
 
 /// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
 const MOST_ROOMS: usize = 10_000;
@@ -50,10 +50,8 @@ pub(super) struct Facts {
 /// Why what is received cannot be stored.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
-    /// The error with its causes.
-    pub(super) error: String,
-    /// What a person can do about it.
-    pub(super) hint: Option<String>,
+    /// How the database stands.
+    pub(super) status: DatabaseStatus,
     /// Since when.
     pub(super) since: Instant,
 }
@@ -128,14 +126,10 @@ impl Live {
     /// Notes that what was received cannot be stored.
     pub(super) fn not_stored(&self, error: &StoreError) {
         let mut now = self.lock();
-        let since = now
-            .trouble
-            .as_ref()
-            .map_or_else(Instant::now, |it| it.since);
+        let before = now.trouble.take();
         now.trouble = Some(Trouble {
-            error: Chain(error).to_string(),
-            hint: error.hint(),
-            since,
+            status: error.into(),
+            since: before.map_or_else(Instant::now, |it| it.since),
         });
     }
 
@@ -248,7 +242,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(4)).await;
         }
         let trouble = live.facts().trouble.unwrap();
-        assert_eq!(trouble.error, "the database is closed");
+        assert_eq!(trouble.status.error.unwrap(), "the database is closed");
         assert_eq!(live.stored(), Some(Duration::from_secs(12)));
         assert!(live.facts().trouble.is_none());
     }

@@ -126,10 +126,8 @@ impl Overview<'_> {
 
     fn database(&self) -> DatabaseStatus {
         let trouble = self.facts.trouble.as_ref().map(|trouble| DatabaseStatus {
-            ok: false,
-            error: Some(trouble.error.clone()),
-            hint: trouble.hint.clone(),
             for_seconds: Some(trouble.since.elapsed().as_secs()),
+            ..trouble.status.clone()
         });
         let unreadable = || self.summary.as_ref().err().cloned();
         trouble.or_else(unreadable).unwrap_or(DatabaseStatus {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Connection;
 use crate::matrix::DeviceTrust;
+use crate::model::{Chain, Explained as _};
 use crate::radio::LinkState;
+use crate::store::StoreError;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,6 +148,17 @@ pub(crate) struct DatabaseStatus {
     pub(crate) hint: Option<String>,
     /// For how long it has not worked.
     pub(crate) for_seconds: Option<u64>,
+}
+
+impl From<&StoreError> for DatabaseStatus {
+    fn from(error: &StoreError) -> Self {
+        Self {
+            ok: false,
+            error: Some(Chain(error).to_string()),
+            hint: error.hint(),
+            for_seconds: None,
+        }
+    }
 }
 
 /// What waits in all.
