@@ -150,52 +150,48 @@ fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport
 #[must_use]
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, told: Option<String>| {
-        let told = told.unwrap_or_else(|| "not told".to_owned());
+    let mut line = |name: &str, told: &str| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12} {}", printable(&told));
+        let _ = writeln!(text, "{name:<12} {}", printable(told));
     };
-    line("node", Some(radio.node.clone()));
+    let told = |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
+    line("node", &radio.node);
+    let (long, short) = (&radio.long_name, &radio.short_name);
     let licensed = if radio.licensed { ", licensed" } else { "" };
+    line("name", &format!("{long} ({short}){licensed}"));
+    line("hardware", &told(&radio.hardware));
+    line("firmware", &told(&radio.firmware));
+    line("role", &told(&radio.role));
     line(
-        "name",
-        Some(format!(
-            "{} ({}){licensed}",
-            radio.long_name, radio.short_name
-        )),
+        "region",
+        &match &radio.region {
+            None if !radio.locked => {
+                "none: it transmits nothing until `lora.region` is set on it".to_owned()
+            }
+            region => told(region),
+        },
     );
-    line("hardware", radio.hardware.clone());
-    line("firmware", radio.firmware.clone());
-    line("role", radio.role.clone());
-    let unset = "none: it transmits nothing until `lora.region` is set on it".to_owned();
-    let region = radio.region.clone();
-    line("region", region.or((!radio.locked).then_some(unset)));
-    line("preset", radio.preset.clone());
+    line("preset", &told(&radio.preset));
     let transmit = match (radio.locked, radio.transmit) {
         (true, _) => "no: it is locked; switch its lockdown off with the app that locked it",
         (false, true) => "on",
         (false, false) => "off",
     };
-    line("transmit", Some(transmit.to_owned()));
-    line("hop limit", Some(radio.hop_limit.to_string()));
-    line("reboots", Some(radio.reboot_count.to_string()));
+    line("transmit", transmit);
+    line("hop limit", &radio.hop_limit.to_string());
+    line("reboots", &radio.reboot_count.to_string());
     if let Some(percent) = radio.battery_percent {
         let volt = radio.voltage.map(|volt| format!(", {volt:.2} V"));
-        line(
-            "battery",
-            Some(format!("{}{}", battery(percent), volt.unwrap_or_default())),
-        );
+        line("battery", &(battery(percent) + &volt.unwrap_or_default()));
     }
     if let Some(percent) = radio.channel_use_percent {
         let own = radio.air_use_percent;
         let own = own.map(|own| format!(", its own sending {own:.1} % of the last hour"));
-        line(
-            "channel use",
-            Some(format!("{percent:.1} %{}", own.unwrap_or_default())),
-        );
+        let own = own.unwrap_or_default();
+        line("channel use", &format!("{percent:.1} %{own}"));
     }
-    line("channels", Some(radio.channels.to_string()));
-    line("nodes", Some(radio.nodes.to_string()));
+    line("channels", &radio.channels.to_string());
+    line("nodes", &radio.nodes.to_string());
     text
 }
 
@@ -212,17 +208,16 @@ pub(crate) fn channel_lines(channels: &[ChannelReport]) -> String {
 #[must_use]
 pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
     let rows = nodes.iter().map(|it| {
-        let mut about = Vec::new();
-        for (is, word) in [
+        let about = [
             (it.own, "this radio"),
             (it.licensed, "licensed"),
             (it.via_mqtt, "by MQTT"),
             (it.ignored, "ignored"),
-        ] {
-            if is {
-                about.push(word);
-            }
-        }
+        ];
+        let about = about
+            .into_iter()
+            .filter_map(|(is, word)| is.then_some(word));
+        let about: Vec<_> = about.collect();
         let (short, long) = it.names.clone();
         vec![
             it.node.clone(),
