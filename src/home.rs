@@ -66,41 +66,24 @@ pub(crate) fn mmrelay_config() -> Option<PathBuf> {
 /// What is wrong with the home directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
-    /// Nobody says where it is.
     #[error("there is no home directory")]
     Unknown,
     /// A directory of the system.
     #[error("`{}` cannot be the relay's home", path.display())]
-    Unfit {
-        /// Which.
-        path: PathBuf,
-    },
-    /// It lies on a network file system.
+    Unfit { path: PathBuf },
     #[error(
         "`{}` lies on a network file system ({kind}), on which databases break",
         path.display()
     )]
-    Network {
-        /// Which.
-        path: PathBuf,
-        /// Which file system.
-        kind: &'static str,
-    },
-    /// Something in it is a link to another place.
+    Network { path: PathBuf, kind: &'static str },
     #[error(
         "`{}` is a symbolic link, and the relay writes through none inside its home",
         path.display()
     )]
-    Link {
-        /// Which.
-        path: PathBuf,
-    },
-    /// It cannot be used.
+    Link { path: PathBuf },
     #[error("cannot use `{}`", path.display())]
     Use {
-        /// What.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
@@ -132,7 +115,6 @@ pub(crate) struct Home {
 /// Where our database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabasePlace {
-    /// The file.
     pub(crate) path: PathBuf,
     /// Why it is not the one that the configuration names.
     pub(crate) warning: Option<String>,
@@ -168,7 +150,6 @@ impl Home {
         Self::locate(flag, |name| std::env::var_os(name))
     }
 
-    /// Returns the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

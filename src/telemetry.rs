@@ -27,22 +27,17 @@ use rotating::RotatingFile;
 /// Why nothing can be logged as the configuration says.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
-    /// The file cannot be written.
     #[error("cannot write the log `{}`", path.display())]
     File {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// The thread that writes cannot be started.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
     /// Its place cannot be used.
     #[error(transparent)]
     Place(#[from] HomeError),
-    /// It was set up before.
     #[error("logging is set up already")]
     Twice,
 }

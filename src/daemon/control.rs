@@ -57,7 +57,6 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// What it asks.
     pub(crate) request: Request,
 }
 
@@ -77,9 +76,7 @@ pub(crate) enum Answer {
 pub(super) struct Control {
     /// What the daemon knows of itself.
     pub(super) live: Arc<Live>,
-    /// The tables.
     pub(super) database: Database,
-    /// The configuration.
     pub(super) config: Config,
     /// How the link to the radio stands.
     pub(super) link: watch::Receiver<Link>,
@@ -87,9 +84,7 @@ pub(super) struct Control {
     pub(super) pulse: Pulse,
     /// How the homeserver limits the account.
     pub(super) limit: AccountLimit,
-    /// Tells the time.
     pub(super) clock: Clock,
-    /// When the daemon started.
     pub(super) started: Instant,
     /// What the tables told last.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,

@@ -23,7 +23,6 @@ pub(super) const MANY_ROWS: u64 = 100_000;
 
 /// What was looked at for it.
 pub(super) struct Examined<'a> {
-    /// The status.
     pub(super) status: &'a Status,
     /// When the event loop was last seen at work.
     pub(super) beat: Duration,

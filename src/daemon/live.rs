@@ -37,9 +37,7 @@ pub(super) struct Facts {
     pub(super) radio: Option<RadioFacts>,
     /// How busy its channel is, in percent, and when it said so.
     pub(super) channel_use: Option<(f32, Instant)>,
-    /// The Matrix session.
     pub(super) session: Session,
-    /// The rooms that are joined.
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The rooms that the names of the configuration stand for, as far as it is known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
@@ -61,11 +59,9 @@ pub(super) struct Trouble {
 pub(super) struct RadioFacts {
     /// Its own node.
     pub(super) node: String,
-    /// Its name.
     pub(super) name: String,
     /// Its firmware, if it tells it.
     pub(super) firmware: Option<String>,
-    /// Its channels.
     pub(super) channels: Vec<Channel>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<String>,
@@ -80,9 +76,7 @@ pub(super) enum Session {
     None(String),
     /// It is open.
     Open {
-        /// The account.
         account: String,
-        /// Its device.
         device: String,
         /// Whether its owner has signed the device.
         trust: DeviceTrust,

@@ -70,13 +70,11 @@ pub(crate) enum StartError {
     /// Another one runs in this home.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The system does not let us listen for signals.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     /// The place of the database cannot be used.
     #[error(transparent)]
     Place(#[from] HomeError),
-    /// The database cannot be used.
     #[error("the relay cannot start")]
     Database(#[source] StoreError),
     /// This program cannot use such a link to a radio.

@@ -24,9 +24,7 @@ use super::status::{
 
 /// Everything that a status is made of.
 pub(super) struct Overview<'a> {
-    /// The configuration.
     pub(super) config: &'a Config,
-    /// When the daemon started.
     pub(super) started: Instant,
     /// What it knows of itself.
     pub(super) facts: Facts,
@@ -38,12 +36,10 @@ pub(super) struct Overview<'a> {
     pub(super) complaints: Option<(u64, Instant)>,
     /// What the tables hold; why not, if they cannot be read.
     pub(super) summary: Result<Summary, DatabaseStatus>,
-    /// The present.
     pub(super) now: Timestamp,
 }
 
 impl Overview<'_> {
-    /// Returns the status.
     pub(super) fn status(&self) -> Status {
         let uptime = self.started.elapsed();
         let summary = self.summary.as_ref().ok();

@@ -14,19 +14,14 @@ use crate::store::StoreError;
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
-    /// The relay's version.
     pub(crate) version: String,
-    /// Its process.
     pub(crate) pid: u32,
     /// When it started, in UTC.
     pub(crate) started_at: String,
     /// How long ago that was.
     pub(crate) uptime_seconds: u64,
-    /// The radio.
     pub(crate) radio: RadioStatus,
-    /// The Matrix side.
     pub(crate) matrix: MatrixStatus,
-    /// The database.
     pub(crate) database: DatabaseStatus,
     /// What waits; `None` while the database does not answer.
     pub(crate) outbox: Option<OutboxStatus>,
@@ -48,7 +43,6 @@ pub(crate) struct Status {
 /// How the radio stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RadioStatus {
-    /// How it is reached.
     pub(crate) connection: Connection,
     /// What is being done about the link.
     pub(crate) state: LinkState,
@@ -63,7 +57,6 @@ pub(crate) struct RadioStatus {
     pub(crate) node: Option<String>,
     /// Its long name.
     pub(crate) name: Option<String>,
-    /// Its firmware.
     pub(crate) firmware: Option<String>,
     /// How busy its channel is, in percent.
     pub(crate) channel_use_percent: Option<f32>,
@@ -76,7 +69,6 @@ pub(crate) struct RadioStatus {
 /// How the Matrix side stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MatrixStatus {
-    /// The session.
     pub(crate) state: MatrixState,
     /// Why there is no session, or why the homeserver cannot be read.
     pub(crate) cause: Option<String>,
@@ -92,9 +84,7 @@ pub(crate) struct MatrixStatus {
     /// By how many seconds what dates the homeserver's answers, a proxy, is ahead of the homeserver's clock; 0: they agree.
     #[serde(default)]
     pub(crate) dates_ahead_seconds: i64,
-    /// The account.
     pub(crate) account: Option<String>,
-    /// Its device.
     pub(crate) device: Option<String>,
     /// Whether the account's owner has signed the device.
     pub(crate) device_trust: Option<DeviceTrust>,
@@ -131,9 +121,7 @@ pub(crate) enum MatrixState {
 /// Something that takes nothing until something changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ParkedStatus {
-    /// Why.
     pub(crate) reason: String,
-    /// For how long.
     pub(crate) for_seconds: u64,
 }
 
@@ -173,7 +161,6 @@ pub(crate) struct OutboxStatus {
 /// How much waits, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waits {
-    /// How many.
     pub(crate) waiting: u64,
     /// How old the oldest is.
     pub(crate) oldest_seconds: Option<u64>,
@@ -199,7 +186,6 @@ pub(crate) struct Traffic {
 pub(crate) struct RoomStatus {
     /// Its id, or the alias under which it is configured as long as no server has told the id.
     pub(crate) room: String,
-    /// Its name.
     pub(crate) name: Option<String>,
     /// It is in `matrix_rooms`.
     pub(crate) mapped: bool,
@@ -242,7 +228,6 @@ pub(crate) struct RoomTroubleStatus {
 /// A node that says again what is relayed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EchoStatus {
-    /// The node.
     pub(crate) node: String,
     /// Its long name.
     pub(crate) name: String,
@@ -279,7 +264,6 @@ pub(crate) struct Check {
     pub(crate) name: String,
     /// How it is.
     pub(crate) result: CheckResult,
-    /// What was found.
     pub(crate) text: String,
     /// What a person can do about it.
     pub(crate) hint: Option<String>,

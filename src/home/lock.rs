@@ -28,9 +28,7 @@ const LARGEST: u64 = 4096;
 /// Who holds a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
-    /// The machine's name.
     pub(crate) host: String,
-    /// The process.
     pub(crate) pid: u32,
     /// When it started, as in `2025-01-31T12:00:00Z`.
     pub(crate) started: String,
@@ -51,10 +49,8 @@ pub(crate) enum StoreState {
 /// Why a lock cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    /// Another daemon runs in this home.
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
-        /// The home.
         home: PathBuf,
         /// Who, if it said so.
         holder: Option<Holder>,
@@ -62,17 +58,13 @@ pub(crate) enum LockError {
     /// The daemon, or another command, has the SDK's store open.
     #[error("the Matrix session in `{}` is in use{}", home.display(), by(holder.as_ref()))]
     StoreInUse {
-        /// The home.
         home: PathBuf,
         /// Who, if it is the daemon.
         holder: Option<Holder>,
     },
-    /// The file cannot be used.
     #[error("cannot lock `{}`", path.display())]
     Use {
-        /// What.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },

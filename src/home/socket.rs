@@ -23,7 +23,6 @@ pub(crate) struct SocketName {
 }
 
 impl SocketName {
-    /// Returns the name.
     pub(crate) fn path(&self) -> &Path {
         &self.name
     }

@@ -20,32 +20,15 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 /// Why the daemon does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ControlError {
-    /// There is none.
     #[error("no relay is running in `{}`", home.display())]
-    NotRunning {
-        /// The home.
-        home: PathBuf,
-    },
-    /// It runs, and has no socket.
+    NotRunning { home: PathBuf },
     #[error("the relay in `{}` ({holder}) has no control socket", home.display())]
-    NoSocket {
-        /// The home.
-        home: PathBuf,
-        /// The daemon.
-        holder: Holder,
-    },
-    /// It runs, and says nothing.
+    NoSocket { home: PathBuf, holder: Holder },
     #[error("the relay in `{}` does not answer", home.display())]
-    Silent {
-        /// The home.
-        home: PathBuf,
-    },
-    /// The socket cannot be used.
+    Silent { home: PathBuf },
     #[error("cannot use the control socket `{}`", path.display())]
     Use {
-        /// The socket.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },

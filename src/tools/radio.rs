@@ -36,47 +36,31 @@ const KEPT: usize = 1024;
 /// Why a command got nothing from the radio.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VisitError {
-    /// The daemon has it.
     #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
     Held {
-        /// The daemon.
         holder: Holder,
-        /// How it reaches the radio.
         connection: Connection,
     },
-    /// The daemon has it, on another way.
     #[error(
         "this is the radio {node} that the running relay holds over another connection ({})",
         connection.place()
     )]
     HeldElsewhere {
-        /// The radio's node.
         node: NodeNum,
-        /// How the daemon reaches it.
         connection: Connection,
     },
     /// This program cannot use such a link.
     #[error(transparent)]
     NoLink(#[from] RadioError),
-    /// It is not there.
     #[error("cannot reach the radio{}: {cause}", unless_named(connection, cause))]
     Away {
-        /// How it was tried.
         connection: Connection,
-        /// Why not.
         cause: String,
     },
-    /// It tells nothing.
     #[error("the radio is locked and tells its client nothing")]
     Locked,
-    /// It has no such channel.
     #[error("the radio has no channel `{wanted}`; it has {available}")]
-    NoChannel {
-        /// What was asked for.
-        wanted: String,
-        /// Its channels.
-        available: String,
-    },
+    NoChannel { wanted: String, available: String },
     /// The text cannot go into a packet.
     #[error("{0}")]
     Text(String),
@@ -185,7 +169,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Makes one.
     #[must_use]
     pub(crate) fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
         Self {

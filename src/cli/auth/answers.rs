@@ -25,14 +25,9 @@ const LONGEST_FILE: u64 = 64 * 1024;
 pub(super) enum Missing {
     /// An answer that is no secret.
     #[error("{flag} is missing, and there is no terminal to ask on")]
-    Answer {
-        /// Its flag.
-        flag: &'static str,
-    },
-    /// The password.
+    Answer { flag: &'static str },
     #[error("the password is missing, and there is no terminal to ask on")]
     Password,
-    /// Whether it is meant.
     #[error("there is no terminal to ask on")]
     Consent,
 }

@@ -17,7 +17,6 @@ pub(crate) enum Heard {
     Text(Box<RadioText>),
     /// The link is lost; it is tried again without end.
     Lost {
-        /// Why.
         cause: String,
         /// What a person can do about it, if the cause does not say it.
         hint: Option<&'static str>,

@@ -28,7 +28,6 @@ type Looked = Result<Vec<Row>, String>;
 /// One kind of link: what was found, or why nobody could look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Found {
-    /// What was found.
     pub(crate) found: Vec<Row>,
     /// Why nobody could look.
     pub(crate) error: Option<String>,

@@ -45,17 +45,13 @@ pub(crate) enum Fate {
 /// A text that was sent, or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Sent {
-    /// The channel's number.
     pub(crate) channel: u8,
-    /// Its name.
     pub(crate) channel_name: String,
-    /// The packet's id.
     pub(crate) packet: u32,
     /// How long the text is.
     pub(crate) bytes: usize,
     /// The radio took it.
     pub(crate) taken: bool,
-    /// What became of it.
     pub(crate) fate: Fate,
     /// Why, where it was not sent; with the cure.
     pub(crate) reason: Option<String>,
