@@ -98,7 +98,7 @@ impl fmt::Display for Holder {
 pub(crate) struct Lock {
     home: Home,
     file: File,
-    holder: Mutex<Holder>,
+    holder: Holder,
     store: Mutex<Option<StoreGuard>>,
 }
 
@@ -137,15 +137,15 @@ impl Lock {
         let lock = Self {
             home: home.clone(),
             file,
-            holder: Mutex::new(Holder {
+            holder: Holder {
                 host: name,
                 pid: std::process::id(),
                 started: utc(started),
                 store: StoreState::Free,
-            }),
+            },
             store: Mutex::new(None),
         };
-        lock.write(StoreState::Free).map_err(error)?;
+        lock.say(StoreState::Free)?;
         Ok(lock)
     }
 
@@ -185,22 +185,23 @@ impl Lock {
         }
     }
 
+    /// Writes in place: another file under this name would not be locked.
     fn say(&self, store: StoreState) -> Result<(), LockError> {
-        self.write(store).map_err(|cause| LockError::Use {
+        let holder = Holder {
+            store,
+            ..self.holder.clone()
+        };
+        let write = || {
+            let mut text = serde_json::to_vec(&holder)?;
+            text.push(b'\n');
+            self.file.write_all_at(&text, 0)?;
+            self.file
+                .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
+        };
+        write().map_err(|cause| LockError::Use {
             path: self.home.lock_file(),
             cause,
         })
-    }
-
-    /// Writes in place: another file under this name would not be locked.
-    fn write(&self, store: StoreState) -> io::Result<()> {
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        holder.store = store;
-        let mut text = serde_json::to_vec(&*holder)?;
-        text.push(b'\n');
-        self.file.write_all_at(&text, 0)?;
-        self.file
-            .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
     }
 }
 
