@@ -336,6 +336,7 @@ impl Account {
             Err(error) => {
                 warn!(
                     error = &error as &dyn Error,
+                    hint = error.hint(),
                     "cannot look for devices of logins that came to no end"
                 );
                 return;
