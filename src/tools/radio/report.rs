@@ -182,7 +182,8 @@ pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     line("reboots", &radio.reboot_count.to_string());
     if let Some(percent) = radio.battery_percent {
         let volt = radio.voltage.map(|volt| format!(", {volt:.2} V"));
-        line("battery", &(battery(percent) + &volt.unwrap_or_default()));
+        let volt = volt.unwrap_or_default();
+        line("battery", &format!("{}{volt}", battery(percent)));
     }
     if let Some(percent) = radio.channel_use_percent {
         let own = radio.air_use_percent;
