@@ -22,6 +22,8 @@ pub(crate) enum Trouble {
     ReadOnly,
     /// It fails.
     Failed,
+    /// There is a directory where a file should be.
+    Directory,
 }
 
 impl Trouble {
@@ -38,7 +40,7 @@ impl Trouble {
     #[must_use]
     pub(crate) fn at(self, path: &Path) -> Self {
         match self {
-            Self::Full | Self::ReadOnly => self,
+            Self::Full | Self::ReadOnly | Self::Directory => self,
             Self::Failed => seen_at(path).unwrap_or(self),
         }
     }
@@ -54,6 +56,9 @@ impl Trouble {
             Self::Failed => {
                 "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
             }
+            Self::Directory => {
+                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there"
+            }
         }
     }
 }
@@ -64,6 +69,7 @@ impl fmt::Display for Trouble {
             Self::Full => "the disk is full",
             Self::ReadOnly => "the disk cannot be written",
             Self::Failed => "the disk fails",
+            Self::Directory => "a directory stands in the file's place",
         })
     }
 }
@@ -75,6 +81,7 @@ fn of_io(error: &io::Error) -> Option<Trouble> {
             Some(Trouble::Full)
         }
         io::ErrorKind::ReadOnlyFilesystem => Some(Trouble::ReadOnly),
+        io::ErrorKind::IsADirectory => Some(Trouble::Directory),
         _ => (error.raw_os_error() == Some(IO)).then_some(Trouble::Failed),
     }
 }
@@ -147,6 +154,7 @@ mod tests {
         ] {
             assert_eq!(failed, Some(Trouble::Failed));
         }
+        assert_eq!(system(21), Some(Trouble::Directory));
         for other in [sqlite(ffi::SQLITE_CORRUPT), system(111), of("refused")] {
             assert_eq!(other, None);
         }

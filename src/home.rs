@@ -7,7 +7,7 @@ mod socket;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
@@ -261,13 +261,12 @@ impl Home {
     /// Makes the place of a file ready that the configuration may have put anywhere in the home: it is not reached through
     /// links, and nobody else may enter its directory or read what is there of it. Places elsewhere are the user's.
     pub(crate) fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
+        let Some(path) = self.inside(path)?.filter(|path| *path != self.path) else {
+            return Ok(());
+        };
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
-        if !directory.starts_with(&self.path) {
-            return Ok(());
-        }
-        self.refuse_links(path)?;
         let mut private = files::entries(directory, &name.to_string_lossy());
         for path in &private {
             self.refuse_links(path)?;
@@ -284,17 +283,35 @@ impl Home {
 
     /// Refuses a path inside the home that leads through a link; the home itself may be one.
     fn refuse_links(&self, path: &Path) -> Result<(), HomeError> {
+        self.inside(path).map(drop)
+    }
+
+    /// Returns a path without `..` if it stays inside the home; one that leads through a link there is refused.
+    fn inside(&self, path: &Path) -> Result<Option<PathBuf>, HomeError> {
         let Ok(inside) = path.strip_prefix(&self.path) else {
-            return Ok(());
+            return Ok(None);
         };
         let mut path = self.path.clone();
-        for name in inside.components() {
-            path.push(name);
-            if path.is_symlink() {
-                return Err(HomeError::Link { path });
+        let mut depth = 0_usize;
+        for part in inside.components() {
+            match part {
+                Component::Normal(name) => {
+                    path.push(name);
+                    depth += 1;
+                    if path.is_symlink() {
+                        return Err(HomeError::Link { path });
+                    }
+                }
+                // What is above the home is the user's.
+                Component::ParentDir if depth == 0 => return Ok(None),
+                Component::ParentDir => {
+                    path.pop();
+                    depth -= 1;
+                }
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
             }
         }
-        Ok(())
+        Ok(Some(path))
     }
 
     /// Returns our own directories and files, as far as they are there.
@@ -373,6 +390,39 @@ mod tests {
             let error = Home::locate(Some(Path::new(path)), |_| None).unwrap_err();
             assert!(matches!(error, HomeError::Unfit { .. }), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_above_the_home_or_beside_it_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(&directory);
+        let shared = directory.path().join("shared");
+        for path in [home.path(), &shared, &home.path().join("data")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let wide = [directory.path(), &shared];
+        for path in wide {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for file in [
+            "../data.sqlite",
+            "../shared/r.log",
+            "data/../../x",
+            "data/..",
+        ] {
+            home.prepare_file(&home.resolve(Path::new(file))).unwrap();
+        }
+        assert!(wide.iter().all(|path| mode(path) == 0o755));
+
+        // But a way that comes back is one inside.
+        let data = home.path().join("data");
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+        home.prepare_file(&home.path().join("logs/../data/r.sqlite"))
+            .unwrap();
+        assert_eq!(mode(&data), 0o700);
+        symlink(&shared, home.path().join("link")).unwrap();
+        let through = home.prepare_file(&home.path().join("link/../r.sqlite"));
+        assert!(matches!(through, Err(HomeError::Link { .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::dropped::DropReason;
+use super::route::Spot;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,17 @@ pub enum Action {
     },
     /// Send packets to the mesh, one for each part, in order.
     ToMesh(MeshMessage),
+    /// Remember to which of its room's channels a message belongs that is not transmitted: what is said of it goes there too.
+    KeepPlace {
+        /// Its room.
+        room: OwnedRoomId,
+        /// The event.
+        event: OwnedEventId,
+        /// Who wrote it.
+        sender: OwnedUserId,
+        /// Its channel.
+        spot: Spot,
+    },
     /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.

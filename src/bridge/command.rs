@@ -13,6 +13,7 @@ const NAMES: &[&str] = &[
     "bind",
     "cancel",
     "daily",
+    "dm",
     "drop",
     "follow",
     "health",
@@ -87,6 +88,8 @@ mod tests {
             "!map zoom=3\nsize=9",
             "!help\tweather",
             "!mesh_beacon list",
+            // Never in the clear for everybody.
+            "!dm Summit Hut the key is under the stone",
             "!meshtastic --dest !a1b2c3d4 --reboot",
         ] {
             assert!(is_one(command), "{command}");

@@ -50,6 +50,8 @@ pub enum DropReason {
     NotText,
     /// A picture or the like, and `media` is `ignore`.
     MediaOff,
+    /// A live location: a mesh has no room for a place every few seconds.
+    LiveLocation,
     /// It begins with `off_air_prefix`.
     OffAir,
     /// Another relay's message, and that relay is not in `trusted_relays`.
@@ -122,6 +124,7 @@ impl DropReason {
             Self::Notice => "notice",
             Self::NotText => "not_text",
             Self::MediaOff => "media_off",
+            Self::LiveLocation => "live_location",
             Self::OffAir => "off_air",
             Self::UntrustedRelay => "untrusted_relay",
             Self::SameMeshnet => "same_meshnet",
@@ -161,8 +164,9 @@ impl DropReason {
             Self::Duplicate
             | Self::OwnPacket
             | Self::OwnEvent
-            | Self::Suppressed
             | Self::FeedbackSign
+            // What a relay says of itself, by another account: a person forwards it, or another relay says it.
+            | Self::Suppressed
             // A word to a node would cost everybody's air time; `status` counts it.
             | Self::ForAnotherNode
             | Self::AdminChannel
@@ -198,6 +202,7 @@ impl DropReason {
             Self::BroadcastOff => Telling::Author(Lesson::BroadcastOff),
             Self::MediaOff => Telling::Author(Lesson::MediaOff),
             Self::Notice => Telling::Author(Lesson::Notice),
+            Self::LiveLocation => Telling::Author(Lesson::LiveLocation),
             Self::OffAir => Telling::Author(Lesson::OffAir),
             Self::Edit => Telling::Author(Lesson::UnsentEdit),
             Self::EditsOff => Telling::Author(Lesson::EditsOff),
@@ -238,6 +243,7 @@ impl fmt::Display for DropReason {
             Self::Notice => "notices are not relayed",
             Self::NotText => "not a text",
             Self::MediaOff => "media are not relayed",
+            Self::LiveLocation => "live locations are not relayed",
             Self::OffAir => "meant to stay off the air",
             Self::UntrustedRelay => {
                 "from another relay; to carry it on, list its user in matrix.trusted_relays"

@@ -245,7 +245,7 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
         RoomTextKind::Location | RoomTextKind::Poll if clean.is_empty() => clean,
         RoomTextKind::Location => format!("[location] {clean}"),
         RoomTextKind::Poll => format!("[poll] {clean}"),
-        RoomTextKind::VerificationRequest => String::new(),
+        RoomTextKind::LiveLocation | RoomTextKind::VerificationRequest => String::new(),
     }
 }
 

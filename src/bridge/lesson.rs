@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Bridge;
 use super::action::Action;
 use super::dropped::DropReason;
 use super::notice::{About, Refused, to_room};
@@ -12,6 +13,10 @@ use crate::model::{RoomId, Sign, Timestamp, UserId};
 const ROOM_AGAIN: Duration = Duration::from_hours(1);
 /// A person is told the same reason again after that.
 const PERSON_AGAIN: Duration = Duration::from_hours(24);
+
+/// What else is said in a room of several channels, where a new message goes to the first of them.
+const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
+                            several channels.";
 
 /// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub(super) enum Lesson {
     MediaOff,
     /// Notices are not relayed.
     Notice,
+    /// Live locations are not relayed.
+    LiveLocation,
     /// What begins so stays off the air.
     OffAir,
     /// An edit of what was not sent.
@@ -72,12 +79,13 @@ enum Often {
 
 impl Lesson {
     /// Those that stay true of a person or a room: it is remembered who has learnt them.
-    const HABITUAL: [Self; 11] = [
+    const HABITUAL: [Self; 12] = [
         Self::Denied,
         Self::OneWayRoom,
         Self::BroadcastOff,
         Self::MediaOff,
         Self::Notice,
+        Self::LiveLocation,
         Self::OffAir,
         Self::UnsentEdit,
         Self::EditsOff,
@@ -90,6 +98,7 @@ impl Lesson {
         match self {
             Self::Refused(_) | Self::Empty => Often::Each,
             Self::Denied
+            | Self::LiveLocation
             | Self::UnsentEdit
             | Self::EditsOff
             | Self::LateEdit
@@ -106,7 +115,9 @@ impl Lesson {
         match self {
             Self::Refused(_) | Self::Empty | Self::MediaOff | Self::Notice => Some(Sign::Refused),
             Self::Denied | Self::OneWayRoom | Self::BroadcastOff => Some(Sign::Denied),
-            Self::OffAir
+            // Clients show no sign on it.
+            Self::LiveLocation
+            | Self::OffAir
             | Self::UnsentEdit
             | Self::EditsOff
             | Self::LateEdit
@@ -130,7 +141,28 @@ impl Lesson {
             | Self::BroadcastOff
             | Self::MediaOff
             | Self::Notice
+            | Self::LiveLocation
             | Self::OffAir => false,
+        }
+    }
+
+    /// Returns whether who learns it may well write the same again.
+    fn has_it_written_again(self) -> bool {
+        match self {
+            Self::Refused(refused) => !refused.is_of_its_target(),
+            Self::MediaOff
+            | Self::Notice
+            | Self::OffAir
+            | Self::UnsentEdit
+            | Self::EditsOff
+            | Self::LateEdit
+            | Self::TooManyEdits
+            | Self::Unsaid => true,
+            Self::Empty
+            | Self::Denied
+            | Self::OneWayRoom
+            | Self::BroadcastOff
+            | Self::LiveLocation => false,
         }
     }
 
@@ -159,6 +191,10 @@ impl Lesson {
             Self::Notice => {
                 "Not sent to the mesh: it is a notice, as programs write them. Please send an ordinary message; the \
                  operator of this bridge can have notices sent, too (matrix.relay_notices). This is said once."
+                    .into()
+            }
+            Self::LiveLocation => {
+                "Not sent to the mesh: live locations are not sent there. Please send where you are as a location, once, or write it."
                     .into()
             }
             Self::OffAir => {
@@ -203,6 +239,7 @@ impl Lesson {
             Self::BroadcastOff => DropReason::BroadcastOff,
             Self::MediaOff => DropReason::MediaOff,
             Self::Notice => DropReason::Notice,
+            Self::LiveLocation => DropReason::LiveLocation,
             Self::OffAir => DropReason::OffAir,
             Self::UnsentEdit => DropReason::Edit,
             Self::EditsOff => DropReason::EditsOff,
@@ -258,49 +295,55 @@ pub(super) fn person_names<'a>(
     all.filter_map(move |lesson| lesson.name_of_person(room, author))
 }
 
-/// Tells the author of a message, in words and by a sign, as often as it is to be told.
-pub(super) fn tell(
-    config: &Config,
-    lesson: Lesson,
-    about: About<'_>,
-    told: &[String],
-    now: Timestamp,
-) -> Vec<Action> {
-    let person = lesson.name_of_person(about.room, about.sender);
-    if person.as_ref().is_some_and(|name| told.contains(name)) {
-        return Vec::new();
+impl Bridge {
+    /// Tells the author of a message, in words and by a sign, as often as it is to be told.
+    pub(super) fn teach(
+        &self,
+        lesson: Lesson,
+        about: About<'_>,
+        told: &[String],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let person = lesson.name_of_person(about.room, about.sender);
+        if person.as_ref().is_some_and(|name| told.contains(name)) {
+            return Vec::new();
+        }
+        let mut actions = self.say(lesson, about, told, now);
+        actions.extend(person.map(|what| Action::Remember {
+            what,
+            until: lesson.forgotten(now),
+        }));
+        actions.extend(lesson.sign().map(|sign| Action::Sign {
+            room: about.room.clone(),
+            event: about.event.clone(),
+            sign,
+        }));
+        actions
     }
-    let mut actions = say(config, lesson, about, told, now);
-    actions.extend(person.map(|what| Action::Remember {
-        what,
-        until: lesson.forgotten(now),
-    }));
-    actions.extend(lesson.sign().map(|sign| Action::Sign {
-        room: about.room.clone(),
-        event: about.event.clone(),
-        sign,
-    }));
-    actions
-}
 
-/// Says the words alone, unless the room has read them.
-pub(super) fn say(
-    config: &Config,
-    lesson: Lesson,
-    about: About<'_>,
-    told: &[String],
-    now: Timestamp,
-) -> Vec<Action> {
-    let room = lesson.name_of_room(about.room);
-    if room.as_ref().is_some_and(|name| told.contains(name)) {
-        return Vec::new();
+    /// Says the words alone, unless the room has read them.
+    pub(super) fn say(
+        &self,
+        lesson: Lesson,
+        about: About<'_>,
+        told: &[String],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let room = lesson.name_of_room(about.room);
+        if room.as_ref().is_some_and(|name| told.contains(name)) {
+            return Vec::new();
+        }
+        let mut words = lesson.words(&self.config, about.sender);
+        if lesson.has_it_written_again() && !self.routes.has_one_channel((&**about.room).into()) {
+            words.push_str(ANSWER_AGAIN);
+        }
+        let mut actions = vec![to_room(words, about)];
+        actions.extend(room.map(|what| Action::Remember {
+            what,
+            until: now + ROOM_AGAIN,
+        }));
+        actions
     }
-    let mut actions = vec![to_room(lesson.words(config, about.sender), about)];
-    actions.extend(room.map(|what| Action::Remember {
-        what,
-        until: now + ROOM_AGAIN,
-    }));
-    actions
 }
 
 #[cfg(test)]

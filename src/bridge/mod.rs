@@ -98,7 +98,8 @@ impl Bridge {
         }
     }
 
-    /// Takes note of the room that a name of the configuration stood for in an earlier run: used for what waits since then.
+    /// Takes note of the room that a name of the configuration stood for in an earlier run: used until it is known for which
+    /// it stands now. What is for it and what is said of its messages belongs there from the first moment on.
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
         self.routes.remember(name, room);
     }
@@ -139,7 +140,7 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         let lesson = Lesson::Refused(refused);
-        lesson::say(&self.config, lesson, about(source), told, now)
+        self.say(lesson, about(source), told, now)
     }
 
     /// Returns this mesh's name in prefixes and event fields.

@@ -16,9 +16,11 @@ pub enum Refused {
     Cut,
     /// The radio has no such channel, or it is switched off.
     NoChannel,
-    /// The channel that it belongs to is gone from the radio or from its room, or has another key.
+    /// The channel that it belongs to is gone from the radio, or has another name or key.
     ChannelGone,
-    /// It concerns a message of which it is not known on which of the room's channels it was: an earlier relay carried it.
+    /// The radio has the channel that it belongs to, and its room does not speak there.
+    ChannelNotSpoken,
+    /// It concerns a message of which it is not known to which of the room's channels it belongs.
     ChannelForgotten,
     /// The channel is named `admin`.
     AdminChannel,
@@ -44,11 +46,12 @@ pub enum Refused {
 
 impl Refused {
     /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TooLong,
         Self::Cut,
         Self::NoChannel,
         Self::ChannelGone,
+        Self::ChannelNotSpoken,
         Self::ChannelForgotten,
         Self::AdminChannel,
         Self::ChannelsUnknown,
@@ -70,6 +73,7 @@ impl Refused {
             Self::Cut => "cut",
             Self::NoChannel => "no_channel",
             Self::ChannelGone => "channel_gone",
+            Self::ChannelNotSpoken => "channel_not_spoken",
             Self::ChannelForgotten => "channel_forgotten",
             Self::AdminChannel => "admin_channel",
             Self::ChannelsUnknown => "channels_unknown",
@@ -88,7 +92,7 @@ impl Refused {
     #[must_use]
     pub(super) fn is_of_its_target(self) -> bool {
         match self {
-            Self::ChannelGone | Self::ChannelForgotten => true,
+            Self::ChannelGone | Self::ChannelNotSpoken | Self::ChannelForgotten => true,
             Self::TooLong
             | Self::Cut
             | Self::NoChannel
@@ -132,9 +136,14 @@ impl Refused {
                  please write it as a new message."
                     .into()
             }
+            Self::ChannelNotSpoken => {
+                "Not sent to the mesh: nothing of this room goes to the channel that this belongs to, and it does not go to \
+                 another one. If it is meant for the channel to which this room speaks, please write it as a new message."
+                    .into()
+            }
             Self::ChannelForgotten => {
-                "Not sent to the mesh: it belongs to a message from before this bridge was updated, and it is not known on which \
-                 of this room's channels that was. Please write it as a new message."
+                "Not sent to the mesh: it is not known to which of this room's channels the message belongs that this is about. \
+                 If it is meant for the first of them, please write it as a new message."
                     .into()
             }
             Self::AdminChannel => {
@@ -185,10 +194,13 @@ impl fmt::Display for Refused {
             Self::Cut => "it is too long and went without its end (meshtastic.long_messages)",
             Self::NoChannel => "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
             Self::ChannelGone => {
-                "its channel is gone from the radio or from its room, or has another name or key; it goes to no other"
+                "its channel is gone from the radio, or has another name or key; it goes to no other"
+            }
+            Self::ChannelNotSpoken => {
+                "its room does not speak on its channel (matrix_rooms); it goes to no other"
             }
             Self::ChannelForgotten => {
-                "it belongs to what an earlier version carried, and its room has several channels"
+                "it is not known to which of its room's channels the message belongs that it is about"
             }
             Self::AdminChannel => "the channel `admin` is never relayed; map another one in matrix_rooms",
             Self::ChannelsUnknown => "no radio has told its channels yet",

@@ -93,6 +93,7 @@ pub(super) fn check_kind(config: &Config, text: &RoomText) -> Result<(), DropRea
             Media::Note => Ok(()),
             Media::Ignore => Err(DropReason::MediaOff),
         },
+        RoomTextKind::LiveLocation => Err(DropReason::LiveLocation),
         RoomTextKind::Other if !text.body.trim().is_empty() => Ok(()),
         RoomTextKind::VerificationRequest | RoomTextKind::Other => Err(DropReason::NotText),
     }
@@ -118,6 +119,7 @@ pub(super) fn check_words(
         RoomTextKind::Notice
         | RoomTextKind::Location
         | RoomTextKind::Poll
+        | RoomTextKind::LiveLocation
         | RoomTextKind::VerificationRequest => false,
     };
     let prefix = config.matrix.command_prefix.as_deref().unwrap_or_default();

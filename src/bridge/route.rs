@@ -20,10 +20,8 @@ pub use channel::Spot;
 #[derive(Debug)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
-    /// Names of the configuration, and the rooms that they stand for.
+    /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
     known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
-    /// The same in an earlier run.
-    remembered: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// Rooms whose place others take, and the names that the configuration has for those.
     heirs: BTreeMap<OwnedRoomOrAliasId, OwnedRoomOrAliasId>,
@@ -118,7 +116,6 @@ impl Routes {
         Self {
             mapped,
             known: BTreeMap::new(),
-            remembered: BTreeMap::new(),
             joined: BTreeMap::new(),
             heirs: BTreeMap::new(),
             channels: Vec::new(),
@@ -148,9 +145,9 @@ impl Routes {
             .collect();
     }
 
-    /// Takes note of the room that a name stood for in an earlier run.
+    /// Takes note of the room that a name stood for in an earlier run, until it is known for which it stands now.
     pub(super) fn remember(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
-        self.remembered.insert(name, room);
+        self.known.entry(name).or_insert(room);
     }
 
     /// Takes note of the radio's channels.

@@ -1,8 +1,8 @@
 //! What becomes of a room that waits for messages and is replaced, has lost its alias, or is not mapped any more: whether
 //! another room of the configuration takes its place.
 //!
-//! Who may write a tombstone, or set an alias, is not who writes the configuration. An alias alone leads to no room with
-//! weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
+//! Who may write a tombstone, or set an alias, is not who writes the configuration. An alias alone leads what waits to no room
+//! with weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
 //! none that does not know of it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -144,8 +144,8 @@ impl Waiting {
                 "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
             }
             Self::Unencrypted { to } | Self::Public { to } => format!(
-                "if what waits may be read there, put the id {to} into `matrix_rooms` in the place of the alias; if not, put \
-                 {room} there"
+                "what is new goes there already. If what waits may be read there as well, put the id {to} into `matrix_rooms` in \
+                 the place of the alias; if nothing may, put {room} there"
             ),
             Self::Unconfirmed { to } => format!(
                 "take {room} out of `matrix_rooms` if {to} replaces it"

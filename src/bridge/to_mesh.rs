@@ -4,6 +4,7 @@ mod edit;
 
 use std::time::Duration;
 
+use super::Bridge;
 use super::action::Action;
 use super::backlog::is_backlog;
 use super::dropped::DropReason;
@@ -19,7 +20,6 @@ use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::route::{Aim, Spot};
 use super::split::{Fitted, Heading, fit};
 use super::text::clean_text;
-use super::{Bridge, lesson};
 use crate::config::ReactionStyle;
 use crate::model::{
     Destination, Lane, MeshMessage, MeshSource, OwnedRoomId, OwnedUserId, PacketId, RadioPayload,
@@ -60,16 +60,43 @@ impl Bridge {
             Ok((mut actions, whole)) => {
                 if !whole {
                     let cut = Lesson::Refused(Refused::Cut);
-                    actions.extend(lesson::say(&self.config, cut, about, &facts.told, now));
+                    actions.extend(self.say(cut, about, &facts.told, now));
                 }
                 actions
             }
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
                 actions.extend(self.tell(reason, text, about, facts, now));
+                actions.extend(self.keep_place(reason, text, facts));
                 actions
             }
         }
+    }
+
+    /// Remembers to which of its room's channels a message belongs that does not go on the air: who answers it means those who
+    /// would have heard it.
+    fn keep_place(&self, reason: DropReason, text: &RoomText, facts: &Facts) -> Option<Action> {
+        let room = &text.room;
+        if facts.already_seen || self.routes.has_one_channel((&**room).into()) {
+            return None;
+        }
+        let spot = match aim(text, packet_target(facts, room, &self.routes)) {
+            // What another relay posts was on our own mesh, and it does not say on which channel.
+            _ if matches!(reason, DropReason::SameMeshnet | DropReason::RelayOnOurMesh) => {
+                Spot::UNKNOWN
+            }
+            Aim::Channel(spot) => spot,
+            aim @ (Aim::Room | Aim::Waiting(_)) => {
+                let spoken = self.routes.channel_of(room, aim);
+                spoken.unwrap_or(Spot::UNKNOWN)
+            }
+        };
+        Some(Action::KeepPlace {
+            room: room.clone(),
+            event: text.event.clone(),
+            sender: text.sender.clone(),
+            spot,
+        })
     }
 
     /// Tells the author of a message why it does not go on the air, if they are to learn it.
@@ -100,7 +127,7 @@ impl Bridge {
             {
                 Vec::new()
             }
-            Telling::Author(lesson) => lesson::tell(&self.config, lesson, about, &facts.told, now),
+            Telling::Author(lesson) => self.teach(lesson, about, &facts.told, now),
         }
     }
 
@@ -114,7 +141,13 @@ impl Bridge {
         self.check_event(&text.room, &text.sender, text.suppress, facts)?;
         let said = self.words_of(text, facts);
         // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
-        if let Ok(_) | Err(DropReason::MediaOff | DropReason::Empty | DropReason::Refused(_)) = said
+        if let Ok(_)
+        | Err(
+            DropReason::MediaOff
+            | DropReason::LiveLocation
+            | DropReason::Empty
+            | DropReason::Refused(_),
+        ) = said
         {
             self.check_right(&text.room, &text.sender, text.sender_power)?;
         }
@@ -125,9 +158,7 @@ impl Bridge {
             sent_at: text.sent_at,
             age: self.config.meshtastic.max_message_age,
         };
-        // Also where it does not go as a reply: it is meant for those who heard what it answers.
-        let aim = target.map_or(Aim::Room, |it| Aim::Channel(it.spot));
-        let spot = self.check_sending(&sending, aim, facts, now)?;
+        let spot = self.check_sending(&sending, aim(text, target), facts, now)?;
         let answered = target.filter(|_| self.config.meshtastic.message_interactions.replies);
         let reply_to = answered.and_then(|it| it.packet);
 
@@ -213,6 +244,7 @@ impl Bridge {
                 | RoomTextKind::Media { .. }
                 | RoomTextKind::Location
                 | RoomTextKind::Poll
+                | RoomTextKind::LiveLocation
                 | RoomTextKind::VerificationRequest
                 | RoomTextKind::Other => heading,
             };
@@ -251,7 +283,7 @@ impl Bridge {
                         sender: &reaction.sender,
                     };
                     let lesson = Lesson::Refused(refused);
-                    actions.extend(lesson::say(&self.config, lesson, about, &facts.told, now));
+                    actions.extend(self.say(lesson, about, &facts.told, now));
                 }
                 actions
             }
@@ -395,6 +427,15 @@ impl Bridge {
             return Err(Refused::SenderLimit);
         }
         Ok(())
+    }
+}
+
+/// Returns what a message is meant for: what answers another one, also where it does not go as a reply, for those who heard that.
+fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
+    match target {
+        Some(target) => Aim::Channel(target.spot),
+        None if text.reply_to.is_some() || text.thread.is_some() => Aim::Channel(Spot::UNKNOWN),
+        None => Aim::Room,
     }
 }
 

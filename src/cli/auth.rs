@@ -17,7 +17,7 @@ use super::failure::{Failure, Outcome};
 use super::output::print;
 use super::progress::Progress;
 use super::{Globals, interruptible};
-use crate::home::Home;
+use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 
 use self::login::LoginArgs;
@@ -63,14 +63,14 @@ pub(super) struct PasswordArgs {
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
     let stop = CancellationToken::new();
-    let work = Box::pin(async {
+    let work = Box::pin(terminal::suspendable(async {
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, status(&home, json)).await,
             AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
         }
-    });
-    interruptible(&stop, work).await?
+    }));
+    interruptible(&stop, work).await??
 }
 
 /// Does something that may be dropped at any point, unless somebody wants it to end.
@@ -86,7 +86,17 @@ async fn or_stop<T>(
 
 async fn status(home: &Home, json: bool) -> Outcome {
     let files = Files::new(home.matrix());
-    let status = match Progress::of("asking the homeserver", auth::status(&files)).await {
+    let asked = async {
+        let damage = if files.session().exists() {
+            // Held for that look only: the daemon may want it.
+            let store = StoreGuard::take(home);
+            auth::damage(&files, store.is_ok()).await?
+        } else {
+            None
+        };
+        auth::status(&files, damage).await
+    };
+    let status = match Progress::of("asking the homeserver", asked).await {
         Ok(status) => status,
         Err(AuthError::NotLoggedIn) => {
             if json {
@@ -107,7 +117,7 @@ async fn status(home: &Home, json: bool) -> Outcome {
     } else {
         print(&sentences(&status))?;
     }
-    Ok(if status.token_alive {
+    Ok(if status.token_alive && status.damage.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -129,8 +139,10 @@ fn sentences(status: &auth::Status) -> String {
                 path.display()
             )
         });
+    let damage = status.damage.as_ref();
+    let damage = damage.map_or_else(String::new, |what| format!("keys here    {what}\n"));
     format!(
-        "account      {}\ndevice       {}\nhomeserver   {}\nsession      {}\nverified     {}\nkey backup   {}\n{left}",
+        "account      {}\ndevice       {}\nhomeserver   {}\nsession      {}\nverified     {}\n{damage}key backup   {}\n{left}",
         status.user_id,
         status.device_id,
         status.homeserver,
@@ -199,6 +211,7 @@ mod tests {
             key_backup: KeyBackup::Unused,
             key_backup_on_server: Some(true),
             recovery_key_file: Some("/data/matrix/recovery.key".into()),
+            damage: None,
         };
         insta::assert_snapshot!(sentences(&status), @r"
         account      @relay:example.org

@@ -84,7 +84,8 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     let path = globals.config_path(home);
     let outcome = globals.load_config(home);
     if as_json {
-        print(&format!("{:#}\n", json_report(&path, home, &outcome)))?;
+        let report = json_report(&path, globals, home, &outcome);
+        print(&format!("{report:#}\n"))?;
         return Ok(match outcome {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => error.exit().into(),
@@ -139,7 +140,12 @@ fn sentences(warnings: &[Finding]) -> Vec<String> {
     warnings.iter().map(sentence).collect()
 }
 
-fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
+fn json_report(
+    path: &Path,
+    globals: &Globals,
+    home: &Home,
+    outcome: &Result<Loaded, LoadError>,
+) -> Value {
     let (problems, warnings, notes) = match outcome {
         Ok(loaded) => {
             let mut warnings = findings(&loaded.warnings);
@@ -154,7 +160,12 @@ fn json_report(path: &Path, home: &Home, outcome: &Result<Loaded, LoadError>) ->
         ),
         Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
             let message = Chain(error).to_string();
-            (vec![json!({ "message": message })], Vec::new(), Vec::new())
+            let hint = match error {
+                LoadError::Missing { .. } => Some(globals.missing_hint(home)),
+                LoadError::Read { .. } | LoadError::Wrong(_) => error.hint(),
+            };
+            let problem = json!({ "message": message, "hint": hint });
+            (vec![problem], Vec::new(), Vec::new())
         }
     };
     json!({

@@ -1,7 +1,6 @@
 //! The flags that every command has, and what they stand for: home, configuration, log.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -115,23 +114,46 @@ impl Globals {
         if let Some(hint) = home.hint() {
             return hint;
         }
-        let mut command = OsString::from("relay config generate");
         if let Some(path) = self.named_config() {
-            command.push(" --output ");
-            command.push(path);
-        } else if let Some(path) = home::mmrelay_config() {
-            let path = path.display();
+            let path = quoted(&path);
+            return format!("write one with `relay config generate --output {path}`");
+        }
+        if let Some(path) = home::mmrelay_config() {
+            let at = path.display();
+            let checked = Config::load(&path, &Environment::of_process());
+            let (how, command) = match checked {
+                Ok(_) => ("works as it is", "relay --config"),
+                Err(_) => ("needs a few changes", "relay config check --config"),
+            };
             return format!(
-                "MMRelay's is in `{path}`, and works as it is: `relay --config {path}`"
+                "MMRelay's is in `{at}`, and {how}: `{command} {}`",
+                quoted(&path)
             );
         }
-        format!("write one with `{}`", command.to_string_lossy())
+        "write one with `relay config generate`".to_owned()
+    }
+}
+
+/// Returns a path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let is_plain = |it: char| it.is_alphanumeric() || "/._-+,:@%=".contains(it);
+    if path.chars().all(is_plain) {
+        path.into_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_not_take_it_as_one() {
+        assert_eq!(quoted(Path::new("/home/a/x.yaml")), "/home/a/x.yaml");
+        assert_eq!(quoted(Path::new("/my home/it's")), r"'/my home/it'\''s'");
+    }
 
     #[test]
     fn the_flag_beats_every_level_of_the_configuration() {

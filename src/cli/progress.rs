@@ -20,6 +20,15 @@ static SHOWN: AtomicBool = AtomicBool::new(false);
 /// Shows what is being waited for.
 pub(super) struct Progress;
 
+/// The line of a wait, which goes with it, also where the wait is given up.
+struct Line;
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        Progress::clear();
+    }
+}
+
 impl Progress {
     /// Waits for something of which nothing is known but what it is.
     pub(super) async fn of<T>(what: impl Display, work: impl Future<Output = T>) -> T {
@@ -51,16 +60,14 @@ impl Progress {
         if !io::stderr().is_terminal() {
             return work.await;
         }
+        let _line = Line;
         let mut work = std::pin::pin!(work);
         let mut ticks = interval_at(Instant::now() + PATIENCE, EVERY);
         let (mut last, mut since) = (what(), Instant::now());
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => {
-                    Self::clear();
-                    return done;
-                }
+                done = &mut work => return done,
                 _ = ticks.tick() => {
                     let now = what();
                     if now != last {

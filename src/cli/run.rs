@@ -20,6 +20,9 @@ pub(super) async fn run(globals: &Globals) -> Outcome {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    for example in loaded.config.examples() {
+        warn!("{example}");
+    }
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");
     }

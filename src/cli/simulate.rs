@@ -2,7 +2,6 @@
 
 mod people;
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::config;
 use crate::model::Timestamp;
 use crate::signals::{Hangup, Signals};
 use crate::simulator::recording::{self, Recorder};
@@ -161,16 +161,9 @@ fn nodes(text: &str) -> Result<usize, String> {
 }
 
 fn read_script(path: &Path) -> anyhow::Result<Script> {
-    let mut text = String::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(SCRIPT_LIMIT + 1).read_to_string(&mut text))
-        .with_context(|| format!("cannot read the script `{}`", path.display()))?;
-    anyhow::ensure!(
-        u64::try_from(read).is_ok_and(|read| read <= SCRIPT_LIMIT),
-        "the script `{}` is longer than {SCRIPT_LIMIT} bytes",
-        path.display()
-    );
-    text.parse()
+    config::read_or_say_why(path, SCRIPT_LIMIT)
+        .map_err(anyhow::Error::msg)?
+        .parse()
         .with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::finding::near;
+use super::finding::{near, quoted};
 use super::text_file;
+use super::values::truth;
 
 const PREFIX: &str = "RELAY_";
 const ALIAS_PREFIX: &str = "MMRELAY_";
@@ -132,6 +133,25 @@ impl Environment {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    /// Returns the yes or no that the environment gives a key under any of its names.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had, with the name of the variable.
+    pub fn truth(&self, path: &str) -> Result<Option<bool>, String> {
+        let Some(text) = self.text(path)? else {
+            return Ok(None);
+        };
+        match truth(&text) {
+            Some(truth) => Ok(Some(truth)),
+            None => Err(format!(
+                "{}: {} is not `true` or `false`",
+                variable_of(path),
+                quoted(&text)
+            )),
+        }
+    }
+
     /// Returns whether a variable of MMRelay is set.
     pub(super) fn has_mmrelay(&self) -> bool {
         self.variables
@@ -142,12 +162,20 @@ impl Environment {
     /// Returns the value that the environment gives a key.
     pub(super) fn setting(&self, path: &str) -> Option<Setting> {
         let name = variable_of(path);
-        if let Some(text) = self.variables.get(&name) {
-            return Some(Setting {
-                variable: name,
-                text: Ok(text.clone()),
-            });
-        }
+        let own = self.variables.get(&name).map(|text| Setting {
+            variable: name.clone(),
+            text: Ok(text.clone()),
+        });
+        // An empty one says only what nothing else says: templates set each variable.
+        let (given, empty) = match own {
+            Some(own) if own.text.as_deref() == Ok("") => (None, Some(own)),
+            own => (own, None),
+        };
+        given.or_else(|| self.other_setting(&name, path)).or(empty)
+    }
+
+    /// Returns what a file or another name gives the key.
+    fn other_setting(&self, name: &str, path: &str) -> Option<Setting> {
         let name = format!("{name}_FILE");
         if let Some(file) = self.variable(&name) {
             return Some(Setting {
@@ -245,6 +273,44 @@ mod tests {
             alias.setting("meshtastic.host").unwrap().text.unwrap(),
             "old"
         );
+    }
+
+    #[test]
+    fn a_yes_is_said_in_the_words_of_the_configuration() {
+        let truth = |text: &str| {
+            environment(&[("RELAY_MATRIX_ALLOW_HTTP", text)]).truth("matrix.allow_http")
+        };
+        for yes in ["True", "TRUE", "Yes", "on", "1"] {
+            assert_eq!(truth(yes), Ok(Some(true)), "{yes}");
+        }
+        assert_eq!(truth("No"), Ok(Some(false)));
+        assert_eq!(truth(""), Ok(None));
+        let error = truth("perhaps").unwrap_err();
+        assert!(
+            error.contains("RELAY_MATRIX_ALLOW_HTTP: `perhaps`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_empty_variable_hides_neither_its_file_nor_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("host");
+        std::fs::write(&path, "file\n").unwrap();
+        let own = ("RELAY_MESHTASTIC_HOST", "");
+        let file = ("RELAY_MESHTASTIC_HOST_FILE", path.to_str().unwrap());
+        let alias = ("MMRELAY_MESHTASTIC_HOST", "alias");
+        let alias_file = ("MMRELAY_MESHTASTIC_HOST_FILE", path.to_str().unwrap());
+        let value = |variables: &[(&str, &str)]| {
+            let setting = environment(variables).setting("meshtastic.host").unwrap();
+            setting.text.unwrap()
+        };
+        assert_eq!(value(&[own, file, alias]), "file");
+        assert_eq!(value(&[own, alias]), "alias");
+        let empty_file = ("RELAY_MESHTASTIC_HOST_FILE", "");
+        assert_eq!(value(&[own, empty_file, alias_file]), "file");
+        // Where nothing else says anything, it still overrides the configuration.
+        assert_eq!(value(&[own, empty_file]), "");
     }
 
     #[test]

@@ -24,6 +24,8 @@ mod values;
 mod yaml;
 mod yaml_traps;
 
+use std::net::Ipv4Addr;
+
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
@@ -61,28 +63,31 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns what is still as `relay config generate` writes it and can be nobody's own: rooms on servers that exist for
-    /// examples only (RFC 2606).
+    /// Returns what is still as `relay config generate` writes it and can be nobody's own: names and addresses that exist for
+    /// examples only (RFC 2606, RFC 5737).
     #[must_use]
     pub fn examples(&self) -> Vec<String> {
-        let rooms = self.matrix_rooms.iter().enumerate();
-        let examples = rooms.filter(|(_, room)| {
-            let server = room.id.server_name().map(|server| server.host().to_owned());
-            server.is_some_and(|host| {
-                let domain = |name: &str| host == name || host.ends_with(&format!(".{name}"));
-                ["example", "example.org", "example.com", "example.net"]
-                    .into_iter()
-                    .any(domain)
-            })
-        });
-        examples
-            .map(|(index, room)| {
-                format!(
+        let mut examples = Vec::new();
+        for (index, room) in self.matrix_rooms.iter().enumerate() {
+            if room
+                .id
+                .server_name()
+                .is_some_and(|it| is_example(it.host()))
+            {
+                examples.push(format!(
                     "matrix_rooms[{index}].id: `{}` is an example: put the id or an alias of your own room there",
                     room.id
-                )
-            })
-            .collect()
+                ));
+            }
+        }
+        if let Connection::Tcp { host, .. } = &self.meshtastic.connection
+            && is_example(host)
+        {
+            examples.push(format!(
+                "meshtastic.host: `{host}` is an example: put the name or address of your own radio there"
+            ));
+        }
+        examples
     }
 
     /// Makes a configuration of what has no default; everything else has its default.
@@ -97,4 +102,13 @@ impl Config {
             logging: Logging::default(),
         }
     }
+}
+
+/// Returns whether a host exists for examples only.
+fn is_example(host: &str) -> bool {
+    let domain = |name: &str| host == name || host.ends_with(&format!(".{name}"));
+    ["example", "example.org", "example.com", "example.net"]
+        .into_iter()
+        .any(domain)
+        || host.parse().is_ok_and(|it: Ipv4Addr| it.is_documentation())
 }

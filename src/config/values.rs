@@ -37,13 +37,14 @@ pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Returns a text that is never shown, not even when it is wrong.
+/// Returns a text that is never shown, not even when it is wrong: its first line, as of a file that is named to
+/// `relay auth login`.
 pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
     let text = text(node)?;
-    if text.is_empty() {
-        return wrong("is empty");
+    match text.lines().next() {
+        None | Some("") => wrong("is empty"),
+        Some(line) => Ok(Secret::new(line.to_owned())),
     }
-    Ok(Secret::new(text))
 }
 
 /// Returns a single value's text as it stands.
@@ -401,6 +402,17 @@ mod tests {
             Ok(_) => panic!("nothing is wrong"),
             Err(all) => all[0].message.clone(),
         }
+    }
+
+    #[test]
+    fn a_secret_is_one_line() {
+        let found = |yaml: &str| secret(&node(yaml)).map(|it| it.reveal().to_owned());
+        assert_eq!(
+            found("|\n  pass word\n  second\n"),
+            Ok("pass word".to_owned())
+        );
+        assert_eq!(found("' pass '"), Ok(" pass ".to_owned()));
+        assert!(found("|\n\n  second\n").is_err());
     }
 
     #[test]

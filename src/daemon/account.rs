@@ -38,7 +38,7 @@ pub(super) enum Opened {
 
 /// What to wait for before the session is opened again.
 pub(super) enum Wait {
-    /// A little.
+    /// A little, or until there is another login.
     Shortly,
     /// That a command lets go of the store.
     Store,
@@ -189,7 +189,13 @@ impl Account {
 
     async fn wait(&self, what: Wait, tries: &mut Tries) {
         match what {
-            Wait::Shortly => sleep(tries.backoff.grow(rand::random())).await,
+            Wait::Shortly => {
+                let token = self.token();
+                tokio::select! {
+                    () = self.other_token(token.as_ref()) => *tries = Tries::new(),
+                    () = sleep(tries.backoff.grow(rand::random())) => {}
+                }
+            }
             Wait::Store => sleep(LOOK_EVERY).await,
             Wait::Login => self.log_in_or_wait(tries).await,
             Wait::Accepted(token) => self.accepted_again(token.as_ref(), tries).await,

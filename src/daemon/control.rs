@@ -217,6 +217,7 @@ impl Control {
             status: &status,
             beat: self.live.facts().beat.elapsed(),
             written,
+            radio_has_own_cure: self.link.borrow().has_own_cure,
             radio_away: self.config.health.radio_away,
         };
         examined.health()
@@ -297,6 +298,7 @@ mod tests {
                 state: LinkState::Connecting,
                 since: Instant::now(),
                 cause: None,
+                has_own_cure: false,
                 restarts: 0,
             });
             let wire = Connection::Tcp {

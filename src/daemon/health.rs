@@ -28,6 +28,8 @@ pub(super) struct Examined<'a> {
     pub(super) beat: Duration,
     /// What came of writing to the database.
     pub(super) written: Result<(), DatabaseStatus>,
+    /// What keeps us from the radio is told with what helps.
+    pub(super) radio_has_own_cure: bool,
     /// After so long without the radio we are unhealthy.
     pub(super) radio_away: Duration,
 }
@@ -116,11 +118,15 @@ impl Examined<'_> {
                 "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
             }
         };
-        if Duration::from_secs(radio.for_seconds) >= self.radio_away {
+        let mut check = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
             failed(text, hint)
         } else {
             warning(text, hint)
+        };
+        if self.radio_has_own_cure {
+            check.hint = None;
         }
+        check
     }
 
     fn matrix(&self) -> Check {
@@ -443,6 +449,7 @@ mod tests {
             status,
             beat: Duration::from_secs(beat),
             written: Ok(()),
+            radio_has_own_cure: false,
             radio_away: Duration::from_mins(10),
         };
         examined.health()
@@ -632,6 +639,7 @@ mod tests {
             status: &status,
             beat: Duration::ZERO,
             written: Ok(()),
+            radio_has_own_cure: false,
             radio_away: Duration::from_mins(10),
         };
         let check = examined.rooms();

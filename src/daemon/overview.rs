@@ -12,6 +12,7 @@ use crate::model::{
     Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
 };
 use crate::radio::Link;
+use crate::store::mapped_rooms::FOLLOWED;
 use crate::store::summary::{Summary, Waiting};
 
 use super::counts::{Place, Tally, Way};
@@ -145,7 +146,8 @@ impl Overview<'_> {
         // What waits is told, wherever it is for.
         let summary = self.summary.as_ref().ok();
         let waiting = summary.into_iter().flat_map(|summary| {
-            let held = summary.held.iter().map(|it| it.room.clone().into());
+            let held = summary.held.iter().filter(|it| it.why != FOLLOWED);
+            let held = held.map(|it| it.room.clone().into());
             let waiting = summary.to_matrix.iter().chain(&summary.to_mesh);
             held.chain(waiting.filter_map(|it| Some(self.known(it.room.as_ref()?))))
         });
@@ -432,6 +434,7 @@ mod tests {
                 state: LinkState::Ready,
                 since: Instant::now(),
                 cause: None,
+                has_own_cure: false,
                 restarts: 2,
             },
             heard: Heard::default(),

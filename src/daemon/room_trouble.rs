@@ -4,14 +4,14 @@
 use crate::bridge::Waiting;
 use crate::matrix::RoomTrouble;
 use crate::model::{Explained as _, JoinedRoom};
-use crate::store::mapped_rooms::Held;
+use crate::store::mapped_rooms::{FOLLOWED, Held};
 
 use super::status::RoomTroubleStatus;
 
 /// What is known of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
-    /// What is for it waits for another room to take its place.
+    /// Nothing goes there: another room is to take its place, or has.
     pub(super) held: Option<&'a Held>,
     /// What the Matrix side found, under any of its names.
     pub(super) heard: Option<&'a RoomTrouble>,
@@ -24,7 +24,8 @@ pub(super) struct Known<'a> {
 impl Known<'_> {
     /// Returns what is wrong.
     pub(super) fn trouble(self) -> Option<RoomTroubleStatus> {
-        if let Some(held) = self.held {
+        let followed = self.held.filter(|it| it.why == FOLLOWED);
+        if let Some(held) = self.held.filter(|it| it.why != FOLLOWED) {
             let why = Waiting::of(&held.why, held.heir.clone());
             return Some(RoomTroubleStatus {
                 reason: why.name().to_owned(),
@@ -37,13 +38,27 @@ impl Known<'_> {
         if !self.mapped {
             return None;
         }
+        if let Some(Held { heir: Some(to), .. }) = followed {
+            return Some(RoomTroubleStatus {
+                reason: FOLLOWED.to_owned(),
+                text: format!("this room was replaced by {to}, which is in `matrix_rooms` as well"),
+                hint: "nothing has to be done: what is for it goes there, and this entry can be taken out"
+                    .to_owned(),
+                successor: Some(to.to_string()),
+                may_pass: true,
+            });
+        }
         let heard = self
             .heard
             .filter(|it| self.joined.is_none() || it.concerns_joined());
         let (reason, text, hint, may_pass) = if let Some(trouble) = heard {
             let (text, hint) = (trouble.to_string(), trouble.hint().unwrap_or_default());
             (trouble.name(), text, hint, trouble.may_pass())
-        } else if self.joined?.tombstone.is_some() {
+        } else if let Some(tombstone) = &self.joined?.tombstone {
+            if tombstone.successor.is_some() {
+                // What becomes of it is being settled.
+                return None;
+            }
             let text = "this room was closed by its admins, who name no other";
             let hint = "map the room that people have gone to";
             ("closed", text.to_owned(), hint.to_owned(), false)
@@ -106,6 +121,20 @@ mod tests {
         };
         let no_answer = RoomTrouble::NoAnswer;
         let encrypted = RoomTrouble::Encrypted;
+        let replaced = joined(|room| {
+            room.may_write = false;
+            room.tombstone = Some(Tombstone {
+                successor: Some("!new:example.org".try_into().unwrap()),
+            });
+        });
+        let followed = Held {
+            why: FOLLOWED.to_owned(),
+            ..held.clone()
+        };
+        let put_out = RoomTrouble::PutOut {
+            bot: "@relay:example.org".try_into().unwrap(),
+            by: "@alice:example.org".try_into().unwrap(),
+        };
         for (held, heard, joined, mapped, expected) in [
             (None, None, Some(&well), true, None),
             (None, None, None, true, None),
@@ -118,6 +147,23 @@ mod tests {
             (Some(&held), None, Some(&closed), true, Some("replaced")),
             (Some(&held), None, None, false, Some("replaced")),
             (None, None, Some(&closed), false, None),
+            (None, None, Some(&replaced), true, None),
+            (
+                Some(&followed),
+                None,
+                Some(&replaced),
+                true,
+                Some("followed"),
+            ),
+            // Whoever is put out there misses nothing.
+            (
+                Some(&followed),
+                Some(&put_out),
+                None,
+                true,
+                Some("followed"),
+            ),
+            (Some(&followed), None, None, false, None),
         ] {
             let known = Known {
                 held,

@@ -25,7 +25,7 @@ pub use devices::{Left, Parted};
 pub use login::{KeyPlace, Login, LoginOptions, ShowKey, find_homeserver, login};
 pub(super) use login::{find_server, note_standing, open_store, stand};
 pub use logout::{Proof, delete_local, end_session, key_backup};
-pub use status::{KeyBackup, Status, status};
+pub use status::{KeyBackup, Status, damage, status};
 
 /// Why a login or logout failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Builds the SDK's client on its store, and restores the session in it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,14 @@ use std::time::Duration;
 use matrix_sdk::config::RequestConfig;
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
-use matrix_sdk::{Client, ClientBuilder, SessionChange, SqliteStoreConfig};
+use matrix_sdk::{Client, ClientBuilder, SessionChange, SqliteCryptoStore, SqliteStoreConfig};
 use matrix_sdk_base::crypto::CollectStrategy;
+use matrix_sdk_base::crypto::store::CryptoStore as _;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, info, warn};
 
 use super::MatrixError;
-use super::files::Files;
+use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::session::Session;
 use crate::config::Secret;
@@ -21,6 +23,9 @@ use crate::config::Secret;
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the SDK keeps the keys of a device, in its store.
+const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 
 /// Builds a client on the store in `files`. The raw key spares the derivation of one from a passphrase, a third of a
 /// second a client.
@@ -53,10 +58,7 @@ pub(super) async fn build(
         })
         .build()
         .await
-        .map_err(|cause| MatrixError::Store {
-            path: files.sdk(),
-            cause: Box::new(cause),
-        })?;
+        .map_err(|cause| unusable(files, cause))?;
     let notes = way.as_ref().map(Gate::notes).unwrap_or_default();
     // It is open as long as the client lives.
     client.add_event_handler_context(Arc::new(way));
@@ -102,15 +104,50 @@ pub(super) async fn restore(
 ) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let key = files.load_key()?;
+    let key = check_keys(files, &session).await?;
     let (client, way) = build(files, &session, &key, verified_recipients_only).await?;
     Box::pin(client.restore_session(session.to_sdk()))
         .await
-        .map_err(|cause| MatrixError::Store {
-            path: files.sdk(),
-            cause: Box::new(cause),
-        })?;
+        .map_err(|cause| unusable(files, cause))?;
     Ok((client, session, way))
+}
+
+fn unusable(files: &Files, cause: impl Error + Send + Sync + 'static) -> MatrixError {
+    MatrixError::Store {
+        path: files.sdk(),
+        cause: Box::new(cause),
+    }
+}
+
+/// Returns the key of the store, if the files that hold the device's keys are there.
+pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
+    let key = files.load_key()?;
+    let path = files.sdk().join(KEYS);
+    match path.try_exists() {
+        Ok(true) => Ok(key),
+        Ok(false) => Err(FilesError::damaged(path, "it is missing")),
+        Err(cause) => Err(FilesError::Read { path, cause }),
+    }
+}
+
+/// Makes sure that the store holds the keys of the session's device, and returns its own key. In a store without any, the
+/// SDK would make others, which nobody else believes to be that device's. The caller holds the store.
+pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<[u8; 32], MatrixError> {
+    let key = find_keys(files)?;
+    let store = SqliteCryptoStore::open_with_key(files.sdk(), Some(&key))
+        .await
+        .map_err(|cause| unusable(files, cause))?;
+    let account = store.load_account().await;
+    drop(store.close().await);
+    let path = files.sdk().join(KEYS);
+    match account.map_err(|cause| unusable(files, cause))? {
+        Some(account) if account.device_id() == session.device_id => Ok(key),
+        Some(account) => {
+            let what = format!("it holds the keys of device {}", account.device_id());
+            Err(FilesError::damaged(path, what).into())
+        }
+        None => Err(FilesError::damaged(path, "it holds no keys of the device").into()),
+    }
 }
 
 /// Lets go of the store: whoever takes the session up next opens it.
@@ -132,7 +169,7 @@ pub(super) async fn keep_tokens(client: &Client, files: &Files) {
                     Ok(true) => info!("access token renewed"),
                     Ok(false) => {}
                     Err(error) => error!(
-                        error = &error as &dyn std::error::Error,
+                        error = &error as &dyn Error,
                         "the renewed access token cannot be saved: after a restart a new login will be needed"
                     ),
                 }

@@ -307,7 +307,10 @@ fn without_url(text: &str) -> String {
 pub(super) fn cure_of_store(store: &Path, error: &(dyn std::error::Error + 'static)) -> String {
     match Trouble::of(error).map(|trouble| trouble.at(store)) {
         Some(trouble) => format!("{trouble}; {}", trouble.hint()),
-        None => "if it is damaged, log in anew with `relay auth login --force`".to_owned(),
+        None => {
+            "if it is damaged, log in anew with `relay auth login --force --recovery-key-file FILE`"
+                .to_owned()
+        }
     }
 }
 

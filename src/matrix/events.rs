@@ -125,6 +125,12 @@ impl Envelope {
         OwnedUserId::try_from(self.state_key.as_deref()?).ok()
     }
 
+    /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.
+    pub(super) fn begins_live_location(&self) -> bool {
+        let is_info = ["m.beacon_info", "org.matrix.msc3672.beacon_info"].contains(&&*self.kind);
+        is_info && self.content().get("live") == Some(&Value::Bool(true))
+    }
+
     fn content(&self) -> &Value {
         self.json.get("content").unwrap_or(&Value::Null)
     }
@@ -189,7 +195,7 @@ impl Envelope {
         sender: SenderFacts,
         encrypted: bool,
     ) -> Option<MatrixEvent> {
-        if self.state_key.is_some() {
+        if self.state_key.is_some() && !self.begins_live_location() {
             return None;
         }
         match self.kind.as_str() {
@@ -228,6 +234,10 @@ impl Envelope {
             | "m.message"
             | "org.matrix.msc1767.message"
             | "m.sticker"
+            | "m.beacon_info"
+            | "m.beacon"
+            | "org.matrix.msc3672.beacon_info"
+            | "org.matrix.msc3672.beacon"
             | "m.poll.start"
             | "org.matrix.msc3381.poll.start" => self.into_message(room, sender, encrypted),
             _ => None,

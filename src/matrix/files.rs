@@ -55,7 +55,16 @@ pub enum FilesError {
 impl Explained for FilesError {
     fn hint(&self) -> Option<String> {
         let is_damaged = matches!(self, Self::Damaged { .. });
-        is_damaged.then(|| "log in anew with `relay auth login --force`".to_owned())
+        is_damaged.then(|| {
+            "log in anew with `relay auth login --force --recovery-key-file FILE`".to_owned()
+        })
+    }
+}
+
+impl FilesError {
+    pub(super) fn damaged(path: PathBuf, what: impl Into<String>) -> Self {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, what.into());
+        Self::Damaged { path, cause }
     }
 }
 
@@ -138,13 +147,10 @@ impl Files {
         match serde_json::from_slice(&text) {
             Ok(session) => Ok(Some(session)),
             // The parser's own words could quote a token.
-            Err(error) => Err(FilesError::Damaged {
+            Err(error) => Err(FilesError::damaged(
                 path,
-                cause: io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("line {}, column {}", error.line(), error.column()),
-                ),
-            }),
+                format!("line {}, column {}", error.line(), error.column()),
+            )),
         }
     }
 
@@ -219,16 +225,15 @@ impl Files {
     /// Fails when it is missing, unreadable, or not 32 bytes long.
     pub(super) fn load_key(&self) -> Result<[u8; 32], FilesError> {
         let path = self.key();
-        let bytes = fs::read(&path).map_err(|cause| FilesError::Read {
-            path: path.clone(),
-            cause,
-        })?;
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(FilesError::damaged(path, "it is missing"));
+            }
+            Err(cause) => return Err(FilesError::Read { path, cause }),
+        };
         bytes.try_into().map_err(|wrong: Vec<u8>| {
-            let cause = io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} bytes instead of 32", wrong.len()),
-            );
-            FilesError::Damaged { path, cause }
+            FilesError::damaged(path, format!("{} bytes instead of 32", wrong.len()))
         })
     }
 

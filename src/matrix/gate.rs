@@ -48,6 +48,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Notes that an answer was cut off.
+    pub(super) fn note_cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
     /// Returns whether an answer was cut off since this was asked last.
     pub(super) fn take_cut(&self) -> bool {
         self.cut.swap(false, Ordering::SeqCst)
@@ -206,7 +211,7 @@ async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
                     let length_so_far = length as u64;
                     let so_far = answer.fetch_add(length_so_far, Ordering::Relaxed) + length_so_far;
                     if so_far > LARGEST_ANSWER {
-                        notes.cut.store(true, Ordering::SeqCst);
+                        notes.note_cut();
                         return;
                     }
                     let Some(bytes) = buffer.get(..length) else {

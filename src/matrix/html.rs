@@ -90,14 +90,16 @@ impl<'a> Page<'a> {
             "sup" => {
                 let start = self.text.len();
                 self.all(node.children())?;
-                let is_power =
-                    |words: &str| words.bytes().all(|it| it.is_ascii_digit() || it == b'-');
                 self.replace_since(start, |words| {
-                    if is_power(words) {
-                        format!("^{words}")
-                    } else {
-                        words.to_owned()
-                    }
+                    power(words).map_or_else(|| words.to_owned(), |power| format!("^{power}"))
+                });
+            }
+            "sub" => {
+                let start = self.text.len();
+                self.all(node.children())?;
+                self.replace_since(start, |words| match expression(words) {
+                    Some(index) if index.contains(OPERATORS) => format!("_({index})"),
+                    Some(_) | None => words.to_owned(),
                 });
             }
             "span" | "div" if attribute(node, "data-mx-maths").is_some_and(|it| !it.is_empty()) => {
@@ -311,6 +313,37 @@ impl<'a> Page<'a> {
         self.text.truncate(self.text.len() - words.len());
         self.text.push_str(&new);
     }
+}
+
+const OPERATORS: &[char] = &['+', '-', '−', '*', '/', '·'];
+
+/// Returns what is raised, if it is a power and not the end of a word (`1st`) or a mark (`™`), so that it can be read in one
+/// line.
+fn power(words: &str) -> Option<String> {
+    let power = expression(words)?;
+    let size = power.strip_prefix(['-', '−']).unwrap_or(power);
+    let is_number = size.chars().all(|it| it.is_ascii_digit());
+    let is_letter = size.chars().count() == 1;
+    // In some languages `1o` and `2e` are read as `1st` and `2nd`.
+    let is_ending =
+        power.chars().all(char::is_alphabetic) && (!is_letter || "aeor".contains(power));
+    if is_ending {
+        None
+    } else if is_number || is_letter {
+        Some(power.to_owned())
+    } else {
+        Some(format!("({power})"))
+    }
+}
+
+/// Returns a text that can be a formula, without the space around it.
+fn expression(words: &str) -> Option<&str> {
+    let words = words.trim();
+    let known = |it: char| it.is_alphanumeric() || OPERATORS.contains(&it) || "()".contains(it);
+    let is_name = |name: &str| name.chars().count() <= 2;
+    let mut names = words.split(|it: char| !it.is_alphabetic());
+    let has_any = words.contains(char::is_alphanumeric);
+    (has_any && words.chars().all(known) && names.all(is_name)).then_some(words)
 }
 
 /// Returns whether an address of that kind is something to people, as Matrix lists them.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use matrix_sdk::ruma::OwnedRoomAliasId;
 use percent_encoding::percent_decode_str;
 
-use crate::model::OwnedUserId;
+use crate::model::{OwnedServerName, OwnedUserId};
 
 /// What people are called in the room, as far as it is known.
 pub(super) type Names = HashMap<OwnedUserId, String>;
@@ -15,6 +16,9 @@ const BEGINNINGS: [&str; 3] = ["https://matrix.to/#/", "http://matrix.to/#/", "m
 const PUNCTUATION: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '*'];
 /// So many bytes before an address are searched for the beginning of its label.
 const LONGEST_LABEL: usize = 300;
+
+/// Longer than any address: two ids, percent-encoded, and servers. It bounds the search for an end.
+const LONGEST_ADDRESS: usize = 2000;
 
 /// What a link of Matrix leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,14 +80,17 @@ impl Target {
         let (ids, _) = ids.split_once('?').unwrap_or((ids, ""));
         let (first, second) = ids.split_once('/').unwrap_or((ids, ""));
         let first = decoded(first);
-        match first.chars().next()? {
-            '@' => OwnedUserId::try_from(first).ok().map(Self::User),
-            '#' | '!' if !second.is_empty() => Some(Self::Message),
-            '$' => Some(Self::Message),
-            '#' if first.contains(':') => Some(Self::Room(first)),
-            '!' => Some(Self::NamelessRoom),
-            _ => None,
+        let room = match first.chars().next()? {
+            '@' if second.is_empty() => return OwnedUserId::try_from(first).ok().map(Self::User),
+            '$' if is_opaque_id(&decoded(ids)) => return Some(Self::Message),
+            '#' if OwnedRoomAliasId::try_from(first.as_str()).is_ok() => Self::Room(first),
+            '!' if is_opaque_id(&first) => Self::NamelessRoom,
+            _ => return None,
+        };
+        if second.is_empty() {
+            return Some(room);
         }
+        is_opaque_id(&decoded(second)).then_some(Self::Message)
     }
 
     /// Returns what to read where a link to it is shown with this label.
@@ -107,6 +114,20 @@ impl Target {
     }
 }
 
+/// Returns whether the id of a room or an event can look like that.
+fn is_opaque_id(id: &str) -> bool {
+    let opaque = |text: &str| {
+        let known = |it: char| it.is_ascii_alphanumeric() || "!$_-+/=.~".contains(it);
+        text.chars().all(known)
+    };
+    match id.split_once(':') {
+        Some((opaque_part, server)) => {
+            opaque(opaque_part) && OwnedServerName::try_from(server).is_ok()
+        }
+        None => opaque(id),
+    }
+}
+
 /// Returns a text in which links of Matrix read as what they lead to, also those that are written
 /// `[Bob](https://matrix.to/#/@bob:example.org)`.
 pub(super) fn read_links(text: &str, names: &Names) -> String {
@@ -116,31 +137,68 @@ pub(super) fn read_links(text: &str, names: &Names) -> String {
         let (before, from) = rest.split_at(start);
         read.push_str(before);
         let labelled = ["](", "](<"].iter().find(|it| read.ends_with(**it));
-        let end = match labelled {
-            Some(_) => from.find([')', '>', '\n']),
-            None => from.find(|it: char| it.is_whitespace() || "<>\"|`".contains(it)),
+        let address = match labelled {
+            Some(_) => up_to(from, |it| it.is_whitespace() || ")>".contains(it)),
+            None => bare_address(from),
         };
-        let mut address = from.get(..end.unwrap_or(from.len())).unwrap_or(from);
-        if labelled.is_none() {
-            address = address.trim_end_matches(PUNCTUATION);
-        }
         rest = from.get(address.len()..).unwrap_or_default();
         let Some(target) = Target::of(address).filter(|it| *it != Target::Other) else {
             read.push_str(address);
             continue;
         };
-        match labelled.and_then(|mark| Some((*mark, label_before(&read, mark)?))) {
-            Some((mark, (open, label))) => {
+        match labelled.and_then(|mark| label_before(&read, mark)) {
+            Some((open, label)) => {
                 read.truncate(open);
                 read.push_str(&target.read(&label, names));
-                let close = if mark.ends_with('<') { ">)" } else { ")" };
-                rest = rest.strip_prefix(close).unwrap_or(rest);
+                rest = after_address(rest).unwrap_or(rest);
             }
             None => read.push_str(&target.read("", names)),
         }
     }
     read.push_str(rest);
     read
+}
+
+fn up_to(text: &str, end: impl Fn(char) -> bool) -> &str {
+    text.split(end).next().unwrap_or(text)
+}
+
+/// Returns the address that a text begins with: as much as is one of Matrix. What a sentence has right behind it, a `'s` or
+/// a dash or another address, is none of it.
+fn bare_address(text: &str) -> &str {
+    let word = up_to(text, |it| it.is_whitespace() || "<>\"|`".contains(it));
+    let sites = BEGINNINGS.iter().filter(|it| it.starts_with("http"));
+    let next = sites.filter_map(|site| Some(word.get(1..)?.find(site)? + 1));
+    let end = next.min().unwrap_or(word.len()).min(LONGEST_ADDRESS);
+    let word = word.get(..word.floor_char_boundary(end)).unwrap_or(word);
+    let whole = word.trim_end_matches(PUNCTUATION);
+    let mut address = whole;
+    loop {
+        let query = address.split_once('?').map_or("", |(_, query)| query);
+        let in_query = |it: char| it.is_ascii_alphanumeric() || "=&.:-_~%+[]".contains(it);
+        if query.chars().all(in_query) && Target::of(address).is_some_and(|it| it != Target::Other)
+        {
+            return address;
+        }
+        let Some(shorter) = address
+            .rfind(|it: char| !it.is_ascii_alphanumeric())
+            .and_then(|at| address.get(..at))
+        else {
+            return whole;
+        };
+        address = shorter.trim_end_matches(PUNCTUATION);
+    }
+}
+
+/// Returns what stands behind a link whose address has been read: a title is part of the link.
+fn after_address(rest: &str) -> Option<&str> {
+    let rest = rest.strip_prefix('>').unwrap_or(rest).trim_start();
+    let quote = rest.chars().next().filter(|it| "\"'".contains(*it));
+    let rest = match quote {
+        Some(quote) => rest.strip_prefix(quote)?.split_once(quote)?.1.trim_start(),
+        None => rest,
+    };
+    rest.strip_prefix(')')
 }
 
 /// Returns where the next address of Matrix begins.
@@ -283,6 +341,23 @@ mod tests {
     }
 
     #[test]
+    fn many_links_without_an_end_are_read_in_no_time() {
+        let began = std::time::Instant::now();
+        for piece in [
+            "https://matrix.to/#/",
+            "matrix:",
+            "https://matrix.to/#/@a:b-",
+            "matrix:u/-:-",
+        ] {
+            let text = piece.repeat(64 * 1024 / piece.len());
+            read_links(&text, &names());
+        }
+        let text = format!("https://matrix.to/#/@{}", "-_".repeat(32 * 1024));
+        assert!(read_links(&text, &names()) == text);
+        assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    }
+
+    #[test]
     fn a_link_is_read_as_its_label_and_without_one_as_what_it_leads_to() {
         for (text, read) in [
             ("[bob](https://matrix.to/#/@bob:example.org): hi", "bob: hi"),
@@ -323,6 +398,61 @@ mod tests {
             ),
             ("[this](https://matrix.to/#/!r:example.org/$e)", "this"),
             ("join https://matrix.to/#/!r:example.org", "join [room]"),
+        ] {
+            assert_eq!(read_links(text, &names()), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_ends_where_no_identifier_goes_on() {
+        for (text, read) in [
+            (
+                "[https://matrix.to/#/@bob:example.org](https://matrix.to/#/@bob:example.org) hi",
+                "Bob B hi",
+            ),
+            (
+                "[https://matrix.to/#/@eve:example.org](https://matrix.to/#/@eve:example.org) hi",
+                "eve hi",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org's turn",
+                "Bob B's turn",
+            ),
+            (
+                "in https://matrix.to/#/#hill:example.org's or https://matrix.to/#/!r:example.org's",
+                "in #hill:example.org's or [room]'s",
+            ),
+            (
+                "https://matrix.to/#/!r:example.org/$e's, https://matrix.to/#/!r/$e?via=a.b—so",
+                "[message]'s, [message]—so",
+            ),
+            ("https://matrix.to/#/@bob:example.org—hi", "Bob B—hi"),
+            ("https://matrix.to/#/@bob:example.org。", "Bob B。"),
+            ("https://matrix.to/#/@bob:example.org好", "Bob B好"),
+            (
+                "https://matrix.to/#/@bob:example.org,https://matrix.to/#/@eve:example.org:hi",
+                "Bob B,eve:hi",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org;https://matrix.to/#/@eve:example.org:8448",
+                "Bob B;eve",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org\u{200b} hi",
+                "Bob B\u{200b} hi",
+            ),
+            (
+                r#"[@Bob](https://matrix.to/#/@bob:example.org "Bob :)") hi"#,
+                "@Bob hi",
+            ),
+            (
+                "[Bob](<https://matrix.to/#/@bob:example.org> 'B') hi",
+                "Bob hi",
+            ),
+            (
+                "[Bob](https://matrix.to/#/@bob:example.org and more)",
+                "Bob and more)",
+            ),
             (
                 "https://matrix.to/#/nobody is nothing",
                 "https://matrix.to/#/nobody is nothing",

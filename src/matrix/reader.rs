@@ -111,9 +111,11 @@ impl<'a> Reader<'a> {
         senders: &mut HashMap<OwnedUserId, SenderFacts>,
     ) -> Option<MatrixEvent> {
         let id = room.room_id().to_owned();
-        if envelope.state_key.is_some() {
-            let user = envelope.banned()?;
+        if let Some(user) = envelope.banned() {
             return Some(MatrixEvent::Banned { room: id, user });
+        }
+        if envelope.state_key.is_some() && !envelope.begins_live_location() {
+            return None;
         }
         if envelope.sender == self.own {
             return Some(envelope.into_own(id));

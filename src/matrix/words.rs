@@ -31,6 +31,12 @@ pub(super) fn read_message(
 ) -> Option<(RoomTextKind, String)> {
     let words = || words(content, quote, names);
     match event_type {
+        "m.beacon_info"
+        | "m.beacon"
+        | "org.matrix.msc3672.beacon_info"
+        | "org.matrix.msc3672.beacon" => {
+            return Some((RoomTextKind::LiveLocation, String::new()));
+        }
         "m.sticker" => return Some((RoomTextKind::Media { word: "sticker" }, String::new())),
         "m.poll.start" | "org.matrix.msc3381.poll.start" => {
             return Some((RoomTextKind::Poll, poll_question(content)?));

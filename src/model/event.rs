@@ -262,6 +262,8 @@ pub enum RoomTextKind {
     Location,
     /// A poll; the body is its question.
     Poll,
+    /// A live location begins, or a place of one.
+    LiveLocation,
     /// A request for verification, meant for the client and never for the mesh.
     VerificationRequest,
     /// Anything else.

@@ -49,7 +49,7 @@ impl FromStr for RoomAddress {
             (plain(text)?, Vec::new())
         };
         let room = match id {
-            MatrixId::Room(room) => room.into(),
+            MatrixId::Room(room) if is_room_id(room.as_str()) => room.into(),
             MatrixId::RoomAlias(alias) => alias.into(),
             MatrixId::Event(room, _) => return Err(RoomAddressError::Message(room)),
             MatrixId::User(_) => return Err(RoomAddressError::User),
@@ -57,6 +57,17 @@ impl FromStr for RoomAddress {
             _ => return Err(RoomAddressError::Other),
         };
         Ok(Self { room, via })
+    }
+}
+
+/// Returns whether an id can be a room's: behind its `:` stands a server, and one without that is base64url.
+fn is_room_id(id: &str) -> bool {
+    match id.split_once(':') {
+        Some((_, server)) => OwnedServerName::try_from(server).is_ok(),
+        None => id
+            .bytes()
+            .skip(1)
+            .all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it)),
     }
 }
 
@@ -124,6 +135,7 @@ mod tests {
             ("#hiking:example.org", "#hiking:example.org", vec![]),
             ("#what?:example.org", "#what?:example.org", vec![]),
             ("!newstyle", "!newstyle", vec![]),
+            ("!abc:[::1]:8448", "!abc:[::1]:8448", vec![]),
             (
                 "!abc:example.org?via=one.example&via=two.example:8448",
                 id,
@@ -197,6 +209,14 @@ mod tests {
             ),
             ("!abc:example.org?via=", RoomAddressError::Other),
             ("!abc: example.org", RoomAddressError::Other),
+            ("!abc:example.org&via=one.example", RoomAddressError::Other),
+            ("!abc:example.org:99999", RoomAddressError::Other),
+            ("!abc:", RoomAddressError::Other),
+            ("!newstyle&via=one.example", RoomAddressError::Other),
+            (
+                "https://matrix.to/#/!abc:example.org:99999?via=one.example",
+                RoomAddressError::Other,
+            ),
             ("!abc:example.org/$event", RoomAddressError::Other),
             ("https://example.org/hiking", RoomAddressError::Other),
             ("https://matrix.to/#/", RoomAddressError::Other),

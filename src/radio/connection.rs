@@ -88,6 +88,13 @@ pub enum LossKind {
     Refused,
 }
 
+impl LossKind {
+    /// Returns whether the causes of that kind each say what helps.
+    pub(super) fn has_own_cure(self) -> bool {
+        matches!(self, Self::Barred | Self::Refused)
+    }
+}
+
 /// Why there is no link, or none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
@@ -106,8 +113,7 @@ impl Loss {
 
     /// Returns whether a person who was told of the other one learns nothing new.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
-        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
+        self.kind == other.kind && (!self.kind.has_own_cure() || self.cause == other.cause)
     }
 }
 
@@ -229,6 +235,11 @@ impl Wire {
         }
     }
 
+    /// Returns whether somebody else than a radio may be at the other end.
+    pub(super) fn may_lead_elsewhere(&self) -> bool {
+        matches!(self, Self::Tcp { .. })
+    }
+
     /// Returns what it means that somebody else answers where the radio should; `None` on a wire on which a radio itself
     /// prints text.
     pub(super) fn no_radio(&self, who: &str) -> Option<Loss> {
@@ -332,6 +343,16 @@ impl Connection {
         match &mut self.carrier {
             Carrier::Bytes(bytes) => bytes.send(frame).await,
             Carrier::Packets(packets) => packets.send(frame).await,
+        }
+    }
+
+    /// Asks whoever is there for a word, where that is no radio: an empty line, and that nothing more comes. Whatever it is,
+    /// nothing else is written to it any more.
+    pub(super) async fn ask_stranger(&mut self) {
+        if let Carrier::Bytes(bytes) = &mut self.carrier {
+            // It may be gone already.
+            drop(bytes.write(b"\r\n\r\n").await);
+            drop(timeout(WRITE_LIMIT, bytes.stream.shutdown()).await);
         }
     }
 

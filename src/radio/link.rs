@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connection::Loss;
 use crate::model::NodeNum;
 
 /// What is being done about the link.
@@ -29,6 +30,8 @@ pub struct Link {
     pub since: Instant,
     /// Why it was lost last; `None` while it is ready.
     pub cause: Option<String>,
+    /// That cause says itself what helps.
+    pub has_own_cure: bool,
     /// How often the radio has started since we were ready first, as far as it counts that.
     pub restarts: u32,
 }
@@ -48,6 +51,7 @@ impl Default for LinkNotes {
                 state: LinkState::Connecting,
                 since: Instant::now(),
                 cause: None,
+                has_own_cure: false,
                 restarts: 0,
             }),
             starts: None,
@@ -76,10 +80,12 @@ impl LinkNotes {
     }
 
     /// Notes that the link is lost, and why.
-    pub(super) fn lost(&self, cause: &str) {
+    pub(super) fn lost(&self, loss: &Loss) {
         self.step(LinkState::Lost);
-        self.link
-            .send_modify(|link| link.cause = Some(cause.to_owned()));
+        self.link.send_modify(|link| {
+            link.cause = Some(loss.cause.clone());
+            link.has_own_cure = loss.kind.has_own_cure();
+        });
     }
 
     /// Takes a radio's own count of its starts; returns how often it has started since it was ready last.
@@ -125,14 +131,14 @@ mod tests {
         notes.step(LinkState::Configuring);
         notes.step(LinkState::Ready);
         tokio::time::advance(Duration::from_secs(5)).await;
-        notes.lost("closed");
+        notes.lost(&Loss::of_silence("closed"));
         let since = Instant::now();
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(5)).await;
             notes.step(LinkState::Connecting);
             notes.step(LinkState::Configuring);
             assert!(link.borrow().cause.is_some());
-            notes.lost("refused");
+            notes.lost(&Loss::of_silence("refused"));
         }
         let away = link.borrow().clone();
         assert_eq!((away.state, away.since), (LinkState::Lost, since));

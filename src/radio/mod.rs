@@ -363,7 +363,7 @@ impl Radio {
             loss.cause = format!("{}: {why}", loss.cause);
         }
         let cause = loss.cause.clone();
-        self.link.lost(&cause);
+        self.link.lost(&loss);
         // Causes may take turns for days.
         let told = self.told_cause.get_or_insert_default();
         if told.iter().any(|told| told.is_like(&loss)) {
@@ -410,7 +410,7 @@ impl Radio {
             .converse(&mut connection, &mut session, &mut greeting, outputs, ends)
             .await;
         let mut end = served.err().unwrap_or(End::Stopped);
-        if matches!(end, End::Lost(_)) && !session.has_heard() {
+        if matches!(end, End::Lost(_)) && !session.has_heard() && self.wire.may_lead_elsewhere() {
             let who = stranger::whose(greeting, &mut connection).await;
             if let Some(loss) = who.and_then(|who| self.wire.no_radio(who)) {
                 end = End::Lost(loss);
@@ -653,7 +653,7 @@ impl Radio {
                     ends.tell(Event::Radio(event)).await?;
                 }
                 Output::Restarted { cause } => {
-                    self.link.lost(cause);
+                    self.link.lost(&Loss::of_silence(cause));
                     self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;

@@ -48,6 +48,8 @@ const CATCH_UP: Duration = Duration::from_mins(1);
 const FIRST_HEARTBEAT: u32 = 2;
 /// The radio is given the time again when our clock is off by more from what it was given.
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
+/// What the radio has dated by the time that it was given before our clock was set may be on its way to us for so long.
+const DATED_BEFORE: Duration = Duration::from_secs(10);
 /// Before this year 2024 our own clock is not set either.
 const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 
@@ -154,6 +156,10 @@ pub struct Session {
     heartbeat_nonce: u32,
     /// When it was given the time last.
     time_given: Option<Moment>,
+    /// How often it was.
+    times_given: u32,
+    /// Until then packets are dated by a time that it does not have any more.
+    dated_before: Option<Instant>,
     channel_use: Option<f32>,
     quiet: Quiet,
 }
@@ -178,6 +184,8 @@ impl Session {
             next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             time_given: None,
+            times_given: 0,
+            dated_before: None,
             channel_use: None,
             quiet: Quiet::since(now),
         }
@@ -530,9 +538,12 @@ impl Session {
             return None;
         }
         let own = self.last_profile()?.own.num;
-        self.time_given = Some(now);
+        if self.time_given.replace(now).is_some() {
+            self.dated_before = Some(now.instant + DATED_BEFORE);
+        }
         // Not one of its last ids, which it would ignore.
-        let id = PacketId(self.nonce.wrapping_add(self.heartbeat_nonce).max(1));
+        self.times_given = self.times_given.wrapping_add(1);
+        let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
         translate::set_time(own, id, now.wall).map(packet_frame)
     }
 
@@ -560,7 +571,9 @@ impl Session {
 
     fn on_packet(&mut self, packet: MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
         if self.is_ready() {
-            return self.translate(&packet, nodes, now);
+            let mut outputs: Vec<_> = self.give_time(now).into_iter().collect();
+            outputs.extend(self.translate(&packet, nodes, now));
+            return outputs;
         }
         self.held.push_back(packet);
         let too_many = self.held.len() > HELD;
@@ -591,7 +604,13 @@ impl Session {
         };
         nodes.learn(from, heard);
         match translated {
-            Translated::Text(text) => vec![Output::Event(RadioEvent::Text(text))],
+            Translated::Text(mut text) => {
+                let is_dated_before = self.dated_before.is_some_and(|until| now.instant < until);
+                if is_dated_before && !catching_up && !text.replayed {
+                    text.heard_at = now.wall;
+                }
+                vec![Output::Event(RadioEvent::Text(text))]
+            }
             Translated::Answer(answer) => vec![Output::Answer(answer)],
             Translated::News(num, news) => {
                 nodes.learn(num, news);

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::codec::Item;
 use super::connection::Connection;
 
 /// How long is waited for what a server said before it closed.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// So many of the first bytes are kept.
 const KEPT: usize = 64;
 
 /// What other servers begin with, and what they are.
-const GREETINGS: [(&[u8], &str); 12] = [
+const GREETINGS: [(&[u8], &str); 14] = [
     (b"SSH-", "an SSH server"),
     (b"HTTP/", "a web server"),
     (b"<!DOCTYPE", "a web server"),
@@ -26,9 +26,11 @@ const GREETINGS: [(&[u8], &str); 12] = [
     (b"+OK", "a mail server"),
     (b"* OK", "a mail server"),
     (b"RFB ", "a VNC server"),
-    // Telnet's "interpret as command", with WILL and DO.
+    // Telnet's "interpret as command", with WILL, WON'T, DO and DON'T.
     (b"\xff\xfb", "a telnet server"),
+    (b"\xff\xfc", "a telnet server"),
     (b"\xff\xfd", "a telnet server"),
+    (b"\xff\xfe", "a telnet server"),
 ];
 
 /// The first bytes on a link on which no frame has come yet.
@@ -42,6 +44,10 @@ impl Greeting {
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<&'static str> {
         let room = KEPT.saturating_sub(self.bytes.len());
         self.bytes.extend(bytes.iter().take(room));
+        // A packet's length and number, and the version of the protocol and of the server.
+        if let [_, _, 0, 0, 10, b'0'..=b'9', ..] = self.bytes.as_slice() {
+            return Some("a database server (MySQL)");
+        }
         let known = GREETINGS
             .iter()
             .find(|(begins, _)| self.bytes.starts_with(begins));
@@ -54,24 +60,40 @@ impl Greeting {
         if let Some(who) = self.take(&[]) {
             return Some(who);
         }
-        let text = str::from_utf8(&self.bytes).ok()?;
-        let is_text = text.chars().any(char::is_alphanumeric)
-            && text
-                .chars()
-                .all(|it| !it.is_control() || it.is_ascii_whitespace());
-        is_text.then_some("a server that is no radio")
+        let is_text = |text: &str| {
+            let is_shown = |it: char| !it.is_control() || it.is_ascii_whitespace();
+            text.chars().any(char::is_alphanumeric) && text.chars().all(is_shown)
+        };
+        let latin: String = self.bytes.iter().map(|byte| char::from(*byte)).collect();
+        let is_one = match str::from_utf8(&self.bytes) {
+            Ok(text) => is_text(text),
+            // Cut within a letter.
+            Err(error) if error.error_len().is_none() => {
+                let whole = self.bytes.get(..error.valid_up_to());
+                whole
+                    .and_then(|it| str::from_utf8(it).ok())
+                    .is_some_and(is_text)
+            }
+            Err(_) => {
+                is_text(&latin)
+                    && 2 * latin.matches(|it: char| it.is_ascii()).count() > latin.chars().count()
+            }
+        };
+        is_one.then_some("a server that is no radio")
     }
 }
 
 /// Returns who ended a link, or let it fail, before any frame came; `None` if that cannot be told. Where writing failed, what
-/// was said before still waits to be read.
+/// was said before still waits to be read; and many a server says nothing before it has been asked for something.
 pub(super) async fn whose(
     mut greeting: Greeting,
     connection: &mut Connection,
 ) -> Option<&'static str> {
-    while let Ok(Ok(Item::Log(bytes))) = timeout(LAST_WORDS, connection.receive()).await {
-        greeting.take(&bytes);
-    }
+    connection.ask_stranger().await;
+    let limit = Instant::now() + LAST_WORDS;
+    while let Ok(Ok(Item::Log(bytes))) = timeout_at(limit, connection.receive()).await
+        && greeting.take(&bytes).is_none()
+    {}
     greeting.whose()
 }
 
@@ -92,6 +114,8 @@ mod tests {
                 b"\x15\x03\x01\x00\x02\x02\x46",
                 Some("a web server, or another one with TLS"),
             ),
+            (b"\xff\xfe\x01login:", Some("a telnet server")),
+            (b"\x4a\0\0\0\x0a8.0.36\0", Some("a database server (MySQL)")),
             (b"hello, who are you?\n", None),
             (b"\x94\x94\xff", None),
             (b"", None),
@@ -108,6 +132,10 @@ mod tests {
         for (said, is_text) in [
             (&b"hello, who are you?\n"[..], true),
             ("grüß dich\n".as_bytes(), true),
+            (b"gr\xfc\xdf dich\r\n", true),
+            ("ü".repeat(KEPT / 2).as_bytes(), true),
+            ("üa".repeat(KEPT).as_bytes(), true),
+            (b"\xc3\xe4\xf6\xfc!", false),
             (b"\r\n", false),
             (b"", false),
             // The rest of a frame.

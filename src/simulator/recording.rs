@@ -132,6 +132,12 @@ pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
             problem: format!("it is longer than {LIMIT} bytes"),
         });
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(RecordingError::Malformed {
+            path: path.to_owned(),
+            problem: "it is written in UTF-16: save it as UTF-8".to_owned(),
+        });
+    }
     parse(&bytes).map_err(|problem| RecordingError::Malformed {
         path: path.to_owned(),
         problem,

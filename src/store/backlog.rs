@@ -14,7 +14,8 @@ use super::columns::{LONGEST_WAIT, SLACK, event, identifier, target};
 use super::mesh_waiting::{Ended, end_waiting, ended_rows};
 use super::{StoreError, Tx};
 use crate::model::{
-    Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedRoomId, RoomId, Timestamp,
+    Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
+    RoomId, Timestamp,
 };
 
 /// A backlog to which nothing was added for so long is complete.
@@ -278,6 +279,39 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
                 more_waits: row.get("more_waits")?,
             })
         },
+    )
+}
+
+/// Returns the messages that are to have this sign now, as they expired, and do not have it: the newest, and where not more
+/// than `few` expired together those that had waited.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn without_sign(
+    tx: &Tx<'_>,
+    expired: &Expired,
+    few: u32,
+    sign: &str,
+) -> Result<Vec<OwnedEventId>, StoreError> {
+    tx.all(
+        "SELECT event FROM (
+             SELECT ?2 AS event UNION SELECT event FROM mesh_outbox
+             WHERE ?3 AND room = ?1 AND state = ?4 AND lane <= ?5 AND correction = 0
+                 AND sent_at BETWEEN ?6 AND ?7) AS ended
+         WHERE NOT EXISTS (SELECT 1 FROM feedback
+             WHERE feedback.event = ended.event AND (given IS ?8 OR closed = 1))",
+        (
+            expired.room.as_str(),
+            expired.event.as_str(),
+            expired.messages <= few,
+            MeshState::Expired,
+            Lane::Message,
+            expired.oldest,
+            expired.newest,
+            sign,
+        ),
+        |row| identifier(row, 0),
     )
 }
 

@@ -110,11 +110,11 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns the rooms for which nothing goes just now, but for those that have been followed.
+/// Returns the rooms to which nothing goes just now: another is to take their place, or has ([`FOLLOWED`]).
 pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
     tx.all(
-        "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL AND waits <> ?1 ORDER BY room",
-        [FOLLOWED],
+        "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL ORDER BY room",
+        (),
         |row| {
             Ok(Held {
                 room: identifier(row, "room")?,

@@ -6,7 +6,7 @@ use super::backlog;
 use super::mesh_state::set_state;
 use super::mesh_waiting::{end_waiting, ended_rows};
 use super::outbox_mesh::{free_packet_id, own_packet};
-use super::{StoreError, Tx, meta, turns};
+use super::{StoreError, Tx, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::state;
@@ -87,16 +87,7 @@ pub fn refused(
     if !is_current(tx, id, packet)? || !change(tx, id, MeshState::Refused, Some(error))? {
         return Ok(Vec::new());
     }
-    // The radio never sent it, so nothing can answer it; an answer to an answer still finds its channel.
-    tx.execute(
-        "UPDATE message_pair SET packet = 0 WHERE mesh_outbox = ?1 AND packet = ?2
-             AND EXISTS (SELECT 1 FROM mesh_outbox WHERE id = ?1 AND bound = 1)",
-        (id, packet),
-    )?;
-    tx.execute(
-        "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
-        (id, packet),
-    )?;
+    message_map::forget_mesh_row(tx, id, Some(packet))?;
     let mut ended = ended_rows(tx, "SELECT * FROM mesh_outbox WHERE id = ?1", [id])?;
     let rest = ended_rows(
         tx,
@@ -264,7 +255,6 @@ fn change(
 mod tests {
     use super::*;
     use crate::model::PacketId;
-    use crate::store::message_map;
     use crate::store::samples::*;
 
     #[test]
@@ -334,7 +324,9 @@ mod tests {
             )?;
             let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
             assert_eq!(withdrawn, Retried::Withdrawn);
-            assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
+            let pairs = message_map::by_event(tx, &event("$two:example.org"))?;
+            let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
+            assert_eq!(packets, [PacketId::NONE]);
             Ok(())
         });
     }

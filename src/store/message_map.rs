@@ -128,11 +128,37 @@ pub(super) fn event_of(
     Ok(found.flatten())
 }
 
+/// Remembers to which channel a message belongs that is not transmitted: it has no packet.
+///
+/// # Errors
+///
+/// When the database fails.
+pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<(), StoreError> {
+    insert(tx, radio, pair, Link::Nothing)
+}
+
+/// Remembers that what we say of a message belongs to the channel of that message.
+pub(super) fn stands_beside(
+    tx: &Tx<'_>,
+    notice: &EventId,
+    message: &EventId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, 0, target_kind, target, channel, room, ?2, thread, NULL, '', 0, 0, at, NULL, NULL
+         FROM message_pair WHERE event = ?1 ORDER BY part, id DESC LIMIT 1",
+        (message.as_str(), notice.as_str()),
+    )?;
+    Ok(())
+}
+
 /// Which row of an outbox a pair waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Link {
     Room(RoomRowId),
     Mesh(MeshRowId),
+    Nothing,
 }
 
 pub(super) fn insert(
@@ -145,6 +171,7 @@ pub(super) fn insert(
     let (room_outbox, mesh_outbox) = match link {
         Link::Room(id) => (Some(id), None),
         Link::Mesh(id) => (None, Some(id)),
+        Link::Nothing => (None, None),
     };
     tx.insert(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
@@ -182,17 +209,21 @@ pub(super) fn set_event(tx: &Tx<'_>, outbox: RoomRowId, event: &EventId) -> Resu
     Ok(())
 }
 
-/// Forgets the packets of a row for the mesh that was never sent: nothing can answer them. Of an answer it is still known
-/// to which channel it belongs, so that an answer to it goes there too.
-pub(super) fn forget_mesh_row(tx: &Tx<'_>, outbox: MeshRowId) -> Result<(), StoreError> {
+/// Forgets the packets of a row for the mesh that was never sent, or one of them: nothing on the mesh can answer it. It is still
+/// known to which channel a message belongs, so that an answer to it goes there too.
+pub(super) fn forget_mesh_row(
+    tx: &Tx<'_>,
+    outbox: MeshRowId,
+    packet: Option<PacketId>,
+) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE message_pair SET packet = 0 WHERE mesh_outbox = ?1
-             AND EXISTS (SELECT 1 FROM mesh_outbox WHERE id = ?1 AND bound = 1)",
-        [outbox],
+        "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet = coalesce(?2, packet) AND part > 0",
+        (outbox, packet),
     )?;
     tx.execute(
-        "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet <> 0",
-        [outbox],
+        "UPDATE message_pair SET packet = 0, text = '', alert = 0
+         WHERE mesh_outbox = ?1 AND packet = coalesce(?2, packet)",
+        (outbox, packet),
     )?;
     Ok(())
 }

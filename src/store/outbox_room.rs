@@ -134,11 +134,24 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreE
     Ok(None)
 }
 
-/// Ends a row that the server has: completes its pair and deletes it. Without an event (the server had an equal
-/// reaction already) the pair is forgotten. Returns false if the row was ended before.
+/// Ends a row that the server has: completes its pair, or notes to which channel it belongs if it is a notice, and deletes
+/// it. Without an event (the server had an equal reaction already) the pair is forgotten. Returns false if the row was
+/// ended before.
 pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool, StoreError> {
     match event {
-        Some(event) => message_map::set_event(tx, id, event)?,
+        Some(event) => {
+            message_map::set_event(tx, id, event)?;
+            let content = tx.first(
+                "SELECT content FROM room_outbox WHERE id = ?1",
+                [id],
+                |row| row.get::<_, String>(0),
+            )?;
+            let content = content.and_then(|it| room_content::from_json(&it).ok());
+            let notice = content.filter(RoomContent::is_notice);
+            if let Some(EventRef::Event(message)) = notice.as_ref().and_then(RoomContent::target) {
+                message_map::stands_beside(tx, event, message)?;
+            }
+        }
         None => message_map::forget_room_row(tx, id)?,
     }
     delete(tx, id)
@@ -338,7 +351,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::PacketId;
+    use crate::model::{Notice, PacketId};
     use crate::store::Store;
     use crate::store::samples::*;
 
@@ -678,5 +691,34 @@ mod tests {
                 .unwrap();
             prop_assert_eq!(accepted, got);
         }
+    }
+
+    #[test]
+    fn what_we_say_of_a_message_belongs_to_its_channel() {
+        on_empty(|tx| {
+            let message = event("$message:example.org");
+            accept_for_mesh(tx, message.as_str(), &["1/2 a", "2/2 b"], NOW)?;
+            for (name, about) in [("$notice:example.org", Some(message)), ("$other:x", None)] {
+                let notice = Notice {
+                    text: "Not sent to the mesh".to_owned(),
+                    reply_to: about.clone(),
+                    ..Notice::default()
+                };
+                let notice = notice.for_room(&ROOM.try_into().unwrap());
+                let id = insert(tx, &NewRoomRow::of_bot(&notice), NOON)?;
+                // Its answer and its echo both tell of it.
+                for first in [true, false] {
+                    assert_eq!(sent(tx, id, Some(&event(name)))?, first);
+                }
+                let pairs = message_map::by_event(tx, &event(name))?;
+                let found: Vec<_> = pairs
+                    .iter()
+                    .map(|it| (it.packet, it.destination, it.channel))
+                    .collect();
+                let expected = about.map(|_| (PacketId::NONE, CHANNEL, Some(FIRST)));
+                assert_eq!(found, Vec::from_iter(expected));
+            }
+            Ok(())
+        });
     }
 }

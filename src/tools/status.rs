@@ -16,13 +16,7 @@ use crate::radio::LinkState;
 use super::control::{ControlError, ask};
 
 /// What is counted and is nobody's loss: our own messages that come back, and signs of ours.
-const NOT_WORTH_A_WORD: [&str; 5] = [
-    "own_event",
-    "own_packet",
-    "suppressed",
-    "feedback_sign",
-    "duplicate",
-];
+const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
 
 /// Asks the daemon how it stands.
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
@@ -338,7 +332,7 @@ mod tests {
             outbox: Some(waits(2, Some(65))),
             expired: 1,
             refused: counts(&[("too_long", 1)]),
-            dropped: counts(&[("command", 2), ("own_event", 12)]),
+            dropped: counts(&[("suppressed", 2), ("own_event", 12)]),
         };
         let to_matrix = Traffic {
             relayed: 12,
@@ -433,10 +427,10 @@ mod tests {
         waiting       0 for Matrix, 2 (oldest 65 s) for the mesh
         room          Hilltop, !room:example.org, channel 0, encrypted
                       to Matrix    12 relayed
-                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
         channel       0 LongFast
                       to Matrix    12 relayed
-                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
         not relayed   3 encrypted, 4 for another node
         echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
         undecryptable 1: their keys have not arrived
@@ -562,7 +556,7 @@ mod tests {
                       PARKED for 3 min: M_FORBIDDEN
                       a stretch of its history could not be fetched yet; it is tried again
                       to Matrix    12 relayed
-                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 command
+                      to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
         not relayed   3 encrypted, 4 for another node
         echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
         "#);

@@ -179,6 +179,36 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
 }
 
 #[tokio::test]
+async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_and_is_asked_again()
+{
+    let synapse = Synapse::shared().await;
+    let home = Home::new();
+    let url = synapse.url();
+    let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
+    let mut person = home.at_shell(login);
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{1a}");
+    person.sees("suspended").await;
+    assert!(person.is_shown_what_is_typed());
+    person.types("");
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{3}");
+    person.sees("interrupted").await;
+    person.ends().await;
+    assert!(person.is_shown_what_is_typed());
+
+    // Where no shell would let it go on, it does not stand still.
+    let mut person = home.at_terminal(login);
+    person.sees("Password of bot: ").await;
+    person.presses("\u{1a}");
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
     type End = fn(&Person);
 
@@ -346,6 +376,12 @@ async fn a_long_wait_is_shown_with_its_seconds() {
     let home = Home::new();
     let login = ["auth", "login", "--homeserver", synapse.url()];
     synapse.does(Trouble::Hang);
+    // Whoever gives it up finds the error in a line of its own.
+    let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
+    person.sees(" … 1 s").await;
+    person.presses("\u{3}");
+    assert_eq!(person.ends().await.code(), Some(1));
+    person.sees("\u{1b}[Kerror: interrupted").await;
     let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
     person
         .sees(&format!("reaching {} … 1 s", synapse.url()))
@@ -369,6 +405,30 @@ async fn a_long_wait_is_shown_with_its_seconds() {
     fs::remove_file(home.path("password")).expect("it was written");
     assert_eq!(devices(&home).await, BTreeSet::from([device(&home)]));
     is_tidy(&home);
+}
+
+#[tokio::test]
+async fn what_stands_below_a_password_in_its_file_is_none_of_it() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let mut home = Home::new();
+    let file = home.path("secret");
+    fs::write(&file, format!("{PASSWORD}\r\nof the bot\n")).expect("it can be written");
+    let file = file.to_str().expect("a path is a text").to_owned();
+    home.set_environment(("RELAY_MATRIX_PASSWORD_FILE", file));
+    home.configure(&format!(
+        "matrix: {{homeserver: '{}', bot_user_id: '@{username}:localhost'}}\n\
+         matrix_rooms:\n  - {{id: '!room:localhost', meshtastic_channel: 0}}\n\
+         meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: 1}}\n",
+        synapse.url()
+    ));
+    let output = home.run(["auth", "login"]).await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let output = home.run(["auth", "logout", "-y"]).await;
+    assert!(output.status.success(), "{}", text_of(&output));
+    let mut relay = home.start().await;
+    relay.logs("Matrix session open").await;
+    assert!(relay.stop().await.success());
 }
 
 #[tokio::test]
@@ -458,6 +518,9 @@ async fn the_environment_is_enough_for_a_login_without_a_configuration() {
     files.set_environment(("RELAY_MATRIX_HOMESERVER_FILE", server));
     files.set_environment(("RELAY_MATRIX_BOT_USER_ID_FILE", user));
     files.set_environment(("RELAY_MATRIX_PASSWORD_FILE", password));
+    // As templates do that set each variable.
+    files.set_environment(("RELAY_MATRIX_HOMESERVER", String::new()));
+    files.set_environment(("RELAY_MATRIX_PASSWORD", String::new()));
     let mut theirs = Home::new();
     theirs.set_environment(("MMRELAY_MATRIX_HOMESERVER", synapse.url().to_owned()));
     theirs.set_environment(("MMRELAY_MATRIX_BOT_USER_ID", id.clone()));
@@ -480,6 +543,80 @@ async fn the_environment_is_enough_for_a_login_without_a_configuration() {
     assert!(!output.status.success());
     assert!(text.contains("RELAY_MATRIX_HOMESERVER_FILE"), "{text}");
     assert!(text.contains("/nonexistent"), "{text}");
+}
+
+/// Returns what the homeserver knows of the keys of a login's device.
+async fn keys_on_server(home: &Home) -> Value {
+    let session = session(home);
+    let text = |key: &str| session[key].as_str().expect("it is there").to_owned();
+    let query = serde_json::json!({"device_keys": {text("user_id"): []}});
+    let answer = reqwest::Client::new()
+        .post(format!(
+            "{}_matrix/client/v3/keys/query",
+            text("homeserver")
+        ))
+        .bearer_auth(text("access_token"))
+        .body(query.to_string())
+        .send()
+        .await
+        .expect("the homeserver answers");
+    let answer = answer.text().await.expect("an answer has text");
+    let answer: Value = serde_json::from_str(&answer).expect("an answer is JSON");
+    answer["device_keys"][text("user_id")][text("device_id")]["keys"].clone()
+}
+
+#[tokio::test]
+async fn a_login_whose_keys_are_lost_is_not_used_and_its_device_gets_no_others() {
+    const KEYS: &str = "matrix/sdk/matrix-sdk-crypto.sqlite3";
+    let synapse = Synapse::shared().await;
+    let (home, username) = logged_in(synapse).await;
+    home.configure(
+        "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+         meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n",
+    );
+    let key = home.path("matrix/recovery.key");
+    let key = key.to_str().expect("a path is a text");
+    let (mine, other) = (home.path(KEYS), logged_in(synapse).await.0);
+    let damages: [(&str, &dyn Fn() -> std::io::Result<()>); 5] = [
+        ("it is missing", &|| {
+            fs::remove_dir_all(home.path("matrix/sdk"))
+        }),
+        ("it is missing", &|| {
+            fs::remove_file(home.path("matrix/sdk.key"))
+        }),
+        ("no keys of the device", &|| fs::write(&mine, "")),
+        ("bytes instead of 32", &|| {
+            fs::write(home.path("matrix/sdk.key"), "")
+        }),
+        ("it holds", &|| {
+            fs::copy(other.path("matrix/sdk.key"), home.path("matrix/sdk.key"))?;
+            fs::copy(other.path(KEYS), &mine).map(|_| ())
+        }),
+    ];
+    for (words, damage) in damages {
+        damage().expect("it can be damaged");
+        let known = keys_on_server(&home).await;
+        let mut relay = home.start().await;
+        let line = relay.logs("Matrix cannot be used now").await;
+        assert!(line.contains(words), "{words}: {line}");
+        for command in [["auth", "status"], ["doctor", "--quick"]] {
+            let output = home.run(command).await;
+            let text = text_of(&output);
+            assert_eq!(output.status.code(), Some(1), "{words}: {text}");
+            assert!(text.contains(words), "{words}: {text}");
+            let cure = "`relay auth login --force --recovery-key-file FILE`";
+            assert!(text.contains(cure), "{words}: {text}");
+        }
+        assert_eq!(keys_on_server(&home).await, known, "{words}");
+
+        let output = home
+            .log_in_forced(synapse.url(), &username, &["--recovery-key-file", key])
+            .await;
+        assert!(output.status.success(), "{words}: {}", text_of(&output));
+        relay.logs("Matrix session open").await;
+        assert!(relay.stop().await.success());
+        works(&home, &device(&home)).await;
+    }
 }
 
 /// A file system of its own, where this process may mount one.

@@ -449,3 +449,66 @@ async fn with_another_radio_what_concerns_an_older_message_goes_to_its_channel_i
     );
     assert_eq!(scene.radio.texts(), ["Alice[M]: to the club"]);
 }
+
+#[tokio::test]
+async fn what_answers_an_answer_that_was_not_transmitted_goes_to_its_channel_as_well() {
+    let mut scene = one_room_on_two_channels().await;
+    let [_, (_, in_club)] = both_say_something(&mut scene).await;
+    let (alice, room) = (&scene.alice, &scene.room);
+    let long = alice.reply(room, &in_club, &"x".repeat(900)).await;
+    let is_reason = |seen: &Seen| {
+        seen.answers() == Some(long.as_str())
+            && seen.body().contains("as an answer to the same message")
+    };
+    let notice = alice.sees(room, "why not", is_reason).await.id;
+    let aside = alice.reply(room, &in_club, "// between us").await;
+    // Nobody knows to which channel this belongs, nor what answers it.
+    let unknown = OwnedEventId::try_from("$unknown:localhost").expect("it is an id");
+    let lost = alice.reply(room, &unknown, "to nobody").await;
+    let is_reason = |seen: &Seen| {
+        seen.answers() == Some(lost.as_str())
+            && seen.body().contains("to which of this room's channels")
+    };
+    let told = alice.sees(room, "why not", is_reason).await.id;
+    for target in [&lost, &told] {
+        let answer = alice.reply(room, target, "to that").await;
+        scene.sees_sign(room, &answer, "❌").await;
+    }
+    let mut sent = Vec::new();
+    for (target, text) in [
+        (&long, "to the long one"),
+        (&notice, "to the notice"),
+        (&aside, "to the aside"),
+    ] {
+        alice.reply(room, target, text).await;
+        let text = format!("Alice[M]: {text}");
+        let packet = scene.radio.transmits(&text).await;
+        assert_eq!(packet["channel"], 2, "{text}");
+        sent.push(text);
+    }
+    assert_eq!(scene.radio.texts(), sent);
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_channel_to_which_the_room_does_not_speak_any_more_says_so() {
+    let mut scene = one_room_on_two_channels().await;
+    let [_, (_, in_club)] = both_say_something(&mut scene).await;
+    assert!(scene.relay.stop().await.success());
+    let entry = "meshtastic_channel: 2, direction: both";
+    let one_way = "meshtastic_channel: 2, direction: to_matrix";
+    scene.home.reconfigure(entry, one_way);
+    scene.relay = scene.home.start().await;
+    scene.relay.logs("radio ready").await;
+    let answer = scene
+        .alice
+        .reply(&scene.room, &in_club, "to the club")
+        .await;
+    let is_reason = |seen: &Seen| {
+        seen.answers() == Some(answer.as_str())
+            && seen
+                .body()
+                .contains("nothing of this room goes to the channel")
+    };
+    scene.alice.sees(&scene.room, "why not", is_reason).await;
+    assert!(scene.radio.texts().is_empty());
+}

@@ -11,22 +11,43 @@ use serde_json::{Value, json};
 use crate::support::radio::BASE;
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{Synapse, Trouble};
-use crate::support::user::Kind;
+use crate::support::user::{Kind, said_in};
 
 /// Waits for the last of these texts of the mesh, and checks that all have come, in order and once.
 async fn all_in_room(scene: &Scene, room: &OwnedRoomId, texts: &[String]) {
     let last = texts.last().expect("something was said");
-    let is_last = |body: &str| body.ends_with(&format!("]: {last}"));
     scene
         .alice
-        .sees(room, last, |seen| is_last(seen.body()))
+        .sees(room, last, |seen| {
+            seen.said_on_mesh() == Some(last.as_str())
+        })
         .await;
     let history = scene.alice.history(room).await;
     let bodies = history
         .iter()
         .filter(|seen| seen.event["sender"] == scene.bot.as_str());
-    let bodies = bodies.filter_map(|seen| Some(seen.body().split_once("]: ")?.1.to_owned()));
-    assert_eq!(bodies.collect::<Vec<_>>(), texts);
+    let bodies: Vec<_> = bodies.filter_map(|seen| seen.said_on_mesh()).collect();
+    if bodies != texts {
+        let same = bodies.iter().zip(texts).take_while(|(a, b)| a == b).count();
+        panic!(
+            "{} of {} texts came, the first wrong or missing one is number {same}: {:?} and not {:?}",
+            bodies.len(),
+            texts.len(),
+            bodies.get(same),
+            texts.get(same)
+        );
+    }
+}
+
+#[test]
+fn a_text_is_known_however_late_it_is() {
+    for body in [
+        "[Base/Mesh]: burst 2000",
+        "[Base/Mesh]: (delayed 7 min) burst 2000",
+        "[Base/Mesh]: (delayed 2 h) burst 2000",
+    ] {
+        assert_eq!(said_in(body), Some("burst 2000"));
+    }
 }
 
 /// Waits for the last of these texts of Alice, and checks that all were transmitted, in order and under one id each.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -71,6 +71,36 @@ async fn a_port_that_is_no_radio_is_called_what_it_is() {
     }
 }
 
+/// Starts a server that answers nobody before it has a whole line, and then the end of what it is asked.
+async fn patient_server(answers: &'static [u8]) -> (u16, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("loopback has a free port");
+    let port = listener.local_addr().expect("it has an address").port();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (mut asked, mut byte) = (Vec::new(), [0]);
+            while !asked.ends_with(b"\r\n") && matches!(client.read(&mut byte).await, Ok(1..)) {
+                asked.extend(byte);
+            }
+            if asked.ends_with(b"\r\n") && client.write_all(answers).await.is_ok() {
+                drop(client.shutdown().await);
+            }
+        }
+    });
+    (port, serving)
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_a_whole_request_is_called_what_it_is() {
+    let (port, _serving) = patient_server(b"HTTP/1.0 400 Bad request\r\n\r\n").await;
+    let host = format!("127.0.0.1:{port}");
+    let output = Home::new().run(["radio", "info", "--host", &host]).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is a web server, not a radio"), "{text}");
+}
+
 #[tokio::test]
 async fn the_daemon_says_so_too_and_goes_on() {
     let stage = Plan::one_room(Kind::Plain).set_up().await;
@@ -85,6 +115,9 @@ async fn the_daemon_says_so_too_and_goes_on() {
     relay.logs("room joined").await;
     let status = text_of(&stage.home.run(["status"]).await);
     assert!(status.contains("an SSH server"), "{status}");
+    let doctor = text_of(&stage.home.run(["doctor", "--quick"]).await);
+    assert!(doctor.contains("check the host and the port"), "{doctor}");
+    assert!(!doctor.contains("check its power"), "{doctor}");
 }
 
 #[tokio::test]
@@ -114,6 +147,67 @@ async fn a_file_that_cannot_be_read_is_told_with_its_cure() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains("it is a directory"), "{text}");
         assert!(text.contains("hint: name the file"), "{text}");
+    }
+    let output = home.run(["config", "check", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let hint = report["problems"][0]["hint"].as_str();
+    assert!(
+        hint.is_some_and(|it| it.starts_with("name the file")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_in_the_place_of_a_file_is_told_with_its_cure() {
+    let whole = "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+                 meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n\
+                 logging: {log_to_file: true}\n";
+    let commands: [(&str, &[&str]); 6] = [
+        ("matrix/session.json", &["auth", "status"]),
+        ("matrix/session.json", &["auth", "logout", "-y"]),
+        ("relay.lock", &["run"]),
+        ("logs/relay.log", &["run"]),
+        ("database/relay.sqlite", &["run"]),
+        (
+            "radio",
+            &["simulate", "--listen", "127.0.0.1:0", "--replay", "radio"],
+        ),
+    ];
+    for (name, command) in commands {
+        let home = Home::new();
+        home.configure(whole);
+        fs::create_dir_all(home.path(name)).expect("it can be made");
+        let there = home.path(name).display().to_string();
+        let words = command
+            .iter()
+            .map(|word| if *word == name { &there } else { *word });
+        let output = home.run(words).await;
+        let text = text_of(&output);
+        assert!(!output.status.success(), "{name} {command:?}: {text}");
+        assert!(
+            text.contains("hint: move the directory away"),
+            "{name} {command:?}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_script_or_a_recording_in_utf_16_is_told_with_its_cure() {
+    let home = Home::new();
+    let text: Vec<u8> = "\u{feff}hello\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let file = home.path("file");
+    fs::write(&file, text).expect("it can be written");
+    let file = file.to_str().expect("a path is a text");
+    for flag in ["--script", "--replay"] {
+        let output = home
+            .run(["simulate", "--listen", "127.0.0.1:0", flag, file])
+            .await;
+        let text = text_of(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(text.contains("UTF-16") && text.contains("UTF-8"), "{text}");
     }
 }
 
@@ -153,7 +247,19 @@ async fn what_config_generate_wrote_is_not_said_to_be_finished() {
     );
     assert!(text.contains("examples in it to be replaced"), "{text}");
     let edited = fs::read_to_string(home.path("config.yaml")).expect("it is there");
-    home.configure(&edited.replace("#hiking:example.org", "#hiking:club.test"));
+    let edited = edited.replace("#hiking:example.org", "#hiking:club.test");
+    home.configure(&edited);
+    let text = text_of(&home.run(["config", "check"]).await);
+    let host = "meshtastic.host: `192.0.2.20` is an example";
+    assert!(text.contains(host), "{text}");
+    let edited = edited.replace("host: 192.0.2.20", "host: 127.0.0.1");
+    home.configure(&edited.replace("#hiking:club.test", "#hiking:example.org"));
+    let mut relay = home.start().await;
+    relay
+        .logs("matrix_rooms[0].id: `#hiking:example.org` is an example")
+        .await;
+    assert!(relay.stop().await.success());
+    home.configure(&edited);
     let output = home.run(["config", "check"]).await;
     let text = text_of(&output);
     assert!(text.ends_with("config.yaml: no mistakes\n"), "{text}");
@@ -162,16 +268,23 @@ async fn what_config_generate_wrote_is_not_said_to_be_finished() {
 #[tokio::test]
 async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() {
     let mut home = Home::new();
-    let user = home.path("user");
+    let user = home.path("their home");
     fs::create_dir_all(user.join(".mmrelay")).expect("it can be made");
-    fs::write(user.join(".mmrelay/config.yaml"), "").expect("it can be written");
+    let path = user.join(".mmrelay/config.yaml");
     home.set_environment(("HOME", user.display().to_string()));
-    let text = text_of(&home.run(["config", "check"]).await);
-    let command = format!(
-        "`relay --config {}`",
-        user.join(".mmrelay/config.yaml").display()
-    );
-    assert!(text.contains(&command), "{text}");
+    let whole = "matrix_rooms:\n  - {id: '!room:localhost', meshtastic_channel: 0}\n\
+                 meshtastic: {connection_type: tcp, host: 127.0.0.1}\n";
+    for (theirs, command) in [(whole, "--config"), ("", "config check --config")] {
+        fs::write(&path, theirs).expect("it can be written");
+        let text = text_of(&home.run(["config", "check"]).await);
+        let command = format!("`relay {command} '{}'`", path.display());
+        assert!(text.contains(&command), "{text}");
+        assert_eq!(
+            text.contains("works as it is"),
+            !theirs.is_empty(),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,9 @@
 //! Nothing that matters lives only in memory.
 
+use serde_json::{Value, json};
+
+use crate::status::status_tells;
+use crate::support::canned::Canned;
 use crate::support::radio::{BASE, SUMMIT, id_of};
 use crate::support::scene::Plan;
 use crate::support::user::{BOTH_KINDS, Kind, Seen};
@@ -47,6 +51,41 @@ async fn a_reply_finds_a_message_from_before_a_restart() {
 #[tokio::test]
 async fn a_reply_finds_a_message_from_before_a_kill() {
     replies_find_their_targets(Kind::Encrypted, true).await;
+}
+
+/// Also before the homeserver has told for which room the alias stands.
+#[tokio::test]
+async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_room_mapped_by_alias()
+{
+    let plan = Plan::one_room(Kind::Plain).through_proxy();
+    let stage = plan.set_up().await;
+    stage.map_by_alias(0, "hill").await;
+    let mut scene = stage.raise_the_curtain().await;
+    let heard = scene.radio.says(BASE, 0, "before").await;
+    let before = mesh("Base Camp", "before");
+    let seen = scene.alice.sees_text(&scene.room, &before).await;
+    let said = scene.alice.send(&scene.room, "mine").await;
+    let packet = id_of(&scene.radio.transmits("Alice[M]: mine").await);
+
+    assert!(scene.relay.stop().await.success());
+    scene.radio.replies(SUMMIT, 0, packet, "an answer").await;
+    scene.radio.taps(SUMMIT, 0, heard, "🐻").await;
+    let unreachable = Canned::to("/sync", 502, &json!({}));
+    scene.proxy().answers([unreachable]);
+    scene.relay = scene.home.spawn();
+    scene.relay.logs("radio ready").await;
+    let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 2;
+    status_tells(&scene.home, "what the mesh has said", waits).await;
+    scene.proxy().answers([]);
+    let answer = mesh("Summit Hut", "an answer");
+    let answer = scene.alice.sees_text(&scene.room, &answer).await;
+    assert_eq!(answer.answers(), Some(said.as_str()));
+    let is_tapback = |it: &Seen| it.is_reaction(&seen.id, "🐻 SUMM");
+    scene.alice.sees(&scene.room, "a tapback", is_tapback).await;
+}
+
+fn mesh(node: &str, text: &str) -> String {
+    format!("[{node}/LongFast]: {text}")
 }
 
 #[tokio::test]

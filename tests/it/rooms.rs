@@ -53,23 +53,6 @@ async fn entomb(alice: &User, room: &OwnedRoomId, content: Value) {
     assert!(answer["event_id"].is_string(), "no tombstone: {answer}");
 }
 
-/// Has an alias stand for that room.
-async fn set_alias(alice: &User, alias: &str, room: &OwnedRoomId) {
-    let path = ["directory", "room", alias];
-    alice.request(Method::DELETE, &path, &json!({})).await;
-    let answer = alice
-        .request(Method::PUT, &path, &json!({"room_id": room}))
-        .await;
-    assert_eq!(answer, json!({}), "the alias cannot be set");
-}
-
-/// Returns what stands for a room in the first one's place in the configuration.
-fn configure(home: &Home, before: &str, after: &str) {
-    let config = std::fs::read_to_string(home.path("config.yaml")).expect("it was written");
-    assert!(config.contains(before), "{before} is not in {config}");
-    home.configure(&config.replace(before, after));
-}
-
 /// Returns what the relay has carried into a room, from the mesh.
 async fn carried(scene: &Scene, room: &OwnedRoomId) -> Vec<String> {
     let history = scene.alice.history(room).await;
@@ -91,11 +74,7 @@ fn mesh(text: &str) -> String {
 /// A scene whose room is mapped by this alias.
 async fn by_alias(kind: Kind, alias: &str) -> (Scene, String) {
     let stage = Plan::one_room(kind).set_up().await;
-    let room = stage.rooms[0].clone();
-    let unique: String = room.as_str().chars().skip(1).take(12).collect();
-    let alias = format!("#{alias}-{}:localhost", unique.to_lowercase());
-    set_alias(&stage.alice, &alias, &room).await;
-    configure(&stage.home, room.as_str(), &alias);
+    let alias = stage.map_by_alias(0, alias).await;
     (stage.raise_the_curtain().await, alias)
 }
 
@@ -129,7 +108,7 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
     scene.relay.logs("accepted for the mesh").await;
 
     assert!(scene.relay.stop().await.success());
-    configure(&scene.home, old.as_str(), next.as_str());
+    scene.home.reconfigure(old.as_str(), next.as_str());
     scene.relay = scene.home.start().await;
     let told = trouble(&scene.home, next.as_str(), "not_invited").await;
     assert!(
@@ -155,6 +134,32 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
     let texts = ["waits", "waits as well", "after"].map(mesh);
     assert_eq!(carried(&scene, &next).await, texts);
     assert_eq!(carried(&scene, &old).await, [before.body()]);
+}
+
+#[tokio::test]
+async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is_no_failure() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let old = scene.room.clone();
+    let next = upgrade(&scene.alice, &old).await;
+    trouble(&scene.home, old.as_str(), "replaced").await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    let route = "meshtastic_channel: 0, direction: both";
+    let both = format!("{old}', {route}}}\n  - {{id: '{next}', {route}");
+    let entry = format!("{old}', {route}");
+    scene.home.reconfigure(&entry, &both);
+    restart(&mut scene).await;
+    let told = trouble(&scene.home, old.as_str(), "followed").await;
+    assert_eq!(told["trouble"]["successor"], next.as_str());
+    is_well(&scene.home).await;
+    scene.radio.says(BASE, 0, "after it").await;
+    scene.alice.sees_text(&next, &mesh("after it")).await;
+    // Out of the old room the bot misses nothing.
+    let path = ["rooms", old.as_str(), "kick"];
+    let bot = json!({"user_id": scene.bot});
+    scene.alice.request(Method::POST, &path, &bot).await;
+    restart(&mut scene).await;
+    trouble(&scene.home, old.as_str(), "followed").await;
+    is_well(&scene.home).await;
 }
 
 #[tokio::test]
@@ -185,7 +190,7 @@ async fn an_upgrade_while_the_relay_was_down_is_followed_like_any_other() {
         .set_levels(&next, json!({"events_default": 0}))
         .await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
-    configure(&scene.home, old.as_str(), next.as_str());
+    scene.home.reconfigure(old.as_str(), next.as_str());
     scene.relay = scene.home.start().await;
     scene.alice.sees_text(&next, &mesh("waits")).await;
     scene.radio.transmits("Alice[M]: while you were down").await;
@@ -225,9 +230,9 @@ async fn an_alias_of_the_successor_in_the_place_of_the_old_id_leads_there_as_wel
     status_tells(&scene.home, "that it waits", waits).await;
     let unique: String = next.as_str().chars().skip(1).take(12).collect();
     let alias = format!("#next-{}:localhost", unique.to_lowercase());
-    set_alias(&scene.alice, &alias, &next).await;
+    scene.alice.set_alias(&alias, &next).await;
     assert!(scene.relay.stop().await.success());
-    configure(&scene.home, old.as_str(), &alias);
+    scene.home.reconfigure(old.as_str(), &alias);
     scene.relay = scene.home.start().await;
     trouble(&scene.home, old.as_str(), "successor_not_joined").await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
@@ -246,7 +251,7 @@ async fn what_could_not_be_read_before_an_upgrade_crosses_when_its_key_comes() {
     let next = upgrade(&scene.alice, &old).await;
     trouble(&scene.home, old.as_str(), "replaced").await;
     assert!(scene.relay.stop().await.success());
-    configure(&scene.home, old.as_str(), next.as_str());
+    scene.home.reconfigure(old.as_str(), next.as_str());
     scene.alice.invite(&next, scene.bot.as_str()).await;
     scene.relay = scene.home.start().await;
     scene.alice.sees_join(&next, &scene.bot).await;
@@ -281,7 +286,7 @@ async fn a_room_that_was_replaced_twice_and_the_bot_was_put_out_of_leads_to_the_
     trouble(&scene.home, first.as_str(), "replaced").await;
     let third = upgrade(&scene.alice, &second).await;
     assert!(scene.relay.stop().await.success());
-    configure(&scene.home, first.as_str(), third.as_str());
+    scene.home.reconfigure(first.as_str(), third.as_str());
     scene.alice.invite(&third, scene.bot.as_str()).await;
     scene.relay = scene.home.start().await;
     scene.alice.sees_text(&third, &mesh("waits")).await;
@@ -351,19 +356,23 @@ async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
         let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
         status_tells(&scene.home, "that it waits", waits).await;
 
-        set_alias(&scene.alice, &alias, &next).await;
+        scene.alice.set_alias(&alias, &next).await;
         restart(&mut scene).await;
         let told = trouble(&scene.home, old.as_str(), reason).await;
         assert_eq!(told["to_matrix"]["outbox"]["waiting"], 1);
         let diagnosis = diagnosis(&scene.home).await;
         assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
+        assert!(
+            diagnosis.contains("what is new goes there already"),
+            "{diagnosis}"
+        );
         // What is said from now on is said to those who are there.
         scene.radio.says(BASE, 0, "for everybody").await;
         scene.alice.sees_text(&next, &mesh("for everybody")).await;
         assert_eq!(carried(&scene, &next).await, [mesh("for everybody")]);
 
         assert!(scene.relay.stop().await.success());
-        configure(&scene.home, &alias, next.as_str());
+        scene.home.reconfigure(&alias, next.as_str());
         scene.relay = scene.home.start().await;
         scene
             .alice
@@ -386,7 +395,7 @@ async fn a_room_that_is_taken_out_of_the_configuration_has_the_log_say_what_is_g
     status_tells(&scene.home, "that it waits", waits).await;
     assert!(scene.relay.stop().await.success());
     let line = format!("- {{id: '{old}', meshtastic_channel: 0, direction: both}}");
-    configure(&scene.home, &line, "");
+    scene.home.reconfigure(&line, "");
     scene.relay = scene.home.start().await;
     let line = scene.relay.logs("what waited is given up").await;
     for word in [
@@ -413,7 +422,7 @@ async fn an_alias_that_moves_takes_its_name_along() {
     let bot = std::slice::from_ref(&scene.bot);
     let second = scene.alice.create_room(Kind::Plain, bot).await;
     for (round, room) in [&second, &first, &second].into_iter().enumerate() {
-        set_alias(&scene.alice, &alias, room).await;
+        scene.alice.set_alias(&alias, room).await;
         restart(&mut scene).await;
         let text = format!("round {round}");
         let is_there = |told: &Value| {
@@ -426,7 +435,7 @@ async fn an_alias_that_moves_takes_its_name_along() {
         scene.alice.sees_text(room, &mesh(&text)).await;
     }
     // While it runs as well: a room that it is put out of has it look again.
-    set_alias(&scene.alice, &alias, &first).await;
+    scene.alice.set_alias(&alias, &first).await;
     let room = scene
         .alice
         .client()
@@ -454,7 +463,7 @@ async fn an_alias_that_does_not_exist_is_a_matter_of_spelling_and_not_of_invitat
     let (mut scene, alias) = by_alias(Kind::Plain, "spelt").await;
     assert!(scene.relay.stop().await.success());
     let wrong = alias.replace("#spelt", "#spelled");
-    configure(&scene.home, &alias, &wrong);
+    scene.home.reconfigure(&alias, &wrong);
     scene.relay = scene.home.start().await;
     let told = trouble(&scene.home, &wrong, "no_such_alias").await;
     let hint = told["trouble"]["hint"].as_str().expect("a hint");
@@ -472,7 +481,9 @@ async fn a_bot_that_was_put_out_of_a_public_room_comes_back_when_it_is_invited_a
     let bot = std::slice::from_ref(&stage.bot);
     let fields = json!({"preset": "public_chat"});
     let public = stage.alice.create_room_with(Kind::Plain, bot, fields).await;
-    configure(&stage.home, stage.rooms[0].as_str(), public.as_str());
+    stage
+        .home
+        .reconfigure(stage.rooms[0].as_str(), public.as_str());
     stage.rooms = vec![public.clone()];
     let mut scene = stage.raise_the_curtain().await;
     let alice = scene
@@ -554,7 +565,7 @@ async fn a_room_may_be_given_as_the_link_that_a_client_copies() {
     let stage = Plan::one_room(Kind::Plain).set_up().await;
     let room = stage.rooms[0].to_string();
     let link = format!("https://matrix.to/#/{room}?via=localhost");
-    configure(&stage.home, &room, &link);
+    stage.home.reconfigure(&room, &link);
     let mut scene = stage.raise_the_curtain().await;
     scene.radio.says(BASE, 0, "over a link").await;
     scene

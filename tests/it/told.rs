@@ -1,8 +1,10 @@
 //! What is not transmitted, and would surprise its author, is told by a sign and its reason; and not again and again.
 
+use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::OwnedEventId;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::status::status_tells;
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::Synapse;
 use crate::support::user::{BOTH_KINDS, Kind, Seen, User};
@@ -201,4 +203,33 @@ async fn an_edit_that_the_mesh_does_not_get_is_told() {
         ["Alice[M]: the code is 1234", "Alice[M]: the last word"]
     );
     assert_eq!(scene.signs_on(room, &refused).await, [REFUSED]);
+}
+
+#[tokio::test]
+async fn who_shares_a_live_location_is_told_once_that_a_mesh_gets_none() {
+    for kind in BOTH_KINDS {
+        let scene = Plan::one_room(kind).start().await;
+        let (alice, room) = (&scene.alice, &scene.room);
+        let info = "org.matrix.msc3672.beacon_info";
+        let path = ["rooms", room.as_str(), "state", info, alice.id().as_str()];
+        let live = json!({"live": true, "timeout": 60_000, "description": "on my way"});
+        let begun = alice.request(Method::PUT, &path, &live).await;
+        let begun = begun["event_id"].as_str().expect("it is an event");
+        let begun = OwnedEventId::try_from(begun).expect("it is an id");
+        let words = answer(&scene, &begun).await;
+        assert!(words.contains("live locations"), "{words}");
+        let place = json!({
+            "m.relates_to": {"rel_type": "m.reference", "event_id": begun},
+            "org.matrix.msc3488.location": {"uri": "geo:48.2,16.3"},
+        });
+        for _ in 0..2 {
+            let kind = "org.matrix.msc3672.beacon";
+            alice.send_raw(room, kind, place.clone()).await;
+        }
+        says_last(&scene, "the last word").await;
+        assert_eq!(scene.notices(), 1);
+        assert_eq!(scene.radio.texts(), ["Alice[M]: the last word"]);
+        let counted = |told: &Value| told["rooms"][0]["to_mesh"]["dropped"]["live_location"] == 3;
+        status_tells(&scene.home, "all of it", counted).await;
+    }
 }

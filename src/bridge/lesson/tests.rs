@@ -91,6 +91,15 @@ fn what_would_surprise_its_author_is_told_with_its_reason_and_not_again_and_agai
         (blind(), of_kind(image.clone(), "a view"), media()),
         (blind(), of_kind(image, ""), media()),
         (config(), of_kind(RoomTextKind::Notice, "x"), notice()),
+        (
+            config(),
+            of_kind(RoomTextKind::LiveLocation, ""),
+            learnt(
+                DropReason::LiveLocation,
+                vec![(format!("live_location {}", alice()), day)],
+                None,
+            ),
+        ),
         (config(), message("//between us"), off_air()),
         (config(), reply(" // between us"), off_air()),
         (config(), message("\u{200b}//between us"), off_air()),

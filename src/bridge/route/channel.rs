@@ -32,6 +32,14 @@ pub struct Spot {
     pub channel: Option<Fingerprint>,
 }
 
+impl Spot {
+    /// That of a message of which it is not known to which channel it belongs.
+    pub const UNKNOWN: Self = Self {
+        slot: ChannelIndex::PRIMARY,
+        channel: None,
+    };
+}
+
 impl Routes {
     /// Returns the channel on which a message of a room goes.
     pub(in crate::bridge) fn channel_of(
@@ -56,7 +64,10 @@ impl Routes {
                 .iter()
                 .any(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(slot))
                 .then(|| spot(slot, &self.channels))
-                .ok_or_else(|| first.err().unwrap_or(Refused::ChannelGone)),
+                .ok_or_else(|| {
+                    let waiting = spot(slot, &self.channels);
+                    first.err().unwrap_or(out_of_reach(waiting, &self.channels))
+                }),
             Aim::Channel(target) => self.spot_of(target, room, &speaking, first),
         };
         spot.map_err(DropReason::Refused)
@@ -82,7 +93,7 @@ impl Routes {
         }
         let first = first?;
         if are_told(&self.channels) {
-            return Err(Refused::ChannelGone);
+            return Err(out_of_reach(target, &self.channels));
         }
         // It waits, and finds its place once the radio has told its channels.
         let names_slot = |route: &&MappedRoom| {
@@ -127,11 +138,8 @@ impl Routes {
         channels: &[Channel],
     ) -> Result<Spot, Refused> {
         let heir = self.heirs.get(<&RoomOrAliasId>::from(room));
-        let is_of_room = |name: &OwnedRoomOrAliasId| {
-            let known = self.known.get(name).or_else(|| self.remembered.get(name));
-            let is_it = known.map_or(name.as_str(), |id| id.as_str()) == room.as_str();
-            is_it || heir == Some(name)
-        };
+        let is_of_room =
+            |name: &OwnedRoomOrAliasId| self.resolved(name) == room.as_str() || heir == Some(name);
         let speaking: Vec<&MappedRoom> = self
             .mapped
             .iter()
@@ -156,14 +164,14 @@ impl Routes {
             .find(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(from.slot));
         let slot = match followed {
             Some(route) => slot_of(&route.meshtastic_channel, channels)?,
-            None if bound => return Err(Refused::ChannelGone),
+            None if bound => return Err(out_of_reach(from, channels)),
             None => {
                 return slot_of(&first.meshtastic_channel, channels)
                     .map(|slot| spot(slot, channels));
             }
         };
         if is_known {
-            return Err(Refused::ChannelGone);
+            return Err(out_of_reach(from, channels));
         }
         Ok(spot(slot, channels))
     }
@@ -199,6 +207,17 @@ fn place_of(of: Spot, entries: &[&MappedRoom], channels: &[Channel]) -> Option<C
         .find(|it| it.index == of.slot)
         .or_else(|| same().next());
     found.map(|it| it.index)
+}
+
+/// Returns why nothing of a room goes to a channel that none of its entries names: the radio has none like it, or it has, and the
+/// room does not speak there.
+fn out_of_reach(of: Spot, channels: &[Channel]) -> Refused {
+    let is_there = |it: &Channel| of.channel.is_some() && it.fingerprint == of.channel;
+    if in_use(channels).any(is_there) {
+        Refused::ChannelNotSpoken
+    } else {
+        Refused::ChannelGone
+    }
 }
 
 /// Returns whether it is known of these channels what they are: an earlier relay did not remember it.

@@ -7,8 +7,8 @@ use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
-    ChannelRole, EventRef, JoinedRoom, MeshMessage, MessagePair, Node, Origin, OwnedEventId,
-    OwnedUserId, PacketId, RelayFields, Relayed,
+    ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,
+    OwnedEventId, OwnedUserId, PacketId, RelayFields, Relayed,
 };
 
 struct Posted {
@@ -180,6 +180,31 @@ fn before_a_room_is_joined_its_alias_stands_for_it() {
         posted(&actions),
         [("#club:example.org".into(), "[Bob/Meshtastic]: hi".into())]
     );
+}
+
+#[test]
+fn an_alias_stands_for_the_room_of_the_earlier_run_until_it_is_known_for_which_it_stands_now() {
+    let alias = named("#club:example.org");
+    let mut bridge = bridge_alone(config_with(vec![route(alias.as_str(), 0, Direction::Both)]));
+    bridge.remember_room(alias.clone(), room(ROOM));
+    let reply = RadioText {
+        reply_to: Some(PacketId(50)),
+        ..packet("yes")
+    };
+    let actions = heard(&mut bridge, &reply, &knowing(vec![pair()]));
+    assert_eq!(posted(&actions)[0].0, ROOM);
+    assert_eq!(first(&actions).reply_to, Some(event("$target").into()));
+    let actions = heard(&mut bridge, &tapback("👍"), &knowing(vec![pair()]));
+    assert_eq!(reactions(&actions), [("$target".into(), "👍".into())]);
+
+    let moved = Event::Matrix(MatrixEvent::AliasMoved {
+        alias,
+        room: room(OTHER_ROOM),
+    });
+    bridge.decide(&moved, &Facts::default(), NOON);
+    let actions = heard(&mut bridge, &reply, &knowing(vec![pair()]));
+    assert_eq!(posted(&actions)[0].0, OTHER_ROOM);
+    assert_eq!(first(&actions).reply_to, None);
 }
 
 #[test]

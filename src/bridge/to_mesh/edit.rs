@@ -9,7 +9,7 @@ use crate::bridge::action::{Action, Change};
 use crate::bridge::dropped::DropReason;
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
-use crate::bridge::lesson::{self, Lesson, Telling};
+use crate::bridge::lesson::{Lesson, Telling};
 use crate::bridge::notice::{About, Refused};
 use crate::bridge::policy;
 use crate::bridge::route::{Aim, Spot};
@@ -66,10 +66,10 @@ impl Bridge {
         let about = about_target(edit);
         match reason.telling() {
             Telling::Author(lesson @ Lesson::Refused(_)) => {
-                lesson::say(&self.config, lesson, about, &facts.told, now)
+                self.say(lesson, about, &facts.told, now)
             }
             Telling::Author(lesson) if lesson.is_of_edits() => {
-                lesson::tell(&self.config, lesson, about, &facts.told, now)
+                self.teach(lesson, about, &facts.told, now)
             }
             Telling::Author(_) | Telling::Nobody | Telling::Operator | Telling::Expired => {
                 Vec::new()
@@ -86,6 +86,7 @@ impl Bridge {
             | RoomTextKind::Media { .. }
             | RoomTextKind::Location
             | RoomTextKind::Poll
+            | RoomTextKind::LiveLocation
             | RoomTextKind::VerificationRequest
             | RoomTextKind::Other => return None,
         };
@@ -350,6 +351,7 @@ fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
         | RoomTextKind::Media { .. }
         | RoomTextKind::Location
         | RoomTextKind::Poll
+        | RoomTextKind::LiveLocation
         | RoomTextKind::VerificationRequest
         | RoomTextKind::Other => return None,
     };

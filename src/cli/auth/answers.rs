@@ -67,15 +67,14 @@ impl Defaults {
             .unwrap_or_default();
         let environment = Environment::of_process();
         let said = |key| environment.text(key).map_err(anyhow::Error::msg);
-        let allows_http = said("matrix.allow_http")?;
+        let allows_http = environment.truth("matrix.allow_http");
         Ok(Self {
             homeserver: said("matrix.homeserver")?.or(configured.homeserver),
             username: said("matrix.bot_user_id")?.or(configured.username),
             password: configured.password,
-            allow_http: match allows_http.as_deref() {
-                Some(text) => matches!(text, "true" | "yes" | "on" | "1"),
-                None => configured.allow_http,
-            },
+            allow_http: allows_http
+                .map_err(anyhow::Error::msg)?
+                .unwrap_or(configured.allow_http),
         })
     }
 

@@ -1,18 +1,24 @@
 //! Asks a person at a terminal. What is typed in secret is not shown from before the question on until after the answer,
 //! and whatever ends the asking lets the terminal show again what is typed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::{self, Pid, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::progress::Progress;
 
 /// Longer than any answer.
 const LONGEST_LINE: usize = 4096;
+
+/// What Ctrl-Z sends, and what a shell sends where it goes on.
+const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
+const RESUME: SignalKind = SignalKind::from_raw(process::Signal::CONT.as_raw());
 
 static ASKING: AtomicBool = AtomicBool::new(false);
 
@@ -38,14 +44,89 @@ pub(super) fn is_asking() -> bool {
 /// Dropped, it leaves the terminal as it was; what is typed later may get lost.
 pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     let terminal = Arc::new(Terminal::open()?);
-    let asking = Asking::begin(&terminal, typed)?;
+    let (mut suspend, mut resume) = (signal(SUSPEND)?, signal(RESUME)?);
+    let mut asking = Asking::begin(&terminal, typed)?;
     (&terminal.output).write_all(question.as_bytes())?;
     let reader = Arc::clone(&terminal);
-    let line = tokio::task::spawn_blocking(move || reader.read_line())
-        .await
-        .map_err(io::Error::other)?;
+    let mut line = tokio::task::spawn_blocking(move || reader.read_line());
+    let line = loop {
+        tokio::select! {
+            line = &mut line => break line.map_err(io::Error::other)?,
+            _ = suspend.recv() => if is_a_job() {
+                asking.show();
+                stop_here();
+            },
+            // Whoever had the terminal meanwhile has set it as they like; the question may have gone out of sight.
+            _ = resume.recv() => {
+                asking.hide()?;
+                (&terminal.output).write_all(question.as_bytes())?;
+            }
+        }
+    };
     drop(asking);
     line
+}
+
+/// Does something that may be suspended from the terminal at any time, also while somebody is being asked.
+pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let mut suspend = signal(SUSPEND)?;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            _ = suspend.recv() => if !is_asking() && is_a_job() {
+                Progress::clear();
+                stop_here();
+            },
+        }
+    }
+}
+
+/// Stops this process until its shell lets it go on. Since the wish is heard as a signal, the system does not do that.
+fn stop_here() {
+    let _ = kill_process(getpid(), process::Signal::STOP);
+}
+
+/// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a
+/// container, it would stand still for ever.
+fn is_a_job() -> bool {
+    let Some(own) = Standing::of(getpid()) else {
+        return false;
+    };
+    let mut parent = own.parent.and_then(Standing::of);
+    while let Some(it) = parent {
+        if it.session != own.session {
+            return false;
+        }
+        if it.group != own.group {
+            return true;
+        }
+        parent = it.parent.and_then(Standing::of);
+    }
+    false
+}
+
+/// Where a process stands among others.
+struct Standing {
+    parent: Option<Pid>,
+    group: Pid,
+    session: Pid,
+}
+
+impl Standing {
+    fn of(pid: Pid) -> Option<Self> {
+        let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        let stat = fs::read_to_string(path).ok()?;
+        // Its name may hold anything; then state, parent, group and session.
+        let mut numbers = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+        let mut next = || Pid::from_raw(numbers.next()?.parse().ok()?);
+        let parent = next();
+        Some(Self {
+            parent,
+            group: next()?,
+            session: next()?,
+        })
+    }
 }
 
 /// The terminal that the process belongs to, wherever its outputs go.
@@ -89,6 +170,8 @@ impl Terminal {
 /// A question that stands on the terminal; when it is dropped the terminal is as it was.
 struct Asking {
     terminal: Arc<Terminal>,
+    typed: Typed,
+    /// As it was before it hid what is typed.
     before: Option<Termios>,
 }
 
@@ -98,29 +181,39 @@ impl Asking {
         ASKING.store(true, Ordering::Relaxed);
         let mut asking = Self {
             terminal: Arc::clone(terminal),
+            typed,
             before: None,
         };
-        match typed {
-            Typed::Shown => {}
-            Typed::Hidden => {
-                let before = tcgetattr(&terminal.input)?;
-                let mut hidden = before.clone();
-                hidden.local_modes.remove(LocalModes::ECHO);
-                asking.before = Some(before);
-                tcsetattr(&terminal.input, OptionalActions::Now, &hidden)?;
-            }
-        }
+        asking.hide()?;
         Ok(asking)
+    }
+
+    /// Has the terminal hide what is typed, if that is wanted.
+    fn hide(&mut self) -> io::Result<()> {
+        if self.typed == Typed::Shown {
+            return Ok(());
+        }
+        let input = &self.terminal.input;
+        let now = tcgetattr(input)?;
+        let mut hidden = now.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        self.before.get_or_insert(now);
+        Ok(tcsetattr(input, OptionalActions::Now, &hidden)?)
+    }
+
+    /// Has the terminal show again what is typed.
+    fn show(&mut self) {
+        if let Some(before) = self.before.take() {
+            // A terminal that is gone shows nothing anyway. The end of the line was not shown either.
+            tcsetattr(&self.terminal.input, OptionalActions::Now, &before).ok();
+            drop((&self.terminal.output).write_all(b"\n"));
+        }
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // A terminal that is gone shows nothing anyway. The end of the line was not shown either.
-            tcsetattr(&self.terminal.input, OptionalActions::Now, before).ok();
-            drop((&self.terminal.output).write_all(b"\n"));
-        }
+        self.show();
         ASKING.store(false, Ordering::Relaxed);
     }
 }

@@ -2,8 +2,11 @@
 
 use tracing::{debug, info, warn};
 
-use crate::bridge::{Action, DropReason, author_of};
-use crate::model::{Event, EventId, Lane, MatrixEvent, RadioEvent, RoomId, Timestamp};
+use crate::bridge::{Action, DropReason, Spot, author_of};
+use crate::model::{
+    Destination, Event, EventId, Lane, MatrixEvent, MessagePair, NodeNum, Origin, OwnedEventId,
+    OwnedRoomId, OwnedUserId, PacketId, RadioEvent, RoomId, Timestamp,
+};
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
     StoreError, Tx, direct, edits, feedback, mesh_report, message_map, outbox_mesh, relayed, told,
@@ -45,6 +48,15 @@ impl Ledger {
                     self.accept_late(tx, source, *first, now, outcome)?;
                 }
                 outcome.mesh.insert((destination, lane));
+            }
+            Action::KeepPlace {
+                room,
+                event,
+                sender,
+                spot,
+            } => {
+                let pair = place_of(self.radio, room, (event, sender), spot, now);
+                message_map::keep_place(tx, self.radio, &pair)?;
             }
             Action::Expire(source) => Self::came_too_late(tx, &source, now, outcome)?,
             Action::KeepDirect(message) => {
@@ -117,5 +129,30 @@ impl Ledger {
         }
         Self::forget_taken_away(tx, event, now)?;
         edits::forget_early(tx, event)
+    }
+}
+
+/// Returns what stands for a message that is not transmitted.
+fn place_of(
+    radio: NodeNum,
+    room: OwnedRoomId,
+    (event, author): (OwnedEventId, OwnedUserId),
+    spot: Spot,
+    now: Timestamp,
+) -> MessagePair {
+    MessagePair {
+        origin: Origin::Matrix,
+        sender: radio,
+        packet: PacketId::NONE,
+        destination: Destination::Channel(spot.slot),
+        channel: spot.channel,
+        room: room.into(),
+        event: Some(event),
+        thread: None,
+        author: Some(author),
+        text: String::new(),
+        alert: false,
+        part: 0,
+        at: now,
     }
 }

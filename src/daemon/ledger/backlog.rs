@@ -21,6 +21,8 @@ const QUIET: Duration = Duration::from_secs(10);
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 /// A room is told again after that.
 const TOLD_AGAIN: Duration = Duration::from_hours(1);
+/// Of so many messages that expired together each has its sign, of more only the newest.
+const FEW: u32 = 5;
 
 impl Ledger {
     /// Puts an accepted message into its room's backlog if it comes late.
@@ -108,6 +110,11 @@ impl Ledger {
                 outcome.chores_by(complete);
                 continue;
             }
+            // The notice comes once an hour, the sign each time.
+            let sign = Sign::Expired.key();
+            for event in backlog::without_sign(tx, &found, FEW, sign)? {
+                feedback::give(tx, &found.room, &event, sign, now)?;
+            }
             let what = format!("expired {}", found.room);
             if told::is_told(tx, &what, now)? {
                 continue;
@@ -121,7 +128,6 @@ impl Ledger {
             );
             let message = self.bridge.expired_notice(&found, now);
             outbox_room::insert(tx, &NewRoomRow::of_bot(&message), now)?;
-            feedback::give(tx, &found.room, &found.event, Sign::Expired.key(), now)?;
             outcome.rooms.insert(message.room);
         }
         Ok(())
@@ -184,7 +190,7 @@ mod tests {
     use super::super::tests::{self, NOON, decide_at, joined, ready, text_of_alice};
     use super::*;
     use crate::config::Config;
-    use crate::model::{Event, RadioEvent, RoomContent};
+    use crate::model::{Event, OwnedEventId, RadioEvent, RoomContent};
     use crate::store::Store;
 
     fn config() -> Config {
@@ -269,6 +275,51 @@ mod tests {
         assert_eq!(waiting(&mut store), 0);
         let told = notices(&mut store, &config, NOON + minutes(66));
         assert!(told[0].contains(": 20 messages written"), "{told:?}");
+    }
+
+    #[test]
+    fn each_of_few_that_expire_has_its_sign_also_where_the_notice_has_to_wait() {
+        let mut store = Store::in_memory().unwrap();
+        let config = config();
+        decide_at(
+            &mut store,
+            &config,
+            &[ready(|_| {}), joined(), lost()],
+            NOON,
+        );
+        let signs = |store: &mut Store| {
+            let given = store.transaction(|tx| {
+                let mut given = 0;
+                for number in 0..15 {
+                    let event: OwnedEventId = format!("${number}:example.org").try_into().unwrap();
+                    let known = feedback::message(tx, &event)?;
+                    given += u32::from(known.is_some_and(|it| it.given.as_deref() == Some("⌛")));
+                }
+                Ok(given)
+            });
+            given.unwrap()
+        };
+        let texts = |numbers: std::ops::Range<u32>, at| -> Vec<Event> {
+            let texts = numbers.map(|number| text_of_alice(&format!("{number}"), at));
+            std::iter::once(joined()).chain(texts).collect()
+        };
+        let hour = Duration::from_hours(1);
+        decide_at(&mut store, &config, &texts(0..3, NOON), NOON);
+        let expired = NOON + hour + Duration::from_secs(1);
+        notices(&mut store, &config, expired);
+        assert_eq!(notices(&mut store, &config, expired + QUIET).len(), 1);
+        assert_eq!(signs(&mut store), 3);
+        // Within the hour after it there is no other notice.
+        let later = NOON + minutes(5);
+        decide_at(&mut store, &config, &texts(3..5, later), later);
+        notices(&mut store, &config, expired + minutes(5));
+        assert_eq!(notices(&mut store, &config, expired + minutes(6)), [""; 0]);
+        assert_eq!(signs(&mut store), 5);
+        let later = NOON + minutes(10);
+        decide_at(&mut store, &config, &texts(5..15, later), later);
+        notices(&mut store, &config, expired + minutes(10));
+        assert_eq!(notices(&mut store, &config, expired + minutes(11)), [""; 0]);
+        assert_eq!(signs(&mut store), 6, "of many only the newest");
     }
 
     #[test]

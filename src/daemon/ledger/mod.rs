@@ -166,6 +166,10 @@ impl Ledger {
         known_rooms::keep_only(tx, &configured)?;
         let names: BTreeMap<_, _> = known_rooms::all(tx)?.into_iter().collect();
         for (name, room) in &names {
+            if !name.is_room_id() {
+                // An earlier version kept what came before the alias was asked for under the alias.
+                outbox_room::rename_room(tx, name, (&**room).into())?;
+            }
             bridge.remember_room(name.clone(), room.clone());
         }
         let mut ledger = Self {

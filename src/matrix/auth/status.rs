@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files, text};
+use crate::disk::Trouble;
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
-use crate::matrix::{MatrixError, login_state};
+use crate::matrix::{MatrixError, client, login_state};
 use crate::model::told;
 
 /// How a session stands, as the server sees it.
@@ -36,6 +37,8 @@ pub struct Status {
     pub key_backup_on_server: Option<bool>,
     /// Where the recovery key still lies in a file.
     pub recovery_key_file: Option<PathBuf>,
+    /// What is wrong with the device's keys on this machine, as [`damage`] tells it.
+    pub damage: Option<String>,
 }
 
 /// Whether the keys of what a device can read are backed up. That the account has a backup does not say that this device
@@ -63,12 +66,34 @@ impl Serialize for KeyBackup {
     }
 }
 
+/// Returns what is wrong with the keys of the session's device. The store is opened only where the caller holds it: where the
+/// daemon does, the keys are in it.
+///
+/// # Errors
+///
+/// [`AuthError::NotLoggedIn`].
+pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    let keys = if holds_store {
+        files.finish()?;
+        client::check_keys(files, &session).await
+    } else {
+        client::find_keys(files).map_err(Into::into)
+    };
+    Ok(match keys {
+        // Of the keys a disk that is full tells nothing.
+        Err(MatrixError::Store { cause, .. }) if Trouble::of(&*cause).is_some() => None,
+        Err(error) => Some(told(&error)),
+        Ok(_) => None,
+    })
+}
+
 /// Asks the server how the session stands; never opens the store, so it works beside the daemon.
 ///
 /// # Errors
 ///
 /// [`AuthError::NotLoggedIn`], or when the server cannot be asked.
-pub async fn status(files: &Files) -> Result<Status, AuthError> {
+pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
     let token = Some(&session.access_token);
@@ -82,6 +107,7 @@ pub async fn status(files: &Files) -> Result<Status, AuthError> {
         key_backup: KeyBackup::Unknown,
         key_backup_on_server: None,
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
+        damage,
     };
     match server
         .call(Method::GET, &["account", "whoami"], token, None)

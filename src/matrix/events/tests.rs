@@ -165,6 +165,41 @@ fn a_poll_is_its_question_in_each_of_its_spellings() {
 }
 
 #[test]
+fn a_live_location_is_one_when_it_begins_and_with_each_of_its_places() {
+    let begins = |kind: &str, live: Value| {
+        let json = json!({
+            "type": kind, "event_id": "$event", "sender": "@alice:example.org", "origin_server_ts": 1,
+            "state_key": "@alice:example.org", "content": {"live": live, "timeout": 60_000},
+        });
+        let envelope = Envelope::read(&json.to_string()).unwrap();
+        envelope.into_event(owned_room_id!("!room:example.org"), alice(), false)
+    };
+    for (info, place) in [
+        ("m.beacon_info", "m.beacon"),
+        (
+            "org.matrix.msc3672.beacon_info",
+            "org.matrix.msc3672.beacon",
+        ),
+    ] {
+        let relation = json!({"rel_type": "m.reference", "event_id": "$event"});
+        let told = convert(place, &json!({"m.relates_to": relation}));
+        for told in [begins(info, json!(true)), told] {
+            let Some(MatrixEvent::Text(text)) = told else {
+                panic!("{info}: {told:?}");
+            };
+            assert_eq!(
+                (text.kind, text.body.as_str(), text.reply_to),
+                (RoomTextKind::LiveLocation, "", None)
+            );
+        }
+        for over in [json!(false), json!("true"), Value::Null] {
+            assert_eq!(begins(info, over), None);
+        }
+    }
+    assert_eq!(begins("m.room.topic", json!(true)), None);
+}
+
+#[test]
 fn fields_of_a_relay_are_read_whatever_their_type() {
     let text = message(&json!({
         "msgtype": "m.text", "body": "[Ann/Net]: hi", "mmrelay_suppress": true,

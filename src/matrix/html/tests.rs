@@ -48,6 +48,15 @@ fn what_a_person_would_read_aloud_is_kept_and_marks_of_form_are_not() {
             "10^5 and 1st, H2O",
         ),
         (
+            "e<sup>-x</sup>, 2<sup>n+1</sup>, x<sup>n</sup>, 2<sup>2n</sup>, 10<sup>-3</sup>",
+            "e^-x, 2^(n+1), x^n, 2^(2n), 10^-3",
+        ),
+        (
+            "the 2<sup>nd</sup>, 1<sup>er</sup>, 2<sup>e</sup>, Foo<sup>™</sup>, so<sup>[1]</sup>, a<sup>see below</sup>",
+            "the 2nd, 1er, 2e, Foo™, so[1], asee below",
+        ),
+        ("a<sub>n+1</sub>, a<sub>n</sub>", "a_(n+1), an"),
+        (
             "<img data-mx-emoticon src=\"mxc://a/b\" alt=\":fox:\" title=\":fox:\"> hi",
             ":fox: hi",
         ),

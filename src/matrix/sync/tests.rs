@@ -147,3 +147,15 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
     let told: Vec<String> = events.iter().map(told).collect();
     assert_eq!(told, [format!("ban of {carol}"), format!("text of {bob}")]);
 }
+
+#[tokio::test]
+async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&server, &rooms);
+    sync.way.note_cut();
+    let down = json!({"errcode": "M_UNKNOWN", "error": "down"});
+    let (told, _) = sync.what_failed(&errors::answered(500, None, &down));
+    assert!(told.contains("down"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+}

@@ -80,6 +80,7 @@ fn kind_of(text: &RoomText) -> &'static str {
         RoomTextKind::Media { word } => word,
         RoomTextKind::Location => "location",
         RoomTextKind::Poll => "poll",
+        RoomTextKind::LiveLocation => "live",
         RoomTextKind::VerificationRequest => "verification",
         RoomTextKind::Other => "other",
     }

@@ -704,6 +704,49 @@ fn the_radio_is_given_the_time_again_when_our_clock_was_set() {
 }
 
 #[test]
+fn what_comes_just_after_our_clock_was_set_is_as_old_as_its_arrival() {
+    let mut bench = Bench::ready(SessionOptions {
+        set_time: true,
+        ..SessionOptions::default()
+    });
+    for _ in 0..3 {
+        bench.wait(HEARTBEAT_EVERY);
+        bench.variant(from_radio::PayloadVariant::QueueStatus(
+            proto::QueueStatus::default(),
+        ));
+    }
+    // Returns how old a text counts that is so many seconds old by the radio's clock, and whether the radio was given the time.
+    let age_of = |bench: &mut Bench, shows: Timestamp, seconds: u64| {
+        let heard = shows - Duration::from_secs(seconds);
+        let outputs = bench.frame(&text_at(1, u32::try_from(heard.0 / 1000).unwrap()));
+        let text = outputs.iter().find_map(|output| match output {
+            Output::Event(RadioEvent::Text(text)) => Some(text.heard_at),
+            _ => None,
+        });
+        (
+            bench.now.wall.since(text.unwrap()).as_secs(),
+            outputs.len() == 2,
+        )
+    };
+    let shows = bench.now.wall;
+    assert_eq!(age_of(&mut bench, shows, 40), (40, false));
+    for ahead in [true, false] {
+        let hours = Duration::from_hours(2);
+        let before = bench.now.wall;
+        bench.now.wall = if ahead {
+            before + hours
+        } else {
+            before - hours
+        };
+        assert_eq!(age_of(&mut bench, before, 3), (0, true), "given at once");
+        assert_eq!(age_of(&mut bench, before, 3), (0, false), "on its way then");
+        bench.wait(DATED_BEFORE);
+        let shows = bench.now.wall;
+        assert_eq!(age_of(&mut bench, shows, 40), (40, false));
+    }
+}
+
+#[test]
 fn a_relay_that_does_not_know_the_time_gives_none() {
     let mut bench = Bench::new(SessionOptions {
         set_time: true,
@@ -784,6 +827,10 @@ fn packets_that_come_before_the_handshakes_end_are_held() {
 }
 
 fn text(number: u32) -> Vec<u8> {
+    text_at(number, 0)
+}
+
+fn text_at(number: u32, rx_time: u32) -> Vec<u8> {
     let data = proto::Data {
         portnum: 1,
         payload: b"hi".to_vec(),
@@ -794,6 +841,7 @@ fn text(number: u32) -> Vec<u8> {
         to: u32::MAX,
         id: number,
         channel: 1,
+        rx_time,
         payload_variant: Some(proto::mesh_packet::PayloadVariant::Decoded(data)),
         ..Default::default()
     };

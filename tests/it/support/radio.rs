@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::process::{Child, ChildStdin, Command};
 
+use super::limit::last_lines;
 use super::lines::Lines;
 use super::process::relay_program;
 
@@ -292,7 +293,8 @@ pub(crate) fn id_of(packet: &Value) -> u32 {
 impl Drop for Radio {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the radio wrote:\n{}", self.log());
+            let lines = last_lines(&self.output.all());
+            eprintln!("--- the radio's last lines:\n{lines}");
         }
     }
 }

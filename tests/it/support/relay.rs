@@ -66,6 +66,13 @@ impl Home {
         fs::write(self.path("config.yaml"), yaml).expect("the configuration can be written");
     }
 
+    /// Has something else stand in the place of something in its `config.yaml`.
+    pub(crate) fn reconfigure(&self, before: &str, after: &str) {
+        let config = fs::read_to_string(self.path("config.yaml")).expect("it was written");
+        assert!(config.contains(before), "{before} is not in {config}");
+        self.configure(&config.replace(before, after));
+    }
+
     /// Makes an account, and logs the relay in to it as a person without a terminal does.
     pub(crate) async fn log_in(&self, synapse: &Synapse) -> OwnedUserId {
         self.log_in_at(synapse, synapse.url()).await
@@ -170,6 +177,26 @@ impl Home {
     ) -> Person {
         let mut command = self.command();
         command.args(arguments);
+        Person::at(&command)
+    }
+
+    /// Starts a command of the relay as a job of a shell at a terminal: when the job is suspended, the shell says so, and
+    /// lets it go on at the next Enter key.
+    pub(crate) fn at_shell<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Person {
+        let plain = self.command();
+        let mut command = Command::new("sh");
+        command.args(["-mc", "\"$@\"; echo suspended; read -r line; fg", "sh"]);
+        command.arg(plain.as_std().get_program());
+        command.args(plain.as_std().get_args()).args(arguments);
+        for (name, value) in plain.as_std().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         Person::at(&command)
     }
 

@@ -208,6 +208,16 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Has the configuration name a room, by its place in the plan, by an alias instead of its id; returns the alias.
+    pub(crate) async fn map_by_alias(&self, room: usize, name: &str) -> String {
+        let room = &self.rooms[room];
+        let unique: String = room.as_str().chars().skip(1).take(12).collect();
+        let alias = format!("#{name}-{}:localhost", unique.to_lowercase());
+        self.alice.set_alias(&alias, room).await;
+        self.home.reconfigure(room.as_str(), &alias);
+        alias
+    }
+
     /// Starts the relay, and waits until it is in all the rooms.
     pub(crate) async fn raise_the_curtain(self) -> Scene {
         let Self {

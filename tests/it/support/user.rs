@@ -45,10 +45,23 @@ pub(crate) struct Seen {
     pub(crate) encrypted: bool,
 }
 
+/// Returns what a node said, of what the relay has made of it: without its name, and however late it is.
+pub(crate) fn said_in(body: &str) -> Option<&str> {
+    let (_, text) = body.split_once("]: ")?;
+    let late = text.strip_prefix("(delayed ");
+    let said = late.and_then(|it| it.split_once(") "));
+    Some(said.map_or(text, |(_, text)| text))
+}
+
 impl Seen {
     /// Returns its `body`, empty if it has none.
     pub(crate) fn body(&self) -> &str {
         self.content("/body").as_str().unwrap_or_default()
+    }
+
+    /// Returns what a node said, where this is what the relay has made of it.
+    pub(crate) fn said_on_mesh(&self) -> Option<&str> {
+        said_in(self.body())
     }
 
     /// Returns a part of its content by JSON pointer, null if there is none.
@@ -177,6 +190,16 @@ impl User {
         let path = ["rooms", room.as_str(), "invite"];
         self.request(Method::POST, &path, &json!({"user_id": user}))
             .await;
+    }
+
+    /// Has an alias stand for a room.
+    pub(crate) async fn set_alias(&self, alias: &str, room: &OwnedRoomId) {
+        let path = ["directory", "room", alias];
+        self.request(Method::DELETE, &path, &json!({})).await;
+        let answer = self
+            .request(Method::PUT, &path, &json!({"room_id": room}))
+            .await;
+        assert_eq!(answer, json!({}), "the alias cannot be set");
     }
 
     /// Waits until somebody has joined.

@@ -6,7 +6,7 @@ use crate::bridge::{Action, Bridge, Change, DropReason, Facts};
 use crate::config::{Config, Direction, ReactionStyle};
 use crate::model::{
     Destination, Event, Lane, MatrixEvent, MeshRowId, MeshSource, MessagePair, PacketId,
-    RadioPayload, RadioProfile, RoomEdit, RoomText, Version,
+    RadioPayload, RadioProfile, RelayFields, RoomEdit, RoomText, Version,
 };
 
 /// One room on two channels, by number; by number 0 it speaks first.
@@ -182,7 +182,8 @@ fn what_is_said_of_an_older_message_follows_its_channel_wherever_that_stands_now
                 for actions in said_of(&config, &radio, &on(name, place)) {
                     // By number a room may not speak there any more.
                     if spoken.is_err() {
-                        assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+                        let reason = Refused::ChannelNotSpoken;
+                        assert!(is_refused(&actions, reason), "{actions:?}");
                         continue;
                     }
                     let expected = (
@@ -202,16 +203,26 @@ fn what_is_said_of_an_older_message_follows_its_channel_wherever_that_stands_now
 fn what_is_said_of_a_message_whose_channel_is_gone_is_told_and_goes_nowhere() {
     let mut rekeyed = radio(&["LongFast", "Search"]);
     rekeyed.channels[1].fingerprint = Some(print_of("another key"));
-    // Removed, renamed, with another key, and not the room's any more.
-    for (config, radio) in [
-        (two_channels(), radio(&["LongFast", ""])),
-        (two_channels(), radio(&["LongFast", "Market"])),
-        (two_channels(), rekeyed.clone()),
-        (by_name(&["LongFast", "Search"]), rekeyed),
-        (by_name(&["LongFast"]), radio(&["LongFast", "Search"])),
+    let (gone, not_spoken) = (Refused::ChannelGone, Refused::ChannelNotSpoken);
+    // Removed, renamed, with another key, and not the room's any more: taken out of the configuration, or moved away.
+    for (config, radio, reason) in [
+        (two_channels(), radio(&["LongFast", ""]), gone),
+        (two_channels(), radio(&["LongFast", "Market"]), gone),
+        (two_channels(), rekeyed.clone(), gone),
+        (by_name(&["LongFast", "Search"]), rekeyed, gone),
+        (
+            by_name(&["LongFast"]),
+            radio(&["LongFast", "Search"]),
+            not_spoken,
+        ),
+        (
+            two_channels(),
+            radio(&["LongFast", "Market", "Search"]),
+            not_spoken,
+        ),
     ] {
         for actions in said_of(&config, &radio, &on("Search", 1)) {
-            assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+            assert!(is_refused(&actions, reason), "{actions:?}");
         }
         // New texts, and what is said of the other channel's messages, go on.
         let mut bridge = with_radio(config.clone(), radio.clone());
@@ -231,7 +242,127 @@ fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
     ]);
     let radio = radio(&["LongFast", "Search"]);
     for actions in said_of(&config, &radio, &on("Search", 1)) {
-        assert!(is_refused(&actions, Refused::ChannelGone), "{actions:?}");
+        assert!(
+            is_refused(&actions, Refused::ChannelNotSpoken),
+            "{actions:?}"
+        );
+    }
+}
+
+/// Returns to which channel it is remembered that Alice's message belongs.
+fn place(actions: &[Action]) -> Option<Spot> {
+    actions.iter().find_map(|action| match action {
+        Action::KeepPlace {
+            event,
+            sender,
+            spot,
+            ..
+        } if *event == message("").event && *sender == alice() => Some(*spot),
+        _ => None,
+    })
+}
+
+fn spot_named(name: &str, place: u32) -> Spot {
+    Spot {
+        slot: slot(place),
+        channel: Some(print_of(name)),
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_transmitted_belongs_to_the_channel_of_what_it_answers() {
+    let radio = radio(&["LongFast", "Search"]);
+    let facts = knowing(vec![on("Search", 1)]);
+    let search = spot_named("Search", 1);
+    let mut denied = two_channels();
+    denied.matrix.allowed_users = Some(Vec::new());
+    let long = "x".repeat(900);
+    for (config, body) in [
+        (two_channels(), long.as_str()),
+        (two_channels(), "// x"),
+        (two_channels(), "!ping"),
+        (denied, "x"),
+    ] {
+        let mut bridge = with_radio(config, radio.clone());
+        let answer = RoomText {
+            body: body.to_owned(),
+            ..reply()
+        };
+        let actions = said(&mut bridge, &answer, &facts);
+        assert_eq!((goes(&actions), place(&actions)), (None, Some(search)));
+        // What answers nothing is for where the room speaks.
+        let actions = said(&mut bridge, &message(body), &Facts::default());
+        assert_eq!(place(&actions), Some(spot_named("LongFast", 0)));
+    }
+    let mut bridge = with_radio(two_channels(), radio.clone());
+    let seen = Facts {
+        already_seen: true,
+        ..Facts::default()
+    };
+    assert_eq!(place(&said(&mut bridge, &reply(), &seen)), None);
+    let mut bridge = with_radio(by_name(&["Search"]), radio);
+    assert_eq!(place(&said(&mut bridge, &message("// x"), &facts)), None);
+}
+
+#[test]
+fn what_answers_something_unknown_is_told_where_it_could_belong_to_several_channels() {
+    let in_thread = RoomText {
+        thread: Some(event("$root")),
+        ..message("x")
+    };
+    for answer in [reply(), in_thread] {
+        let radio = radio(&["LongFast", "Search"]);
+        let mut bridge = with_radio(two_channels(), radio.clone());
+        let actions = said(&mut bridge, &answer, &Facts::default());
+        assert!(
+            is_refused(&actions, Refused::ChannelForgotten),
+            "{actions:?}"
+        );
+        // Who answers that is told as well.
+        assert_eq!(place(&actions), Some(Spot::UNKNOWN));
+        let mut bridge = with_radio(by_name(&["Search"]), radio);
+        let actions = said(&mut bridge, &answer, &Facts::default());
+        assert_eq!(
+            goes(&actions).map(|it| it.0),
+            Some(Destination::Channel(slot(1)))
+        );
+    }
+}
+
+/// It may be of any channel that our radio hears.
+#[test]
+fn nobody_knows_to_which_channel_another_relays_post_from_our_own_mesh_belongs() {
+    let radio = radio(&["LongFast", "Search"]);
+    let mut config = two_channels();
+    config.matrix.trusted_relays = vec![alice()];
+    let mut bridge = with_radio(config, radio);
+    let post = RoomText {
+        relay: Some(Box::new(RelayFields {
+            id: Some(PacketId(50)),
+            meshnet: "Elsewhere".into(),
+            text: Some("hi".into()),
+            ..RelayFields::default()
+        })),
+        ..message("[Bob/Elsewhere]: hi")
+    };
+    let heard = Facts {
+        heard_by_our_radio: true,
+        ..Facts::default()
+    };
+    let actions = said(&mut bridge, &post, &heard);
+    assert!(actions.contains(&Action::Drop(DropReason::RelayOnOurMesh)));
+    assert_eq!(place(&actions), Some(Spot::UNKNOWN));
+}
+
+#[test]
+fn in_a_room_of_several_channels_an_answer_is_to_be_written_again_as_an_answer() {
+    let radio = radio(&["LongFast", "Search"]);
+    let long = message(&"x".repeat(900));
+    let advice = "as an answer to the same message";
+    for (config, is_told) in [(two_channels(), true), (by_name(&["Search"]), false)] {
+        let mut bridge = with_radio(config, radio.clone());
+        let actions = said(&mut bridge, &long, &Facts::default());
+        assert_eq!(notices(&actions)[0].contains(advice), is_told);
     }
 }
 
@@ -354,6 +485,7 @@ fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_
     };
     let one = || config_with(vec![route(ROOM, 1, Direction::Both)]);
     let gone = Err(Refused::ChannelGone);
+    let not_spoken = Err(Refused::ChannelNotSpoken);
     for bound in [false, true] {
         assert_eq!(
             waits(two_channels(), bound, &["Search", "LongFast"]),
@@ -365,7 +497,7 @@ fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_
         );
         // By number the room goes on with another channel: what was said for this one does not.
         assert_eq!(waits(one(), bound, &["LongFast", "Market"]), gone);
-        assert_eq!(waits(one(), bound, &["Search", "LongFast"]), gone);
+        assert_eq!(waits(one(), bound, &["Search", "LongFast"]), not_spoken);
         let missing = waits(by_name(&["Search"]), bound, &["LongFast", "Market"]);
         assert_eq!(missing, Err(Refused::NoChannel));
     }
@@ -374,7 +506,7 @@ fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_
         waits(corrected.clone(), false, &["LongFast", "Search"]),
         Ok(slot(0))
     );
-    assert_eq!(waits(corrected, true, &["LongFast", "Search"]), gone);
+    assert_eq!(waits(corrected, true, &["LongFast", "Search"]), not_spoken);
 }
 
 #[test]

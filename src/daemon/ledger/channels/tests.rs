@@ -418,7 +418,7 @@ fn an_answer_that_waits_goes_to_its_channel_or_nowhere() {
     assert_eq!(refused(&outcome), 1);
     assert_eq!(
         notices(&mut store),
-        [Refused::ChannelGone.explanation(&other)]
+        [Refused::ChannelNotSpoken.explanation(&other)]
     );
 }
 
@@ -480,10 +480,10 @@ fn what_was_accepted_before_a_radio_was_reached_belongs_to_its_channel_from_then
     decide(&mut store, &config, &[radio(BEFORE), joined()]);
     assert_eq!(channel(&mut store), Some(Some(print_of("Rescue"))));
     decide(&mut store, &config, &[radio(AFTER), joined()]);
-    assert_eq!(channel(&mut store), None);
+    assert_eq!(channel(&mut store), Some(Some(print_of("Rescue"))));
     assert_eq!(
         notices(&mut store),
-        [Refused::ChannelGone.explanation(&config)]
+        [Refused::ChannelNotSpoken.explanation(&config)]
     );
 }
 

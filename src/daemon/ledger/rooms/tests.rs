@@ -329,3 +329,23 @@ fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_o
         assert_eq!(waiting.unwrap(), left);
     }
 }
+
+#[test]
+fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_queue() {
+    let alias = "#hill:example.org";
+    let mut store = Store::in_memory().unwrap();
+    run(&mut store, &config_of(alias), &[room(OLD, alias, |_| {})]);
+    // An earlier version has kept it so.
+    let notice = Notice {
+        text: "first".to_owned(),
+        ..Notice::default()
+    };
+    let mut message = notice.for_room(&OLD.try_into().unwrap());
+    message.room = named(alias);
+    store
+        .transaction(|tx| outbox_room::insert(tx, &NewRoomRow::of_bot(&message), NOON))
+        .unwrap();
+    run(&mut store, &config_of(alias), &[hello_of_node()]);
+    assert_eq!(waiting(&mut store, alias), (0, 0));
+    assert_eq!(waiting(&mut store, OLD), (2, 1));
+}
