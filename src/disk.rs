@@ -8,12 +8,14 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
+use crate::model::causes;
+
 /// With less room than this, nothing of ours can be written.
 const LEAST_ROOM: u64 = 64 * 1024;
 
 /// What is wrong with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// There is no room on it, or none for us.
     Full,
     /// It cannot be written.
@@ -27,24 +29,16 @@ pub enum Trouble {
 impl Trouble {
     /// Returns what is wrong with the disk, if that is what an error or one of its causes tells.
     #[must_use]
-    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let found = error
-                .downcast_ref()
-                .and_then(of_io)
-                .or_else(|| error.downcast_ref().copied().and_then(of_sqlite));
-            if found.is_some() {
-                return found;
-            }
-            next = error.source();
-        }
-        None
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        causes(error).find_map(|error| {
+            let of_sqlite = || error.downcast_ref().copied().and_then(of_sqlite);
+            error.downcast_ref().and_then(of_io).or_else(of_sqlite)
+        })
     }
 
     /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.
     #[must_use]
-    pub fn at(self, path: &Path) -> Self {
+    pub(crate) fn at(self, path: &Path) -> Self {
         match self {
             Self::Full | Self::ReadOnly | Self::Directory => self,
             Self::Failed => seen_at(path).unwrap_or(self),
@@ -53,7 +47,7 @@ impl Trouble {
 
     /// Returns what a person can do about it.
     #[must_use]
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::Full => "make room on the disk",
             Self::ReadOnly => {

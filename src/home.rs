@@ -11,9 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
-pub use files::{create_private_directory, write_private};
-pub use lock::{Holder, Lock, LockError, StoreGuard, StoreState, utc};
-pub use socket::{Socket, SocketName};
+use crate::model::Explained;
+
+pub(crate) use files::{create_private_directory, write_private};
+pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
+pub(crate) use socket::Socket;
 
 /// Where the Debian package keeps its home.
 const PACKAGE_HOME: &str = "/var/lib/relay";
@@ -31,6 +33,20 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
+/// What of ours in a home is nobody else's business, relative to it, beside the files of its databases and its log.
+const PRIVATE: [&str; 10] = [
+    "matrix",
+    "matrix/sdk",
+    "database",
+    "logs",
+    "config.yaml",
+    "matrix/session.json",
+    "matrix/sdk.key",
+    "matrix/recovery.key",
+    "relay.lock",
+    "relay.sock",
+];
+
 /// What of MMRelay may be in a home, relative to it.
 const MMRELAY_FILES: [&str; 5] = [
     "matrix/credentials.json",
@@ -42,79 +58,71 @@ const MMRELAY_FILES: [&str; 5] = [
 
 /// Returns the configuration of an MMRelay of this user, if there is one.
 #[must_use]
-pub fn mmrelay_config() -> Option<PathBuf> {
+pub(crate) fn mmrelay_config() -> Option<PathBuf> {
     let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
     path.is_file().then_some(path)
 }
 
 /// What is wrong with the home directory.
 #[derive(Debug, thiserror::Error)]
-pub enum HomeError {
-    /// Nobody says where it is.
-    #[error("there is no home directory: name one with `--home DIR` or RELAY_HOME")]
+pub(crate) enum HomeError {
+    #[error("there is no home directory")]
     Unknown,
     /// A directory of the system.
-    #[error("`{}` cannot be the relay's home: name a directory of its own with `--home DIR`", path.display())]
-    Unfit {
-        /// Which.
-        path: PathBuf,
-    },
-    /// It lies on a network file system.
+    #[error("`{}` cannot be the relay's home", path.display())]
+    Unfit { path: PathBuf },
     #[error(
-        "`{}` lies on a network file system ({kind}), on which databases break: take a local directory, or \
-         insist with `--allow-network-home`",
+        "`{}` lies on a network file system ({kind}), on which databases break",
         path.display()
     )]
-    Network {
-        /// Which.
-        path: PathBuf,
-        /// Which file system.
-        kind: &'static str,
-    },
-    /// Something in it is a link to another place.
+    Network { path: PathBuf, kind: &'static str },
     #[error(
-        "`{}` is a symbolic link, and the relay writes through none inside its home: put what it points to in its place \
-         (the home itself may be a link, and `database.path` and `logging.filename` may name other places)",
+        "`{}` is a symbolic link, and the relay writes through none inside its home",
         path.display()
     )]
-    Link {
-        /// Which.
-        path: PathBuf,
-    },
-    /// It cannot be used.
+    Link { path: PathBuf },
     #[error("cannot use `{}`", path.display())]
     Use {
-        /// What.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
 }
 
+impl Explained for HomeError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unknown => "name one with `--home DIR` or RELAY_HOME",
+            Self::Unfit { .. } => "name a directory of its own with `--home DIR`",
+            Self::Network { .. } => "take a local directory, or insist with `--allow-network-home`",
+            Self::Link { .. } => {
+                "put what it points to in its place (the home itself may be a link, and `database.path` and \
+                 `logging.filename` may name other places)"
+            }
+            Self::Use { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
 /// The home directory, and the places in it. Nothing is created before [`Home::prepare`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home {
+pub(crate) struct Home {
     path: PathBuf,
     is_default: bool,
 }
 
 /// Where our database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabasePlace {
-    /// The file.
-    pub path: PathBuf,
+pub(crate) struct DatabasePlace {
+    pub(crate) path: PathBuf,
     /// Why it is not the one that the configuration names.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Home {
     /// Finds the home: the flag, else `RELAY_HOME`, else `~/.relay`.
-    ///
-    /// # Errors
-    ///
-    /// When nobody names one, or one that belongs to the system is named.
-    pub fn locate(
+    pub(crate) fn locate(
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
@@ -138,72 +146,47 @@ impl Home {
     }
 
     /// Finds the home with the process's own environment.
-    ///
-    /// # Errors
-    ///
-    /// As [`Home::locate`].
-    pub fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
+    pub(crate) fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
         Self::locate(flag, |name| std::env::var_os(name))
     }
 
-    /// Returns the directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns `config.yaml`.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path.join("config.yaml")
     }
 
     /// Returns `matrix`, the directory of the account.
-    pub fn matrix(&self) -> PathBuf {
+    pub(crate) fn matrix(&self) -> PathBuf {
         self.path.join("matrix")
     }
 
-    /// Returns `matrix/session.json`.
-    pub fn session(&self) -> PathBuf {
-        self.matrix().join("session.json")
-    }
-
-    /// Returns `matrix/sdk`, the stores of the Matrix SDK.
-    pub fn sdk(&self) -> PathBuf {
-        self.matrix().join("sdk")
-    }
-
-    /// Returns `matrix/sdk.key`, the key of these stores.
-    pub fn sdk_key(&self) -> PathBuf {
-        self.matrix().join("sdk.key")
-    }
-
-    /// Returns `matrix/recovery.key`, which is there only if it could not be shown at login.
-    pub fn recovery_key(&self) -> PathBuf {
-        self.matrix().join("recovery.key")
-    }
-
     /// Returns `database/relay.sqlite`.
-    pub fn default_database(&self) -> PathBuf {
+    pub(crate) fn default_database(&self) -> PathBuf {
         self.path.join("database/relay.sqlite")
     }
 
     /// Returns `relay.lock`.
-    pub fn lock_file(&self) -> PathBuf {
+    pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("relay.lock")
     }
 
     /// Returns `relay.sock`, the daemon's control socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("relay.sock")
     }
 
     /// Returns a path of the configuration: relative ones begin at the home.
-    pub fn resolve(&self, path: &Path) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.path.join(path)
     }
 
     /// Returns where our database is: where the configuration says, unless a database of somebody else is there,
     /// MMRelay's for example, which is left alone.
-    pub fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
+    pub(crate) fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
         let path = self.resolve(configured);
         let default = self.default_database();
         if path == default || !is_foreign_database(&path, application_id) {
@@ -224,14 +207,14 @@ impl Home {
     }
 
     /// Returns what of MMRelay is in this home; none of it is ever written.
-    pub fn mmrelay_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn mmrelay_files(&self) -> Vec<PathBuf> {
         let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
         files.filter(|path| path.exists()).collect()
     }
 
     /// Returns where a person probably meant the command to look, if this home was nobody's choice, is not there, and
     /// the package's is.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         let package = Path::new(PACKAGE_HOME);
         let package_alone = self.is_default && !self.path.exists() && package.exists();
         package_alone.then(|| {
@@ -247,7 +230,7 @@ impl Home {
     /// # Errors
     ///
     /// When it lies on a network file system, unless that is allowed, cannot be created, or has links inside.
-    pub fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
+    pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
                 path: self.path.clone(),
@@ -258,11 +241,12 @@ impl Home {
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let matrix = ["new", "next", "devices"].map(|name| self.matrix().join(name));
         let database = self.path.join("database");
-        let written = [self.lock_file(), self.sdk(), database.clone()];
+        let sdk = self.matrix().join("sdk");
+        let written = [self.lock_file(), sdk.clone(), database.clone()];
         for path in matrix.iter().chain(&written) {
             self.refuse_links(path)?;
         }
-        for path in files::entries(&self.sdk(), "") {
+        for path in files::entries(&sdk, "") {
             self.refuse_links(&path)?;
         }
         for path in [self.path.clone(), self.matrix(), database] {
@@ -276,11 +260,7 @@ impl Home {
 
     /// Makes the place of a file ready that the configuration may have put anywhere in the home: it is not reached through
     /// links, and nobody else may enter its directory or read what is there of it. Places elsewhere are the user's.
-    ///
-    /// # Errors
-    ///
-    /// When there is a link, or the directory cannot be made.
-    pub fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
+    pub(crate) fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
         let Some(path) = self.inside(path)?.filter(|path| *path != self.path) else {
             return Ok(());
         };
@@ -336,24 +316,16 @@ impl Home {
 
     /// Returns our own directories and files, as far as they are there.
     fn private_paths(&self) -> Vec<PathBuf> {
-        let mut paths = vec![
-            self.path.clone(),
-            self.matrix(),
-            self.sdk(),
-            self.path.join("database"),
-            self.path.join("logs"),
-            self.config(),
-            self.session(),
-            self.sdk_key(),
-            self.recovery_key(),
-            self.lock_file(),
-            self.socket(),
-        ];
-        let database = self.path.join("database");
-        let logs = self.path.join("logs");
-        paths.extend(files::entries(&self.sdk(), ""));
-        paths.extend(files::entries(&database, "relay.sqlite"));
-        paths.extend(files::entries(&logs, "relay.log"));
+        let within = |name: &&str| self.path.join(name);
+        let mut paths = vec![self.path.clone()];
+        paths.extend(PRIVATE.iter().map(within));
+        for (directory, beginning) in [
+            ("matrix/sdk", ""),
+            ("database", "relay.sqlite"),
+            ("logs", "relay.log"),
+        ] {
+            paths.extend(files::entries(&self.path.join(directory), beginning));
+        }
         paths
     }
 }
@@ -363,30 +335,14 @@ fn is_foreign_database(path: &Path, application_id: u32) -> bool {
     // The format of the header: https://www.sqlite.org/fileformat2.html#the_database_header
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const APPLICATION: std::ops::Range<usize> = 68..72;
-    let mut header = [0_u8; 100];
-    let read = File::open(path).and_then(|mut file| {
-        let mut filled = 0;
-        while let Some(rest) = header.get_mut(filled..)
-            && !rest.is_empty()
-        {
-            match file.read(rest)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        Ok(filled)
-    });
-    match read {
-        Ok(0) | Err(_) => false,
-        Ok(_) => {
-            let id = header
-                .get(APPLICATION)
-                .and_then(|bytes| bytes.try_into().ok());
-            let is_ours =
-                header.starts_with(MAGIC) && id.map(u32::from_be_bytes) == Some(application_id);
-            !is_ours
-        }
-    }
+    let mut header = Vec::new();
+    let file = File::open(path).map(|file| file.take(100));
+    let read = file.and_then(|mut file| file.read_to_end(&mut header));
+    let id = header
+        .get(APPLICATION)
+        .and_then(|bytes| bytes.try_into().ok());
+    let is_ours = header.starts_with(MAGIC) && id.map(u32::from_be_bytes) == Some(application_id);
+    read.is_ok_and(|size| size > 0) && !is_ours
 }
 
 #[cfg(test)]
@@ -474,7 +430,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = home(&directory);
         fs::create_dir_all(home.matrix()).unwrap();
-        fs::write(home.session(), "{}").unwrap();
+        fs::write(home.matrix().join("session.json"), "{}").unwrap();
         fs::write(home.matrix().join("credentials.json"), "{}").unwrap();
         for path in [home.path().to_owned(), home.matrix()] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -487,7 +443,7 @@ mod tests {
         assert_eq!(mode(home.path()), 0o700);
         assert_eq!(mode(&home.matrix()), 0o700);
         assert_eq!(mode(&home.path().join("database")), 0o700);
-        assert_eq!(mode(&home.session()), 0o600);
+        assert_eq!(mode(&home.matrix().join("session.json")), 0o600);
         // Not ours: not touched.
         assert_eq!(mode(&home.matrix().join("credentials.json")), 0o644);
         assert_eq!(

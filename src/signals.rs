@@ -30,7 +30,7 @@ const NOTHING: [(&str, Number); 6] = [
 
 /// What a hangup means, where it was not ignored from the start, as by `nohup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hangup {
+pub(crate) enum Hangup {
     /// To end: whoever started us is gone.
     Ends,
     /// To end if we belong to a terminal, which is gone then. Otherwise somebody means a service that reads its files
@@ -40,7 +40,7 @@ pub enum Hangup {
 
 /// Listens to all of them.
 #[derive(Debug)]
-pub struct Signals(Vec<Heard>);
+pub(crate) struct Signals(Vec<Heard>);
 
 #[derive(Debug)]
 struct Heard {
@@ -51,11 +51,7 @@ struct Heard {
 
 impl Signals {
     /// Begins to listen; from now on no signal ends the process by itself that can be kept from it.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not let us.
-    pub fn listen(hangup: Hangup) -> io::Result<Self> {
+    pub(crate) fn listen(hangup: Hangup) -> io::Result<Self> {
         let ends = match hangup {
             Hangup::Ends => true,
             Hangup::EndsOnTerminal => is_on_terminal(),
@@ -84,7 +80,7 @@ impl Signals {
     /// # Cancel safety
     ///
     /// May be dropped: no signal is lost by it.
-    pub async fn asked_to_end(&mut self) -> &'static str {
+    pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
             for heard in &mut self.0 {
                 while heard.signal.poll_recv(context).is_ready() {

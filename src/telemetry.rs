@@ -19,38 +19,43 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Component, Level, LogFormat, Logging};
 use crate::home::{Home, HomeError};
+use crate::model::Explained;
 
 use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
 
 /// Why nothing can be logged as the configuration says.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The file cannot be written.
+pub(crate) enum TelemetryError {
     #[error("cannot write the log `{}`", path.display())]
     File {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// The thread that writes cannot be started.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
     /// Its place cannot be used.
     #[error(transparent)]
     Place(#[from] HomeError),
-    /// It was set up before.
     #[error("logging is set up already")]
     Twice,
+}
+
+impl Explained for TelemetryError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Place(error) => error.hint(),
+            Self::File { .. } | Self::Thread(_) | Self::Twice => None,
+        }
+    }
 }
 
 /// The log of the process.
 static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
 /// Tells what was left out, and waits a little until everything is written.
-pub fn end() {
+pub(crate) fn end() {
     if let Some(log) = LOG.get() {
         log.end();
     }
@@ -58,11 +63,7 @@ pub fn end() {
 
 /// Sets up logging for the rest of the process's life. What strangers and libraries say comes in bounded lines, at a
 /// bounded rate.
-///
-/// # Errors
-///
-/// When the file cannot be written, or logging is set up already.
-pub fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
+pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
     let colour = logging.color_enabled
         && logging.format == LogFormat::Text
         && may_colour(
@@ -113,17 +114,12 @@ fn may_colour(no_color: Option<&OsStr>, is_terminal: bool) -> bool {
 fn filter(logging: &Logging) -> Targets {
     let level = level_filter(logging.level);
     let others = level.min(LevelFilter::WARN);
-    let mut filter = Targets::new()
+    Targets::new()
         .with_default(others)
         .with_target("relay", level)
         // It calls every answer of a server an error that it is used to; what matters is said by us.
-        .with_target("matrix_sdk::http_client", LevelFilter::OFF);
-    for (component, level) in &logging.debug {
-        for target in targets(*component) {
-            filter = filter.with_target(*target, level_filter(*level));
-        }
-    }
-    filter
+        .with_target("matrix_sdk::http_client", LevelFilter::OFF)
+        .with_targets(asked_for(logging, level_filter))
 }
 
 /// Returns the libraries of which everything is told, with the values that are perhaps texts of messages: those asked
@@ -133,13 +129,20 @@ fn open_libraries(logging: &Logging) -> Targets {
         Level::Trace => LevelFilter::TRACE,
         Level::Off | Level::Error | Level::Warn | Level::Info | Level::Debug => LevelFilter::OFF,
     };
-    let mut open = Targets::new().with_default(opened(logging.level));
-    for (component, level) in &logging.debug {
-        for target in targets(*component) {
-            open = open.with_target(*target, opened(*level));
-        }
-    }
-    open
+    Targets::new()
+        .with_default(opened(logging.level))
+        .with_targets(asked_for(logging, opened))
+}
+
+/// Returns what the components are told of for which somebody has asked.
+fn asked_for(
+    logging: &Logging,
+    filter: impl Fn(Level) -> LevelFilter,
+) -> impl Iterator<Item = (&'static str, LevelFilter)> {
+    logging.debug.iter().flat_map(move |(component, level)| {
+        let filter = filter(*level);
+        targets(*component).iter().map(move |it| (*it, filter))
+    })
 }
 
 /// Returns the beginnings of the names under which a component logs.

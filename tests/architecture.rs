@@ -11,10 +11,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAY_NAME: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("config", &["model"]),
-    ("home", &[]),
-    ("telemetry", &["config", "home"]),
+    ("home", &["model"]),
+    ("telemetry", &["model", "config", "home"]),
     ("signals", &[]),
-    ("disk", &[]),
+    ("disk", &["model"]),
     ("bridge", &["model", "config"]),
     ("radio", &["model", "config"]),
     ("matrix", &["model", "config", "disk"]),
@@ -40,6 +40,7 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
         "cli",
         &[
             "model",
+            "disk",
             "daemon",
             "tools",
             "simulator",

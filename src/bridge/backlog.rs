@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::late::written;
 use crate::config::Config;
-use crate::model::{Expired, Notice, RoomMessage, Timestamp};
+use crate::model::{Expired, Notice, RoomMessage, Timestamp, span};
 
 /// An outage that was shorter leaves no backlog.
 pub const OUTAGE: Duration = Duration::from_mins(2);
@@ -25,7 +25,7 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
     };
     let rule = format!(
         "What waits longer than {} expires, and after an outage only the {} newest messages of a room are sent.",
-        span(config.meshtastic.max_message_age),
+        span::short(config.meshtastic.max_message_age),
         config.meshtastic.backlog.newest
     );
     let notice = Notice {
@@ -35,16 +35,6 @@ pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp)
         ..Notice::default()
     };
     notice.for_room(&expired.room)
-}
-
-/// Returns a span of time in words.
-pub(super) fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200.. => format!("{} h", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

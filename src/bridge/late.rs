@@ -8,7 +8,9 @@ use super::dropped::DropReason;
 use super::facts::Facts;
 use super::route::Aim;
 use super::{Bridge, policy};
-use crate::model::{Notice, OwnedRoomId, OwnedUserId, RoomId, RoomMessage, Timestamp, UserId};
+use crate::model::{
+    Notice, OwnedRoomId, OwnedUserId, RoomId, RoomMessage, Timestamp, UserId, span,
+};
 
 /// So many senders are named in a notice.
 const MOST_NAMED: usize = 5;
@@ -133,22 +135,11 @@ fn listed(senders: &[(OwnedUserId, usize)]) -> String {
 
 /// Returns how long ago something was written.
 pub(super) fn written(youngest: Duration, oldest: Duration) -> String {
-    let (youngest, oldest) = (age(youngest), age(oldest));
+    let (youngest, oldest) = (span::long(youngest), span::long(oldest));
     if youngest == oldest {
         format!("{oldest} ago")
     } else {
         format!("between {oldest} and {youngest} ago")
-    }
-}
-
-fn age(age: Duration) -> String {
-    let minutes = age.as_secs() / 60;
-    match minutes {
-        0 => "less than a minute".to_owned(),
-        1 => "1 minute".to_owned(),
-        2..120 => format!("{minutes} minutes"),
-        120..2880 => format!("{} hours", minutes / 60),
-        2880.. => format!("{} days", minutes / 1440),
     }
 }
 

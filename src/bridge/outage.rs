@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::backlog::span;
-use crate::model::{Notice, OwnedRoomId, RoomMessage, Timestamp};
+use crate::model::{Notice, OwnedRoomId, RoomMessage, Timestamp, span};
 
 /// Returns the notice that the radio has been away for so long. What is written meanwhile waits up to `longest`, in a room
 /// from which something goes to the mesh.
@@ -13,9 +12,13 @@ pub(super) fn away_notice(
     longest: Option<Duration>,
     now: Timestamp,
 ) -> RoomMessage {
-    let away = span(away);
-    let waits = longest
-        .map(|longest| format!(" Messages wait for it, and expire after {}.", span(longest)));
+    let away = span::short(away);
+    let waits = longest.map(|longest| {
+        format!(
+            " Messages wait for it, and expire after {}.",
+            span::short(longest)
+        )
+    });
     let text = format!(
         "The radio of this bridge has been away for {away}: nothing crosses between this room and the mesh.{}",
         waits.unwrap_or_default()
@@ -25,7 +28,7 @@ pub(super) fn away_notice(
 
 /// Returns the notice that the radio, which was away since then, is back.
 pub(super) fn back_notice(room: &OwnedRoomId, since: Timestamp, back: Timestamp) -> RoomMessage {
-    let away = span(back.since(since));
+    let away = span::short(back.since(since));
     let text = format!("The radio of this bridge is back after {away}.");
     notice(room, text, back)
 }

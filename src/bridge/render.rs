@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::split::{Fitted, PACKET_BYTES, REPLY_BYTES, fit};
 use crate::config::{LongMessages, Overflow};
-use crate::model::{Draft, Heading, Timestamp, spoken};
+use crate::model::{Draft, Heading, Timestamp, span, spoken};
 
 /// A text that goes on the air later than that says how old it is.
 const LATE: Duration = Duration::from_mins(5);
@@ -101,11 +101,7 @@ fn with_age(
 
 /// Returns how old a text is, as it stands after its prefix.
 fn age_mark(age: Duration) -> String {
-    match age.as_secs() / 60 {
-        minutes @ ..120 => format!("({minutes} min ago) "),
-        minutes @ 120..2880 => format!("({} h ago) ", minutes / 60),
-        minutes => format!("({} days ago) ", minutes / 1440),
-    }
+    format!("({} ago) ", span::short(age))
 }
 
 #[cfg(test)]

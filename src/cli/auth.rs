@@ -6,20 +6,20 @@ mod login;
 mod logout;
 mod terminal;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use super::Globals;
+use super::failure::{Failure, Outcome};
+use super::output::print;
 use super::progress::Progress;
+use super::{Globals, interruptible};
 use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
-use crate::signals::{Hangup, Signals};
 
-use self::answers::Missing;
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 
@@ -60,55 +60,31 @@ pub(super) struct PasswordArgs {
 }
 
 /// Runs one of the commands. A signal ends it where nothing is left half done; a second one at once.
-///
-/// # Errors
-///
-/// What failed, with the cure.
-pub(super) async fn run(command: AuthCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
-    let mut signals = Signals::listen(Hangup::Ends)?;
     let stop = CancellationToken::new();
-    let work = async {
+    let work = Box::pin(terminal::suspendable(async {
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, status(&home, json)).await,
             AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
         }
-    };
-    let mut work = std::pin::pin!(terminal::suspendable(work));
-    let outcome = tokio::select! {
-        outcome = &mut work => outcome,
-        _ = signals.asked_to_end() => {
-            stop.cancel();
-            tokio::select! {
-                outcome = &mut work => outcome,
-                _ = signals.asked_to_end() => Ok(Err(anyhow::anyhow!("interrupted"))),
-            }
-        }
-    };
-    match outcome? {
-        Err(error) if error.is::<Missing>() => {
-            say(&format!("error: {error}"))?;
-            Ok(ExitCode::from(WRONG_ARGUMENTS))
-        }
-        other => other,
-    }
+    }));
+    interruptible(&stop, work).await??
 }
-
-const WRONG_ARGUMENTS: u8 = 2;
 
 /// Does something that may be dropped at any point, unless somebody wants it to end.
 async fn or_stop<T>(
     stop: &CancellationToken,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::select! {
         outcome = work => outcome,
         () = stop.cancelled() => Err(AuthError::Interrupted.into()),
     }
 }
 
-async fn status(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
+async fn status(home: &Home, json: bool) -> Outcome {
     let files = Files::new(home.matrix());
     let asked = async {
         let damage = if files.session().exists() {
@@ -133,7 +109,7 @@ async fn status(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     if json {
-        let mut object = serde_json::to_value(&status)?;
+        let mut object = serde_json::to_value(&status).context("cannot be told as JSON")?;
         if let Some(object) = object.as_object_mut() {
             object.insert("logged_in".to_owned(), true.into());
         }
@@ -191,16 +167,6 @@ fn sentences(status: &auth::Status) -> String {
 /// Tells a step that is done. A closed standard output does not stop a logout half way.
 fn told(step: &str) {
     drop(print(&format!("{step}\n")));
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
-
-fn say(text: &str) -> io::Result<()> {
-    writeln!(io::stderr().lock(), "{text}")
 }
 
 #[cfg(test)]

@@ -1,24 +1,23 @@
 //! `relay config`: writes a new configuration, checks one, shows where things are.
 
-use std::error::Error as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::config::{Database, Finding, LoadError, Loaded};
 use crate::home::{self, Home};
+use crate::matrix::auth::Files;
+use crate::model::{Chain, Explained as _};
 
 use super::Globals;
+use super::failure::{Failure, Outcome};
+use super::output::{print, say, say_all};
 
 /// What a new configuration holds: every key with its default.
 const SAMPLE: &str = include_str!("../../config.sample.yaml");
-
-/// The exit code for a wrong configuration.
-const WRONG: u8 = 2;
 
 /// The commands under `relay config`.
 #[derive(Debug, Subcommand)]
@@ -46,17 +45,14 @@ pub(super) enum ConfigCommand {
 }
 
 /// Runs one of the commands.
-///
-/// # Errors
-///
-/// What failed.
-pub(super) fn run(command: ConfigCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: ConfigCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
-        ConfigCommand::Check { json } => check(globals, &home, json),
+        ConfigCommand::Check { json } => return check(globals, &home, json),
         ConfigCommand::Paths => paths(globals, &home),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn generate(
@@ -64,97 +60,70 @@ fn generate(
     home: &Home,
     output: Option<PathBuf>,
     force: bool,
-) -> anyhow::Result<ExitCode> {
+) -> Result<(), Failure> {
     if output.as_deref() == Some(Path::new("-")) {
-        return print(SAMPLE);
+        return Ok(print(SAMPLE)?);
     }
     let path = output.unwrap_or_else(|| globals.config_path(home));
     if path == home.config() {
-        say_all(&home.prepare(globals.allow_network_home)?)?;
+        say_all(home.prepare(globals.allow_network_home)?)?;
     }
     if path.symlink_metadata().is_ok() && !force {
-        bail!(
-            "`{}` is there already; `--force` replaces it",
-            path.display()
-        );
+        let error = anyhow!("`{}` is there already", path.display());
+        return Err(Failure::from(error).and_hint("`--force` replaces it"));
     }
     home::write_private(&path, SAMPLE.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
-    print(&format!(
+    Ok(print(&format!(
         "{}\nNext: set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`.\n",
         path.display()
-    ))
+    ))?)
 }
 
-fn check(globals: &Globals, home: &Home, as_json: bool) -> anyhow::Result<ExitCode> {
+fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     let path = globals.config_path(home);
     let outcome = globals.load_config(home);
-    let is_good = outcome.is_ok();
     if as_json {
         let report = json_report(&path, globals, home, &outcome);
         print(&format!("{report:#}\n"))?;
-    } else {
-        match &outcome {
-            Ok(loaded) => {
-                say_all(&sentences(&loaded.warnings))?;
-                say_all(&foreign_database(loaded, home))?;
-                say_all(&notes(loaded, home))?;
-                let examples = loaded.config.examples();
-                say_all(
-                    &examples
-                        .iter()
-                        .map(|it| format!("warning: {it}"))
-                        .collect::<Vec<_>>(),
-                )?;
-                let verdict = if examples.is_empty() {
-                    "no mistakes"
-                } else {
-                    "no mistakes, but there are examples in it to be replaced by what is yours"
-                };
-                print(&format!("{}: {verdict}\n", path.display()))?;
-            }
-            Err(error) => report_load_error(globals, home, error)?,
-        }
+        return Ok(match outcome {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => error.exit().into(),
+        });
     }
-    Ok(if is_good {
-        ExitCode::SUCCESS
+    let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
+    let examples = loaded.config.examples();
+    say_all(sentences(&loaded.warnings))?;
+    say_all(foreign_database(&loaded, home))?;
+    say_all(notes(&loaded, home))?;
+    say_all(examples.iter().map(|it| format!("warning: {it}")))?;
+    let verdict = if examples.is_empty() {
+        "no mistakes"
     } else {
-        ExitCode::from(WRONG)
-    })
+        "no mistakes, but there are examples in it to be replaced by what is yours"
+    };
+    print(&format!("{}: {verdict}\n", path.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Tells on standard error why there is no configuration; the exit code to go with it is 2.
-///
-/// # Errors
-///
-/// When standard error is closed.
-pub(super) fn report_load_error(
-    globals: &Globals,
-    home: &Home,
-    error: &LoadError,
-) -> anyhow::Result<()> {
+/// Returns that there is no configuration, and tells what else is worth a warning in it.
+pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> Failure {
     match error {
-        LoadError::Missing { .. } => say(&format!(
-            "error: {error}\nhint: {}",
-            globals.missing_hint(home)
-        )),
-        LoadError::Read { cause, .. } => {
-            say(&format!("error: {error}: {cause}"))?;
-            let hint = cause.hint().map(|hint| format!("hint: {hint}"));
-            say_all(&Vec::from_iter(hint))
+        LoadError::Missing { .. } => {
+            Failure::from(error).with_hint(Some(globals.missing_hint(home)))
         }
-        LoadError::Wrong(problems) => {
-            say_all(&sentences(&problems.warnings))?;
-            say(&problems.to_string())
-        }
+        LoadError::Read { .. } => error.into(),
+        LoadError::Wrong(problems) => match say_all(sentences(&problems.warnings)) {
+            Ok(()) => Failure::wrong(problems.to_string()),
+            Err(error) => error.into(),
+        },
     }
 }
 
 /// Returns a warning if the configuration names the database of another program.
-fn foreign_database(loaded: &Loaded, home: &Home) -> Vec<String> {
+fn foreign_database(loaded: &Loaded, home: &Home) -> Option<String> {
     let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
-    let sentence = |warning| format!("warning: {warning}");
-    place.warning.map(sentence).into_iter().collect()
+    place.warning.map(|warning| format!("warning: {warning}"))
 }
 
 /// Returns what differs from MMRelay, for a configuration or a home that comes from it.
@@ -190,11 +159,10 @@ fn json_report(
             Vec::new(),
         ),
         Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
-            let cause = error.source().map(|cause| format!(": {cause}"));
-            let message = format!("{error}{}", cause.unwrap_or_default());
+            let message = Chain(error).to_string();
             let hint = match error {
-                LoadError::Read { cause, .. } => cause.hint(),
-                LoadError::Missing { .. } | LoadError::Wrong(_) => Some(globals.missing_hint(home)),
+                LoadError::Missing { .. } => Some(globals.missing_hint(home)),
+                LoadError::Read { .. } | LoadError::Wrong(_) => error.hint(),
             };
             let problem = json!({ "message": message, "hint": hint });
             (vec![problem], Vec::new(), Vec::new())
@@ -223,7 +191,7 @@ fn findings(findings: &[Finding]) -> Vec<Value> {
     findings.iter().map(value).collect()
 }
 
-fn paths(globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
+fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
     if let Some(hint) = home.hint() {
         say(&format!("hint: {hint}"))?;
     }
@@ -244,13 +212,14 @@ fn paths(globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
     } else {
         "standard error only".to_owned()
     };
+    let login = Files::new(home.matrix());
     let lines = [
         ("home", home.path().display().to_string()),
         ("configuration", config_path.display().to_string()),
-        ("session", home.session().display().to_string()),
-        ("Matrix stores", home.sdk().display().to_string()),
-        ("their key", home.sdk_key().display().to_string()),
-        ("recovery key", home.recovery_key().display().to_string()),
+        ("session", login.session().display().to_string()),
+        ("Matrix stores", login.sdk().display().to_string()),
+        ("their key", login.key().display().to_string()),
+        ("recovery key", login.recovery_key().display().to_string()),
         ("database", place.path.display().to_string()),
         ("log", log),
         ("lock", home.lock_file().display().to_string()),
@@ -259,21 +228,5 @@ fn paths(globals: &Globals, home: &Home) -> anyhow::Result<ExitCode> {
     let text = lines
         .map(|(name, path)| format!("{name:<15} {path}\n"))
         .concat();
-    print(&text)
-}
-
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stderr().lock(), "{text}").context("cannot write to standard error")
-}
-
-fn say_all(texts: &[String]) -> anyhow::Result<()> {
-    texts.iter().try_for_each(|text| say(text))
+    Ok(print(&text)?)
 }

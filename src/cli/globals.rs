@@ -10,27 +10,27 @@ use crate::home::{self, Home, HomeError};
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub struct Globals {
+pub(super) struct Globals {
     /// Directory where the relay keeps everything [env: `RELAY_HOME`] [default: ~/.relay]
     #[arg(long, global = true, value_name = "DIR")]
-    pub home: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
     /// Configuration file [env: `RELAY_CONFIG`] [default: config.yaml in the home directory]
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// How much is logged; beats `logging.level` and `logging.debug`
     #[arg(long, global = true, value_name = "LEVEL", value_enum)]
-    pub log_level: Option<LogLevel>,
+    pub(super) log_level: Option<LogLevel>,
     /// In which form it is logged; beats `logging.format`
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
-    pub log_format: Option<LogForm>,
+    pub(super) log_format: Option<LogForm>,
     /// Use the home directory even if it lies on a network file system
     #[arg(long, global = true)]
-    pub allow_network_home: bool,
+    pub(super) allow_network_home: bool,
 }
 
 /// A level on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
+pub(super) enum LogLevel {
     /// A person must act
     Error,
     /// Something was dropped, or recovered from
@@ -46,7 +46,7 @@ pub enum LogLevel {
 
 /// A form of the log on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogForm {
+pub(super) enum LogForm {
     /// For people
     Text,
     /// One JSON object a line
@@ -55,11 +55,7 @@ pub enum LogForm {
 
 impl Globals {
     /// Finds the home directory; creates nothing.
-    ///
-    /// # Errors
-    ///
-    /// When nobody says where it is, or it belongs to the system.
-    pub fn home(&self) -> Result<Home, HomeError> {
+    pub(super) fn home(&self) -> Result<Home, HomeError> {
         Home::of_process(self.home.as_deref())
     }
 
@@ -71,16 +67,12 @@ impl Globals {
     }
 
     /// Returns the path of the configuration.
-    pub fn config_path(&self, home: &Home) -> PathBuf {
+    pub(super) fn config_path(&self, home: &Home) -> PathBuf {
         self.named_config().unwrap_or_else(|| home.config())
     }
 
     /// Reads the configuration, the process's environment before the file, and these flags before both.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::load`]; exit with 2.
-    pub fn load_config(&self, home: &Home) -> Result<Loaded, LoadError> {
+    pub(super) fn load_config(&self, home: &Home) -> Result<Loaded, LoadError> {
         let path = self.config_path(home);
         // A file that the user names must be there: the environment does not stand in for it.
         if self.named_config().is_some() && !path.exists() {
@@ -92,7 +84,7 @@ impl Globals {
     }
 
     /// Returns how to log before, or without, a configuration.
-    pub fn logging(&self) -> Logging {
+    pub(super) fn logging(&self) -> Logging {
         let mut logging = Logging::default();
         self.overrule(&mut logging);
         logging
@@ -118,7 +110,7 @@ impl Globals {
     }
 
     /// Returns what to say about a configuration that is not there.
-    pub fn missing_hint(&self, home: &Home) -> String {
+    pub(super) fn missing_hint(&self, home: &Home) -> String {
         if let Some(hint) = home.hint() {
             return hint;
         }

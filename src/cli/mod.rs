@@ -1,21 +1,28 @@
 //! The commands: arguments in, exit code out.
 
-pub mod auth;
-pub mod config;
-pub mod globals;
+mod auth;
+mod config;
+mod failure;
+mod globals;
+mod output;
 mod progress;
-pub mod radio;
-pub mod run;
-pub mod simulate;
-pub mod status;
+mod radio;
+mod run;
+mod simulate;
+mod status;
 mod words;
 
-use std::error::Error;
+use std::pin::pin;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, anyhow};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
-pub use globals::Globals;
+use crate::signals::{Hangup, Signals};
+
+use failure::Failure;
+use globals::Globals;
 
 /// Carries messages between a Meshtastic mesh radio and Matrix rooms.
 ///
@@ -88,7 +95,8 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            return report(&anyhow::Error::new(error).context("cannot start the runtime"));
+            let error = anyhow::Error::new(error).context("cannot start the runtime");
+            return report(&error.into());
         }
     };
     let globals = arguments.globals;
@@ -106,31 +114,28 @@ pub fn main() -> ExitCode {
     // A read of standard input may still be under way on a blocking thread: do not wait for it.
     runtime.shutdown_background();
     crate::telemetry::end();
-    outcome.unwrap_or_else(|error| report(&error))
+    outcome.unwrap_or_else(|failure| report(&failure))
 }
 
-/// Prints an error with its whole chain of causes.
-fn report(error: &anyhow::Error) -> ExitCode {
-    use std::io::Write as _;
-
-    let mut text = chain(error);
-    if let Some(hint) = crate::daemon::hint(error) {
-        text.push_str("\nhint: ");
-        text.push_str(hint);
-    }
-    // Nowhere left to report to if standard error is closed.
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
-    ExitCode::FAILURE
+/// Nowhere is left to report to if standard error is closed.
+fn report(failure: &Failure) -> ExitCode {
+    drop(output::say(&failure.to_string()));
+    failure.exit.into()
 }
 
-/// Returns an error with its whole chain of causes, in one line.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
+/// Does some work that a signal asks to end, through `stop`; a second one ends it at once.
+async fn interruptible<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen for signals")?;
+    let mut work = pin!(work);
+    tokio::select! {
+        done = &mut work => return Ok(done),
+        _ = signals.asked_to_end() => stop.cancel(),
     }
-    text
+    tokio::select! {
+        done = work => Ok(done),
+        _ = signals.asked_to_end() => Err(anyhow!("interrupted").into()),
+    }
 }

@@ -3,26 +3,24 @@
 mod reader;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::Globals;
-use super::config::report_load_error;
+use super::config::load_failure;
+use super::failure::{Failure, Outcome};
+use super::output::{as_json, note, print};
 use super::progress::Progress;
+use super::{Globals, interruptible};
 use crate::config::{Config, Connection};
-use crate::home::Home;
-use crate::signals::{Hangup, Signals};
+use crate::model::{Explained as _, RadioText};
 use crate::telemetry;
-use crate::tools::radio::{self, Fate, Heard, Look, Plan, Sent, Visit, VisitError, Visited};
+use crate::tools::radio::{self, Fate, Heard, Plan, Sent, Visit, VisitError, Visited};
 
-/// The exit code for wrong arguments.
-const WRONG: u8 = 2;
 /// The port of radios on the network.
 const PORT: u16 = 4403;
 
@@ -134,74 +132,45 @@ fn device(text: &str) -> Result<String, String> {
 }
 
 /// Runs one of the commands.
-///
-/// # Errors
-///
-/// What failed.
-pub(super) async fn run(command: RadioCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     match command {
-        RadioCommand::Scan { json } => scan(json).await,
+        RadioCommand::Scan { json } => {
+            let found = Progress::of("looking for radios", radio::scan()).await;
+            show(json, &found, radio::found_lines)?;
+        }
         RadioCommand::Info(link) => {
-            look(&link, globals, async |visit| {
+            let work = async |visit: &mut Visit| {
                 let profile = visit.ready().await?;
-                let told = radio::radio(&profile, &visit.known());
-                Ok((as_json(&told), radio::radio_lines(&told)))
-            })
-            .await
+                Ok(radio::radio(&profile, &visit.known()))
+            };
+            let told = visit(plan(&link, globals).await?, work).await?;
+            show(link.json, &told, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
-            look(&link, globals, async |visit| {
+            let work = async |visit: &mut Visit| {
                 let profile = visit.unlocked().await?;
-                let told = radio::nodes(&profile, &visit.known());
-                Ok((as_json(&told), radio::node_lines(&told)))
-            })
-            .await
+                Ok(radio::nodes(&profile, &visit.known()))
+            };
+            let told = visit(plan(&link, globals).await?, work).await?;
+            show(link.json, &told, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
-            look(&link, globals, async |visit| {
-                let told = radio::channels(&*visit.unlocked().await?);
-                Ok((as_json(&told), radio::channel_lines(&told)))
-            })
-            .await
+            let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
+            let told = visit(plan(&link, globals).await?, work).await?;
+            show(link.json, &told, |it| radio::channel_lines(it))?;
         }
-        RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await,
-        RadioCommand::Send(arguments) => Box::pin(send(&arguments, globals)).await,
+        RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
+        RadioCommand::Send(arguments) => return Box::pin(send(&arguments, globals)).await,
     }
-}
-
-async fn scan(json: bool) -> anyhow::Result<ExitCode> {
-    let found = Progress::of("looking for radios", radio::scan(Look::Everywhere)).await;
-    print(&if json {
-        as_json(&found)?
-    } else {
-        radio::found_lines(&found)
-    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Visits the radio for something that is printed at once.
-async fn look(
-    link: &LinkArgs,
-    globals: &Globals,
-    work: impl AsyncFnOnce(&mut Visit) -> Result<(anyhow::Result<String>, String), VisitError>,
-) -> anyhow::Result<ExitCode> {
-    let plan = match plan(link, globals).await? {
-        Ok(plan) => plan,
-        Err(code) => return Ok(code),
-    };
-    let (json, lines) = match visit(plan, work).await? {
-        Ok(told) => told,
-        Err(code) => return Ok(code),
-    };
-    print(&if link.json { json? } else { lines })?;
-    Ok(ExitCode::SUCCESS)
+fn show<T: Serialize>(json: bool, told: &T, lines: impl Fn(&T) -> String) -> anyhow::Result<()> {
+    print(&if json { as_json(told)? } else { lines(told) })
 }
 
-async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let plan = match plan(link, globals).await? {
-        Ok(plan) => plan,
-        Err(code) => return Ok(code),
-    };
+async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
+    let plan = plan(link, globals).await?;
     let lines = |texts: &[_]| {
         if link.json {
             let lines = radio::json_lines(texts).context("cannot be told as JSON")?;
@@ -213,7 +182,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
     let mut reader_gone = std::pin::pin!(reader::gone());
     let mut unwritten = Vec::new();
     let mut written = Ok(());
-    let visited = until_interrupted(plan, async |visit| {
+    let (done, kept) = until_interrupted(plan, async |visit| {
         let profile = visit.ready().await?;
         note(&format!(
             "listening on {} ({}); Ctrl-C ends",
@@ -261,45 +230,28 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> anyhow::Result<ExitCode> 
         }
     })
     .await?;
-    let (done, kept) = match visited {
-        Ok(visited) => visited,
-        Err(code) => return Ok(code),
-    };
     // What came while we took leave was heard like the rest.
     written = written.and_then(|()| lines(&kept));
     if written.is_err() {
         unwritten.extend(kept);
         note_texts(
             "the radio handed these over, and does not do so again; they could not be written:",
-            &radio::lines(&unwritten),
+            &unwritten,
         );
     }
-    match done {
-        Ok(()) => {
-            written?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => failed(error),
-    }
+    done?;
+    Ok(written?)
 }
 
-async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
     let SendArgs {
         channel,
         text,
         link,
     } = arguments;
-    let checked = radio::check_text(text)
-        .map_err(Into::into)
-        .and_then(|()| check_flag(text, std::env::args_os()));
-    if let Err(error) = checked {
-        fail(&error)?;
-        return Ok(ExitCode::from(WRONG));
-    }
-    let plan = match plan(link, globals).await? {
-        Ok(plan) => plan,
-        Err(code) => return Ok(code),
-    };
+    radio::check_text(text)?;
+    check_flag(text, std::env::args_os())?;
+    let plan = plan(link, globals).await?;
     let accepted = |sent: &Sent| {
         if !link.json {
             // A closed output is noticed at the end.
@@ -309,23 +261,15 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
             )));
         }
     };
-    let sent = match visit(plan, async |visit| {
-        radio::send(visit, channel, text, accepted).await
-    })
-    .await?
-    {
-        Ok(sent) => sent,
-        Err(code) => return Ok(code),
-    };
+    let work = async |visit: &mut Visit| radio::send(visit, channel, text, accepted).await;
+    let sent = visit(plan, work).await?;
     let reason = sent.reason.as_deref().unwrap_or_default();
     let line = match sent.fate {
         Fate::Heard => "heard: another node repeated it",
         Fate::Unheard => {
             "unheard: nobody was heard repeating it; whoever is in reach may have received it all the same"
         }
-        Fate::Accepted | Fate::NoAnswer => {
-            "no answer: the radio has not said whether anybody repeated it"
-        }
+        Fate::NoAnswer => "no answer: the radio has not said whether anybody repeated it",
         Fate::Refused => "refused",
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",
@@ -335,89 +279,70 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> anyhow::Result<ExitCod
     } else if sent.taken {
         format!("{line}\n")
     } else {
-        String::new()
+        return Err(anyhow!("{line}: {reason}").into());
     };
     if let Err(error) = print(&told) {
         // Who thinks that it failed sends it again.
         note(&format!("packet {}: {line}", sent.packet));
-        return Err(error);
+        return Err(error.into());
     }
-    if sent.taken {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !link.json {
-        fail(&anyhow::anyhow!("{line}: {reason}"))?;
-    }
-    Ok(ExitCode::FAILURE)
+    Ok(if sent.taken {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
-fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
-    let is_meant = !text.starts_with("--") || arguments.into_iter().any(|it| it == "--");
-    anyhow::ensure!(
-        is_meant,
-        "`{text}` is no flag of this command; to send it as a text, put `--` before it, behind the flags"
-    );
-    Ok(())
+fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    if !text.starts_with("--") || arguments.into_iter().any(|it| it == "--") {
+        return Ok(());
+    }
+    let hint = "to send it as a text, put `--` before it, behind the flags";
+    Err(Failure::wrong(format!("error: `{text}` is no flag of this command")).and_hint(hint))
 }
 
 /// Finds the radio that is meant, and looks that the daemon does not hold it.
-async fn plan(link: &LinkArgs, globals: &Globals) -> anyhow::Result<Result<Plan, ExitCode>> {
+async fn plan(link: &LinkArgs, globals: &Globals) -> Result<Plan, Failure> {
     let named = link.connection();
-    let home = match (globals.home(), &named) {
-        (Ok(home), _) => Some(home),
-        (Err(_), Some(_)) => None,
-        (Err(error), None) => return Err(error.into()),
+    // A radio that is named needs neither a home nor a configuration.
+    let home = match globals.home() {
+        Ok(home) => Some(home),
+        Err(_) if named.is_some() => None,
+        Err(error) => return Err(error.into()),
     };
     let loaded = home.as_ref().map(|home| (home, globals.load_config(home)));
-    let configured = match (loaded, &named) {
-        (Some((_, Ok(loaded))), _) => Some(loaded.config),
-        // A radio that is named needs no configuration.
-        (Some(_) | None, Some(_)) => None,
-        (Some((home, Err(error))), None) => {
-            report_load_error(globals, home, &error)?;
-            if named.is_none() {
-                note(
-                    "hint: without a configuration a radio is named with `--host`, `--serial` or `--ble`",
-                );
-            }
-            return Ok(Err(ExitCode::from(WRONG)));
+    let configured = match loaded {
+        Some((_, Ok(loaded))) => Some(loaded.config),
+        Some((home, Err(error))) if named.is_none() => {
+            let hint =
+                "without a configuration a radio is named with `--host`, `--serial` or `--ble`";
+            return Err(load_failure(globals, home, error).and_hint(hint));
         }
-        (None, None) => return Ok(Err(ExitCode::FAILURE)),
+        Some((_, Err(_))) | None => None,
     };
     if globals.log_level.is_some()
         && let Some(home) = &home
     {
         telemetry::start(&globals.logging(), home)?;
     }
+    let known = configured.as_ref().map(|it| &it.meshtastic.connection);
     let config = match (named, &configured) {
-        (Some(named), Some(configured)) => Config::new(
-            with_pin(named, &configured.meshtastic.connection),
-            Vec::new(),
-        ),
-        (Some(named), None) => Config::new(named, Vec::new()),
         (None, Some(configured)) => configured.clone(),
-        (None, None) => return Ok(Err(ExitCode::FAILURE)),
+        (named, _) => {
+            let named = named.context("no radio is named")?;
+            let named = match known {
+                Some(known) => with_pin(named, known),
+                None => named,
+            };
+            Config::new(named, Vec::new())
+        }
     };
-    let not = match held(home.as_ref(), configured.as_ref(), &config).await {
-        Ok(not) => not,
-        Err(error) => return failed(error).map(Err),
+    let not = match &home {
+        Some(home) => radio::held_by_daemon(home, known, &config.meshtastic.connection).await?,
+        None => None,
     };
-    let stop = CancellationToken::new();
-    Ok(Ok(Plan::new(config, not, stop)))
-}
-
-async fn held(
-    home: Option<&Home>,
-    configured: Option<&Config>,
-    wanted: &Config,
-) -> Result<radio::Held, VisitError> {
-    let Some(home) = home else {
-        return Ok(None);
-    };
-    let configured = configured.map(|it| (&it.meshtastic.connection).into());
-    let wanted = (&wanted.meshtastic.connection).into();
-    radio::held_by_daemon(home, configured.as_ref(), &wanted).await
+    Ok(Plan::new(config, not, CancellationToken::new()))
 }
 
 /// The configured radio keeps its PIN when it is named.
@@ -453,19 +378,13 @@ impl LinkArgs {
 async fn visit<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
-) -> anyhow::Result<Result<T, ExitCode>> {
-    let (done, kept) = match until_interrupted(plan, work).await? {
-        Ok(visited) => visited,
-        Err(code) => return Ok(Err(code)),
-    };
+) -> Result<T, Failure> {
+    let (done, kept) = until_interrupted(plan, work).await?;
     note_texts(
         "the radio handed these over, which it had kept; it does not do so again:",
-        &radio::lines(&kept),
+        &kept,
     );
-    Ok(match done {
-        Ok(done) => Ok(done),
-        Err(error) => Err(failed(error)?),
-    })
+    Ok(done?)
 }
 
 /// Says that nothing will be heard of a locked radio.
@@ -478,11 +397,11 @@ fn note_locked(locked: bool) {
 }
 
 /// Says what the radio handed over and nobody was shown.
-fn note_texts(heading: &str, lines: &str) {
-    if !lines.is_empty() {
+fn note_texts(heading: &str, texts: &[RadioText]) {
+    if !texts.is_empty() {
         note(heading);
     }
-    for line in lines.lines() {
+    for line in radio::lines(texts).lines() {
         note(line);
     }
 }
@@ -491,63 +410,10 @@ fn note_texts(heading: &str, lines: &str) {
 async fn until_interrupted<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
-) -> anyhow::Result<Result<Visited<T>, ExitCode>> {
-    let stop = plan.stop.clone();
-    let phase = plan.phase.subscribe();
-    let mut signals = Signals::listen(Hangup::Ends).context("cannot listen for signals")?;
-    let signals = async {
-        for asked in 0.. {
-            signals.asked_to_end().await;
-            if asked > 0 {
-                std::process::exit(1);
-            }
-            stop.cancel();
-        }
-    };
-    let visiting = Progress::in_phases(phase, radio::visit(plan, work));
-    tokio::select! {
-        visited = visiting => Ok(Ok(visited)),
-        () = signals => Ok(Err(ExitCode::FAILURE)),
-    }
-}
-
-/// Says what failed, and the cure.
-fn failed(error: VisitError) -> anyhow::Result<ExitCode> {
-    let hint = error.hint();
-    fail(&error.into())?;
-    if let Some(hint) = hint {
-        say(&format!("hint: {hint}"))?;
-    }
-    Ok(ExitCode::FAILURE)
-}
-
-fn fail(error: &anyhow::Error) -> anyhow::Result<()> {
-    say(&format!(
-        "error: {}",
-        radio::harmless(&format!("{error:#}"))
-    ))
-}
-
-fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(io::stderr(), "{line}").context("cannot write to standard error")
-}
-
-/// Says something beside the result; nobody need hear it.
-fn note(line: &str) {
-    drop(writeln!(io::stderr(), "{}", radio::harmless(line)));
-}
-
-fn as_json(told: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
-    Ok(format!("{}\n", radio::escaped(&text)))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
-    output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .context("cannot write to standard output")
+) -> Result<Visited<T>, Failure> {
+    let (stop, phase) = (plan.stop.clone(), plan.phase.subscribe());
+    let visiting = Box::pin(radio::visit(plan, work));
+    interruptible(&stop, Progress::in_phases(phase, visiting)).await
 }
 
 #[cfg(test)]

@@ -1,27 +1,17 @@
 //! `relay run`: reads the configuration, takes the home, and runs the daemon.
 
-use std::process::ExitCode;
-
 use tracing::{info, warn};
 
 use super::Globals;
-use super::config::report_load_error;
+use super::config::load_failure;
+use super::failure::Outcome;
 use crate::{daemon, telemetry};
 
 /// Runs the daemon until it is told to stop.
-///
-/// # Errors
-///
-/// What keeps it from starting, with the cure.
-pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(globals: &Globals) -> Outcome {
     let home = globals.home()?;
-    let loaded = match globals.load_config(&home) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            report_load_error(globals, &home, &error)?;
-            return Ok(ExitCode::from(2));
-        }
-    };
+    let loaded = globals.load_config(&home);
+    let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
     telemetry::start(&loaded.config.logging, &home)?;
     for warning in warnings {
@@ -36,5 +26,5 @@ pub async fn run(globals: &Globals) -> anyhow::Result<ExitCode> {
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");
     }
-    Box::pin(daemon::run(loaded.config, home)).await
+    Ok(Box::pin(daemon::run(loaded.config, home)).await?)
 }

@@ -2,7 +2,7 @@
 
 mod people;
 
-use std::io::{BufRead, BufReader, IsTerminal as _, Read, Write};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +21,8 @@ use crate::simulator::{
     TcpPort, drive,
 };
 
+use super::failure::Outcome;
+use super::output::print;
 use people::People;
 
 /// The longest line that is read from standard input.
@@ -39,7 +41,7 @@ const QUEUE: usize = 256;
                         then type: {\"channel\": 1, \"text\": \"hello\"}\n  \
                         or:        {\"fault\": \"away\", \"seconds\": 10}"
 )]
-pub struct SimulateArgs {
+pub(super) struct SimulateArgs {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4403", value_parser = address)]
     listen: SocketAddr,
@@ -79,10 +81,7 @@ pub struct SimulateArgs {
 }
 
 /// Serves a simulated radio until SIGINT or SIGTERM.
-///
-/// # Errors
-/// It cannot listen there, or a recording cannot be read or written.
-pub async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: SimulateArgs) -> Outcome {
     let now = tokio::time::Instant::now().into_std();
     let moments = match &args.replay {
         Some(path) => Some(recording::read(path)?),
@@ -248,8 +247,8 @@ fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<String, 
 /// Tells where the radio is: people with words, programs in JSON.
 fn tell_place(people: Option<&People>, place: &str, json: &Value) -> anyhow::Result<()> {
     match people {
-        Some(people) => print_line(people.invitation(place).trim_end()),
-        None => print_line(&json.to_string()),
+        Some(people) => print(&people.invitation(place)),
+        None => print(&format!("{json}\n")),
     }
 }
 
@@ -262,16 +261,9 @@ async fn print_reports(
             Some(people) => people.line(&report, Timestamp::now()),
             None => report.to_json().to_string(),
         };
-        print_line(&line)?;
+        print(&format!("{line}\n"))?;
     }
     std::future::pending().await
-}
-
-fn print_line(line: &str) -> anyhow::Result<()> {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}")
-        .and_then(|()| output.flush())
-        .context("cannot write to standard output")
 }
 
 #[cfg(test)]

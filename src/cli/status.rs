@@ -1,13 +1,12 @@
 //! `relay status` and `relay doctor`: what the running daemon says of itself.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
 
 use super::Globals;
+use super::failure::{Failure, Outcome};
+use super::output::{as_json, print};
 use crate::tools::{control::ControlError, doctor, status};
 
 /// The arguments of `relay status`.
@@ -30,53 +29,29 @@ pub(super) struct DoctorArgs {
 }
 
 /// Tells how the daemon stands.
-///
-/// # Errors
-///
-/// When nothing can be written.
-pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
     let home = globals.home()?;
-    match status::status(&home).await {
-        Ok(status) => {
-            print(&if arguments.json {
-                json(&status)?
-            } else {
-                status::lines(&status)
-            })?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            let hint = match &error {
-                ControlError::NotRunning { .. } => home.hint(),
-                _ => None,
-            };
-            let hint = hint.unwrap_or_else(|| error.hint().to_owned());
-            let error = anyhow::Error::new(error);
-            let text = format!("error: {error:#}\nhint: {hint}\n");
-            std::io::stderr()
-                .write_all(text.as_bytes())
-                .context("cannot write to standard error")?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let status = status::status(&home).await.map_err(|error| {
+        let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
+        Failure::from(error).with_hint(home.hint().filter(|_| is_elsewhere))
+    })?;
+    print(&if arguments.json {
+        as_json(&status)?
+    } else {
+        status::lines(&status)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Tells whether the daemon does its work.
-///
-/// # Errors
-///
-/// When nothing can be written.
-pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcome {
     if !arguments.quick {
-        let text = "error: only the quick examination exists yet\nhint: relay doctor --quick\n";
-        std::io::stderr()
-            .write_all(text.as_bytes())
-            .context("cannot write to standard error")?;
-        return Ok(ExitCode::from(2));
+        let text = "error: only the quick examination exists yet".to_owned();
+        return Err(Failure::wrong(text).and_hint("relay doctor --quick"));
     }
     let health = doctor::examine(&globals.home()?).await;
     print(&if arguments.json {
-        json(&health)?
+        as_json(&health)?
     } else {
         doctor::lines(&health)
     })?;
@@ -85,16 +60,4 @@ pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> anyhow
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn json(told: &impl Serialize) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
-    text.push('\n');
-    Ok(text)
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write to standard output")
 }

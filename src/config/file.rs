@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::model::{Exit, Explained};
+
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Report, Wrong, printable};
 use super::section::{Field, Reader};
@@ -60,6 +62,19 @@ pub enum LoadError {
     /// What is in it is wrong.
     #[error(transparent)]
     Wrong(#[from] Problems),
+}
+
+impl Explained for LoadError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { cause, .. } => cause.hint(),
+            Self::Missing { .. } | Self::Wrong(_) => None,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Wrong
+    }
 }
 
 impl Config {

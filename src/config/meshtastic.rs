@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::secret::Secret;
 use super::template::{MeshVariable, Template};
 use crate::model::{NodeNum, Sign};
@@ -61,8 +63,9 @@ pub struct Meshtastic {
     pub set_time: bool,
 }
 
-/// The one link to the radio.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The one link to the radio; also as `relay status --json` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Connection {
     /// Over the network.
     Tcp {
@@ -74,13 +77,16 @@ pub enum Connection {
     /// Over a cable.
     Serial {
         /// The device's path; `None`: the one likely port.
+        #[serde(rename = "port")]
         serial_port: Option<PathBuf>,
     },
     /// Over Bluetooth.
     Ble {
         /// The radio's address or name.
+        #[serde(rename = "device")]
         ble_address: String,
         /// Its PIN, of up to six digits.
+        #[serde(skip)]
         ble_pin: Option<Secret<u32>>,
     },
 }
@@ -258,6 +264,19 @@ impl fmt::Display for Connection {
 impl Connection {
     /// The port of the radio's own TCP server.
     pub const TCP_PORT: u16 = 4403;
+
+    /// Returns where the radio is, in a sentence.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Tcp { host, port } => host_and_port(host, *port),
+            Self::Serial {
+                serial_port: Some(port),
+            } => format!("serial port {}", port.display()),
+            Self::Serial { serial_port: None } => "the serial port of a radio".to_owned(),
+            Self::Ble { ble_address, .. } => format!("Bluetooth device {ble_address}"),
+        }
+    }
 }
 
 impl Meshtastic {

@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::model::{Explained, told};
+
 /// Why a file cannot be read as a text. The path is its caller's to name.
 #[derive(Debug, thiserror::Error)]
 pub enum TextFileError {
@@ -40,8 +42,14 @@ pub enum TextFileError {
 }
 
 impl TextFileError {
-    /// Returns what to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Returns whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(cause) if cause.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Explained for TextFileError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Directory => Some(
                 "name the file in it; a container makes a directory of a file to be mounted that is not there".to_owned(),
@@ -55,11 +63,6 @@ impl TextFileError {
             }
             Self::TooLarge { .. } | Self::Io(_) => None,
         }
-    }
-
-    /// Returns whether there is no such file.
-    pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Io(cause) if cause.kind() == io::ErrorKind::NotFound)
     }
 }
 
@@ -101,11 +104,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
 ///
 /// What cannot be read, why, and what to do about it.
 pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
-    read(path, limit).map_err(|error| {
-        let hint = error.hint().map(|hint| format!("; {hint}"));
-        let hint = hint.unwrap_or_default();
-        format!("cannot read `{}`: {error}{hint}", path.display())
-    })
+    read(path, limit).map_err(|error| format!("cannot read `{}`: {}", path.display(), told(&error)))
 }
 
 fn explained(path: &Path, cause: io::Error) -> TextFileError {

@@ -11,21 +11,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Secret;
-use crate::home::{Lock, LockError};
+use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
+use crate::model::{Backoff, Chain, Explained, told};
 use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
-use super::backoff::Backoff;
 use super::first_login::{self, FirstLogin};
 use super::ledger::Ledger;
-use super::live::{Live, Session, with_causes};
-use super::status::Trust;
+use super::live::{Live, Session};
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Whatever opens the session again waits no longer than that: with the jitter five minutes.
-const LONGEST_PAUSE: Duration = Duration::from_mins(4);
+/// Between two tries to open the session again.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(5));
 /// After so long with an open session, pauses begin afresh.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
@@ -49,15 +48,6 @@ pub(super) enum Wait {
     Accepted(Option<Secret<String>>),
 }
 
-/// Why the session cannot be opened, or has ended.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Matrix(#[from] MatrixError),
-}
-
 /// What is remembered from one try to the next.
 pub(super) struct Tries {
     backoff: Backoff,
@@ -68,18 +58,13 @@ pub(super) struct Tries {
 impl Tries {
     fn new() -> Self {
         Self {
-            backoff: Backoff::up_to(LONGEST_PAUSE),
+            backoff: PAUSES,
             said: String::new(),
         }
     }
 
     /// Returns whether that is news.
-    fn is_news(&mut self, trouble: &Trouble) -> bool {
-        let what = match trouble {
-            // A server may say it in other words each time.
-            Trouble::Matrix(MatrixError::SessionDead(refused)) => refused.errcode().to_owned(),
-            Trouble::Lock(_) | Trouble::Matrix(_) => with_causes(trouble),
-        };
+    fn is_news(&mut self, what: String) -> bool {
         let is_news = self.said != what;
         self.said = what;
         is_news
@@ -117,53 +102,56 @@ impl Account {
     }
 
     async fn reopen(&self, tries: &mut Tries) -> Opened {
-        match self.try_open().await {
-            Ok(opened) => opened,
-            Err(trouble) => Opened::Not(self.end(&trouble, tries)),
-        }
-    }
-
-    async fn try_open(&self) -> Result<Opened, Trouble> {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
-        self.lock.hold_store()?;
-        if self.login.is_some() && !self.files.session().exists() {
-            return Ok(Opened::Not(Wait::Login));
+        if let Err(error) = self.lock.hold_store() {
+            self.no_session(&error);
+            if tries.is_news(Chain(&error).to_string()) {
+                warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+            }
+            return Opened::Not(Wait::Store);
         }
-        let matrix = Matrix::restore(self.files.clone(), self.options.clone()).await?;
-        Ok(Opened::Session(Box::new(matrix)))
+        if self.login.is_some() && !self.files.session().exists() {
+            return Opened::Not(Wait::Login);
+        }
+        match Matrix::restore(self.files.clone(), self.options.clone()).await {
+            Ok(matrix) => Opened::Session(Box::new(matrix)),
+            Err(error) => Opened::Not(self.end(&error, tries)),
+        }
     }
 
     /// Says why there is no session, once, and lets go of the store. Returns what to wait for.
-    fn end(&self, trouble: &Trouble, tries: &mut Tries) -> Wait {
-        let is_news = tries.is_news(trouble);
-        self.no_session(trouble);
-        let error = trouble as &dyn Error;
-        match trouble {
-            Trouble::Lock(_) if is_news => warn!(error, "Matrix cannot be used yet"),
-            Trouble::Matrix(_) if is_news => {
-                error!(
-                    error,
-                    "Matrix cannot be used now; what the mesh says is kept"
-                );
-            }
-            Trouble::Lock(_) | Trouble::Matrix(_) => {
-                debug!(error, "Matrix still cannot be used");
-            }
-        }
-        let wait = match trouble {
-            Trouble::Lock(_) => return Wait::Store,
-            Trouble::Matrix(MatrixError::NoSession) => Wait::Login,
+    fn end(&self, error: &MatrixError, tries: &mut Tries) -> Wait {
+        self.say(error, tries);
+        let wait = match error {
+            MatrixError::NoSession => Wait::Login,
             // Nobody else can have written another token as long as we hold the store.
-            Trouble::Matrix(MatrixError::SessionDead(_)) => Wait::Accepted(self.token()),
-            Trouble::Matrix(
-                MatrixError::Files(_)
-                | MatrixError::Store { .. }
-                | MatrixError::Server(_)
-                | MatrixError::Closed,
-            ) => Wait::Shortly,
+            MatrixError::SessionDead(_) => Wait::Accepted(self.token()),
+            MatrixError::Files(_)
+            | MatrixError::Store { .. }
+            | MatrixError::Server(_)
+            | MatrixError::Closed => Wait::Shortly,
         };
         self.release();
         wait
+    }
+
+    fn say(&self, error: &MatrixError, tries: &mut Tries) {
+        self.no_session(error);
+        let what = match error {
+            // A server may say it in other words each time.
+            MatrixError::SessionDead(refused) => refused.errcode().to_owned(),
+            other => Chain(other).to_string(),
+        };
+        let (is_news, hint) = (tries.is_news(what), error.hint());
+        let error = error as &dyn Error;
+        if is_news {
+            error!(
+                error,
+                hint, "Matrix cannot be used now; what the mesh says is kept"
+            );
+        } else {
+            debug!(error, "Matrix still cannot be used");
+        }
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
@@ -179,7 +167,7 @@ impl Account {
                             if self.was_healthy(since) {
                                 tries = Tries::new();
                             }
-                            self.end(&error.into(), &mut tries)
+                            self.end(&error, &mut tries)
                         }
                     }
                 }
@@ -205,7 +193,7 @@ impl Account {
                 let token = self.token();
                 tokio::select! {
                     () = self.other_token(token.as_ref()) => *tries = Tries::new(),
-                    () = sleep(tries.backoff.grow()) => {}
+                    () = sleep(tries.backoff.grow(rand::random())) => {}
                 }
             }
             Wait::Store => sleep(LOOK_EVERY).await,
@@ -223,68 +211,50 @@ impl Account {
                     *tries = Tries::new();
                     return;
                 }
-                () = sleep(tries.backoff.grow().max(wish)) => {}
+                () = sleep(tries.backoff.grow(rand::random()).max(wish)) => {}
             }
-            let trouble = match matrix::ask(&self.files).await {
+            let error = match matrix::ask(&self.files).await {
                 Ok(()) => {
                     info!("the homeserver accepts the login again");
                     tries.said.clear();
                     return;
                 }
-                Err(error) => Trouble::from(error),
+                Err(error) => error,
             };
-            wish = match &trouble {
-                Trouble::Matrix(MatrixError::Server(ServerError::RateLimited { after })) => *after,
-                Trouble::Matrix(_) | Trouble::Lock(_) => Duration::ZERO,
+            wish = match &error {
+                MatrixError::Server(ServerError::RateLimited { after }) => *after,
+                _ => Duration::ZERO,
             };
-            let error = &trouble as &dyn Error;
-            match &trouble {
-                Trouble::Matrix(MatrixError::SessionDead(_) | MatrixError::NoSession) => {
-                    self.no_session(&trouble);
-                    if tries.is_news(&trouble) {
-                        error!(
-                            error,
-                            "Matrix cannot be used now; what the mesh says is kept"
-                        );
-                    }
-                }
+            if matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession) {
+                self.say(&error, tries);
+            } else {
                 // What was known of the login is still what matters.
-                Trouble::Matrix(
-                    MatrixError::Files(_)
-                    | MatrixError::Store { .. }
-                    | MatrixError::Server(_)
-                    | MatrixError::Closed,
-                )
-                | Trouble::Lock(_) => {}
+                debug!(
+                    error = &error as &dyn Error,
+                    "asked whether the homeserver accepts the login"
+                );
             }
-            debug!(error, "asked whether the homeserver accepts the login");
         }
     }
 
     /// Logs in with what the configuration holds, or waits until somebody has logged in by hand. Returns after a failure
     /// when it is time to try again.
     async fn log_in_or_wait(&self, tries: &mut Tries) {
-        let error = match &self.login {
+        let pause = match &self.login {
             None => None,
             Some(login) => match login.log_in(&self.files).await {
                 Ok(()) | Err(AuthError::AlreadyLoggedIn { .. }) => {
                     *tries = Tries::new();
                     return;
                 }
-                Err(error) => Some(error),
-            },
-        };
-        let pause = match &error {
-            None => None,
-            Some(error) => {
-                let told = with_causes(error);
-                if told != tries.said {
-                    self.no_session(error);
-                    first_login::say_failure(error);
-                    tries.said = told;
+                Err(error) => {
+                    if tries.is_news(Chain(&error).to_string()) {
+                        self.no_session(&error);
+                        first_login::say_failure(&error);
+                    }
+                    first_login::pause_after(&error, &mut tries.backoff)
                 }
-                first_login::pause_after(error, &mut tries.backoff)
-            }
+            },
         };
         self.release();
         let time_is_up = async {
@@ -304,9 +274,9 @@ impl Account {
         let device = matrix.session().device_id.to_string();
         let mut trust = matrix.trust();
         let verification = match self.show_session(&user, &device, &mut trust).await {
-            Trust::Verified => "verified by its owner",
-            Trust::Unverified => "not verified: run `relay auth status`",
-            Trust::Unknown => "not known yet",
+            DeviceTrust::Verified => "verified by its owner",
+            DeviceTrust::Unverified => "not verified: run `relay auth status`",
+            DeviceTrust::Unknown => "not known yet",
         };
         if let Some(path) = matrix.session().recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
@@ -373,6 +343,7 @@ impl Account {
             Err(error) => {
                 warn!(
                     error = &error as &dyn Error,
+                    hint = error.hint(),
                     "cannot look for devices of logins that came to no end"
                 );
                 return;
@@ -392,12 +363,13 @@ impl Account {
     }
 
     /// Shows the session as it is now.
-    async fn show_session(&self, user: &str, device: &str, trust: &mut matrix::Trust) -> Trust {
-        let trust = match trust.now().await {
-            DeviceTrust::Verified => Trust::Verified,
-            DeviceTrust::Unverified => Trust::Unverified,
-            DeviceTrust::Unknown => Trust::Unknown,
-        };
+    async fn show_session(
+        &self,
+        user: &str,
+        device: &str,
+        trust: &mut matrix::Trust,
+    ) -> DeviceTrust {
+        let trust = trust.now().await;
         self.live.session(Session::Open {
             account: user.to_owned(),
             device: device.to_owned(),
@@ -414,8 +386,8 @@ impl Account {
         }
     }
 
-    fn no_session(&self, error: &dyn Error) {
-        self.live.session(Session::None(with_causes(error)));
+    fn no_session(&self, error: &(dyn Explained + 'static)) {
+        self.live.session(Session::None(told(error)));
     }
 
     fn release(&self) {

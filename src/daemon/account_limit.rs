@@ -9,12 +9,12 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::model::RoomOutcome;
-
-use super::backoff::Backoff;
+use crate::model::{Backoff, RoomOutcome};
 
 /// Without a further complaint for so long, requests go side by side again, and what is less than a message goes too.
 const CALM_AFTER: Duration = Duration::from_secs(30);
+/// Where the server does not say how long to wait.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(2));
 /// However long a server wants to be left alone, one request asks after that time whether it still does.
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -36,7 +36,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     limited: Option<Limited>,
-    backoff: Backoff,
+    /// Complaints since a request was taken last.
+    in_a_row: u32,
     /// Rooms that have messages to send.
     busy: usize,
     /// How often the server has complained so far, and when last.
@@ -145,7 +146,7 @@ impl AccountLimit {
         // Somebody may have been told otherwise since.
         if state.limited.is_some_and(|it| it.calm == limited.calm) {
             state.limited = None;
-            state.backoff.reset();
+            state.in_a_row = 0;
             info!("the homeserver takes everything again");
         }
         None
@@ -153,7 +154,7 @@ impl AccountLimit {
 
     fn complained(&self, after: Option<Duration>) {
         let mut state = self.state();
-        let grown = state.backoff.grow();
+        state.in_a_row = state.in_a_row.saturating_add(1);
         let before = state.complaints.map_or(0, |(times, _)| times);
         state.complaints = Some((before.saturating_add(1), Instant::now()));
         let wait = match after {
@@ -162,7 +163,7 @@ impl AccountLimit {
                 .min(LONGEST)
                 .mul_f64(rand::rng().random_range(1.0..1.25))
                 .min(LONGEST),
-            None => grown,
+            None => PAUSES.after(state.in_a_row, rand::random()),
         };
         let until = Instant::now() + wait;
         let delay_ms = wait.as_millis();
@@ -199,7 +200,7 @@ impl Turn {
                 after,
                 ..
             } => self.limit.complained(*after),
-            RoomOutcome::Sent { .. } => self.limit.state().backoff.reset(),
+            RoomOutcome::Sent { .. } => self.limit.state().in_a_row = 0,
             RoomOutcome::Retry { limited: false, .. }
             | RoomOutcome::Parked { .. }
             | RoomOutcome::Refused { .. } => {}

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::control::Control;
-use super::status::{CheckResult, MatrixState, MatrixStatus, RadioState, RadioStatus, RoomStatus};
+use super::status::{CheckResult, MatrixState, MatrixStatus, RadioStatus, RoomStatus};
 use crate::config::Direction;
 use crate::radio::LinkState;
 
@@ -71,7 +71,7 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
     let mapped = status.rooms.iter().filter(|room| room.mapped);
     let rooms = format!("{} of {} joined", joined.count(), mapped.count());
     let is_whole = missing == 0
-        && status.radio.state == RadioState::Ready
+        && status.radio.state == LinkState::Ready
         && status.matrix.state == MatrixState::Connected;
     if is_whole {
         info!(
@@ -111,10 +111,10 @@ fn is_known(control: &Control) -> bool {
 
 fn radio(radio: &RadioStatus) -> String {
     match (radio.state, &radio.name) {
-        (RadioState::Ready, Some(name)) => format!("ready ({name})"),
-        (RadioState::Ready, None) => "ready".to_owned(),
-        (RadioState::Connecting | RadioState::Configuring | RadioState::Lost, _) => {
-            format!("away ({})", radio.connection)
+        (LinkState::Ready, Some(name)) => format!("ready ({name})"),
+        (LinkState::Ready, None) => "ready".to_owned(),
+        (LinkState::Connecting | LinkState::Configuring | LinkState::Lost, _) => {
+            format!("away ({})", radio.connection.place())
         }
     }
 }

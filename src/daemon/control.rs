@@ -26,7 +26,7 @@ use crate::store::{Database, StoreError};
 
 use super::account_limit::AccountLimit;
 use super::health::Examined;
-use super::live::{Live, with_causes};
+use super::live::Live;
 use super::overview::Overview;
 use super::status::{DatabaseStatus, Health, Status};
 
@@ -46,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// How the daemon stands.
     Status,
     /// Whether it does its work.
@@ -56,15 +56,14 @@ pub enum Request {
 /// A line from a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Question {
-    /// What it asks.
-    pub request: Request,
+pub(crate) struct Question {
+    pub(crate) request: Request,
 }
 
 /// A line to a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub(crate) enum Answer {
     /// How the daemon stands.
     Status(Box<Status>),
     /// Whether it does its work.
@@ -77,9 +76,7 @@ pub enum Answer {
 pub(super) struct Control {
     /// What the daemon knows of itself.
     pub(super) live: Arc<Live>,
-    /// The tables.
     pub(super) database: Database,
-    /// The configuration.
     pub(super) config: Config,
     /// How the link to the radio stands.
     pub(super) link: watch::Receiver<Link>,
@@ -87,9 +84,7 @@ pub(super) struct Control {
     pub(super) pulse: Pulse,
     /// How the homeserver limits the account.
     pub(super) limit: AccountLimit,
-    /// Tells the time.
     pub(super) clock: Clock,
-    /// When the daemon started.
     pub(super) started: Instant,
     /// What the tables told last.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,
@@ -246,19 +241,20 @@ impl Control {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        let failed = |error: String, hint: Option<&str>| DatabaseStatus {
-            ok: false,
-            error: Some(error),
-            hint: hint.map(str::to_owned),
-            for_seconds: None,
-        };
         match timeout(DATABASE_LIMIT, work).await {
-            Ok(Ok(told)) => Ok(told),
-            Ok(Err(error)) => Err(failed(with_causes(&error), error.hint())),
-            Err(_) => Err(failed(
-                format!("it did not answer in {} s", DATABASE_LIMIT.as_secs()),
-                Some("look whether the disk is slow, or another program has the database open"),
-            )),
+            Ok(told) => told.map_err(|error| (&error).into()),
+            Err(_) => Err(DatabaseStatus {
+                ok: false,
+                error: Some(format!(
+                    "it did not answer in {} s",
+                    DATABASE_LIMIT.as_secs()
+                )),
+                hint: Some(
+                    "look whether the disk is slow, or another program has the database open"
+                        .to_owned(),
+                ),
+                for_seconds: None,
+            }),
         }
     }
 }

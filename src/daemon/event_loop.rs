@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::matrix::Batch;
-use crate::model::{Clock, Event, RadioEvent};
+use crate::model::{Backoff, Clock, Event, Explained as _, RadioEvent};
 use crate::store::{Database, StoreError};
 
-use super::backoff::Backoff;
 use super::ledger::{Ledger, Outcome, Reached, describe};
 use super::live::Live;
 use super::queues::Queues;
@@ -30,7 +29,7 @@ const CHORES_APART: Duration = Duration::from_secs(1);
 /// How long messages go first when there is more to forget than one transaction should.
 const FORGET_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
 /// What the loop needs.
 pub(super) struct EventLoop {
@@ -162,7 +161,7 @@ impl EventLoop {
         reached: Option<Reached>,
         finish: &CancellationToken,
     ) -> Option<Outcome> {
-        let mut backoff = Backoff::default();
+        let mut backoff = PAUSES;
         loop {
             let committed = self.commit(Arc::clone(events), reached.clone()).await;
             let error = match committed {
@@ -200,7 +199,7 @@ impl EventLoop {
                 }
             }
             self.live.not_stored(&error);
-            let delay = backoff.grow().min(LONGEST_PAUSE);
+            let delay = backoff.grow(rand::random());
             error!(
                 error = &error as &dyn Error,
                 hint = error.hint(),

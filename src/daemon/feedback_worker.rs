@@ -10,14 +10,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::model::{Clock, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp};
+use crate::model::{Backoff, Clock, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Database, StoreError, Tx};
 
 use super::account_limit::{AccountLimit, Turn};
-use super::backoff::Backoff;
 use super::room_worker::{SendToRoom, current};
+use super::{LONGEST_PAUSE, PAUSES};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
     /// Works until `stop`. A request under way is dropped then: it is made again at the next start, under the same
     /// transaction.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut backoff = PAUSES;
         loop {
             let done = tokio::select! {
                 biased;
@@ -170,8 +170,8 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
         RoomOutcome::Retry { limited: true, .. }
         | RoomOutcome::Refused { .. }
         | RoomOutcome::Parked { account: false, .. } => Step::Made,
-        RoomOutcome::Retry { limited: false, .. } => Step::Failed(backoff.grow()),
-        RoomOutcome::Parked { account: true, .. } => Step::Failed(Backoff::LONGEST),
+        RoomOutcome::Retry { limited: false, .. } => Step::Failed(backoff.grow(rand::random())),
+        RoomOutcome::Parked { account: true, .. } => Step::Failed(LONGEST_PAUSE),
     }
 }
 

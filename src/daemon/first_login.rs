@@ -9,8 +9,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Homeserver, Secret};
 use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
-
-use super::backoff::Backoff;
+use crate::model::{Backoff, Explained as _};
 
 /// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
 /// are given.
@@ -106,27 +105,54 @@ impl FirstLogin {
 
 /// Says why the relay cannot log in, and what helps.
 pub(super) fn say_failure(error: &AuthError) {
+    let (hint, _) = what_now(error);
     error!(
         error = error as &dyn Error,
+        hint = hint.map(str::to_owned).or_else(|| error.hint()),
         "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
     );
+}
+
+/// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the
+/// start.
+pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Duration> {
+    match what_now(error) {
+        (_, Again::Never) => None,
+        (_, Again::Seldom) => Some(PASSWORD_EVERY),
+        (_, Again::Soon) => Some(backoff.grow(rand::random())),
+    }
+}
+
+/// When a login is tried again.
+enum Again {
+    Never,
+    Seldom,
+    Soon,
+}
+
+/// Returns what a person can do about a login that failed, where it is another thing than with a command, and when it is
+/// tried again.
+fn what_now(error: &AuthError) -> (Option<&'static str>, Again) {
+    const CORRECT: &str =
+        "correct the configuration and start the relay again, or run `relay auth login`";
+    const CORRECT_OR_WAIT: &str = "correct the configuration and start the relay again, or run `relay auth login`; it \
+                                   is tried again in case the homeserver was wrong";
     match error {
-        AuthError::DeviceInUse { .. } => error!(
-            "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay again: either makes a device of the relay's own"
+        AuthError::DeviceInUse { .. } => (
+            Some(
+                "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay \
+                 again: either makes a device of the relay's own",
+            ),
+            Again::Soon,
         ),
-        AuthError::NoHomeserver | AuthError::BadUsername { .. } => {
-            error!(
-                "correct the configuration and start the relay again, or run `relay auth login`"
-            );
+        AuthError::NoHomeserver | AuthError::BadUsername { .. } => (Some(CORRECT), Again::Never),
+        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => {
+            (Some(CORRECT_OR_WAIT), Again::Seldom)
         }
-        AuthError::WrongPassword { .. }
-        | AuthError::Deactivated { .. }
-        | AuthError::DeadToken { .. }
+        AuthError::DeadToken { .. }
         | AuthError::OtherAccount { .. }
         | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. } => error!(
-            "correct the configuration and start the relay again, or run `relay auth login`; it is tried again in case the homeserver was wrong"
-        ),
+        | AuthError::NoPasswordLogin { .. } => (Some(CORRECT_OR_WAIT), Again::Soon),
         AuthError::AlreadyLoggedIn { .. }
         | AuthError::NotLoggedIn
         | AuthError::Interrupted
@@ -135,29 +161,6 @@ pub(super) fn say_failure(error: &AuthError) {
         | AuthError::BadAnswer { .. }
         | AuthError::Server(_)
         | AuthError::Files(_)
-        | AuthError::Store(_) => {}
-    }
-}
-
-/// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the
-/// start.
-pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Duration> {
-    match error {
-        AuthError::NoHomeserver | AuthError::BadUsername { .. } => None,
-        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => Some(PASSWORD_EVERY),
-        AuthError::DeviceInUse { .. }
-        | AuthError::DeadToken { .. }
-        | AuthError::OtherAccount { .. }
-        | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. }
-        | AuthError::AlreadyLoggedIn { .. }
-        | AuthError::NotLoggedIn
-        | AuthError::Interrupted
-        | AuthError::Unfinished { .. }
-        | AuthError::DeviceLeft { .. }
-        | AuthError::BadAnswer { .. }
-        | AuthError::Server(_)
-        | AuthError::Files(_)
-        | AuthError::Store(_) => Some(backoff.grow()),
+        | AuthError::Store(_) => (None, Again::Soon),
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::bridge::RouteProblem;
+use crate::matrix::DeviceTrust;
 use crate::model::{
     Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
 };
@@ -14,7 +15,7 @@ use crate::store::StoreError;
 
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
-use super::status::Trust;
+use super::status::DatabaseStatus;
 
 /// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
 const MOST_ROOMS: usize = 10_000;
@@ -36,9 +37,7 @@ pub(super) struct Facts {
     pub(super) radio: Option<RadioFacts>,
     /// How busy its channel is, in percent, and when it said so.
     pub(super) channel_use: Option<(f32, Instant)>,
-    /// The Matrix session.
     pub(super) session: Session,
-    /// The rooms that are joined.
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The rooms that the names of the configuration stand for, as far as it is known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
@@ -49,10 +48,8 @@ pub(super) struct Facts {
 /// Why what is received cannot be stored.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
-    /// The error with its causes.
-    pub(super) error: String,
-    /// What a person can do about it.
-    pub(super) hint: Option<&'static str>,
+    /// How the database stands.
+    pub(super) status: DatabaseStatus,
     /// Since when.
     pub(super) since: Instant,
 }
@@ -62,11 +59,9 @@ pub(super) struct Trouble {
 pub(super) struct RadioFacts {
     /// Its own node.
     pub(super) node: String,
-    /// Its name.
     pub(super) name: String,
     /// Its firmware, if it tells it.
     pub(super) firmware: Option<String>,
-    /// Its channels.
     pub(super) channels: Vec<Channel>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<String>,
@@ -81,12 +76,10 @@ pub(super) enum Session {
     None(String),
     /// It is open.
     Open {
-        /// The account.
         account: String,
-        /// Its device.
         device: String,
         /// Whether its owner has signed the device.
-        trust: Trust,
+        trust: DeviceTrust,
     },
 }
 
@@ -127,14 +120,10 @@ impl Live {
     /// Notes that what was received cannot be stored.
     pub(super) fn not_stored(&self, error: &StoreError) {
         let mut now = self.lock();
-        let since = now
-            .trouble
-            .as_ref()
-            .map_or_else(Instant::now, |it| it.since);
+        let before = now.trouble.take();
         now.trouble = Some(Trouble {
-            error: with_causes(error),
-            hint: error.hint(),
-            since,
+            status: error.into(),
+            since: before.map_or_else(Instant::now, |it| it.since),
         });
     }
 
@@ -200,18 +189,6 @@ fn say_first(place: &Place, way: Way) {
     info!(destination, direction, "first message since the start");
 }
 
-/// Returns an error and its causes in one sentence.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    sentence
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -259,7 +236,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(4)).await;
         }
         let trouble = live.facts().trouble.unwrap();
-        assert_eq!(trouble.error, "the database is closed");
+        assert_eq!(trouble.status.error.unwrap(), "the database is closed");
         assert_eq!(live.stored(), Some(Duration::from_secs(12)));
         assert!(live.facts().trouble.is_none());
     }

@@ -2,7 +2,6 @@
 
 mod account;
 mod account_limit;
-mod backoff;
 mod beginning;
 mod control;
 mod counts;
@@ -20,61 +19,88 @@ mod queues;
 mod reports;
 mod room_trouble;
 mod room_worker;
-pub mod status;
+pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
 mod trial;
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config, Recipients};
-use crate::disk::Trouble;
-use crate::home::{Home, Lock};
+use crate::home::{Home, HomeError, Lock, LockError};
 use crate::matrix;
 use crate::model::{
-    Clock, EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId,
+    Backoff, Clock, EventId, Explained, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp,
+    TransactionId,
 };
-use crate::radio::RadioOptions;
+use crate::radio::{RadioError, RadioOptions};
 use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
-pub use control::{Answer, Question, Request};
-pub use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, words};
+pub(crate) use control::{Answer, Question, Request};
+pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
 
 use account::Account;
-use backoff::Backoff;
 use control::Control;
 use first_login::FirstLogin;
 use parts::{Found, Parts};
 use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
+/// No pause between two tries is longer where nothing else is said.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
 /// How long the database may take to close after everything else has ended.
 const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
+/// What keeps the daemon from starting.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Another one runs in this home.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The place of the database cannot be used.
+    #[error(transparent)]
+    Place(#[from] HomeError),
+    #[error("the relay cannot start")]
+    Database(#[source] StoreError),
+    /// This program cannot use such a link to a radio.
+    #[error(transparent)]
+    Radio(#[from] RadioError),
+}
+
+impl Explained for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => error.hint(),
+            Self::Signals(_) => None,
+            Self::Place(error) => error.hint(),
+            Self::Database(error) => error.hint(),
+            Self::Radio(error) => error.hint(),
+        }
+    }
+}
+
 /// Runs the daemon until it is told to stop.
-///
-/// # Errors
-///
-/// What keeps it from starting, with the cure.
-pub async fn run(config: Config, home: Home) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
-    let mut signals =
-        Signals::listen(Hangup::EndsOnTerminal).context("cannot listen for signals")?;
+    let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
@@ -170,20 +196,20 @@ async fn open_database(
     home: &Home,
     start: Timestamp,
     signals: &mut Signals,
-) -> anyhow::Result<Option<Opened>> {
+) -> Result<Option<Opened>, StartError> {
     let place = home.database(&config.database.path, config::Database::APPLICATION_ID);
     if let Some(warning) = place.warning {
         warn!("{warning}");
     }
     home.prepare_file(&place.path)?;
-    let mut backoff = Backoff::default();
+    let mut backoff = PAUSES;
     loop {
         let error = match try_database(config, &place.path, start) {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) if error.passes() => error,
-            Err(error) => return Err(error).context("the relay cannot start"),
+            Err(error) => return Err(StartError::Database(error)),
         };
-        let delay = backoff.grow();
+        let delay = backoff.grow(rand::random());
         error!(
             error = &error as &dyn Error,
             hint = error.hint(),
@@ -206,13 +232,6 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
         database_end,
         found,
     })
-}
-
-/// Returns what a person can do about an error that kept the daemon from starting, if we know.
-pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let of_store = |cause: &(dyn Error + 'static)| cause.downcast_ref::<StoreError>()?.hint();
-    let of_disk = || Trouble::of(error.as_ref()).map(Trouble::hint);
-    error.chain().find_map(of_store).or_else(of_disk)
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.

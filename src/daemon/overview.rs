@@ -11,7 +11,7 @@ use crate::matrix::Heard;
 use crate::model::{
     Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
 };
-use crate::radio::{Link, LinkState};
+use crate::radio::Link;
 use crate::store::mapped_rooms::FOLLOWED;
 use crate::store::summary::{Summary, Waiting};
 
@@ -20,15 +20,12 @@ use super::live::{Facts, Session};
 use super::room_trouble::Known;
 use super::status::{
     ChannelStatus, DatabaseStatus, EchoStatus, LimitedStatus, MatrixState, MatrixStatus,
-    OutboxStatus, ParkedStatus, RadioState, RadioStatus, RoomStatus, RoomTroubleStatus, Status,
-    Traffic, Waits,
+    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
 };
 
 /// Everything that a status is made of.
 pub(super) struct Overview<'a> {
-    /// The configuration.
     pub(super) config: &'a Config,
-    /// When the daemon started.
     pub(super) started: Instant,
     /// What it knows of itself.
     pub(super) facts: Facts,
@@ -40,12 +37,10 @@ pub(super) struct Overview<'a> {
     pub(super) complaints: Option<(u64, Instant)>,
     /// What the tables hold; why not, if they cannot be read.
     pub(super) summary: Result<Summary, DatabaseStatus>,
-    /// The present.
     pub(super) now: Timestamp,
 }
 
 impl Overview<'_> {
-    /// Returns the status.
     pub(super) fn status(&self) -> Status {
         let uptime = self.started.elapsed();
         let summary = self.summary.as_ref().ok();
@@ -74,13 +69,8 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let channel_use = self.facts.channel_use;
         RadioStatus {
-            connection: (&self.config.meshtastic.connection).into(),
-            state: match self.link.state {
-                LinkState::Connecting => RadioState::Connecting,
-                LinkState::Configuring => RadioState::Configuring,
-                LinkState::Ready => RadioState::Ready,
-                LinkState::Lost => RadioState::Lost,
-            },
+            connection: self.config.meshtastic.connection.clone(),
+            state: self.link.state,
             for_seconds: self.link.since.elapsed().as_secs(),
             cause: self.link.cause.clone(),
             restarts: self.link.restarts,
@@ -133,10 +123,8 @@ impl Overview<'_> {
 
     fn database(&self) -> DatabaseStatus {
         let trouble = self.facts.trouble.as_ref().map(|trouble| DatabaseStatus {
-            ok: false,
-            error: Some(trouble.error.clone()),
-            hint: trouble.hint.map(str::to_owned),
             for_seconds: Some(trouble.since.elapsed().as_secs()),
+            ..trouble.status.clone()
         });
         let unreadable = || self.summary.as_ref().err().cloned();
         trouble.or_else(unreadable).unwrap_or(DatabaseStatus {
@@ -370,8 +358,9 @@ mod tests {
     use crate::bridge::{Refused, RouteProblem};
     use crate::config::{Connection, Direction, MappedRoom};
     use crate::daemon::live::{Live, RadioFacts};
-    use crate::daemon::status::Trust;
+    use crate::matrix::DeviceTrust;
     use crate::model::{ChannelIndex, Destination};
+    use crate::radio::LinkState;
     use crate::store::gaps::Missing;
     use crate::store::outbox_room::Parked;
 
@@ -495,7 +484,7 @@ mod tests {
         facts.session = Session::Open {
             account: "@relay:example.org".to_owned(),
             device: "DEVICE".to_owned(),
-            trust: Trust::Verified,
+            trust: DeviceTrust::Verified,
         };
         let status = status(facts, Ok(summary));
         assert_eq!(status.rooms.len(), 1);

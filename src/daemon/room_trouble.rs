@@ -3,7 +3,7 @@
 
 use crate::bridge::Waiting;
 use crate::matrix::RoomTrouble;
-use crate::model::JoinedRoom;
+use crate::model::{Explained as _, JoinedRoom};
 use crate::store::mapped_rooms::{FOLLOWED, Held};
 
 use super::status::RoomTroubleStatus;
@@ -52,7 +52,7 @@ impl Known<'_> {
             .heard
             .filter(|it| self.joined.is_none() || it.concerns_joined());
         let (reason, text, hint, may_pass) = if let Some(trouble) = heard {
-            let (text, hint) = (trouble.to_string(), trouble.hint());
+            let (text, hint) = (trouble.to_string(), trouble.hint().unwrap_or_default());
             (trouble.name(), text, hint, trouble.may_pass())
         } else if let Some(tombstone) = &self.joined?.tombstone {
             if tombstone.successor.is_some() {

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Clock, EventId, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome, SendReport,
-    Timestamp, TransactionId,
+    Backoff, Clock, EventId, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome,
+    SendReport, Timestamp, TransactionId,
 };
 use crate::store::{Database, StoreError};
 
 use super::account_limit::{AccountLimit, Busy};
-use super::backoff::Backoff;
 use super::reports::Reports;
+use super::{LONGEST_PAUSE, PAUSES};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ pub(super) struct RoomWorker<S> {
 impl<S: SendToRoom> RoomWorker<S> {
     /// Works until `stop`; a send under way is waited for.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut backoff = PAUSES;
         let mut busy = None;
         while !stop.is_cancelled() {
             let pause = match self.step(&mut backoff, &mut busy, &stop).await {
@@ -148,15 +148,15 @@ impl<S: SendToRoom> RoomWorker<S> {
                 limited: false,
                 error,
             } => {
-                let wait = after.unwrap_or_default().max(backoff.grow());
+                let wait = after.unwrap_or_default().max(backoff.grow(rand::random()));
                 if backoff.failures() == 1 {
                     warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
                 }
                 Step::Wait(wait)
             }
             RoomOutcome::Parked { .. } => {
-                backoff.grow();
-                Step::Wait(Backoff::LONGEST)
+                backoff.grow(0.0);
+                Step::Wait(LONGEST_PAUSE)
             }
         };
         self.reports

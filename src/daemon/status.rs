@@ -2,186 +2,112 @@
 //! described in `docs/reference/status.md` and stay as they are. No message text and no secret is ever in them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Connection, host_and_port};
+use crate::config::Connection;
+use crate::matrix::DeviceTrust;
+use crate::model::{Chain, Explained as _};
+use crate::radio::LinkState;
+use crate::store::StoreError;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// The relay's version.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
     /// When it started, in UTC.
-    pub started_at: String,
+    pub(crate) started_at: String,
     /// How long ago that was.
-    pub uptime_seconds: u64,
-    /// The radio.
-    pub radio: RadioStatus,
-    /// The Matrix side.
-    pub matrix: MatrixStatus,
-    /// The database.
-    pub database: DatabaseStatus,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) radio: RadioStatus,
+    pub(crate) matrix: MatrixStatus,
+    pub(crate) database: DatabaseStatus,
     /// What waits; `None` while the database does not answer.
-    pub outbox: Option<OutboxStatus>,
+    pub(crate) outbox: Option<OutboxStatus>,
     /// The mapped rooms, and others that something was counted for.
-    pub rooms: Vec<RoomStatus>,
+    pub(crate) rooms: Vec<RoomStatus>,
     /// The mapped channels, and others that something was counted for.
-    pub channels: Vec<ChannelStatus>,
+    pub(crate) channels: Vec<ChannelStatus>,
     /// What was counted beside rooms and channels: packets between single nodes, packets still encrypted, and such.
-    pub elsewhere: BTreeMap<String, u64>,
+    pub(crate) elsewhere: BTreeMap<String, u64>,
     /// Nodes that say again what is relayed, as another relay does: their texts are not posted.
     #[serde(default)]
-    pub echoes: Vec<EchoStatus>,
+    pub(crate) echoes: Vec<EchoStatus>,
     /// Events that wait for their keys; `None` while the database does not answer.
-    pub undecryptable: Option<u64>,
+    pub(crate) undecryptable: Option<u64>,
     /// Direct messages to our node that are kept; `None` while the database does not answer.
-    pub direct_messages: Option<u64>,
+    pub(crate) direct_messages: Option<u64>,
 }
 
 /// How the radio stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RadioStatus {
-    /// How it is reached.
-    pub connection: RadioConnection,
+pub(crate) struct RadioStatus {
+    pub(crate) connection: Connection,
     /// What is being done about the link.
-    pub state: RadioState,
+    pub(crate) state: LinkState,
     /// For how long it has been ready, or has been away.
-    pub for_seconds: u64,
+    pub(crate) for_seconds: u64,
     /// Why it was lost last; `None` while it is ready.
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
     /// How often the radio has restarted since it was ready first, by its own count.
     #[serde(default)]
-    pub restarts: u32,
+    pub(crate) restarts: u32,
     /// Its own node; of the radio that was there last.
-    pub node: Option<String>,
+    pub(crate) node: Option<String>,
     /// Its long name.
-    pub name: Option<String>,
-    /// Its firmware.
-    pub firmware: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) firmware: Option<String>,
     /// How busy its channel is, in percent.
-    pub channel_use_percent: Option<f32>,
+    pub(crate) channel_use_percent: Option<f32>,
     /// How old that figure is.
-    pub channel_use_age_seconds: Option<u64>,
+    pub(crate) channel_use_age_seconds: Option<u64>,
     /// Why nothing is transmitted; `None` if it may.
-    pub silence: Option<String>,
-}
-
-/// How a radio is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum RadioConnection {
-    /// Over the network.
-    Tcp {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// Over a cable.
-    Serial {
-        /// The port's path; `None`: the one likely port.
-        port: Option<String>,
-    },
-    /// Over Bluetooth.
-    Ble {
-        /// The radio's address or name.
-        device: String,
-    },
-}
-
-impl From<&Connection> for RadioConnection {
-    fn from(connection: &Connection) -> Self {
-        match connection {
-            Connection::Tcp { host, port } => Self::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
-            Connection::Serial { serial_port } => Self::Serial {
-                port: serial_port
-                    .as_ref()
-                    .map(|port| port.to_string_lossy().into_owned()),
-            },
-            Connection::Ble { ble_address, .. } => Self::Ble {
-                device: ble_address.clone(),
-            },
-        }
-    }
-}
-
-impl fmt::Display for RadioConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => f.write_str(&host_and_port(host, *port)),
-            Self::Serial { port: Some(port) } => write!(f, "serial port {port}"),
-            Self::Serial { port: None } => f.write_str("the serial port of a radio"),
-            Self::Ble { device } => write!(f, "Bluetooth device {device}"),
-        }
-    }
-}
-
-/// What is being done about the link to the radio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RadioState {
-    /// The connection is being made.
-    Connecting,
-    /// Connected; the radio tells how it is set up.
-    Configuring,
-    /// Messages can cross.
-    Ready,
-    /// Lost, or never there; it is tried again soon.
-    Lost,
+    pub(crate) silence: Option<String>,
 }
 
 /// How the Matrix side stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MatrixStatus {
-    /// The session.
-    pub state: MatrixState,
+pub(crate) struct MatrixStatus {
+    pub(crate) state: MatrixState,
     /// Why there is no session, or why the homeserver cannot be read.
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
     /// The cure, where what the homeserver says cannot be stored on this computer's disk.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// For how long the homeserver could not be read.
-    pub away_seconds: Option<u64>,
+    pub(crate) away_seconds: Option<u64>,
     /// How old the last answer to the sync loop is; with nothing to tell, a server answers every 30 s.
-    pub sync_age_seconds: Option<u64>,
+    pub(crate) sync_age_seconds: Option<u64>,
     /// By how many seconds this computer's clock is ahead of the homeserver's; 0: they agree; `None`: it has not told.
     #[serde(default)]
-    pub clock_ahead_seconds: Option<i64>,
+    pub(crate) clock_ahead_seconds: Option<i64>,
     /// By how many seconds what dates the homeserver's answers, a proxy, is ahead of the homeserver's clock; 0: they agree.
     #[serde(default)]
-    pub dates_ahead_seconds: i64,
-    /// The account.
-    pub account: Option<String>,
-    /// Its device.
-    pub device: Option<String>,
+    pub(crate) dates_ahead_seconds: i64,
+    pub(crate) account: Option<String>,
+    pub(crate) device: Option<String>,
     /// Whether the account's owner has signed the device.
-    pub device_trust: Option<Trust>,
+    pub(crate) device_trust: Option<DeviceTrust>,
     /// The homeserver has wanted fewer events; `None`: never since the start.
     #[serde(default)]
-    pub limited: Option<LimitedStatus>,
+    pub(crate) limited: Option<LimitedStatus>,
     /// The account may send nothing, for this reason.
-    pub parked: Option<ParkedStatus>,
+    pub(crate) parked: Option<ParkedStatus>,
 }
 
 /// That the homeserver has wanted fewer events (HTTP 429).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitedStatus {
+pub(crate) struct LimitedStatus {
     /// How often since the daemon's start.
-    pub times: u64,
+    pub(crate) times: u64,
     /// How long ago the last time was.
-    pub last_seconds: u64,
+    pub(crate) last_seconds: u64,
 }
 
 /// How the session with the homeserver stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MatrixState {
+pub(crate) enum MatrixState {
     /// It is open, and the homeserver answers.
     Connected,
     /// It is open; the homeserver has not answered yet.
@@ -192,168 +118,161 @@ pub enum MatrixState {
     NoSession,
 }
 
-/// Whether the account's owner has signed the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trust {
-    /// It is signed.
-    Verified,
-    /// It is not.
-    Unverified,
-    /// Not known yet.
-    Unknown,
-}
-
 /// Something that takes nothing until something changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ParkedStatus {
-    /// Why.
-    pub reason: String,
-    /// For how long.
-    pub for_seconds: u64,
+pub(crate) struct ParkedStatus {
+    pub(crate) reason: String,
+    pub(crate) for_seconds: u64,
 }
 
 /// How the database stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DatabaseStatus {
+pub(crate) struct DatabaseStatus {
     /// What is received can be stored.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// Why not, with all causes.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// What a person can do about it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// For how long it has not worked.
-    pub for_seconds: Option<u64>,
+    pub(crate) for_seconds: Option<u64>,
+}
+
+impl From<&StoreError> for DatabaseStatus {
+    fn from(error: &StoreError) -> Self {
+        Self {
+            ok: false,
+            error: Some(Chain(error).to_string()),
+            hint: error.hint(),
+            for_seconds: None,
+        }
+    }
 }
 
 /// What waits in all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OutboxStatus {
+pub(crate) struct OutboxStatus {
     /// Events for rooms.
-    pub to_matrix: Waits,
+    pub(crate) to_matrix: Waits,
     /// Packets for the mesh.
-    pub to_mesh: Waits,
+    pub(crate) to_mesh: Waits,
 }
 
 /// How much waits, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waits {
-    /// How many.
-    pub waiting: u64,
+pub(crate) struct Waits {
+    pub(crate) waiting: u64,
     /// How old the oldest is.
-    pub oldest_seconds: Option<u64>,
+    pub(crate) oldest_seconds: Option<u64>,
 }
 
 /// What became of messages since the start, one way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// The other side has them.
-    pub relayed: u64,
+    pub(crate) relayed: u64,
     /// How much waits; `None` while the database does not answer.
-    pub outbox: Option<Waits>,
+    pub(crate) outbox: Option<Waits>,
     /// They were too old when their turn came.
-    pub expired: u64,
+    pub(crate) expired: u64,
     /// They will never be sent; by reason.
-    pub refused: BTreeMap<String, u64>,
+    pub(crate) refused: BTreeMap<String, u64>,
     /// They were not to be relayed; by reason.
-    pub dropped: BTreeMap<String, u64>,
+    pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 /// How a room stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RoomStatus {
+pub(crate) struct RoomStatus {
     /// Its id, or the alias under which it is configured as long as no server has told the id.
-    pub room: String,
-    /// Its name.
-    pub name: Option<String>,
+    pub(crate) room: String,
+    pub(crate) name: Option<String>,
     /// It is in `matrix_rooms`.
-    pub mapped: bool,
+    pub(crate) mapped: bool,
     /// The bot is in it.
-    pub joined: bool,
+    pub(crate) joined: bool,
     /// It is encrypted; `None` if it is not joined.
-    pub encrypted: Option<bool>,
+    pub(crate) encrypted: Option<bool>,
     /// The channels that it is tied to, as they are configured.
-    pub channels: Vec<String>,
+    pub(crate) channels: Vec<String>,
     /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// What is wrong with it.
     #[serde(default)]
-    pub trouble: Option<RoomTroubleStatus>,
+    pub(crate) trouble: Option<RoomTroubleStatus>,
     /// It takes nothing, for this reason.
-    pub parked: Option<ParkedStatus>,
+    pub(crate) parked: Option<ParkedStatus>,
     /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.
-    pub missing: Option<u64>,
+    pub(crate) missing: Option<u64>,
     /// What goes into it.
-    pub to_matrix: Traffic,
+    pub(crate) to_matrix: Traffic,
     /// What comes from it.
-    pub to_mesh: Traffic,
+    pub(crate) to_mesh: Traffic,
 }
 
 /// What is wrong with a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomTroubleStatus {
+pub(crate) struct RoomTroubleStatus {
     /// What, in one word of `docs/reference/status.md`.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What, for people.
-    pub text: String,
+    pub(crate) text: String,
     /// What a person can do about it.
-    pub hint: String,
+    pub(crate) hint: String,
     /// The room that takes its place.
-    pub successor: Option<String>,
+    pub(crate) successor: Option<String>,
     /// It may pass without anybody doing something.
-    pub may_pass: bool,
+    pub(crate) may_pass: bool,
 }
 
 /// A node that says again what is relayed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EchoStatus {
-    /// The node.
-    pub node: String,
+pub(crate) struct EchoStatus {
+    pub(crate) node: String,
     /// Its long name.
-    pub name: String,
+    pub(crate) name: String,
     /// How many of its texts were not posted.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 /// How a channel stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ChannelStatus {
+pub(crate) struct ChannelStatus {
     /// Its slot.
-    pub channel: u8,
+    pub(crate) channel: u8,
     /// Its name, as the radio told it.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// What comes from it.
-    pub to_matrix: Traffic,
+    pub(crate) to_matrix: Traffic,
     /// What goes into it.
-    pub to_mesh: Traffic,
+    pub(crate) to_mesh: Traffic,
 }
 
 /// Whether the daemon does its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub(crate) struct Health {
     /// No check failed.
-    pub healthy: bool,
+    pub(crate) healthy: bool,
     /// The checks, in the order of a message's way.
-    pub checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
 }
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was looked at: `daemon`, `event_loop`, `database`, `radio`, `matrix`, `rooms`, `outbox`.
-    pub name: String,
+    pub(crate) name: String,
     /// How it is.
-    pub result: CheckResult,
-    /// What was found.
-    pub text: String,
+    pub(crate) result: CheckResult,
+    pub(crate) text: String,
     /// What a person can do about it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// How what was looked at is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CheckResult {
+pub(crate) enum CheckResult {
     /// As it should be.
     Ok,
     /// Worth a look; the relay does what it can.

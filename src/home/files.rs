@@ -34,11 +34,7 @@ fn network_name(magic: i128) -> Option<&'static str> {
 }
 
 /// Creates a directory that only its owner may enter, with those above it; one that is there stays as it is.
-///
-/// # Errors
-///
-/// When it cannot be created.
-pub fn create_private_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -104,7 +100,7 @@ pub(super) fn entries(directory: &Path, beginning: &str) -> Vec<PathBuf> {
 /// # Errors
 ///
 /// When it cannot be written; then the old one is untouched.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());

@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::Home;
+use crate::model::Explained;
 
 /// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
 const TRIES: u32 = 10;
@@ -26,21 +27,19 @@ const LARGEST: u64 = 4096;
 
 /// Who holds a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The machine's name.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
+pub(crate) struct Holder {
+    pub(crate) host: String,
+    pub(crate) pid: u32,
     /// When it started, as in `2025-01-31T12:00:00Z`.
-    pub started: String,
+    pub(crate) started: String,
     /// Whether it has the SDK's store open.
-    pub store: StoreState,
+    pub(crate) store: StoreState,
 }
 
 /// Whether the daemon has the SDK's store open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StoreState {
+pub(crate) enum StoreState {
     /// It has.
     Held,
     /// Its session is missing or dead: a login may work.
@@ -49,36 +48,33 @@ pub enum StoreState {
 
 /// Why a lock cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// Another daemon runs in this home.
+pub(crate) enum LockError {
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
-        /// The home.
         home: PathBuf,
         /// Who, if it said so.
         holder: Option<Holder>,
     },
     /// The daemon, or another command, has the SDK's store open.
-    #[error(
-        "the Matrix session in `{}` is in use{}: stop the relay first",
-        home.display(),
-        by(holder.as_ref())
-    )]
+    #[error("the Matrix session in `{}` is in use{}", home.display(), by(holder.as_ref()))]
     StoreInUse {
-        /// The home.
         home: PathBuf,
         /// Who, if it is the daemon.
         holder: Option<Holder>,
     },
-    /// The file cannot be used.
     #[error("cannot lock `{}`", path.display())]
     Use {
-        /// What.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
+}
+
+impl Explained for LockError {
+    fn hint(&self) -> Option<String> {
+        let is_held = matches!(self, Self::StoreInUse { .. });
+        is_held.then(|| "stop the relay first".to_owned())
+    }
 }
 
 fn by(holder: Option<&Holder>) -> String {
@@ -99,26 +95,22 @@ impl fmt::Display for Holder {
 
 /// The daemon's hold on its home; ends when dropped, or with the process.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     home: Home,
     file: File,
-    holder: Mutex<Holder>,
+    holder: Holder,
     store: Mutex<Option<StoreGuard>>,
 }
 
 /// A hold on the SDK's store; ends when dropped, or with the process.
 #[derive(Debug)]
-pub struct StoreGuard {
+pub(crate) struct StoreGuard {
     _directory: File,
 }
 
 impl Lock {
     /// Takes the home for a daemon. The store is free as yet.
-    ///
-    /// # Errors
-    ///
-    /// When another daemon holds it, or the file cannot be used.
-    pub fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
+    pub(crate) fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
         let path = home.lock_file();
         let error = |cause| LockError::Use {
             path: path.clone(),
@@ -145,15 +137,15 @@ impl Lock {
         let lock = Self {
             home: home.clone(),
             file,
-            holder: Mutex::new(Holder {
+            holder: Holder {
                 host: name,
                 pid: std::process::id(),
                 started: utc(started),
                 store: StoreState::Free,
-            }),
+            },
             store: Mutex::new(None),
         };
-        lock.write(StoreState::Free).map_err(error)?;
+        lock.say(StoreState::Free)?;
         Ok(lock)
     }
 
@@ -162,7 +154,7 @@ impl Lock {
     /// # Errors
     ///
     /// When a command has it: try again later. Or when the file cannot be written.
-    pub fn hold_store(&self) -> Result<(), LockError> {
+    pub(crate) fn hold_store(&self) -> Result<(), LockError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
             *store = Some(StoreGuard::take(&self.home)?);
@@ -175,7 +167,7 @@ impl Lock {
     /// # Errors
     ///
     /// When the file cannot be written; the store is free all the same.
-    pub fn release_store(&self) -> Result<(), LockError> {
+    pub(crate) fn release_store(&self) -> Result<(), LockError> {
         self.store
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -184,7 +176,7 @@ impl Lock {
     }
 
     /// Returns the daemon that holds a home, if one runs.
-    pub fn holder(home: &Home) -> Option<Holder> {
+    pub(crate) fn holder(home: &Home) -> Option<Holder> {
         let file = File::open(home.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             // Nobody: and our own look ends with the file.
@@ -193,22 +185,23 @@ impl Lock {
         }
     }
 
+    /// Writes in place: another file under this name would not be locked.
     fn say(&self, store: StoreState) -> Result<(), LockError> {
-        self.write(store).map_err(|cause| LockError::Use {
+        let holder = Holder {
+            store,
+            ..self.holder.clone()
+        };
+        let write = || {
+            let mut text = serde_json::to_vec(&holder)?;
+            text.push(b'\n');
+            self.file.write_all_at(&text, 0)?;
+            self.file
+                .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
+        };
+        write().map_err(|cause| LockError::Use {
             path: self.home.lock_file(),
             cause,
         })
-    }
-
-    /// Writes in place: another file under this name would not be locked.
-    fn write(&self, store: StoreState) -> io::Result<()> {
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        holder.store = store;
-        let mut text = serde_json::to_vec(&*holder)?;
-        text.push(b'\n');
-        self.file.write_all_at(&text, 0)?;
-        self.file
-            .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
     }
 }
 
@@ -221,11 +214,7 @@ impl Drop for Lock {
 
 impl StoreGuard {
     /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
-    ///
-    /// # Errors
-    ///
-    /// When it is in use, with who uses it.
-    pub fn take(home: &Home) -> Result<Self, LockError> {
+    pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
         let locked = super::files::create_private_directory(&path)
             .and_then(|()| File::open(&path))
@@ -266,7 +255,7 @@ fn read(mut file: &File) -> Option<Holder> {
 }
 
 /// Returns a time as in `2025-01-31T12:00:00Z`.
-pub fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -277,30 +266,18 @@ pub fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Returns year, month and day of a number of days since 1970-01-01.
-fn date(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970;
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
+/// Returns year, month and day of a number of days since 1970-01-01
+/// (`civil_from_days` of <https://howardhinnant.github.io/date_algorithms.html>).
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // The year begins with March here.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let is_next = u64::from(month >= 10);
+    (era * 400 + year + is_next, (month + 2) % 12 + 1, day)
 }
 
 #[cfg(test)]
@@ -343,8 +320,8 @@ mod tests {
         lock.hold_store().unwrap();
         lock.hold_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Held);
-        let error = StoreGuard::take(&home).unwrap_err().to_string();
-        assert!(error.contains("stop the relay first"), "{error}");
+        let hint = StoreGuard::take(&home).unwrap_err().hint().unwrap();
+        assert!(hint.contains("stop the relay first"), "{hint}");
         lock.release_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Free);
         let login = StoreGuard::take(&home).unwrap();

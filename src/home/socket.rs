@@ -17,32 +17,27 @@ const LONGEST_NAME: usize = 107;
 
 /// A name under which the socket can be bound, or connected to, as long as this is kept.
 #[derive(Debug)]
-pub struct SocketName {
+pub(crate) struct SocketName {
     name: PathBuf,
     _directory: Option<File>,
 }
 
 impl SocketName {
-    /// Returns the name.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.name
     }
 }
 
 /// The control socket that this process listens on; its file goes when this is dropped.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl Home {
     /// Returns a name for the control socket that is short enough.
-    ///
-    /// # Errors
-    ///
-    /// When the home cannot be opened.
-    pub fn socket_name(&self) -> io::Result<SocketName> {
+    pub(crate) fn socket_name(&self) -> io::Result<SocketName> {
         let path = self.socket();
         if path.as_os_str().len() <= LONGEST_NAME {
             return Ok(SocketName {
@@ -61,11 +56,7 @@ impl Home {
 
     /// Listens on the control socket, in place of one that a dead daemon has left. Only for who holds the home's
     /// [`Lock`](super::Lock): nobody else can be listening then.
-    ///
-    /// # Errors
-    ///
-    /// When something that is no socket has its name, or it cannot be made.
-    pub fn listen(&self) -> io::Result<(UnixListener, Socket)> {
+    pub(crate) fn listen(&self) -> io::Result<(UnixListener, Socket)> {
         let path = self.socket();
         match fs::symlink_metadata(&path) {
             Ok(left) if left.file_type().is_socket() => fs::remove_file(&path)?,

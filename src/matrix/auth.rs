@@ -11,14 +11,14 @@ use url::Url;
 
 use super::MatrixError;
 use super::files::FilesError;
-use super::server::ServerError;
 use super::session::Session;
+use crate::model::Explained;
 
 pub use super::DeviceTrust;
 pub use super::adopt::{TokenOptions, adopt};
 pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
-pub use super::server::Server;
+pub use super::server::{Server, ServerError};
 pub use devices::{Left, Parted};
 pub use entry::find_homeserver;
 pub(super) use entry::find_server;
@@ -31,9 +31,7 @@ pub use status::{KeyBackup, Status, damage, status};
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// There is a session already.
-    #[error(
-        "already logged in as {user} (device {device}) at {homeserver}: use --force to log in anew"
-    )]
+    #[error("already logged in as {user} (device {device}) at {homeserver}")]
     AlreadyLoggedIn {
         /// As whom.
         user: OwnedUserId,
@@ -43,20 +41,16 @@ pub enum AuthError {
         homeserver: Url,
     },
     /// Neither a homeserver nor a user id that names one.
-    #[error(
-        "which homeserver? give --homeserver (`matrix.homeserver`), or the whole user id (`@name:example.org`) as --username (`matrix.bot_user_id`)"
-    )]
+    #[error("it is not known which homeserver is meant")]
     NoHomeserver,
     /// Not a user of any server.
-    #[error("`{given}` is not a user name: give `name` or `@name:example.org`")]
+    #[error("`{given}` is not a user name")]
     BadUsername {
         /// What was given.
         given: String,
     },
     /// User or password is wrong.
-    #[error(
-        "the homeserver does not accept this user name and password ({user} at {homeserver}): check both"
-    )]
+    #[error("the homeserver does not accept this user name and password ({user} at {homeserver})")]
     WrongPassword {
         /// Who.
         user: String,
@@ -64,15 +58,13 @@ pub enum AuthError {
         homeserver: Url,
     },
     /// The account is closed.
-    #[error("the account {user} is deactivated: use another one")]
+    #[error("the account {user} is deactivated")]
     Deactivated {
         /// Who.
         user: String,
     },
     /// The server does not let anybody in with a password.
-    #[error(
-        "{homeserver} takes no passwords (it offers {offered}): use an account with a password on another server"
-    )]
+    #[error("{homeserver} takes no passwords (it offers {offered})")]
     NoPasswordLogin {
         /// Where.
         homeserver: Url,
@@ -158,6 +150,35 @@ impl AuthError {
             device: session.device_id,
             homeserver: session.homeserver,
         }
+    }
+}
+
+impl Explained for AuthError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::AlreadyLoggedIn { .. } => "use --force to log in anew",
+            Self::NoHomeserver => {
+                "give --homeserver (`matrix.homeserver`), or the whole user id (`@name:example.org`) as --username \
+                 (`matrix.bot_user_id`)"
+            }
+            Self::BadUsername { .. } => "give `name` or `@name:example.org`",
+            Self::WrongPassword { .. } => "check both",
+            Self::Deactivated { .. } => "use another one",
+            Self::NoPasswordLogin { .. } => "use an account with a password on another server",
+            Self::DeviceLeft { cause, .. } => return cause.hint(),
+            Self::Server(error) => return error.hint(),
+            Self::Files(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
+            Self::DeadToken { .. }
+            | Self::OtherAccount { .. }
+            | Self::NoDevice { .. }
+            | Self::DeviceInUse { .. }
+            | Self::Interrupted
+            | Self::Unfinished { .. }
+            | Self::NotLoggedIn
+            | Self::BadAnswer { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

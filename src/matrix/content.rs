@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{EventId, OwnedUserId, RelayFields, RoomContent, Timestamp};
+use crate::model::{EventId, OwnedUserId, RelayFields, RoomContent, Timestamp, span};
 
 /// From here on a message says that it is late.
 const LATE: Duration = Duration::from_mins(5);
@@ -72,15 +72,7 @@ impl<'a> Outgoing<'a> {
 
 /// Returns what a message says of its age, if it is old enough.
 fn lateness(age: Duration) -> Option<String> {
-    if age <= LATE {
-        return None;
-    }
-    let minutes = age.as_secs() / 60;
-    Some(match minutes {
-        ..120 => format!("(delayed {minutes} min) "),
-        120..2880 => format!("(delayed {} h) ", minutes / 60),
-        2880.. => format!("(delayed {} days) ", minutes / 1440),
-    })
+    (age > LATE).then(|| format!("(delayed {}) ", span::short(age)))
 }
 
 fn mentioned(users: &[OwnedUserId], room: bool) -> Map<String, Value> {

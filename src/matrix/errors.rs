@@ -10,7 +10,7 @@ use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
 
 use crate::disk::Trouble;
-use crate::model::{RoomOutcome, Timestamp};
+use crate::model::{RoomOutcome, Timestamp, causes};
 
 /// An answer of the server, as far as the table needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,14 +308,12 @@ pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
         ),
         None => first_words(error),
     };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = without_url(&error.to_string());
+    for cause in causes(error).skip(1) {
+        let next = without_url(&cause.to_string());
         if !text.contains(&next) {
             text.push_str(": ");
             text.push_str(&next);
         }
-        cause = error.source();
     }
     text.chars().take(400).collect()
 }

@@ -9,6 +9,7 @@ use rand::Rng;
 
 use super::session::Session;
 use crate::config::Secret;
+use crate::model::Explained;
 
 /// Why a file of the login cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,7 @@ pub enum FilesError {
         cause: io::Error,
     },
     /// It is not what we wrote.
-    #[error(
-        "`{path}` is damaged: log in anew with `relay auth login --force --recovery-key-file FILE`"
-    )]
+    #[error("`{path}` is damaged")]
     Damaged {
         /// Which.
         path: PathBuf,
@@ -51,6 +50,15 @@ pub enum FilesError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl Explained for FilesError {
+    fn hint(&self) -> Option<String> {
+        let is_damaged = matches!(self, Self::Damaged { .. });
+        is_damaged.then(|| {
+            "log in anew with `relay auth login --force --recovery-key-file FILE`".to_owned()
+        })
+    }
 }
 
 impl FilesError {
@@ -98,7 +106,7 @@ impl Files {
     }
 
     /// `sdk.key`, the key of these stores.
-    pub(super) fn key(&self) -> PathBuf {
+    pub fn key(&self) -> PathBuf {
         self.directory.join("sdk.key")
     }
 
@@ -346,7 +354,8 @@ mod tests {
         fs::write(files.session(), r#"{"access_token": "syt_secret", "#).unwrap();
         let error = files.load_session().unwrap_err();
         assert!(!format!("{error:?}").contains("syt_secret"));
-        assert!(error.to_string().contains("relay auth login --force"));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("relay auth login --force"));
     }
 
     /// A home with a login of the device `OLD`, and one of the device `NEW` that is whole in `new/`.

@@ -9,16 +9,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::backoff;
 use super::catch_up::{self, Page};
 use super::errors;
 use super::rooms::Rooms;
-use crate::model::{Gap, RoomId};
+use crate::model::{Backoff, Gap, RoomId};
 
 /// So long the sync waits in all, while it takes an answer, for rooms whose history cannot be fetched. Then it goes on.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
 /// It is said again after so many failures in a row, half a day.
 const SAY_AGAIN: u32 = 72;
 /// A server that has refused so often in a row, for about six hours, means it.
@@ -158,7 +158,7 @@ impl Gaps {
         let too_many = open.empty.saturating_sub(catch_up::MOST_EMPTY);
         let pause = match too_many {
             0 => Duration::ZERO,
-            more => backoff::pause(more, FIRST_PAUSE, LONGEST_PAUSE),
+            more => PAUSES.after(more, rand::random()),
         };
         open.due = Instant::now() + pause;
         if too_many % SAY_AGAIN == 1 {
@@ -191,7 +191,7 @@ impl Gaps {
             return true;
         }
         let pause = errors::retry_after(error)
-            .unwrap_or_else(|| backoff::pause(open.failures, FIRST_PAUSE, LONGEST_PAUSE));
+            .unwrap_or_else(|| PAUSES.after(open.failures, rand::random()));
         open.due = Instant::now() + pause;
         if open.failures % SAY_AGAIN == 0 {
             say_missing(&gap.room, error);

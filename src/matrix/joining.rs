@@ -14,18 +14,17 @@ use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::backoff;
 use super::errors::Answer;
 use super::events::Envelope;
 use super::rooms::{Rooms, room_id};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
-use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 
 /// A join over federation can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
 /// A room of which the server did not tell all is asked about that often.
 const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
 
@@ -60,7 +59,7 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
                 continue;
             };
             attempt.failures = attempt.failures.saturating_add(1);
-            let pause = backoff::pause(attempt.failures, FIRST_PAUSE, LONGEST_PAUSE);
+            let pause = PAUSES.after(attempt.failures, rand::random());
             let next = Instant::now() + pause;
             attempt.next = Some(next);
             wake = wake.min(next);

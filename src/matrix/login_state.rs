@@ -36,7 +36,7 @@ impl RefusedLogin {
     }
 
     /// Returns what to do, the gentlest first.
-    fn cure(&self) -> &'static str {
+    pub(super) fn cure(&self) -> &'static str {
         match self.errcode() {
             "M_USER_LOCKED" => {
                 "ask the homeserver's administrator to unlock the account; the relay goes on by itself when it is"
@@ -63,8 +63,7 @@ impl fmt::Display for RefusedLogin {
         } = self;
         write!(
             f,
-            "the homeserver does not accept the login of {user} (device {device}): {message} ({errcode}); {}",
-            self.cure()
+            "the homeserver does not accept the login of {user} (device {device}): {message} ({errcode})"
         )
     }
 }

@@ -3,7 +3,6 @@
 
 mod adopt;
 pub mod auth;
-mod backoff;
 mod bans;
 mod catch_up;
 mod client;
@@ -37,13 +36,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::errors::Refusal;
 use crate::config::Invites;
 use crate::model::{
-    ClockReading, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
+    ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
     UndecryptableEvent,
 };
 
@@ -108,7 +108,8 @@ pub struct Start {
 }
 
 /// Whether other people's clients show the device as verified by its owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeviceTrust {
     /// It is signed by its owner.
     Verified,
@@ -122,7 +123,7 @@ pub enum DeviceTrust {
 #[derive(Debug, thiserror::Error)]
 pub enum MatrixError {
     /// Nobody has logged in.
-    #[error("not logged in to Matrix: run `relay auth login`")]
+    #[error("not logged in to Matrix")]
     NoSession,
     /// The server does not accept the session.
     #[error("{0}")]
@@ -134,7 +135,7 @@ pub enum MatrixError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// The SDK's store cannot be used.
-    #[error("cannot open the Matrix store in `{path}`: {}", errors::cure_of_store(.path, &**.cause))]
+    #[error("cannot open the Matrix store in `{path}`")]
     Store {
         /// Where.
         path: PathBuf,
@@ -145,6 +146,19 @@ pub enum MatrixError {
     /// Who takes the batches is gone.
     #[error("nobody takes the events any more")]
     Closed,
+}
+
+impl Explained for MatrixError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSession => Some("run `relay auth login`".to_owned()),
+            Self::SessionDead(refused) => Some(refused.cure().to_owned()),
+            Self::Server(error) => error.hint(),
+            Self::Files(error) => error.hint(),
+            Self::Store { path, cause } => Some(errors::cure_of_store(path, &**cause)),
+            Self::Closed => None,
+        }
+    }
 }
 
 /// The adapter, with its session restored.

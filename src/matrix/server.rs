@@ -1,8 +1,6 @@
 //! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
 //! and out, asking how a device stands. Each has a limit in time and in size.
 
-use std::error::Error as _;
-use std::iter::successors;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,6 +10,7 @@ use serde_json::{Value, json};
 use url::{Host, Url};
 
 use super::errors;
+use crate::model::{Explained, causes};
 
 /// How the relay names itself in requests.
 pub(super) const USER_AGENT: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
@@ -24,25 +23,19 @@ const LARGEST_ANSWER: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// What was given is no address.
-    #[error(
-        "`{given}` is not a homeserver: give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
-    )]
+    #[error("`{given}` is not a homeserver")]
     BadAddress {
         /// What was given.
         given: String,
     },
     /// Plain HTTP beyond this machine.
-    #[error(
-        "`{url}` is not encrypted: use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
-    )]
+    #[error("`{url}` is not encrypted")]
     PlainHttp {
         /// The address.
         url: Url,
     },
     /// Nothing answers.
-    #[error(
-        "cannot reach the homeserver at {url}: check the address and the network, then try again"
-    )]
+    #[error("cannot reach the homeserver at {url}")]
     Unreachable {
         /// The address.
         url: Url,
@@ -51,9 +44,7 @@ pub enum ServerError {
         cause: reqwest::Error,
     },
     /// The certificate is not accepted.
-    #[error(
-        "no secure connection to {url}: check this machine's clock, and that the certificate fits the name and comes from an authority that this machine trusts"
-    )]
+    #[error("no secure connection to {url}")]
     Tls {
         /// The address.
         url: Url,
@@ -62,9 +53,7 @@ pub enum ServerError {
         cause: reqwest::Error,
     },
     /// Something answers that does not speak Matrix.
-    #[error(
-        "{url} answers, but it is not a Matrix homeserver (HTTP {status}): give the server's name, or the address that its clients use"
-    )]
+    #[error("{url} answers, but it is not a Matrix homeserver (HTTP {status})")]
     NotMatrix {
         /// The address.
         url: Url,
@@ -80,7 +69,7 @@ pub enum ServerError {
         url: Url,
     },
     /// The homeserver wants a pause.
-    #[error("the homeserver limits how often this may be tried: try again in {} s", .after.as_secs().max(1))]
+    #[error("the homeserver limits how often this may be tried")]
     RateLimited {
         /// How long.
         after: Duration,
@@ -112,6 +101,30 @@ impl ServerError {
             | Self::NotMatrix { .. }
             | Self::TooLarge { .. } => None,
         }
+    }
+}
+
+impl Explained for ServerError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::BadAddress { .. } => {
+                "give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
+            }
+            Self::PlainHttp { .. } => {
+                "use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
+            }
+            Self::Unreachable { .. } => "check the address and the network, then try again",
+            Self::Tls { .. } => {
+                "check this machine's clock, and that the certificate fits the name and comes from an authority that \
+                 this machine trusts"
+            }
+            Self::NotMatrix { .. } => "give the server's name, or the address that its clients use",
+            Self::RateLimited { after } => {
+                return Some(format!("try again in {} s", after.as_secs().max(1)));
+            }
+            Self::TooLarge { .. } | Self::Refused { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -378,7 +391,7 @@ async fn well_known(name: &Url) -> Option<Url> {
 }
 
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
-    successors(error.source(), |&cause| cause.source()).any(|cause| {
+    causes(error).skip(1).any(|cause| {
         let text = cause.to_string().to_lowercase();
         let words = ["certificate", "tls", "handshake"];
         words.iter().any(|word| text.contains(word))
@@ -416,7 +429,7 @@ mod tests {
     async fn plain_http_is_for_loopback_unless_allowed() {
         let beyond = Url::parse("http://matrix.example.org").unwrap();
         let refused = Server::at(beyond.clone(), false).unwrap_err();
-        assert!(refused.to_string().contains("--allow-http"), "{refused}");
+        assert!(refused.hint().unwrap().contains("--allow-http"));
         assert!(Server::at(beyond, true).is_ok());
         for here in ["http://127.0.0.1:8008", "http://[::1]", "http://localhost"] {
             assert!(
@@ -482,8 +495,8 @@ retry-after: 7",
         let server = Server::at(url, false).unwrap();
         let error = server.get(&["login"], None).await.unwrap_err();
         assert_eq!(
-            error.to_string(),
-            "the homeserver limits how often this may be tried: try again in 7 s"
+            crate::model::told(&error),
+            "the homeserver limits how often this may be tried; try again in 7 s"
         );
     }
 

@@ -32,18 +32,18 @@ use super::gaps::Gaps;
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, RefusedLogin, Start, backoff};
+use super::{Batch, MatrixError, RefusedLogin, Start};
 use crate::disk::Trouble;
-use crate::model::Gap;
+use crate::model::{Backoff, Gap};
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
 /// Events of one room in one answer; the server's own default of 10 cuts bursts.
 const TIMELINE_LIMIT: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
 /// Where even the smallest answer is too large: each try costs so much.
-const LONGEST_IN_VAIN: Duration = Duration::from_mins(5);
+const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
 /// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// After an answer of a server that does not wait, counted from the question.
@@ -217,8 +217,8 @@ impl<'a> Sync<'a> {
         self.failures = self.failures.saturating_add(1);
         let wish = errors::retry_after(error);
         let disk = errors::disk(error).map(|trouble| trouble.at(self.store));
-        let (error, longest) = self.what_failed(error);
-        let pause = wish.unwrap_or_else(|| backoff::pause(self.failures, FIRST_PAUSE, longest));
+        let (error, pauses) = self.what_failed(error);
+        let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
         let hint = disk.map(Trouble::hint);
         self.rooms.options.pulse.failed(&error, hint);
         let delay_ms = pause.as_millis();
@@ -243,24 +243,24 @@ impl<'a> Sync<'a> {
         Ok(pause)
     }
 
-    /// Returns what to say of a failure, and how long the pauses after it may be. After an answer that was too large,
+    /// Returns what to say of a failure, and the pauses after it. After an answer that was too large,
     /// fewer events are asked for.
-    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Duration) {
+    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Backoff) {
         // Another answer may be cut off meanwhile: then this one has failed in another way.
         if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
-            return (self.way.trouble().unwrap_or(error), LONGEST_PAUSE);
+            return (self.way.trouble().unwrap_or(error), PAUSES);
         }
-        let longest = match self.timeline_limit {
-            1 => LONGEST_IN_VAIN,
-            _ => LONGEST_PAUSE,
+        let pauses = match self.timeline_limit {
+            1 => PAUSES_IN_VAIN,
+            _ => PAUSES,
         };
         self.timeline_limit = (self.timeline_limit / 4).max(1);
         let error = format!(
             "its answer is larger than 64 MB; asking for {} events of each room at once",
             self.timeline_limit
         );
-        (error, longest)
+        (error, pauses)
     }
 
     fn refused(&self, refusal: Refusal) -> MatrixError {

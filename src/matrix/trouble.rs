@@ -1,6 +1,6 @@
 //! Why the bot is not in a room of the configuration, or why nothing can be said there: each with its own words and cure.
 
-use crate::model::{OwnedRoomId, OwnedUserId};
+use crate::model::{Explained, OwnedRoomId, OwnedUserId};
 
 /// What is wrong with a room of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,10 +66,32 @@ impl RoomTrouble {
         }
     }
 
-    /// Returns what a person can do about it.
+    /// Returns whether it is about a room that we are in.
     #[must_use]
-    pub fn hint(&self) -> String {
+    pub fn concerns_joined(&self) -> bool {
+        matches!(self, Self::AliasGone(_) | Self::Encrypted)
+    }
+
+    /// Returns whether it may pass without anybody doing something.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
         match self {
+            Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer => true,
+            Self::NoSuchAlias
+            | Self::NoSuchRoom
+            | Self::NotInvited(_)
+            | Self::Banned(_)
+            | Self::PutOut { .. }
+            | Self::InvitesOff
+            | Self::Encrypted
+            | Self::Other(_) => false,
+        }
+    }
+}
+
+impl Explained for RoomTrouble {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
             Self::NoSuchAlias => {
                 "check how it is written in `matrix_rooms`, or give the room's id (`!…`)".to_owned()
             }
@@ -99,29 +121,7 @@ impl RoomTrouble {
             }
             Self::Other(_) => "the homeserver's own words say what to change; the relay tries again".to_owned(),
             Self::NoAnswer => "nothing is lost: the relay goes on when the homeserver is back".to_owned(),
-        }
-    }
-
-    /// Returns whether it is about a room that we are in.
-    #[must_use]
-    pub fn concerns_joined(&self) -> bool {
-        matches!(self, Self::AliasGone(_) | Self::Encrypted)
-    }
-
-    /// Returns whether it may pass without anybody doing something.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer => true,
-            Self::NoSuchAlias
-            | Self::NoSuchRoom
-            | Self::NotInvited(_)
-            | Self::Banned(_)
-            | Self::PutOut { .. }
-            | Self::InvitesOff
-            | Self::Encrypted
-            | Self::Other(_) => false,
-        }
+        })
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
                 "check the server's name",
             ),
         ] {
-            let hint = trouble.hint();
+            let hint = trouble.hint().unwrap();
             assert!(hint.contains(cure), "{trouble}: {hint}");
             let is_about_invites = hint.contains("invite");
             let helps = matches!(

@@ -3,6 +3,8 @@
 //! Nothing here does anything. A type that holds a range or a unit checks it when it is made, so that
 //! the rest of the program need not.
 
+mod backoff;
+mod error;
 mod event;
 mod fate;
 mod gap;
@@ -14,8 +16,11 @@ mod retry;
 mod room;
 mod room_address;
 mod room_message;
+pub mod span;
 mod time;
 
+pub use backoff::Backoff;
+pub use error::{Chain, Exit, Explained, causes, told};
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
     RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport,

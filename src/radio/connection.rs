@@ -1,6 +1,5 @@
 //! A connection: receives and sends one frame at a time, whatever the wire.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use crate::config::{self, host_and_port};
+use crate::model::{Explained, told};
 
 use super::ble::Ble;
 use super::codec::{Codec, CodecError, Item, WAKE};
@@ -50,7 +50,7 @@ pub enum ConnectionError {
         /// What that means.
         kind: LossKind,
         /// Why, with whatever caused that.
-        cause: Box<dyn Error + Send + Sync>,
+        cause: Box<dyn Explained + Send + Sync>,
     },
     /// The serial port cannot be used.
     #[error(transparent)]
@@ -118,11 +118,27 @@ impl Loss {
 }
 
 impl From<&ConnectionError> for Loss {
-    /// Takes an error and its causes in one sentence.
+    /// Takes an error with its causes and its cure in one sentence.
     fn from(error: &ConnectionError) -> Self {
         Self {
             kind: error.kind(),
-            cause: super::with_causes(error),
+            cause: told(error),
+        }
+    }
+}
+
+impl Explained for ConnectionError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Serial(error) => error.hint(),
+            Self::Bluetooth { cause, .. } => cause.hint(),
+            Self::Connect { .. }
+            | Self::ConnectLimit { .. }
+            | Self::Closed
+            | Self::Read(_)
+            | Self::Write(_)
+            | Self::WriteLimit
+            | Self::Frame(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How the link to the radio stands, for whoever wants to know now; what happened to it comes as events.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -7,7 +8,8 @@ use super::connection::Loss;
 use crate::model::NodeNum;
 
 /// What is being done about the link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// The connection is being made.
     Connecting,

@@ -41,7 +41,6 @@ mod tcp;
 mod traffic;
 mod translate;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -53,7 +52,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::config;
 use crate::model::{
-    Clock, Event, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
+    Clock, Event, Explained, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
 };
 
 pub use acks::Acks;
@@ -96,14 +95,19 @@ const WITHDRAWALS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum RadioError {
     /// Bluetooth is not built in.
-    #[error(
-        "this relay was built without Bluetooth: build it with the feature `ble`, \
-         or use another `connection_type`"
-    )]
+    #[error("this relay was built without Bluetooth")]
     NoBluetooth,
     /// The daemon's event loop has ended.
     #[error("nobody takes the radio's events")]
     EventsClosed,
+}
+
+impl Explained for RadioError {
+    fn hint(&self) -> Option<String> {
+        let is_missing = matches!(self, Self::NoBluetooth);
+        is_missing
+            .then(|| "build it with the feature `ble`, or use another `connection_type`".to_owned())
+    }
 }
 
 /// What the radio's side has to know.
@@ -746,18 +750,6 @@ impl Radio {
 
 fn lost(error: &ConnectionError) -> End {
     End::Lost(error.into())
-}
-
-/// An error and its causes in one sentence.
-fn with_causes(error: &ConnectionError) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&error.to_string());
-        cause = error.source();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::future::Ready;
 
 use crate::config::Secret;
+use crate::model::told;
 
 use super::RadioError;
 use super::connection::ConnectionError;
@@ -38,5 +39,5 @@ impl Ble {
 ///
 /// Always.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    Err(RadioError::NoBluetooth.to_string())
+    Err(told(&RadioError::NoBluetooth))
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::connection::LossKind;
+use crate::model::Backoff;
 
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
@@ -103,20 +104,18 @@ impl Reconnect {
         let at_first = now.saturating_duration_since(since) < AT_FIRST && !stands_back;
         let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
         // While two clients take the radio from each other, the delay counts the lost links.
-        let doublings = if stands_back {
-            self.vain_lives.saturating_sub(VAIN_LIVES) + 2
+        let failures = if stands_back {
+            self.vain_lives.saturating_sub(VAIN_LIVES) + 3
         } else {
-            self.failures
-        }
-        .min(16);
+            self.failures + 1
+        };
         if at_first {
             // Grows from there on once the first two minutes are over.
             self.failures = self.failures.saturating_add(1).min(3);
         } else {
             self.failures = self.failures.saturating_add(1);
         }
-        let delay = FIRST.saturating_mul(1 << doublings).min(longest);
-        let delay = delay.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0);
+        let delay = Backoff::new(FIRST, longest).after(failures, random);
         // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
         let tried_for = std::mem::take(&mut self.tried_for);
         if kind == LossKind::Refused {

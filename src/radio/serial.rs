@@ -22,6 +22,8 @@ use tokio_serial::{
 };
 use tracing::{debug, warn};
 
+use crate::model::Explained;
+
 use super::serial_ports::{self, FoundPort, Holder, Lines};
 
 /// What every radio's console speaks, with eight bits, no parity and one stop bit.
@@ -46,22 +48,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum SerialError {
     /// There is no such device.
-    #[error("there is no serial port `{}`: is the radio plugged in?", port.display())]
+    #[error("there is no serial port `{}`", port.display())]
     Missing {
         /// Which.
         port: PathBuf,
     },
     /// None was named, and none looks like a radio.
-    #[error(
-        "no serial port looks like a radio: plug it in with a cable that carries data, or name its port as \
-         `meshtastic.serial_port`"
-    )]
+    #[error("no serial port looks like a radio")]
     NoneFound,
     /// None was named, and several look like a radio.
-    #[error(
-        "several serial ports may be the radio, set `meshtastic.serial_port` to one of them: {}",
-        listed(ports)
-    )]
+    #[error("several serial ports may be the radio: {}", listed(ports))]
     Several {
         /// Which.
         ports: Vec<FoundPort>,
@@ -75,7 +71,7 @@ pub enum SerialError {
         holders: Vec<String>,
     },
     /// We may not.
-    #[error("the relay may not open the serial port `{}`: {cure}", port.display())]
+    #[error("the relay may not open the serial port `{}`", port.display())]
     Denied {
         /// Which.
         port: PathBuf,
@@ -102,10 +98,27 @@ pub enum SerialError {
     },
     /// The system does not answer.
     #[error(
-        "opening the serial port takes longer than {} s: unplug the radio, and plug it in again",
+        "opening the serial port takes longer than {} s",
         OPEN_LIMIT.as_secs()
     )]
     OpenLimit,
+}
+
+impl Explained for SerialError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing { .. } => "is the radio plugged in?",
+            Self::NoneFound => {
+                "plug it in with a cable that carries data, or name its port as `meshtastic.serial_port`"
+            }
+            Self::Several { .. } => "set `meshtastic.serial_port` to one of them",
+            Self::Busy { holders, .. } => cure_for_holders(holders),
+            Self::Denied { cure, .. } => cure,
+            Self::OpenLimit => "unplug the radio, and plug it in again",
+            Self::NotSerial { .. } | Self::Open { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// A serial port, open or not.
@@ -380,18 +393,21 @@ fn cure_for_rights(group: Option<&str>) -> String {
 }
 
 fn by_whom(holders: &[String]) -> String {
-    let cure = if holders.iter().any(|it| it.starts_with("ModemManager")) {
+    if holders.is_empty() {
+        return String::new();
+    }
+    format!(" by {}", holders.join(", "))
+}
+
+fn cure_for_holders(holders: &[String]) -> &'static str {
+    if holders.iter().any(|it| it.starts_with("ModemManager")) {
         "it takes radios for modems: `sudo systemctl disable --now ModemManager`, or have udev set \
          ID_MM_DEVICE_IGNORE for the radio"
     } else if holders.is_empty() {
         "close the other program (a terminal, an app, another relay, ModemManager)"
     } else {
         "only one program can have it"
-    };
-    if holders.is_empty() {
-        return format!(": {cure}");
     }
-    format!(" by {}: {cure}", holders.join(", "))
 }
 
 fn listed(ports: &[FoundPort]) -> String {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::model::{Node, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
+use crate::model::{
+    Backoff, Node, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp,
+};
 
 use super::answer::Answer;
 use super::console::{Sign, prints_always, without_text};
@@ -127,10 +129,7 @@ pub(super) struct Memory {
 
 impl Memory {
     fn silence_limit(&self) -> Duration {
-        let doublings = self.mute_links.min(8);
-        SILENCE_LIMIT
-            .saturating_mul(1 << doublings)
-            .min(LONGEST_SILENCE)
+        Backoff::new(SILENCE_LIMIT, LONGEST_SILENCE).after(self.mute_links.saturating_add(1), 0.0)
     }
 }
 

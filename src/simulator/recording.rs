@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::model::Explained;
 use crate::radio::proto::Message;
 use crate::radio::proto::recording::{Entry, entry};
 
@@ -66,6 +67,8 @@ pub enum RecordingError {
         problem: String,
     },
 }
+
+impl Explained for RecordingError {}
 
 /// Writes what happens on a link to a file.
 #[derive(Debug)]

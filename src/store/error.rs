@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::disk::Trouble;
-use crate::model::Retry;
+use crate::model::{Explained, Retry};
 
 /// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
 /// is rolled back.
@@ -181,36 +181,37 @@ impl StoreError {
             | Self::Statement(_) => false,
         }
     }
+}
 
-    /// Returns what a person can do about it, if we know.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Open { cause, .. } => Some(match Trouble::of(cause) {
+impl Explained for StoreError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Open { cause, .. } => match Trouble::of(cause) {
                 Some(trouble) => trouble.hint(),
                 None => {
                     "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
                 }
-            }),
-            Self::Gone { .. } => Some(
-                "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again",
-            ),
+            },
+            Self::Gone { .. } => {
+                "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
+            }
             Self::Foreign { .. } | Self::NotDatabase { .. } => {
-                Some("name another file in `database.path`; this one is left as it is")
+                "name another file in `database.path`; this one is left as it is"
             }
-            Self::Newer { .. } => {
-                Some("install the newer relay again; its database is left as it is")
-            }
-            Self::Full(..) => Some("make room on the disk; the relay tries again by itself"),
-            Self::Damaged(..) => Some(
+            Self::Newer { .. } => "install the newer relay again; its database is left as it is",
+            Self::Full(..) => "make room on the disk; the relay tries again by itself",
+            Self::Damaged(..) => {
                 "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
-                 a new one is made at the next start",
-            ),
-            Self::Busy(_) => Some("close the other program that has the database open"),
-            Self::ReadOnly(..) => Some(Trouble::ReadOnly.hint()),
-            Self::Disk(..) => Some(Trouble::Failed.hint()),
-            Self::Unreadable(_) | Self::Thread(_) | Self::Closed | Self::Statement(_) => None,
-        }
+                 a new one is made at the next start"
+            }
+            Self::Busy(_) => "close the other program that has the database open",
+            Self::ReadOnly(..) => Trouble::ReadOnly.hint(),
+            Self::Disk(..) => Trouble::Failed.hint(),
+            Self::Unreadable(_) | Self::Thread(_) | Self::Closed | Self::Statement(_) => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
     }
 }
 

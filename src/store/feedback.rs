@@ -12,13 +12,12 @@ use rusqlite::Row;
 use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::{StoreError, Tx};
 use crate::model::{
-    EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
+    Backoff, EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
     RoomContent, RoomId, Timestamp,
 };
 
-/// After a failure that is nobody's fault; doubled for each further one.
-const FIRST_DELAY: Duration = Duration::from_secs(10);
-const LONGEST_DELAY: Duration = Duration::from_hours(1);
+/// After failures that are nobody's fault.
+const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
 
 /// What is known of a message of Matrix, for its sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -384,9 +383,7 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), Store
     let Some((attempts, room)) = tried else {
         return Ok(());
     };
-    let delay = FIRST_DELAY
-        .saturating_mul(1 << attempts.min(12))
-        .min(LONGEST_DELAY);
+    let delay = DELAYS.after(attempts.saturating_add(1), 0.0);
     tx.execute(
         "UPDATE feedback SET attempts = attempts + 1 WHERE txn = ?1",
         [transaction],

@@ -424,7 +424,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::model::{EventId, NodeNum, PacketId, RoomContent, Timestamp};
+    use crate::model::{EventId, Explained as _, NodeNum, PacketId, RoomContent, Timestamp};
 
     const RADIO: NodeNum = NodeNum(1);
 

@@ -561,7 +561,7 @@ mod tests {
                 let reply_to = match row.unwrap().content {
                     MeshContent::Text(Draft { reply_to, .. })
                     | MeshContent::Packet(RadioPayload::Text { reply_to, .. }) => reply_to,
-                    other => panic!("{other:?}"),
+                    other @ MeshContent::Packet(_) => panic!("{other:?}"),
                 };
                 assert_eq!(reply_to, Some(again.packet));
             }

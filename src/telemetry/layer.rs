@@ -78,10 +78,6 @@ enum Job {
 
 impl Log {
     /// Makes one that writes there, in a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// When the thread cannot be started.
     pub(super) fn start(open: Targets, sinks: Vec<Sink>) -> std::io::Result<Arc<Self>> {
         let (queue, jobs) = sync_channel(QUEUE);
         let state = State {

@@ -9,6 +9,7 @@ use tracing::{Event, Level};
 
 use super::words::{self, MORE, Words};
 use crate::config::LogFormat;
+use crate::model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
 const LONGEST: usize = 4_000;
@@ -148,7 +149,7 @@ impl Visit for Listener<'_> {
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.take(field, Value::Words(Words::of(WithCauses(error))));
+        self.take(field, Value::Words(Words::of(Chain(error))));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -202,21 +203,6 @@ fn unquoted(value: &str) -> &str {
     inner.unwrap_or(value)
 }
 
-/// An error and its causes in one sentence.
-struct WithCauses<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for WithCauses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
-
 /// A line of the log.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -254,22 +240,18 @@ impl Line {
             line.push_str(span);
             line.push_str(": ");
         }
-        let parts = [
+        let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
             self.said.message.clone(),
             self.said.fields(),
-            if self.said.size >= LONGEST {
-                MORE.to_string()
-            } else {
-                String::new()
-            },
-            if left_out > 0 {
-                format!("left_out={left_out}")
-            } else {
-                String::new()
-            },
         ];
-        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        if self.said.size >= LONGEST {
+            parts.push(MORE.to_string());
+        }
+        if left_out > 0 {
+            parts.push(format!("left_out={left_out}"));
+        }
+        parts.retain(|part| !part.is_empty());
         line.push_str(&parts.join(" "));
         line.push('\n');
         line

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::daemon::{Answer, Question, Request};
 use crate::home::{Holder, Home, Lock};
+use crate::model::Explained;
 
 /// How long the daemon may take; it gives up on a slow database itself before that.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -18,33 +19,16 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// Why the daemon does not answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// There is none.
+pub(crate) enum ControlError {
     #[error("no relay is running in `{}`", home.display())]
-    NotRunning {
-        /// The home.
-        home: PathBuf,
-    },
-    /// It runs, and has no socket.
+    NotRunning { home: PathBuf },
     #[error("the relay in `{}` ({holder}) has no control socket", home.display())]
-    NoSocket {
-        /// The home.
-        home: PathBuf,
-        /// The daemon.
-        holder: Holder,
-    },
-    /// It runs, and says nothing.
+    NoSocket { home: PathBuf, holder: Holder },
     #[error("the relay in `{}` does not answer", home.display())]
-    Silent {
-        /// The home.
-        home: PathBuf,
-    },
-    /// The socket cannot be used.
+    Silent { home: PathBuf },
     #[error("cannot use the control socket `{}`", path.display())]
     Use {
-        /// The socket.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
@@ -53,11 +37,9 @@ pub enum ControlError {
     Other(String),
 }
 
-impl ControlError {
-    /// Returns what a person can do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Explained for ControlError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::NotRunning { .. } => {
                 "start it with `relay run`, or name the home of one that runs with `--home DIR`"
             }
@@ -67,16 +49,13 @@ impl ControlError {
             Self::Other(_) => {
                 "run the program of the same version, or start the relay again after an update"
             }
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 
 /// Asks the daemon of a home.
-///
-/// # Errors
-///
-/// When it does not answer.
-pub async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
+pub(crate) async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
     let path = home.socket();
     let used = timeout(LIMIT, exchange(home, request)).await;
     let silent = || ControlError::Silent {

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use crate::daemon::status::{Check, CheckResult, Health};
 use crate::daemon::{Answer, Request};
 use crate::home::Home;
+use crate::model::{Chain, Explained as _};
 
 use super::control::{ControlError, ask};
 use super::status::printable;
 
 /// Asks the daemon; one that does not answer is unhealthy.
-pub async fn examine(home: &Home) -> Health {
+pub(crate) async fn examine(home: &Home) -> Health {
     match ask(home, Request::Doctor).await {
         Ok(Answer::Doctor(health)) => health,
         Ok(Answer::Status(_) | Answer::Error(_)) => no_answer(&ControlError::Other(
@@ -21,24 +22,20 @@ pub async fn examine(home: &Home) -> Health {
 }
 
 fn no_answer(error: &ControlError) -> Health {
-    let mut text = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
-        text = format!("{text}: {cause}");
-    }
     Health {
         healthy: false,
         checks: vec![Check {
             name: "daemon".to_owned(),
             result: CheckResult::Failed,
-            text,
-            hint: Some(error.hint().to_owned()),
+            text: Chain(error).to_string(),
+            hint: error.hint(),
         }],
     }
 }
 
 /// Returns what the checks found, for people: a line each, and the cures below.
 #[must_use]
-pub fn lines(health: &Health) -> String {
+pub(crate) fn lines(health: &Health) -> String {
     let mut text = String::new();
     for check in &health.checks {
         let result = match check.result {

@@ -1,6 +1,6 @@
 //! What commands do beside the daemon.
 
-pub mod control;
-pub mod doctor;
-pub mod radio;
-pub mod status;
+pub(crate) mod control;
+pub(crate) mod doctor;
+pub(crate) mod radio;
+pub(crate) mod status;

@@ -14,22 +14,19 @@ use std::io;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::daemon::status::RadioConnection;
+use crate::config::{Config, Connection};
 use crate::home::Holder;
 use crate::model::{
-    Destination, Event, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport, Timestamp,
+    Destination, Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
+    Timestamp,
 };
 use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
 
-pub use holder::held_by_daemon;
-pub use listen::{Heard, escaped, heard, json_lines, lines};
-pub use report::{
-    ChannelReport, NodeReport, RadioReport, channel_lines, channels, node_lines, nodes, radio,
-    radio_lines,
-};
-pub use scan::{Found, Look, Scan, found_lines, scan};
-pub use send::{Fate, Sent, check_text, send};
+pub(crate) use holder::held_by_daemon;
+pub(crate) use listen::{Heard, escaped, heard, json_lines, lines};
+pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio_lines};
+pub(crate) use scan::{found_lines, scan};
+pub(crate) use send::{Fate, Sent, check_text, send};
 
 /// Events that wait for a command.
 const EVENTS: usize = 256;
@@ -38,47 +35,32 @@ const KEPT: usize = 1024;
 
 /// Why a command got nothing from the radio.
 #[derive(Debug, thiserror::Error)]
-pub enum VisitError {
-    /// The daemon has it.
-    #[error("the running relay ({holder}) holds this radio ({connection})")]
+pub(crate) enum VisitError {
+    #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
     Held {
-        /// The daemon.
         holder: Holder,
-        /// How it reaches the radio.
-        connection: RadioConnection,
+        connection: Connection,
     },
-    /// The daemon has it, on another way.
     #[error(
-        "this is the radio {node} that the running relay holds over another connection ({connection})"
+        "this is the radio {node} that the running relay holds over another connection ({})",
+        connection.place()
     )]
     HeldElsewhere {
-        /// The radio's node.
         node: NodeNum,
-        /// How the daemon reaches it.
-        connection: RadioConnection,
+        connection: Connection,
     },
     /// This program cannot use such a link.
     #[error(transparent)]
     NoLink(#[from] RadioError),
-    /// It is not there.
     #[error("cannot reach the radio{}: {cause}", unless_named(connection, cause))]
     Away {
-        /// How it was tried.
-        connection: RadioConnection,
-        /// Why not.
+        connection: Connection,
         cause: String,
     },
-    /// It tells nothing.
     #[error("the radio is locked and tells its client nothing")]
     Locked,
-    /// It has no such channel.
     #[error("the radio has no channel `{wanted}`; it has {available}")]
-    NoChannel {
-        /// What was asked for.
-        wanted: String,
-        /// Its channels.
-        available: String,
-    },
+    NoChannel { wanted: String, available: String },
     /// The text cannot go into a packet.
     #[error("{0}")]
     Text(String),
@@ -90,34 +72,42 @@ pub enum VisitError {
     Ended,
 }
 
-impl VisitError {
-    /// Returns what a person can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Held { .. } | Self::HeldElsewhere { .. } => Some(
+impl Explained for VisitError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Held { .. } | Self::HeldElsewhere { .. } => {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
-                 `--serial` or `--ble`; `relay status` tells how this one stands",
-            ),
-            Self::Away { connection, cause } => cure(connection, cause),
-            Self::Locked => Some("switch its lockdown off with the app that locked it"),
-            Self::NoChannel { .. } => Some("`relay radio channels` lists them"),
-            Self::NoLink(_) | Self::Text(_) | Self::Interrupted | Self::Ended => None,
+                 `--serial` or `--ble`; `relay status` tells how this one stands"
+            }
+            Self::Away { connection, cause } => cure(connection, cause)?,
+            Self::Locked => "switch its lockdown off with the app that locked it",
+            Self::NoChannel { .. } => "`relay radio channels` lists them",
+            Self::NoLink(error) => return error.hint(),
+            Self::Text(_) | Self::Interrupted | Self::Ended => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn exit(&self) -> Exit {
+        if matches!(self, Self::Text(_)) {
+            Exit::Wrong
+        } else {
+            Exit::Failed
         }
     }
 }
 
 /// Returns what a person can do about a link that cannot be made, or has ended, if the cause does not say it itself.
-fn cure(connection: &RadioConnection, cause: &str) -> Option<&'static str> {
+fn cure(connection: &Connection, cause: &str) -> Option<&'static str> {
     match connection {
-        RadioConnection::Tcp { .. } => Some(if was_ended(cause) {
+        Connection::Tcp { .. } => Some(if was_ended(cause) {
             "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
              program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
         } else {
             "look whether it is on and in reach; `relay radio scan` lists what can be found"
         }),
         // What fails on a serial port or over Bluetooth names its cure itself.
-        RadioConnection::Serial { .. } | RadioConnection::Ble { .. } => None,
+        Connection::Serial { .. } | Connection::Ble { .. } => None,
     }
 }
 
@@ -133,24 +123,24 @@ fn was_ended(cause: &str) -> bool {
 }
 
 /// Returns which radio it is, in brackets, if the cause does not name it.
-fn unless_named(connection: &RadioConnection, cause: &str) -> String {
+fn unless_named(connection: &Connection, cause: &str) -> String {
     let is_named = match connection {
-        RadioConnection::Tcp { .. } => cause.contains(&connection.to_string()),
-        RadioConnection::Serial { port: Some(name) } | RadioConnection::Ble { device: name } => {
-            cause.contains(name)
-        }
-        RadioConnection::Serial { port: None } => false,
+        Connection::Tcp { .. } => cause.contains(&connection.place()),
+        Connection::Serial { serial_port } => serial_port
+            .as_ref()
+            .is_some_and(|port| cause.contains(&*port.to_string_lossy())),
+        Connection::Ble { ble_address, .. } => cause.contains(ble_address),
     };
     if is_named {
         String::new()
     } else {
-        format!(" ({connection})")
+        format!(" ({})", connection.place())
     }
 }
 
 /// What a command is doing, for whoever waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Making the link, and hearing how the radio is set up.
     #[default]
     Connecting,
@@ -163,25 +153,24 @@ pub enum Phase {
 }
 
 /// The radio that the daemon holds, and how it reaches it.
-pub type Held = Option<(NodeNum, RadioConnection)>;
+pub(crate) type Held = Option<(NodeNum, Connection)>;
 
 /// How a command visits a radio.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The configuration, of which only the section `meshtastic` matters.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The node of the radio that the daemon holds: if it turns out to be this one, the visit ends.
-    pub not: Held,
+    pub(crate) not: Held,
     /// Told what is being done.
-    pub phase: watch::Sender<Phase>,
+    pub(crate) phase: watch::Sender<Phase>,
     /// Ends the visit.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Plan {
-    /// Makes one.
     #[must_use]
-    pub fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
+    pub(crate) fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
         Self {
             config,
             not,
@@ -193,8 +182,8 @@ impl Plan {
 
 /// A radio, as a command sees it.
 #[derive(Debug)]
-pub struct Visit {
-    connection: RadioConnection,
+pub(crate) struct Visit {
+    connection: Connection,
     not: Held,
     events: mpsc::Receiver<Event>,
     submissions: mpsc::Sender<Submission>,
@@ -205,7 +194,7 @@ pub struct Visit {
 }
 
 /// What a visit returned, and the messages of the radio that nobody has been shown.
-pub type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
+pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
 /// What became known of a radio.
 #[derive(Debug)]
@@ -218,11 +207,7 @@ enum News {
 
 /// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
 /// radio that nobody has been shown.
-///
-/// # Errors
-///
-/// As the work, or when this program cannot use such a link.
-pub async fn visit<T>(
+pub(crate) async fn visit<T>(
     plan: Plan,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Visited<T> {
@@ -238,7 +223,7 @@ pub async fn visit<T>(
     let (submissions, submitted) = mpsc::channel(1);
     let end = CancellationToken::new();
     let mut visit = Visit {
-        connection: (&plan.config.meshtastic.connection).into(),
+        connection: plan.config.meshtastic.connection.clone(),
         not: plan.not,
         events,
         submissions,
@@ -269,11 +254,7 @@ pub async fn visit<T>(
 
 impl Visit {
     /// Waits until the radio has told how it is set up.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, or is the daemon's.
-    pub async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+    pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.phase.send_replace(Phase::Connecting);
         loop {
             match self.news().await? {
@@ -302,11 +283,7 @@ impl Visit {
     }
 
     /// Likewise, and a radio that is locked is no good.
-    ///
-    /// # Errors
-    ///
-    /// As [`Visit::ready`], or when the radio is locked.
-    pub async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
+    pub(crate) async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         let profile = self.ready().await?;
         if profile.locked {
             return Err(VisitError::Locked);
@@ -316,7 +293,7 @@ impl Visit {
 
     /// Returns the nodes that the radio knows, itself included.
     #[must_use]
-    pub fn known(&self) -> Vec<KnownNode> {
+    pub(crate) fn known(&self) -> Vec<KnownNode> {
         self.known.borrow().clone()
     }
 
@@ -365,7 +342,7 @@ fn moment(at: Timestamp) -> String {
 
 /// Returns a text as it may be written to a terminal.
 #[must_use]
-pub fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     super::status::printable(text)
 }
 
@@ -373,15 +350,15 @@ pub fn harmless(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn away(connection: RadioConnection, cause: &str) -> VisitError {
+    fn away(connection: Connection, cause: &str) -> VisitError {
         VisitError::Away {
             connection,
             cause: cause.to_owned(),
         }
     }
 
-    fn tcp(host: &str) -> RadioConnection {
-        RadioConnection::Tcp {
+    fn tcp(host: &str) -> Connection {
+        Connection::Tcp {
             host: host.to_owned(),
             port: 4403,
         }
@@ -406,8 +383,8 @@ mod tests {
                 "cannot reach the radio (192.0.2.7:4403): the radio closed the connection",
             ),
             (
-                RadioConnection::Serial {
-                    port: Some("/dev/ttyUSB0".to_owned()),
+                Connection::Serial {
+                    serial_port: Some("/dev/ttyUSB0".into()),
                 },
                 "the serial port `/dev/ttyUSB0` is in use",
                 "cannot reach the radio: the serial port `/dev/ttyUSB0` is in use",
@@ -419,9 +396,10 @@ mod tests {
 
     #[test]
     fn only_a_radio_on_the_network_needs_a_hint_beside_the_cause() {
-        let serial = RadioConnection::Serial { port: None };
-        let ble = RadioConnection::Ble {
-            device: "Base_1234".to_owned(),
+        let serial = Connection::Serial { serial_port: None };
+        let ble = Connection::Ble {
+            ble_address: "Base_1234".to_owned(),
+            ble_pin: None,
         };
         assert!(away(tcp("radio"), "refused").hint().is_some());
         assert_eq!(away(serial, "in use").hint(), None);

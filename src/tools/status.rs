@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::daemon::status::{
-    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus, RadioState,
-    RadioStatus, RoomStatus, Status, Traffic, Trust, Waits,
+    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
+    RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, words};
+use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, times};
 use crate::home::Home;
+use crate::matrix::DeviceTrust;
+use crate::model::span;
+use crate::radio::LinkState;
 
 use super::control::{ControlError, ask};
 
@@ -16,11 +19,7 @@ use super::control::{ControlError, ask};
 const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
 
 /// Asks the daemon how it stands.
-///
-/// # Errors
-///
-/// When it does not answer.
-pub async fn status(home: &Home) -> Result<Status, ControlError> {
+pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, Request::Status).await? {
         Answer::Status(status) => Ok(*status),
         Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(
@@ -31,10 +30,10 @@ pub async fn status(home: &Home) -> Result<Status, ControlError> {
 
 /// Returns how the daemon stands, for people.
 #[must_use]
-pub fn lines(status: &Status) -> String {
+pub(crate) fn lines(status: &Status) -> String {
     let mut page = Page::default();
     let since = &status.started_at;
-    let up = words(status.uptime_seconds);
+    let up = span::of_seconds(status.uptime_seconds);
     page.line(
         "relay",
         &format!(
@@ -87,47 +86,42 @@ pub fn lines(status: &Status) -> String {
 }
 
 fn radio(page: &mut Page, radio: &RadioStatus) {
-    let time = words(radio.for_seconds);
+    let time = span::of_seconds(radio.for_seconds);
     let state = match radio.state {
-        RadioState::Ready => format!("ready for {time}"),
-        RadioState::Connecting => format!("away for {time}, connecting"),
-        RadioState::Configuring => format!("away for {time}, being configured"),
-        RadioState::Lost => format!("away for {time}"),
+        LinkState::Ready => format!("ready for {time}"),
+        LinkState::Connecting => format!("away for {time}, connecting"),
+        LinkState::Configuring => format!("away for {time}, being configured"),
+        LinkState::Lost => format!("away for {time}"),
     };
-    page.line("radio", &format!("{}, {state}", radio.connection));
-    if let Some(cause) = &radio.cause {
-        page.more(&format!("because: {cause}"));
-    }
+    page.line("radio", &format!("{}, {state}", radio.connection.place()));
+    page.known("because", radio.cause.as_ref());
     let node = radio.node.as_deref().unwrap_or_default();
     if let Some(name) = &radio.name {
         let firmware = radio.firmware.as_deref().unwrap_or("not told");
         page.more(&format!("{name} ({node}), firmware {firmware}"));
     }
-    match radio.restarts {
-        0 => {}
-        1 => page.more("restarted once since the relay started"),
-        times => page.more(&format!("restarted {times} times since the relay started")),
+    if radio.restarts > 0 {
+        let times = times(radio.restarts.into());
+        page.more(&format!("restarted {times} since the relay started"));
     }
     if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
         page.more(&format!(
             "channel use {percent:.1} %, told {} ago",
-            words(age)
+            span::of_seconds(age)
         ));
     }
-    if let Some(silence) = &radio.silence {
-        page.more(&format!("nothing is transmitted: {silence}"));
-    }
+    page.known("nothing is transmitted", radio.silence.as_ref());
 }
 
 fn matrix(page: &mut Page, matrix: &MatrixStatus) {
     let state = match matrix.state {
         MatrixState::Connected => {
-            let age = words(matrix.sync_age_seconds.unwrap_or_default());
+            let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
             format!("connected, last answer {age} ago")
         }
         MatrixState::Connecting => "waiting for the homeserver's first answer".to_owned(),
         MatrixState::Away => {
-            let away = words(matrix.away_seconds.unwrap_or_default());
+            let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
             match &matrix.hint {
                 Some(_) => format!("what the homeserver says cannot be stored, for {away}"),
                 None => format!("the homeserver has been away for {away}"),
@@ -136,17 +130,13 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
         MatrixState::NoSession => "no session".to_owned(),
     };
     page.line("matrix", &state);
-    if let Some(cause) = &matrix.cause {
-        page.more(&format!("because: {cause}"));
-    }
-    if let Some(hint) = &matrix.hint {
-        page.more(&format!("hint: {hint}"));
-    }
+    page.known("because", matrix.cause.as_ref());
+    page.known("hint", matrix.hint.as_ref());
     if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
         let trust = match matrix.device_trust {
-            Some(Trust::Verified) => "verified by its owner",
-            Some(Trust::Unverified) => "not verified: see `relay auth status`",
-            Some(Trust::Unknown) | None => "not known whether verified",
+            Some(DeviceTrust::Verified) => "verified by its owner",
+            Some(DeviceTrust::Unverified) => "not verified: see `relay auth status`",
+            Some(DeviceTrust::Unknown) | None => "not known whether verified",
         };
         page.more(&format!("{account}, device {device}, {trust}"));
     }
@@ -168,14 +158,12 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
     let error = database.error.as_deref().unwrap_or("it does not work");
     let time = database
         .for_seconds
-        .map(|seconds| format!(" for {}", words(seconds)));
+        .map(|seconds| format!(" for {}", span::of_seconds(seconds)));
     page.line(
         "database",
         &format!("fails{}: {error}", time.unwrap_or_default()),
     );
-    if let Some(hint) = &database.hint {
-        page.more(&format!("hint: {hint}"));
-    }
+    page.known("hint", database.hint.as_ref());
 }
 
 fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
@@ -203,12 +191,10 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", encrypted");
     }
     page.line("room", &about);
-    if let Some(trouble) = &room.trouble {
-        page.more(&format!("PROBLEM: {}", trouble.text));
-        page.more(&format!("hint: {}", trouble.hint));
-    }
+    page.known("PROBLEM", room.trouble.as_ref().map(|it| &it.text));
+    page.known("hint", room.trouble.as_ref().map(|it| &it.hint));
     for problem in &room.problems {
-        page.more(&format!("PROBLEM: {problem}"));
+        page.known("PROBLEM", Some(problem));
     }
     parked(page, room.parked.as_ref());
     match room.missing {
@@ -220,16 +206,14 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
             "{count} stretches of its history could not be fetched yet; it is tried again"
         )),
     }
-    page.more(&format!("to Matrix    {}", traffic(&room.to_matrix)));
-    page.more(&format!("to the mesh  {}", traffic(&room.to_mesh)));
+    page.both_ways(&room.to_matrix, &room.to_mesh);
 }
 
 fn channel(page: &mut Page, channel: &ChannelStatus) {
     let name = channel.name.as_ref().filter(|name| !name.is_empty());
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     page.line("channel", &format!("{}{name}", channel.channel));
-    page.more(&format!("to Matrix    {}", traffic(&channel.to_matrix)));
-    page.more(&format!("to the mesh  {}", traffic(&channel.to_mesh)));
+    page.both_ways(&channel.to_matrix, &channel.to_mesh);
 }
 
 fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
@@ -238,14 +222,17 @@ fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
         for_seconds,
     }) = parked
     {
-        page.more(&format!("PARKED for {}: {reason}", words(*for_seconds)));
+        page.more(&format!(
+            "PARKED for {}: {reason}",
+            span::of_seconds(*for_seconds)
+        ));
     }
 }
 
 fn traffic(traffic: &Traffic) -> String {
     let mut text = format!("{} relayed", traffic.relayed);
     if let Some(outbox) = traffic.outbox.as_ref().filter(|it| it.waiting > 0) {
-        let age = words(outbox.oldest_seconds.unwrap_or_default());
+        let age = span::of_seconds(outbox.oldest_seconds.unwrap_or_default());
         let _ = write!(text, ", {} waiting (oldest {age})", outbox.waiting);
     }
     if traffic.expired > 0 {
@@ -265,7 +252,7 @@ fn traffic(traffic: &Traffic) -> String {
 
 fn waits(waits: &Waits) -> String {
     match waits.oldest_seconds {
-        Some(age) => format!("{} (oldest {})", waits.waiting, words(age)),
+        Some(age) => format!("{} (oldest {})", waits.waiting, span::of_seconds(age)),
         None => waits.waiting.to_string(),
     }
 }
@@ -295,6 +282,17 @@ impl Page {
     fn more(&mut self, text: &str) {
         self.line("", text);
     }
+
+    fn known(&mut self, what: &str, text: Option<&String>) {
+        if let Some(text) = text {
+            self.more(&format!("{what}: {text}"));
+        }
+    }
+
+    fn both_ways(&mut self, to_matrix: &Traffic, to_mesh: &Traffic) {
+        self.more(&format!("to Matrix    {}", traffic(to_matrix)));
+        self.more(&format!("to the mesh  {}", traffic(to_mesh)));
+    }
 }
 
 /// Returns a text without what could play tricks on a terminal: names come from strangers.
@@ -311,7 +309,8 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::status::{LimitedStatus, OutboxStatus, RadioConnection};
+    use crate::config::Connection;
+    use crate::daemon::status::{LimitedStatus, OutboxStatus};
 
     fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let owned = counts
@@ -346,8 +345,8 @@ mod tests {
             started_at: "2026-01-31T12:00:00Z".to_owned(),
             uptime_seconds: 3 * 86_400,
             radio: RadioStatus {
-                connection: RadioConnection::Serial { port: None },
-                state: RadioState::Ready,
+                connection: Connection::Serial { serial_port: None },
+                state: LinkState::Ready,
                 for_seconds: 7_300,
                 cause: None,
                 restarts: 0,
@@ -368,7 +367,7 @@ mod tests {
                 dates_ahead_seconds: 0,
                 account: Some("@relay:example.org".to_owned()),
                 device: Some("DEVICE".to_owned()),
-                device_trust: Some(Trust::Verified),
+                device_trust: Some(DeviceTrust::Verified),
                 limited: None,
                 parked: None,
             },
@@ -502,7 +501,7 @@ mod tests {
     fn what_is_wrong_comes_with_its_reason_and_since_when() {
         let mut status = well();
         status.radio = RadioStatus {
-            state: RadioState::Lost,
+            state: LinkState::Lost,
             for_seconds: 780,
             restarts: 3,
             cause: Some("cannot connect to 192.168.1.20:4403: connection refused".to_owned()),

@@ -417,7 +417,7 @@ fn each_obstacle_is_refused_with_its_reason() {
         ..Facts::default()
     };
     let none = Facts::default;
-    for (mut bridge, text, facts, reason) in [
+    for (mut bridge, text, facts, reason) in vec![
         (bridge(), message("x"), full, Refused::QueueFull),
         (bridge(), message("x"), often, Refused::SenderLimit),
         (bridge(), message("x"), daily, Refused::SenderLimit),

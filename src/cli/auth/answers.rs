@@ -3,15 +3,17 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::terminal::{self, Typed};
 use super::{PasswordArgs, or_stop};
 use crate::cli::Globals;
+use crate::cli::failure::Failure;
 use crate::config::{self, Environment, Homeserver, Matrix, Secret};
 use crate::home::Home;
 use crate::matrix::auth::AuthError;
+use crate::model::{Exit, Explained};
 
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
@@ -23,19 +25,27 @@ const LONGEST_FILE: u64 = 64 * 1024;
 pub(super) enum Missing {
     /// An answer that is no secret.
     #[error("{flag} is missing, and there is no terminal to ask on")]
-    Answer {
-        /// Its flag.
-        flag: &'static str,
-    },
-    /// The password.
-    #[error(
-        "the password is missing, and there is no terminal to ask on: give --password-file, --password-stdin, or \
-         RELAY_MATRIX_PASSWORD"
-    )]
+    Answer { flag: &'static str },
+    #[error("the password is missing, and there is no terminal to ask on")]
     Password,
-    /// Whether it is meant.
-    #[error("there is no terminal to ask on: give -y if you mean it")]
+    #[error("there is no terminal to ask on")]
     Consent,
+}
+
+impl Explained for Missing {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Answer { .. } => None,
+            Self::Password => {
+                Some("give --password-file, --password-stdin, or RELAY_MATRIX_PASSWORD".to_owned())
+            }
+            Self::Consent => Some("give -y if you mean it".to_owned()),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Wrong
+    }
 }
 
 /// What environment and configuration say.
@@ -50,10 +60,6 @@ pub(super) struct Defaults {
 impl Defaults {
     /// Reads the configuration if there is a good one, and the environment, which goes before it; a first login comes
     /// before any configuration.
-    ///
-    /// # Errors
-    ///
-    /// When a variable names a file that cannot be read.
     pub(super) fn find(globals: &Globals, home: &Home) -> anyhow::Result<Self> {
         let configured = globals
             .load_config(home)
@@ -93,11 +99,11 @@ pub(super) async fn ask(
     flag: &'static str,
     question: &str,
     stop: &CancellationToken,
-) -> anyhow::Result<String> {
+) -> Result<String, Failure> {
     let answer = at_terminal(question, Typed::Shown, stop).await?;
     let answer = answer.trim();
     if answer.is_empty() {
-        bail!("{flag} is missing");
+        return Err(anyhow!("{flag} is missing").into());
     }
     Ok(answer.to_owned())
 }
@@ -131,7 +137,7 @@ pub(super) async fn password(
     given: Option<Secret<String>>,
     user: &str,
     stop: &CancellationToken,
-) -> anyhow::Result<Secret<String>> {
+) -> Result<Secret<String>, Failure> {
     if let Some(password) = given {
         return Ok(password);
     }
@@ -141,7 +147,7 @@ pub(super) async fn password(
     let question = format!("Password of {user}: ");
     let password = at_terminal(&question, Typed::Hidden, stop).await?;
     if password.is_empty() {
-        bail!("the password is empty");
+        return Err(anyhow!("the password is empty").into());
     }
     Ok(Secret::new(password))
 }
@@ -165,7 +171,7 @@ pub(super) async fn confirm(
     is_sure: bool,
     question: &str,
     stop: &CancellationToken,
-) -> anyhow::Result<()> {
+) -> Result<(), Failure> {
     if is_sure {
         return Ok(());
     }
@@ -175,7 +181,7 @@ pub(super) async fn confirm(
     let answer = at_terminal(&format!("{question} [y/N] "), Typed::Shown, stop).await?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => bail!("nothing was done"),
+        _ => Err(anyhow!("nothing was done").into()),
     }
 }
 
@@ -183,13 +189,13 @@ async fn at_terminal(
     question: &str,
     typed: Typed,
     stop: &CancellationToken,
-) -> anyhow::Result<String> {
+) -> Result<String, Failure> {
     let asked = async {
         terminal::ask(question, typed)
             .await
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => AuthError::Interrupted.into(),
-                _ => anyhow::Error::from(error),
+                _ => Failure::from(error),
             })
     };
     or_stop(stop, asked).await

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, Defaults, Missing};
 use super::terminal::{self, Typed};
-use super::{Globals, PasswordArgs, or_stop, print, say};
+use super::{Globals, PasswordArgs, or_stop};
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::{print, say};
 use crate::cli::progress::Progress;
 use crate::config::Secret;
 use crate::home::{Home, StoreGuard};
@@ -55,17 +57,13 @@ pub(in crate::cli) struct LoginArgs {
     recovery_key_out: Option<PathBuf>,
 }
 
-/// Logs in, asking for what nobody has said.
-///
-/// # Errors
-///
-/// What failed, with the cure; then an earlier login is as it was.
+/// Logs in, asking for what nobody has said. After a failure an earlier login is as it was.
 pub(super) async fn run(
     args: LoginArgs,
     globals: &Globals,
     home: &Home,
     stop: &CancellationToken,
-) -> anyhow::Result<ExitCode> {
+) -> Outcome {
     for warning in home.prepare(globals.allow_network_home)? {
         say(&format!("warning: {warning}"))?;
     }
@@ -149,7 +147,7 @@ impl Whose {
         &mut self,
         allow_http: bool,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Server> {
+    ) -> Result<Server, Failure> {
         let is_id = |name: &String| name.starts_with('@');
         let is_asked = self.homeserver.is_none() && !self.username.as_ref().is_some_and(is_id);
         for tried in 1.. {
@@ -173,7 +171,7 @@ impl Whose {
             let found = async { Ok(Progress::of(format!("reaching {name}"), found).await?) };
             match or_stop(stop, found).await {
                 Err(error) if is_asked && tried < MOST_ASKED && !stop.is_cancelled() => {
-                    say(&crate::cli::chain(&error))?;
+                    say(&error.to_string())?;
                 }
                 other => return other,
             }
@@ -181,7 +179,7 @@ impl Whose {
         Err(AuthError::NoHomeserver.into())
     }
 
-    async fn username(self, server: &Server, stop: &CancellationToken) -> anyhow::Result<String> {
+    async fn username(self, server: &Server, stop: &CancellationToken) -> Result<String, Failure> {
         if let Some(username) = self.username {
             return Ok(username);
         }
@@ -209,10 +207,7 @@ fn unlock(file: Option<&Path>, reset: bool, files: &Files) -> anyhow::Result<Unl
         let what = if was_wrong {
             "That key does not fit.".to_owned()
         } else {
-            format!(
-                "The account has an identity from an earlier login{lies}
-"
-            )
+            format!("The account has an identity from an earlier login{lies}\n")
         };
         Box::pin(async move {
             let question = format!("{what} Recovery key (empty: go on without): ");
@@ -226,12 +221,7 @@ fn show_key(key: &Secret<String>) {
     Progress::clear();
     // Nobody sees it where standard output is closed; then another login makes a new one.
     drop(print(&format!(
-        "
-Recovery key of the account, shown only now; keep it in a safe place:
-
-    {}
-
-",
+        "\nRecovery key of the account, shown only now; keep it in a safe place:\n\n    {}\n\n",
         key.reveal()
     )));
 }
@@ -257,14 +247,7 @@ fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
             path.display()
         ));
     }
-    print(&format!(
-        "{}
-",
-        lines.join(
-            "
-"
-        )
-    ))?;
+    print(&(lines.join("\n") + "\n"))?;
     for parted in &login.parted {
         if let Some(left) = &parted.left {
             say(&format!("warning: {}", still_there(parted, left)))?;
@@ -288,7 +271,8 @@ fn still_there(parted: &Parted, left: &Left) -> String {
             "a login that came to no end may have left the device {device}: remove it with another client"
         ),
         Left::Server(error) => format!(
-            "the earlier device {device} could not be signed out ({error}): the relay tries again at its next start;              or remove it with another client"
+            "the earlier device {device} could not be signed out ({error}): the relay tries again at its next start; \
+             or remove it with another client"
         ),
     }
 }
@@ -315,3 +299,21 @@ The relay works, but other people's clients warn of its messages. There are two 
 const MISSING: &str = "\
 warning: the device is not verified: the server did not take its signature. The relay works, but other people's
 clients warn of its messages. To try again: relay auth login --force";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::auth::ServerError;
+
+    #[test]
+    fn a_device_that_is_still_there_is_told_in_one_sentence() {
+        let parted = Parted {
+            device: "OLD".into(),
+            left: None,
+        };
+        let url = "https://example.org".parse().unwrap();
+        let left = Left::Server(ServerError::TooLarge { url });
+        let told = still_there(&parted, &left);
+        assert!(told.contains("OLD") && !told.contains("  "), "{told}");
+    }
+}

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Globals, PasswordArgs, answers, or_stop, say, told};
+use super::{Globals, PasswordArgs, answers, or_stop, told};
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::say;
 use crate::cli::progress::Progress;
 use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
+use crate::model::Explained;
 
 /// The arguments of `relay auth logout`.
 #[derive(Debug, Args)]
@@ -27,17 +30,13 @@ pub(in crate::cli) struct LogoutArgs {
     local_only: bool,
 }
 
-/// Ends the login, after asking whether it is meant.
-///
-/// # Errors
-///
-/// What failed; then nothing is deleted, or it says what is left.
+/// Ends the login, after asking whether it is meant. After a failure nothing is deleted, or it says what is left.
 pub(super) async fn run(
     args: LogoutArgs,
     globals: &Globals,
     home: &Home,
     stop: &CancellationToken,
-) -> anyhow::Result<ExitCode> {
+) -> Outcome {
     let files = Files::new(home.matrix());
     let session = files.load_session();
     if matches!(session, Ok(None)) && !files.sdk().exists() {
@@ -62,11 +61,12 @@ pub(super) async fn run(
         )?;
     } else {
         let Some(session) = session? else {
-            bail!("there are keys but no session: use --local-only to delete them");
+            let error = anyhow!("there are keys but no session");
+            return Err(Failure::from(error).and_hint("use --local-only to delete them"));
         };
         let question = format!("Log {} out?", session.user_id);
         answers::confirm(args.yes, &question, stop).await?;
-        let asked = async { auth::key_backup(&files).await.map_err(untouched) };
+        let asked = async { Ok(auth::key_backup(&files).await.map_err(Untouched)?) };
         let asked = Progress::of("asking the homeserver", asked);
         let backup = or_stop(stop, asked).await?;
         if let Some(warning) = backup.and_then(lost) {
@@ -81,7 +81,7 @@ pub(super) async fn run(
             Some(answers::password(given, user, stop).await?)
         };
         let ended = auth::end_session(&files, password.as_ref());
-        let ended = async { ended.await.map_err(untouched) };
+        let ended = Box::pin(async { Ok(ended.await.map_err(Untouched)?) });
         or_stop(stop, Progress::of("logging out", ended)).await?;
         told("the session is ended at the homeserver");
         auth::delete_local(&files, told)?;
@@ -114,12 +114,18 @@ fn lost(backup: KeyBackup) -> Option<&'static str> {
     }
 }
 
-fn untouched(error: AuthError) -> anyhow::Error {
-    let context = match &error {
-        AuthError::Server(_) => {
-            "nothing was deleted (--local-only deletes what is here without asking the server)"
+/// A logout that failed before anything was deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was deleted")]
+struct Untouched(#[from] AuthError);
+
+impl Explained for Untouched {
+    fn hint(&self) -> Option<String> {
+        match &self.0 {
+            AuthError::Server(_) => {
+                Some("--local-only deletes what is here without asking the server".to_owned())
+            }
+            other => other.hint(),
         }
-        _ => "nothing was deleted",
-    };
-    anyhow::Error::new(error).context(context)
+    }
 }

@@ -222,7 +222,10 @@ impl Bench {
 
     async fn fails(&self, with: &str) {
         let trouble = || self.live.facts().trouble;
-        let is = || trouble().is_some_and(|it| it.error.contains(with) && it.hint.is_some());
+        let is = || {
+            let status = trouble().map(|it| it.status);
+            status.is_some_and(|it| it.hint.is_some() && it.error.unwrap().contains(with))
+        };
         wait_for(is, trouble).await;
     }
 }

@@ -254,8 +254,8 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(
-            error.to_string(),
-            "already logged in as @relay:example.org (device DEVICE) at https://example.org/: use --force to log in anew"
+            crate::model::told(&error),
+            "already logged in as @relay:example.org (device DEVICE) at https://example.org/; use --force to log in anew"
         );
     }
 

@@ -11,7 +11,8 @@ use super::{AuthError, Files};
 use crate::disk::Trouble;
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
-use crate::matrix::{MatrixError, client, errors, login_state};
+use crate::matrix::{MatrixError, client, login_state};
+use crate::model::told;
 
 /// How a session stands, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +78,7 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
     Ok(match keys {
         // Of the keys a disk that is full tells nothing.
         Err(MatrixError::Store { cause, .. }) if Trouble::of(&*cause).is_some() => None,
-        Err(error) => Some(errors::sentence(&error)),
+        Err(error) => Some(told(&error)),
         Ok(_) => None,
     })
 }
@@ -106,9 +107,9 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             return Ok(status);
         }
         Err(error) => match login_state::verdict(session, error) {
-            MatrixError::SessionDead(refused) => {
+            dead @ MatrixError::SessionDead(_) => {
                 status.token_alive = false;
-                status.refused = Some(refused.to_string());
+                status.refused = Some(told(&dead));
                 return Ok(status);
             }
             other => return Err(other.into()),

@@ -12,9 +12,9 @@ use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::{FIRST_PAUSE, Keys, LONGEST_PAUSE, Sync};
+use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
 use crate::matrix::gaps::{Patience, counted, say_missing};
-use crate::matrix::{MatrixError, backoff, catch_up, errors};
+use crate::matrix::{MatrixError, catch_up, errors};
 use crate::model::{Gap, MatrixEvent};
 
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
@@ -139,7 +139,7 @@ impl Sync<'_> {
                         say_missing(room.room_id(), &error);
                     }
                     let pause = errors::retry_after(&error)
-                        .unwrap_or_else(|| backoff::pause(failures, FIRST_PAUSE, LONGEST_PAUSE));
+                        .unwrap_or_else(|| PAUSES.after(failures, rand::random()));
                     if catch_up::is_refusal(&error) || !patience.allows(pause) {
                         self.gaps.add(gap, pause);
                         return Ok(());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::connection::{ConnectionError, LossKind};
+use crate::model::Explained;
 
 /// The radio, as people and the system's commands name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,21 +18,13 @@ pub(super) struct Named {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BleError {
     /// Without the system's message bus there is no Bluetooth on Linux.
-    #[error(
-        "the system's D-Bus does not answer: is its service running (`systemctl status dbus`)?"
-    )]
+    #[error("the system's D-Bus does not answer")]
     NoBus,
     /// The Bluetooth service does not run.
-    #[error(
-        "the Bluetooth service does not answer: install `bluez`, or start it with \
-         `systemctl start bluetooth`"
-    )]
+    #[error("the Bluetooth service does not answer")]
     NoService,
     /// Not every user may use it.
-    #[error(
-        "the system does not let this user use Bluetooth: add it to the group `bluetooth` \
-         (`usermod -aG bluetooth USER`) and start the relay again"
-    )]
+    #[error("the system does not let this user use Bluetooth")]
     Denied,
     /// No adapter.
     #[error(
@@ -39,15 +32,11 @@ pub(super) enum BleError {
     )]
     NoAdapter,
     /// It is off, and somebody may have switched it off on purpose.
-    #[error(
-        "the Bluetooth adapter is off: switch it on with `bluetoothctl power on` \
-         (after `rfkill unblock bluetooth`, if it is blocked)"
-    )]
+    #[error("the Bluetooth adapter is off")]
     AdapterOff,
     /// The radio is not heard.
     #[error(
-        "the radio `{device}` was not found within {} s: is it on, in reach, with Bluetooth enabled, \
-         and is no phone connected to it?",
+        "the radio `{device}` was not found within {} s",
         limit.as_secs()
     )]
     NotFound {
@@ -57,7 +46,7 @@ pub(super) enum BleError {
         limit: Duration,
     },
     /// The link cannot be made.
-    #[error("the radio `{device}` was found but does not connect ({cause}): is it in reach?")]
+    #[error("the radio `{device}` was found but does not connect ({cause})")]
     Connect {
         /// Its address or name.
         device: String,
@@ -71,25 +60,15 @@ pub(super) enum BleError {
     #[error("the device `{0}` is no Meshtastic radio: it lacks its Bluetooth service")]
     NotARadio(String),
     /// It wants a bond first.
-    #[error(
-        "the radio `{}` wants to be paired: set `meshtastic.ble_pin`, or pair it once with \
-         `bluetoothctl` (`scan le`, `pair {}` and its PIN); if it was paired before and has forgotten it, \
-         `bluetoothctl remove {}` first",
-        .0.name, .0.address, .0.address
-    )]
+    #[error("the radio `{}` wants to be paired", .0.name)]
     NotPaired(Named),
     /// It shows or has another PIN.
-    #[error(
-        "the radio `{}` refuses the PIN: `meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); \
-         a radio that shows a new one each time is paired once with `bluetoothctl` (`scan le`, `pair {}` and that PIN)",
-        .0.name, .0.address
-    )]
+    #[error("the radio `{}` refuses the PIN", .0.name)]
     WrongPin(Named),
     /// Somebody else on this computer has it.
     #[error(
-        "the radio `{}` is used by another program on this computer (another relay, an app?), and serves one at a time: \
-         end that program, or its link with `bluetoothctl disconnect {}`",
-        .0.name, .0.address
+        "the radio `{}` is used by another program on this computer (another relay, an app?), and serves one at a time",
+        .0.name
     )]
     Used(Named),
     /// Pairing failed otherwise.
@@ -221,6 +200,53 @@ impl BleError {
     }
 }
 
+impl Explained for BleError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoBus => "is its service running (`systemctl status dbus`)?",
+            Self::NoService => "install `bluez`, or start it with `systemctl start bluetooth`",
+            Self::Denied => {
+                "add it to the group `bluetooth` (`usermod -aG bluetooth USER`) and start the relay again"
+            }
+            Self::AdapterOff => {
+                "switch it on with `bluetoothctl power on` (after `rfkill unblock bluetooth`, if it is blocked)"
+            }
+            Self::NotFound { .. } => {
+                "is it on, in reach, with Bluetooth enabled, and is no phone connected to it?"
+            }
+            Self::Connect { .. } => "is it in reach?",
+            Self::NotPaired(Named { address, .. }) => {
+                return Some(format!(
+                    "set `meshtastic.ble_pin`, or pair it once with `bluetoothctl` (`scan le`, `pair {address}` and its \
+                     PIN); if it was paired before and has forgotten it, `bluetoothctl remove {address}` first"
+                ));
+            }
+            Self::WrongPin(Named { address, .. }) => {
+                return Some(format!(
+                    "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one \
+                     each time is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
+                ));
+            }
+            Self::Used(Named { address, .. }) => {
+                return Some(format!(
+                    "end that program, or its link with `bluetoothctl disconnect {address}`"
+                ));
+            }
+            Self::NoAdapter
+            | Self::LostAtOnce(_)
+            | Self::NotARadio(_)
+            | Self::Pairing { .. }
+            | Self::TooLong { .. }
+            | Self::ServiceEnded
+            | Self::WayEnded
+            | Self::Lost
+            | Self::Removed
+            | Self::Other { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
 impl From<BleError> for ConnectionError {
     fn from(error: BleError) -> Self {
         let kind = match &error {
@@ -241,6 +267,7 @@ impl From<BleError> for ConnectionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::told;
 
     fn named() -> Named {
         Named {
@@ -265,7 +292,7 @@ mod tests {
             BleError::WrongPin(named()),
             BleError::Used(named()),
         ] {
-            let told = error.to_string();
+            let told = told(&error);
             assert!(told.contains("the radio `Base`"), "{told}");
             let quoted = told.split('`').skip(1).step_by(2);
             let commands: Vec<_> = quoted

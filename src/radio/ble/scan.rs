@@ -1,6 +1,5 @@
 //! Which radios are heard on Bluetooth. Never connects to one.
 
-use std::error::Error;
 use std::time::Duration;
 
 use btleplug::api::{Central as _, Peripheral as _, ScanFilter};
@@ -11,6 +10,7 @@ use super::bluez::Service;
 use super::error::BleError;
 use super::host::{Host, hears_off, within};
 use super::{FoundDevice, SERVICE};
+use crate::model::told;
 
 /// How long is listened: a radio that saves power calls every few seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(8);
@@ -21,14 +21,14 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 ///
 /// When nobody can listen: with the cure.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    let (service, mut end) = Service::open().await.map_err(|error| sentence(&error))?;
+    let (service, mut end) = Service::open().await.map_err(|error| told(&error))?;
     let found = tokio::select! {
         biased;
         found = listen() => found,
         end = end.wait() => Err(end),
     };
     drop(service);
-    found.map_err(|error| sentence(&error))
+    found.map_err(|error| told(&error))
 }
 
 async fn listen() -> Result<Vec<FoundDevice>, BleError> {
@@ -88,15 +88,4 @@ async fn listen() -> Result<Vec<FoundDevice>, BleError> {
     heard?;
     found.sort_by(|a, b| b.rssi.cmp(&a.rssi).then(a.address.cmp(&b.address)));
     Ok(found)
-}
-
-/// An error and its causes in one sentence.
-fn sentence(error: &BleError) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
-        cause = error.source();
-    }
-    sentence
 }

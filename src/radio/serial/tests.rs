@@ -3,8 +3,9 @@
 use std::os::unix::fs::symlink;
 
 use super::super::codec::Item;
-use super::super::connection::{Connection, Wire};
+use super::super::connection::{Connection, ConnectionError, Wire};
 use super::*;
+use crate::model::{Chain, told};
 use rustix::pty::OpenptFlags;
 
 /// A device behind a link.
@@ -91,8 +92,8 @@ async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
     assert_eq!(&bytes, b"\x94\xc3\x00\x02\n\x00");
     drop(device);
     let told = [
-        crate::radio::with_causes(&ours.receive().await.unwrap_err()),
-        crate::radio::with_causes(&ours.send(b"x").await.unwrap_err()),
+        Chain(&ours.receive().await.unwrap_err()).to_string(),
+        Chain(&ours.send(b"x").await.unwrap_err()).to_string(),
     ];
     insta::assert_snapshot!(told.join("\n"), @r"
         cannot read from the radio: the serial port is gone (was the radio unplugged, or did it restart?)
@@ -196,12 +197,12 @@ fn without_a_name_the_only_likely_port_is_taken() {
     let stick = found("/dev/ttyUSB0", Some("Zigbee"));
     let only = only_likely(vec![stick.clone(), radio.clone()]).unwrap();
     assert_eq!(only, Path::new("/dev/ttyUSB3"));
-    let none = only_likely(vec![stick]).unwrap_err().to_string();
+    let none = told(&only_likely(vec![stick]).unwrap_err());
     let several = vec![radio, found("/dev/ttyACM0", None)];
-    let several = only_likely(several).unwrap_err().to_string();
+    let several = told(&only_likely(several).unwrap_err());
     insta::assert_snapshot!(format!("{none}\n{several}"), @r"
-        no serial port looks like a radio: plug it in with a cable that carries data, or name its port as `meshtastic.serial_port`
-        several serial ports may be the radio, set `meshtastic.serial_port` to one of them: `/dev/serial/by-id/usb-CP2102` (CP2102), `/dev/ttyACM0`
+        no serial port looks like a radio; plug it in with a cable that carries data, or name its port as `meshtastic.serial_port`
+        several serial ports may be the radio: `/dev/serial/by-id/usb-CP2102` (CP2102), `/dev/ttyACM0`; set `meshtastic.serial_port` to one of them
         ");
 }
 
@@ -210,14 +211,14 @@ fn without_a_name_the_only_likely_port_is_taken() {
 fn what_the_system_refuses_is_told_with_its_cure() {
     let tells = |errno: rustix::io::Errno| {
         let error = refused(Path::new("/dev/null"), errno.into());
-        crate::radio::with_causes(&error.into())
+        told(&ConnectionError::from(error))
     };
     let busy = |holders: &[&str]| {
         let holders = holders.iter().map(|&it| it.to_owned()).collect();
         let port = PathBuf::from("/dev/ttyUSB0");
-        SerialError::Busy { port, holders }.to_string()
+        told(&SerialError::Busy { port, holders })
     };
-    let told = [
+    let all = [
         tells(rustix::io::Errno::NOENT),
         tells(rustix::io::Errno::ACCESS),
         tells(rustix::io::Errno::IO),
@@ -226,14 +227,14 @@ fn what_the_system_refuses_is_told_with_its_cure() {
         busy(&["screen (process 12)"]),
         busy(&["ModemManager (process 7)"]),
     ];
-    insta::assert_snapshot!(told.join("\n"), @r"
-        there is no serial port `/dev/null`: is the radio plugged in?
-        the relay may not open the serial port `/dev/null`: add its user to the group `dialout` (`sudo usermod -aG dialout USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group: Permission denied (os error 13)
+    insta::assert_snapshot!(all.join("\n"), @r"
+        there is no serial port `/dev/null`; is the radio plugged in?
+        the relay may not open the serial port `/dev/null`: Permission denied (os error 13); add its user to the group `dialout` (`sudo usermod -aG dialout USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
         cannot open the serial port `/dev/null`: Input/output error (os error 5)
         add its user to the group `uucp` (`sudo usermod -aG uucp USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
-        the serial port `/dev/ttyUSB0` is in use: close the other program (a terminal, an app, another relay, ModemManager)
-        the serial port `/dev/ttyUSB0` is in use by screen (process 12): only one program can have it
-        the serial port `/dev/ttyUSB0` is in use by ModemManager (process 7): it takes radios for modems: `sudo systemctl disable --now ModemManager`, or have udev set ID_MM_DEVICE_IGNORE for the radio
+        the serial port `/dev/ttyUSB0` is in use; close the other program (a terminal, an app, another relay, ModemManager)
+        the serial port `/dev/ttyUSB0` is in use by screen (process 12); only one program can have it
+        the serial port `/dev/ttyUSB0` is in use by ModemManager (process 7); it takes radios for modems: `sudo systemctl disable --now ModemManager`, or have udev set ID_MM_DEVICE_IGNORE for the radio
         ");
     assert!(matches!(
         refused(Path::new("/dev/null"), rustix::io::Errno::BUSY.into()),

@@ -85,7 +85,7 @@ fn a_request_of_unknown_fate_is_finished_first_under_its_transaction() {
         wish(tx, Some("⏳"))?;
         let (first, _) = due(tx, NOON)?.unwrap();
         retry(tx, first.as_str(), NOON)?;
-        assert_eq!(next(tx, NOON)?, Next::Later(NOON + FIRST_DELAY));
+        assert_eq!(next(tx, NOON)?, Next::Later(NOON + Duration::from_secs(10)));
         wish(tx, Some("📡"))?;
         assert_eq!(due(tx, NOON)?, Some((first.clone(), "⏳".to_owned())));
         wish(tx, None)?;
@@ -137,7 +137,7 @@ fn tries_grow_rare_and_a_clock_that_was_wrong_holds_nothing_up() {
         for _ in 0..20 {
             retry(tx, transaction.as_str(), NOON)?;
         }
-        assert_eq!(next(tx, NOON)?, Next::Later(NOON + LONGEST_DELAY));
+        assert_eq!(next(tx, NOON)?, Next::Later(NOON + Duration::from_hours(1)));
         retry(tx, transaction.as_str(), NOON + Duration::from_hours(9000))?;
         assert!(due(tx, NOON)?.is_some());
         Ok(())

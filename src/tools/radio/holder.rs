@@ -1,7 +1,7 @@
 //! Whether the daemon holds a radio that a command wants to use.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::super::status::status;
 use super::VisitError;
-use crate::daemon::status::RadioConnection;
+use crate::config::Connection;
 use crate::home::{Home, Lock};
 use crate::model::NodeNum;
 use crate::radio::{FoundPort, find_serial_ports};
@@ -24,11 +24,11 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// When it holds this one, as far as can be known.
-pub async fn held_by_daemon(
+pub(crate) async fn held_by_daemon(
     home: &Home,
-    configured: Option<&RadioConnection>,
-    wanted: &RadioConnection,
-) -> Result<Option<(NodeNum, RadioConnection)>, VisitError> {
+    configured: Option<&Connection>,
+    wanted: &Connection,
+) -> Result<Option<(NodeNum, Connection)>, VisitError> {
     let Some(holder) = Lock::holder(home) else {
         return Ok(None);
     };
@@ -51,8 +51,8 @@ pub async fn held_by_daemon(
 
 /// Returns whether two connections may lead to the same radio. Where that cannot be known they do: a second program
 /// takes the radio away from the first.
-async fn may_be_same(held: &RadioConnection, wanted: &RadioConnection) -> bool {
-    use RadioConnection::{Ble, Serial, Tcp};
+async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
+    use Connection::{Ble, Serial, Tcp};
     match (held, wanted) {
         (
             Tcp { host, port },
@@ -61,10 +61,15 @@ async fn may_be_same(held: &RadioConnection, wanted: &RadioConnection) -> bool {
                 port: other_port,
             },
         ) => port == other_port && is_same_host(host, other).await,
-        (Serial { port }, Serial { port: other }) => {
-            is_same_port(port.as_deref(), other.as_deref())
+        (Serial { serial_port: one }, Serial { serial_port: other }) => {
+            is_same_port(one.as_deref(), other.as_deref())
         }
-        (Ble { device }, Ble { device: other }) => is_same_device(device, other),
+        (
+            Ble { ble_address, .. },
+            Ble {
+                ble_address: other, ..
+            },
+        ) => is_same_device(ble_address, other),
         // Which radio is behind the other kind is known when it has told its number.
         (Tcp { .. } | Serial { .. } | Ble { .. }, _) => false,
     }
@@ -87,7 +92,7 @@ async fn addresses(host: &str) -> Vec<IpAddr> {
     }
 }
 
-fn is_same_port(one: Option<&str>, other: Option<&str>) -> bool {
+fn is_same_port(one: Option<&Path>, other: Option<&Path>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => real(one) == real(other),
         // The daemon takes the one likely port.
@@ -102,8 +107,7 @@ fn is_same_port(one: Option<&str>, other: Option<&str>) -> bool {
     }
 }
 
-fn real(port: &str) -> std::path::PathBuf {
-    let port = Path::new(port);
+fn real(port: &Path) -> PathBuf {
     port.canonicalize().unwrap_or_else(|_| port.to_owned())
 }
 
@@ -127,22 +131,23 @@ fn address(device: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn tcp(host: &str, port: u16) -> RadioConnection {
-        RadioConnection::Tcp {
+    fn tcp(host: &str, port: u16) -> Connection {
+        Connection::Tcp {
             host: host.to_owned(),
             port,
         }
     }
 
-    fn serial(port: &str) -> RadioConnection {
-        RadioConnection::Serial {
-            port: Some(port.to_owned()),
+    fn serial(port: &str) -> Connection {
+        Connection::Serial {
+            serial_port: Some(port.into()),
         }
     }
 
-    fn ble(device: &str) -> RadioConnection {
-        RadioConnection::Ble {
-            device: device.to_owned(),
+    fn ble(device: &str) -> Connection {
+        Connection::Ble {
+            ble_address: device.to_owned(),
+            ble_pin: None,
         }
     }
 
@@ -170,7 +175,7 @@ mod tests {
         let held = serial(&path("stable"));
         assert!(may_be_same(&held, &serial(&path("ttyACM0"))).await);
         assert!(!may_be_same(&held, &serial(&path("ttyACM1"))).await);
-        let unknown = RadioConnection::Serial { port: None };
+        let unknown = Connection::Serial { serial_port: None };
         assert!(may_be_same(&unknown, &unknown).await);
     }
 

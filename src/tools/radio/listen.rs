@@ -10,14 +10,13 @@ use crate::model::{ChannelIndex, RadioProfile, RadioText, TextPort};
 
 /// What a listener is told.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// The radio is there, for the first time or again.
     Ready(Box<RadioProfile>),
     /// Somebody said something.
     Text(Box<RadioText>),
     /// The link is lost; it is tried again without end.
     Lost {
-        /// Why.
         cause: String,
         /// What a person can do about it, if the cause does not say it.
         hint: Option<&'static str>,
@@ -25,11 +24,7 @@ pub enum Heard {
 }
 
 /// Waits for what is heard next. What was heard before the radio was ready comes first.
-///
-/// # Errors
-///
-/// When the person has had enough.
-pub async fn heard(visit: &mut Visit) -> Result<Heard, VisitError> {
+pub(crate) async fn heard(visit: &mut Visit) -> Result<Heard, VisitError> {
     if !visit.kept.is_empty() {
         return Ok(Heard::Text(Box::new(visit.kept.remove(0))));
     }
@@ -69,17 +64,13 @@ struct Line<'a> {
 }
 
 /// Returns messages as JSON, an object on each line.
-///
-/// # Errors
-///
-/// Never with these fields.
-pub fn json_lines(texts: &[RadioText]) -> Result<String, serde_json::Error> {
+pub(crate) fn json_lines(texts: &[RadioText]) -> Result<String, serde_json::Error> {
     texts.iter().map(|text| Ok(as_json(text)? + "\n")).collect()
 }
 
 /// Returns messages for people, a line each.
 #[must_use]
-pub fn lines(texts: &[RadioText]) -> String {
+pub(crate) fn lines(texts: &[RadioText]) -> String {
     texts.iter().map(|text| as_line(text) + "\n").collect()
 }
 
@@ -111,7 +102,7 @@ fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
 
 /// Escapes in JSON what a terminal acts on: a message's, or a name's. The lines of the JSON itself stay.
 #[must_use]
-pub fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
         if character != '\n' && printable(character.encode_utf8(&mut [0; 4])).is_empty() {

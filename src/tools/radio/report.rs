@@ -6,13 +6,12 @@ use serde::Serialize;
 
 use super::super::status::printable;
 use super::moment;
-use crate::daemon::words;
-use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp};
+use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp, span};
 use crate::radio::KnownNode;
 
 /// What a radio is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RadioReport {
+pub(crate) struct RadioReport {
     node: String,
     long_name: String,
     short_name: String,
@@ -38,7 +37,7 @@ pub struct RadioReport {
 
 /// One of its channels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChannelReport {
+pub(crate) struct ChannelReport {
     channel: u8,
     name: String,
     role: &'static str,
@@ -46,7 +45,7 @@ pub struct ChannelReport {
 
 /// One of the nodes that it knows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct NodeReport {
+pub(crate) struct NodeReport {
     node: String,
     long_name: Option<String>,
     short_name: Option<String>,
@@ -68,7 +67,7 @@ pub struct NodeReport {
 
 /// Returns what a radio is.
 #[must_use]
-pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
+pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
     let own = known.iter().find(|it| it.node.num == profile.own.num);
     let details = own.map(|it| it.details.clone()).unwrap_or_default();
     let setup = profile.setup.clone();
@@ -97,7 +96,7 @@ pub fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
 
 /// Returns a radio's channels that are in use.
 #[must_use]
-pub fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
+pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
     let used = profile.channels.iter().filter_map(|channel| {
         let role = match channel.role {
             ChannelRole::Disabled => return None,
@@ -115,7 +114,7 @@ pub fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
 
 /// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
 #[must_use]
-pub fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
+pub(crate) fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
     nodes_at(profile.own.num, known, Clock::system().now())
 }
 
@@ -149,60 +148,57 @@ fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport
 
 /// Returns what a radio is, a line each.
 #[must_use]
-pub fn radio_lines(radio: &RadioReport) -> String {
+pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, told: Option<String>| {
-        let told = told.unwrap_or_else(|| "not told".to_owned());
+    let mut line = |name: &str, told: &str| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12} {}", printable(&told));
+        let _ = writeln!(text, "{name:<12} {}", printable(told));
     };
-    line("node", Some(radio.node.clone()));
+    let told = |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
+    line("node", &radio.node);
+    let (long, short) = (&radio.long_name, &radio.short_name);
     let licensed = if radio.licensed { ", licensed" } else { "" };
+    line("name", &format!("{long} ({short}){licensed}"));
+    line("hardware", &told(&radio.hardware));
+    line("firmware", &told(&radio.firmware));
+    line("role", &told(&radio.role));
     line(
-        "name",
-        Some(format!(
-            "{} ({}){licensed}",
-            radio.long_name, radio.short_name
-        )),
+        "region",
+        &match &radio.region {
+            None if !radio.locked => {
+                "none: it transmits nothing until `lora.region` is set on it".to_owned()
+            }
+            region => told(region),
+        },
     );
-    line("hardware", radio.hardware.clone());
-    line("firmware", radio.firmware.clone());
-    line("role", radio.role.clone());
-    let unset = "none: it transmits nothing until `lora.region` is set on it".to_owned();
-    let region = radio.region.clone();
-    line("region", region.or((!radio.locked).then_some(unset)));
-    line("preset", radio.preset.clone());
+    line("preset", &told(&radio.preset));
     let transmit = match (radio.locked, radio.transmit) {
         (true, _) => "no: it is locked; switch its lockdown off with the app that locked it",
         (false, true) => "on",
         (false, false) => "off",
     };
-    line("transmit", Some(transmit.to_owned()));
-    line("hop limit", Some(radio.hop_limit.to_string()));
-    line("reboots", Some(radio.reboot_count.to_string()));
+    line("transmit", transmit);
+    line("hop limit", &radio.hop_limit.to_string());
+    line("reboots", &radio.reboot_count.to_string());
     if let Some(percent) = radio.battery_percent {
         let volt = radio.voltage.map(|volt| format!(", {volt:.2} V"));
-        line(
-            "battery",
-            Some(format!("{}{}", battery(percent), volt.unwrap_or_default())),
-        );
+        let volt = volt.unwrap_or_default();
+        line("battery", &format!("{}{volt}", battery(percent)));
     }
     if let Some(percent) = radio.channel_use_percent {
         let own = radio.air_use_percent;
         let own = own.map(|own| format!(", its own sending {own:.1} % of the last hour"));
-        line(
-            "channel use",
-            Some(format!("{percent:.1} %{}", own.unwrap_or_default())),
-        );
+        let own = own.unwrap_or_default();
+        line("channel use", &format!("{percent:.1} %{own}"));
     }
-    line("channels", Some(radio.channels.to_string()));
-    line("nodes", Some(radio.nodes.to_string()));
+    line("channels", &radio.channels.to_string());
+    line("nodes", &radio.nodes.to_string());
     text
 }
 
 /// Returns a radio's channels, a line each.
 #[must_use]
-pub fn channel_lines(channels: &[ChannelReport]) -> String {
+pub(crate) fn channel_lines(channels: &[ChannelReport]) -> String {
     let rows = channels
         .iter()
         .map(|it| vec![it.channel.to_string(), it.name.clone(), it.role.to_owned()]);
@@ -211,19 +207,18 @@ pub fn channel_lines(channels: &[ChannelReport]) -> String {
 
 /// Returns the nodes that a radio knows, a line each.
 #[must_use]
-pub fn node_lines(nodes: &[NodeReport]) -> String {
+pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
     let rows = nodes.iter().map(|it| {
-        let mut about = Vec::new();
-        for (is, word) in [
+        let about = [
             (it.own, "this radio"),
             (it.licensed, "licensed"),
             (it.via_mqtt, "by MQTT"),
             (it.ignored, "ignored"),
-        ] {
-            if is {
-                about.push(word);
-            }
-        }
+        ];
+        let about = about
+            .into_iter()
+            .filter_map(|(is, word)| is.then_some(word));
+        let about: Vec<_> = about.collect();
         let (short, long) = it.names.clone();
         vec![
             it.node.clone(),
@@ -236,7 +231,7 @@ pub fn node_lines(nodes: &[NodeReport]) -> String {
             match it.heard_seconds_ago {
                 // It does not hear itself.
                 _ if it.own => String::new(),
-                Some(seconds) => format!("{} ago", words(seconds)),
+                Some(seconds) => format!("{} ago", span::of_seconds(seconds)),
                 None => "never".to_owned(),
             },
             about.join(", "),

@@ -1,12 +1,12 @@
 //! `relay radio scan`: which radios could be reached from here. Looks and listens, and never connects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent};
+use mdns_sd::{ServiceDaemon, ServiceEvent};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -21,53 +21,48 @@ const LISTEN_FOR: Duration = Duration::from_secs(5);
 /// Answers that are shown: anybody on the network can send any number.
 const MOST_HOSTS: usize = 256;
 
-/// Where a network is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Everywhere.
-    Everywhere,
-    /// On this machine alone, at another port than others use; for tests.
-    OnLoopback {
-        /// That port.
-        port: u16,
-    },
-}
+/// A radio that was found: how to name it, and more of it.
+type Row = BTreeMap<&'static str, String>;
+type Looked = Result<Vec<Row>, String>;
 
 /// One kind of link: what was found, or why nobody could look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
-    /// What was found, and how to name it; the option that names it comes first.
-    pub found: Vec<BTreeMap<&'static str, String>>,
+pub(crate) struct Found {
+    pub(crate) found: Vec<Row>,
     /// Why nobody could look.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Serial ports on USB.
-    pub serial: Found,
+    pub(crate) serial: Found,
     /// Bluetooth devices with Meshtastic's service.
-    pub ble: Found,
+    pub(crate) ble: Found,
     /// Hosts that announce it.
-    pub tcp: Found,
+    pub(crate) tcp: Found,
 }
 
-impl From<Result<Vec<BTreeMap<&'static str, String>>, String>> for Found {
-    fn from(looked: Result<Vec<BTreeMap<&'static str, String>>, String>) -> Self {
-        match looked {
-            Ok(found) => Self { found, error: None },
-            Err(error) => Self {
-                found: Vec::new(),
-                error: Some(error),
-            },
-        }
+impl From<Looked> for Found {
+    fn from(looked: Looked) -> Self {
+        let (found, error) = match looked {
+            Ok(found) => (found, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        Self { found, error }
     }
 }
 
 /// Looks for radios of every kind.
-pub async fn scan(look: Look) -> Scan {
-    let (ble, tcp) = tokio::join!(bluetooth(), hosts(look));
+pub(crate) async fn scan() -> Scan {
+    let (ble, tcp) = tokio::join!(bluetooth(), hosts(ServiceDaemon::new()));
+    let tcp = match (tcp, is_on_a_network()) {
+        (Ok(found), Err(error)) if found.is_empty() => {
+            Err(format!("this computer is on no network: {error}"))
+        }
+        (tcp, _) => tcp,
+    };
     Scan {
         serial: serial().into(),
         ble: ble.into(),
@@ -75,7 +70,7 @@ pub async fn scan(look: Look) -> Scan {
     }
 }
 
-fn serial() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+fn serial() -> Looked {
     if !std::path::Path::new("/dev").is_dir() {
         return Err("this system has no `/dev` in which ports could be found".to_owned());
     }
@@ -95,7 +90,7 @@ fn serial() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
     Ok(ports.collect())
 }
 
-async fn bluetooth() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+async fn bluetooth() -> Looked {
     let devices = find_bluetooth().await?;
     let rows = devices.into_iter().map(|device| {
         let mut row = BTreeMap::from([("address", device.address)]);
@@ -113,15 +108,12 @@ async fn bluetooth() -> Result<Vec<BTreeMap<&'static str, String>>, String> {
     Ok(rows.collect())
 }
 
-async fn hosts(look: Look) -> Result<Vec<BTreeMap<&'static str, String>>, String> {
+async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
     let error = |error: mdns_sd::Error| format!("cannot ask the network: {error}");
-    let daemon = match look {
-        Look::Everywhere => ServiceDaemon::new().map_err(error)?,
-        Look::OnLoopback { port } => on_loopback(port).map_err(error)?,
-    };
+    let daemon = daemon.map_err(error)?;
     let answers = daemon.browse(SERVICE).map_err(error)?;
     let until = Instant::now() + LISTEN_FOR;
-    let mut found: BTreeMap<String, BTreeMap<&'static str, String>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Row> = BTreeMap::new();
     while let Ok(Ok(event)) = timeout_at(until, answers.recv_async()).await {
         let ServiceEvent::ServiceResolved(service) = event else {
             continue;
@@ -129,13 +121,9 @@ async fn hosts(look: Look) -> Result<Vec<BTreeMap<&'static str, String>>, String
         if found.len() >= MOST_HOSTS && !found.contains_key(&service.fullname) {
             continue;
         }
-        let mut addresses: Vec<_> = service
-            .addresses
-            .iter()
-            .map(mdns_sd::ScopedIp::to_ip_addr)
-            .collect();
         // IPv4 first: an address of a link alone needs more than itself.
-        addresses.sort();
+        let addresses = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
+        let addresses: BTreeSet<_> = addresses.collect();
         let mut row = BTreeMap::from([("host", service.host.trim_end_matches('.').to_owned())]);
         row.insert("port", service.port.to_string());
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -150,12 +138,6 @@ async fn hosts(look: Look) -> Result<Vec<BTreeMap<&'static str, String>>, String
     if let Err(error) = daemon.shutdown() {
         debug!(%error, "the search on the network could not be ended");
     }
-    if found.is_empty()
-        && look == Look::Everywhere
-        && let Err(error) = is_on_a_network()
-    {
-        return Err(format!("this computer is on no network: {error}"));
-    }
     Ok(found.into_values().collect())
 }
 
@@ -165,16 +147,9 @@ fn is_on_a_network() -> io::Result<()> {
     socket.connect((Ipv4Addr::new(224, 0, 0, 251), 5353))
 }
 
-fn on_loopback(port: u16) -> mdns_sd::Result<ServiceDaemon> {
-    let daemon = ServiceDaemon::new_with_port(port)?;
-    daemon.disable_interface(IfKind::All)?;
-    daemon.enable_interface(IfKind::LoopbackV4)?;
-    Ok(daemon)
-}
-
 /// Returns what was found for people, with the option that names each.
 #[must_use]
-pub fn found_lines(scan: &Scan) -> String {
+pub(crate) fn found_lines(scan: &Scan) -> String {
     let mut text = String::new();
     let mut section = |title: &str, nothing: &str, found: &Found, line: &dyn Fn(&Row) -> String| {
         // Writing to a string does not fail.
@@ -223,8 +198,6 @@ pub fn found_lines(scan: &Scan) -> String {
     text
 }
 
-type Row = BTreeMap<&'static str, String>;
-
 fn shown<'a>(row: &'a Row, key: &str) -> &'a str {
     row.get(key).map_or("", String::as_str)
 }
@@ -237,9 +210,17 @@ fn listed(row: &Row, keys: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mdns_sd::ServiceInfo;
+    use mdns_sd::{IfKind, ServiceInfo};
 
     use super::*;
+
+    /// On this machine alone, at another port than others use.
+    fn on_loopback(port: u16) -> mdns_sd::Result<ServiceDaemon> {
+        let daemon = ServiceDaemon::new_with_port(port)?;
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(IfKind::LoopbackV4)?;
+        Ok(daemon)
+    }
 
     #[tokio::test]
     async fn a_host_that_announces_itself_is_found() {
@@ -257,7 +238,7 @@ mod tests {
             &properties[..],
         );
         radio.register(service.unwrap()).unwrap();
-        let found = hosts(Look::OnLoopback { port }).await.unwrap();
+        let found = hosts(on_loopback(port)).await.unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         let scan = Scan {
             serial: Ok(Vec::new()).into(),

@@ -27,14 +27,12 @@ const ROW: MeshRowId = MeshRowId(1);
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// The radio took it; more is not known yet.
-    Accepted,
+pub(crate) enum Fate {
     /// Another node repeated it.
     Heard,
     /// It was sent, and nobody was heard repeating it.
     Unheard,
-    /// The radio took it, and no answer came.
+    /// The radio took it, and no answer has come.
     NoAnswer,
     /// The radio will never send it.
     Refused,
@@ -46,29 +44,21 @@ pub enum Fate {
 
 /// A text that was sent, or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sent {
-    /// The channel's number.
-    pub channel: u8,
-    /// Its name.
-    pub channel_name: String,
-    /// The packet's id.
-    pub packet: u32,
+pub(crate) struct Sent {
+    pub(crate) channel: u8,
+    pub(crate) channel_name: String,
+    pub(crate) packet: u32,
     /// How long the text is.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// The radio took it.
-    pub taken: bool,
-    /// What became of it.
-    pub fate: Fate,
+    pub(crate) taken: bool,
+    pub(crate) fate: Fate,
     /// Why, where it was not sent; with the cure.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// Looks whether a text goes into a packet. It is not split: who sends by hand sees what goes on the air.
-///
-/// # Errors
-///
-/// When it is empty or too long.
-pub fn check_text(text: &str) -> Result<(), VisitError> {
+pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
     if text.trim().is_empty() {
         return Err(VisitError::Text("there is nothing to send".to_owned()));
     }
@@ -87,7 +77,7 @@ pub fn check_text(text: &str) -> Result<(), VisitError> {
 /// # Errors
 ///
 /// When there is no radio, or no such channel. What the radio makes of the text is no error here.
-pub async fn send(
+pub(crate) async fn send(
     visit: &mut Visit,
     channel: &str,
     text: &str,
@@ -118,12 +108,7 @@ pub async fn send(
         },
     };
     visit.phase.send_replace(Phase::Sending);
-    visit.hand_over(&mut sent, &message, &profile).await?;
-    if sent.fate == Fate::Accepted {
-        taken(&sent);
-        visit.phase.send_replace(Phase::AwaitingAnswer);
-        visit.await_answer(&mut sent, &profile).await?;
-    }
+    visit.follow(&mut sent, &message, &profile, taken).await?;
     visit.phase.send_replace(Phase::Ready);
     Ok(sent)
 }
@@ -144,20 +129,22 @@ impl Sent {
 }
 
 impl Visit {
-    /// Gives the text to the radio until it takes it, or will not.
-    async fn hand_over(
+    /// Gives the text to the radio until it takes it, or will not; then waits until it is known whether anybody repeated
+    /// it.
+    async fn follow(
         &mut self,
         sent: &mut Sent,
         message: &RadioMessage,
         profile: &RadioProfile,
+        taken: impl FnOnce(&Sent),
     ) -> Result<(), VisitError> {
-        let limit = Instant::now() + TAKEN_LIMIT;
-        let mut pause = Some(Instant::now());
+        let mut taken = Some(taken);
+        let mut limit = Instant::now() + TAKEN_LIMIT;
+        let mut submit_at = Some(Instant::now());
         loop {
-            let again = pause.unwrap_or(limit);
             let news = tokio::select! {
-                () = sleep_until(again), if pause.is_some() => {
-                    pause = None;
+                () = sleep_until(submit_at.unwrap_or(limit)), if submit_at.is_some() => {
+                    submit_at = None;
                     let submission = Submission {
                         outbox: ROW,
                         packet: PacketId(sent.packet),
@@ -168,50 +155,22 @@ impl Visit {
                 }
                 news = timeout_at(limit, self.news()) => news,
             };
-            match news {
-                Ok(Ok(News::Report(SendReport::Radio { outcome, .. }))) => match outcome {
-                    RadioOutcome::Accepted { .. } => {
-                        (sent.taken, sent.fate, sent.reason) = (true, Fate::Accepted, None);
-                        return Ok(());
-                    }
-                    RadioOutcome::Retry {
-                        after,
-                        new_id: is_new,
-                        reason,
-                        ..
-                    } => {
-                        if is_new {
-                            sent.packet = new_id().0;
-                        }
-                        sent.reason = Some(reason);
-                        if after > LONGEST_PAUSE {
-                            sent.reason = sent.reason.take().map(|reason| {
-                                format!("{reason}: try again in {} s", after.as_secs())
-                            });
-                            return Ok(());
-                        }
-                        pause = Some(Instant::now() + after);
-                    }
-                    RadioOutcome::Refused(refusal) => {
-                        sent.refuse(refusal, profile);
-                        return Ok(());
-                    }
-                    RadioOutcome::Heard | RadioOutcome::Delivered => {
-                        (sent.taken, sent.fate) = (true, Fate::Heard);
-                        return Ok(());
-                    }
-                    RadioOutcome::Unheard => {
-                        (sent.taken, sent.fate) = (true, Fate::Unheard);
-                        return Ok(());
-                    }
-                },
-                Ok(Ok(News::Lost(cause))) => {
+            let outcome = match news {
+                Ok(Ok(News::Report(SendReport::Radio { outcome, .. }))) => outcome,
+                Ok(Ok(News::Text(text))) => {
+                    self.keep(*text);
+                    continue;
+                }
+                Ok(Ok(News::Lost(cause))) if !sent.taken => {
                     let cure = super::cure(&self.connection, &cause);
                     let cure = cure.map(|cure| format!(" ({cure})")).unwrap_or_default();
                     sent.reason = Some(format!("the link to the radio was lost: {cause}{cure}"));
+                    continue;
                 }
-                Ok(Ok(News::Text(text))) => self.keep(*text),
-                Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => {}
+                Ok(Ok(News::Ready(_) | News::Lost(_) | News::Report(SendReport::Room { .. }))) => {
+                    continue;
+                }
+                Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => return Ok(()),
                 Ok(Err(VisitError::Interrupted)) => {
                     sent.fate = Fate::Unknown;
                     sent.reason = Some("interrupted before the radio answered".to_owned());
@@ -220,61 +179,68 @@ impl Visit {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     sent.fate = Fate::Unknown;
-                    let why = sent.reason.get_or_insert_default();
-                    *why = if why.is_empty() {
-                        "the radio did not answer".to_owned()
-                    } else {
-                        format!("{why}; it was tried for {} s", TAKEN_LIMIT.as_secs())
-                    };
+                    sent.reason = Some(match sent.reason.take() {
+                        Some(why) => format!("{why}; it was tried for {} s", TAKEN_LIMIT.as_secs()),
+                        None => "the radio did not answer".to_owned(),
+                    });
                     return Ok(());
+                }
+            };
+            match outcome {
+                RadioOutcome::Accepted { .. } => {
+                    let Some(taken) = taken.take() else {
+                        continue;
+                    };
+                    (sent.taken, sent.fate, sent.reason) = (true, Fate::NoAnswer, None);
+                    taken(sent);
+                    self.phase.send_replace(Phase::AwaitingAnswer);
+                    limit = Instant::now() + answer_limit(profile);
+                }
+                RadioOutcome::Heard | RadioOutcome::Delivered => {
+                    (sent.taken, sent.fate) = (true, Fate::Heard);
+                    return Ok(());
+                }
+                RadioOutcome::Unheard => {
+                    (sent.taken, sent.fate) = (true, Fate::Unheard);
+                    return Ok(());
+                }
+                RadioOutcome::Refused(refusal) => {
+                    sent.refuse(refusal, profile);
+                    return Ok(());
+                }
+                RadioOutcome::Retry {
+                    after,
+                    new_id: is_new,
+                    reason,
+                    ..
+                } => {
+                    if sent.taken {
+                        (sent.taken, sent.fate) = (false, Fate::NotTaken);
+                        sent.reason = Some(reason);
+                        return Ok(());
+                    }
+                    if is_new {
+                        sent.packet = new_id().0;
+                    }
+                    if after > LONGEST_PAUSE {
+                        sent.reason = Some(format!("{reason}: try again in {} s", after.as_secs()));
+                        return Ok(());
+                    }
+                    sent.reason = Some(reason);
+                    submit_at = Some(Instant::now() + after);
                 }
             }
         }
     }
+}
 
-    /// Waits until it is known whether anybody repeated the text.
-    async fn await_answer(
-        &mut self,
-        sent: &mut Sent,
-        profile: &RadioProfile,
-    ) -> Result<(), VisitError> {
-        let preset = profile.setup.preset.as_deref().unwrap_or_default();
-        let [short, long] = ANSWER_LIMITS;
-        let limit = if SLOW_PRESETS.contains(&preset) {
-            long
-        } else {
-            short
-        };
-        let until = Instant::now() + limit;
-        sent.fate = Fate::NoAnswer;
-        loop {
-            match timeout_at(until, self.news()).await {
-                Ok(Ok(News::Report(SendReport::Radio { outcome, .. }))) => match outcome {
-                    RadioOutcome::Heard | RadioOutcome::Delivered => {
-                        sent.fate = Fate::Heard;
-                        return Ok(());
-                    }
-                    RadioOutcome::Unheard => {
-                        sent.fate = Fate::Unheard;
-                        return Ok(());
-                    }
-                    RadioOutcome::Refused(refusal) => {
-                        sent.refuse(refusal, profile);
-                        return Ok(());
-                    }
-                    RadioOutcome::Retry { reason, .. } => {
-                        (sent.taken, sent.fate, sent.reason) =
-                            (false, Fate::NotTaken, Some(reason));
-                        return Ok(());
-                    }
-                    RadioOutcome::Accepted { .. } => {}
-                },
-                Ok(Ok(News::Text(text))) => self.keep(*text),
-                Ok(Ok(News::Ready(_) | News::Lost(_) | News::Report(SendReport::Room { .. }))) => {}
-                Ok(Err(VisitError::Interrupted)) | Err(_) => return Ok(()),
-                Ok(Err(error)) => return Err(error),
-            }
-        }
+fn answer_limit(profile: &RadioProfile) -> Duration {
+    let preset = profile.setup.preset.as_deref().unwrap_or_default();
+    let [short, long] = ANSWER_LIMITS;
+    if SLOW_PRESETS.contains(&preset) {
+        long
+    } else {
+        short
     }
 }
 
@@ -372,7 +338,7 @@ mod tests {
             packet: 1,
             bytes: 1,
             taken: true,
-            fate: Fate::Accepted,
+            fate: Fate::NoAnswer,
             reason: None,
         };
         sent.refuse(Refusal::TransmitOff, &profile());

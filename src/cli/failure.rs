@@ -1,0 +1,91 @@
+//! Why a command failed, as a person is told, and how it ends.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::disk::Trouble;
+use crate::model::{Chain, Exit, Explained};
+use crate::tools::radio::harmless;
+
+/// What a command ends with.
+pub(super) type Outcome = Result<ExitCode, Failure>;
+
+/// Why a command failed. `?` makes one of every error that explains itself, and of those that only the command line
+/// knows.
+#[derive(Debug)]
+pub(super) struct Failure {
+    text: String,
+    hints: Vec<String>,
+    pub(super) exit: Exit,
+}
+
+impl Failure {
+    /// Takes a text that stands for itself, about wrong arguments or a wrong configuration.
+    pub(super) fn wrong(text: String) -> Self {
+        Self {
+            text,
+            hints: Vec::new(),
+            exit: Exit::Wrong,
+        }
+    }
+
+    /// Returns the same with another hint, if there is a better one.
+    pub(super) fn with_hint(self, hint: Option<String>) -> Self {
+        let hints = hint.map_or(self.hints, |hint| vec![hint]);
+        Self { hints, ..self }
+    }
+
+    /// Returns the same with one hint more.
+    pub(super) fn and_hint(mut self, hint: &str) -> Self {
+        self.hints.push(hint.to_owned());
+        self
+    }
+}
+
+impl<E: Explained + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let of_disk = || Trouble::of(&error).map(|trouble| trouble.hint().to_owned());
+        Self {
+            text: format!("error: {}", Chain(&error)),
+            hints: error.hint().or_else(of_disk).into_iter().collect(),
+            exit: error.exit(),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let of_disk = Trouble::of(error.as_ref()).map(|trouble| trouble.hint().to_owned());
+        Self {
+            text: format!("error: {error:#}"),
+            hints: of_disk.into_iter().collect(),
+            exit: Exit::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.text.lines().map(harmless).collect();
+        f.write_str(&lines.join("\n"))?;
+        for hint in &self.hints {
+            write!(f, "\nhint: {}", harmless(hint))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_with_its_causes_and_what_helps_against_them() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = anyhow::Error::new(full).context("cannot write `\u{1b}[2Ja`");
+        let told = "error: cannot write `[2Ja`: no storage space\nhint: make room on the disk";
+        assert_eq!(Failure::from(error).to_string(), told);
+    }
+}

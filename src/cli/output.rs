@@ -1,0 +1,38 @@
+//! What commands write: results to standard output, everything else to standard error.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::tools::radio::{escaped, harmless};
+
+/// Writes a result.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .context("cannot write to standard output")
+}
+
+/// Returns something as JSON that may go to a terminal.
+pub(super) fn as_json(told: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
+    Ok(format!("{}\n", escaped(&text)))
+}
+
+/// Says something that has to be heard.
+pub(super) fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stderr(), "{line}").context("cannot write to standard error")
+}
+
+/// Says several things.
+pub(super) fn say_all(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    lines.into_iter().try_for_each(|line| say(&line))
+}
+
+/// Says something beside the result; nobody need hear it.
+pub(super) fn note(line: &str) {
+    drop(writeln!(io::stderr(), "{}", harmless(line)));
+}

@@ -1,0 +1,81 @@
+//! How long to wait before the next try. No clock, no random numbers: both are handed in.
+
+use std::time::Duration;
+
+/// Pauses that double from the first to the longest. Chance shortens each by up to a half, so that many that failed
+/// together do not come back together.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Makes one that has seen no failure.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
+    }
+
+    /// Counts a failure and returns the pause after it. `random` is 0 to 1.
+    pub fn grow(&mut self, random: f64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.after(self.failures, random)
+    }
+
+    /// Returns the pause after so many failures in a row, which somebody else counts. `random` is 0 to 1.
+    #[must_use]
+    pub fn after(&self, failures: u32, random: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
+        pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// Returns how many failures were counted in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Starts afresh, after a success.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_start_afresh_after_a_success() {
+        let mut backoff = PAUSES;
+        let grown: Vec<_> = (0..7).map(|_| backoff.grow(0.0).as_secs()).collect();
+        assert_eq!(grown, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(backoff.failures(), 7);
+        backoff.reset();
+        assert_eq!(backoff.grow(0.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn any_count_of_failures_has_its_pause() {
+        for (failures, seconds) in [(0, 1), (1, 1), (5, 16), (6, 30), (u32::MAX, 30)] {
+            assert_eq!(PAUSES.after(failures, 0.0), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn chance_shortens_a_pause_by_up_to_a_half() {
+        for (random, milliseconds) in [(0.0, 1000), (0.5, 750), (1.0, 500), (7.0, 500)] {
+            let pause = PAUSES.after(1, random);
+            assert_eq!(pause, Duration::from_millis(milliseconds));
+        }
+    }
+}

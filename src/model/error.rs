@@ -1,0 +1,97 @@
+//! What an error tells people: itself, then its causes, then what can be done about it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::iter::successors;
+use std::process::ExitCode;
+
+/// An error at the boundary of a module. What helps is no part of its sentence: who shows the error shows the hint too.
+pub trait Explained: Error {
+    /// Returns what a person can do about it, if we know.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns how a command ends that it ends.
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+}
+
+impl Explained for io::Error {}
+
+/// How a command ends that an error has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With 1: it failed.
+    Failed,
+    /// With 2: its arguments, or the configuration, are wrong.
+    Wrong,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Failed => Self::FAILURE,
+            Exit::Wrong => Self::from(2),
+        }
+    }
+}
+
+/// Returns an error with its causes and its hint in one sentence, for where there is no room for a hint of its own.
+pub fn told(error: &(dyn Explained + 'static)) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}"));
+    format!("{}{}", Chain(error), hint.unwrap_or_default())
+}
+
+/// Returns an error and its causes, one after the other.
+pub fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
+/// An error and its causes in one sentence: `cannot read the file: permission denied`.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for error in causes(self.0) {
+            write!(f, "{separator}{error}")?;
+            separator = ": ";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outside")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inside")]
+    struct Inner;
+
+    impl Explained for Outer {
+        fn hint(&self) -> Option<String> {
+            Some("turn it".to_owned())
+        }
+    }
+
+    impl Explained for Inner {}
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        assert_eq!(Chain(&Outer(Inner)).to_string(), "outside: inside");
+        assert_eq!(Chain(&Inner).to_string(), "inside");
+        assert_eq!(told(&Outer(Inner)), "outside: inside; turn it");
+        assert_eq!(told(&Inner), "inside");
+    }
+}

@@ -1,0 +1,77 @@
+//! How a span of time is told to people: cut to whole units, of which the largest is taken that there are two of.
+
+use std::time::Duration;
+
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+fn cut(span: Duration) -> (u64, Unit) {
+    let seconds = span.as_secs();
+    match seconds {
+        0..120 => (seconds, Unit::Second),
+        120..7_200 => (seconds / 60, Unit::Minute),
+        7_200..172_800 => (seconds / 3_600, Unit::Hour),
+        _ => (seconds / 86_400, Unit::Day),
+    }
+}
+
+/// Returns a span as `12 s`, `3 min`, `5 h` or `9 days`.
+#[must_use]
+pub fn short(span: Duration) -> String {
+    let (count, unit) = cut(span);
+    let unit = match unit {
+        Unit::Second => "s",
+        Unit::Minute => "min",
+        Unit::Hour => "h",
+        Unit::Day => "days",
+    };
+    format!("{count} {unit}")
+}
+
+/// Likewise, of a number of seconds.
+#[must_use]
+pub fn of_seconds(seconds: u64) -> String {
+    short(Duration::from_secs(seconds))
+}
+
+/// Returns a span in whole words, for sentences: `less than a minute`, `1 minute`, `3 minutes`, `5 hours`, `9 days`.
+#[must_use]
+pub fn long(span: Duration) -> String {
+    match cut(span) {
+        (0..60, Unit::Second) => "less than a minute".to_owned(),
+        (_, Unit::Second) => "1 minute".to_owned(),
+        (count, Unit::Minute) => format!("{count} minutes"),
+        (count, Unit::Hour) => format!("{count} hours"),
+        (count, Unit::Day) => format!("{count} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_the_largest_unit_that_there_are_two_of() {
+        for (seconds, in_short, in_words) in [
+            (0, "0 s", "less than a minute"),
+            (59, "59 s", "less than a minute"),
+            (60, "60 s", "1 minute"),
+            (119, "119 s", "1 minute"),
+            (120, "2 min", "2 minutes"),
+            (7_199, "119 min", "119 minutes"),
+            (7_200, "2 h", "2 hours"),
+            (172_799, "47 h", "47 hours"),
+            (172_800, "2 days", "2 days"),
+        ] {
+            let span = Duration::from_secs(seconds);
+            assert_eq!((&*short(span), &*long(span)), (in_short, in_words));
+        }
+        let longest = format!("{} days", u64::MAX / 86_400);
+        assert_eq!(short(Duration::MAX), longest);
+    }
+}
