@@ -1,4 +1,4 @@
-//! What the relay says in a room, as the JSON of an event. Pure; design.md 5 is its measure.
+//! What the relay says in a room, as the JSON of an event. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

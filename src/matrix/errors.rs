@@ -1,4 +1,4 @@
-//! What an error of the SDK means for a message that was to be sent. One table, design.md 9.
+//! What an error of the SDK means for a message that was to be sent. One table.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Pauses that double from the first to the longest. Chance shortens each by up to a half, so that many that failed
+/// Pauses that double from the first to the longest. Chance shortens each by up to a quarter, so that many that failed
 /// together do not come back together.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
@@ -33,7 +33,7 @@ impl Backoff {
     pub fn after(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
-        pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 2.0)
+        pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0)
     }
 
     /// Returns how many failures were counted in a row.
@@ -72,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn chance_shortens_a_pause_by_up_to_a_half() {
-        for (random, milliseconds) in [(0.0, 1000), (0.5, 750), (1.0, 500), (7.0, 500)] {
+    fn chance_shortens_a_pause_by_up_to_a_quarter() {
+        for (random, milliseconds) in [(0.0, 1000), (0.5, 875), (1.0, 750), (7.0, 750)] {
             let pause = PAUSES.after(1, random);
             assert_eq!(pause, Duration::from_millis(milliseconds));
         }

@@ -161,7 +161,7 @@ impl MeshState {
     }
 }
 
-/// A sign on a message of Matrix; design.md 9 says what each tells.
+/// A sign on a message of Matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// It waits in our queue.
