@@ -78,7 +78,7 @@ impl Reconnect {
     }
 
     /// The link is lost, or could not be made. What broke, or was ended by this computer, tells nothing of another client,
-    /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a half, so that
+    /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a quarter, so that
     /// two relays do not stay in step.
     pub(super) fn on_lost(&mut self, now: Instant, kind: LossKind, random: f64) -> NextTry {
         let crossed = std::mem::take(&mut self.crossed);
@@ -322,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn chance_shortens_a_delay_by_up_to_a_half() {
+    fn chance_shortens_a_delay_by_up_to_a_quarter() {
         let delay = |random| {
             Reconnect::default()
                 .on_lost(Instant::now(), Absent, random)
                 .delay
         };
-        assert_eq!(delay(1.0), FIRST / 2);
-        assert_eq!(delay(7.0), FIRST / 2);
+        assert_eq!(delay(1.0), FIRST.mul_f64(0.75));
+        assert_eq!(delay(7.0), FIRST.mul_f64(0.75));
         assert_eq!(delay(0.0), FIRST);
     }
 }
