@@ -8,9 +8,11 @@ mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, Outcome};
@@ -22,6 +24,11 @@ use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
+
+/// A store that somebody holds is asked for so often,
+const FREE_TRIES: u32 = 15;
+/// with such a pause behind each try.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// The commands under `relay auth`.
 #[derive(Debug, Subcommand)]
@@ -84,13 +91,24 @@ async fn or_stop<T>(
     }
 }
 
+/// Takes the SDK's store for a look, unless the daemon uses it: where it cannot, it has it for a moment only, to look
+/// whether that has changed.
+async fn free_store(home: &Home) -> Option<StoreGuard> {
+    for _ in 0..FREE_TRIES {
+        if let Ok(store) = StoreGuard::take(home) {
+            return Some(store);
+        }
+        sleep(BETWEEN_TRIES).await;
+    }
+    None
+}
+
 async fn status(home: &Home, json: bool) -> Outcome {
     let files = Files::new(home.matrix());
     let asked = async {
         let damage = if files.session().exists() {
-            // Held for that look only: the daemon may want it.
-            let store = StoreGuard::take(home);
-            auth::damage(&files, store.is_ok()).await?
+            let store = free_store(home).await;
+            auth::damage(&files, store.is_some()).await?
         } else {
             None
         };
