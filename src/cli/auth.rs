@@ -19,14 +19,14 @@ use super::failure::{Failure, Outcome};
 use super::output::print;
 use super::progress::Progress;
 use super::{Globals, interruptible};
-use crate::home::{Home, StoreGuard};
+use crate::home::{Home, LockError, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 
 /// A store that somebody holds is asked for so often,
-const FREE_TRIES: u32 = 15;
+const STORE_TRIES: u32 = 15;
 /// with such a pause behind each try.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -91,24 +91,25 @@ async fn or_stop<T>(
     }
 }
 
-/// Takes the SDK's store for a look, unless the daemon uses it: where it cannot, it has it for a moment only, to look
-/// whether that has changed.
-async fn free_store(home: &Home) -> Option<StoreGuard> {
-    for _ in 0..FREE_TRIES {
+/// Takes the SDK's store, unless the daemon uses it: where it cannot, it has it for a moment only, to look whether that has
+/// changed.
+async fn take_store(home: &Home) -> Result<StoreGuard, LockError> {
+    for _ in 1..STORE_TRIES {
         if let Ok(store) = StoreGuard::take(home) {
-            return Some(store);
+            return Ok(store);
         }
         sleep(BETWEEN_TRIES).await;
     }
-    None
+    StoreGuard::take(home)
 }
 
 async fn status(home: &Home, json: bool) -> Outcome {
     let files = Files::new(home.matrix());
     let asked = async {
         let damage = if files.session().exists() {
-            let store = free_store(home).await;
-            auth::damage(&files, store.is_some()).await?
+            // Held for that look only: the daemon may want it.
+            let store = take_store(home).await;
+            auth::damage(&files, store.is_ok()).await?
         } else {
             None
         };

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, Defaults, Missing};
 use super::terminal::{self, Typed};
-use super::{Globals, PasswordArgs, or_stop};
+use super::{Globals, PasswordArgs, or_stop, take_store};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{print, say};
 use crate::cli::progress::Progress;
 use crate::config::Secret;
-use crate::home::{Home, StoreGuard};
+use crate::home::Home;
 use crate::matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
     Server, Unlock,
@@ -67,7 +67,7 @@ pub(super) async fn run(
     for warning in home.prepare(globals.allow_network_home)? {
         say(&format!("warning: {warning}"))?;
     }
-    let _store = StoreGuard::take(home)?;
+    let _store = take_store(home).await?;
     let files = Files::new(home.matrix());
     files.finish()?;
     if !args.force

@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Globals, PasswordArgs, answers, or_stop, told};
+use super::{Globals, PasswordArgs, answers, or_stop, take_store, told};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::say;
 use crate::cli::progress::Progress;
-use crate::home::{Home, StoreGuard};
+use crate::home::Home;
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 use crate::model::Explained;
 
@@ -45,7 +45,7 @@ pub(super) async fn run(
     for warning in home.prepare(globals.allow_network_home)? {
         say(&format!("warning: {warning}"))?;
     }
-    let _store = StoreGuard::take(home)?;
+    let _store = take_store(home).await?;
     files.finish()?;
     let key_elsewhere = session.as_ref().ok().and_then(|session| {
         let left = session.as_ref()?.recovery_key_left()?;
