@@ -396,17 +396,17 @@ mod tests {
     fn what_is_above_the_home_or_beside_it_stays_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let home = home(&directory);
-        let shared = directory.path().join("shared");
-        for path in [home.path(), &shared, &home.path().join("data")] {
+        let elsewhere = directory.path().join("elsewhere");
+        for path in [home.path(), &elsewhere, &home.path().join("data")] {
             fs::create_dir_all(path).unwrap();
         }
-        let wide = [directory.path(), &shared];
+        let wide = [directory.path(), &elsewhere];
         for path in wide {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         for file in [
             "../data.sqlite",
-            "../shared/r.log",
+            "../elsewhere/r.log",
             "data/../../x",
             "data/..",
         ] {
@@ -420,7 +420,7 @@ mod tests {
         home.prepare_file(&home.path().join("logs/../data/r.sqlite"))
             .unwrap();
         assert_eq!(mode(&data), 0o700);
-        symlink(&shared, home.path().join("link")).unwrap();
+        symlink(&elsewhere, home.path().join("link")).unwrap();
         let through = home.prepare_file(&home.path().join("link/../r.sqlite"));
         assert!(matches!(through, Err(HomeError::Link { .. })));
     }
