@@ -1,9 +1,12 @@
 //! What was said while the relay was away is heard in order; what was said before a room was its business is not.
 
+use std::time::Duration;
+
 use matrix_sdk::ruma::OwnedRoomId;
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::support::limit::within;
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
@@ -95,14 +98,21 @@ async fn a_room_whose_history_cannot_be_fetched_holds_nobody_up_and_is_read_when
     scene.relay.logs("cannot be fetched yet").await;
     scene.radio.transmits("Alice[M]: 🚨 elsewhere").await;
 
-    // What is missing is known over a kill, too.
-    scene.relay.kill().await;
+    // What is missing is known over a kill, too, as soon as the answer that left it out is handed over.
     let database =
         Connection::open(scene.home.path("database/relay.sqlite")).expect("the database is there");
-    let missing: String = database
-        .query_row("SELECT room FROM gap", (), |row| row.get(0))
-        .expect("one room's history is missing");
+    let missing = async {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        loop {
+            if let Ok(room) = database.query_row("SELECT room FROM gap", (), read) {
+                return room;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let missing = within("that one room's history is known to be missing", missing).await;
     assert_eq!(missing, scene.room.as_str());
+    scene.relay.kill().await;
     scene.proxy().fail_pages_of(None).await;
     starts_again(&mut scene).await;
     scene

@@ -299,8 +299,7 @@ async fn no_message_is_taken_that_nobody_reads() {
 
 #[tokio::test]
 async fn whatever_asks_listen_to_end_the_radio_is_told_and_other_signals_do_not_end_it() {
-    let mut home = Home::new();
-    home.hear_hangups();
+    let home = Home::new();
     let recording = home.path("recording");
     let file = recording.display().to_string();
     let mut radio = Radio::start_with(&["--listen", "127.0.0.1:0", "--record", &file]).await;

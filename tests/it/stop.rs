@@ -67,7 +67,6 @@ async fn a_terminal_that_is_closed_ends_the_relay_and_the_radio_is_told() {
         .custom_flags(OFlags::NOCTTY.bits().cast_signed())
         .open(name)
         .expect("it can be opened");
-    scene.home.hear_hangups();
     scene.relay = scene.home.spawn_on(Stdio::from(input), &[]);
     hears(&mut scene, "another").await;
     takes_its_leave(scene, Signal::HUP, 2).await;

@@ -26,8 +26,6 @@ pub(crate) struct Home {
     environment: Vec<(&'static str, String)>,
     /// Its relay runs without the powers of root, if the tests have them.
     ordinary: bool,
-    /// Its relay hears of a hangup even where the tests run under `nohup`.
-    hears_hangups: bool,
 }
 
 impl Home {
@@ -37,18 +35,12 @@ impl Home {
             directory: temporary_directory("relay"),
             environment: Vec::new(),
             ordinary: false,
-            hears_hangups: false,
         }
     }
 
     /// Has its relay run as an ordinary user, to whom the system refuses what it does not refuse root.
     pub(crate) fn use_ordinary_rights(&mut self) {
         self.ordinary = true;
-    }
-
-    /// Has its relay started with a hangup's usual meaning, whatever it means to the tests.
-    pub(crate) fn hear_hangups(&mut self) {
-        self.hears_hangups = true;
     }
 
     /// Adds a variable to the environment of its relay.
@@ -268,10 +260,6 @@ impl Home {
             let mut command = Command::new("setpriv");
             command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
             command.arg(relay_program());
-            command
-        } else if self.hears_hangups {
-            let mut command = Command::new("env");
-            command.arg("--default-signal=HUP").arg(relay_program());
             command
         } else {
             Command::new(relay_program())
