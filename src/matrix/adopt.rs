@@ -62,7 +62,7 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         recovery_key_file: None,
         key_backup: BackupUse::None,
     };
-    let (client, _) = client::open(files, &session, &files.create_key()?, false).await?;
+    let (client, _) = client::open(files, &session, &files.create_key()?).await?;
     files.save_session(&session)?;
     let security = Security {
         password: None,

@@ -1,14 +1,16 @@
 //! Builds the SDK's client on its store, and restores the session in it.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use matrix_sdk::config::RequestConfig;
+use matrix_sdk::config::{RequestConfig, StoreConfig};
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
-use matrix_sdk::{Client, ClientBuilder, SessionChange, SqliteCryptoStore, SqliteStoreConfig};
+use matrix_sdk::{
+    Client, ClientBuilder, SessionChange, SqliteCryptoStore, SqliteEventCacheStore,
+    SqliteMediaStore, SqliteStateStore, SqliteStoreConfig,
+};
 use matrix_sdk_base::crypto::CollectStrategy;
 use matrix_sdk_base::crypto::store::CryptoStore as _;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,6 +19,7 @@ use tracing::{error, info, warn};
 use super::MatrixError;
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
+use super::keys::Keys;
 use super::server::USER_AGENT;
 use super::session::Session;
 
@@ -27,27 +30,62 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Where the SDK keeps the keys of a device, in its store.
 const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 
-/// Opens the store of the session in `files`.
+/// Opens the store of the session in `files`, which the caller holds. In a store without keys, the SDK would make others,
+/// which nobody else believes to be that device's.
 pub(super) async fn restore(
     files: &Files,
     verified_recipients_only: bool,
 ) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let key = check_keys(files, &session).await?;
-    let (client, way) = open(files, &session, &key, verified_recipients_only).await?;
+    let key = find_keys(files)?;
+    let keys = open_keys(files, &key).await?;
+    check(files, &session, &keys).await?;
+    let client = build(files, &session, &key, keys, verified_recipients_only);
+    let (client, way) = client.await?;
     Ok((client, session, way))
 }
 
-/// Builds a client of the session on the store in `files`. The raw key spares the derivation of one from a passphrase, a
-/// third of a second a client.
+/// Builds a client of the session on a new store in `files`.
 pub(super) async fn open(
     files: &Files,
     session: &Session,
     key: &[u8; 32],
+) -> Result<(Client, Arc<Notes>), MatrixError> {
+    let keys = open_keys(files, key).await?;
+    build(files, session, key, keys, false).await
+}
+
+/// The raw key spares the derivation of one from a passphrase, a third of a second a client.
+fn stores(files: &Files, key: &[u8; 32]) -> SqliteStoreConfig {
+    SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key))
+}
+
+async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<Keys, MatrixError> {
+    let store = SqliteCryptoStore::open_with_config(&stores(files, key)).await;
+    store.map(Keys::new).map_err(|cause| unusable(files, cause))
+}
+
+async fn build(
+    files: &Files,
+    session: &Session,
+    key: &[u8; 32],
+    keys: Keys,
     verified_recipients_only: bool,
 ) -> Result<(Client, Arc<Notes>), MatrixError> {
-    let store = SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key));
+    let config = stores(files, key);
+    let (state, events, media) = tokio::try_join!(
+        SqliteStateStore::open_with_config(&config),
+        SqliteEventCacheStore::open_with_config(&config),
+        SqliteMediaStore::open_with_config(&config),
+    )
+    .map_err(|cause| unusable(files, cause))?;
+    // `relay.lock` keeps other processes away.
+    let stores = StoreConfig::new(CrossProcessLockConfig::SingleProcess)
+        .state_store(state)
+        .event_cache_store(events)
+        .media_store(media)
+        .crypto_store(keys);
     let strategy = if verified_recipients_only {
         CollectStrategy::IdentityBasedStrategy
     } else {
@@ -57,8 +95,7 @@ pub(super) async fn open(
     let builder = builder
         .homeserver_url(&session.homeserver)
         .respect_login_well_known(false)
-        .sqlite_store_with_config_and_cache_path(store, None::<PathBuf>)
-        // `relay.lock` keeps other processes away.
+        .store_config(stores)
         .cross_process_store_config(CrossProcessLockConfig::SingleProcess)
         .request_config(RequestConfig::new().disable_retry().timeout(TIMEOUT))
         .handle_refresh_tokens()
@@ -118,18 +155,19 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
     }
 }
 
-/// Makes sure that the store holds the keys of the session's device, and returns its own key. In a store without any, the
-/// SDK would make others, which nobody else believes to be that device's. The caller holds the store.
-pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<[u8; 32], MatrixError> {
-    let key = find_keys(files)?;
-    let store = SqliteCryptoStore::open_with_key(files.sdk(), Some(&key))
-        .await
-        .map_err(|cause| unusable(files, cause))?;
-    let account = store.load_account().await;
-    drop(store.close().await);
+/// Makes sure that the store holds the keys of the session's device. The caller holds the store.
+pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
+    let keys = open_keys(files, &find_keys(files)?).await?;
+    let checked = check(files, session, &keys).await;
+    drop(keys.close().await);
+    checked
+}
+
+async fn check(files: &Files, session: &Session, keys: &Keys) -> Result<(), MatrixError> {
+    let account = keys.load_account().await;
     let path = files.sdk().join(KEYS);
     match account.map_err(|cause| unusable(files, cause))? {
-        Some(account) if account.device_id() == session.device_id => Ok(key),
+        Some(account) if account.device_id() == session.device_id => Ok(()),
         Some(account) => {
             let what = format!("it holds the keys of device {}", account.device_id());
             Err(FilesError::damaged(path, what).into())

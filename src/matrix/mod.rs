@@ -15,6 +15,7 @@ mod gaps;
 mod gate;
 mod html;
 mod joining;
+mod keys;
 mod late;
 mod links;
 mod login_state;

@@ -58,6 +58,8 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
     let plan = Plan::default().room(Kind::Plain).room(Kind::Encrypted);
     let plan = plan.route(0, 0, "both").route(1, 1, "both");
     let plan = plan.matrix("sender_limit: {per_minute: 10000, per_hour: 100000}");
+    // On a slow machine it takes as long as an outage.
+    let plan = plan.meshtastic("backlog: {newest: 1000, spacing: 2s}");
     let stage = plan.set_up().await;
     stage.map_by_alias(0, "kills").await;
     let mut scene = stage.raise_the_curtain().await;

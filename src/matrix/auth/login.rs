@@ -126,7 +126,7 @@ async fn make(
 ) -> Result<Standing, AuthError> {
     let fresh = files.fresh();
     files.delete_fresh()?;
-    let (client, _) = client::open(&fresh, session, &fresh.create_key()?, false).await?;
+    let (client, _) = client::open(&fresh, session, &fresh.create_key()?).await?;
     let security = Security {
         password: Some(&options.password),
         unlock: &options.unlock,

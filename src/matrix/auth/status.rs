@@ -73,13 +73,13 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
         files.finish()?;
         client::check_keys(files, &session).await
     } else {
-        client::find_keys(files).map_err(Into::into)
+        client::find_keys(files).map(drop).map_err(Into::into)
     };
     Ok(match keys {
         // Of the keys a disk that is full tells nothing.
         Err(MatrixError::Store { cause, .. }) if Trouble::of(&*cause).is_some() => None,
         Err(error) => Some(told(&error)),
-        Ok(_) => None,
+        Ok(()) => None,
     })
 }
 

@@ -1,0 +1,181 @@
+//! The store of the device's keys: the SDK's, with one difference. An Olm session that a message has opened is written
+//! together with what the message says, in one transaction.
+//!
+//! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, and the room key that came by it
+//! when the whole answer of the server is worked through. If the program dies between the two, the message comes again and the
+//! session that is known already does not open it: what that key opens could never be read.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use matrix_sdk::SqliteCryptoStore;
+use matrix_sdk::cross_process_lock::CrossProcessLockGeneration;
+use matrix_sdk::ruma::events::secret::request::SecretName;
+use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, RoomId, TransactionId, UserId};
+use matrix_sdk_base::crypto::olm::{
+    Curve25519PublicKey, InboundGroupSession, OlmMessageHash, OutboundGroupSession,
+    PrivateCrossSigningIdentity, SenderDataType,
+};
+use matrix_sdk_base::crypto::store::CryptoStore;
+use matrix_sdk_base::crypto::store::types::{
+    BackupKeys, Changes, DehydratedDeviceKey, PendingChanges, RoomKeyCounts, RoomKeyWithheldEntry,
+    RoomPendingKeyBundleDetails, RoomSettings, StoredRoomKeyBundleData, TrackedUser,
+};
+use matrix_sdk_base::crypto::{
+    Account, DeviceData, GossipRequest, SecretInfo, Session, UserIdentityData,
+};
+use zeroize::Zeroizing;
+
+type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
+
+/// The store of the device's keys.
+#[derive(Debug)]
+pub(super) struct Keys {
+    sdk: SqliteCryptoStore,
+    /// Sessions that were opened and not used since: to be written with the next message's record, or when they are used.
+    opened: Mutex<Vec<Session>>,
+}
+
+impl Keys {
+    /// Makes one of the SDK's.
+    pub(super) fn new(sdk: SqliteCryptoStore) -> Self {
+        Self {
+            sdk,
+            opened: Mutex::default(),
+        }
+    }
+
+    fn opened(&self) -> Vec<Session> {
+        let opened = self.opened.lock();
+        opened.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps those of the sessions back that are new, and returns the others.
+    async fn keep_back(&self, sessions: Vec<Session>) -> Result<Vec<Session>> {
+        let mut used = Vec::new();
+        for session in sessions {
+            let sender = session.sender_key().to_base64();
+            let known = self.get_sessions(&sender).await?.unwrap_or_default();
+            if known.contains(&session) {
+                used.push(session);
+            } else {
+                let opened = self.opened.lock();
+                opened.unwrap_or_else(PoisonError::into_inner).push(session);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Writes changes, with these sessions.
+    async fn write(&self, mut changes: Changes, sessions: Vec<Session>) -> Result<()> {
+        let written = sessions.clone();
+        changes.sessions = sessions;
+        if !changes.is_empty() {
+            self.sdk.save_changes(changes).await?;
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|session| !written.contains(session));
+        Ok(())
+    }
+
+    async fn write_opened(&self) -> Result<()> {
+        self.write(Changes::default(), self.opened()).await
+    }
+}
+
+/// Makes it a store: what is listed is the SDK's.
+macro_rules! store {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $value:ty;)*) => {
+        #[async_trait]
+        impl CryptoStore for Keys {
+            type Error = <SqliteCryptoStore as CryptoStore>::Error;
+
+            async fn save_changes(&self, mut changes: Changes) -> Result<()> {
+                let sessions = mem::take(&mut changes.sessions);
+                if changes.message_hashes.is_empty() {
+                    let used = self.keep_back(sessions).await?;
+                    return self.write(changes, used).await;
+                }
+                let mut all = self.opened();
+                all.retain(|session| !sessions.contains(session));
+                all.extend(sessions);
+                self.write(changes, all).await
+            }
+
+            async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
+                // The account forgets the one-time key that a session was opened with.
+                self.write_opened().await?;
+                self.sdk.save_pending_changes(changes).await
+            }
+
+            async fn get_sessions(&self, sender_key: &str) -> Result<Option<Vec<Session>>> {
+                let mut sessions = self.sdk.get_sessions(sender_key).await?.unwrap_or_default();
+                let mut opened = self.opened();
+                opened.retain(|it| it.sender_key().to_base64() == sender_key && !sessions.contains(it));
+                sessions.extend(opened);
+                Ok(Some(sessions).filter(|sessions| !sessions.is_empty()))
+            }
+
+            async fn close(&self) -> Result<()> {
+                self.write_opened().await?;
+                self.sdk.close().await
+            }
+
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$value> {
+                self.sdk.$name($($argument),*).await
+            })*
+        }
+    };
+}
+
+store! {
+    load_account() -> Option<Account>;
+    load_identity() -> Option<PrivateCrossSigningIdentity>;
+    save_inbound_group_sessions(sessions: Vec<InboundGroupSession>, version: Option<&str>) -> ();
+    get_inbound_group_session(room: &RoomId, session: &str) -> Option<InboundGroupSession>;
+    get_withheld_info(room: &RoomId, session: &str) -> Option<RoomKeyWithheldEntry>;
+    get_withheld_sessions_by_room_id(room: &RoomId) -> Vec<RoomKeyWithheldEntry>;
+    get_inbound_group_sessions() -> Vec<InboundGroupSession>;
+    inbound_group_session_counts(version: Option<&str>) -> RoomKeyCounts;
+    get_inbound_group_sessions_by_room_id(room: &RoomId) -> Vec<InboundGroupSession>;
+    get_inbound_group_sessions_for_device_batch(
+        key: Curve25519PublicKey, kind: SenderDataType, after: Option<String>, limit: usize
+    ) -> Vec<InboundGroupSession>;
+    inbound_group_sessions_for_backup(version: &str, limit: usize) -> Vec<InboundGroupSession>;
+    mark_inbound_group_sessions_as_backed_up(version: &str, sessions: &[(&RoomId, &str)]) -> ();
+    reset_backup_state() -> ();
+    load_backup_keys() -> BackupKeys;
+    load_dehydrated_device_pickle_key() -> Option<DehydratedDeviceKey>;
+    delete_dehydrated_device_pickle_key() -> ();
+    get_outbound_group_session(room: &RoomId) -> Option<OutboundGroupSession>;
+    load_tracked_users() -> Vec<TrackedUser>;
+    save_tracked_users(users: &[(&UserId, bool)]) -> ();
+    get_device(user: &UserId, device: &DeviceId) -> Option<DeviceData>;
+    get_user_devices(user: &UserId) -> HashMap<OwnedDeviceId, DeviceData>;
+    get_own_device() -> DeviceData;
+    get_user_identity(user: &UserId) -> Option<UserIdentityData>;
+    is_message_known(hash: &OlmMessageHash) -> bool;
+    get_outgoing_secret_requests(request: &TransactionId) -> Option<GossipRequest>;
+    get_secret_request_by_info(info: &SecretInfo) -> Option<GossipRequest>;
+    get_unsent_secret_requests() -> Vec<GossipRequest>;
+    delete_outgoing_secret_requests(request: &TransactionId) -> ();
+    get_secrets_from_inbox(name: &SecretName) -> Vec<Zeroizing<String>>;
+    delete_secrets_from_inbox(name: &SecretName) -> ();
+    get_room_settings(room: &RoomId) -> Option<RoomSettings>;
+    get_received_room_key_bundle_data(room: &RoomId, user: &UserId) -> Option<StoredRoomKeyBundleData>;
+    get_pending_key_bundle_details_for_room(room: &RoomId) -> Option<RoomPendingKeyBundleDetails>;
+    get_all_rooms_pending_key_bundles() -> Vec<RoomPendingKeyBundleDetails>;
+    has_downloaded_all_room_keys(room: &RoomId) -> bool;
+    get_custom_value(key: &str) -> Option<Vec<u8>>;
+    set_custom_value(key: &str, value: Vec<u8>) -> ();
+    remove_custom_value(key: &str) -> ();
+    try_take_leased_lock(milliseconds: u32, key: &str, holder: &str) -> Option<CrossProcessLockGeneration>;
+    next_batch_token() -> Option<String>;
+    reopen() -> ();
+    get_size() -> Option<usize>;
+}
+
+#[cfg(test)]
+mod tests;
