@@ -1,12 +1,18 @@
 //! What the bridge wants done.
 
+use std::time::Duration;
+
 use crate::model::{
-    Draft, EarlyEdit, MeshMessage, MeshRowId, MeshSource, MessagePair, NewVersion, OwnedEventId,
-    OwnedRoomId, OwnedUserId, RadioText, RoomMessage, Sign, Timestamp,
+    Channel, Chore, Draft, EarlyEdit, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource,
+    MessagePair, NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, PacketId, RadioText, RoomMessage, RoomRowId, SendReport, Sign,
+    Synced, Timestamp, Tombstone, UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
-use super::route::Spot;
+use super::notice::Refused;
+use super::route::{RenamedChannel, RouteProblem, Spot};
+use super::succession::Waiting;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +37,8 @@ pub enum Action {
         /// Its channel.
         spot: Spot,
     },
+    /// Put the message of an event that was just accepted into its room's backlog, of which so many of the newest are kept.
+    ToBacklog(OwnedRoomId, OwnedEventId, u32),
     /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
@@ -42,15 +50,14 @@ pub enum Action {
         /// The event.
         event: OwnedEventId,
     },
+    /// Take back the correction that was made of this edit, which was taken away.
+    TakeEditBack(MeshRowId, OwnedEventId),
+    /// Forget an event that was taken away before its key came, so that the key brings nothing.
+    TakeUnreadBack(OwnedEventId),
     /// Take back what waits for the mesh of a person in a room: banned there.
-    WithdrawSender {
-        /// The room.
-        room: OwnedRoomId,
-        /// Who.
-        sender: OwnedUserId,
-    },
-    /// Keep the event, which cannot be decrypted, until its key comes.
-    KeepUndecryptable,
+    WithdrawSender(OwnedRoomId, OwnedUserId),
+    /// Keep an event that cannot be decrypted, sent then by the server's clock, until its key comes.
+    KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
     /// What follows from the edit of a message.
     Change(Change),
     /// Change what a row says that waits for the mesh: one more picture.
@@ -60,6 +67,8 @@ pub enum Action {
         /// What it says now.
         draft: Draft,
     },
+    /// This packet stands for one more event, in that thread: who answers that answers the packet.
+    StandsToo(MeshRowId, OwnedEventId, Option<OwnedEventId>),
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
     Sign {
         /// Its room.
@@ -78,6 +87,264 @@ pub enum Action {
     },
     /// Nothing is relayed. Counted by reason, and logged at debug.
     Drop(DropReason),
+    /// The same, and the operator is told: a person has to act.
+    DropAndTell(DropReason),
+    /// Remember that an event was decided on.
+    Seen(Seen),
+    /// Forget an event that could not be decrypted: it could be read, or was taken away.
+    ForgetUndecryptable(OwnedEventId),
+    /// Forget the edit that came before this message.
+    ForgetEarlyEdit(OwnedEventId),
+    /// Remember how the author of an event is called on the mesh.
+    NoteAuthor(OwnedEventId, Vec<String>),
+    /// Remember that the newest edit of a message was written then, by this person.
+    NoteEdited(OwnedRoomId, OwnedEventId, OwnedUserId, Timestamp),
+    /// A message came in, in that thread: it is to be read.
+    Arrived(OwnedRoomId, OwnedEventId, Option<OwnedEventId>),
+    /// A message is dealt with, and those that its packet stands for too.
+    Read(OwnedEventId),
+    /// The wanted sign of a message is this.
+    Show(OwnedRoomId, OwnedEventId, Option<Sign>),
+    /// What has changed was looked at.
+    ForgetChanged,
+    /// Show nothing more of a message: it was taken away.
+    CloseSigns(OwnedRoomId, OwnedEventId),
+    /// Give up every wish for this sign: people are not shown it.
+    ForgetWishes(Sign),
+    /// Signs may be shown in a room.
+    PermitSigns(OwnedRoomId),
+    /// They may not. The operator is told if that is new and they are wanted.
+    ForbidSigns {
+        /// The room.
+        room: OwnedRoomId,
+        /// They are wanted.
+        wanted: bool,
+    },
+    /// A row for a room is at the homeserver, which showed its event before it answered.
+    RoomSent(RoomRowId, OwnedEventId),
+    /// A sign, or the removal of one, is at the homeserver, as this event.
+    SignSent(OwnedTransactionId, OwnedEventId),
+    /// Write down what became of a row.
+    Report(SendReport),
+    /// Write down up to where the account's events are accepted.
+    Position(OwnedUserId, Box<Synced>),
+    /// Count a packet that is nobody's message.
+    Ignore(&'static str),
+    /// Keep what is known of nodes.
+    KeepNodes(Vec<Node>),
+    /// This radio is attached: what waits is its own now.
+    UseRadio(NodeNum),
+    /// Keep the radio's channels.
+    KeepChannels(Vec<Channel>),
+    /// The radio is ready.
+    Ready(Box<Readiness>),
+    /// Have packets that wait go to other slots, so many of them, or know what their channels are.
+    Move(Vec<(MeshRowId, Spot)>, usize),
+    /// Ask the radio to give a packet back.
+    CallBack(MeshRowId),
+    /// Refuse a packet that the radio is asked to take as soon as it is back.
+    RefuseLater(MeshRowId),
+    /// Refuse a packet that waits, for this reason; it is counted if it is the first of its message.
+    RefuseWaiting(MeshRowId, Refused, bool),
+    /// Nothing reaches the radio since then; `None`: it can be reached.
+    RadioAway(Option<Timestamp>),
+    /// After an outage: what waits for longer than `late` is a backlog, of which so many of the newest are kept.
+    AfterOutage {
+        /// How long it lasted.
+        lasted: Duration,
+        /// For longer than that.
+        late: Duration,
+        /// So many.
+        newest: u32,
+    },
+    /// Write down how the radio's outage stands.
+    Outage(OutageStep),
+    /// The room has been told of so many that expired: they are forgotten.
+    ForgetExpired(OwnedRoomId, u32),
+    /// The keys of these events are not waited for any more, and the room has been told.
+    GiveUpKeys(OwnedRoomId, Vec<OwnedEventId>),
+    /// Forget events without keys, and edits without messages, that are older.
+    PruneKeys {
+        /// Events.
+        events: Timestamp,
+        /// Edits.
+        edits: Timestamp,
+    },
+    /// End what waits and is worthless now, and wait no more for an answer to what was taken before then.
+    EndOverdue(Timestamp),
+    /// Keep what is known of a room that is joined, or has changed.
+    Join {
+        /// The room.
+        room: Box<JoinedRoom>,
+        /// That was not known.
+        is_news: bool,
+        /// Anyone may put messages on the air from there.
+        is_open: bool,
+    },
+    /// An alias stands for a room that we are in.
+    KnowAlias(OwnedRoomOrAliasId, OwnedRoomId),
+    /// An alias stands for a room that we are not in.
+    ForgetAlias(OwnedRoomOrAliasId),
+    /// A room that the bot is not in any more is replaced or closed.
+    NoteTombstone(OwnedRoomId, Tombstone),
+    /// Try again what is parked for a room; `None`: for the account.
+    Unpark(Option<OwnedRoomOrAliasId>),
+    /// What failed before in these rooms may work now.
+    TryAgain(Vec<OwnedRoomOrAliasId>),
+    /// Have what a room has waiting for the mesh wait for longer, whatever its turn.
+    SetAside(OwnedRoomId),
+    /// End that.
+    TakeUp(OwnedRoomId),
+    /// What is for a room goes there, or waits.
+    Hold(OwnedRoomId, Held),
+    /// What waits for a room goes to the one that takes its place.
+    HandOver {
+        /// The room.
+        from: OwnedRoomId,
+        /// The other.
+        to: OwnedRoomId,
+    },
+    /// Give up what waits.
+    GiveUp(Box<GivenUp>),
+    /// Forget a room that is not mapped any more.
+    ForgetRoom(OwnedRoomId),
+    /// Bring what waits along with the system's clock.
+    FollowClock(Jump),
+    /// Forget what is older than so many days, and pairs beyond so many.
+    Prune {
+        /// Days.
+        days: u32,
+        /// Pairs.
+        pairs: u64,
+    },
+    /// Tell the operator that so many rows wait for rooms.
+    SayBacklog(u64),
+    /// Wake the workers for the mesh: one may have ended just when something came.
+    WakeMesh,
+    /// Wake the worker that shows signs.
+    WakeSigns,
+    /// Let the next round be no later than then.
+    LookBy(Timestamp),
+    /// Look at this next, in the same transaction.
+    Next(Chore),
+}
+
+impl Action {
+    /// Says something in a room that stands for no packet.
+    pub(super) fn say(message: RoomMessage) -> Self {
+        Self::ToRoom {
+            message,
+            pair: None,
+        }
+    }
+
+    /// Returns under which name it remembers that something was said.
+    pub(super) fn remembered(&self) -> Option<String> {
+        match self {
+            Self::Remember { what, .. } => Some(what.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// What is remembered as decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A packet: its sender, and its id.
+    Packet(NodeNum, PacketId),
+    /// An event.
+    Event(OwnedEventId),
+    /// The edit of a message.
+    Edit {
+        /// The edit.
+        event: OwnedEventId,
+        /// The message.
+        target: OwnedEventId,
+        /// Who wrote the edit.
+        sender: OwnedUserId,
+    },
+}
+
+/// How the radio stands that is ready now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readiness {
+    /// Its own node.
+    pub own: Node,
+    /// Its firmware, if it tells it.
+    pub firmware: Option<String>,
+    /// The mesh's name.
+    pub meshnet: String,
+    /// The mapped channels that have another name or key than before.
+    pub renamed: Vec<RenamedChannel>,
+    /// What keeps messages from crossing,
+    pub problems: RadioProblems,
+    /// and what of that was not so when the radio was ready the last time.
+    pub news: RadioProblems,
+}
+
+/// What keeps messages from crossing over a radio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RadioProblems {
+    /// The mapped channels that cannot be used.
+    pub routes: Vec<RouteProblem>,
+    /// Why nothing is transmitted.
+    pub silence: Option<Refused>,
+}
+
+/// What is to be written down of an outage of the radio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutageStep {
+    /// The link is lost.
+    Lost,
+    /// The link stands.
+    Back,
+    /// It is over since then: who knows of it is to be told.
+    Over(Timestamp),
+    /// It goes on, for those who were to be told of its end.
+    GoesOn,
+    /// A room is told of it: the radio is away since then.
+    ToldAway(OwnedRoomId, Timestamp),
+    /// A room is told that it is over.
+    ToldBack(OwnedRoomId),
+    /// Nobody in a room wants to know any more that it is over.
+    OldNews(OwnedRoomId),
+    /// Rooms are told nothing.
+    ForgetAll,
+}
+
+/// For what it waits what is for a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// For nothing.
+    No,
+    /// For what is under way there; the rest goes to the room that takes its place.
+    Followed(OwnedRoomId),
+    /// For that. So many messages and packets wait, if the operator is to know of it.
+    Waits(Waiting, Option<(u64, u64)>),
+}
+
+/// What is given up of a room, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The room.
+    pub room: OwnedRoomOrAliasId,
+    /// Messages for this room; what became of messages from there is told there all the same, if that is set.
+    pub messages: Option<(OwnedRoomOrAliasId, bool)>,
+    /// Packets of these senders from there.
+    pub packets: Vec<(OwnedRoomId, OwnedUserId)>,
+    /// Why.
+    pub why: WhyGivenUp,
+}
+
+/// Why what waits for a room, or from it, is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyGivenUp {
+    /// The room that takes its place has another direction.
+    Direction(OwnedRoomId),
+    /// It is not in the configuration any more, nor this one, which replaces it.
+    Unmapped(Option<OwnedRoomId>),
+    /// The configuration does not permit it any more.
+    Forbidden,
 }
 
 /// What follows from the edit of a message.

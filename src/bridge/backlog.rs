@@ -2,22 +2,109 @@
 
 use std::time::Duration;
 
+use super::Bridge;
+use super::action::Action;
+use super::facts::Facts;
 use super::late::written;
 use crate::config::Config;
-use crate::model::{Expired, Notice, RoomMessage, Timestamp, span};
+use crate::model::{Chore, Expired, MeshSource, Notice, RoomMessage, Sign, Timestamp, span};
 
 /// An outage that was shorter leaves no backlog.
-pub const OUTAGE: Duration = Duration::from_mins(2);
+const OUTAGE: Duration = Duration::from_mins(2);
+/// So long may a radio that is there again take to be found, and to tell its configuration: its absence was no longer for
+/// that.
+const RETURN: Duration = Duration::from_secs(10);
+/// A room is told of what expired when nothing more has for so long,
+const QUIET: Duration = Duration::from_secs(10);
+/// or, while messages of it wait still, so long after the first of them.
+const LONGEST_SILENCE: Duration = Duration::from_mins(5);
+/// A room is told again after that.
+const TOLD_AGAIN: Duration = Duration::from_hours(1);
+/// Of so many messages that expired together each has its sign, of more only the newest.
+pub(super) const FEW: u32 = 5;
+/// The names under which it is remembered that rooms were told begin with this.
+pub(super) const TOLD: &str = "expired ";
+
+impl Bridge {
+    /// After an outage what waits for the radio is a backlog.
+    pub(super) fn radio_is_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let Some(since) = facts.radio_away else {
+            return Vec::new();
+        };
+        let mut actions = vec![Action::RadioAway(None)];
+        let lasted = now.since(since);
+        if lasted > OUTAGE + RETURN {
+            let newest = self.config.meshtastic.backlog.newest;
+            let late = OUTAGE;
+            actions.push(Action::AfterOutage {
+                lasted,
+                late,
+                newest,
+            });
+            actions.push(Action::Next(Chore::Expired));
+        }
+        actions
+    }
+
+    /// Returns what follows for the backlog of its room from a message that was accepted for the mesh.
+    pub(super) fn gather(&self, source: &MeshSource, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        if !is_backlog(source.sent_at, facts.gathering, now) {
+            return Vec::new();
+        }
+        let to_backlog = Action::ToBacklog(
+            source.room.clone(),
+            source.event.clone(),
+            self.config.meshtastic.backlog.newest,
+        );
+        vec![to_backlog, Action::Next(Chore::Expired)]
+    }
+
+    /// Tells rooms what expired in them: once all of an outage has.
+    pub(super) fn tell_expired(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for expired in &facts.expired {
+            let complete = if expired.more_waits {
+                expired.since + LONGEST_SILENCE
+            } else {
+                expired.last + QUIET
+            };
+            // What a clock wrote that was ahead is told now.
+            if now < complete && expired.last <= now {
+                actions.push(Action::LookBy(complete));
+                continue;
+            }
+            // The notice comes once an hour, the sign each time.
+            let without_sign = facts
+                .without_sign
+                .iter()
+                .filter(|(room, _)| *room == expired.room);
+            actions.extend(without_sign.map(|(room, event)| Action::Sign {
+                room: room.clone(),
+                event: event.clone(),
+                sign: Sign::Expired,
+            }));
+            let what = format!("{TOLD}{}", expired.room);
+            if !facts.told.contains(&what) {
+                let until = now + TOLD_AGAIN;
+                actions.extend([
+                    Action::Remember { what, until },
+                    Action::ForgetExpired(expired.room.clone(), expired.messages),
+                    Action::say(expired_notice(&self.config, expired, now)),
+                ]);
+            }
+        }
+        actions
+    }
+}
 
 /// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of
 /// the outage whose messages are `gathering` in its room since then.
-#[must_use]
-pub fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: Timestamp) -> bool {
+pub(super) fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: Timestamp) -> bool {
     now.since(written) > OUTAGE || gathering.is_some_and(|since| written <= since)
 }
 
 /// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
-pub(super) fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
+fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
     let when = written(now.since(expired.newest), now.since(expired.oldest));
     let what = match expired.messages {
         0 | 1 => format!("Not sent to the mesh: a message written {when}."),

@@ -34,8 +34,7 @@ const SHAPES: [(&str, &str); 11] = [
 ];
 
 /// Returns the names that the author of a message of a room goes by, beside those in the user's id.
-#[must_use]
-pub fn author_of(text: &RoomText) -> Vec<String> {
+pub(super) fn author_of(text: &RoomText) -> Vec<String> {
     match &text.relay {
         Some(fields) => vec![fields.longname.clone(), fields.shortname.clone()],
         None => vec![text.sender_name.clone()],

@@ -1,8 +1,10 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    ChannelIndex, Draft, EarlyEdit, Fingerprint, Lane, MeshRowId, MeshSource, MessagePair, NodeNum,
-    OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, Relayed, Timestamp, Version,
+    Destination, Draft, EarlyEdit, Expired, Fingerprint, Lane, MeshFate, MeshRowId, MeshSource,
+    MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, PacketId, Relayed, RoomRowId, Sign, Timestamp, ToldRoom,
+    Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
@@ -22,8 +24,8 @@ pub struct Questions {
     pub thread: Option<OwnedEventId>,
     /// Which emoji did we put on the packets of this event's pairs?
     pub tapbacks: Option<OwnedEventId>,
-    /// What did we relay between this channel and Matrix in the last 10 minutes?
-    pub relayed: Option<ChannelIndex>,
+    /// What did we relay between this channel and Matrix since then?
+    pub relayed: Option<(Destination, Timestamp)>,
     /// Which text of this sender in this room waits for the mesh, not tried yet, with its time (`not_before`) still to come?
     pub waiting_media: Option<(OwnedRoomId, OwnedUserId)>,
     /// Does a post of ours have this `relay_id`?
@@ -40,8 +42,47 @@ pub struct Questions {
     pub urgent_sent: Option<(OwnedUserId, Timestamp, OwnedEventId)>,
     /// Which of these names are remembered?
     pub told: Vec<String>,
-    /// Which message is behind this row? Once it is known, [`super::Bridge::notices_about`] tells the names for `told`.
+    /// Which message is behind this row?
     pub reported: Option<MeshRowId>,
+    /// Which row for a room, if any, goes under this transaction?
+    pub own_row: Option<OwnedTransactionId>,
+    /// Of which edit, by whom, is a correction made that waits, if this event of this room is one that was taken away?
+    pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
+    /// Is this event kept because it cannot be decrypted?
+    pub kept: Option<OwnedEventId>,
+    /// What else has to be looked up.
+    pub tables: Vec<Table>,
+}
+
+/// What is looked up of whole tables, for what concerns more than one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Table {
+    /// The remembered names that begin like this, for [`Facts::told`].
+    Told(&'static str),
+    /// [`Facts::packets`]: all, or this one.
+    Packets(Option<MeshRowId>),
+    /// [`Facts::radio_away`].
+    RadioAway,
+    /// [`Facts::rooms`].
+    Rooms,
+    /// [`Facts::senders`].
+    Senders,
+    /// [`Facts::busy`].
+    Busy,
+    /// [`Facts::parked`].
+    Parked,
+    /// [`Facts::rows_for_rooms`].
+    RowsForRooms,
+    /// [`Facts::outage`] and [`Facts::told_rooms`].
+    Outage,
+    /// [`Facts::expired`], and [`Facts::without_sign`] of rooms where so few expired.
+    Expired(u32, Sign),
+    /// [`Facts::unread`], of what was written up to then.
+    Unread(Timestamp),
+    /// [`Facts::fates`] of the messages that have changed.
+    Changed,
+    /// [`Facts::fates`] of those that have waited since before then, and are not shown with this sign.
+    Waiting(Timestamp, Sign),
 }
 
 /// Under which key an event is remembered as decided on.
@@ -92,7 +133,7 @@ pub struct Facts {
     pub thread: Vec<MessagePair>,
     /// The emoji that we have put on the target's packet so far, waiting ones included.
     pub tapbacks: Vec<String>,
-    /// What we relayed between this channel and Matrix in the last 10 minutes.
+    /// What we relayed between this channel and Matrix of late.
     pub relayed: Vec<Relayed>,
     /// A text of this sender in this room whose time is still to come: the row, and what it says.
     pub waiting_media: Option<(MeshRowId, Draft)>,
@@ -110,15 +151,38 @@ pub struct Facts {
     pub urgent_sent: u32,
     /// What was said already: those of the names asked for that are remembered ([`super::Action::Remember`]).
     pub told: Vec<String>,
-    /// The message behind the row that a report is about; `None` if nobody waits for its fate.
-    pub reported: Option<Box<Reported>>,
-}
-
-/// The message behind a row for the mesh.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reported {
-    /// What stands behind it in Matrix.
-    pub source: MeshSource,
-    /// Its lane.
-    pub lane: Lane,
+    /// The message behind the row that a report is about, and its lane; `None` if nobody waits for its fate.
+    pub reported: Option<Box<(MeshSource, Lane)>>,
+    /// The row for a room that went under this transaction.
+    pub own_row: Option<RoomRowId>,
+    /// Who wrote the edit that was taken away, and the correction that waits of its message.
+    pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
+    /// The event is kept because it cannot be decrypted.
+    pub kept: bool,
+    /// The packets of rooms that wait for a channel, the oldest first.
+    pub packets: Vec<WaitingPacket>,
+    /// Since when nothing reaches the radio.
+    pub radio_away: Option<Timestamp>,
+    /// The rooms that were mapped once, and those that something waits for.
+    pub rooms: Vec<WaitsForRoom>,
+    /// Whose messages wait for the mesh, by room.
+    pub senders: Vec<(OwnedRoomId, OwnedUserId)>,
+    /// The rooms that something waits for.
+    pub busy: Vec<OwnedRoomOrAliasId>,
+    /// The rooms that are parked; `None`: the account.
+    pub parked: Vec<Option<OwnedRoomOrAliasId>>,
+    /// How many rows wait for rooms.
+    pub rows_for_rooms: u64,
+    /// The outage that is not over.
+    pub outage: Option<Outage>,
+    /// The rooms that were told of an outage.
+    pub told_rooms: Vec<ToldRoom>,
+    /// What expired, and its room does not know of.
+    pub expired: Vec<Expired>,
+    /// The messages that expired and are to have their sign, by room.
+    pub without_sign: Vec<(OwnedRoomId, OwnedEventId)>,
+    /// What waits for keys for too long, room by room.
+    pub unread: Vec<Unread>,
+    /// What became of messages.
+    pub fates: Vec<MeshFate>,
 }

@@ -4,45 +4,31 @@
 use std::time::Duration;
 
 use crate::config::Feedback;
-use crate::model::{MeshState, Sign, Timestamp};
+use crate::model::{MeshFate, Sign, Timestamp};
 
 /// A message that waits longer is shown as waiting.
-pub const SHOWN_WAITING_AFTER: Duration = Duration::from_mins(1);
+pub(super) const SHOWN_WAITING_AFTER: Duration = Duration::from_mins(1);
 
-/// What is known of a message of Matrix, for the sign that its sender is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fate<'a> {
-    /// What became of its parts; none if it was never to be transmitted.
-    pub parts: &'a [MeshState],
-    /// When it was accepted.
-    pub waits_since: Timestamp,
-    /// The sign that was given to it ([`super::Action::Sign`]).
-    pub given: Option<Sign>,
-}
-
-impl Fate<'_> {
-    /// Returns the sign that its sender is to be shown now; `None`: none.
-    ///
-    /// Over all parts: a refused one says it all; as long as one waits nothing is final; then the worst counts. That a
-    /// part expired is shown only where the sign is given.
-    #[must_use]
-    pub fn sign(&self, mode: Feedback, now: Timestamp) -> Option<Sign> {
-        let has = |sign: Sign| self.parts.iter().any(|part| part.sign() == Some(sign));
-        let sign = if has(Sign::Refused) {
-            Some(Sign::Refused)
-        } else if self.given.is_some() {
-            self.given
-        } else if has(Sign::Waiting) {
-            (now.since(self.waits_since) >= SHOWN_WAITING_AFTER).then_some(Sign::Waiting)
-        } else if self.parts.iter().any(|part| part.sign().is_none()) {
-            None
-        } else {
-            // The worst counts.
-            let signs = [Sign::Unheard, Sign::Heard, Sign::Delivered];
-            signs.into_iter().find(|sign| has(*sign))
-        };
-        sign.filter(|sign| mode.shows(*sign))
-    }
+/// Returns the sign that the sender of a message is to be shown now; `None`: none.
+///
+/// Over all parts: a refused one says it all; as long as one waits nothing is final; then the worst counts. That a part
+/// expired is shown only where the sign is given ([`super::Action::Sign`]).
+pub(super) fn sign(fate: &MeshFate, mode: Feedback, now: Timestamp) -> Option<Sign> {
+    let has = |sign: Sign| fate.parts.iter().any(|part| part.sign() == Some(sign));
+    let sign = if has(Sign::Refused) {
+        Some(Sign::Refused)
+    } else if fate.given.is_some() {
+        fate.given
+    } else if has(Sign::Waiting) {
+        (now.since(fate.accepted_at) >= SHOWN_WAITING_AFTER).then_some(Sign::Waiting)
+    } else if fate.parts.iter().any(|part| part.sign().is_none()) {
+        None
+    } else {
+        // The worst counts.
+        let signs = [Sign::Unheard, Sign::Heard, Sign::Delivered];
+        signs.into_iter().find(|sign| has(*sign))
+    };
+    sign.filter(|sign| mode.shows(*sign))
 }
 
 #[cfg(test)]
@@ -58,12 +44,18 @@ mod tests {
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
     fn sign_after(seconds: u64, parts: &[MeshState], given: Option<Sign>) -> Option<Sign> {
-        let fate = Fate {
-            parts,
-            waits_since: NOON,
+        let now = NOON + Duration::from_secs(seconds);
+        sign(&fate(parts, NOON, given), Feedback::Reactions, now)
+    }
+
+    fn fate(parts: &[MeshState], accepted_at: Timestamp, given: Option<Sign>) -> MeshFate {
+        MeshFate {
+            event: "$message:example.org".try_into().unwrap(),
+            room: "!room:example.org".try_into().unwrap(),
+            parts: parts.to_vec(),
+            accepted_at,
             given,
-        };
-        fate.sign(Feedback::Reactions, NOON + Duration::from_secs(seconds))
+        }
     }
 
     #[test]
@@ -100,12 +92,8 @@ mod tests {
         assert_eq!(sign_after(60, &[Waiting], None), Some(Sign::Waiting));
         assert_eq!(sign_after(59, &[Heard, Waiting], None), None);
         // A clock that was set back shows nothing too early.
-        let fate = Fate {
-            parts: &[Waiting],
-            waits_since: NOON + Duration::from_hours(1),
-            given: None,
-        };
-        assert_eq!(fate.sign(Feedback::Reactions, NOON), None);
+        let later = fate(&[Waiting], NOON + Duration::from_hours(1), None);
+        assert_eq!(sign(&later, Feedback::Reactions, NOON), None);
     }
 
     #[test]

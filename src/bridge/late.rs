@@ -9,41 +9,62 @@ use super::facts::Facts;
 use super::route::Aim;
 use super::{Bridge, policy};
 use crate::model::{
-    Notice, OwnedRoomId, OwnedUserId, RoomId, RoomMessage, Timestamp, UserId, span,
+    MatrixEvent, Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent,
+    Unread, span,
 };
 
 /// So many senders are named in a notice.
 const MOST_NAMED: usize = 5;
 
-/// Who wrote an event whose key did not come, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
-    /// Who.
-    pub sender: OwnedUserId,
-    /// When, by the server's clock.
-    pub sent_at: Timestamp,
-}
+/// A room is told of keys that did not come at most once in this time.
+const TOLD_AGAIN: Duration = Duration::from_hours(1);
+/// The names under which it is remembered that rooms were told begin with this.
+pub(super) const TOLD: &str = "undecryptable ";
 
 impl Bridge {
-    /// A room is told of keys that did not come at most once in this time.
-    pub const UNREAD_AGAIN: Duration = Duration::from_hours(1);
-
-    /// Returns the name under which it is remembered that a room was told of keys that did not come.
-    #[must_use]
-    pub fn unread_name(room: &RoomId) -> String {
-        format!("undecryptable {room}")
+    /// Returns how long an event is worth waiting for its key.
+    pub(super) fn longest_wait_for_key(&self) -> Duration {
+        self.config.meshtastic.max_message_age
     }
 
-    /// Returns how long an event is worth waiting for its key.
-    #[must_use]
-    pub fn longest_wait_for_key(&self) -> Duration {
-        self.config.meshtastic.max_message_age
+    /// Gives up what waited too long for its key; its room is told once.
+    pub(super) fn give_up_keys(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let days = Duration::from_hours(u64::from(self.config.database.keep_days) * 24);
+        let mut actions = vec![Action::PruneKeys {
+            events: now - days,
+            edits: now - self.longest_wait_for_key(),
+        }];
+        for unread in facts.unread.chunk_by(|one, other| one.room == other.room) {
+            let Some(room) = unread.first().map(|it| &it.room) else {
+                continue;
+            };
+            let what = format!("{TOLD}{room}");
+            // They join the next notice.
+            if facts.told.contains(&what) {
+                continue;
+            }
+            // Not joined yet, or not mapped any more: then nobody waits for it.
+            let Some(message) = self.unread_notice(room, unread, now) else {
+                continue;
+            };
+            actions.extend([
+                Action::GiveUpKeys(
+                    room.clone(),
+                    unread.iter().map(|it| it.event.clone()).collect(),
+                ),
+                Action::say(message),
+                Action::Remember {
+                    what,
+                    until: now + TOLD_AGAIN,
+                },
+            ]);
+        }
+        actions
     }
 
     /// Returns what a room is told of events whose key did not come in time; `None` if it is not told anything: nothing goes
     /// from it to the mesh.
-    #[must_use]
-    pub fn unread_notice(
+    fn unread_notice(
         &self,
         room: &OwnedRoomId,
         unread: &[Unread],
@@ -78,23 +99,38 @@ impl Bridge {
     }
 
     /// Decides on an event that cannot be decrypted: it is kept if it could go on the air.
-    pub(super) fn undecryptable(
-        &self,
-        room: &OwnedRoomId,
-        sender: &UserId,
-        power: i64,
-        facts: &Facts,
-    ) -> Action {
+    pub(super) fn undecryptable(&self, event: &MatrixEvent, facts: &Facts) -> Option<Action> {
+        let MatrixEvent::Undecryptable {
+            room,
+            event,
+            sender,
+            sender_power,
+            sent_at,
+            session,
+            raw,
+        } = event
+        else {
+            return None;
+        };
         let checked = if facts.already_seen {
             Err(DropReason::Duplicate)
         } else {
             self.check_room(room)
-                .and_then(|()| policy::check_sender(&self.config, sender, power))
+                .and_then(|()| policy::check_sender(&self.config, sender, *sender_power))
         };
-        match checked {
-            Ok(()) => Action::KeepUndecryptable,
+        Some(match checked {
+            Ok(()) => Action::KeepUndecryptable(
+                Box::new(UndecryptableEvent {
+                    room: room.clone(),
+                    event: event.clone(),
+                    sender: sender.clone(),
+                    session: session.clone(),
+                    raw: raw.clone(),
+                }),
+                *sent_at,
+            ),
             Err(reason) => Action::Drop(reason),
-        }
+        })
     }
 
     /// Returns why nothing goes from a room to the mesh, whatever the radio says of its channel.
@@ -160,11 +196,13 @@ mod tests {
             session: "session".into(),
             raw: "{}".into(),
         });
-        bridge_of(config).decide(&event, facts, NOON)
+        bridge_of(config).verdict(&event, facts, NOON)
     }
 
     fn unread(sender: &str, minutes: u64) -> Unread {
         Unread {
+            room: room(ROOM),
+            event: event("$secret"),
             sender: user(sender),
             sent_at: NOON - Duration::from_mins(minutes),
         }
@@ -186,10 +224,11 @@ mod tests {
     #[test]
     fn an_event_without_key_is_kept_if_it_could_go_on_the_air() {
         let nothing = Facts::default();
-        assert_eq!(
-            decided(config(), alice(), &nothing),
-            [Action::KeepUndecryptable]
-        );
+        let is_kept = |config| {
+            let actions = decided(config, alice(), &nothing);
+            matches!(actions.as_slice(), [Action::KeepUndecryptable(..)])
+        };
+        assert!(is_kept(config()));
         let seen = Facts {
             already_seen: true,
             ..Facts::default()
@@ -217,10 +256,7 @@ mod tests {
         );
         // Which channel it will be is known before the key comes, or then.
         let unknown = config_with(vec![route(ROOM, 5, Direction::Both)]);
-        assert_eq!(
-            decided(unknown, alice(), &nothing),
-            [Action::KeepUndecryptable]
-        );
+        assert!(is_kept(unknown));
     }
 
     #[test]

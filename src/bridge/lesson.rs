@@ -18,6 +18,9 @@ const PERSON_AGAIN: Duration = Duration::from_hours(24);
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
 
+/// The names under which it is remembered what rooms have read begin with this.
+pub(super) const REFUSED: &str = "refused ";
+
 /// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {
@@ -94,75 +97,43 @@ impl Lesson {
         Self::Unsaid,
     ];
 
-    fn often(self) -> Often {
+    /// Returns for which reason nothing was relayed, how often that is told, and the sign on the message; no sign where its
+    /// author means it so, or where the sign tells how the message itself fared and not its edit.
+    fn rule(self) -> (DropReason, Often, Option<Sign>) {
+        use Often::{Each, FirstInRoom, FirstOfPerson, Once};
         match self {
-            Self::Refused(_) | Self::Empty => Often::Each,
-            Self::Denied
-            | Self::LiveLocation
-            | Self::UnsentEdit
-            | Self::EditsOff
-            | Self::LateEdit
-            | Self::TooManyEdits
-            | Self::Unsaid => Often::FirstOfPerson,
-            Self::OneWayRoom | Self::BroadcastOff | Self::MediaOff => Often::FirstInRoom,
-            Self::Notice | Self::OffAir => Often::Once,
-        }
-    }
-
-    /// Returns the sign on the message; `None` where its author means it so, or where the sign tells how the message itself
-    /// fared and not its edit.
-    fn sign(self) -> Option<Sign> {
-        match self {
-            Self::Refused(_) | Self::Empty | Self::MediaOff | Self::Notice => Some(Sign::Refused),
-            Self::Denied | Self::OneWayRoom | Self::BroadcastOff => Some(Sign::Denied),
+            Self::Refused(refused) => (refused.into(), Each, Some(Sign::Refused)),
+            Self::Empty => (DropReason::Empty, Each, Some(Sign::Refused)),
+            Self::Denied => (DropReason::Denied, FirstOfPerson, Some(Sign::Denied)),
+            Self::OneWayRoom => (DropReason::OneWayRoom, FirstInRoom, Some(Sign::Denied)),
+            Self::BroadcastOff => (DropReason::BroadcastOff, FirstInRoom, Some(Sign::Denied)),
+            Self::MediaOff => (DropReason::MediaOff, FirstInRoom, Some(Sign::Refused)),
+            Self::Notice => (DropReason::Notice, Once, Some(Sign::Refused)),
             // Clients show no sign on it.
-            Self::LiveLocation
-            | Self::OffAir
-            | Self::UnsentEdit
-            | Self::EditsOff
-            | Self::LateEdit
-            | Self::TooManyEdits
-            | Self::Unsaid => None,
+            Self::LiveLocation => (DropReason::LiveLocation, FirstOfPerson, None),
+            Self::OffAir => (DropReason::OffAir, Once, None),
+            Self::UnsentEdit => (DropReason::Edit, FirstOfPerson, None),
+            Self::EditsOff => (DropReason::EditsOff, FirstOfPerson, None),
+            Self::LateEdit => (DropReason::LateEdit, FirstOfPerson, None),
+            Self::TooManyEdits => (DropReason::TooManyEdits, FirstOfPerson, None),
+            Self::Unsaid => (DropReason::Unsaid, FirstOfPerson, None),
         }
     }
 
     /// Returns whether it is about an edit and not about the message.
     pub(super) fn is_of_edits(self) -> bool {
-        match self {
-            Self::UnsentEdit
-            | Self::EditsOff
-            | Self::LateEdit
-            | Self::TooManyEdits
-            | Self::Unsaid => true,
-            Self::Refused(_)
-            | Self::Empty
-            | Self::Denied
-            | Self::OneWayRoom
-            | Self::BroadcastOff
-            | Self::MediaOff
-            | Self::Notice
-            | Self::LiveLocation
-            | Self::OffAir => false,
-        }
+        matches!(
+            self,
+            Self::UnsentEdit | Self::EditsOff | Self::LateEdit | Self::TooManyEdits | Self::Unsaid
+        )
     }
 
     /// Returns whether who learns it may well write the same again.
     fn has_it_written_again(self) -> bool {
         match self {
             Self::Refused(refused) => !refused.is_of_its_target(),
-            Self::MediaOff
-            | Self::Notice
-            | Self::OffAir
-            | Self::UnsentEdit
-            | Self::EditsOff
-            | Self::LateEdit
-            | Self::TooManyEdits
-            | Self::Unsaid => true,
-            Self::Empty
-            | Self::Denied
-            | Self::OneWayRoom
-            | Self::BroadcastOff
-            | Self::LiveLocation => false,
+            Self::MediaOff | Self::Notice | Self::OffAir => true,
+            lesson => lesson.is_of_edits(),
         }
     }
 
@@ -229,30 +200,11 @@ impl Lesson {
         }
     }
 
-    /// Returns its reason.
-    fn reason(self) -> DropReason {
-        match self {
-            Self::Refused(refused) => DropReason::Refused(refused),
-            Self::Empty => DropReason::Empty,
-            Self::Denied => DropReason::Denied,
-            Self::OneWayRoom => DropReason::OneWayRoom,
-            Self::BroadcastOff => DropReason::BroadcastOff,
-            Self::MediaOff => DropReason::MediaOff,
-            Self::Notice => DropReason::Notice,
-            Self::LiveLocation => DropReason::LiveLocation,
-            Self::OffAir => DropReason::OffAir,
-            Self::UnsentEdit => DropReason::Edit,
-            Self::EditsOff => DropReason::EditsOff,
-            Self::LateEdit => DropReason::LateEdit,
-            Self::TooManyEdits => DropReason::TooManyEdits,
-            Self::Unsaid => DropReason::Unsaid,
-        }
-    }
-
     /// Returns the name under which it is remembered that a person has learnt it.
     fn name_of_person(self, room: &RoomId, author: &UserId) -> Option<String> {
-        let name = self.reason().name();
-        match self.often() {
+        let (reason, often, _) = self.rule();
+        let name = reason.name();
+        match often {
             Often::Each => None,
             Often::FirstOfPerson | Often::Once => Some(format!("{name} {author}")),
             Often::FirstInRoom => Some(format!("{name} {author} {room}")),
@@ -261,16 +213,15 @@ impl Lesson {
 
     /// Returns the name under which it is remembered that a room has read it.
     fn name_of_room(self, room: &RoomId) -> Option<String> {
-        match self.often() {
-            Often::Each | Often::FirstInRoom => {
-                Some(format!("refused {} {room}", self.reason().name()))
-            }
+        let (reason, often, _) = self.rule();
+        match often {
+            Often::Each | Often::FirstInRoom => Some(format!("{REFUSED}{} {room}", reason.name())),
             Often::FirstOfPerson | Often::Once => None,
         }
     }
 
     fn forgotten(self, now: Timestamp) -> Timestamp {
-        match self.often() {
+        match self.rule().1 {
             Often::Each | Often::FirstOfPerson | Often::FirstInRoom => now + PERSON_AGAIN,
             Often::Once => Timestamp::NEVER,
         }
@@ -279,7 +230,7 @@ impl Lesson {
 
 /// Returns the names under which it is remembered what was told in a room of what cannot go on the air.
 pub(super) fn room_names(room: &RoomId) -> impl Iterator<Item = String> + '_ {
-    let refusals = Refused::ALL.into_iter().map(Lesson::Refused);
+    let refusals = Refused::ALL.iter().copied().map(Lesson::Refused);
     let others = [Lesson::Empty].into_iter().chain(Lesson::HABITUAL);
     refusals
         .chain(others)
@@ -313,7 +264,7 @@ impl Bridge {
             what,
             until: lesson.forgotten(now),
         }));
-        actions.extend(lesson.sign().map(|sign| Action::Sign {
+        actions.extend(lesson.rule().2.map(|sign| Action::Sign {
             room: about.room.clone(),
             event: about.event.clone(),
             sign,

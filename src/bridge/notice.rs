@@ -7,110 +7,82 @@ use crate::model::{NodeNum, Notice, OwnedEventId, OwnedRoomId, OwnedUserId, Refu
 
 use super::action::Action;
 
-/// Why a message of a room cannot go on the air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Refused {
+/// Makes the refusals: the short name of each, as used in counters and in the names of notices, and its words in the log.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $refused:ident: $name:literal, $words:literal;)*) => {
+        /// Why a message of a room cannot go on the air.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Refused {
+            $($(#[$doc])* $refused,)*
+        }
+
+        impl Refused {
+            /// All reasons, in the order in which they are declared.
+            pub const ALL: &[Self] = &[$(Self::$refused,)*];
+
+            /// Returns its short name, as used in counters and in the names of notices.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$refused => $name,)*
+                }
+            }
+        }
+
+        impl fmt::Display for Refused {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$refused => $words,)*
+                })
+            }
+        }
+    };
+}
+
+refusals! {
     /// It is too long, even for parts.
-    TooLong,
+    TooLong: "too_long", "it is too long (meshtastic.long_messages)";
     /// It went, but without its end (`overflow: cut`).
-    Cut,
+    Cut: "cut", "it is too long and went without its end (meshtastic.long_messages)";
     /// The radio has no such channel, or it is switched off.
-    NoChannel,
+    NoChannel: "no_channel", "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio";
     /// The channel that it belongs to is gone from the radio, or has another name or key.
-    ChannelGone,
+    ChannelGone: "channel_gone", "its channel is gone from the radio, or has another name or key; it goes to no other";
     /// The radio has the channel that it belongs to, and its room does not speak there.
-    ChannelNotSpoken,
+    ChannelNotSpoken: "channel_not_spoken", "its room does not speak on its channel (matrix_rooms); it goes to no other";
     /// It concerns a message of which it is not known to which of the room's channels it belongs.
-    ChannelForgotten,
+    ChannelForgotten: "channel_forgotten", "it is not known to which of its room's channels the message belongs that it is about";
     /// The channel is named `admin`.
-    AdminChannel,
+    AdminChannel: "admin_channel", "the channel `admin` is never relayed; map another one in matrix_rooms";
     /// The channel is given by name, and no radio has told its channels yet.
-    ChannelsUnknown,
+    ChannelsUnknown: "channels_unknown", "no radio has told its channels yet";
     /// The radio belongs to a licensed operator, and `allowed_users` is not set.
-    Licensed,
+    Licensed: "licensed", "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users";
     /// The radio is locked.
-    Locked,
+    Locked: "locked", "the radio is locked and tells its client nothing; switch lockdown off in the app";
     /// The radio has no region.
-    NoRegion,
+    NoRegion: "no_region", "the radio has no region; set lora.region on it";
     /// The radio's transmitter is switched off.
-    TransmitOff,
+    TransmitOff: "transmit_off", "the radio's transmitter is switched off; set lora.tx_enabled on it";
     /// Too many messages of the room wait.
-    QueueFull,
+    QueueFull: "queue_full", "too many messages of its room are waiting";
     /// The sender was on the air too often.
-    SenderLimit,
+    SenderLimit: "sender_limit", "its sender was on the air too often (matrix.sender_limit)";
     /// The radio refused it for another reason.
-    Radio,
+    Radio: "radio", "the radio refused it";
     /// It is a command, and nobody here answers it.
-    Command,
+    Command: "command", "it is a command that is not built yet (matrix.command_prefix)";
 }
 
 impl Refused {
-    /// All reasons, in the order in which they are declared.
-    pub const ALL: [Self; 16] = [
-        Self::TooLong,
-        Self::Cut,
-        Self::NoChannel,
-        Self::ChannelGone,
-        Self::ChannelNotSpoken,
-        Self::ChannelForgotten,
-        Self::AdminChannel,
-        Self::ChannelsUnknown,
-        Self::Licensed,
-        Self::Locked,
-        Self::NoRegion,
-        Self::TransmitOff,
-        Self::QueueFull,
-        Self::SenderLimit,
-        Self::Radio,
-        Self::Command,
-    ];
-
-    /// Returns its short name, as used in counters and in the names of notices.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TooLong => "too_long",
-            Self::Cut => "cut",
-            Self::NoChannel => "no_channel",
-            Self::ChannelGone => "channel_gone",
-            Self::ChannelNotSpoken => "channel_not_spoken",
-            Self::ChannelForgotten => "channel_forgotten",
-            Self::AdminChannel => "admin_channel",
-            Self::ChannelsUnknown => "channels_unknown",
-            Self::Licensed => "licensed",
-            Self::Locked => "locked",
-            Self::NoRegion => "no_region",
-            Self::TransmitOff => "transmit_off",
-            Self::QueueFull => "queue_full",
-            Self::SenderLimit => "sender_limit",
-            Self::Radio => "radio",
-            Self::Command => "command",
-        }
-    }
-
     /// Returns whether it concerns the channel of the message that another one is about.
-    #[must_use]
     pub(super) fn is_of_its_target(self) -> bool {
-        match self {
-            Self::ChannelGone | Self::ChannelNotSpoken | Self::ChannelForgotten => true,
-            Self::TooLong
-            | Self::Cut
-            | Self::NoChannel
-            | Self::AdminChannel
-            | Self::ChannelsUnknown
-            | Self::Licensed
-            | Self::Locked
-            | Self::NoRegion
-            | Self::TransmitOff
-            | Self::QueueFull
-            | Self::SenderLimit
-            | Self::Radio
-            | Self::Command => false,
-        }
+        matches!(
+            self,
+            Self::ChannelGone | Self::ChannelNotSpoken | Self::ChannelForgotten
+        )
     }
 
     /// Returns the sentences for the sender: what happened, and the cure.
-    #[must_use]
     pub fn explanation(self, config: &Config) -> String {
         let long = &config.meshtastic.long_messages;
         match self {
@@ -187,37 +159,6 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "it is too long (meshtastic.long_messages)",
-            Self::Cut => "it is too long and went without its end (meshtastic.long_messages)",
-            Self::NoChannel => "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
-            Self::ChannelGone => {
-                "its channel is gone from the radio, or has another name or key; it goes to no other"
-            }
-            Self::ChannelNotSpoken => {
-                "its room does not speak on its channel (matrix_rooms); it goes to no other"
-            }
-            Self::ChannelForgotten => {
-                "it is not known to which of its room's channels the message belongs that it is about"
-            }
-            Self::AdminChannel => "the channel `admin` is never relayed; map another one in matrix_rooms",
-            Self::ChannelsUnknown => "no radio has told its channels yet",
-            Self::Licensed => {
-                "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users"
-            }
-            Self::Locked => "the radio is locked and tells its client nothing; switch lockdown off in the app",
-            Self::NoRegion => "the radio has no region; set lora.region on it",
-            Self::TransmitOff => "the radio's transmitter is switched off; set lora.tx_enabled on it",
-            Self::QueueFull => "too many messages of its room are waiting",
-            Self::SenderLimit => "its sender was on the air too often (matrix.sender_limit)",
-            Self::Radio => "the radio refused it",
-            Self::Command => "it is a command that is not built yet (matrix.command_prefix)",
-        })
-    }
-}
-
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -264,8 +205,5 @@ pub(super) fn to_room(text: String, about: About<'_>) -> Action {
         mentions: vec![about.sender.clone()],
         at: None,
     };
-    Action::ToRoom {
-        message: notice.for_room(about.room),
-        pair: None,
-    }
+    Action::say(notice.for_room(about.room))
 }

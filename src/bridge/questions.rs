@@ -1,19 +1,30 @@
 //! What has to be looked up for each event before the bridge decides.
 
+use std::time::Duration;
+
 use super::echo::is_long_enough;
-use super::facts::{Questions, SeenKey, Target};
-use super::{Bridge, lesson, notice};
+use super::facts::{Questions, SeenKey, Table, Target};
+use super::feedback::SHOWN_WAITING_AFTER;
+use super::{Bridge, backlog, chores, late, lesson, notice, outage};
 use crate::model::{
-    Event, Lane, MatrixEvent, MeshSource, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
-    RoomReaction, RoomText, RoomTextKind, SendReport, Timestamp,
+    Chore, Event, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
+    RoomReaction, RoomText, RoomTextKind, SendReport, Sign, Timestamp,
 };
+
+/// How far back an echo of what we relayed is recognised.
+const ECHO_WINDOW: Duration = Duration::from_mins(10);
 
 impl Bridge {
     /// Returns what has to be looked up for an event before [`Bridge::decide`].
-    #[must_use]
     pub fn questions(&self, event: &Event, now: Timestamp) -> Questions {
         match event {
-            Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet),
+            Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet, now),
+            Event::Radio(RadioEvent::Ready(_)) => Questions::about([
+                Table::Packets(None),
+                Table::Told(lesson::REFUSED),
+                Table::RadioAway,
+            ]),
+            Event::Radio(RadioEvent::Lost { .. }) => Questions::about([Table::RadioAway]),
             Event::Matrix(MatrixEvent::Text(text)) => about_message(text, now),
             Event::Matrix(MatrixEvent::Edit(edit)) => about_edit(edit, now),
             // Asked, but not marked: it is decided on when its key has come.
@@ -24,6 +35,12 @@ impl Bridge {
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => Questions {
                 seen: Some(SeenKey::Event(redaction.event.clone())),
+                taken_edit: Some((redaction.room.clone(), redaction.target.clone())),
+                kept: Some(redaction.target.clone()),
+                ..Questions::default()
+            },
+            Event::Matrix(MatrixEvent::Own { transaction, .. }) => Questions {
+                own_row: transaction.clone(),
                 ..Questions::default()
             },
             Event::Report(SendReport::Radio {
@@ -32,33 +49,65 @@ impl Bridge {
                 ..
             }) => Questions {
                 reported: Some(*outbox),
-                ..Questions::default()
+                ..Questions::about([Table::Told(lesson::REFUSED)])
             },
+            Event::Chore(chore) => self.about_chore(*chore, now),
             Event::Radio(
-                RadioEvent::Ready(_)
-                | RadioEvent::Lost { .. }
-                | RadioEvent::Nodes(_)
-                | RadioEvent::Ignored { .. }
-                | RadioEvent::ChannelUse { .. },
+                RadioEvent::Nodes(_) | RadioEvent::Ignored { .. } | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
                 MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::AliasMoved { .. }
-                | MatrixEvent::Own { .. }
+                | MatrixEvent::Synced(_)
                 | MatrixEvent::Banned { .. },
             )
             | Event::Report(_) => Questions::default(),
         }
     }
 
-    /// Returns the names of the notices that may be given about a message behind a row: they answer `Facts::told` for a report.
-    #[must_use]
-    pub fn notices_about(source: &MeshSource) -> Vec<String> {
-        lesson::room_names(&source.room).collect()
+    fn about_chore(&self, chore: Chore, now: Timestamp) -> Questions {
+        match chore {
+            Chore::Start | Chore::Round(_) | Chore::Overdue => Questions::default(),
+            Chore::Permissions => Questions::about([Table::Senders, Table::Busy]),
+            Chore::Rooms => Questions::about([Table::Rooms, Table::Senders]),
+            Chore::Channels(row) => {
+                Questions::about([Table::Packets(row), Table::Told(lesson::REFUSED)])
+            }
+            Chore::Keys => Questions::about([
+                Table::Unread(now - self.longest_wait_for_key()),
+                Table::Told(late::TOLD),
+            ]),
+            Chore::Expired => Questions::about([
+                Table::Expired(backlog::FEW, Sign::Expired),
+                Table::Told(backlog::TOLD),
+            ]),
+            Chore::Outage => {
+                Questions::about([Table::Outage, Table::Busy, Table::Told(outage::TOLD)])
+            }
+            Chore::Waiting
+                if !self
+                    .config
+                    .meshtastic
+                    .delivery_feedback
+                    .shows(Sign::Waiting) =>
+            {
+                Questions::default()
+            }
+            Chore::Waiting => {
+                Questions::about([Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting)])
+            }
+            Chore::Tables => Questions::about([
+                Table::RowsForRooms,
+                Table::Told(chores::BACKLOG),
+                Table::Parked,
+                Table::Busy,
+            ]),
+            Chore::Signs => Questions::about([Table::Changed]),
+        }
     }
 
-    fn about_packet(&self, packet: &RadioText) -> Questions {
+    fn about_packet(&self, packet: &RadioText, now: Timestamp) -> Questions {
         let channel = packet.channel();
         let id = Some(packet.packet).filter(|it| *it != PacketId::NONE);
         let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
@@ -82,8 +131,11 @@ impl Bridge {
                 packet: target,
             }),
             // An answer is a person's.
-            relayed: channel
-                .filter(|_| !from_us && packet.reply_to.is_none() && is_long_enough(&packet.text)),
+            relayed: (channel.is_some()
+                && !from_us
+                && packet.reply_to.is_none()
+                && is_long_enough(&packet.text))
+            .then(|| (packet.destination, now - ECHO_WINDOW)),
             told,
             ..Questions::default()
         }
@@ -154,5 +206,14 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),
         ..Questions::default()
+    }
+}
+
+impl Questions {
+    fn about<const COUNT: usize>(tables: [Table; COUNT]) -> Self {
+        Self {
+            tables: tables.into(),
+            ..Self::default()
+        }
     }
 }

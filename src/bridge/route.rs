@@ -17,14 +17,14 @@ pub(super) use channel::Aim;
 pub use channel::Spot;
 
 /// The routes of the configuration, followed through what is known of rooms and channels.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
     /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
     known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// Rooms whose place others take, and the names that the configuration has for those.
-    heirs: BTreeMap<OwnedRoomOrAliasId, OwnedRoomOrAliasId>,
+    heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
     /// The name that each channel had when it was in use last.
@@ -127,7 +127,7 @@ impl Routes {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn join(&mut self, room: &JoinedRoom) {
         for name in &room.configured {
-            self.known.insert(name.clone(), room.room.clone());
+            self.alias(name, &room.room);
         }
         self.joined.insert(room.room.clone(), room.clone());
     }
@@ -139,10 +139,27 @@ impl Routes {
 
     /// Takes note of the rooms whose place others take, with the names of those.
     pub(super) fn succeed(&mut self, heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>) {
-        self.heirs = heirs
-            .into_iter()
-            .map(|(room, name)| (room.into(), name))
-            .collect();
+        self.heirs = heirs;
+    }
+
+    /// Returns under which name the configuration has the room that takes the place of this one.
+    pub(super) fn heir(&self, room: &RoomOrAliasId) -> Option<&OwnedRoomOrAliasId> {
+        self.heirs.get(<&RoomId>::try_from(room).ok()?)
+    }
+
+    /// Returns the rooms whose place a room has taken, or is about to take.
+    pub(super) fn predecessors(&self, room: &RoomId) -> impl Iterator<Item = &OwnedRoomId> {
+        let is_it = move |name: &OwnedRoomOrAliasId| {
+            let known = self.known.get(name);
+            name.as_str() == room.as_str() || known.is_some_and(|id| **id == *room)
+        };
+        let before = self.heirs.iter().filter(move |(_, name)| is_it(name));
+        before.map(|(old, _)| old)
+    }
+
+    /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
+    pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
+        &self.known
     }
 
     /// Takes note of the room that a name stood for in an earlier run, until it is known for which it stands now.
@@ -263,7 +280,8 @@ impl Routes {
             None => name.to_owned(),
         };
         let room: OwnedRoomOrAliasId = id(name);
-        self.heirs.get(&room).map_or(room, |heir| id(heir))
+        self.heir(&room)
+            .map_or_else(|| room.clone(), |heir| id(heir))
     }
 
     /// Returns the mapped channels that the radio does not have, in the order of the configuration.

@@ -5,7 +5,7 @@
 //! with weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
 //! none that does not know of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
@@ -17,7 +17,7 @@ pub struct Mapping<'a> {
     /// The rooms that the aliases stand for, as far as it is known.
     pub aliases: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// The rooms that the bot is in, in this run.
-    pub joined: &'a HashMap<OwnedRoomId, JoinedRoom>,
+    pub joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
 }
 
 /// What becomes of what waits for a room.
@@ -46,82 +46,64 @@ pub enum Succession {
 /// What has to happen before something waiting for a room goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// The room is replaced by one that is not in the configuration.
-    Unnamed {
-        /// The successor.
-        by: OwnedRoomId,
-    },
-    /// The bot is not in the room that takes its place.
-    NotJoined {
-        /// That room; `None`: it is not known which room the alias stands for.
-        to: Option<OwnedRoomId>,
-    },
-    /// An alias names a room in its place that is not encrypted, unlike itself.
-    Unencrypted {
-        /// That room.
-        to: OwnedRoomId,
-    },
-    /// An alias names a room in its place that anyone may join, unlike itself.
-    Public {
-        /// That room.
-        to: OwnedRoomId,
-    },
-    /// Both are in the configuration, and the other does not say that it replaces this one.
-    Unconfirmed {
-        /// The other.
-        to: OwnedRoomId,
-    },
+    /// The room is replaced by this one, which is not in the configuration.
+    Unnamed(OwnedRoomId),
+    /// The bot is not in the room that takes its place; `None`: it is not known which room the alias stands for.
+    NotJoined(Option<OwnedRoomId>),
+    /// An alias names this room in its place, which is not encrypted, unlike itself.
+    Unencrypted(OwnedRoomId),
+    /// An alias names this room in its place, which anyone may join, unlike itself.
+    Public(OwnedRoomId),
+    /// Both are in the configuration, and this other one does not say that it replaces it.
+    Unconfirmed(OwnedRoomId),
     /// It is not in the configuration any more, and not all rooms that are have been seen.
     Unmapped,
 }
 
 impl Waiting {
     /// Returns its short name.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Unnamed { .. } => "replaced",
-            Self::NotJoined { .. } => "successor_not_joined",
-            Self::Unencrypted { .. } => "successor_unencrypted",
-            Self::Public { .. } => "successor_public",
-            Self::Unconfirmed { .. } => "successor_unconfirmed",
+            Self::Unnamed(_) => "replaced",
+            Self::NotJoined(_) => "successor_not_joined",
+            Self::Unencrypted(_) => "successor_unencrypted",
+            Self::Public(_) => "successor_public",
+            Self::Unconfirmed(_) => "successor_unconfirmed",
             Self::Unmapped => "unmapped",
         }
     }
 
     /// Returns the room that is to take its place.
-    #[must_use]
     pub fn successor(&self) -> Option<&OwnedRoomId> {
         match self {
-            Self::Unnamed { by: room }
-            | Self::NotJoined { to: Some(room) }
-            | Self::Unencrypted { to: room }
-            | Self::Public { to: room }
-            | Self::Unconfirmed { to: room } => Some(room),
-            Self::NotJoined { to: None } | Self::Unmapped => None,
+            Self::Unnamed(room)
+            | Self::NotJoined(Some(room))
+            | Self::Unencrypted(room)
+            | Self::Public(room)
+            | Self::Unconfirmed(room) => Some(room),
+            Self::NotJoined(None) | Self::Unmapped => None,
         }
     }
 
     /// Returns what is the matter, for people.
-    #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Self::Unnamed { by } => {
+            Self::Unnamed(by) => {
                 format!("this room was replaced by {by}, which is not in `matrix_rooms`")
             }
-            Self::NotJoined { to: Some(to) } => {
+            Self::NotJoined(Some(to)) => {
                 format!("{to} takes this room's place, and the bot is not in it yet")
             }
-            Self::NotJoined { to: None } => {
+            Self::NotJoined(None) => {
                 "the alias of this room stands for another, and it is not known for which".to_owned()
             }
-            Self::Unencrypted { to } => {
+            Self::Unencrypted(to) => {
                 format!("{to} is to take the place of this encrypted room, is not encrypted, and is named by an alias alone")
             }
-            Self::Public { to } => format!(
+            Self::Public(to) => format!(
                 "{to} is to take this room's place, anyone may join it, unlike this room, and it is named by an alias alone"
             ),
-            Self::Unconfirmed { to } => format!(
+            Self::Unconfirmed(to) => format!(
                 "this room says that {to} replaces it, and that room does not say so"
             ),
             Self::Unmapped => {
@@ -132,49 +114,39 @@ impl Waiting {
     }
 
     /// Returns the cure.
-    #[must_use]
     pub fn hint(&self, room: &RoomId) -> String {
         match self {
-            Self::Unnamed { by } => format!(
+            Self::Unnamed(by) => format!(
                 "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
                  relay again: what waits goes there"
             ),
-            Self::NotJoined { to: Some(to) } => format!("invite the bot to {to}: what waits goes there"),
-            Self::NotJoined { to: None } | Self::Unmapped => {
+            Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
+            Self::NotJoined(None) | Self::Unmapped => {
                 "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
             }
-            Self::Unencrypted { to } | Self::Public { to } => format!(
+            Self::Unencrypted(to) | Self::Public(to) => format!(
                 "what is new goes there already. If what waits may be read there as well, put the id {to} into `matrix_rooms` in \
                  the place of the alias; if nothing may, put {room} there"
             ),
-            Self::Unconfirmed { to } => format!(
+            Self::Unconfirmed(to) => format!(
                 "take {room} out of `matrix_rooms` if {to} replaces it"
             ),
         }
     }
 
     /// Returns whether nobody has to do anything for it to pass.
-    #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::NotJoined { to: None } | Self::Unmapped => true,
-            Self::Unnamed { .. }
-            | Self::NotJoined { to: Some(_) }
-            | Self::Unencrypted { .. }
-            | Self::Public { .. }
-            | Self::Unconfirmed { .. } => false,
-        }
+        matches!(self, Self::NotJoined(None) | Self::Unmapped)
     }
 
     /// Puts together what [`Self::name`] and [`Self::successor`] have told.
-    #[must_use]
     pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
         match (name, successor) {
-            ("replaced", Some(by)) => Self::Unnamed { by },
-            ("successor_not_joined", to) => Self::NotJoined { to },
-            ("successor_unencrypted", Some(to)) => Self::Unencrypted { to },
-            ("successor_public", Some(to)) => Self::Public { to },
-            ("successor_unconfirmed", Some(to)) => Self::Unconfirmed { to },
+            ("replaced", Some(by)) => Self::Unnamed(by),
+            ("successor_not_joined", to) => Self::NotJoined(to),
+            ("successor_unencrypted", Some(to)) => Self::Unencrypted(to),
+            ("successor_public", Some(to)) => Self::Public(to),
+            ("successor_unconfirmed", Some(to)) => Self::Unconfirmed(to),
             (_, _) => Self::Unmapped,
         }
     }
@@ -182,7 +154,6 @@ impl Waiting {
 
 impl Mapping<'_> {
     /// Returns what becomes of what waits for a room.
-    #[must_use]
     pub fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
@@ -199,7 +170,7 @@ impl Mapping<'_> {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
             (_, Some(by)) if is_mapped => Succession::Waits {
                 name: None,
-                why: Waiting::Unnamed { by: by.clone() },
+                why: Waiting::Unnamed(by.clone()),
             },
             (_, successor) => self.by_its_own_word(old, successor),
         }
@@ -214,11 +185,9 @@ impl Mapping<'_> {
         to: &OwnedRoomId,
     ) -> Succession {
         let why = match self.joined.get(to) {
-            None => Waiting::NotJoined {
-                to: Some(to.clone()),
-            },
+            None => Waiting::NotJoined(Some(to.clone())),
             Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
-                Waiting::Unconfirmed { to: to.clone() }
+                Waiting::Unconfirmed(to.clone())
             }
             Some(joined) => match self.weakness(old, joined) {
                 Some(why) => why,
@@ -242,7 +211,7 @@ impl Mapping<'_> {
         let to = self.aliases.get(alias);
         let joined = to.and_then(|to| self.joined.get(to));
         let why = match joined {
-            None => Some(Waiting::NotJoined { to: to.cloned() }),
+            None => Some(Waiting::NotJoined(to.cloned())),
             Some(joined) => self.weakness(old, joined),
         };
         let name = alias.clone();
@@ -253,7 +222,7 @@ impl Mapping<'_> {
             },
             (why, _) => Succession::Waits {
                 name: Some(name),
-                why: why.unwrap_or(Waiting::NotJoined { to: None }),
+                why: why.unwrap_or(Waiting::NotJoined(None)),
             },
         }
     }
@@ -297,9 +266,9 @@ impl Mapping<'_> {
         if self.names(&to) {
             None
         } else if old.encrypted && !joined.encrypted {
-            Some(Waiting::Unencrypted { to })
+            Some(Waiting::Unencrypted(to))
         } else if !old.public && joined.public {
-            Some(Waiting::Public { to })
+            Some(Waiting::Public(to))
         } else {
             None
         }

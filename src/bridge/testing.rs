@@ -1,6 +1,6 @@
 //! What the tests of this module start from: a bridge, its rooms and its radio, a packet, a message.
 
-use super::{Action, Bridge, DropReason, Facts, Refused};
+use super::{Action, Bridge, DropReason, Facts, Refused, RenamedChannel, RouteProblem};
 use crate::config::{ChannelRef, Config, Connection, Direction, LongMessages, MappedRoom};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Draft, Event, Fingerprint, Heading,
@@ -142,12 +142,26 @@ pub(super) fn bridge() -> Bridge {
 
 pub(super) fn ready(bridge: &mut Bridge, profile: RadioProfile) {
     let event = Event::Radio(RadioEvent::Ready(Box::new(profile)));
-    assert_eq!(bridge.decide(&event, &Facts::default(), NOON), []);
+    bridge.decide(&event, &Facts::default(), NOON);
 }
 
 pub(super) fn join(bridge: &mut Bridge, room: JoinedRoom) {
     let event = Event::Matrix(MatrixEvent::Joined(room));
-    assert_eq!(bridge.decide(&event, &Facts::default(), NOON), []);
+    bridge.decide(&event, &Facts::default(), NOON);
+}
+
+impl Bridge {
+    pub(super) fn route_problems(&self) -> Vec<RouteProblem> {
+        self.routes.problems()
+    }
+
+    pub(super) fn renamed_channels(&self) -> &[RenamedChannel] {
+        self.routes.renamed()
+    }
+
+    pub(super) fn silence(&self) -> Option<Refused> {
+        self.radio_problems.silence
+    }
 }
 
 /// A text of Bob on channel 0.
@@ -250,17 +264,17 @@ pub(super) fn knowing(target: Vec<MessagePair>) -> Facts {
 
 pub(super) fn heard(bridge: &mut Bridge, packet: &RadioText, facts: &Facts) -> Vec<Action> {
     let event = Event::Radio(RadioEvent::Text(Box::new(packet.clone())));
-    bridge.decide(&event, facts, NOON)
+    bridge.verdict(&event, facts, NOON)
 }
 
 pub(super) fn said(bridge: &mut Bridge, text: &RoomText, facts: &Facts) -> Vec<Action> {
     let event = Event::Matrix(MatrixEvent::Text(Box::new(text.clone())));
-    bridge.decide(&event, facts, NOON)
+    bridge.verdict(&event, facts, NOON)
 }
 
 pub(super) fn reacted(bridge: &mut Bridge, reaction: &RoomReaction, facts: &Facts) -> Vec<Action> {
     let event = Event::Matrix(MatrixEvent::Reaction(Box::new(reaction.clone())));
-    bridge.decide(&event, facts, NOON)
+    bridge.verdict(&event, facts, NOON)
 }
 
 /// Returns the bodies posted to rooms, notices of the bot apart: room, prefix and text.

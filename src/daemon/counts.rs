@@ -218,7 +218,7 @@ mod tests {
             words.map(str::to_owned).collect::<Vec<_>>()
         };
         // What the bridge refuses, and what the other side does.
-        let refusals = Refused::ALL.map(Refused::name);
+        let refusals: Vec<_> = Refused::ALL.iter().map(|it| it.name()).collect();
         let is_refusal = |name: &String| refusals.contains(&name.as_str()) || name == "homeserver";
         let (refused, dropped) = (reasons("refused"), reasons("dropped"));
         assert!(

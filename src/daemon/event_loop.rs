@@ -2,7 +2,7 @@
 //! thread, and wakes the workers when it is committed.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::matrix::Batch;
-use crate::model::{Backoff, Clock, Event, Explained as _, RadioEvent};
+use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, Synced};
 use crate::store::{Database, StoreError};
 
-use super::ledger::{Ledger, Outcome, Reached, describe};
+use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::queues::Queues;
 use super::reports::Report;
@@ -51,6 +51,8 @@ pub(super) struct EventLoop {
     pub(super) started: Instant,
     /// How long the computer had slept before that.
     pub(super) slept: Duration,
+    /// When the next round is due.
+    pub(super) chores_at: Instant,
     /// Told how it goes.
     pub(super) live: Arc<Live>,
     /// Tells the time.
@@ -61,7 +63,6 @@ impl EventLoop {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
-        let mut chores_at = Instant::now();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut last = false;
@@ -70,16 +71,10 @@ impl EventLoop {
                 Some(event) = self.radio.recv() => Work::event(event),
                 Some(report) = self.reports.recv() => Work::report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
-                () = sleep_until(chores_at) => {
-                    chores_at = Instant::now() + HOUSEKEEPING_EVERY;
-                    if let Some(outcome) = self.chores().await {
-                        chores_at = self.next_chores(chores_at, &outcome);
-                        if outcome.more_to_forget {
-                            // Messages first, then the next batch.
-                            chores_at = chores_at.min(Instant::now() + FORGET_EVERY);
-                        }
-                    }
-                    Work::default()
+                () = sleep_until(self.chores_at) => {
+                    self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
+                    let up = self.started.elapsed() + slept().saturating_sub(self.slept);
+                    Work::event(Event::Chore(Chore::Round(up)))
                 }
                 () = finish.cancelled() => {
                     last = true;
@@ -95,11 +90,12 @@ impl EventLoop {
                     break;
                 }
             }
-            if !work.is_empty() {
-                let Some(outcome) = self.settle(work, &finish).await else {
-                    return;
-                };
-                chores_at = self.next_chores(chores_at, &outcome);
+            if !work.events.is_empty() && !self.settle(work.events, &finish).await {
+                return;
+            }
+            for told in work.committed {
+                // Who waited may have been stopped.
+                let _ = told.send(());
             }
             if last {
                 return;
@@ -107,95 +103,53 @@ impl EventLoop {
         }
     }
 
-    /// Returns when housekeeping is due: at its time, or sooner if a batch wants it.
-    fn next_chores(&self, at: Instant, outcome: &Outcome) -> Instant {
-        outcome.chores_at.map_or(at, |time| {
-            let wait = time.since(self.clock.now());
-            at.min(Instant::now() + wait.clamp(CHORES_APART, HOUSEKEEPING_EVERY))
-        })
-    }
-
-    /// Commits a batch and does what follows from it. While the database cannot be written nothing more is accepted:
-    /// the queues fill and the adapters wait.
-    /// Returns what it touched; `None`: nothing can be stored any more, and the relay has to stop.
-    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> Option<Outcome> {
-        let Work {
-            events,
-            reached,
-            committed,
-        } = work;
+    /// Commits a batch, however long it takes, and does what follows from it. While the database cannot be written nothing
+    /// more is accepted: the queues fill and the adapters wait.
+    /// Returns false if there was no more time, or nothing can be stored any more and the relay has to stop.
+    async fn settle(&mut self, events: Vec<Event>, finish: &CancellationToken) -> bool {
         let events = Arc::new(events);
-        let mut outcome = self.store(&events, reached, finish).await?;
-        self.live.committed(&events, &mut outcome);
-        if let Some(away) = self.live.stored() {
-            info!(
-                seconds = away.as_secs(),
-                "what was received can be stored again"
-            );
-        }
-        for told in committed {
-            // Who waited may have been stopped.
-            let _ = told.send(());
-        }
-        for event in events.iter() {
-            match event {
-                Event::Radio(RadioEvent::Ready(_)) => {
-                    // What waits for a radio that must not transmit stays in the table until it is worthless.
-                    self.radio_ready.send_replace(outcome.may_transmit);
-                }
-                Event::Radio(RadioEvent::Lost { .. }) => {
-                    self.radio_ready.send_replace(false);
-                }
-                Event::Report(report) => self.queues.in_flight().settle(report),
-                Event::Radio(_) | Event::Matrix(_) => {}
-            }
-        }
-        self.queues.wake(&outcome);
-        Some(outcome)
-    }
-
-    /// Commits a batch, however long it takes; `None` if there was no more time.
-    async fn store(
-        &self,
-        events: &Arc<Vec<Event>>,
-        reached: Option<Reached>,
-        finish: &CancellationToken,
-    ) -> Option<Outcome> {
         let mut backoff = PAUSES;
         loop {
-            let committed = self.commit(Arc::clone(events), reached.clone()).await;
-            let error = match committed {
-                Ok(outcome) => return Some(outcome),
+            let error = match self.commit(Arc::clone(&events)).await {
+                Ok(outcome) => {
+                    self.go_on(&events, outcome);
+                    return true;
+                }
                 Err(error) => error,
             };
             if matches!(error, StoreError::Closed) {
                 error!("the database's thread has ended: the relay stops; please report this");
-                return None;
+                return false;
             }
-            if concerns_one_event(&error) {
-                match events.as_slice() {
-                    [] => {}
-                    [event] => {
-                        // Better one event lost, and said, than none handled ever again.
-                        error!(
-                            error = &error as &dyn Error,
-                            event = describe(event),
-                            "an event cannot be handled and is given up; please report this"
-                        );
-                        let nothing = Arc::new(Vec::new());
-                        return Box::pin(self.store(&nothing, reached, finish)).await;
-                    }
-                    several => {
-                        let mut outcome = Outcome::default();
-                        for event in several {
-                            let one = Arc::new(vec![event.clone()]);
-                            outcome.add(Box::pin(self.store(&one, None, finish)).await?);
+            match events.as_slice() {
+                // No message waits for it.
+                [Event::Chore(_)] => {
+                    error!(
+                        error = &error as &dyn Error,
+                        hint = error.hint(),
+                        "cannot look after the database, trying again"
+                    );
+                    return true;
+                }
+                // Up to where the account's events are accepted is stored before more are.
+                [] | [Event::Matrix(MatrixEvent::Synced(_))] => {}
+                _ if !concerns_one_event(&error) => {}
+                [event] => {
+                    // Better one event lost, and said, than none handled ever again.
+                    error!(
+                        error = &error as &dyn Error,
+                        event = event.name(),
+                        "an event cannot be handled and is given up; please report this"
+                    );
+                    return true;
+                }
+                several => {
+                    for event in several {
+                        if !Box::pin(self.settle(vec![event.clone()], finish)).await {
+                            return false;
                         }
-                        let nothing = Arc::new(Vec::new());
-                        let rest = self.store(&nothing, reached, finish);
-                        outcome.add(Box::pin(rest).await?);
-                        return Some(outcome);
                     }
+                    return true;
                 }
             }
             self.live.not_stored(&error);
@@ -207,75 +161,60 @@ impl EventLoop {
                 "cannot store what was received; nothing is accepted until it is"
             );
             tokio::select! {
-                () = finish.cancelled() => return None,
+                () = finish.cancelled() => return false,
                 () = tokio::time::sleep(delay) => {}
             }
         }
     }
 
-    /// Ends what is over and forgets what is old. It is tried again next time if it fails: no message waits for it.
-    /// Returns what it touched.
-    async fn chores(&mut self) -> Option<Outcome> {
-        let ledger = Arc::clone(&self.ledger);
-        let now = self.clock.now();
-        let up = self.started.elapsed() + slept().saturating_sub(self.slept);
-        let done = self.database.run(move |store| {
-            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            store.transaction(|tx| {
-                let mut outcome = Outcome::default();
-                ledger.housekeeping(tx, now, up, &mut outcome)?;
-                ledger.show(tx, now, &mut outcome)?;
-                Ok(outcome)
-            })
-        });
-        match done.await {
-            Ok(mut outcome) => {
-                self.live.committed(&[], &mut outcome);
-                self.queues.wake(&outcome);
-                Some(outcome)
+    /// Does what follows from a batch that is committed.
+    fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
+        self.live.committed(events, &mut outcome);
+        if let Some(away) = self.live.stored() {
+            info!(
+                seconds = away.as_secs(),
+                "what was received can be stored again"
+            );
+        }
+        for event in events {
+            match event {
+                Event::Radio(RadioEvent::Ready(_)) => {
+                    // What waits for a radio that must not transmit stays in the table until it is worthless.
+                    self.radio_ready.send_replace(outcome.may_transmit);
+                }
+                Event::Radio(RadioEvent::Lost { .. }) => {
+                    self.radio_ready.send_replace(false);
+                }
+                Event::Report(report) => self.queues.in_flight().settle(report),
+                Event::Radio(_) | Event::Matrix(_) | Event::Chore(_) => {}
             }
-            Err(error) => {
-                error!(
-                    error = &error as &dyn Error,
-                    hint = error.hint(),
-                    "cannot look after the database, trying again"
-                );
-                None
-            }
+        }
+        self.queues.wake(&outcome);
+        let now = Instant::now();
+        if let Some(time) = outcome.chores_at {
+            let wait = time.since(self.clock.now());
+            let wait = wait.clamp(CHORES_APART, HOUSEKEEPING_EVERY);
+            self.chores_at = self.chores_at.min(now + wait);
+        }
+        if outcome.more_to_forget {
+            // Messages first, then the next batch.
+            self.chores_at = self.chores_at.min(now + FORGET_EVERY);
         }
     }
 
-    async fn commit(
-        &self,
-        events: Arc<Vec<Event>>,
-        reached: Option<Reached>,
-    ) -> Result<Outcome, StoreError> {
+    async fn commit(&self, events: Arc<Vec<Event>>) -> Result<Outcome, StoreError> {
         let ledger = Arc::clone(&self.ledger);
         let now = self.clock.now();
         self.database
-            .run(move |store| {
-                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-                store.transaction(|tx| {
-                    let mut outcome = Outcome::default();
-                    for event in events.iter() {
-                        ledger.event(tx, event, now, &mut outcome)?;
-                    }
-                    if let Some(reached) = &reached {
-                        ledger.position(tx, reached, now, &mut outcome)?;
-                    }
-                    ledger.show(tx, now, &mut outcome)?;
-                    Ok(outcome)
-                })
-            })
+            .run(move |store| Ledger::commit(&ledger, store, &events, now))
             .await
     }
 }
 
-/// What one transaction is about.
+/// What one transaction is about, and who waits for it.
 #[derive(Default)]
 struct Work {
     events: Vec<Event>,
-    reached: Option<Reached>,
     committed: Vec<oneshot::Sender<()>>,
 }
 
@@ -294,19 +233,16 @@ impl Work {
     }
 
     fn batch(batch: Batch) -> Self {
+        let synced = MatrixEvent::Synced(Box::new(Synced {
+            position: batch.position,
+            gaps: batch.gaps,
+            clock: batch.clock,
+        }));
+        let events = batch.events.into_iter().chain([synced]);
         Self {
-            events: batch.events.into_iter().map(Event::Matrix).collect(),
-            reached: Some(Reached {
-                position: batch.position,
-                gaps: batch.gaps,
-                clock: batch.clock,
-            }),
+            events: events.map(Event::Matrix).collect(),
             committed: vec![batch.committed],
         }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.reached.is_none()
     }
 
     fn add(&mut self, report: Report) {

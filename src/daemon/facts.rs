@@ -1,13 +1,15 @@
 //! Looks up what the bridge asks about an event.
 
-use std::time::Duration;
+use std::error::Error;
 
-use crate::bridge::{Facts, Questions, Reported, SeenKey, Target};
-use crate::model::{Destination, NodeNum, Timestamp};
-use crate::store::{StoreError, Tx, backlog, edits, message_map, outbox_mesh, relayed, seen, told};
+use tracing::error;
 
-/// How far back an echo of what we relayed is recognised (design: 10 minutes).
-const ECHO_WINDOW: Duration = Duration::from_mins(10);
+use crate::bridge::{Facts, Questions, SeenKey, Table, Target};
+use crate::model::{EventId, NodeNum, Timestamp};
+use crate::store::{
+    StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
+    outage, outbox_mesh, outbox_room, relayed, seen, told,
+};
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
 pub(super) fn look_up(
@@ -57,9 +59,8 @@ pub(super) fn look_up(
             }
         }
     }
-    if let Some(channel) = questions.relayed {
-        let channel = Destination::Channel(channel);
-        facts.relayed = relayed::on(tx, radio, channel, now - ECHO_WINDOW)?;
+    if let Some((channel, since)) = questions.relayed {
+        facts.relayed = relayed::on(tx, radio, channel, since)?;
     }
     if let Some((room, sender)) = &questions.waiting_media {
         facts.waiting_media = outbox_mesh::newest_waiting_of(tx, room, sender, now)?;
@@ -85,8 +86,84 @@ pub(super) fn look_up(
     }
     facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
     if let Some(outbox) = questions.reported {
-        facts.reported = outbox_mesh::message_of(tx, outbox)?
-            .map(|(source, lane)| Box::new(Reported { source, lane }));
+        facts.reported = outbox_mesh::message_of(tx, outbox)?.map(Box::new);
+    }
+    if let Some(transaction) = &questions.own_row {
+        let row = outbox_room::by_transaction(tx, transaction.as_str())?;
+        facts.own_row = row.map(|(row, _)| row);
+    }
+    if let Some((room, event)) = &questions.taken_edit
+        && let Some((target, author)) = edits::target_of(tx, room, event)?
+    {
+        let correction = edits::waiting_correction(tx, room, &target)?;
+        facts.taken_edit = correction.map(|correction| Box::new((author, correction)));
+    }
+    if let Some(event) = &questions.kept {
+        facts.kept = late::is_kept(tx, event)?;
+    }
+    for table in &questions.tables {
+        look_into(tx, table, &mut facts, now)?;
     }
     Ok(facts)
+}
+
+fn look_into(
+    tx: &Tx<'_>,
+    table: &Table,
+    facts: &mut Facts,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match table {
+        Table::Told(start) => facts.told.extend(told::beginning_with(tx, start, now)?),
+        Table::Packets(None) => facts.packets = mesh_report::on_channels(tx)?,
+        Table::Packets(Some(row)) => facts.packets.extend(mesh_report::on_channel(tx, *row)?),
+        Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
+        Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
+        Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,
+        Table::Busy => {
+            let waiting = outbox_room::waiting(tx)?.into_iter();
+            facts.busy = waiting.map(|it| it.room).collect();
+        }
+        Table::Parked => {
+            let parked = outbox_room::parked(tx)?.into_iter();
+            facts.parked = parked.map(|it| it.room).collect();
+        }
+        Table::RowsForRooms => facts.rows_for_rooms = outbox_room::count(tx)?,
+        Table::Outage => {
+            facts.outage = outage::current(tx)?;
+            facts.told_rooms = outage::told(tx)?;
+        }
+        Table::Expired(few, sign) => {
+            facts.expired = backlog::expired(tx)?;
+            for expired in &facts.expired {
+                for event in backlog::without_sign(tx, expired, *few, sign.key())? {
+                    facts.without_sign.push((expired.room.clone(), event));
+                }
+            }
+        }
+        Table::Unread(until) => facts.unread = late::overdue(tx, *until)?,
+        Table::Changed => {
+            for event in feedback::changed(tx)? {
+                add_fate(tx, &event, facts)?;
+            }
+        }
+        Table::Waiting(before, sign) => {
+            for event in feedback::waiting_without(tx, sign.key(), *before)? {
+                add_fate(tx, &event, facts)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<(), StoreError> {
+    match feedback::message(tx, event) {
+        Ok(fate) => facts.fates.extend(fate),
+        // It must not fail the batch: a sign is worth less than a message.
+        Err(error @ StoreError::Unreadable(_)) => {
+            error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }

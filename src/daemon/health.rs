@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::bridge::MANY_ROWS;
+
 use super::status::{
     Check, CheckResult, DatabaseStatus, Health, LimitedStatus, MatrixState, RoomStatus, Status,
 };
@@ -17,9 +19,6 @@ const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
 
 /// How long a complaint of the homeserver is worth a word.
 const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
-
-/// Rows towards Matrix from which on they are worth a word.
-pub(super) const MANY_ROWS: u64 = 100_000;
 
 /// What was looked at for it.
 pub(super) struct Examined<'a> {

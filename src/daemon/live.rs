@@ -165,7 +165,7 @@ impl Live {
                 Event::Matrix(MatrixEvent::Left { room, .. }) => {
                     now.rooms.remove(room);
                 }
-                Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => {}
+                Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
             }
         }
     }

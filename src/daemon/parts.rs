@@ -49,10 +49,10 @@ impl Found {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         store.transaction(|tx| {
-            let ledger = Ledger::open(tx, config, now)?;
+            let (ledger, waiting) = Ledger::open(tx, config, now)?;
             Ok(Self {
                 nodes: nodes::all(tx, ledger.radio())?,
-                waiting: Ledger::waiting(tx)?,
+                waiting,
                 last_accepted: meta::last_acceptance(tx)?,
                 rules: MeshRules::of(&config.meshtastic),
                 ledger,
@@ -85,7 +85,7 @@ impl<S: SendToRoom> Parts<S> {
     /// radio; what the tables know of it, and the clock, are put in here.
     pub(super) fn start(
         supervisor: &mut Supervisor,
-        found: Found,
+        mut found: Found,
         database: Database,
         radio: RadioOptions,
         clock: Clock,
@@ -122,6 +122,8 @@ impl<S: SendToRoom> Parts<S> {
             limit: limit.clone(),
             stop: stop.clone(),
         });
+        found.waiting.lines.write();
+        live.committed(&[], &mut found.waiting);
         queues.wake(&found.waiting);
 
         let radio_stop = stop.clone();
@@ -140,6 +142,7 @@ impl<S: SendToRoom> Parts<S> {
             radio_ready,
             started: Instant::now(),
             slept: slept(),
+            chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,
         };

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::chore::Chore;
 use super::fate::RadioOutcome;
+use super::gap::Gap;
 use super::ids::{
-    ChannelIndex, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, RoomRowId,
+    ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, PacketId, RoomId, RoomRowId, UserId,
 };
 use super::message::{Channel, Destination, Fingerprint, Node};
-use super::time::Timestamp;
+use super::time::{ClockReading, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +23,8 @@ pub enum Event {
     Matrix(MatrixEvent),
     /// To a message of ours.
     Report(SendReport),
+    /// It is time to look at something.
+    Chore(Chore),
 }
 
 /// Something that happened on the mesh, or to the link to the radio.
@@ -234,6 +238,8 @@ pub enum MatrixEvent {
         /// The event as the server sent it, to be tried again when the key comes.
         raw: String,
     },
+    /// Everything that the account was sent so far has been handed over.
+    Synced(Box<Synced>),
     /// Somebody was banned from a room.
     Banned {
         /// The room.
@@ -241,6 +247,17 @@ pub enum MatrixEvent {
         /// Who.
         user: OwnedUserId,
     },
+}
+
+/// Up to where the account's events are accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synced {
+    /// The place in the homeserver's stream.
+    pub position: String,
+    /// What is missing before it.
+    pub gaps: Vec<Gap>,
+    /// What the homeserver's clock showed last.
+    pub clock: Option<ClockReading>,
 }
 
 /// What kind of message.
@@ -443,5 +460,65 @@ impl RadioText {
     #[must_use]
     pub fn is_direct_to(&self, node: NodeNum) -> bool {
         self.destination == Destination::Direct(node)
+    }
+}
+
+impl Event {
+    /// Names it for the log, without its text.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Radio(RadioEvent::Text(text)) => {
+                format!("packet {} of {}", text.packet, text.sender.num)
+            }
+            Self::Radio(_) => "radio".to_owned(),
+            Self::Matrix(event) => {
+                let (_, id, _) = event.origin();
+                id.map_or_else(|| "matrix".to_owned(), ToString::to_string)
+            }
+            Self::Report(_) => "report".to_owned(),
+            Self::Chore(_) => "chore".to_owned(),
+        }
+    }
+
+    /// Names who it is from, for the log; empty if that is nobody.
+    #[must_use]
+    pub fn sender(&self) -> String {
+        match self {
+            Self::Radio(RadioEvent::Text(text)) => text.sender.num.to_string(),
+            Self::Matrix(event) => {
+                let (_, _, sender) = event.origin();
+                sender.map(ToString::to_string).unwrap_or_default()
+            }
+            Self::Radio(_) | Self::Report(_) | Self::Chore(_) => String::new(),
+        }
+    }
+}
+
+impl MatrixEvent {
+    /// Returns the room of an event, and its id and its sender as far as they matter.
+    #[must_use]
+    pub fn origin(&self) -> (Option<&RoomId>, Option<&EventId>, Option<&UserId>) {
+        match self {
+            Self::Text(text) => (Some(&text.room), Some(&text.event), Some(&text.sender)),
+            Self::Edit(edit) => {
+                let new = &edit.new;
+                (Some(&new.room), Some(&new.event), Some(&new.sender))
+            }
+            Self::Reaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
+            Self::Redaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
+            Self::Undecryptable {
+                room,
+                event,
+                sender,
+                ..
+            } => (Some(room), Some(event), Some(sender)),
+            Self::Joined(joined) => (Some(&joined.room), None, None),
+            Self::AliasMoved { room, .. }
+            | Self::Left { room, .. }
+            | Self::Own { room, .. }
+            | Self::Banned { room, .. } => (Some(room), None, None),
+            Self::Synced(_) => (None, None, None),
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::ids::{OwnedEventId, OwnedRoomId};
 use super::time::Timestamp;
 
 /// What became of a packet for the mesh. A later report may improve an earlier one.
@@ -260,4 +261,19 @@ mod tests {
         }
         assert_eq!(Sign::of_key("👍"), None);
     }
+}
+
+/// What is known of a message of Matrix, for its sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshFate {
+    /// The message.
+    pub event: OwnedEventId,
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// What became of its parts, in order; none if it never was to be transmitted.
+    pub parts: Vec<MeshState>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The sign that was given to it, where that does not follow from its parts.
+    pub given: Option<Sign>,
 }

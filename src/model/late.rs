@@ -1,6 +1,7 @@
 //! An event that waits for its key.
 
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use super::time::Timestamp;
 
 /// An event of a room that could not be decrypted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,4 +27,17 @@ impl UndecryptableEvent {
     pub const MOST_OF_SENDER: u32 = 100;
     /// So many bytes of one person in a room are kept.
     pub const MOST_BYTES_OF_SENDER: u64 = 512 * 1024;
+}
+
+/// An event whose key did not come in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The event.
+    pub event: OwnedEventId,
+    /// Who wrote it.
+    pub sender: OwnedUserId,
+    /// When, by the server's clock.
+    pub sent_at: Timestamp,
 }

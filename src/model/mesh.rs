@@ -1,7 +1,7 @@
 //! What goes from Matrix to the mesh: the message behind the packets, the forms it takes as its author changes it, and
 //! what becomes of a packet.
 
-use super::ids::{MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
+use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
 use super::time::Timestamp;
 
@@ -140,4 +140,30 @@ pub struct EarlyEdit {
     pub body: String,
     /// When it was written.
     pub sent_at: Timestamp,
+}
+
+/// A packet of a room that waits for a channel, or that the radio is asked to take there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingPacket {
+    /// Its row.
+    pub id: MeshRowId,
+    /// The row of its message's first part.
+    pub message: MeshRowId,
+    /// Its lane.
+    pub lane: Lane,
+    /// The Matrix message behind it.
+    pub source: MeshSource,
+    /// The slot.
+    pub slot: ChannelIndex,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
+    /// It goes to its channel or nowhere: it concerns a message of that channel, or the radio may have sent a part of it
+    /// there.
+    pub bound: bool,
+    /// The radio is asked to take it.
+    pub submitted: bool,
+    /// It is refused as soon as it waits.
+    pub refused: bool,
+    /// Another part of its message was refused before.
+    pub is_known: bool,
 }

@@ -4,6 +4,7 @@
 //! the rest of the program need not.
 
 mod backoff;
+mod chore;
 mod error;
 mod event;
 mod fate;
@@ -12,6 +13,7 @@ mod ids;
 mod late;
 mod mesh;
 mod message;
+mod outage;
 mod retry;
 mod room;
 mod room_address;
@@ -20,29 +22,32 @@ pub mod span;
 mod time;
 
 pub use backoff::Backoff;
+pub use chore::Chore;
 pub use error::{Chain, Exit, Explained, causes, told};
 pub use event::{
     Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
-    RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport,
+    RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport, Synced,
     TextPort, Tombstone,
 };
-pub use fate::{MeshState, RadioOutcome, Refusal, Sign};
+pub use fate::{MeshFate, MeshState, RadioOutcome, Refusal, Sign};
 pub use gap::Gap;
 pub use ids::{
     ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
     RoomOrAliasId, RoomRowId, TransactionId, UserId,
 };
-pub use late::UndecryptableEvent;
+pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
-    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version, spoken,
+    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version,
+    WaitingPacket, spoken,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
+pub use outage::{Outage, ToldRoom};
 pub use retry::Retry;
-pub use room::{Expired, OldRoom};
+pub use room::{Expired, OldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
-pub use time::{Clock, ClockReading, Timestamp};
+pub use time::{Clock, ClockReading, Jump, Timestamp};

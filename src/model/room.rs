@@ -19,6 +19,19 @@ pub struct OldRoom {
     pub tombstone: Option<Tombstone>,
 }
 
+/// A room for which, or from which, something may wait that does not go its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitsForRoom {
+    /// The room.
+    pub old: OldRoom,
+    /// What is for it does not go there.
+    pub is_held: bool,
+    /// So many messages wait for it,
+    pub messages: u64,
+    /// and so many packets from it.
+    pub packets: u64,
+}
+
 /// What expired in a room, of which it has not been told yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {

@@ -91,6 +91,19 @@ pub struct ClockReading {
     pub boot: String,
 }
 
+/// A jump of the system's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// When this run began, by the clock as it was.
+    pub began: Timestamp,
+    /// What the clock would show now.
+    pub expected: Timestamp,
+    /// What it shows.
+    pub now: Timestamp,
+    /// It was looked at last so long ago, in milliseconds: what was written since may be right already.
+    pub looked_ago: i64,
+}
+
 impl From<Timestamp> for SystemTime {
     fn from(moment: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0))

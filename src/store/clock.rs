@@ -5,26 +5,7 @@ use rusqlite::named_params;
 
 use super::columns::SLACK;
 use super::{StoreError, Tx, meta};
-use crate::model::Timestamp;
-
-/// A jump of the system's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jump {
-    /// When this run began, by the clock as it was.
-    pub began: Timestamp,
-    /// What the clock would show now.
-    pub expected: Timestamp,
-    /// What it shows.
-    pub now: Timestamp,
-    /// It was looked at last so long ago, in milliseconds: what was written since may be right already.
-    pub looked_ago: i64,
-}
-
-impl Jump {
-    fn by(&self) -> i64 {
-        self.now.0.saturating_sub(self.expected.0)
-    }
-}
+use crate::model::{Jump, Timestamp};
 
 /// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
 /// clock that was right: what it left keeps its times.
@@ -82,23 +63,27 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
     if let Some(since) = meta::radio_away_since(tx)?
         && (jump.began..=jump.expected).contains(&since)
     {
-        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(jump.by()))))?;
+        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by(jump)))))?;
     }
-    if jump.by() < 0 {
+    if by(jump) < 0 {
         // Whenever they were accepted: a wait is over when it would have been.
         tx.execute(
             "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE not_before > ?2 AND id IN (SELECT id FROM mesh_open)",
-            (jump.by(), jump.now),
+            (by(jump), jump.now),
         )?;
     }
     Ok(())
+}
+
+fn by(jump: &Jump) -> i64 {
+    jump.now.0.saturating_sub(jump.expected.0)
 }
 
 fn shift(tx: &Tx<'_>, sql: &'static str, jump: &Jump) -> Result<(), StoreError> {
     tx.execute(
         sql,
         named_params! {
-            ":by": jump.by(),
+            ":by": by(jump),
             ":began": jump.began - SLACK,
             ":expected": jump.expected + SLACK,
             ":looked": jump.now.0.saturating_sub(jump.looked_ago),

@@ -12,25 +12,12 @@ use rusqlite::Row;
 use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::{StoreError, Tx};
 use crate::model::{
-    Backoff, EventId, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedTransactionId,
-    RoomContent, RoomId, Timestamp,
+    Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
+    OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
 };
 
 /// After failures that are nobody's fault.
 const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
-
-/// What is known of a message of Matrix, for its sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// What became of its parts, in order; none if it never was to be transmitted.
-    pub parts: Vec<MeshState>,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// The sign that was given to it.
-    pub given: Option<String>,
-}
 
 /// A request that is to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,18 +43,21 @@ pub enum Next<T> {
     Nothing,
 }
 
-/// Returns the messages of which a part has changed its state since this was asked last, and forgets that.
-pub fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
+/// Returns the messages of which a part has changed its state since [`forget_changed`].
+pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
     let changed: Vec<String> =
         tx.all("SELECT event FROM feedback_changed", (), |row| row.get(0))?;
-    if !changed.is_empty() {
-        tx.execute("DELETE FROM feedback_changed", ())?;
-    }
     // What cannot be read must not fail the batch: a sign is worth less than a message.
     let changed = changed
         .into_iter()
         .filter_map(|event| event.try_into().ok());
     Ok(changed.collect())
+}
+
+/// Notes that what has changed was looked at.
+pub fn forget_changed(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM feedback_changed", ())?;
+    Ok(())
 }
 
 /// Notes that a row for the mesh has changed its state. Reactions have no sign.
@@ -113,7 +103,7 @@ pub fn waiting_without(
 
 /// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
 /// the last time counts; a correction counts from when the radio took it.
-pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreError> {
+pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>, StoreError> {
     let known = tx.first(
         "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
         [event.as_str()],
@@ -149,11 +139,12 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<Message>, StoreErr
         (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
         (None, None) => None,
     };
-    Ok(place.map(|(room, accepted_at)| Message {
+    Ok(place.map(|(room, accepted_at)| MeshFate {
+        event: event.to_owned(),
         room,
         parts: parts.into_iter().map(|(_, state, _)| state).collect(),
         accepted_at,
-        given: known.and_then(|(_, given, _, _)| given),
+        given: known.and_then(|(_, given, _, _)| Sign::of_key(&given?)),
     }))
 }
 

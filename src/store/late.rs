@@ -5,9 +5,7 @@
 
 use super::columns::identifier;
 use super::{StoreError, Tx};
-use crate::model::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Timestamp, UndecryptableEvent, UserId,
-};
+use crate::model::{EventId, OwnedEventId, RoomId, Timestamp, UndecryptableEvent, Unread, UserId};
 
 /// Events of a room.
 pub const MOST_EVENTS: u32 = UndecryptableEvent::MOST_OF_ROOM;
@@ -24,19 +22,6 @@ pub enum Kept {
         /// How many.
         dropped: usize,
     },
-}
-
-/// Who wrote an event that waits for its key, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overdue {
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// The event.
-    pub event: OwnedEventId,
-    /// Who wrote it.
-    pub sender: OwnedUserId,
-    /// When, by the server's clock.
-    pub sent_at: Timestamp,
 }
 
 /// Keeps an event.
@@ -142,13 +127,13 @@ pub fn forget_sender(
 }
 
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
-pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Overdue>, StoreError> {
+pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>, StoreError> {
     tx.all(
         "SELECT room, event, sender, sent_at FROM undecryptable
          WHERE (given_up = 0 AND sent_at <= ?1) OR given_up = 2 ORDER BY room, sent_at, id",
         [until],
         |row| {
-            Ok(Overdue {
+            Ok(Unread {
                 room: identifier(row, "room")?,
                 event: identifier(row, "event")?,
                 sender: identifier(row, "sender")?,
@@ -181,6 +166,7 @@ pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{OwnedRoomId, OwnedUserId};
     use crate::store::samples::*;
 
     fn undecryptable(number: u32, raw: &str) -> UndecryptableEvent {

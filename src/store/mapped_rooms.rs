@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::columns::{identifier, optional};
 use super::drafts::packets;
 use super::{StoreError, Tx, outbox_room};
-use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone};
+use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone, WaitsForRoom};
 
 /// All that waits for a room waits for another to take its place: it has been moved, and more may come.
 pub const FOLLOWED: &str = "followed";
@@ -165,6 +165,33 @@ pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
     )
 }
 
+/// Returns the rooms that were mapped once, and those for which, or from which, something waits.
+pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>, StoreError> {
+    let mut rooms = all(tx)?;
+    for room in waited_for(tx)? {
+        if !rooms.iter().any(|it| it.room == room) {
+            // What is not known is taken for the strictest.
+            rooms.push(OldRoom {
+                room,
+                alias: None,
+                encrypted: true,
+                public: false,
+                tombstone: None,
+            });
+        }
+    }
+    let standing = rooms.into_iter().map(|old| {
+        let (messages, packets) = waiting(tx, &old.room)?;
+        Ok(WaitsForRoom {
+            is_held: is_held(tx, old.room.as_str())?,
+            old,
+            messages,
+            packets,
+        })
+    });
+    standing.collect()
+}
+
 /// Returns the rooms for which, or from which, something waits, by their ids.
 pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
     tx.all(
@@ -180,6 +207,9 @@ pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
 /// new room gets anyway does not go there twice.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, StoreError> {
     let rooms = (from.as_str(), to.as_str());
+    if waiting(tx, from)?.0 == 0 {
+        return Ok(Moved::default());
+    }
     let twice: Vec<RoomRowId> = tx.all(
         "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
              ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2

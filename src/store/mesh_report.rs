@@ -10,8 +10,8 @@ use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
-    OnChannel, Withdrawal, adopt_radio, expire, is_first_refused, move_to, next_expiry, on_channel,
-    on_channels, overdue, refuse_later, refuse_waiting, withdraw,
+    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channel, on_channels, overdue,
+    refuse_later, refuse_waiting, withdraw,
 };
 
 /// The parts of a message whose first one the radio took expire no sooner.

@@ -123,14 +123,14 @@ mod tests {
             let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
             assert!(set_state(tx, id, MeshState::Submitted)?);
             assert!(!set_state(tx, id, MeshState::Submitted)?);
-            assert!(feedback::take_changed(tx)?.is_empty());
+            assert!(take_changed(tx)?.is_empty());
             assert!(set_state(tx, id, MeshState::Accepted)?);
-            assert_eq!(feedback::take_changed(tx)?, [event("$one:example.org")]);
+            assert_eq!(take_changed(tx)?, [event("$one:example.org")]);
             assert!(!set_state(tx, id, MeshState::Accepted)?);
-            assert!(feedback::take_changed(tx)?.is_empty());
+            assert!(take_changed(tx)?.is_empty());
             tx.execute("UPDATE mesh_outbox SET lane = ?1", [Lane::Reaction])?;
             assert!(set_state(tx, id, MeshState::Heard)?);
-            assert!(feedback::take_changed(tx)?.is_empty());
+            assert!(take_changed(tx)?.is_empty());
             assert!(!set_state(tx, MeshRowId(99), MeshState::Heard)?);
             Ok(())
         });

@@ -2,13 +2,13 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, identifier, target};
+use super::columns::{destination, mesh_source, target};
 use super::mesh_state::{Ended, end_all, end_waiting};
 use super::own_packets::UNKNOWN_RADIO;
 use super::{StoreError, Tx};
 use crate::model::{
-    ChannelIndex, Destination, EventId, Fingerprint, MeshRowId, MeshState, NodeNum, OwnedRoomId,
-    RoomId, Timestamp, UserId,
+    ChannelIndex, Destination, EventId, Fingerprint, MeshRowId, MeshState, NodeNum, RoomId,
+    Timestamp, UserId, WaitingPacket,
 };
 
 /// In the column `withdraw`: to be refused, not taken back.
@@ -131,37 +131,19 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A packet of a room that waits for a channel, or that the radio is asked to take there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnChannel {
-    /// Its row.
-    pub id: MeshRowId,
-    /// The room.
-    pub room: OwnedRoomId,
-    /// The slot.
-    pub slot: ChannelIndex,
-    /// What its channel is, where that is known.
-    pub channel: Option<Fingerprint>,
-    /// It goes to its channel or nowhere: it concerns a message of that channel, or the radio may have sent a part of it
-    /// there.
-    pub bound: bool,
-    /// The radio is asked to take it.
-    pub submitted: bool,
-    /// It is refused as soon as it waits.
-    pub refused: bool,
-}
-
 /// The packets, and whether the radio was asked to take a part of their message.
 macro_rules! waiting_packets {
     () => {
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
-             WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays
+             WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
+             EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
+                 AND part.message = row.message AND part.id <> row.id AND part.state = 7) AS is_known
          FROM mesh_open AS row WHERE room IS NOT NULL"
     };
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
-pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
+pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>, StoreError> {
     let rows = tx.all(
         concat!(waiting_packets!(), " ORDER BY id"),
         (),
@@ -171,7 +153,7 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<OnChannel>, StoreError> {
 }
 
 /// Returns a packet if it is one that [`on_channels`] returns.
-pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<OnChannel>, StoreError> {
+pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>, StoreError> {
     let row = tx.first(
         concat!(waiting_packets!(), " AND id = ?1"),
         [id],
@@ -180,18 +162,24 @@ pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<OnChannel>, Store
     Ok(row.flatten())
 }
 
-fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<OnChannel>> {
+fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<WaitingPacket>> {
     let Destination::Channel(slot) = destination(row)? else {
         return Ok(None);
     };
-    Ok(Some(OnChannel {
+    let Some(source) = mesh_source(row)? else {
+        return Ok(None);
+    };
+    Ok(Some(WaitingPacket {
         id: row.get("id")?,
-        room: identifier(row, "room")?,
+        message: row.get("message")?,
+        lane: row.get("lane")?,
+        source,
         slot,
         channel: row.get("channel")?,
         bound: row.get("stays")?,
         submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
         refused: row.get::<_, u8>("withdraw")? == REFUSE,
+        is_known: row.get("is_known")?,
     }))
 }
 
@@ -221,16 +209,6 @@ pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
         (id, REFUSE, MeshState::Submitted),
     )?;
     Ok(())
-}
-
-/// Returns whether nothing else of a packet's message was refused.
-pub fn is_first_refused(tx: &Tx<'_>, row: &Ended) -> Result<bool, StoreError> {
-    let event = row.source.as_ref().map(|source| source.event.as_str());
-    let other = tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE event = ?1 AND message = ?2 AND id <> ?3 AND state = ?4",
-        (event, row.message, row.id, MeshState::Refused),
-    )?;
-    Ok(!other)
 }
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.

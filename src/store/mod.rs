@@ -15,6 +15,8 @@ pub mod drafts;
 mod earlier;
 pub mod edits;
 mod error;
+#[cfg(test)]
+pub(crate) mod fault;
 pub mod feedback;
 mod file;
 pub mod gaps;
@@ -277,6 +279,8 @@ impl Store {
         let result = work(&Tx {
             connection: &transaction,
         })?;
+        #[cfg(test)]
+        fault::pass()?;
         transaction.commit()?;
         Ok(result)
     }
@@ -315,6 +319,36 @@ impl Store {
         Ok(())
     }
 
+    /// Returns every row of every table, without what was chosen at random.
+    #[cfg(test)]
+    pub(crate) fn dump(&mut self) -> Vec<String> {
+        const RANDOM: [&str; 4] = ["packet", "reference", "txn", "relay_id"];
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+        let mut tables = self.connection.prepare(names).unwrap();
+        let tables = tables.query_map((), |row| row.get::<_, String>(0)).unwrap();
+        let mut rows = Vec::new();
+        for table in tables.map(Result::unwrap) {
+            let mut all = self
+                .connection
+                .prepare(&format!("SELECT * FROM {table}"))
+                .unwrap();
+            let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+            let read = all.query_map((), |row| {
+                let mut shown = table.clone();
+                for (number, column) in columns.iter().enumerate() {
+                    if !RANDOM.contains(&column.as_str()) {
+                        let value: rusqlite::types::Value = row.get(number)?;
+                        shown = format!("{shown} {column}={value:?}");
+                    }
+                }
+                Ok(shown)
+            });
+            rows.extend(read.unwrap().map(Result::unwrap));
+        }
+        rows.sort();
+        rows
+    }
+
     /// Waits for no other program.
     #[cfg(test)]
     pub(crate) fn wait_for_nobody(&mut self) -> Result<(), StoreError> {
@@ -339,6 +373,8 @@ pub struct Tx<'a> {
 
 impl Tx<'_> {
     fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>, StoreError> {
+        #[cfg(test)]
+        fault::pass()?;
         Ok(self.connection.prepare_cached(sql)?)
     }
 

@@ -2,27 +2,7 @@
 
 use super::columns::identifier;
 use super::{StoreError, Tx};
-use crate::model::{OwnedRoomId, RoomId, Timestamp};
-
-/// The radio is away, or was just now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outage {
-    /// Since then.
-    pub since: Timestamp,
-    /// It is there again since then.
-    pub back: Option<Timestamp>,
-}
-
-/// A room that was told of an outage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldRoom {
-    /// The room.
-    pub room: OwnedRoomId,
-    /// Since when the radio was away.
-    pub since: Timestamp,
-    /// When it was back: the room is to be told.
-    pub back: Option<Timestamp>,
-}
+use crate::model::{Outage, RoomId, Timestamp, ToldRoom};
 
 /// Notes that the radio is away. An outage that was not over goes on.
 pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
@@ -118,6 +98,7 @@ pub fn forget_all(tx: &Tx<'_>) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::OwnedRoomId;
     use crate::store::samples::*;
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::feedback;
 use super::outbox_room::{self, NewRoomRow};
 use super::{Store, StoreError, Tx, drafts, outbox_mesh};
 use crate::model::{
@@ -221,4 +222,11 @@ pub(super) fn text_of(row: &outbox_mesh::MeshRow) -> &str {
         MeshContent::Packet(RadioPayload::Tapback { emoji, .. }) => emoji,
         MeshContent::Text(draft) => panic!("{draft:?} is no packet"),
     }
+}
+
+/// Returns what has changed since this was asked last.
+pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
+    let changed = feedback::changed(tx)?;
+    feedback::forget_changed(tx)?;
+    Ok(changed)
 }

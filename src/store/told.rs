@@ -42,6 +42,16 @@ pub fn told<'a>(
     Ok(told)
 }
 
+/// Returns what was said and is not forgotten yet, of the names that begin like this.
+pub fn beginning_with(tx: &Tx<'_>, start: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    tx.all(
+        "SELECT what FROM told WHERE what >= ?1 AND what < ?1 || char(1114111)
+             AND until > ?2 AND (until <= ?3 OR until = ?4)",
+        (start, now, now + LONGEST, Timestamp::NEVER),
+        |row| row.get(0),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -314,7 +314,8 @@ impl Visit {
                     | RadioEvent::Ignored { .. }
                     | RadioEvent::ChannelUse { .. },
                 )
-                | Event::Matrix(_) => continue,
+                | Event::Matrix(_)
+                | Event::Chore(_) => continue,
             });
         }
     }

@@ -137,7 +137,7 @@ impl Routes {
         bound: bool,
         channels: &[Channel],
     ) -> Result<Spot, Refused> {
-        let heir = self.heirs.get(<&RoomOrAliasId>::from(room));
+        let heir = self.heirs.get(room);
         let is_of_room =
             |name: &OwnedRoomOrAliasId| self.resolved(name) == room.as_str() || heir == Some(name);
         let speaking: Vec<&MappedRoom> = self

@@ -90,7 +90,7 @@ fn a_mapped_room_that_is_not_replaced_stays() {
 
 #[test]
 fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
-    let unnamed = Waiting::Unnamed { by: id(NEW) };
+    let unnamed = Waiting::Unnamed(id(NEW));
     let here = [joined(OLD, None)];
     let replaced = replaced_by(NEW);
     let by_id = of(&replaced, &[OLD, OTHER], None, &here);
@@ -102,7 +102,7 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
     let by_alias = of(&by_alias, &[ALIAS], Some(OLD), &here);
     assert_eq!(by_alias, waits(None, unnamed));
 
-    let not_joined = Waiting::NotJoined { to: Some(id(NEW)) };
+    let not_joined = Waiting::NotJoined(Some(id(NEW)));
     let named = of(&replaced, &[NEW], None, &here);
     assert_eq!(named, waits(Some(NEW), not_joined));
     let there = [joined(OLD, None), joined(NEW, Some(OLD))];
@@ -115,7 +115,7 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
 #[test]
 fn a_room_that_is_mapped_by_its_id_hands_over_to_no_mapped_room_that_does_not_know_of_it() {
     let there = [joined(OLD, None), joined(NEW, None)];
-    let unconfirmed = Waiting::Unconfirmed { to: id(NEW) };
+    let unconfirmed = Waiting::Unconfirmed(id(NEW));
     assert_eq!(
         of(&replaced_by(NEW), &[OLD, NEW], None, &there),
         waits(None, unconfirmed)
@@ -143,25 +143,20 @@ fn an_alias_leads_to_no_room_with_weaker_protection_unless_the_id_is_named() {
             true,
             false,
             new(false, false),
-            Some(Waiting::Unencrypted { to: id(NEW) }),
+            Some(Waiting::Unencrypted(id(NEW))),
         ),
         (
             true,
             false,
             new(false, true),
-            Some(Waiting::Unencrypted { to: id(NEW) }),
+            Some(Waiting::Unencrypted(id(NEW))),
         ),
-        (
-            true,
-            false,
-            new(true, true),
-            Some(Waiting::Public { to: id(NEW) }),
-        ),
+        (true, false, new(true, true), Some(Waiting::Public(id(NEW)))),
         (
             false,
             false,
             new(false, true),
-            Some(Waiting::Public { to: id(NEW) }),
+            Some(Waiting::Public(id(NEW))),
         ),
     ] {
         let alias = Some(ALIAS.try_into().unwrap());
@@ -190,7 +185,7 @@ fn what_waits_for_a_room_whose_alias_has_moved_waits_for_the_bot_to_be_in_the_ot
         alias: Some(ALIAS.try_into().unwrap()),
         ..old()
     };
-    let not_joined = |to: Option<&str>| waits(Some(ALIAS), Waiting::NotJoined { to: to.map(id) });
+    let not_joined = |to: Option<&str>| waits(Some(ALIAS), Waiting::NotJoined(to.map(id)));
     assert_eq!(of(&old, &[ALIAS], None, &[]), not_joined(None));
     assert_eq!(of(&old, &[ALIAS], Some(NEW), &[]), not_joined(Some(NEW)));
     // A room that is mapped by its id as well keeps what it has.
@@ -200,7 +195,7 @@ fn what_waits_for_a_room_whose_alias_has_moved_waits_for_the_bot_to_be_in_the_ot
 
 #[test]
 fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
-    let not_joined = Waiting::NotJoined { to: Some(id(NEW)) };
+    let not_joined = Waiting::NotJoined(Some(id(NEW)));
     let here = [joined(OLD, None)];
     let replaced = replaced_by(NEW);
     let unknown = of(&replaced, &[ALIAS], None, &here);
@@ -210,7 +205,7 @@ fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
     let there = [joined(OLD, None), joined(NEW, None)];
     assert_eq!(of(&replaced, &[ALIAS], Some(NEW), &there), goes(ALIAS, NEW));
     // Mapped beside the old room, it has to know of it.
-    let unconfirmed = Waiting::Unconfirmed { to: id(NEW) };
+    let unconfirmed = Waiting::Unconfirmed(id(NEW));
     assert_eq!(
         of(&replaced, &[OLD, ALIAS], Some(NEW), &there),
         waits(None, unconfirmed)
@@ -227,7 +222,7 @@ fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
         encrypted: true,
         ..old()
     };
-    let unencrypted = Waiting::Unencrypted { to: id(NEW) };
+    let unencrypted = Waiting::Unencrypted(id(NEW));
     for secret in [
         secret.clone(),
         OldRoom {
@@ -276,12 +271,12 @@ fn a_successor_is_known_by_its_own_word_where_the_old_room_cannot_be_asked() {
 #[test]
 fn what_something_waits_for_survives_the_table() {
     for why in [
-        Waiting::Unnamed { by: id(NEW) },
-        Waiting::NotJoined { to: Some(id(NEW)) },
-        Waiting::NotJoined { to: None },
-        Waiting::Unencrypted { to: id(NEW) },
-        Waiting::Public { to: id(NEW) },
-        Waiting::Unconfirmed { to: id(NEW) },
+        Waiting::Unnamed(id(NEW)),
+        Waiting::NotJoined(Some(id(NEW))),
+        Waiting::NotJoined(None),
+        Waiting::Unencrypted(id(NEW)),
+        Waiting::Public(id(NEW)),
+        Waiting::Unconfirmed(id(NEW)),
         Waiting::Unmapped,
     ] {
         assert_eq!(Waiting::of(why.name(), why.successor().cloned()), why);

@@ -1,15 +1,33 @@
 //! What is committed for events, batch by batch.
 
+mod backlog;
+mod changes;
+mod channels;
+mod chores;
+mod feedback;
+mod late;
+mod outage;
+mod rerun;
+mod rooms;
+
+use std::time::Duration;
+
+use super::super::counts::{Place, Way};
 use super::*;
-use crate::bridge::Facts;
+use crate::bridge::{Facts, Refused};
 use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
 use crate::daemon::mesh_worker::{self, MeshRules, Next};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Fingerprint, Node, OwnedEventId, PacketId, RadioText,
-    RoomText, RoomTextKind, TextPort,
+    Channel, ChannelIndex, ChannelRole, ClockReading, Destination, Fingerprint, JoinedRoom, Lane,
+    MatrixEvent, MeshRowId, MeshState, Node, OwnedEventId, PacketId, RadioEvent, RadioProfile,
+    RadioText, RoomText, RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
-use crate::store::{Store, edits, message_map};
+use crate::store::outbox_room::NewRoomRow;
+use crate::store::{edits, mapped_rooms, message_map};
+
+/// Which signs follow from what has changed.
+const SIGNS: Event = Event::Chore(Chore::Signs);
 
 pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -98,6 +116,16 @@ pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
     })))
 }
 
+/// Opens a ledger, whatever is due then.
+fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Ledger, StoreError> {
+    Ok(Ledger::open(tx, config, now)?.0)
+}
+
+/// The chores of a relay that has run so long.
+fn round(up: Duration) -> Event {
+    Event::Chore(Chore::Round(up))
+}
+
 /// Opens a ledger on the store, and has it decide on the events.
 pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
     decide_at(store, config, events, NOON)
@@ -111,7 +139,7 @@ pub(super) fn decide_at(
     now: Timestamp,
 ) -> Outcome {
     let decided = store.transaction(|tx| {
-        let mut ledger = Ledger::open(tx, config, now)?;
+        let mut ledger = open(tx, config, now)?;
         let mut outcome = Outcome::default();
         for event in events {
             ledger.event(tx, event, now, &mut outcome)?;
@@ -148,13 +176,17 @@ fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
     config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Rescue".to_owned());
     let mut ledger = Store::in_memory()
         .unwrap()
-        .transaction(|tx| Ledger::open(tx, &config, NOON))
+        .transaction(|tx| open(tx, &config, NOON))
         .unwrap();
     let mut news = |change: &dyn Fn(&mut RadioProfile)| {
-        ledger
+        let actions = ledger
             .bridge
             .decide(&ready(change), &Facts::default(), NOON);
-        let news = ledger.new_radio_problems();
+        let mut news = actions.iter().filter_map(|action| match action {
+            Action::Ready(readiness) => Some(&readiness.news),
+            _ => None,
+        });
+        let news = news.next().unwrap();
         (news.routes.len(), news.silence)
     };
     let no_region = |profile: &mut RadioProfile| profile.region_set = false;

@@ -264,11 +264,12 @@ fn a_sign_that_is_given_needs_no_rows() {
     on_empty(|tx| {
         give(tx, &room_id(), &event(MESSAGE), "🚫", NOON)?;
         assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
-        let expected = Message {
+        let expected = MeshFate {
+            event: event(MESSAGE),
             room: room_id(),
             parts: Vec::new(),
             accepted_at: NOON,
-            given: Some("🚫".to_owned()),
+            given: Some(Sign::Denied),
         };
         assert_eq!(message(tx, &event(MESSAGE))?, Some(expected));
         Ok(())

@@ -125,7 +125,7 @@ fn said_of(config: &Config, radio: &RadioProfile, pair: &MessagePair) -> Vec<Vec
             &reaction("👍"),
             &facts,
         ),
-        bridge.decide(&edit, &of_versions, NOON),
+        bridge.verdict(&edit, &of_versions, NOON),
     ]
 }
 

@@ -23,7 +23,7 @@ fn edit(body: &str) -> RoomEdit {
 
 fn edited(config: Config, edit: &RoomEdit, facts: &Facts) -> Vec<Action> {
     let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit.clone())));
-    bridge_of(config).decide(&event, facts, NOON)
+    bridge_of(config).verdict(&event, facts, NOON)
 }
 
 /// Alice's `$target`, written a minute ago; it waits.
@@ -578,7 +578,7 @@ fn an_edit_that_was_written_before_one_that_came_already_changes_nothing() {
             edit.new.sent_at = NOON;
             let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit)));
             let facts = knowing_versions(vec![version]);
-            let actions = bridge().decide(&event, &facts, NOON + second);
+            let actions = bridge().verdict(&event, &facts, NOON + second);
             let older = dropped(DropReason::OlderEdit);
             assert_eq!(actions == older, is_older, "{actions:?}");
         }

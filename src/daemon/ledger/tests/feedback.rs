@@ -1,16 +1,9 @@
 //! Which signs and receipts follow from what happens, over the ledger's tables.
 
-use std::time::Duration;
-
-use super::super::tests::{NOON, config, hand_over, hello_of_alice, joined};
 use super::*;
-use crate::config::Config;
-use crate::model::{
-    JoinedRoom, Lane, MeshRowId, OwnedEventId, PacketId, RadioOutcome, Refusal, RoomContent,
-    RoomRedaction, RoomText, RoomTextKind, SendReport,
-};
-use crate::store::Store;
-use crate::store::feedback::Next;
+use crate::config::Feedback;
+use crate::model::{RadioOutcome, Refusal, RoomContent, RoomRedaction};
+use crate::store::feedback::{self, Next};
 
 /// A ledger with its tables, and a clock.
 struct Books {
@@ -22,7 +15,7 @@ struct Books {
 impl Books {
     fn open(config: &Config) -> Self {
         let mut store = Store::in_memory().unwrap();
-        let ledger = store.transaction(|tx| Ledger::open(tx, config, NOON));
+        let ledger = store.transaction(|tx| open(tx, config, NOON));
         let mut books = Self {
             ledger: ledger.unwrap(),
             store,
@@ -35,7 +28,7 @@ impl Books {
     /// The relay starts again, perhaps with another configuration.
     fn open_again(&mut self, config: &Config) {
         let now = self.now;
-        let ledger = self.store.transaction(|tx| Ledger::open(tx, config, now));
+        let ledger = self.store.transaction(|tx| open(tx, config, now));
         self.ledger = ledger.unwrap();
         self.happens(&joined());
     }
@@ -45,7 +38,7 @@ impl Books {
         let outcome = self.store.transaction(|tx| {
             let mut outcome = Outcome::default();
             ledger.event(tx, event, now, &mut outcome)?;
-            ledger.show(tx, now, &mut outcome)?;
+            ledger.event(tx, &SIGNS, now, &mut outcome)?;
             Ok(outcome)
         });
         outcome.unwrap()
@@ -56,8 +49,8 @@ impl Books {
         let (ledger, now) = (&mut self.ledger, self.now);
         let kept = self.store.transaction(|tx| {
             let mut outcome = Outcome::default();
-            ledger.housekeeping(tx, now, now.since(NOON), &mut outcome)?;
-            ledger.show(tx, now, &mut outcome)
+            ledger.event(tx, &round(now.since(NOON)), now, &mut outcome)?;
+            ledger.event(tx, &SIGNS, now, &mut outcome)
         });
         kept.unwrap();
     }

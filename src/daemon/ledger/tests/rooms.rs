@@ -1,13 +1,8 @@
 //! What becomes of rooms and of what waits for them.
 
-use super::super::tests::{NOON, config, hello_of_alice, hello_of_node, joined, waits_for_mesh};
 use super::*;
-use crate::model::{
-    ChannelIndex, Destination, Event, EventRef, Lane, MatrixEvent, Notice, OwnedEventId,
-    RoomContent, RoomMessage,
-};
-use crate::store::Store;
-use crate::store::outbox_room::NewRoomRow;
+use crate::model::{EventRef, Notice, RoomContent, RoomMessage};
+use crate::store::outage;
 
 const OLD: &str = "!room:example.org";
 const PRIMARY: Destination = Destination::Channel(ChannelIndex::PRIMARY);
@@ -47,14 +42,13 @@ fn follows(room: &mut JoinedRoom) {
 /// Runs a relay with that configuration: the events, then the chores of its first minute.
 fn run(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
     let done = store.transaction(|tx| {
-        let mut ledger = Ledger::open(tx, config, NOON)?;
-        let mut outcome = Outcome::default();
+        let (mut ledger, mut outcome) = Ledger::open(tx, config, NOON)?;
         for event in events {
             ledger.event(tx, event, NOON, &mut outcome)?;
         }
         for seconds in [20, 40] {
             let up = Duration::from_secs(seconds);
-            ledger.housekeeping(tx, NOON + up, up, &mut outcome)?;
+            ledger.event(tx, &round(up), NOON + up, &mut outcome)?;
         }
         Ok(outcome)
     });
@@ -255,7 +249,7 @@ fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
     let alias = "#hiking:example.org";
     let mut store = Store::in_memory().unwrap();
     let waits = store.transaction(|tx| {
-        let mut ledger = Ledger::open(tx, &config_of(alias), NOON)?;
+        let mut ledger = open(tx, &config_of(alias), NOON)?;
         let mut outcome = Outcome::default();
         let mut waits = Vec::new();
         // The alias moves, with no time to say so before, to a room that we are in.
@@ -268,7 +262,7 @@ fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
         }
         for seconds in [0, 4, 5] {
             let up = Duration::from_secs(seconds);
-            ledger.housekeeping(tx, NOON + up, up, &mut outcome)?;
+            ledger.event(tx, &round(up), NOON + up, &mut outcome)?;
             let old = outbox_room::next(tx, &named(OLD))?.is_some();
             waits.push((old, outbox_room::next(tx, &named(NEW))?.is_some()));
         }
@@ -323,7 +317,7 @@ fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_o
             for message in [&notice.clone().for_room(&room), &of_the_mesh] {
                 outbox_room::insert(tx, &NewRoomRow::of_bot(message), NOON)?;
             }
-            Ledger::open(tx, &config, NOON)?;
+            open(tx, &config, NOON)?;
             outbox_room::count(tx)
         });
         assert_eq!(waiting.unwrap(), left);
@@ -340,7 +334,7 @@ fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_q
         text: "first".to_owned(),
         ..Notice::default()
     };
-    let mut message = notice.for_room(&OLD.try_into().unwrap());
+    let mut message = notice.for_room(&OwnedRoomId::try_from(OLD).unwrap());
     message.room = named(alias);
     store
         .transaction(|tx| outbox_room::insert(tx, &NewRoomRow::of_bot(&message), NOON))

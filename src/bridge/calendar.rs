@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use tracing::warn;
-
-use crate::model::{ClockReading, Timestamp};
-use crate::store::clock::Jump;
+use crate::model::{ClockReading, Jump, Timestamp};
 
 /// The clock was set when it went so much otherwise than the time that passed.
 const JUMP: Duration = Duration::from_mins(10);
@@ -14,10 +11,10 @@ const JUMP: Duration = Duration::from_mins(10);
 const DISTRUST: Duration = Duration::from_hours(1);
 
 /// Compares the wall clock with the time that passed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Calendar {
     /// Both at the last look.
-    last: (Timestamp, Duration),
+    last: Option<(Timestamp, Duration)>,
     /// Trusted again when the daemon has run so long.
     trusted_from: Duration,
     /// By how much our clock is ahead of the homeserver's; `None`: it has not told.
@@ -25,15 +22,6 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// Makes one for a daemon that starts now.
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self {
-            last: (now, Duration::ZERO),
-            trusted_from: Duration::ZERO,
-            ahead: None,
-        }
-    }
-
     /// Takes note of what the homeserver's clock showed. Returns whether that was not known before.
     pub(super) fn compare(&mut self, reading: &ClockReading) -> bool {
         let ahead = reading.ours.since(reading.server);
@@ -48,20 +36,13 @@ impl Calendar {
 
     /// Takes the time, and how long the daemon has run, and returns how the clock has jumped since the last look.
     pub(super) fn look(&mut self, now: Timestamp, up: Duration) -> Option<Jump> {
-        let (then, up_then) = self.last;
-        self.last = (now, up);
+        let (then, up_then) = self.last.replace((now, up))?;
         let passed = up.saturating_sub(up_then);
         let expected = then + passed;
-        let (ahead, behind) = (now.since(expected), expected.since(now));
-        if ahead.max(behind) <= JUMP {
+        if now.since(expected).max(expected.since(now)) <= JUMP {
             return None;
         }
         self.trusted_from = up + DISTRUST;
-        warn!(
-            ahead_seconds = ahead.as_secs(),
-            behind_seconds = behind.as_secs(),
-            "the system's clock has jumped: what waits expires as if it had not, and nothing is forgotten by its time for an hour"
-        );
         Some(Jump {
             began: expected - up,
             expected,
@@ -85,6 +66,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     impl Calendar {
+        fn new(now: Timestamp) -> Self {
+            let mut calendar = Self::default();
+            calendar.look(now, Duration::ZERO);
+            calendar
+        }
+
         fn steady_at(&mut self, now: Timestamp, up: Duration) -> bool {
             self.look(now, up);
             self.is_steady(up)

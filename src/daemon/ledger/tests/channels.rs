@@ -1,15 +1,7 @@
 //! What waits for a channel, when channels move or go.
 
-use std::time::Duration;
-
-use super::super::tests::*;
 use super::*;
-use crate::config::{ChannelRef, Config, MappedRoom};
-use crate::model::{
-    ChannelIndex, ChannelRole, Destination, JoinedRoom, MatrixEvent, MeshState, OwnedEventId,
-    PacketId, RadioEvent, RadioOutcome, RoomContent, RoomRowId, SendReport,
-};
-use crate::store::{Store, message_map, outbox_room};
+use crate::model::{RadioOutcome, RoomContent, RoomRowId};
 
 fn slot(index: u32) -> ChannelIndex {
     ChannelIndex::try_from(index).unwrap()
@@ -188,7 +180,7 @@ impl Running {
     /// It has `events` decided, and asked the radio to take the first packet. Returns that packet's id too.
     fn with_first_submitted(config: &Config, events: &[Event]) -> (Self, PacketId) {
         let mut store = Store::in_memory().unwrap();
-        let ledger = store.transaction(|tx| Ledger::open(tx, config, NOON));
+        let ledger = store.transaction(|tx| open(tx, config, NOON));
         let ledger = ledger.unwrap();
         let mut running = Self { store, ledger };
         running.decide(events);

@@ -1,0 +1,172 @@
+//! What is remembered of an event beside what is decided on it: that it was decided on, who wrote it, how far its room is
+//! read.
+
+use super::Bridge;
+use super::action::{Action, Change, Seen};
+use super::dropped::DropReason;
+use super::echo::author_of;
+use super::facts::{Facts, SeenKey};
+use crate::model::{
+    Chore, EarlyEdit, Event, Lane, MatrixEvent, RoomEdit, RoomText, RoomTextKind, Timestamp,
+};
+
+impl Bridge {
+    /// Returns what is to be remembered of an event on which this was decided.
+    pub(super) fn books(
+        &self,
+        event: &Event,
+        facts: &Facts,
+        decided: &[Action],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Matrix(MatrixEvent::Text(text)) => {
+                actions.extend(self.of_text(text, facts, decided, now));
+            }
+            Event::Matrix(MatrixEvent::Edit(edit)) => {
+                actions.extend(of_edit(edit, facts, decided, now));
+            }
+            Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
+        }
+        // What came too late is told with what expires.
+        if decided.iter().any(|it| matches!(it, Action::Expire(_))) {
+            actions.push(Action::Next(Chore::Expired));
+        }
+        actions.extend(self.seen(event, facts, now));
+        actions
+    }
+
+    fn of_text(
+        &self,
+        text: &RoomText,
+        facts: &Facts,
+        decided: &[Action],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut is_sent = false;
+        for action in decided {
+            match action {
+                Action::ToMesh(message) => {
+                    is_sent = true;
+                    actions.push(Action::NoteAuthor(text.event.clone(), author_of(text)));
+                    if let (Lane::Message, Some(source)) = (message.lane, &message.source) {
+                        actions.extend(self.gather(source, facts, now));
+                    }
+                }
+                Action::Rewrite { outbox, .. } => {
+                    is_sent = true;
+                    actions.push(Action::StandsToo(
+                        *outbox,
+                        text.event.clone(),
+                        text.thread.clone(),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        // What waits for the mesh is read once the radio took it, what is not for the mesh is read at once.
+        let is_read = !is_sent
+            && decided
+                .iter()
+                .any(|it| matches!(it, Action::Drop(reason) if is_read(*reason)));
+        if is_sent || is_read {
+            actions.push(Action::Arrived(
+                text.room.clone(),
+                text.event.clone(),
+                text.thread.clone(),
+            ));
+        }
+        if is_read {
+            actions.push(Action::Read(text.event.clone()));
+        }
+        if let Some(edit) = &facts.early_edit {
+            actions.push(edited(text, &text.event, edit.sent_at));
+        }
+        actions
+    }
+
+    /// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
+    fn seen(&self, event: &Event, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        let seen = match self.questions(event, now).seen {
+            None => return actions,
+            Some(SeenKey::Packet { sender, packet }) => Seen::Packet(sender, packet),
+            Some(SeenKey::Event(id)) => {
+                actions.push(Action::ForgetUndecryptable(id.clone()));
+                if facts.early_edit.is_some() {
+                    actions.push(Action::ForgetEarlyEdit(id.clone()));
+                }
+                match event {
+                    Event::Matrix(MatrixEvent::Edit(edit)) => Seen::Edit {
+                        event: id,
+                        target: edit.target.clone(),
+                        sender: edit.new.sender.clone(),
+                    },
+                    _ => Seen::Event(id),
+                }
+            }
+        };
+        if !facts.already_seen {
+            actions.push(Action::Seen(seen));
+        }
+        actions
+    }
+}
+
+fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -> Vec<Action> {
+    let new = &edit.new;
+    let mut actions = Vec::new();
+    for action in decided {
+        let Action::Change(change) = action else {
+            continue;
+        };
+        actions.push(Action::NoteAuthor(edit.target.clone(), author_of(new)));
+        let is_correction = match change {
+            Change::Correct(_) => true,
+            Change::Rewrite { row, .. } => {
+                let mut versions = facts.versions.iter();
+                versions.any(|it| it.row == *row && it.correction > 0)
+            }
+            Change::Withdraw { .. } | Change::Keep { .. } => false,
+        };
+        // A correction that waits is taken back with the edit that it was made of.
+        if is_correction {
+            actions.push(Action::Change(Change::Keep {
+                room: new.room.clone(),
+                target: edit.target.clone(),
+                sender: new.sender.clone(),
+                event: new.event.clone(),
+                edit: EarlyEdit {
+                    emote: new.kind == RoomTextKind::Emote,
+                    body: new.body.clone(),
+                    sent_at: new.sent_at.min(now),
+                },
+            }));
+        }
+    }
+    // Whatever became of it.
+    actions.push(edited(new, &edit.target, new.sent_at.min(now)));
+    actions
+}
+
+fn edited(new: &RoomText, message: &crate::model::EventId, at: Timestamp) -> Action {
+    Action::NoteEdited(new.room.clone(), message.to_owned(), new.sender.clone(), at)
+}
+
+/// Returns whether a message that was not relayed for this reason counts as read: it was looked at, and its sender might
+/// have had it transmitted.
+fn is_read(reason: DropReason) -> bool {
+    !matches!(
+        reason,
+        DropReason::Duplicate
+            | DropReason::OwnEvent
+            | DropReason::UnmappedRoom
+            | DropReason::Denied
+            | DropReason::IgnoredUser
+    )
+}

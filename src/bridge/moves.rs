@@ -1,0 +1,84 @@
+//! What waits follows its channel: to another slot, on another radio, after a correction of the configuration.
+
+use std::collections::BTreeSet;
+
+use super::action::Action;
+use super::facts::Facts;
+use super::lesson::Lesson;
+use super::notice::Refused;
+use super::route::Spot;
+use super::{Bridge, about};
+use crate::model::{Channel, Lane, MeshRowId, RoomId, Timestamp};
+
+impl Bridge {
+    /// Has what waits go where its rooms speak with these channels of the radio (`None`: those that are known), and refuses
+    /// what has no channel any more. The radio must not be asked to take anything before; what it has is called back.
+    pub(super) fn follow_channels(
+        &self,
+        channels: Option<&[Channel]>,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut told = facts.told.clone();
+        let mut known: BTreeSet<MeshRowId> = BTreeSet::new();
+        let (mut packets, mut moved, mut actions) = (Vec::new(), 0, Vec::new());
+        for packet in &facts.packets {
+            let from = Spot {
+                slot: packet.slot,
+                channel: packet.channel,
+            };
+            let goes = match self.moved(&packet.source.room, from, packet.bound, channels) {
+                // Its slot may be another channel's now.
+                Ok(_) if packet.refused => Err(Refused::NoChannel),
+                goes => goes,
+            };
+            match goes {
+                Ok(to) if to == from => continue,
+                Ok(to) => {
+                    packets.push((packet.id, to));
+                    if to.slot == from.slot {
+                        continue;
+                    }
+                    moved += 1;
+                }
+                // It may be on the air: its sender is told when it is back.
+                Err(_) if packet.submitted => actions.push(Action::RefuseLater(packet.id)),
+                Err(refused) => {
+                    let is_first = !packet.is_known && known.insert(packet.message);
+                    actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
+                    // A reaction is not worth a notice.
+                    if is_first && packet.lane != Lane::Reaction {
+                        let lesson = Lesson::Refused(refused);
+                        let about = about(&packet.source);
+                        let said = self.say(lesson, about, &told, now);
+                        told.extend(said.iter().filter_map(Action::remembered));
+                        actions.extend(said);
+                    }
+                }
+            }
+            if packet.submitted {
+                actions.push(Action::CallBack(packet.id));
+            }
+        }
+        if !packets.is_empty() {
+            actions.push(Action::Move(packets, moved));
+        }
+        actions
+    }
+
+    /// Returns where what a room has waiting for a channel goes once the radio has these channels; with `bound`, to its
+    /// channel or nowhere. `None`: those that it has, and nothing goes elsewhere until a radio has told them in this run.
+    pub(super) fn moved(
+        &self,
+        room: &RoomId,
+        from: Spot,
+        bound: bool,
+        channels: Option<&[Channel]>,
+    ) -> Result<Spot, Refused> {
+        let told = self.profile.as_ref().filter(|it| !it.locked);
+        match channels.or(told.map(|it| it.channels.as_slice())) {
+            Some(channels) => self.routes.moved(room, from, bound, channels),
+            None => Ok(from),
+        }
+    }
+}

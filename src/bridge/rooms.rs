@@ -1,0 +1,283 @@
+//! Follows the rooms of the configuration: which they are, what is known of each, and what becomes of what waits for one that
+//! is replaced, has lost its alias, or is not mapped any more. Nothing is given up, or goes elsewhere, without a line in
+//! the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Bridge;
+use super::action::{Action, GivenUp, Held, WhyGivenUp};
+use super::facts::Facts;
+use super::succession::{Mapping, Succession, Waiting};
+use crate::config::{Direction, Feedback};
+use crate::model::{
+    Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
+    Timestamp, Tombstone, UserId, WaitsForRoom,
+};
+
+/// What is under way to a room gets so long before what waits behind it goes to another.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+impl Bridge {
+    /// Takes note of a room that is joined, or has changed.
+    pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
+        let is_news = self.rooms.get(&room.room) != Some(room) && !room.configured.is_empty();
+        self.take_names_back(&room.configured);
+        self.rooms.insert(room.room.clone(), room.clone());
+        self.routes.join(room);
+        let mut actions = vec![Action::Join {
+            is_news,
+            is_open: is_news && room.public && self.config.matrix.allowed_users.is_none(),
+            room: Box::new(room.clone()),
+        }];
+        if room.may_write {
+            let id: OwnedRoomOrAliasId = room.room.clone().into();
+            actions.push(Action::Unpark(Some(id.clone())));
+            actions.push(Action::TryAgain(vec![id]));
+        }
+        actions.push(if room.may_react {
+            Action::PermitSigns(room.room.clone())
+        } else {
+            Action::ForbidSigns {
+                room: room.room.clone(),
+                wanted: self.config.meshtastic.delivery_feedback != Feedback::Off,
+            }
+        });
+        actions.extend([
+            Action::WakeSigns,
+            Action::Next(Chore::Rooms),
+            // It is known now which entries of the configuration are this room's.
+            Action::Next(Chore::Channels(None)),
+        ]);
+        actions
+    }
+
+    /// Takes note that an alias stands for a room, whether we are in it or not.
+    pub(super) fn alias_moved(
+        &mut self,
+        alias: &OwnedRoomOrAliasId,
+        room: &OwnedRoomId,
+    ) -> Vec<Action> {
+        self.take_names_back(std::slice::from_ref(alias));
+        self.routes.alias(alias, room);
+        let known = if self.rooms.contains_key(room) {
+            Action::KnowAlias(alias.clone(), room.clone())
+        } else {
+            Action::ForgetAlias(alias.clone())
+        };
+        vec![known, Action::Next(Chore::Rooms)]
+    }
+
+    /// Takes note that we are not in a room any more.
+    pub(super) fn left(
+        &mut self,
+        room: &OwnedRoomId,
+        tombstone: Option<&Tombstone>,
+    ) -> Vec<Action> {
+        self.rooms.remove(room);
+        let noted =
+            tombstone.map(|tombstone| Action::NoteTombstone(room.clone(), tombstone.clone()));
+        noted
+            .into_iter()
+            .chain([Action::Next(Chore::Rooms)])
+            .collect()
+    }
+
+    /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well.
+    pub(super) fn banned(&self, room: &OwnedRoomId, user: &UserId) -> Vec<Action> {
+        let before = self.routes.predecessors(room).cloned();
+        let rooms = std::iter::once(room.clone()).chain(before);
+        let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned()));
+        withdraw.collect()
+    }
+
+    /// A name stands for one room.
+    fn take_names_back(&mut self, names: &[OwnedRoomOrAliasId]) {
+        for room in self.rooms.values_mut() {
+            room.configured.retain(|name| !names.contains(name));
+        }
+    }
+
+    /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
+    pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let configured: Vec<_> = self
+            .config
+            .matrix_rooms
+            .iter()
+            .map(|it| it.id.clone())
+            .collect();
+        let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
+        let mut actions = Vec::new();
+        for standing in &facts.rooms {
+            let room = &standing.old.room;
+            let mapping = Mapping {
+                configured: &configured,
+                aliases: self.routes.names(),
+                joined: &self.rooms,
+            };
+            let succession = mapping.succession(&standing.old);
+            actions.push(match &succession {
+                Succession::Waits {
+                    why: Waiting::Unmapped,
+                    ..
+                } => Action::SetAside(room.clone()),
+                Succession::Waits { .. }
+                | Succession::Stays
+                | Succession::Goes { .. }
+                | Succession::Ends => Action::TakeUp(room.clone()),
+            });
+            match succession {
+                Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
+                Succession::Waits { name, why } => {
+                    heirs.extend(name.map(|name| (room.clone(), name)));
+                    waits.insert(room.clone());
+                    actions.push(self.hold(standing, why));
+                }
+                Succession::Goes { name, to } => {
+                    actions.extend(self.follow(standing, &to, facts, now));
+                    heirs.insert(room.clone(), name);
+                }
+                Succession::Ends => {
+                    let tombstone = standing.old.tombstone.as_ref();
+                    actions.push(Action::GiveUp(Box::new(GivenUp {
+                        room: room.clone().into(),
+                        messages: Some((room.clone().into(), false)),
+                        packets: senders_in(room, facts),
+                        why: WhyGivenUp::Unmapped(tombstone.and_then(|it| it.successor.clone())),
+                    })));
+                    actions.push(Action::ForgetRoom(room.clone()));
+                }
+            }
+        }
+        self.waits.retain(|room, _| waits.contains(room));
+        self.routes.succeed(heirs);
+        actions
+    }
+
+    /// Has what waits for a room go to the one that takes its place, as far as messages go there.
+    fn follow(
+        &mut self,
+        standing: &WaitsForRoom,
+        to: &OwnedRoomId,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let room = &standing.old.room;
+        if !standing.is_held {
+            self.followed.insert(room.clone(), now);
+        }
+        let mut actions = vec![Action::Hold(room.clone(), Held::Followed(to.clone()))];
+        // Nothing new is sent from there on; what was under way ends first.
+        if let Some(since) = self.followed.get(room)
+            // A clock that was set back holds nothing up.
+            && (*since..*since + UNDER_WAY).contains(&now)
+        {
+            actions.push(Action::LookBy(*since + UNDER_WAY));
+            return actions;
+        }
+        actions.push(Action::HandOver {
+            from: room.clone(),
+            to: to.clone(),
+        });
+        let directions = self.directions((&**to).into());
+        let is_deaf = !directions.iter().any(|it| it.to_matrix());
+        let is_mute = !directions.iter().any(|it| it.to_mesh());
+        if is_deaf || is_mute {
+            let senders = if is_mute {
+                senders_in(room, facts)
+            } else {
+                Vec::new()
+            };
+            actions.push(Action::GiveUp(Box::new(GivenUp {
+                room: room.clone().into(),
+                messages: is_deaf.then(|| (to.clone().into(), true)),
+                packets: senders,
+                why: WhyGivenUp::Direction(to.clone()),
+            })));
+        }
+        actions
+    }
+
+    /// Has what is for a room wait, and says so once.
+    fn hold(&mut self, standing: &WaitsForRoom, why: Waiting) -> Action {
+        let WaitsForRoom {
+            messages, packets, ..
+        } = *standing;
+        let room = standing.old.room.clone();
+        let is_mapped = !self.directions((&*room).into()).is_empty();
+        let is_idle = messages == 0 && (packets == 0 || why != Waiting::Unmapped);
+        if !is_mapped && is_idle {
+            let held = Held::No;
+            return Action::Hold(room, held);
+        }
+        let before = self.waits.insert(room.clone(), why.clone());
+        let news = (before.as_ref() != Some(&why)).then_some((messages, packets));
+        let held = Held::Waits(why, news);
+        Action::Hold(room, held)
+    }
+
+    /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
+    pub(super) fn end_forbidden(&self, facts: &Facts) -> Vec<Action> {
+        type Forbidden = (
+            Option<(OwnedRoomOrAliasId, bool)>,
+            Vec<(OwnedRoomId, OwnedUserId)>,
+        );
+        let mut forbidden: BTreeMap<OwnedRoomOrAliasId, Forbidden> = BTreeMap::new();
+        for (room, sender) in &facts.senders {
+            let directions = self.directions_with_heir((&**room).into());
+            // What comes from a room that is not mapped at all is set aside.
+            let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_mesh());
+            let is_permitted =
+                self.config.meshtastic.broadcast_enabled && self.config.matrix.permits(sender);
+            if is_silent || !is_permitted {
+                let of_room = forbidden.entry(room.clone().into()).or_default();
+                of_room.1.push((room.clone(), sender.clone()));
+            }
+        }
+        for room in &facts.busy {
+            let directions = self.directions_with_heir(room);
+            // A room may have been replaced by one that is mapped; an alias is of the configuration, or nothing.
+            let is_lost = directions.is_empty() && !room.is_room_id();
+            let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_matrix());
+            if is_lost || is_silent {
+                // What became of messages from there is told there, whatever crosses.
+                forbidden.entry(room.clone()).or_default().0 = Some((room.clone(), is_silent));
+            }
+        }
+        let give_up = forbidden.into_iter().map(|(room, (messages, packets))| {
+            Action::GiveUp(Box::new(GivenUp {
+                room,
+                messages,
+                packets,
+                why: WhyGivenUp::Forbidden,
+            }))
+        });
+        give_up.collect()
+    }
+
+    /// Returns the directions that the configuration has for a room.
+    fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
+        let names = self.routes.names();
+        let is_it = |name: &OwnedRoomOrAliasId| {
+            let known = names.get(name);
+            **name == *room || known.is_some_and(|id| id.as_str() == room.as_str())
+        };
+        let mapped = self.config.matrix_rooms.iter();
+        let mapped = mapped.filter(|mapped| is_it(&mapped.id));
+        mapped.map(|mapped| mapped.direction).collect()
+    }
+
+    /// Returns those of a room, or of the one that takes its place.
+    fn directions_with_heir(&self, room: &RoomOrAliasId) -> Vec<Direction> {
+        let mut directions = self.directions(room);
+        let heir = self.routes.heir(room);
+        directions.extend(heir.into_iter().flat_map(|name| self.directions(name)));
+        directions
+    }
+}
+
+/// Returns whose messages from a room wait for the mesh.
+fn senders_in(room: &RoomId, facts: &Facts) -> Vec<(OwnedRoomId, OwnedUserId)> {
+    let here = facts.senders.iter().filter(|(from, _)| *from == *room);
+    here.cloned().collect()
+}
