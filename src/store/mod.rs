@@ -338,7 +338,13 @@ impl Store {
                 for (number, column) in columns.iter().enumerate() {
                     if !RANDOM.contains(&column.as_str()) {
                         let value: rusqlite::types::Value = row.get(number)?;
-                        shown = format!("{shown} {column}={value:?}");
+                        let value = format!("{value:?}");
+                        // In the content of a post.
+                        let value = match value.split_once(r#""relay_id\":\""#) {
+                            Some((before, id)) => format!("{before}{}", &id[32..]),
+                            None => value,
+                        };
+                        shown = format!("{shown} {column}={value}");
                     }
                 }
                 Ok(shown)
