@@ -136,7 +136,7 @@ fn look_into(
         Table::Expired(few, sign) => {
             facts.expired = backlog::expired(tx)?;
             for expired in &facts.expired {
-                for event in backlog::without_sign(tx, expired, *few, sign.key())? {
+                for event in backlog::without_sign(tx, expired, *few, *sign)? {
                     facts.without_sign.push((expired.room.clone(), event));
                 }
             }
@@ -148,7 +148,7 @@ fn look_into(
             }
         }
         Table::Waiting(before, sign) => {
-            for event in feedback::waiting_without(tx, sign.key(), *before)? {
+            for event in feedback::waiting_without(tx, *sign, *before)? {
                 add_fate(tx, &event, facts)?;
             }
         }

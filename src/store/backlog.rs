@@ -15,7 +15,7 @@ use super::mesh_state::{Ended, end_all};
 use super::{StoreError, Tx};
 use crate::model::{
     Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
-    RoomId, Timestamp,
+    RoomId, Sign, Timestamp,
 };
 
 /// A backlog to which nothing was added for so long is complete.
@@ -285,7 +285,7 @@ pub fn without_sign(
     tx: &Tx<'_>,
     expired: &Expired,
     few: u32,
-    sign: &str,
+    sign: Sign,
 ) -> Result<Vec<OwnedEventId>, StoreError> {
     tx.all(
         "SELECT event FROM (

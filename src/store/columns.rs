@@ -8,7 +8,7 @@ use rusqlite::{Row, RowIndex};
 
 use crate::model::{
     ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshSource, MeshState, NodeNum,
-    Origin, PacketId, RoomRowId, Timestamp,
+    Origin, PacketId, RoomRowId, Sign, Timestamp,
 };
 
 macro_rules! number_column {
@@ -69,6 +69,13 @@ impl FromSql for MeshState {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = u8::column_result(value)?;
         Self::of_number(number).ok_or(FromSqlError::OutOfRange(i64::from(number)))
+    }
+}
+
+/// By its key: what an earlier or later version showed stays as it is.
+impl ToSql for Sign {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.key()))
     }
 }
 

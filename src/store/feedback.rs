@@ -88,7 +88,7 @@ pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError>
 /// this one.
 pub fn waiting_without(
     tx: &Tx<'_>,
-    sign: &str,
+    sign: Sign,
     before: Timestamp,
 ) -> Result<Vec<OwnedEventId>, StoreError> {
     tx.all(
@@ -153,7 +153,7 @@ pub fn give(
     tx: &Tx<'_>,
     room: &RoomId,
     event: &EventId,
-    sign: &str,
+    sign: Sign,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
@@ -173,7 +173,7 @@ pub fn want(
     tx: &Tx<'_>,
     room: &RoomId,
     event: &EventId,
-    sign: Option<&str>,
+    sign: Option<Sign>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let known = tx.exists("SELECT 1 FROM feedback WHERE event = ?1", [event.as_str()])?;
@@ -221,8 +221,8 @@ pub fn close(
 /// Gives up every wish for this sign. Where `taken_back` is shown it is taken away; any other stays.
 pub fn forget_wishes(
     tx: &Tx<'_>,
-    sign: &str,
-    taken_back: &str,
+    sign: Sign,
+    taken_back: Sign,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(

@@ -137,7 +137,7 @@ macro_rules! waiting_packets {
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
-                 AND part.message = row.message AND part.id <> row.id AND part.state = 7) AS is_known
+                 AND part.message = row.message AND part.id <> row.id AND part.state = ?1) AS is_known
          FROM mesh_open AS row WHERE room IS NOT NULL"
     };
 }
@@ -146,7 +146,7 @@ macro_rules! waiting_packets {
 pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>, StoreError> {
     let rows = tx.all(
         concat!(waiting_packets!(), " ORDER BY id"),
-        (),
+        [MeshState::Refused],
         read_on_channel,
     )?;
     Ok(rows.into_iter().flatten().collect())
@@ -155,8 +155,8 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>, StoreError> {
 /// Returns a packet if it is one that [`on_channels`] returns.
 pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>, StoreError> {
     let row = tx.first(
-        concat!(waiting_packets!(), " AND id = ?1"),
-        [id],
+        concat!(waiting_packets!(), " AND id = ?2"),
+        (MeshState::Refused, id),
         read_on_channel,
     )?;
     Ok(row.flatten())

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::model::{
-    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, TransactionId,
+    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign,
+    TransactionId,
 };
 use crate::store::Store;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -138,11 +139,11 @@ impl Scene {
         self.workers.spawn(worker.run(CancellationToken::new()));
     }
 
-    async fn wants(&self, room: &str, name: &str, sign: &str) {
+    async fn wants(&self, room: &str, name: &str, sign: Sign) {
         let (room, event) = (OwnedRoomId::try_from(room).unwrap(), event(name));
-        let (sign, now) = (sign.to_owned(), self.clock.now());
+        let now = self.clock.now();
         let wanted = self.database.run(move |store| {
-            store.transaction(|tx| feedback::want(tx, &room, &event, Some(&sign), now))
+            store.transaction(|tx| feedback::want(tx, &room, &event, Some(sign), now))
         });
         wanted.await.unwrap();
         self.bell.notify_one();
@@ -192,14 +193,14 @@ async fn a_room_that_forbids_signs_is_asked_once_and_the_others_go_on() {
         error: error(),
     };
     let mut scene = Scene::new([Answer::Outcome(forbidden)]);
-    scene.wants(ROOM, "$one:x", "📡").await;
-    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
+    scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.start();
     scene.asks_for(ROOM, "📡").await;
-    scene.wants(OTHER, "$other:x", "📤").await;
+    scene.wants(OTHER, "$other:x", Sign::Unheard).await;
     scene.asks_for(OTHER, "📤").await;
-    scene.wants(ROOM, "$three:x", "📡").await;
-    scene.wants(OTHER, "$last:x", "❌").await;
+    scene.wants(ROOM, "$three:x", Sign::Heard).await;
+    scene.wants(OTHER, "$last:x", Sign::Refused).await;
     scene.asks_for(OTHER, "❌").await;
 }
 
@@ -207,32 +208,32 @@ async fn a_room_that_forbids_signs_is_asked_once_and_the_others_go_on() {
 async fn what_the_server_refuses_is_not_asked_again() {
     let refused = RoomOutcome::Refused { error: error() };
     let mut scene = Scene::new([Answer::Outcome(refused)]);
-    scene.wants(ROOM, "$one:x", "📡").await;
-    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
+    scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.start();
     scene.asks_for(ROOM, "📡").await;
     scene.asks_for(ROOM, "📤").await;
-    scene.wants(ROOM, "$three:x", "❌").await;
+    scene.wants(ROOM, "$three:x", Sign::Refused).await;
     scene.asks_for(ROOM, "❌").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_same_request_is_made_again() {
     let mut scene = Scene::new([Answer::Never]);
-    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.start();
     let first = scene.asks_for(ROOM, "📡").await;
     scene.workers.abort_all();
     scene.start();
     assert_eq!(scene.asks_for(ROOM, "📡").await, first);
-    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.asks_for(ROOM, "📤").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_away_is_asked_again_under_the_same_transaction() {
     let mut scene = Scene::new([retry(false), retry(false)]);
-    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.start();
     let first = scene.asks_for(ROOM, "📡").await;
     assert_eq!(scene.asks_for(ROOM, "📡").await, first);
@@ -246,11 +247,11 @@ async fn under_the_limit_only_the_latest_wish_is_left() {
         panic!("a retry is an outcome");
     };
     let mut scene = Scene::new([Answer::Held(held, limited)]);
-    scene.wants(ROOM, "$one:x", "⏳").await;
+    scene.wants(ROOM, "$one:x", Sign::Waiting).await;
     scene.start();
     let first = scene.asks_for(ROOM, "⏳").await;
-    scene.wants(ROOM, "$one:x", "📤").await;
-    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$one:x", Sign::Unheard).await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
     release.send(()).unwrap();
     assert_ne!(scene.asks_for(ROOM, "📡").await, first);
     assert!(scene.clock.now().since(NOON) >= Duration::from_secs(30));
@@ -274,20 +275,20 @@ async fn receipts_come_after_signs_and_what_the_server_has_against_one_is_no_mat
         });
         assert!(arrived.await.unwrap());
     }
-    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.start();
     scene.asks_for(ROOM, "📡").await;
     let mut read = [scene.asks().await.what, scene.asks().await.what];
     read.sort();
     assert_eq!(read, ["read $in-othe:x", "read $in-room:x"]);
-    scene.wants(ROOM, "$two:x", "📤").await;
+    scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.asks_for(ROOM, "📤").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn signs_wait_until_no_room_has_a_message_to_send() {
     let mut scene = Scene::new([retry(true)]);
-    scene.wants(ROOM, "$one:x", "📡").await;
+    scene.wants(ROOM, "$one:x", Sign::Heard).await;
     let texts = ["first", "second", "third"];
     for text in texts {
         let message = RoomMessage {

@@ -10,7 +10,7 @@ use super::{Ledger, Outcome};
 use crate::bridge::{Action, DropReason, OutageStep, Readiness, Seen, Spot};
 use crate::model::{
     Destination, Event, Jump, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedUserId,
-    PacketId, RadioEvent, Synced, Timestamp, UserId,
+    PacketId, RadioEvent, Sign, Synced, Timestamp, UserId,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -102,7 +102,7 @@ impl Ledger {
             }
             Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
             Action::Sign { room, event, sign } => {
-                feedback::give(tx, &room, &event, sign.key(), now)?;
+                feedback::give(tx, &room, &event, sign, now)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => dropped(event, reason, false, outcome),
@@ -130,14 +130,12 @@ impl Ledger {
                 }
             }
             Action::Show(room, event, sign) => {
-                let key = sign.map(crate::model::Sign::key);
-                outcome.feedback |= feedback::want(tx, &room, &event, key, now)?;
+                outcome.feedback |= feedback::want(tx, &room, &event, sign, now)?;
             }
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::CloseSigns(room, event) => feedback::close(tx, &room, &event, now)?,
             Action::ForgetWishes(sign) => {
-                let waiting = crate::model::Sign::Waiting.key();
-                feedback::forget_wishes(tx, sign.key(), waiting, now)?;
+                feedback::forget_wishes(tx, sign, Sign::Waiting, now)?;
             }
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
             Action::ForbidSigns { room, wanted } => {

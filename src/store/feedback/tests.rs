@@ -15,7 +15,7 @@ fn room_id() -> OwnedRoomId {
     ROOM.try_into().unwrap()
 }
 
-fn wish(tx: &Tx<'_>, sign: Option<&str>) -> Result<(), StoreError> {
+fn wish(tx: &Tx<'_>, sign: Option<Sign>) -> Result<(), StoreError> {
     want(tx, &room_id(), &event(MESSAGE), sign, NOON)?;
     Ok(())
 }
@@ -51,10 +51,10 @@ fn carry_out(tx: &Tx<'_>, what: &str, as_event: &str) -> Result<(), StoreError> 
 fn a_sign_is_placed_then_replaced_by_taking_it_away_first() {
     on_empty(|tx| {
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         carry_out(tx, "⏳", "$one:example.org")?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         carry_out(tx, "$one:example.org", "$redaction:example.org")?;
         carry_out(tx, "📡", "$two:example.org")?;
         wish(tx, None)?;
@@ -68,12 +68,12 @@ fn a_sign_is_placed_then_replaced_by_taking_it_away_first() {
 fn only_the_latest_wish_counts_and_one_that_is_shown_costs_nothing() {
     on_empty(|tx| {
         wish(tx, None)?;
-        wish(tx, Some("⏳"))?;
-        wish(tx, Some("📤"))?;
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Waiting))?;
+        wish(tx, Some(Sign::Unheard))?;
+        wish(tx, Some(Sign::Heard))?;
         carry_out(tx, "📡", "$one:example.org")?;
-        wish(tx, Some("❌"))?;
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Refused))?;
+        wish(tx, Some(Sign::Heard))?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
         Ok(())
     });
@@ -82,11 +82,11 @@ fn only_the_latest_wish_counts_and_one_that_is_shown_costs_nothing() {
 #[test]
 fn a_request_of_unknown_fate_is_finished_first_under_its_transaction() {
     on_empty(|tx| {
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         let (first, _) = due(tx, NOON)?.unwrap();
         retry(tx, first.as_str(), NOON)?;
         assert_eq!(next(tx, NOON)?, Next::Later(NOON + Duration::from_secs(10)));
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         assert_eq!(due(tx, NOON)?, Some((first.clone(), "⏳".to_owned())));
         wish(tx, None)?;
         assert_eq!(due(tx, NOON)?, Some((first, "⏳".to_owned())));
@@ -100,9 +100,9 @@ fn a_request_of_unknown_fate_is_finished_first_under_its_transaction() {
 #[test]
 fn a_request_that_was_not_carried_out_leaves_its_place_to_the_latest_wish() {
     on_empty(|tx| {
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         let (first, _) = due(tx, NOON)?.unwrap();
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         not_done(tx, first.as_str(), NOON)?;
         let (second, key) = due(tx, NOON)?.unwrap();
         assert_ne!(first, second);
@@ -114,14 +114,14 @@ fn a_request_that_was_not_carried_out_leaves_its_place_to_the_latest_wish() {
 #[test]
 fn what_the_server_knows_no_more_is_given_up_and_a_later_wish_tried() {
     on_empty(|tx| {
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         let (transaction, _) = due(tx, NOON)?.unwrap();
         give_up(tx, transaction.as_str(), NOON)?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         carry_out(tx, "📡", "$one:example.org")?;
         // Somebody took the reaction away: the next sign is placed all the same.
-        wish(tx, Some("❌"))?;
+        wish(tx, Some(Sign::Refused))?;
         let (transaction, what) = due(tx, NOON)?.unwrap();
         assert_eq!(what, "$one:example.org");
         give_up(tx, transaction.as_str(), NOON)?;
@@ -132,7 +132,7 @@ fn what_the_server_knows_no_more_is_given_up_and_a_later_wish_tried() {
 #[test]
 fn tries_grow_rare_and_a_clock_that_was_wrong_holds_nothing_up() {
     on_empty(|tx| {
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         let (transaction, _) = due(tx, NOON)?.unwrap();
         for _ in 0..20 {
             retry(tx, transaction.as_str(), NOON)?;
@@ -150,9 +150,9 @@ fn a_room_that_fails_holds_no_other_up() {
         let other: OwnedRoomId = "!other:example.org".try_into().unwrap();
         for number in 0..3 {
             let name = event(&format!("${number}:example.org"));
-            want(tx, &room_id(), &name, Some("📡"), NOON)?;
+            want(tx, &room_id(), &name, Some(Sign::Heard), NOON)?;
         }
-        want(tx, &other, &event(MESSAGE), Some("📤"), later(1))?;
+        want(tx, &other, &event(MESSAGE), Some(Sign::Unheard), later(1))?;
         let Next::Due(request) = next(tx, later(1))? else {
             panic!("a request is due");
         };
@@ -170,13 +170,13 @@ fn a_room_that_fails_holds_no_other_up() {
 fn a_message_that_was_taken_away_gets_no_sign_any_more() {
     on_empty(|tx| {
         let rows = accept_for_mesh(tx, MESSAGE, &["hello"], NOW)?;
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         close(tx, &room_id(), &event(MESSAGE), NOON)?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
         submitted(tx, rows[0].0, NOON)?;
         accepted(tx, rows[0].0, NOON)?;
         assert_eq!(message(tx, &event(MESSAGE))?, None);
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
         // Also where none was wanted until then; and nothing is kept of what was never ours.
         accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?;
@@ -193,12 +193,12 @@ fn a_message_that_was_taken_away_gets_no_sign_any_more() {
 fn a_room_that_takes_no_signs_is_left_alone_and_the_others_go_on() {
     on_empty(|tx| {
         let other: OwnedRoomId = "!other:example.org".try_into().unwrap();
-        wish(tx, Some("📡"))?;
+        wish(tx, Some(Sign::Heard))?;
         want(
             tx,
             &other,
             &event("$other:example.org"),
-            Some("📤"),
+            Some(Sign::Unheard),
             later(1),
         )?;
         let in_room = |tx: &Tx<'_>| -> Result<Option<OwnedRoomId>, StoreError> {
@@ -249,12 +249,12 @@ fn what_waits_long_is_found_until_it_is_shown() {
     on_empty(|tx| {
         accept_for_mesh(tx, MESSAGE, &["1/2", "2/2"], NOW)?;
         assert_eq!(
-            waiting_without(tx, "⏳", NOON - Duration::from_secs(1))?,
+            waiting_without(tx, Sign::Waiting, NOON - Duration::from_secs(1))?,
             [] as [OwnedEventId; 0]
         );
-        assert_eq!(waiting_without(tx, "⏳", NOON)?, [event(MESSAGE)]);
-        wish(tx, Some("⏳"))?;
-        assert_eq!(waiting_without(tx, "⏳", NOON)?, [] as [OwnedEventId; 0]);
+        assert_eq!(waiting_without(tx, Sign::Waiting, NOON)?, [event(MESSAGE)]);
+        wish(tx, Some(Sign::Waiting))?;
+        assert_eq!(waiting_without(tx, Sign::Waiting, NOON)?, [] as [OwnedEventId; 0]);
         Ok(())
     });
 }
@@ -262,7 +262,7 @@ fn what_waits_long_is_found_until_it_is_shown() {
 #[test]
 fn a_sign_that_is_given_needs_no_rows() {
     on_empty(|tx| {
-        give(tx, &room_id(), &event(MESSAGE), "🚫", NOON)?;
+        give(tx, &room_id(), &event(MESSAGE), Sign::Denied, NOON)?;
         assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
         let expected = MeshFate {
             event: event(MESSAGE),
@@ -284,7 +284,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         submitted(tx, first[0].0, NOON)?;
         accepted(tx, first[0].0, NOON)?;
         outcome(tx, first[0].0, MeshState::Heard)?;
-        give(tx, &room_id(), &event(MESSAGE), "❌", NOON)?;
+        give(tx, &room_id(), &event(MESSAGE), Sign::Refused, NOON)?;
         take_changed(tx)?;
         // It is heard of anew: what was wrong with an earlier correction counts no more.
         let second = accept_for_mesh(tx, MESSAGE, &["* hello"], NOW)?;
@@ -317,17 +317,17 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
 #[test]
 fn wishes_that_are_not_asked_for_any_more_are_forgotten() {
     on_empty(|tx| {
-        wish(tx, Some("📡"))?;
-        forget_wishes(tx, "📡", "⏳", NOON)?;
+        wish(tx, Some(Sign::Heard))?;
+        forget_wishes(tx, Sign::Heard, Sign::Waiting, NOON)?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        wish(tx, Some("⏳"))?;
+        wish(tx, Some(Sign::Waiting))?;
         carry_out(tx, "⏳", "$one:example.org")?;
-        forget_wishes(tx, "⏳", "⏳", NOON)?;
+        forget_wishes(tx, Sign::Waiting, Sign::Waiting, NOON)?;
         carry_out(tx, "$one:example.org", "$redaction:example.org")?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        wish(tx, Some("❌"))?;
+        wish(tx, Some(Sign::Refused))?;
         carry_out(tx, "❌", "$two:example.org")?;
-        forget_wishes(tx, "❌", "⏳", NOON)?;
+        forget_wishes(tx, Sign::Refused, Sign::Waiting, NOON)?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
         Ok(())
     });
@@ -386,7 +386,7 @@ proptest! {
     fn there_are_never_two_signs_and_in_the_end_the_wanted_one(
         happenings in proptest::collection::vec(happening(), 0..40),
     ) {
-        let signs = ["⏳", "📤", "📡", "❌"];
+        let signs = [Sign::Waiting, Sign::Unheard, Sign::Heard, Sign::Refused];
         let mut server = Server::default();
         let mut wanted = None;
         let mut now = NOON;
@@ -419,6 +419,6 @@ proptest! {
             Ok(())
         }).unwrap();
         let shown: Vec<&str> = server.reactions.iter().map(|(_, key)| key.as_str()).collect();
-        prop_assert_eq!(shown, Vec::from_iter(wanted));
+        prop_assert_eq!(shown, Vec::from_iter(wanted.map(Sign::key)));
     }
 }
