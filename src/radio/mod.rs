@@ -55,8 +55,7 @@ use crate::model::{
     Clock, Event, Explained, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
 };
 
-pub use acks::Acks;
-pub use answer::{Answer, Verdict};
+pub use answer::Answer;
 pub use ble::{Ble, find_bluetooth};
 pub use connection::{Connection, ConnectionError, LossKind, Wire};
 pub use found_device::FoundDevice;
@@ -250,7 +249,7 @@ impl Radio {
         let now = Moment::now(&options.clock);
         let mut pacer = Pacer::new(options.message_delay, options.last_accepted, now);
         if let Some(limits) = options.channel_use {
-            pacer = pacer.with_channel_use(limits);
+            pacer.traffic.limit(limits);
         }
         Self {
             clock: options.clock,
@@ -596,7 +595,7 @@ impl Radio {
         [
             Some(session.deadline()),
             packet,
-            self.pacer.closed_until(now),
+            self.pacer.traffic.closed_until(now),
             prompt,
             nodes,
         ]
@@ -670,7 +669,7 @@ impl Radio {
         match event {
             RadioEvent::ChannelUse { percent } => {
                 let now = Instant::now().into_std();
-                self.pacer.on_channel_use(*percent, now);
+                self.pacer.traffic.on_channel_use(*percent, now);
             }
             RadioEvent::Text(_) => self.reconnect.on_text(),
             RadioEvent::Ready(_)
@@ -710,7 +709,11 @@ impl Radio {
 
     /// Tells who submits, before they get back what the air does not bear.
     fn look_at_air(&self) {
-        let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
+        let is_open = self
+            .pacer
+            .traffic
+            .closed_until(Instant::now().into_std())
+            .is_none();
         self.air
             .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }
