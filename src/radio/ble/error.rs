@@ -257,10 +257,7 @@ impl From<BleError> for ConnectionError {
             BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
             _ => LossKind::Barred,
         };
-        Self::Bluetooth {
-            kind,
-            cause: Box::new(error),
-        }
+        Self::no_way(kind, error)
     }
 }
 

@@ -32,7 +32,7 @@ use super::connection::ConnectionError;
 use super::found_device::FoundDevice;
 use super::packets::Packets;
 
-pub use scan::find_bluetooth;
+pub(crate) use scan::find_bluetooth;
 
 use bluez::{LinkEnd, Service, ServiceEnd};
 use error::{BleError, Named};

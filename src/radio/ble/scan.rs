@@ -20,7 +20,7 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 /// # Errors
 ///
 /// When nobody can listen: with the cure.
-pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+pub(crate) async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     let (service, mut end) = Service::open().await.map_err(|error| told(&error))?;
     let found = tokio::select! {
         biased;
