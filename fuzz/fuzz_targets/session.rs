@@ -12,7 +12,6 @@ use relay::radio::codec::{Codec, Item};
 use relay::radio::proto::{FromRadio, Message, MyNodeInfo, from_radio::PayloadVariant};
 use relay::radio::{Moment, NodeDb, Output, Pacer, Session, SessionOptions};
 use tokio_util::bytes::BytesMut;
-use tokio_util::codec::Decoder;
 
 const NONCE: u32 = 7;
 
@@ -32,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let mut session = Session::new(options, NONCE, now.instant);
     let mut pacer = Pacer::new(Duration::from_secs(2), None, now);
     let mut nodes = NodeDb::default();
-    session.start(now);
+    session.on_time(now);
     if ready & 1 == 1 {
         let my_info = MyNodeInfo {
             my_node_num: 1,
@@ -50,8 +49,8 @@ fuzz_target!(|input: &[u8]| {
         }
         assert!(session.is_ready());
     }
-    let (mut codec, mut buffer) = (Codec::new(), BytesMut::from(stream));
-    while let Some(item) = codec.decode_eof(&mut buffer).expect("garbage is no error") {
+    let (mut codec, mut buffer) = (Codec::default(), BytesMut::from(stream));
+    while let Some(item) = codec.decode(&mut buffer) {
         let Item::Frame(frame) = item else { continue };
         now = Moment {
             instant: now.instant + Duration::from_secs(1),
@@ -61,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
             match output {
                 Output::Answer(answer) => pacer.on_answer(answer, now),
                 Output::Wake | Output::Frame(_) | Output::Event(_) => {}
-                Output::Restarted { .. } | Output::Lost { .. } => pacer.on_lost(),
+                Output::Restarted(_) | Output::Lost(_) => pacer.on_lost(),
             }
         }
         session.on_time(now);

@@ -34,43 +34,37 @@ struct Sent {
 
 /// The packets of late, and what became of them.
 #[derive(Debug, Default)]
-pub struct Acks {
+pub(super) struct Acks {
     sent: VecDeque<Sent>,
     repeated: VecDeque<MeshRowId>,
 }
 
 impl Acks {
-    /// Remembers a packet that the radio took.
-    pub fn taken(&mut self, packet: PacketId, outbox: MeshRowId, destination: Destination) {
-        self.remember(packet, outbox, destination, Standing::Taken);
-    }
-
-    /// Remembers a packet that failed. An acknowledgement may still come, a failure is not told twice.
-    pub fn failed(&mut self, packet: PacketId, outbox: MeshRowId, destination: Destination) {
-        self.remember(packet, outbox, destination, Standing::Doubtful);
-    }
-
-    fn remember(
+    /// Remembers a packet that the radio took, or one that failed: an acknowledgement may still come, a failure is not told
+    /// twice.
+    pub(super) fn remember(
         &mut self,
         packet: PacketId,
         outbox: MeshRowId,
         destination: Destination,
-        standing: Standing,
+        is_taken: bool,
     ) {
         self.sent.retain(|sent| sent.packet != packet);
-        if self.sent.len() >= REMEMBERED {
-            self.sent.pop_front();
-        }
-        self.sent.push_back(Sent {
+        let sent = Sent {
             packet,
             outbox,
             destination,
-            standing,
-        });
+            standing: if is_taken {
+                Standing::Taken
+            } else {
+                Standing::Doubtful
+            },
+        };
+        keep(&mut self.sent, sent);
     }
 
     /// Returns what a `Routing` tells that was not told before; nothing if the packet is not one of ours.
-    pub fn on_routing(
+    pub(super) fn on_routing(
         &mut self,
         own: NodeNum,
         from: NodeNum,
@@ -111,38 +105,39 @@ impl Acks {
 
     /// Turns the verdict on a packet that is not taken, or nobody heard, into what is reported of its row: what may
     /// be repeated once is repeated once. `None` for a packet that was taken.
-    pub fn outcome(&mut self, verdict: Verdict, outbox: MeshRowId) -> Option<RadioOutcome> {
-        Some(match verdict {
-            Verdict::Taken => return None,
-            Verdict::Unheard => RadioOutcome::Unheard,
-            Verdict::Again { after, reason } => RadioOutcome::Retry {
-                after,
-                new_id: true,
-                written: true,
-                reason: reason.to_owned(),
-            },
-            Verdict::OnceMore {
+    pub(super) fn outcome(&mut self, verdict: Verdict, outbox: MeshRowId) -> Option<RadioOutcome> {
+        match verdict {
+            Verdict::Taken => None,
+            Verdict::Final(outcome) => Some(outcome),
+            Verdict::Again {
+                at_last: Some(outcome),
+                ..
+            } if self.repeated.contains(&outbox) => Some(outcome),
+            Verdict::Again {
                 after,
                 reason,
-                then,
+                at_last,
             } => {
-                if !self.repeated.contains(&outbox) {
-                    if self.repeated.len() >= REMEMBERED {
-                        self.repeated.pop_front();
-                    }
-                    self.repeated.push_back(outbox);
-                    return Some(RadioOutcome::Retry {
-                        after,
-                        new_id: true,
-                        written: true,
-                        reason: reason.to_owned(),
-                    });
+                if at_last.is_some() {
+                    keep(&mut self.repeated, outbox);
                 }
-                then.map_or(RadioOutcome::Unheard, RadioOutcome::Refused)
+                Some(RadioOutcome::Retry {
+                    after,
+                    new_id: true,
+                    written: true,
+                    reason: reason.to_owned(),
+                })
             }
-            Verdict::Never(refusal) => RadioOutcome::Refused(refusal),
-        })
+        }
     }
+}
+
+/// Adds the latest, and forgets the oldest where there are too many.
+fn keep<T>(queue: &mut VecDeque<T>, latest: T) {
+    if queue.len() >= REMEMBERED {
+        queue.pop_front();
+    }
+    queue.push_back(latest);
 }
 
 #[cfg(test)]
@@ -158,7 +153,7 @@ mod tests {
 
     fn taken(destination: Destination) -> Acks {
         let mut acks = Acks::default();
-        acks.taken(PACKET, MeshRowId(5), destination);
+        acks.remember(PACKET, MeshRowId(5), destination, true);
         acks
     }
 
@@ -221,7 +216,7 @@ mod tests {
             told(&mut acks, OWN, 5),
             Some(RadioOutcome::Retry { new_id: true, .. })
         ));
-        acks.taken(PacketId(78), MeshRowId(5), Destination::Direct(BOB));
+        acks.remember(PacketId(78), MeshRowId(5), Destination::Direct(BOB), true);
         let second = acks.on_routing(OWN, OWN, PacketId(78), 5);
         assert!(matches!(
             second,
@@ -267,11 +262,11 @@ mod tests {
     fn memory_is_bounded() {
         let mut acks = Acks::default();
         for number in 1..=5000 {
-            acks.taken(PacketId(number), MeshRowId(1), CHANNEL);
-            let once = Verdict::OnceMore {
+            acks.remember(PacketId(number), MeshRowId(1), CHANNEL, true);
+            let once = Verdict::Again {
                 after: std::time::Duration::ZERO,
                 reason: "",
-                then: None,
+                at_last: Some(RadioOutcome::Unheard),
             };
             acks.outcome(once, MeshRowId(i64::from(number)));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{ChannelIndex, Destination, NodeNum, PacketId, Refusal};
+use crate::model::{ChannelIndex, Destination, NodeNum, PacketId, RadioOutcome, Refusal};
 
 /// An answer of the radio, or of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,30 +30,20 @@ pub enum Answer {
 }
 
 /// What an answer means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
     /// The radio took it.
     Taken,
-    /// It was sent, and nobody was heard repeating it. Not sent again.
-    Unheard,
     /// To be sent again under another id.
     Again {
         /// Not before.
         after: Duration,
-        /// Why, for the log.
         reason: &'static str,
+        /// Only once, and the second time that is what became of it.
+        at_last: Option<RadioOutcome>,
     },
-    /// To be sent again once; if that gives no more, then the verdict is as told.
-    OnceMore {
-        /// Not before.
-        after: Duration,
-        /// Why, for the log.
-        reason: &'static str,
-        /// The second time; `None` is [`Verdict::Unheard`].
-        then: Option<Refusal>,
-    },
-    /// Not to be sent.
-    Never(Refusal),
+    /// Not to be sent again: that is what became of it.
+    Final(RadioOutcome),
 }
 
 /// Firmware takes one text in two seconds.
@@ -67,60 +57,67 @@ const AFTER_MISSING_KEY: Duration = Duration::from_secs(30);
 
 impl Verdict {
     /// Returns what a `QueueStatus` means to which no `Routing` came.
-    #[must_use]
-    pub fn of_queue(res: i32) -> Self {
+    pub(super) fn of_queue(res: i32) -> Self {
         match res {
             // 35: delivered within the radio itself.
             0 | 35 => Self::Taken,
-            32 => Self::Again {
-                after: AFTER_FULL_QUEUE,
-                reason: "the radio's queue is full",
-            },
-            33 => Self::Never(Refusal::NoInterface),
+            32 => Self::again(AFTER_FULL_QUEUE, "the radio's queue is full", None),
+            33 => Self::never(Refusal::NoInterface),
             // The same number as PKI_FAILED, which always comes with a `Routing`.
-            34 => Self::Never(Refusal::TransmitOff),
+            34 => Self::never(Refusal::TransmitOff),
             // The radio's own refusal: the same for every destination.
-            other => u32::try_from(other).map_or(Self::Never(Refusal::Other(u32::MAX)), |error| {
+            other => {
+                let error = u32::try_from(other).unwrap_or(u32::MAX);
                 Self::of_error(error, Destination::Channel(ChannelIndex::PRIMARY))
-            }),
+            }
         }
     }
 
     /// Returns what an error number of a `Routing` means.
-    #[must_use]
-    pub fn of_error(error: u32, destination: Destination) -> Self {
-        let direct = match destination {
-            Destination::Channel(_) => false,
-            Destination::Direct(_) => true,
-        };
+    pub(super) fn of_error(error: u32, destination: Destination) -> Self {
+        let direct = matches!(destination, Destination::Direct(_));
         match error {
             0 => Self::Taken,
             // TIMEOUT and MAX_RETRANSMIT.
-            3 | 5 if direct => Self::OnceMore {
-                after: Duration::ZERO,
-                reason: "the addressee was not reached",
-                then: None,
-            },
-            3 | 5 => Self::Unheard,
-            4 => Self::Never(Refusal::NoInterface),
-            6 => Self::Never(Refusal::NoChannel),
-            7 => Self::Never(Refusal::TooLong),
-            9 => Self::Again {
-                after: AFTER_DUTY_CYCLE,
-                reason: "the duty cycle is used up",
-            },
-            35 if direct => Self::OnceMore {
-                after: AFTER_MISSING_KEY,
-                reason: "the addressee lacks our key",
-                then: Some(Refusal::NoKey),
-            },
-            38 => Self::Again {
-                after: AFTER_RATE_LIMIT,
-                reason: "the radio's rate limit",
-            },
-            39 => Self::Never(Refusal::NoKey),
-            other => Self::Never(Refusal::Other(other)),
+            3 | 5 if direct => {
+                let unreached = "the addressee was not reached";
+                Self::again(Duration::ZERO, unreached, Some(RadioOutcome::Unheard))
+            }
+            3 | 5 => Self::Final(RadioOutcome::Unheard),
+            4 => Self::never(Refusal::NoInterface),
+            6 => Self::never(Refusal::NoChannel),
+            7 => Self::never(Refusal::TooLong),
+            9 => Self::again(AFTER_DUTY_CYCLE, "the duty cycle is used up", None),
+            35 if direct => {
+                let refused = RadioOutcome::Refused(Refusal::NoKey);
+                let keyless = "the addressee lacks our key";
+                Self::again(AFTER_MISSING_KEY, keyless, Some(refused))
+            }
+            38 => Self::again(AFTER_RATE_LIMIT, "the radio's rate limit", None),
+            39 => Self::never(Refusal::NoKey),
+            other => Self::never(Refusal::Other(other)),
         }
+    }
+
+    /// Returns whether the packet was on the air.
+    pub(super) fn is_sent(&self) -> bool {
+        match self {
+            Self::Taken | Self::Final(RadioOutcome::Unheard) => true,
+            Self::Again { at_last, .. } => at_last.is_some(),
+            Self::Final(_) => false,
+        }
+    }
+
+    fn again(after: Duration, reason: &'static str, at_last: Option<RadioOutcome>) -> Self {
+        Self::Again {
+            after,
+            reason,
+            at_last,
+        }
+    }
+
+    fn never(refusal: Refusal) -> Self {
+        Self::Final(RadioOutcome::Refused(refusal))
     }
 }
 
@@ -134,27 +131,28 @@ mod tests {
     /// `Routing.Error` on a channel, then in a direct message.
     #[test]
     fn every_error_has_its_meaning() {
-        let again = |after, reason| Verdict::Again { after, reason };
-        let never = |refusal| (Verdict::Never(refusal), Verdict::Never(refusal));
+        let again = |after, reason| Verdict::again(after, reason, None);
+        let never = |refusal| (Verdict::never(refusal), Verdict::never(refusal));
         let other = |error| never(Refusal::Other(error));
-        let both = |verdict| (verdict, verdict);
-        let unreached = Verdict::OnceMore {
+        let both = |verdict: Verdict| (verdict.clone(), verdict);
+        let unheard = Verdict::Final(RadioOutcome::Unheard);
+        let unreached = Verdict::Again {
             after: Duration::ZERO,
             reason: "the addressee was not reached",
-            then: None,
+            at_last: Some(RadioOutcome::Unheard),
         };
-        let keyless = Verdict::OnceMore {
+        let keyless = Verdict::Again {
             after: AFTER_MISSING_KEY,
             reason: "the addressee lacks our key",
-            then: Some(Refusal::NoKey),
+            at_last: Some(RadioOutcome::Refused(Refusal::NoKey)),
         };
         let table = [
             (0, both(Verdict::Taken)),
             (1, other(1)),
             (2, other(2)),
-            (3, (Verdict::Unheard, unreached)),
+            (3, (unheard.clone(), unreached.clone())),
             (4, never(Refusal::NoInterface)),
-            (5, (Verdict::Unheard, unreached)),
+            (5, (unheard, unreached)),
             (6, never(Refusal::NoChannel)),
             (7, never(Refusal::TooLong)),
             (8, other(8)),
@@ -165,7 +163,7 @@ mod tests {
             (32, other(32)),
             (33, other(33)),
             (34, other(34)),
-            (35, (Verdict::Never(Refusal::Other(35)), keyless)),
+            (35, (Verdict::never(Refusal::Other(35)), keyless)),
             (36, other(36)),
             (37, other(37)),
             (38, both(again(AFTER_RATE_LIMIT, "the radio's rate limit"))),
@@ -189,10 +187,10 @@ mod tests {
                 ..
             }
         ));
-        assert_eq!(Verdict::of_queue(33), Verdict::Never(Refusal::NoInterface));
-        assert_eq!(Verdict::of_queue(34), Verdict::Never(Refusal::TransmitOff));
-        assert_eq!(Verdict::of_queue(6), Verdict::Never(Refusal::NoChannel));
-        assert_eq!(Verdict::of_queue(7), Verdict::Never(Refusal::TooLong));
+        assert_eq!(Verdict::of_queue(33), Verdict::never(Refusal::NoInterface));
+        assert_eq!(Verdict::of_queue(34), Verdict::never(Refusal::TransmitOff));
+        assert_eq!(Verdict::of_queue(6), Verdict::never(Refusal::NoChannel));
+        assert_eq!(Verdict::of_queue(7), Verdict::never(Refusal::TooLong));
         assert!(matches!(
             Verdict::of_queue(9),
             Verdict::Again {
@@ -200,10 +198,10 @@ mod tests {
                 ..
             }
         ));
-        assert_eq!(Verdict::of_queue(39), Verdict::Never(Refusal::NoKey));
+        assert_eq!(Verdict::of_queue(39), Verdict::never(Refusal::NoKey));
         assert_eq!(
             Verdict::of_queue(-1),
-            Verdict::Never(Refusal::Other(u32::MAX))
+            Verdict::never(Refusal::Other(u32::MAX))
         );
     }
 }

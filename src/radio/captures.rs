@@ -1,77 +1,47 @@
 //! For tests: the recordings of real radios in `tests/fixtures/captures`.
 
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
-
-/// One line of a recording.
-#[derive(Debug, Deserialize)]
-struct Line {
-    ms: u64,
-    dir: Direction,
-    hex: String,
-}
-
-/// Which way a frame went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Direction {
-    /// From the radio.
-    Rx,
-    /// To the radio.
-    Tx,
-    /// The radio closed the connection.
-    Eof,
-}
+use crate::simulator::recording::{What, read};
 
 /// A frame of a recording.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     /// Since the connection opened.
     pub(super) at: Duration,
-    /// Which way.
-    pub(super) direction: Direction,
     /// The protobuf.
     pub(super) bytes: Vec<u8>,
 }
 
-/// Returns a recording, as `chat.a`.
-pub(super) fn recording(name: &str) -> Vec<Frame> {
-    let path = format!(
-        "{}/tests/fixtures/captures/{name}.jsonl",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let lines = std::fs::read_to_string(path).expect("the recording is there");
-    lines
-        .lines()
-        .map(|line| {
-            let line: Line = serde_json::from_str(line).expect("a line of a recording");
-            let bytes = (0..line.hex.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&line.hex[at..at + 2], 16).expect("hex digits"))
-                .collect();
-            Frame {
-                at: Duration::from_millis(line.ms),
-                direction: line.dir,
-                bytes,
-            }
-        })
-        .collect()
+/// Returns what the radio said in a recording, as `chat.a`.
+pub(super) fn from_radio(name: &str) -> Vec<Frame> {
+    frames(name, |what| match what {
+        What::FromRadio(bytes) => Some(bytes),
+        What::ToRadio(_) | What::Closed => None,
+    })
 }
 
-/// Returns what the radio said in a recording.
-pub(super) fn from_radio(name: &str) -> Vec<Frame> {
-    recording(name)
-        .into_iter()
-        .filter(|frame| frame.direction == Direction::Rx)
-        .collect()
+/// Returns what its client said.
+pub(super) fn to_radio(name: &str) -> Vec<Frame> {
+    frames(name, |what| match what {
+        What::ToRadio(bytes) => Some(bytes),
+        What::FromRadio(_) | What::Closed => None,
+    })
+}
+
+fn frames(name: &str, said: impl Fn(What) -> Option<Vec<u8>>) -> Vec<Frame> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures");
+    let moments = read(&folder.join(format!("{name}.jsonl"))).expect("the recording is there");
+    let frame = |at, what| said(what).map(|bytes| Frame { at, bytes });
+    let frames = moments.into_iter().filter_map(|it| frame(it.at, it.what));
+    frames.collect()
 }
 
 mod tests {
     use tokio_util::bytes::BytesMut;
-    use tokio_util::codec::{Decoder as _, Encoder as _};
 
-    use super::super::codec::{Codec, Item};
+    use super::super::codec::{Codec, Item, framed};
     use super::super::proto::{self, Message as _, to_radio};
     use super::super::{Answer, Moment, NodeDb, Output, Session, SessionOptions};
     use super::*;
@@ -84,29 +54,25 @@ mod tests {
 
     /// Plays the radio's side of a recording, cut into pieces, through codec and session.
     fn play(name: &str) -> Vec<Output> {
-        let frames = recording(name);
-        let question = proto::ToRadio::decode(frames[0].bytes.as_slice()).expect("a ToRadio");
+        let question = &super::to_radio(name)[0].bytes;
+        let question = proto::ToRadio::decode(question.as_slice()).expect("a ToRadio");
         let Some(to_radio::PayloadVariant::WantConfigId(nonce)) = question.payload_variant else {
             panic!("not the question: {question:?}")
         };
         let start = Moment::at(Timestamp(1_750_000_000_000));
         let mut session = Session::new(SessionOptions::default(), nonce, start.instant);
-        let (mut codec, mut nodes) = (Codec::new(), NodeDb::default());
+        let (mut codec, mut nodes) = (Codec::default(), NodeDb::default());
         let (mut outputs, mut received) = (Vec::new(), BytesMut::new());
-        session.start(start);
-        for frame in frames
-            .iter()
-            .filter(|frame| frame.direction == Direction::Rx)
-        {
-            let mut bytes = BytesMut::new();
-            codec.encode(frame.bytes.as_slice(), &mut bytes).unwrap();
+        session.on_time(start);
+        for frame in from_radio(name) {
+            let bytes = framed(&frame.bytes).unwrap();
             let now = Moment {
                 instant: start.instant + frame.at,
                 wall: start.wall + frame.at,
             };
             for piece in bytes.chunks(7) {
                 received.extend_from_slice(piece);
-                while let Some(item) = codec.decode(&mut received).unwrap() {
+                while let Some(item) = codec.decode(&mut received) {
                     match item {
                         Item::Frame(frame) => {
                             outputs.extend(session.on_frame(&frame, &mut nodes, now));
@@ -195,10 +161,7 @@ mod tests {
                         reason: "undecodable",
                     };
                     assert_ne!(output, Output::Event(undecodable), "{name}");
-                    assert!(!matches!(
-                        output,
-                        Output::Lost { .. } | Output::Restarted { .. }
-                    ));
+                    assert!(!matches!(output, Output::Lost(_) | Output::Restarted(_)));
                 }
             }
         }

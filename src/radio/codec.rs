@@ -5,11 +5,9 @@
 //! outside plausible frames. What is not a frame is noise or a radio's debug text: it is counted and handed
 //! over as [`Item::Log`], never an error. What the frames hold is none of this file's business.
 
-use std::io;
 use std::time::{Duration, Instant};
 
-use tokio_util::bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::bytes::{Buf as _, Bytes, BytesMut};
 
 /// The first two bytes of every frame.
 const MAGIC: [u8; 2] = [0x94, 0xC3];
@@ -36,51 +34,58 @@ pub enum Item {
     Log(Bytes),
 }
 
-/// Why bytes cannot be framed.
-#[derive(Debug, thiserror::Error)]
-pub enum CodecError {
-    /// The other side would drop it.
-    #[error("the frame has {size} bytes, a radio's link takes {FRAME_LIMIT}")]
-    TooLong {
-        /// Its bytes.
-        size: usize,
-    },
-    /// The link failed; only there because [`Decoder`] wants it.
-    #[error("the link failed")]
-    Io(#[from] io::Error),
+/// A frame that the other side would drop.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the frame has {size} bytes, a radio's link takes {FRAME_LIMIT}")]
+pub struct TooLong {
+    /// Its bytes.
+    pub size: usize,
 }
 
-/// Takes frames out of a stream of bytes, and puts them into one.
+/// Returns a frame with its header before it.
+pub fn framed(frame: &[u8]) -> Result<Vec<u8>, TooLong> {
+    let size = frame.len();
+    let length = u16::try_from(size).ok().filter(|_| size <= FRAME_LIMIT);
+    let length = length.ok_or(TooLong { size })?;
+    Ok([&MAGIC[..], &length.to_be_bytes(), frame].concat())
+}
+
+/// Takes frames out of a stream of bytes.
 ///
-/// The buffer of undecoded bytes is the caller's, as with every [`Decoder`]; it never needs to hold more than one
-/// frame and what was read with it.
+/// The buffer of undecoded bytes is the caller's; it never needs to hold more than one frame and what was read with it.
 #[derive(Debug, Default)]
 pub struct Codec {
     skipped: u64,
     incomplete_since: Option<Instant>,
 }
 
-/// What the front of the buffer is.
-enum Front {
-    /// A whole frame with that many bytes of payload.
-    Frame(usize),
-    /// The beginning of a frame.
-    Incomplete,
-    /// Not a frame, for that many bytes.
-    Noise(usize),
-}
-
 impl Codec {
-    /// Makes one that has seen nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Returns how many bytes were outside frames so far.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// Takes what stands at the front; `None` if that is the beginning of a frame, or nothing. A header that cannot be one
+    /// is noise for its first byte only: the byte that failed may begin the next frame (`94 94 C3 …`).
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Option<Item> {
+        let mut rests = (0..buffer.len()).filter_map(|at| buffer.get(at..));
+        let noise = rests.position(may_be_header).unwrap_or(buffer.len());
+        if noise > 0 {
+            self.skipped += noise as u64;
+            self.incomplete_since = None;
+            return Some(Item::Log(buffer.split_to(noise).freeze()));
+        }
+        let &[_, _, high, low, ref payload @ ..] = buffer.as_ref() else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if payload.len() < length {
+            return None;
+        }
+        self.incomplete_since = None;
+        buffer.advance(HEADER);
+        Some(Item::Frame(buffer.split_to(length).freeze()))
     }
 
     /// Returns when [`Codec::resync`] wants to be called: only if `buffer`, with nothing left to decode, begins with
@@ -107,105 +112,14 @@ impl Codec {
         self.skipped += 1;
         true
     }
-
-    fn log(&mut self, bytes: BytesMut) -> Item {
-        self.skipped += bytes.len() as u64;
-        self.incomplete_since = None;
-        Item::Log(bytes.freeze())
-    }
-}
-
-impl Decoder for Codec {
-    type Item = Item;
-    type Error = CodecError;
-
-    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Item>, CodecError> {
-        match front(buffer) {
-            Front::Frame(length) => {
-                self.incomplete_since = None;
-                buffer.advance(HEADER);
-                Ok(Some(Item::Frame(buffer.split_to(length).freeze())))
-            }
-            Front::Incomplete => Ok(None),
-            Front::Noise(length) => {
-                let noise = buffer.split_to(length);
-                Ok(Some(self.log(noise)))
-            }
-        }
-    }
-
-    /// Like [`Decoder::decode`]; what is left of an incomplete frame at the end is noise.
-    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Item>, CodecError> {
-        match self.decode(buffer)? {
-            Some(item) => Ok(Some(item)),
-            None if buffer.is_empty() => Ok(None),
-            None => {
-                let rest = buffer.split();
-                Ok(Some(self.log(rest)))
-            }
-        }
-    }
-}
-
-impl Encoder<&[u8]> for Codec {
-    type Error = CodecError;
-
-    fn encode(&mut self, frame: &[u8], buffer: &mut BytesMut) -> Result<(), CodecError> {
-        let size = frame.len();
-        let length = u16::try_from(size)
-            .ok()
-            .filter(|_| size <= FRAME_LIMIT)
-            .ok_or(CodecError::TooLong { size })?;
-        buffer.reserve(HEADER + size);
-        buffer.put_slice(&MAGIC);
-        buffer.put_u16(length);
-        buffer.put_slice(frame);
-        Ok(())
-    }
-}
-
-impl Encoder<Bytes> for Codec {
-    type Error = CodecError;
-
-    fn encode(&mut self, frame: Bytes, buffer: &mut BytesMut) -> Result<(), CodecError> {
-        self.encode(frame.as_ref(), buffer)
-    }
-}
-
-/// Tells what stands at the front. A header that cannot be one is noise for its first byte only: the byte that
-/// failed may begin the next frame (`94 94 C3 …`).
-fn front(buffer: &[u8]) -> Front {
-    let noise = buffer
-        .iter()
-        .enumerate()
-        .position(|(at, _)| may_be_header(buffer.get(at..).unwrap_or_default()))
-        .unwrap_or(buffer.len());
-    if noise > 0 {
-        return Front::Noise(noise);
-    }
-    let &[_, _, high, low, ref payload @ ..] = buffer else {
-        return Front::Incomplete;
-    };
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    if payload.len() < length {
-        return Front::Incomplete;
-    }
-    Front::Frame(length)
 }
 
 /// Returns whether the bytes are a header, or its beginning.
 fn may_be_header(bytes: &[u8]) -> bool {
-    match *bytes {
-        [] => false,
-        [first] => first == MAGIC[0],
-        [first, second] => [first, second] == MAGIC,
-        [first, second, high] => [first, second] == MAGIC && plausible(high, 0),
-        [first, second, high, low, ..] => [first, second] == MAGIC && plausible(high, low),
-    }
-}
-
-fn plausible(high: u8, low: u8) -> bool {
-    usize::from(u16::from_be_bytes([high, low])) <= FRAME_LIMIT
+    let is_magic = bytes.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic);
+    let at = |at: usize| bytes.get(at).copied().unwrap_or_default();
+    let least_length = u16::from_be_bytes([at(2), at(3)]);
+    is_magic && usize::from(least_length) <= FRAME_LIMIT
 }
 
 #[cfg(test)]
@@ -216,29 +130,25 @@ mod tests {
     use super::*;
 
     fn framed(payload: &[u8]) -> Vec<u8> {
-        let mut buffer = BytesMut::new();
-        Codec::new().encode(payload, &mut buffer).unwrap();
-        buffer.to_vec()
+        super::framed(payload).unwrap()
     }
 
-    /// Feeds the pieces one after the other; returns the frames, and everything outside them.
+    /// Feeds the pieces one after the other; returns the frames, and everything outside them. What is left of an incomplete
+    /// frame at the end is noise, and was not skipped yet.
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>, u64) {
-        let (mut codec, mut buffer) = (Codec::new(), BytesMut::new());
+        let (mut codec, mut buffer) = (Codec::default(), BytesMut::new());
         let (mut frames, mut noise) = (Vec::new(), Vec::new());
-        let mut take = |item| match item {
-            Item::Frame(bytes) => frames.push(bytes.to_vec()),
-            Item::Log(bytes) => noise.extend_from_slice(&bytes),
-        };
         for piece in pieces {
             buffer.extend_from_slice(piece);
-            while let Some(item) = codec.decode(&mut buffer).unwrap() {
-                take(item);
+            while let Some(item) = codec.decode(&mut buffer) {
+                match item {
+                    Item::Frame(bytes) => frames.push(bytes.to_vec()),
+                    Item::Log(bytes) => noise.extend_from_slice(&bytes),
+                }
             }
         }
-        while let Some(item) = codec.decode_eof(&mut buffer).unwrap() {
-            take(item);
-        }
-        (frames, noise, codec.skipped())
+        noise.extend_from_slice(&buffer);
+        (frames, noise, codec.skipped() + buffer.len() as u64)
     }
 
     #[test]
@@ -256,8 +166,7 @@ mod tests {
     #[test]
     fn a_frame_of_512_bytes_passes_and_one_more_does_not() {
         assert_eq!(decode([framed(&[7; 512]).as_slice()]).0, [[7; 512]]);
-        let refused = Codec::new().encode([7; 513].as_slice(), &mut BytesMut::new());
-        assert!(matches!(refused, Err(CodecError::TooLong { size: 513 })));
+        assert_eq!(super::framed(&[7; 513]), Err(TooLong { size: 513 }));
     }
 
     #[test]
@@ -307,20 +216,20 @@ mod tests {
 
     #[test]
     fn a_header_that_swallows_frames_is_given_up_after_a_while() {
-        let (mut codec, start) = (Codec::new(), Instant::now());
+        let (mut codec, start) = (Codec::default(), Instant::now());
         let mut buffer = BytesMut::from(
             [b"\x94\xC3\x01\xF0", &framed(b"real")[..]]
                 .concat()
                 .as_slice(),
         );
-        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert_eq!(codec.decode(&mut buffer), None);
         assert_eq!(codec.deadline(&buffer, start), Some(start + STALE_AFTER));
         let later = start + STALE_AFTER / 2;
         assert_eq!(codec.deadline(&buffer, later), Some(start + STALE_AFTER));
         assert!(!codec.resync(&mut buffer, later));
         assert!(codec.resync(&mut buffer, start + STALE_AFTER));
         let mut items = Vec::new();
-        while let Some(item) = codec.decode(&mut buffer).unwrap() {
+        while let Some(item) = codec.decode(&mut buffer) {
             items.push(item);
         }
         assert_eq!(
@@ -332,14 +241,14 @@ mod tests {
 
     #[test]
     fn each_frame_has_its_own_time() {
-        let (mut codec, start) = (Codec::new(), Instant::now());
+        let (mut codec, start) = (Codec::default(), Instant::now());
         let mut buffer = BytesMut::from(&b"\x94\xC3\x00\x02a"[..]);
-        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert_eq!(codec.decode(&mut buffer), None);
         assert!(codec.deadline(&buffer, start).is_some());
         buffer.extend_from_slice(b"b\x94");
-        assert!(codec.decode(&mut buffer).unwrap().is_some());
+        assert!(codec.decode(&mut buffer).is_some());
         let later = start + STALE_AFTER;
-        assert_eq!(codec.decode(&mut buffer).unwrap(), None);
+        assert_eq!(codec.decode(&mut buffer), None);
         assert!(!codec.resync(&mut buffer, later));
         assert_eq!(codec.deadline(&buffer, later), Some(later + STALE_AFTER));
     }
@@ -402,7 +311,7 @@ mod tests {
             // Without a header inside: a stream of equal frames would be ambiguous.
             payload in vec(prop_oneof![0u8..0x94, 0x95u8..=0xFF], 0..200),
         ) {
-            let (mut codec, mut now) = (Codec::new(), Instant::now());
+            let (mut codec, mut now) = (Codec::default(), Instant::now());
             let mut buffer = BytesMut::from(noise.as_slice());
             let mut found = false;
             // The same frame over and over, as heartbeats are answered: at the latest when the longest
@@ -410,7 +319,7 @@ mod tests {
             for _ in 0..700 {
                 buffer.extend_from_slice(&framed(&payload));
                 loop {
-                    while let Some(item) = codec.decode(&mut buffer).unwrap() {
+                    while let Some(item) = codec.decode(&mut buffer) {
                         found |= item == Item::Frame(Bytes::copy_from_slice(&payload));
                     }
                     let Some(deadline) = codec.deadline(&buffer, now) else { break };

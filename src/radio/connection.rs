@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
-use tokio_util::codec::{Decoder as _, Encoder as _};
 
 use crate::config::{self, host_and_port};
-use crate::model::{Explained, told};
+use crate::model::{Chain, Explained, told};
 
 use super::ble::Ble;
-use super::codec::{Codec, CodecError, Item, WAKE};
+use super::codec::{Codec, Item, TooLong, WAKE, framed};
 use super::packets::Packets;
-use super::serial::{self, SerialError, SerialPort};
+use super::serial::SerialPort;
 use super::tcp;
 
 /// How long the other side may take to read a frame.
@@ -27,34 +26,14 @@ const READ_SIZE: usize = 4096;
 /// Why there is no connection, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// It cannot be made.
-    #[error("cannot connect to the radio at `{address}`")]
-    Connect {
-        /// Where.
-        address: String,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// Nobody answered.
-    #[error("the radio at `{address}` did not answer within {} s", limit.as_secs())]
-    ConnectLimit {
-        /// Where.
-        address: String,
-        /// How long it could have.
-        limit: Duration,
-    },
-    /// There is no way to it over Bluetooth.
-    #[error("{cause}")]
-    Bluetooth {
+    /// There is no way to the radio over its wire, or none any more.
+    #[error("{}", Chain(&**cause))]
+    NoWay {
         /// What that means.
         kind: LossKind,
         /// Why, with whatever caused that.
         cause: Box<dyn Explained + Send + Sync>,
     },
-    /// The serial port cannot be used.
-    #[error(transparent)]
-    Serial(#[from] SerialError),
     /// The radio closed it.
     #[error("the radio closed the connection")]
     Closed,
@@ -69,7 +48,7 @@ pub enum ConnectionError {
     WriteLimit,
     /// A frame is too long.
     #[error("cannot frame a packet")]
-    Frame(#[source] CodecError),
+    Frame(#[from] TooLong),
 }
 
 /// What a loss means: for how it is told, and for when the link is tried again.
@@ -130,32 +109,24 @@ impl From<&ConnectionError> for Loss {
 impl Explained for ConnectionError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Serial(error) => error.hint(),
-            Self::Bluetooth { cause, .. } => cause.hint(),
-            Self::Connect { .. }
-            | Self::ConnectLimit { .. }
-            | Self::Closed
-            | Self::Read(_)
-            | Self::Write(_)
-            | Self::WriteLimit
-            | Self::Frame(_) => None,
+            Self::NoWay { cause, .. } => cause.hint(),
+            _ => None,
         }
     }
 }
 
 impl ConnectionError {
-    /// Returns what it means.
-    pub fn kind(&self) -> LossKind {
+    /// A wire tells why there is no way over it.
+    pub(super) fn no_way(kind: LossKind, cause: impl Explained + Send + Sync + 'static) -> Self {
+        let cause = Box::new(cause);
+        Self::NoWay { kind, cause }
+    }
+
+    pub(super) fn kind(&self) -> LossKind {
         match self {
+            Self::NoWay { kind, .. } => *kind,
             Self::Closed => LossKind::Ended,
             Self::Read(_) | Self::Write(_) | Self::WriteLimit | Self::Frame(_) => LossKind::Broken,
-            Self::Connect { .. }
-            | Self::ConnectLimit { .. }
-            | Self::Serial(SerialError::Missing { .. } | SerialError::NoneFound) => {
-                LossKind::Absent
-            }
-            Self::Serial(_) => LossKind::Barred,
-            Self::Bluetooth { kind, .. } => *kind,
         }
     }
 }
@@ -179,19 +150,11 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Connects.
-    ///
-    /// # Errors
-    ///
-    /// When the radio is not there; trying again later may help.
-    ///
-    /// # Cancel safety
-    ///
-    /// A connection that is being made is given up.
+    /// Connects. Where that fails, trying again later may help. To cancel it gives a connection up that is being made.
     pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
         match self {
-            Self::Tcp { host, port } => tcp::connect(host, *port).await.map(Connection::over),
-            Self::Ble(ble) => ble.connect().await.map(Connection::of_packets),
+            Self::Tcp { host, port } => Ok(Connection::over(tcp::connect(host, *port).await?)),
+            Self::Ble(ble) => Ok(Connection(Carrier::Packets(ble.connect().await?))),
             Self::Serial(port) => Ok(Connection::over(port.connect().await?)),
             Self::Pipes(pipes) => match pipes.recv().await {
                 Some(pipe) => Ok(Connection::over(pipe)),
@@ -201,30 +164,19 @@ impl Wire {
     }
 
     /// Tidies up behind a [`Wire::connect`] that was given up, where nobody will connect again.
-    pub async fn give_up(&mut self) {
+    pub(super) async fn give_up(&mut self) {
         if let Self::Ble(ble) = self {
             ble.give_up().await;
         }
     }
 
-    /// Returns how long the radio needs to come to its senses after the wake bytes.
-    pub fn wake_pause(&self) -> Duration {
-        match self {
-            Self::Serial(_) => serial::WAKE_PAUSE,
-            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => Duration::ZERO,
-        }
-    }
-
-    /// Returns how often a radio that says nothing is asked for its configuration; `None`: once.
-    pub fn ask_every(&self) -> Option<Duration> {
-        match self {
-            Self::Serial(_) => Some(serial::ASK_EVERY),
-            Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => None,
-        }
+    /// Returns whether a radio is on a cable: it prints text between frames, and does not notice who comes and goes.
+    pub(super) fn is_cable(&self) -> bool {
+        matches!(self, Self::Serial(_))
     }
 
     /// Returns what it means that links keep ending right after they were ready.
-    pub fn cause_of_short_lives(&self) -> &'static str {
+    pub(super) fn cause_of_short_lives(&self) -> &'static str {
         match self {
             Self::Serial(_) | Self::Ble(_) => {
                 "the radio is at the edge of reach, or keeps restarting"
@@ -257,12 +209,8 @@ impl Wire {
         })
     }
 
-    /// Returns as soon as it is worth trying again before its time; only a serial port tells.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub async fn returns(&mut self) {
+    /// Returns as soon as it is worth trying again before its time; only a serial port tells. Cancel safe.
+    pub(super) async fn returns(&mut self) {
         match self {
             Self::Serial(port) => port.returns().await,
             Self::Tcp { .. } | Self::Ble(_) | Self::Pipes(_) => std::future::pending().await,
@@ -276,9 +224,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// An open connection.
-pub struct Connection {
-    carrier: Carrier,
-}
+pub struct Connection(Carrier);
 
 /// What carries frames: each wire is one of these.
 enum Carrier {
@@ -288,59 +234,33 @@ enum Carrier {
 
 impl Connection {
     /// Makes one over anything that carries bytes both ways.
-    pub fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        let bytes = Bytes {
+    pub(super) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self(Carrier::Bytes(Bytes {
             stream: Box::new(stream),
-            codec: Codec::new(),
+            codec: Codec::default(),
             received: BytesMut::new(),
-        };
-        Self {
-            carrier: Carrier::Bytes(bytes),
-        }
-    }
-
-    /// Makes one over a wire that carries whole packets.
-    pub(super) fn of_packets(packets: Packets) -> Self {
-        Self {
-            carrier: Carrier::Packets(packets),
-        }
+        }))
     }
 
     /// Returns how many bytes outside frames were received.
-    pub fn skipped(&self) -> u64 {
-        match &self.carrier {
+    pub(super) fn skipped(&self) -> u64 {
+        match &self.0 {
             Carrier::Bytes(bytes) => bytes.codec.skipped(),
             Carrier::Packets(_) => 0,
         }
     }
 
-    /// Receives a frame, or what is none.
-    ///
-    /// # Errors
-    ///
-    /// When the connection has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: what was received before stays in the buffer.
+    /// Receives a frame, or what is none. Cancel safe: what was received before stays in the buffer.
     pub async fn receive(&mut self) -> Result<Item, ConnectionError> {
-        match &mut self.carrier {
+        match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.receive().await,
             Carrier::Packets(packets) => packets.receive().await.map(Item::Frame),
         }
     }
 
-    /// Writes a whole frame.
-    ///
-    /// # Errors
-    ///
-    /// When the connection has ended, or the other side does not read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: half a frame may be written. The connection is to be dropped then.
+    /// Writes a whole frame. Not cancel safe: half a frame may be written, and the connection is to be dropped then.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
-        match &mut self.carrier {
+        match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.send(frame).await,
             Carrier::Packets(packets) => packets.send(frame).await,
         }
@@ -349,7 +269,7 @@ impl Connection {
     /// Asks whoever is there for a word, where that is no radio: an empty line, and that nothing more comes. Whatever it is,
     /// nothing else is written to it any more.
     pub(super) async fn ask_stranger(&mut self) {
-        if let Carrier::Bytes(bytes) = &mut self.carrier {
+        if let Carrier::Bytes(bytes) = &mut self.0 {
             // It may be gone already.
             drop(bytes.write(b"\r\n\r\n").await);
             drop(timeout(WRITE_LIMIT, bytes.stream.shutdown()).await);
@@ -357,12 +277,8 @@ impl Connection {
     }
 
     /// Writes what ends a half-read frame on the other side; not cancel safe either. Packets have no halves.
-    ///
-    /// # Errors
-    ///
-    /// Like [`Connection::send`].
-    pub async fn wake(&mut self) -> Result<(), ConnectionError> {
-        match &mut self.carrier {
+    pub(super) async fn wake(&mut self) -> Result<(), ConnectionError> {
+        match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.write(&WAKE).await,
             Carrier::Packets(_) => Ok(()),
         }
@@ -370,15 +286,14 @@ impl Connection {
 
     /// Closes the connection where dropping it would not: it takes a moment, and never fails.
     pub async fn close(&mut self) {
-        match &mut self.carrier {
-            Carrier::Bytes(_) => {}
-            Carrier::Packets(packets) => packets.close().await,
+        if let Carrier::Packets(packets) = &mut self.0 {
+            packets.close().await;
         }
     }
 
     #[cfg(test)]
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
-        match &mut self.carrier {
+        match &mut self.0 {
             Carrier::Bytes(carrier) => carrier.write(bytes).await,
             Carrier::Packets(packets) => packets.send(bytes).await,
         }
@@ -395,22 +310,15 @@ struct Bytes {
 impl Bytes {
     async fn receive(&mut self) -> Result<Item, ConnectionError> {
         loop {
-            if let Some(item) = self
-                .codec
-                .decode(&mut self.received)
-                .map_err(ConnectionError::Frame)?
-            {
+            if let Some(item) = self.codec.decode(&mut self.received) {
                 return Ok(item);
             }
             let now = Instant::now().into_std();
-            let deadline = self
-                .codec
-                .deadline(&self.received, now)
-                .map(Instant::from_std);
+            let deadline = self.codec.deadline(&self.received, now);
             self.received.reserve(READ_SIZE);
             let read = self.stream.read_buf(&mut self.received);
             let read = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, read).await,
+                Some(deadline) => timeout_at(Instant::from_std(deadline), read).await,
                 None => Ok(read.await),
             };
             match read {
@@ -422,19 +330,15 @@ impl Bytes {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(ConnectionError::Read(error)),
                 Err(_) => {
-                    self.codec
-                        .resync(&mut self.received, Instant::now().into_std());
+                    let now = Instant::now().into_std();
+                    self.codec.resync(&mut self.received, now);
                 }
             }
         }
     }
 
     async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
-        let mut bytes = BytesMut::new();
-        self.codec
-            .encode(frame, &mut bytes)
-            .map_err(ConnectionError::Frame)?;
-        self.write(&bytes).await
+        self.write(&framed(frame)?).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {

@@ -4,8 +4,8 @@ use crate::model::{NodeNum, RadioProfile, RadioSetup};
 
 use super::names;
 use super::nodedb::NodeDb;
-use super::proto::config::LoRaConfig;
-use super::proto::{self, wire};
+use super::proto::config::{self, LoRaConfig};
+use super::proto::{from_radio::PayloadVariant as Part, wire};
 use super::translate;
 
 /// The nonces that ask for a part of the handshake only.
@@ -39,35 +39,33 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Takes the frame with which every handshake begins: what was told before belongs to an older one.
-    pub(super) fn my_info(&mut self, info: &proto::MyNodeInfo) {
-        let own = Some((NodeNum(info.my_node_num), info.reboot_count));
-        *self = Self {
-            own,
-            ..Self::default()
-        };
+    /// Takes a part of it. Most are of no interest, and some hold secrets.
+    pub(super) fn take(&mut self, part: Part) {
+        match part {
+            // With it every handshake begins: what was told before belongs to an older one.
+            Part::MyInfo(info) => {
+                *self = Self {
+                    own: Some((NodeNum(info.my_node_num), info.reboot_count)),
+                    ..Self::default()
+                };
+            }
+            Part::Metadata(metadata) => {
+                self.hardware = Some(metadata.hw_model);
+                self.firmware = metadata.firmware_version;
+            }
+            Part::Config(config) => match config.payload_variant {
+                Some(config::PayloadVariant::Lora(lora)) => self.lora = Some(lora),
+                Some(config::PayloadVariant::Device(device)) => self.role = Some(device.role),
+                _ => {}
+            },
+            _ => {}
+        }
     }
 
-    /// Takes the firmware's version, and the board that it runs on.
-    pub(super) fn metadata(&mut self, metadata: proto::DeviceMetadata) {
-        self.hardware = Some(metadata.hw_model);
-        self.firmware = metadata.firmware_version;
-    }
-
-    /// Takes a channel.
     pub(super) fn channel(&mut self, channel: wire::Channel) {
         if (0..8).contains(&channel.index) {
             self.channels.retain(|other| other.index != channel.index);
             self.channels.push(channel);
-        }
-    }
-
-    /// Takes a part of the configuration; only how it sends and its role are of interest, and others hold secrets.
-    pub(super) fn config(&mut self, config: proto::Config) {
-        match config.payload_variant {
-            Some(proto::config::PayloadVariant::Lora(lora)) => self.lora = Some(lora),
-            Some(proto::config::PayloadVariant::Device(device)) => self.role = Some(device.role),
-            Some(_) | None => {}
         }
     }
 
@@ -76,7 +74,6 @@ impl Handshake {
         self.channels.len() == CHANNELS && self.lora.is_some()
     }
 
-    /// Returns whether the radio said who it is.
     pub(super) fn has_number(&self) -> bool {
         self.own.is_some_and(|(own, _)| own != NodeNum(0))
     }
@@ -91,16 +88,15 @@ impl Handshake {
         let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
         let lora = self.lora.as_ref();
         let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
+        let hop_limit = hop_limit.and_then(|limit| u8::try_from(limit).ok());
         // Every radio has a primary channel: one that tells none is locked.
         let locked = self.channels.iter().all(|channel| channel.role == 0);
-        let profile = RadioProfile {
+        Some(RadioProfile {
             locked,
             own: nodes.node(own),
             firmware: self.firmware,
             channels: translate::channels(&self.channels, lora),
-            hop_limit: hop_limit
-                .and_then(|limit| u8::try_from(limit).ok())
-                .unwrap_or(DEFAULT_HOP_LIMIT),
+            hop_limit: hop_limit.unwrap_or(DEFAULT_HOP_LIMIT),
             // What was not told does not stop anybody.
             region_set: lora.is_none_or(|lora| lora.region != 0),
             transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
@@ -113,7 +109,6 @@ impl Handshake {
                     .map(|lora| names::region(lora.region)),
                 preset: lora.map(names::preset),
             },
-        };
-        Some(profile)
+        })
     }
 }

@@ -60,7 +60,6 @@ impl Default for LinkNotes {
 }
 
 impl LinkNotes {
-    /// Returns where to look.
     pub(super) fn watch(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
     }
@@ -79,7 +78,6 @@ impl LinkNotes {
         });
     }
 
-    /// Notes that the link is lost, and why.
     pub(super) fn lost(&self, loss: &Loss) {
         self.step(LinkState::Lost);
         self.link.send_modify(|link| {

@@ -55,18 +55,21 @@ use crate::model::{
     Clock, Event, Explained, MeshRowId, Node, RadioEvent, RadioOutcome, SendReport, Timestamp,
 };
 
-pub use acks::Acks;
-pub use answer::{Answer, Verdict};
-pub use ble::{Ble, find_bluetooth};
+pub use answer::Answer;
+pub use ble::Ble;
 pub use connection::{Connection, ConnectionError, LossKind, Wire};
-pub use found_device::FoundDevice;
 pub use link::{Link, LinkState};
 pub use moment::Moment;
-pub use nodedb::{Details, KnownNode, News, NodeDb};
+pub use nodedb::NodeDb;
 pub use pacer::{Pacer, Submission};
-pub use serial::{SerialError, SerialPort};
-pub use serial_ports::{FoundPort, Usb, find as find_serial_ports};
+pub use serial::SerialPort;
 pub use session::{Output, Session, SessionOptions, disconnect};
+
+pub(crate) use ble::find_bluetooth;
+#[cfg(test)]
+pub(crate) use nodedb::Details;
+pub(crate) use nodedb::KnownNode;
+pub(crate) use serial_ports::{FoundPort, find as find_serial_ports};
 
 use codec::Item;
 use connection::Loss;
@@ -250,15 +253,14 @@ impl Radio {
         let now = Moment::now(&options.clock);
         let mut pacer = Pacer::new(options.message_delay, options.last_accepted, now);
         if let Some(limits) = options.channel_use {
-            pacer = pacer.with_channel_use(limits);
+            pacer.traffic.limit(limits);
         }
         Self {
             clock: options.clock,
             session_options: SessionOptions {
                 set_time: options.set_time,
                 chat_ports: options.chat_ports,
-                wake_pause: options.wire.wake_pause(),
-                ask_every: options.wire.ask_every(),
+                on_cable: options.wire.is_cable(),
             },
             wire: options.wire,
             pacer,
@@ -298,7 +300,7 @@ impl Radio {
 
     /// Returns where to look for the nodes that the radio told of until it was ready.
     #[must_use]
-    pub fn known(&self) -> watch::Receiver<Vec<KnownNode>> {
+    pub(crate) fn known(&self) -> watch::Receiver<Vec<KnownNode>> {
         self.known.subscribe()
     }
 
@@ -402,9 +404,9 @@ impl Radio {
             self.session_options.clone(),
             self.random.random(),
             now.instant,
-        )
-        .remembering(std::mem::take(&mut self.memory));
-        let outputs = session.start(now);
+        );
+        session.memory = std::mem::take(&mut self.memory);
+        let outputs = session.on_time(now);
         let mut greeting = Greeting::default();
         let served = self
             .converse(&mut connection, &mut session, &mut greeting, outputs, ends)
@@ -434,7 +436,7 @@ impl Radio {
         }
         let held = session.take_held(&mut self.nodes, Moment::now(&self.clock));
         self.tell_last(held, ends).await;
-        self.memory = session.into_memory();
+        self.memory = session.memory;
         connection.close().await;
         let skipped = connection.skipped();
         if skipped > 0 {
@@ -483,10 +485,7 @@ impl Radio {
                     self.report(ends).await
                 }
                 // The link ends anyway, and that is told by whoever ended it.
-                Output::Wake
-                | Output::Frame(_)
-                | Output::Restarted { .. }
-                | Output::Lost { .. } => Ok(()),
+                Output::Wake | Output::Frame(_) | Output::Restarted(_) | Output::Lost(_) => Ok(()),
             };
             if told.is_err() {
                 return false;
@@ -596,7 +595,7 @@ impl Radio {
         [
             Some(session.deadline()),
             packet,
-            self.pacer.closed_until(now),
+            self.pacer.traffic.closed_until(now),
             prompt,
             nodes,
         ]
@@ -652,14 +651,14 @@ impl Radio {
                     }
                     ends.tell(Event::Radio(event)).await?;
                 }
-                Output::Restarted { cause } => {
+                Output::Restarted(cause) => {
                     self.link.lost(&Loss::of_silence(cause));
                     self.link.step(LinkState::Configuring);
                     let cause = cause.to_owned();
                     ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
                     self.give_back(ends).await?;
                 }
-                Output::Lost { cause } => return Err(End::Lost(Loss::of_silence(cause))),
+                Output::Lost(cause) => return Err(End::Lost(Loss::of_silence(cause))),
             }
         }
         written.map_err(|error| lost(&error))
@@ -670,7 +669,7 @@ impl Radio {
         match event {
             RadioEvent::ChannelUse { percent } => {
                 let now = Instant::now().into_std();
-                self.pacer.on_channel_use(*percent, now);
+                self.pacer.traffic.on_channel_use(*percent, now);
             }
             RadioEvent::Text(_) => self.reconnect.on_text(),
             RadioEvent::Ready(_)
@@ -710,7 +709,11 @@ impl Radio {
 
     /// Tells who submits, before they get back what the air does not bear.
     fn look_at_air(&self) {
-        let is_open = self.pacer.closed_until(Instant::now().into_std()).is_none();
+        let is_open = self
+            .pacer
+            .traffic
+            .closed_until(Instant::now().into_std())
+            .is_none();
         self.air
             .send_if_modified(|was_open| std::mem::replace(was_open, is_open) != is_open);
     }

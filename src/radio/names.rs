@@ -15,20 +15,14 @@ pub(super) fn hardware(number: i32) -> Option<String> {
     }
 }
 
-/// Returns a role's name.
 pub(super) fn role(number: i32) -> String {
-    Role::try_from(number).map_or_else(
-        |_| format!("role {number}"),
-        |role| role.as_str_name().to_owned(),
-    )
+    let known = Role::try_from(number).map(|role| role.as_str_name());
+    known.map_or_else(|_| format!("role {number}"), str::to_owned)
 }
 
-/// Returns a region's name.
 pub(super) fn region(number: i32) -> String {
-    RegionCode::try_from(number).map_or_else(
-        |_| format!("region {number}"),
-        |region| region.as_str_name().to_owned(),
-    )
+    let known = RegionCode::try_from(number).map(|region| region.as_str_name());
+    known.map_or_else(|_| format!("region {number}"), str::to_owned)
 }
 
 /// Returns the name of the preset that a radio sends with.

@@ -15,11 +15,7 @@ use super::packets::Packets;
 pub enum Ble {}
 
 impl Ble {
-    /// Refuses.
-    ///
-    /// # Errors
-    ///
-    /// Always.
+    /// Always refuses.
     pub fn new(_device: &str, _pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
         Err(RadioError::NoBluetooth)
     }
@@ -33,11 +29,6 @@ impl Ble {
     }
 }
 
-/// Refuses.
-///
-/// # Errors
-///
-/// Always.
-pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+pub(crate) async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     Err(told(&RadioError::NoBluetooth))
 }

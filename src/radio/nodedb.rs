@@ -19,57 +19,51 @@ const BATCH_EVERY: Duration = Duration::from_mins(1);
 
 /// What was learned of a node; `None` is nothing new.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct News {
-    /// Its long name.
-    pub long_name: Option<String>,
-    /// Its short name.
-    pub short_name: Option<String>,
-    /// A licensed operator.
-    pub is_licensed: Option<bool>,
-    /// The radio ignores it.
-    pub is_ignored: Option<bool>,
-    /// When it was heard.
-    pub last_heard: Option<Timestamp>,
+pub(super) struct News {
+    pub(super) long_name: Option<String>,
+    pub(super) short_name: Option<String>,
+    pub(super) is_licensed: Option<bool>,
+    pub(super) is_ignored: Option<bool>,
+    pub(super) last_heard: Option<Timestamp>,
 }
 
 /// What a radio tells of a node that only people are interested in; kept in memory alone.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Details {
-    /// Its board.
-    pub hardware: Option<String>,
-    /// Its role on the mesh.
-    pub role: Option<String>,
+pub(crate) struct Details {
+    pub(crate) hardware: Option<String>,
+    pub(crate) role: Option<String>,
     /// How many hops away it is.
-    pub hops: Option<u8>,
+    pub(crate) hops: Option<u8>,
     /// How well it was heard, in dB.
-    pub snr: Option<f32>,
-    /// It was heard by MQTT.
-    pub via_mqtt: bool,
+    pub(crate) snr: Option<f32>,
+    pub(crate) via_mqtt: bool,
     /// Its battery; more than 100 is powered from outside.
-    pub battery_percent: Option<u32>,
-    /// Its voltage.
-    pub voltage: Option<f32>,
+    pub(crate) battery_percent: Option<u32>,
+    pub(crate) voltage: Option<f32>,
     /// How busy the channel is around it.
-    pub channel_use_percent: Option<f32>,
+    pub(crate) channel_use_percent: Option<f32>,
     /// How much of the last hour it sent itself.
-    pub air_use_percent: Option<f32>,
+    pub(crate) air_use_percent: Option<f32>,
 }
 
 /// A node of which a radio told.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KnownNode {
-    /// Who it is.
-    pub node: Node,
-    /// And what else is known of it.
-    pub details: Details,
+pub(crate) struct KnownNode {
+    pub(crate) node: Node,
+    pub(crate) details: Details,
+}
+
+impl From<Node> for KnownNode {
+    fn from(node: Node) -> Self {
+        let details = Details::default();
+        Self { node, details }
+    }
 }
 
 /// The nodes, and which of them the database does not know as they are.
 #[derive(Debug, Default)]
 pub struct NodeDb {
-    nodes: HashMap<NodeNum, Node>,
-    /// Of some of these.
-    details: HashMap<NodeNum, Details>,
+    nodes: HashMap<NodeNum, KnownNode>,
     changed: HashSet<NodeNum>,
     name_changed: bool,
     last_batch: Option<Instant>,
@@ -77,11 +71,11 @@ pub struct NodeDb {
 
 impl NodeDb {
     /// Makes one that knows these nodes from before.
-    pub fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
+    pub(super) fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
         let nodes = nodes
             .into_iter()
             .take(REMEMBERED)
-            .map(|node| (node.num, node))
+            .map(|node| (node.num, KnownNode::from(node)))
             .collect();
         Self {
             nodes,
@@ -90,22 +84,21 @@ impl NodeDb {
     }
 
     /// Returns a node, with nothing but its number if it is unknown.
-    pub fn node(&self, num: NodeNum) -> Node {
-        self.nodes
-            .get(&num)
-            .cloned()
-            .unwrap_or_else(|| Node::unknown(num))
+    pub(super) fn node(&self, num: NodeNum) -> Node {
+        let known = self.nodes.get(&num);
+        known.map_or_else(|| Node::unknown(num), |known| known.node.clone())
     }
 
     /// Takes what was learned of a node. Empty names are no names, and take none away.
-    pub fn learn(&mut self, num: NodeNum, news: News) {
+    pub(super) fn learn(&mut self, num: NodeNum, news: News) {
         if num == NodeNum(0) || num == NodeNum::BROADCAST {
             return;
         }
         if !self.nodes.contains_key(&num) {
             self.make_room();
         }
-        let node = self.nodes.entry(num).or_insert_with(|| Node::unknown(num));
+        let known = self.nodes.entry(num);
+        let node = &mut known.or_insert_with(|| Node::unknown(num).into()).node;
         let before = node.clone();
         for (name, new) in [
             (&mut node.long_name, news.long_name),
@@ -127,22 +120,15 @@ impl NodeDb {
     }
 
     /// Takes note of what else a radio told of a node that [`NodeDb::learn`] has just taken.
-    pub fn learn_details(&mut self, num: NodeNum, details: Details) {
-        if self.nodes.contains_key(&num) {
-            self.details.insert(num, details);
+    pub(super) fn learn_details(&mut self, num: NodeNum, details: Details) {
+        if let Some(known) = self.nodes.get_mut(&num) {
+            known.details = details;
         }
     }
 
     /// Returns all nodes, in order of their numbers.
-    pub fn known(&self) -> Vec<KnownNode> {
-        let mut known: Vec<KnownNode> = self
-            .nodes
-            .values()
-            .map(|node| KnownNode {
-                node: node.clone(),
-                details: self.details.get(&node.num).cloned().unwrap_or_default(),
-            })
-            .collect();
+    pub(super) fn known(&self) -> Vec<KnownNode> {
+        let mut known: Vec<KnownNode> = self.nodes.values().cloned().collect();
         known.sort_by_key(|it| it.node.num);
         known
     }
@@ -151,19 +137,16 @@ impl NodeDb {
         if self.nodes.len() < REMEMBERED {
             return;
         }
-        let oldest = self
-            .nodes
-            .values()
-            .min_by_key(|node| (node.last_heard, node.num));
+        let nodes = self.nodes.values().map(|known| &known.node);
+        let oldest = nodes.min_by_key(|node| (node.last_heard, node.num));
         if let Some(num) = oldest.map(|node| node.num) {
             self.nodes.remove(&num);
-            self.details.remove(&num);
             self.changed.remove(&num);
         }
     }
 
     /// Returns when [`NodeDb::take_batch`] has something, if nothing is learned before.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.changed.is_empty() {
             return None;
         }
@@ -180,11 +163,9 @@ impl NodeDb {
         }
         self.last_batch = Some(now);
         self.name_changed = false;
-        let mut batch: Vec<Node> = self
-            .changed
-            .drain()
-            .filter_map(|num| self.nodes.get(&num).cloned())
-            .collect();
+        let changed = self.changed.drain();
+        let known = changed.filter_map(|num| self.nodes.get(&num));
+        let mut batch: Vec<Node> = known.map(|known| known.node.clone()).collect();
         batch.sort_by_key(|node| node.num);
         batch
     }
@@ -300,10 +281,7 @@ mod tests {
             nodes.learn(NodeNum(num), heard(i64::from(num)));
             nodes.learn_details(NodeNum(num), Details::default());
         }
-        assert_eq!(
-            (nodes.nodes.len(), nodes.details.len()),
-            (REMEMBERED, REMEMBERED)
-        );
+        assert_eq!(nodes.known().len(), REMEMBERED);
         assert!(nodes.changed.len() <= REMEMBERED);
         assert!(nodes.nodes.contains_key(&NodeNum(6000)));
         assert!(!nodes.nodes.contains_key(&NodeNum(1)));

@@ -8,7 +8,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::ChannelUse;
 use crate::model::{
     Destination, Lane, MeshRowId, NodeNum, PacketId, RadioMessage, RadioOutcome, RadioPayload,
     Refusal, SendReport, Timestamp,
@@ -46,6 +45,12 @@ pub struct Submission {
     pub message: RadioMessage,
 }
 
+impl Submission {
+    fn outgoing(&self) -> (PacketId, RadioMessage) {
+        (self.packet, self.message.clone())
+    }
+}
+
 /// The link, as far as sending is concerned.
 #[derive(Debug, Clone, Copy)]
 struct Link {
@@ -67,7 +72,7 @@ struct Flight {
 pub struct Pacer {
     delay: Duration,
     not_before: Option<Instant>,
-    traffic: Traffic,
+    pub(super) traffic: Traffic,
     /// The radio was made to look for the text that may go then.
     prompted_for: Option<Instant>,
     link: Option<Link>,
@@ -102,18 +107,6 @@ impl Pacer {
         }
     }
 
-    /// Has it slow down, or stop but for urgent texts, on a channel that is busier than these limits.
-    #[must_use]
-    pub fn with_channel_use(mut self, limits: ChannelUse) -> Self {
-        self.traffic.limit(limits);
-        self
-    }
-
-    /// Takes note of how busy the radio's channel is, in percent.
-    pub fn on_channel_use(&mut self, percent: f32, now: Instant) {
-        self.traffic.on_channel_use(percent, now);
-    }
-
     /// Returns whether [`Pacer::submit`] may be called.
     pub fn has_room(&self) -> bool {
         self.waiting.len() < PLACES
@@ -139,7 +132,12 @@ impl Pacer {
         } else if is_direct(&submission)
             && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
         {
-            self.give_back_for(PLACE_AGAIN, &submission, "too many direct messages wait");
+            self.retry(
+                PLACE_AGAIN,
+                false,
+                &submission,
+                "too many direct messages wait",
+            );
         } else {
             self.waiting.push(submission);
         }
@@ -147,10 +145,7 @@ impl Pacer {
 
     /// Gives a row back that still waits here; one on its way is not stopped.
     pub fn withdraw(&mut self, outbox: MeshRowId) {
-        if let Some(at) = self.waiting.iter().position(|other| other.outbox == outbox) {
-            let submission = self.waiting.remove(at);
-            self.give_back(&submission, "withdrawn");
-        }
+        self.give_back(|it| it.outbox == outbox, "withdrawn");
     }
 
     /// The link is ready. Unless the radio may transmit, everything is refused.
@@ -170,21 +165,20 @@ impl Pacer {
         self.link = None;
         if let Some(flight) = self.flight.take() {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
-            match flight.status {
-                Some((res, at)) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
-                None => self.repeat(&flight.submission, "the link was lost before an answer"),
+            if let Some((res, at)) = flight.status {
+                self.conclude(&flight.submission, Verdict::of_queue(res), at);
+            } else {
+                // The radio may have taken it: it is repeated under the same id.
+                let reason = "the link was lost before an answer";
+                self.retry(Duration::ZERO, true, &flight.submission, reason);
             }
         }
-        for submission in std::mem::take(&mut self.waiting) {
-            self.give_back(&submission, "the link was lost");
-        }
+        self.give_back(|_| true, "the link was lost");
     }
 
     /// Gives back what waits; only what is on its way is still looked after.
     pub fn take_no_more(&mut self) {
-        for submission in std::mem::take(&mut self.waiting) {
-            self.give_back(&submission, "the relay stops");
-        }
+        self.give_back(|_| true, "the relay stops");
     }
 
     /// The radio said something, so the link is alive.
@@ -204,11 +198,11 @@ impl Pacer {
                 if maxlen > 0 {
                     self.queue_full = free <= SPARE_PLACES.min(maxlen - 1);
                 }
-                let Some(flight) = self.flight_of(packet) else {
-                    return;
-                };
                 // A second status for the same packet tells of its transmission.
-                if flight.status.is_none() {
+                if let Some(flight) = &mut self.flight
+                    && flight.submission.packet == packet
+                    && flight.status.is_none()
+                {
                     flight.status = Some((res, now));
                     self.delay_from(now.instant);
                 }
@@ -237,35 +231,30 @@ impl Pacer {
         error: u32,
         now: Moment,
     ) {
-        let Some(flight) = self.flight_of(request) else {
-            return;
+        let is_its = |flight: &mut Flight| {
+            let destination = flight.submission.message.destination;
+            let is_told = from == own || destination == Destination::Direct(from);
+            flight.submission.packet == request && is_told
         };
-        let destination = flight.submission.message.destination;
-        let verdict = if from == own {
-            Verdict::of_error(error, destination)
-        } else if destination == Destination::Direct(from) {
-            Verdict::Taken
-        } else {
-            return;
-        };
-        let Some(flight) = self.flight.take() else {
+        let Some(flight) = self.flight.take_if(is_its) else {
             return;
         };
         self.delay_from(now.instant);
         let at = flight.status.map_or(now, |(_, at)| at);
-        let verdict = match verdict {
-            // It was sent, and what became of it the same answer tells `acks`.
-            Verdict::Unheard | Verdict::OnceMore { .. } => Verdict::Taken,
-            Verdict::Taken | Verdict::Again { .. } | Verdict::Never(_) => verdict,
-        };
+        let mut verdict = Verdict::of_error(error, flight.submission.message.destination);
+        if from != own || verdict.is_sent() {
+            // What became of it the same answer tells `acks`.
+            verdict = Verdict::Taken;
+        }
         self.conclude(&flight.submission, verdict, at);
     }
 
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
         self.link?;
-        if self.closed_until(now.instant).is_some() {
-            self.give_back_all_but_urgent();
+        if self.traffic.closed_until(now.instant).is_some() {
+            let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
+            self.give_back(is_less_urgent, "the air bears only urgent texts");
         }
         if self.flight.is_some() {
             return self.poll_flight(now);
@@ -282,7 +271,7 @@ impl Pacer {
             return None;
         }
         let submission = self.waiting.remove(next);
-        let outgoing = (submission.packet, submission.message.clone());
+        let outgoing = submission.outgoing();
         self.flight = Some(Flight {
             submission,
             written: now.instant,
@@ -292,92 +281,69 @@ impl Pacer {
         Some(outgoing)
     }
 
-    /// Returns until when only urgent texts may be submitted; `None` if others may too.
-    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
-        self.traffic.closed_until(now)
-    }
-
-    fn give_back_all_but_urgent(&mut self) {
-        let is_urgent = |it: &Submission| it.message.lane == Lane::Urgent;
-        let (urgent, others) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(is_urgent);
-        self.waiting = urgent;
-        for submission in others {
-            self.give_back(&submission, "the air bears only urgent texts");
-        }
-    }
-
     /// Looks after the packet on its way: repeats it once when it is not answered.
     fn poll_flight(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
-        let last_frame = self.last_frame;
-        let flight = self.flight.as_mut()?;
-        if let Some((res, at)) = flight.status {
-            if now.instant >= at.instant + SETTLING {
-                let flight = self.flight.take()?;
-                self.conclude(&flight.submission, Verdict::of_queue(res), at);
+        self.flight_due().filter(|due| now.instant >= *due)?;
+        let mut flight = self.flight.take()?;
+        match (flight.status, flight.repeated) {
+            (Some((res, at)), _) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
+            (None, Some(_)) => {
+                self.delay_from(now.instant);
+                self.conclude(&flight.submission, Verdict::Taken, now);
             }
-            return None;
-        }
-        let Some(repeated) = flight.repeated else {
-            if now.instant < flight.written + ANSWER_LIMIT {
-                return None;
+            (None, None) => {
+                flight.repeated = Some(now.instant);
+                let outgoing = flight.submission.outgoing();
+                self.flight = Some(flight);
+                return Some(outgoing);
             }
-            flight.repeated = Some(now.instant);
-            return Some((flight.submission.packet, flight.submission.message.clone()));
-        };
-        // A radio leaves a packet unanswered whose id it took before; a dead link leaves everything so.
-        let alive = last_frame.is_some_and(|frame| frame > repeated);
-        if alive && now.instant >= repeated + ANSWER_LIMIT {
-            let flight = self.flight.take()?;
-            self.delay_from(now.instant);
-            self.conclude(&flight.submission, Verdict::Taken, now);
         }
         None
+    }
+
+    /// Returns when the packet on its way wants to be looked after; `None` if not before the radio says something.
+    fn flight_due(&self) -> Option<Instant> {
+        let flight = self.flight.as_ref()?;
+        match (flight.status, flight.repeated) {
+            (Some((_, at)), _) => Some(at.instant + SETTLING),
+            (None, None) => Some(flight.written + ANSWER_LIMIT),
+            // A radio leaves a packet unanswered whose id it took before; a dead link leaves everything so.
+            (None, Some(repeated)) => self
+                .last_frame
+                .filter(|frame| *frame > repeated)
+                .map(|_| repeated + ANSWER_LIMIT),
+        }
     }
 
     /// Returns when [`Pacer::poll`] wants to be called again, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
         self.link?;
-        let Some(flight) = &self.flight else {
-            return self.next_text();
-        };
-        match (flight.status, flight.repeated) {
-            (Some((_, at)), _) => Some(at.instant + SETTLING),
-            (None, None) => Some(flight.written + ANSWER_LIMIT),
-            (None, Some(repeated)) => Some(repeated + ANSWER_LIMIT).filter(|due| {
-                self.last_frame
-                    .is_some_and(|frame| frame > repeated && frame < *due)
-            }),
+        if self.flight.is_some() {
+            return self.flight_due();
         }
+        self.next_text()
     }
 
     /// Returns whether the radio is to be made to look for a text that follows shortly: by a heartbeat, now.
     pub fn prompts(&mut self, now: Instant) -> bool {
-        let due = self.next_text().filter(|_| self.flight.is_none());
-        let Some(due) = due.filter(|due| now < *due) else {
+        let prompt = self.prompt();
+        let Some((due, _)) = prompt.filter(|(due, at)| *at <= now && now < *due) else {
             return false;
         };
-        if self.prompt_at(due).is_none_or(|prompt| now < prompt) {
-            return false;
-        }
         self.prompted_for = Some(due);
         true
     }
 
     /// Returns when [`Pacer::prompts`] wants to be called, if nothing else happens before.
     pub fn prompt_deadline(&self) -> Option<Instant> {
-        if self.flight.is_some() {
-            return None;
-        }
-        self.next_text().and_then(|due| self.prompt_at(due))
+        self.prompt().map(|(_, at)| at)
     }
 
-    /// Returns when to make the radio look for the text that may go then; `None` if that is done.
-    fn prompt_at(&self, due: Instant) -> Option<Instant> {
-        (self.prompted_for != Some(due))
-            .then(|| due.checked_sub(PROMPT))
-            .flatten()
+    /// Returns when the next text may go, and when to make the radio look for it; `None` if that is done.
+    fn prompt(&self) -> Option<(Instant, Instant)> {
+        let due = self.next_text().filter(|_| self.flight.is_none())?;
+        let at = due.checked_sub(PROMPT)?;
+        (self.prompted_for != Some(due)).then_some((due, at))
     }
 
     /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
@@ -397,12 +363,6 @@ impl Pacer {
         std::mem::take(&mut self.reports)
     }
 
-    fn flight_of(&mut self, packet: PacketId) -> Option<&mut Flight> {
-        self.flight
-            .as_mut()
-            .filter(|flight| flight.submission.packet == packet)
-    }
-
     fn delay_from(&mut self, instant: Instant) {
         self.not_before = self.not_before.max(Some(instant + self.delay));
         self.traffic.sent(instant);
@@ -420,37 +380,32 @@ impl Pacer {
                 self.traffic.rest(at.instant, after);
             }
         }
-        if let Some(outcome) = self.acks.outcome(verdict, outbox) {
-            self.acks.failed(packet, outbox, destination);
-            self.report(submission, outcome);
-        } else {
-            self.acks.taken(packet, outbox, destination);
+        let failure = self.acks.outcome(verdict, outbox);
+        let is_taken = failure.is_none();
+        self.acks.remember(packet, outbox, destination, is_taken);
+        if is_taken {
             self.traffic.taken();
-            self.report(submission, RadioOutcome::Accepted { at: at.wall });
+        }
+        let accepted = RadioOutcome::Accepted { at: at.wall };
+        self.report(submission, failure.unwrap_or(accepted));
+    }
+
+    /// Gives back what waits here and is to go; none of it was written.
+    fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) {
+        for submission in self
+            .waiting
+            .extract_if(.., |it| goes(it))
+            .collect::<Vec<_>>()
+        {
+            self.retry(Duration::ZERO, false, &submission, reason);
         }
     }
 
-    /// The radio may have taken it: it is repeated under the same id.
-    fn repeat(&mut self, submission: &Submission, reason: &str) {
-        let outcome = RadioOutcome::Retry {
-            after: Duration::ZERO,
-            new_id: false,
-            written: true,
-            reason: reason.to_owned(),
-        };
-        self.report(submission, outcome);
-    }
-
-    /// It was never written this time.
-    fn give_back(&mut self, submission: &Submission, reason: &str) {
-        self.give_back_for(Duration::ZERO, submission, reason);
-    }
-
-    fn give_back_for(&mut self, after: Duration, submission: &Submission, reason: &str) {
+    fn retry(&mut self, after: Duration, written: bool, submission: &Submission, reason: &str) {
         let outcome = RadioOutcome::Retry {
             after,
             new_id: false,
-            written: false,
+            written,
             reason: reason.to_owned(),
         };
         self.report(submission, outcome);
@@ -467,10 +422,7 @@ impl Pacer {
 }
 
 fn is_direct(submission: &Submission) -> bool {
-    match submission.message.destination {
-        Destination::Channel(_) => false,
-        Destination::Direct(_) => true,
-    }
+    matches!(submission.message.destination, Destination::Direct(_))
 }
 
 /// The most bytes that firmware sends on a channel; longer payloads it refuses, or does not answer at all. For a

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::Bytes;
 
-use super::codec::{CodecError, FRAME_LIMIT};
+use super::codec::{FRAME_LIMIT, TooLong};
 use super::connection::ConnectionError;
 
 /// Packets read ahead; while so many wait, the radio keeps the others.
@@ -18,7 +18,6 @@ const AHEAD: usize = 32;
 /// A packet on its way to the radio.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// The packet.
     pub(super) packet: Vec<u8>,
     /// Told when the radio has taken it.
     pub(super) taken: oneshot::Sender<()>,
@@ -71,11 +70,8 @@ impl Packets {
         }
     }
 
-    /// Receives a packet. What was read before the end is received before the error.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: the wire goes on where it was.
+    /// Receives a packet. What was read before the end is received before the error. Cancel safe: the wire goes on where it
+    /// was.
     pub(super) async fn receive(&mut self) -> Result<Bytes, ConnectionError> {
         loop {
             tokio::select! {
@@ -96,15 +92,12 @@ impl Packets {
         }
     }
 
-    /// Hands a packet to the radio, and waits until it has taken it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not safe: the packet may have gone, or may go yet. It is never cut.
+    /// Hands a packet to the radio, and waits until it has taken it. Not cancel safe: the packet may have gone, or may go
+    /// yet. It is never cut.
     pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), ConnectionError> {
         if packet.len() > FRAME_LIMIT {
             let size = packet.len();
-            return Err(ConnectionError::Frame(CodecError::TooLong { size }));
+            return Err(TooLong { size }.into());
         }
         let (taken, is_taken) = oneshot::channel();
         let outgoing = Outgoing {
@@ -126,7 +119,6 @@ impl Packets {
         Err(self.ended.take().unwrap_or(ConnectionError::Closed))
     }
 
-    /// Closes the wire.
     pub(super) async fn close(&mut self) {
         self.work = None;
         if let Some(farewell) = self.farewell.take() {

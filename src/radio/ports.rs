@@ -23,19 +23,13 @@ pub(super) const TELEMETRY: i32 = 67;
 
 /// Returns a port's name in the protocol's spelling, or its number.
 pub(super) fn name(port: i32) -> String {
-    let newer = match port {
+    // What the crate does not know yet.
+    let known = match port {
         REMOTE_SHELL => Some("REMOTE_SHELL_APP"),
         37 => Some("MESH_BEACON_APP"),
-        _ => None,
+        _ => PortNum::try_from(port).ok().map(|it| it.as_str_name()),
     };
-    let known = || {
-        PortNum::try_from(port)
-            .ok()
-            .map(|known| known.as_str_name())
-    };
-    newer
-        .or_else(known)
-        .map_or_else(|| port.to_string(), str::to_owned)
+    known.map_or_else(|| port.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -38,7 +38,6 @@ pub(super) struct Reconnect {
 /// When to try again, and whether somebody else has the radio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NextTry {
-    /// How long to wait.
     pub(super) delay: Duration,
     /// The link keeps dying right after it was ready.
     pub(super) another_client: bool,

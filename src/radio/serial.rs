@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_serial::{
     ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits,
@@ -24,16 +24,11 @@ use tracing::{debug, warn};
 
 use crate::model::Explained;
 
-use super::serial_ports::{self, FoundPort, Holder, Lines};
+use super::connection::{ConnectionError, LossKind};
+use super::serial_ports::{self, FoundPort, holders_of};
 
 /// What every radio's console speaks, with eight bits, no parity and one stop bit.
 const BAUD: u32 = 115_200;
-
-/// What a radio needs to come to its senses after the wake bytes.
-pub(super) const WAKE_PAUSE: Duration = Duration::from_millis(100);
-
-/// A radio that has just been plugged in is still starting, and does not hear the first question.
-pub(super) const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Between two frames: small boards take what comes byte by byte.
 const FRAME_PAUSE: Duration = Duration::from_millis(50);
@@ -46,62 +41,41 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Why a serial port cannot be used, and what helps.
 #[derive(Debug, thiserror::Error)]
-pub enum SerialError {
-    /// There is no such device.
+pub(super) enum SerialError {
     #[error("there is no serial port `{}`", port.display())]
-    Missing {
-        /// Which.
-        port: PathBuf,
-    },
-    /// None was named, and none looks like a radio.
+    Missing { port: PathBuf },
     #[error("no serial port looks like a radio")]
     NoneFound,
-    /// None was named, and several look like a radio.
     #[error("several serial ports may be the radio: {}", listed(ports))]
-    Several {
-        /// Which.
-        ports: Vec<FoundPort>,
-    },
-    /// Another program has it.
+    Several { ports: Vec<FoundPort> },
+    /// Another program has it: which, as far as we may know.
     #[error("the serial port `{}` is in use{}", port.display(), by_whom(holders))]
-    Busy {
-        /// Which.
-        port: PathBuf,
-        /// Who, as far as we may know.
-        holders: Vec<String>,
-    },
-    /// We may not.
+    Busy { port: PathBuf, holders: Vec<String> },
     #[error("the relay may not open the serial port `{}`", port.display())]
     Denied {
-        /// Which.
         port: PathBuf,
-        /// What helps.
         cure: String,
-        /// What the system said.
-        #[source]
-        cause: io::Error,
+        source: io::Error,
     },
-    /// It is something else.
     #[error("`{}` is not a serial port", port.display())]
-    NotSerial {
-        /// Which.
-        port: PathBuf,
-    },
-    /// Anything else.
+    NotSerial { port: PathBuf },
     #[error("cannot open the serial port `{}`", port.display())]
-    Open {
-        /// Which.
-        port: PathBuf,
-        /// What the system said.
-        #[source]
-        cause: io::Error,
-    },
-    /// The system does not answer.
+    Open { port: PathBuf, source: io::Error },
     #[error(
         "opening the serial port takes longer than {} s",
         OPEN_LIMIT.as_secs()
     )]
     OpenLimit,
+}
+
+impl From<SerialError> for ConnectionError {
+    fn from(error: SerialError) -> Self {
+        let kind = match error {
+            SerialError::Missing { .. } | SerialError::NoneFound => LossKind::Absent,
+            _ => LossKind::Barred,
+        };
+        Self::no_way(kind, error)
+    }
 }
 
 impl Explained for SerialError {
@@ -122,7 +96,7 @@ impl Explained for SerialError {
 }
 
 /// A serial port, open or not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SerialPort {
     configured: Option<PathBuf>,
     /// The devices when it was last tried.
@@ -157,55 +131,25 @@ impl SerialPort {
     pub fn new(configured: Option<PathBuf>) -> Self {
         Self {
             configured,
-            seen: Vec::new(),
-            looking: None,
-            opening: None,
-            told: Vec::new(),
+            ..Self::default()
         }
     }
 
-    /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// When it is not there, or we cannot have it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: what the system has begun is taken up by the next call.
+    /// Opens it. Cancel safe: what the system has begun is taken up by the next call.
     pub(super) async fn connect(&mut self) -> Result<SerialLink, SerialError> {
         let began = Instant::now();
-        let Ok(seen) = timeout(OPEN_LIMIT, self.look()).await else {
-            return Err(SerialError::OpenLimit);
-        };
-        self.seen = seen;
+        let look = timeout(OPEN_LIMIT, self.look()).await;
+        self.seen = look.map_err(|_| SerialError::OpenLimit)?;
         let configured = self.configured.clone();
         let opening = self.opening.get_or_insert_with(|| {
             // The system may block here: a board that hangs, a port behind a dead hub.
-            tokio::task::spawn_blocking(move || {
-                let port = match configured {
-                    Some(port) => port,
-                    None => only_likely(serial_ports::find())?,
-                };
-                Ok(Opened {
-                    stream: open(&port)?,
-                    others: holders(&port),
-                    port,
-                })
-            })
+            spawn_blocking(move || Opened::new(configured))
         });
-        let Ok(opened) = timeout_at(began + OPEN_LIMIT, &mut *opening).await else {
-            return Err(SerialError::OpenLimit);
-        };
+        let opened = timeout_at(began + OPEN_LIMIT, opening).await;
+        let opened = opened.map_err(|_| SerialError::OpenLimit)?;
         self.opening = None;
-        match opened {
-            Ok(opened) => opened.map(|opened| self.over(opened)),
-            // It is never cancelled, and does not panic.
-            Err(_) => Err(SerialError::OpenLimit),
-        }
-    }
-
-    fn over(&mut self, opened: Opened) -> SerialLink {
+        // It is never cancelled, and does not panic.
+        let opened = opened.map_err(|_| SerialError::OpenLimit)??;
         if !opened.others.is_empty() && opened.others != self.told {
             warn!(
                 port = %opened.port.display(),
@@ -214,14 +158,13 @@ impl SerialPort {
             );
         }
         self.told = opened.others;
-        SerialLink::over(opened.stream)
+        Ok(SerialLink {
+            stream: opened.stream,
+            pause: None,
+        })
     }
 
-    /// Returns when there is a device that was not there at the last attempt.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
+    /// Returns when there is a device that was not there at the last attempt. Cancel safe.
     pub(super) async fn returns(&mut self) {
         loop {
             let now = self.look().await;
@@ -237,11 +180,26 @@ impl SerialPort {
         let configured = self.configured.clone();
         let looking = self
             .looking
-            .get_or_insert_with(|| tokio::task::spawn_blocking(move || sights(configured)));
+            .get_or_insert_with(|| spawn_blocking(move || sights(configured)));
         // It is never cancelled, and does not panic.
         let sights = looking.await.unwrap_or_default();
         self.looking = None;
         sights
+    }
+}
+
+impl Opened {
+    /// Opens a port; `None` means the one that looks like a radio. May block.
+    fn new(configured: Option<PathBuf>) -> Result<Self, SerialError> {
+        let port = match configured {
+            Some(port) => port,
+            None => only_likely(serial_ports::find())?,
+        };
+        Ok(Self {
+            stream: open(&port)?,
+            others: holders_of(&port),
+            port,
+        })
     }
 }
 
@@ -297,13 +255,10 @@ fn open(port: &Path) -> Result<SerialStream, SerialError> {
         debug!(port = %port.display(), %error, "other programs cannot be kept from opening the port");
     }
     drop(held);
-    match serial_ports::lines_of(port) {
-        Lines::AssertDtr => {
-            if let Err(error) = stream.write_data_terminal_ready(true) {
-                debug!(port = %port.display(), %error, "the line DTR cannot be set");
-            }
-        }
-        Lines::LeaveAlone => {}
+    if serial_ports::needs_dtr(port)
+        && let Err(error) = stream.write_data_terminal_ready(true)
+    {
+        debug!(port = %port.display(), %error, "the line DTR cannot be set");
     }
     Ok(stream)
 }
@@ -353,21 +308,14 @@ fn is_pseudo_terminal(_: &File) -> bool {
 fn busy(port: &Path) -> SerialError {
     SerialError::Busy {
         port: port.to_owned(),
-        holders: holders(port),
+        holders: holders_of(port),
     }
 }
 
-/// Returns who else has a port open, as far as we may know.
-fn holders(port: &Path) -> Vec<String> {
-    let named = |holder: Holder| format!("{} (process {})", holder.name, holder.process);
-    let holders = serial_ports::holders_of(port);
-    holders.into_iter().map(named).collect()
-}
-
 /// Returns what it means that the system refuses a port.
-fn refused(port: &Path, cause: io::Error) -> SerialError {
+fn refused(port: &Path, source: io::Error) -> SerialError {
     let owned = port.to_owned();
-    match cause.kind() {
+    match source.kind() {
         io::ErrorKind::NotFound => SerialError::Missing { port: owned },
         io::ErrorKind::ResourceBusy => busy(port),
         io::ErrorKind::PermissionDenied => {
@@ -376,10 +324,13 @@ fn refused(port: &Path, cause: io::Error) -> SerialError {
             SerialError::Denied {
                 port: owned,
                 cure: cure_for_rights(group.as_deref()),
-                cause,
+                source,
             }
         }
-        _ => SerialError::Open { port: owned, cause },
+        _ => SerialError::Open {
+            port: owned,
+            source,
+        },
     }
 }
 
@@ -438,15 +389,6 @@ fn unless_gone(error: io::Error) -> io::Error {
 pub(super) struct SerialLink {
     stream: SerialStream,
     pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl SerialLink {
-    fn over(stream: SerialStream) -> Self {
-        Self {
-            stream,
-            pause: None,
-        }
-    }
 }
 
 impl AsyncRead for SerialLink {

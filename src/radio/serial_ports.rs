@@ -41,59 +41,37 @@ const OTHER_NAMES: [&str; 5] = ["zigbee", "z-wave", "zwave", "conbee", "modem"];
 
 /// A serial port on USB.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundPort {
+pub(crate) struct FoundPort {
     /// Its device, which may have another name after the next start.
-    pub device: PathBuf,
+    pub(crate) device: PathBuf,
     /// Its name that stays, from `/dev/serial/by-id`.
-    pub stable: Option<PathBuf>,
-    /// What is known of the USB device.
-    pub usb: Option<Usb>,
+    pub(crate) stable: Option<PathBuf>,
+    pub(crate) usb: Option<Usb>,
 }
 
-/// A USB device.
+/// A USB device: the numbers of its maker and of itself, and what it calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usb {
-    /// Its maker's number.
-    pub vendor: u16,
-    /// Its number.
-    pub product: u16,
-    /// What it calls itself.
-    pub name: Option<String>,
-}
-
-/// What is done with a port's lines DTR and RTS after it is opened. The system sets both when it opens a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lines {
-    /// The board's own USB: without DTR it believes that nobody is there.
-    AssertDtr,
-    /// They reset the board, or put it into its boot loader, if they are not alike.
-    LeaveAlone,
-}
-
-/// Who has opened a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) process: u32,
-    pub(super) name: String,
+pub(crate) struct Usb {
+    pub(crate) vendor: u16,
+    pub(crate) product: u16,
+    pub(crate) name: Option<String>,
 }
 
 impl FoundPort {
-    /// Returns whether it may be a radio.
-    pub fn is_likely(&self) -> bool {
+    pub(crate) fn is_likely(&self) -> bool {
         let Some(usb) = &self.usb else { return true };
         let name = usb.name.as_deref().unwrap_or_default().to_lowercase();
         !OTHERS.contains(&usb.vendor) && !OTHER_NAMES.iter().any(|other| name.contains(other))
     }
 
     /// Returns the name to write into a configuration.
-    pub fn best_name(&self) -> &Path {
+    pub(crate) fn best_name(&self) -> &Path {
         self.stable.as_deref().unwrap_or(&self.device)
     }
 }
 
 /// Returns all serial ports on USB, in the order of their names.
-#[must_use]
-pub fn find() -> Vec<FoundPort> {
+pub(crate) fn find() -> Vec<FoundPort> {
     find_in(Path::new("/dev"), Path::new("/sys"))
 }
 
@@ -102,17 +80,17 @@ pub(super) fn devices() -> Vec<PathBuf> {
     devices_in(Path::new("/dev"))
 }
 
-/// Returns what is done with the lines of a port.
-pub(super) fn lines_of(port: &Path) -> Lines {
-    lines_in(port, Path::new("/sys"))
+/// Returns whether a port is a board's own USB, which believes that nobody is there without DTR. The system sets DTR and
+/// RTS when it opens a port; on other ports they reset the board, or put it into its boot loader, if they are not alike.
+pub(super) fn needs_dtr(port: &Path) -> bool {
+    needs_dtr_in(port, Path::new("/sys"))
 }
 
 /// Returns who has a port open, as far as we may know.
-pub(super) fn holders_of(port: &Path) -> Vec<Holder> {
+pub(super) fn holders_of(port: &Path) -> Vec<String> {
     holders_in(port, Path::new("/proc"), std::process::id())
 }
 
-/// Returns the name of a group.
 pub(super) fn group_name(group: u32) -> Option<String> {
     let groups = fs::read_to_string("/etc/group").ok()?;
     groups.lines().find_map(|line| {
@@ -123,18 +101,17 @@ pub(super) fn group_name(group: u32) -> Option<String> {
 }
 
 fn find_in(dev: &Path, sys: &Path) -> Vec<FoundPort> {
-    let stable = stable_names(dev);
-    devices_in(dev)
-        .into_iter()
-        .map(|device| FoundPort {
-            stable: stable
-                .iter()
-                .find(|(_, target)| *target == device)
-                .map(|(link, _)| link.clone()),
-            usb: usb_of(&device, sys),
-            device,
-        })
-        .collect()
+    let mut links: Vec<PathBuf> = entries(&dev.join("serial/by-id")).collect();
+    links.sort();
+    let found = |device: PathBuf| FoundPort {
+        stable: links
+            .iter()
+            .find(|link| link.canonicalize().is_ok_and(|target| target == device))
+            .cloned(),
+        usb: usb_of(&device, sys),
+        device,
+    };
+    devices_in(dev).into_iter().map(found).collect()
 }
 
 fn devices_in(dev: &Path) -> Vec<PathBuf> {
@@ -146,18 +123,6 @@ fn devices_in(dev: &Path) -> Vec<PathBuf> {
         .collect();
     devices.sort();
     devices
-}
-
-/// Returns the links that keep their names, and where they lead.
-fn stable_names(dev: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let mut names: Vec<_> = entries(&dev.join("serial/by-id"))
-        .filter_map(|link| {
-            let target = link.canonicalize().ok()?;
-            Some((link, target))
-        })
-        .collect();
-    names.sort();
-    names
 }
 
 /// Returns what the system knows of the USB device behind a port: it stands in a directory above the port's own.
@@ -179,7 +144,7 @@ fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
     })
 }
 
-fn lines_in(port: &Path, sys: &Path) -> Lines {
+fn needs_dtr_in(port: &Path, sys: &Path) -> bool {
     let device = port.canonicalize().unwrap_or_else(|_| port.to_owned());
     let usb = usb_of(&device, sys);
     let name = device
@@ -189,14 +154,10 @@ fn lines_in(port: &Path, sys: &Path) -> Lines {
     let own_usb = name.starts_with("ttyACM") || name.starts_with("cu.usbmodem");
     // Newer bridges of WCH call themselves modems, as boards with USB of their own do.
     let bridge = usb.is_some_and(|usb| BRIDGES.contains(&usb.vendor));
-    if own_usb && !bridge {
-        Lines::AssertDtr
-    } else {
-        Lines::LeaveAlone
-    }
+    own_usb && !bridge
 }
 
-fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<Holder> {
+fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<String> {
     let Ok(device) = port.canonicalize() else {
         return Vec::new();
     };
@@ -214,19 +175,19 @@ fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<Holder> {
             )
     };
     let holds = |process: &Path| has_open(process, &[&device]) && !makes_ptys(process);
-    let mut holders: Vec<Holder> = entries(proc)
+    let mut holders: Vec<(u32, String)> = entries(proc)
         .filter_map(|path| {
             let process: u32 = path.file_name()?.to_str()?.parse().ok()?;
             if process == own || !holds(&path) {
                 return None;
             }
             let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-            let name = printable(name.trim());
-            Some(Holder { process, name })
+            Some((process, printable(name.trim())))
         })
         .collect();
-    holders.sort_by_key(|holder| holder.process);
-    holders
+    holders.sort();
+    let named = |(process, name)| format!("{name} (process {process})");
+    holders.into_iter().map(named).collect()
 }
 
 /// Devices and processes choose their names themselves.
@@ -332,34 +293,23 @@ mod tests {
     fn only_a_boards_own_usb_needs_dtr() {
         let machine = Machine::new();
         let sys = machine.path("sys");
-        for (name, usb, lines) in [
-            ("ttyACM0", None, Lines::AssertDtr),
-            (
-                "ttyACM1",
-                Some(("239a", "8029", "RAK4631")),
-                Lines::AssertDtr,
-            ),
+        for (name, usb, needs_dtr) in [
+            ("ttyACM0", None, true),
+            ("ttyACM1", Some(("239a", "8029", "RAK4631")), true),
             (
                 "ttyACM2",
                 Some(("1a86", "55d4", "USB Single Serial")),
-                Lines::LeaveAlone,
+                false,
             ),
-            (
-                "ttyUSB0",
-                Some(("10c4", "ea60", "CP2102")),
-                Lines::LeaveAlone,
-            ),
-            ("ttyUSB1", None, Lines::LeaveAlone),
+            ("ttyUSB0", Some(("10c4", "ea60", "CP2102")), false),
+            ("ttyUSB1", None, false),
         ] {
             let device = machine.plug(name, usb);
             let link = machine.path("dev/serial/by-id").join(format!("by-{name}"));
             symlink(&device, &link).unwrap();
-            assert_eq!(lines_in(&link, &sys), lines, "{name}");
+            assert_eq!(needs_dtr_in(&link, &sys), needs_dtr, "{name}");
         }
-        assert_eq!(
-            lines_in(Path::new("/nowhere"), Path::new("/nowhere")),
-            Lines::LeaveAlone
-        );
+        assert!(!needs_dtr_in(Path::new("/nowhere"), Path::new("/nowhere")));
     }
 
     #[test]
@@ -377,12 +327,9 @@ mod tests {
             symlink(open, fd.join("5")).unwrap();
             fs::write(fd.parent().unwrap().join("comm"), format!("{name}\n")).unwrap();
         }
-        let holder = Holder {
-            process: 12,
-            name: "ModemManager".to_owned(),
-        };
-        assert_eq!(holders_in(&device, &machine.path("proc"), 13), [holder]);
-        assert_eq!(holders_in(&device, Path::new("/nowhere"), 13), []);
+        let holders = holders_in(&device, &machine.path("proc"), 13);
+        assert_eq!(holders, ["ModemManager (process 12)"]);
+        assert_eq!(holders_in(&device, Path::new("/nowhere"), 13), [""; 0]);
     }
 
     #[test]
@@ -405,12 +352,9 @@ mod tests {
                 symlink(open, fd.join(number.to_string())).unwrap();
             }
         }
-        let holders = |port: &Path| {
-            let holders = holders_in(port, &machine.path("proc"), 1);
-            holders.iter().map(|it| it.process).collect::<Vec<_>>()
-        };
-        assert_eq!(holders(&device), [13]);
-        assert_eq!(holders(&plugged), [14]);
+        let holders = |port: &Path| holders_in(port, &machine.path("proc"), 1);
+        assert_eq!(holders(&device), [" (process 13)"]);
+        assert_eq!(holders(&plugged), [" (process 14)"]);
     }
 
     #[test]

@@ -22,6 +22,10 @@ use super::proto::{self, MeshPacket, Message as _, from_radio, to_radio, wire};
 use super::said::Said;
 use super::translate::{self, Context, Translated};
 
+/// On a cable the link needs so long to come to its senses after the wake bytes.
+const WAKE_PAUSE: Duration = Duration::from_millis(100);
+/// A radio on a cable that has just been plugged in is still starting, and does not hear the first question.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 /// How long the radio may be silent before its handshake is complete.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// How long the whole handshake may take.
@@ -69,10 +73,8 @@ pub struct SessionOptions {
     pub set_time: bool,
     /// Further ports that carry text.
     pub chat_ports: Vec<u32>,
-    /// How long the link needs to come to its senses after the wake bytes.
-    pub wake_pause: Duration,
-    /// How often a radio that says nothing is asked for its configuration; `None`: once.
-    pub ask_every: Option<Duration>,
+    /// The radio is on a cable: it may start anew, or not hear us, without the link's end.
+    pub on_cable: bool,
 }
 
 /// What a session wants done, in this order.
@@ -87,19 +89,15 @@ pub enum Output {
     /// Tell the pacer.
     Answer(Answer),
     /// The radio starts afresh on the same link: packets on their way are unanswered for ever.
-    Restarted {
-        /// Why.
-        cause: &'static str,
-    },
+    Restarted(&'static str),
     /// Give the link up.
-    Lost {
-        /// Why.
-        cause: &'static str,
-    },
+    Lost(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// It is woken then: it may have rebooted.
+    Asleep(Instant),
     /// The wake bytes are written; asks for the configuration then.
     Waking(Instant),
     /// Asked; the last frame came then. Asks again then.
@@ -109,8 +107,6 @@ enum Phase {
     },
     /// It has told everything.
     Idle,
-    /// Said that it rebooted; is woken then.
-    Rebooting(Instant),
 }
 
 /// What outlives a connection.
@@ -144,7 +140,8 @@ pub struct Session {
     ready_since: Option<Instant>,
     /// What came when the radio's channels were not known, or not any more; oldest first.
     held: VecDeque<MeshPacket>,
-    memory: Box<Memory>,
+    /// From the connection before, and for the next one.
+    pub(super) memory: Box<Memory>,
     /// The radio was asked for its configuration then, and how often for all of it.
     asked_at: Instant,
     questions: u32,
@@ -160,7 +157,6 @@ pub struct Session {
     times_given: u32,
     /// Until then packets are dated by a time that it does not have any more.
     dated_before: Option<Instant>,
-    channel_use: Option<f32>,
     quiet: Quiet,
 }
 
@@ -169,7 +165,7 @@ impl Session {
     #[must_use]
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
-            phase: Phase::Waking(now + options.wake_pause),
+            phase: Phase::Asleep(now),
             options,
             nonce: plain_nonce(random),
             handshake: Handshake::default(),
@@ -186,27 +182,8 @@ impl Session {
             time_given: None,
             times_given: 0,
             dated_before: None,
-            channel_use: None,
             quiet: Quiet::since(now),
         }
-    }
-
-    /// Gives it what is known from the connection before.
-    pub(super) fn remembering(mut self, memory: Box<Memory>) -> Self {
-        self.memory = memory;
-        self
-    }
-
-    /// Returns what the next connection is to know.
-    pub(super) fn into_memory(self) -> Box<Memory> {
-        self.memory
-    }
-
-    /// Returns what is written first.
-    pub fn start(&mut self, now: Moment) -> Vec<Output> {
-        let mut outputs = vec![Output::Wake];
-        outputs.extend(self.on_time(now));
-        outputs
     }
 
     /// Returns whether packets may be sent.
@@ -230,15 +207,10 @@ impl Session {
         self.heard
     }
 
-    /// Returns how busy the channel is in percent, by the radio's own measure; `None` until it has told.
-    pub fn channel_use(&self) -> Option<f32> {
-        self.channel_use
-    }
-
     /// Returns when [`Session::on_time`] wants to be called.
     pub fn deadline(&self) -> Instant {
         match self.phase {
-            Phase::Waking(until) | Phase::Rebooting(until) => until,
+            Phase::Asleep(until) | Phase::Waking(until) => until,
             Phase::Configuring { last, again } => {
                 let limit = self.handshake_limit(last);
                 again.map_or(limit, |again| again.min(limit))
@@ -265,7 +237,7 @@ impl Session {
             return Some(since + MUTE_AGAIN);
         }
         // On other links a radio cannot start anew behind our back.
-        self.options.ask_every.map(|_| self.quiet.deadline())
+        self.options.on_cable.then(|| self.quiet.deadline())
     }
 
     fn profile(&self) -> Option<&RadioProfile> {
@@ -275,42 +247,38 @@ impl Session {
     /// Does what is due.
     pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
         match self.phase {
+            Phase::Asleep(until) if now.instant >= until => {
+                let pause = if self.options.on_cable {
+                    WAKE_PAUSE
+                } else {
+                    Duration::ZERO
+                };
+                self.phase = Phase::Waking(now.instant + pause);
+                let mut outputs = vec![Output::Wake];
+                outputs.extend(self.on_time(now));
+                outputs
+            }
             Phase::Waking(until) if now.instant >= until => {
                 self.asked_at = now.instant;
                 self.questions = 1;
-                self.phase = Phase::Configuring {
-                    last: now.instant,
-                    again: self.options.ask_every.map(|every| now.instant + every),
-                };
-                vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))]
-            }
-            Phase::Rebooting(until) if now.instant >= until => {
-                self.phase = Phase::Waking(now.instant + self.options.wake_pause);
-                self.start(now)
+                self.asks(now.instant, now);
+                vec![self.question()]
             }
             Phase::Configuring { last, .. } if now.instant >= self.handshake_limit(last) => {
-                vec![Output::Lost {
-                    cause: if !self.heard {
-                        "nothing that speaks as a radio does answers there"
-                    } else if now.instant >= last + HANDSHAKE_LIMIT {
-                        "the radio did not tell its configuration"
-                    } else {
-                        "the radio did not come to the end of its configuration within 5 minutes"
-                    },
-                }]
+                vec![Output::Lost(if !self.heard {
+                    "nothing that speaks as a radio does answers there"
+                } else if now.instant >= last + HANDSHAKE_LIMIT {
+                    "the radio did not tell its configuration"
+                } else {
+                    "the radio did not come to the end of its configuration within 5 minutes"
+                })]
             }
             Phase::Configuring {
                 last,
                 again: Some(again),
             } if now.instant >= again => {
-                self.phase = Phase::Configuring {
-                    last,
-                    again: self.options.ask_every.map(|every| now.instant + every),
-                };
-                vec![
-                    Output::Wake,
-                    frame(to_radio::PayloadVariant::WantConfigId(self.nonce)),
-                ]
+                self.asks(last, now);
+                vec![Output::Wake, self.question()]
             }
             Phase::Idle if now.instant >= self.last_frame + self.memory.silence_limit() => {
                 let cause = if self.memory.mute_links == 0 {
@@ -321,7 +289,7 @@ impl Session {
                 if !self.answers {
                     self.memory.mute_links = self.memory.mute_links.saturating_add(1);
                 }
-                vec![Output::Lost { cause }]
+                vec![Output::Lost(cause)]
             }
             Phase::Idle if is_due(self.memory.start_doubt.deadline(), now) => {
                 self.on_sign(Sign::Start, now)
@@ -338,10 +306,18 @@ impl Session {
                 outputs.extend(self.give_time(now));
                 outputs
             }
-            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } | Phase::Idle => {
-                Vec::new()
-            }
+            _ => Vec::new(),
         }
+    }
+
+    /// Asks a radio whose last frame came then.
+    fn asks(&mut self, last: Instant, now: Moment) {
+        let again = self.options.on_cable.then(|| now.instant + ASK_EVERY);
+        self.phase = Phase::Configuring { last, again };
+    }
+
+    fn question(&self) -> Output {
+        frame(to_radio::PayloadVariant::WantConfigId(self.nonce))
     }
 
     /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
@@ -454,25 +430,11 @@ impl Session {
                 let message = without_text(&record.message);
                 debug!(source = ?record.source, ?message, "the radio's own log");
             }
-            From::MyInfo(my_info) => {
-                self.handshake_goes_on(now);
-                self.handshake.my_info(&my_info);
-            }
-            From::Metadata(metadata) => {
-                self.handshake_goes_on(now);
-                self.handshake.metadata(metadata);
-            }
-            From::Config(config) => {
-                self.handshake_goes_on(now);
-                self.handshake.config(config);
-            }
-            // The rest of the handshake.
-            From::NodeInfo(_)
-            | From::Channel(_)
-            | From::ModuleConfig(_)
-            | From::FileInfo(_)
-            | From::DeviceuiConfig(_) => self.handshake_goes_on(now),
             From::XmodemPacket(_) | From::MqttClientProxyMessage(_) => {}
+            part => {
+                self.handshake_goes_on(now);
+                self.handshake.take(part);
+            }
         }
         Vec::new()
     }
@@ -495,12 +457,10 @@ impl Session {
             debug!("a part of the radio's configuration is missing, asking again");
             self.questions += 1;
             self.nonce = plain_nonce(self.nonce.wrapping_add(1));
-            return vec![frame(to_radio::PayloadVariant::WantConfigId(self.nonce))];
+            return vec![self.question()];
         }
         let Some(profile) = std::mem::take(&mut self.handshake).complete(nodes) else {
-            return vec![Output::Lost {
-                cause: "the radio did not tell its own number",
-            }];
+            return vec![Output::Lost("the radio did not tell its own number")];
         };
         self.phase = Phase::Idle;
         self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
@@ -604,23 +564,22 @@ impl Session {
         };
         nodes.learn(from, heard);
         match translated {
-            Translated::Text(mut text) => {
+            Ok(Translated::Text(mut text)) => {
                 let is_dated_before = self.dated_before.is_some_and(|until| now.instant < until);
                 if is_dated_before && !catching_up && !text.replayed {
                     text.heard_at = now.wall;
                 }
                 vec![Output::Event(RadioEvent::Text(text))]
             }
-            Translated::Answer(answer) => vec![Output::Answer(answer)],
-            Translated::News(num, news) => {
+            Ok(Translated::Answer(answer)) => vec![Output::Answer(answer)],
+            Ok(Translated::News(num, news)) => {
                 nodes.learn(num, news);
                 Vec::new()
             }
-            Translated::ChannelUse(percent) => {
-                self.channel_use = Some(percent);
+            Ok(Translated::ChannelUse(percent)) => {
                 vec![Output::Event(RadioEvent::ChannelUse { percent })]
             }
-            Translated::Ignored(reason) => {
+            Err(reason) => {
                 debug!(node = %from, packet = packet.id, reason, "packet ignored");
                 vec![ignored(reason)]
             }
@@ -653,8 +612,7 @@ impl Session {
             Phase::Idle => match sign {
                 Sign::Start if memory.start_doubt.believes(LONGEST_OF_STARTS, now.instant) => {
                     debug!("looking whether the radio has started anew, as it prints");
-                    self.asks_anew();
-                    self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
+                    self.asks_anew(now.instant + REBOOT_PAUSE);
                     Vec::new()
                 }
                 Sign::Log
@@ -670,32 +628,31 @@ impl Session {
                 again: again @ None,
                 ..
             } => {
-                *again = self.options.ask_every.map(|_| now.instant + REBOOT_PAUSE);
+                let cable = self.options.on_cable;
+                *again = cable.then(|| now.instant + REBOOT_PAUSE);
                 Vec::new()
             }
-            Phase::Waking(_) | Phase::Rebooting(_) | Phase::Configuring { .. } => Vec::new(),
+            Phase::Asleep(_) | Phase::Waking(_) | Phase::Configuring { .. } => Vec::new(),
         }
     }
 
     /// Everything that was told is told again: channels may have new places. Until it has been, nobody needs to know of
     /// a further restart.
     fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
-        self.phase = Phase::Rebooting(now.instant + REBOOT_PAUSE);
-        self.asks_anew();
+        self.asks_anew(now.instant + REBOOT_PAUSE);
         if self.ready_since.take().is_none() {
             debug!(cause, "the radio has restarted before it was ready");
             return Vec::new();
         }
         info!(cause, "asking the radio for its configuration again");
-        vec![Output::Restarted { cause }]
+        vec![Output::Restarted(cause)]
     }
 
     /// Asks a radio again that may have forgotten us, or is another one now; nobody is told unless it is.
     fn look_again(&mut self, cause: &str, now: Moment) -> Vec<Output> {
         debug!(cause, "looking whether the radio is as it was");
-        self.phase = Phase::Waking(now.instant + self.options.wake_pause);
-        self.asks_anew();
-        self.start(now)
+        self.asks_anew(now.instant);
+        self.on_time(now)
     }
 
     fn settle_doubts(&mut self) {
@@ -703,7 +660,8 @@ impl Session {
         self.memory.start_doubt.settle();
     }
 
-    fn asks_anew(&mut self) {
+    fn asks_anew(&mut self, at: Instant) {
+        self.phase = Phase::Asleep(at);
         self.settle_doubts();
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();

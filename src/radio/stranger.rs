@@ -64,19 +64,16 @@ impl Greeting {
             let is_shown = |it: char| !it.is_control() || it.is_ascii_whitespace();
             text.chars().any(char::is_alphanumeric) && text.chars().all(is_shown)
         };
-        let latin: String = self.bytes.iter().map(|byte| char::from(*byte)).collect();
         let is_one = match str::from_utf8(&self.bytes) {
-            Ok(text) => is_text(text),
-            // Cut within a letter.
-            Err(error) if error.error_len().is_none() => {
-                let whole = self.bytes.get(..error.valid_up_to());
-                whole
-                    .and_then(|it| str::from_utf8(it).ok())
-                    .is_some_and(is_text)
+            Err(error) if error.error_len().is_some() => {
+                let latin: String = self.bytes.iter().copied().map(char::from).collect();
+                let ascii = self.bytes.iter().filter(|byte| byte.is_ascii()).count();
+                is_text(&latin) && 2 * ascii > self.bytes.len()
             }
-            Err(_) => {
-                is_text(&latin)
-                    && 2 * latin.matches(|it: char| it.is_ascii()).count() > latin.chars().count()
+            // It may be cut within a letter.
+            _ => {
+                let mut chunks = self.bytes.utf8_chunks();
+                chunks.next().is_some_and(|whole| is_text(whole.valid()))
             }
         };
         is_one.then_some("a server that is no radio")

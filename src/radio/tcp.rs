@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::host_and_port;
+use crate::model::Explained;
 
-use super::connection::ConnectionError;
+use super::connection::{ConnectionError, LossKind};
 
 /// How long it may take to learn a host's addresses.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
@@ -27,34 +28,40 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 11;
 
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TcpError {
+    #[error("cannot connect to the radio at `{address}`")]
+    Connect { address: String, source: io::Error },
+    #[error("the radio at `{address}` did not answer within {} s", CONNECT_LIMIT.as_secs())]
+    NoAnswer { address: String },
+}
+
+impl Explained for TcpError {}
+
+impl From<TcpError> for ConnectionError {
+    fn from(error: TcpError) -> Self {
+        Self::no_way(LossKind::Absent, error)
+    }
+}
+
 /// Connects to a radio, at the first of its addresses that answers.
-///
-/// # Errors
-///
-/// When nobody is there.
-///
-/// # Cancel safety
-///
-/// The attempt is given up.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectionError> {
-    let address = host_and_port(host, port);
-    let addresses = timeout(LOOKUP_LIMIT, lookup_host((host, port))).await;
-    let stream = match addresses {
+pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError> {
+    let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => connect_to_one(addresses).await,
-        Ok(Err(cause)) => Err(Some(cause)),
+        Ok(Err(source)) => Err(Some(source)),
         Err(_) => Err(Some(io::Error::new(
             io::ErrorKind::TimedOut,
             "the name service does not answer",
         ))),
     };
-    match stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some)) {
-        Ok(stream) => Ok(stream),
-        Err(Some(cause)) => Err(ConnectionError::Connect { address, cause }),
-        Err(None) => {
-            let limit = CONNECT_LIMIT;
-            Err(ConnectionError::ConnectLimit { address, limit })
+    let set_up = stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some));
+    set_up.map_err(|source| {
+        let address = host_and_port(host, port);
+        match source {
+            Some(source) => TcpError::Connect { address, source },
+            None => TcpError::NoAnswer { address },
         }
-    }
+    })
 }
 
 /// Tries one address after the other. Fails with what the system said last; without a cause if it said nothing.

@@ -29,11 +29,8 @@ pub(super) struct Traffic {
 /// What a busy channel allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allowed {
-    /// Everything.
     All,
-    /// Few texts.
     Few,
-    /// Only what is urgent.
     Urgent,
 }
 
@@ -49,12 +46,11 @@ impl Traffic {
         }
     }
 
-    /// Sets the limits of channel use.
+    /// Has texts slow down, or stop but for urgent ones, on a channel that is busier than these limits.
     pub(super) fn limit(&mut self, limits: ChannelUse) {
         self.limits = Some(limits);
     }
 
-    /// Takes note of how busy the channel is, in percent.
     pub(super) fn on_channel_use(&mut self, percent: f32, now: Instant) {
         let fresh = self
             .channel_use

@@ -29,14 +29,14 @@ const CLOCK_AHEAD: Duration = Duration::from_mins(10);
 const KEPT_AT_MOST: Duration = Duration::from_hours(30 * 24);
 const LIVE_AT_MOST: Duration = Duration::from_hours(24);
 
+/// Why a packet is nothing to us that came on a port of no interest.
+const ANOTHER_PORT: &str = "another port";
+
 /// What is known when a packet comes.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    /// Our own node.
     pub(super) own: NodeNum,
-    /// The radio's channels.
     pub(super) channels: &'a [Channel],
-    /// The nodes.
     pub(super) nodes: &'a NodeDb,
     /// Further ports that carry text.
     pub(super) chat_ports: &'a [u32],
@@ -57,130 +57,117 @@ pub(super) enum Translated {
     Answer(Answer),
     /// The radio's own measure of how busy the channel is, in percent.
     ChannelUse(f32),
-    /// Nothing, and why.
-    Ignored(&'static str),
 }
 
-/// Says what a packet is to us.
-pub(super) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Translated {
+/// What a packet is to us, or why it is nothing.
+type Meaning = Result<Translated, &'static str>;
+
+pub(super) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meaning {
     let data = match &packet.payload_variant {
         Some(mesh_packet::PayloadVariant::Decoded(data)) => data,
-        Some(mesh_packet::PayloadVariant::Encrypted(_)) => return Translated::Ignored("encrypted"),
-        None => return Translated::Ignored("empty"),
+        Some(mesh_packet::PayloadVariant::Encrypted(_)) => return Err("encrypted"),
+        None => return Err("empty"),
     };
-    if packet.from == 0 {
-        return Translated::Ignored("without a sender");
+    let from = NodeNum(packet.from);
+    if from == NodeNum(0) {
+        return Err("without a sender");
     }
-    match data.portnum {
+    let port = match data.portnum {
         // Also of nodes that talk to somebody else.
-        ports::NODE_INFO => wire::User::decode(data.payload.as_slice())
-            .map_or(Translated::Ignored("undecodable"), |user| {
-                Translated::News(NodeNum(packet.from), news_of_user(&user))
-            }),
-        ports::ROUTING => answer(packet, data, context),
-        ports::TELEMETRY if NodeNum(packet.from) == context.own => own_telemetry(data),
-        ports::STORE_FORWARD => replay(packet, data, context),
-        ports::REMOTE_SHELL => Translated::Ignored("remote shell"),
-        ports::TEXT => readable(packet, data, TextPort::Text, context),
-        ports::ALERT => readable(packet, data, TextPort::Alert, context),
-        ports::DETECTION_SENSOR => readable(packet, data, TextPort::DetectionSensor, context),
+        ports::NODE_INFO => {
+            let user: wire::User = parsed(&data.payload)?;
+            return Ok(Translated::News(from, news_of_user(&user)));
+        }
+        ports::ROUTING => return answer(packet, data, context),
+        ports::TELEMETRY if from == context.own => return own_telemetry(data),
+        ports::STORE_FORWARD => return replay(packet, data, context),
+        ports::REMOTE_SHELL => return Err("remote shell"),
+        ports::TEXT => TextPort::Text,
+        ports::ALERT => TextPort::Alert,
+        ports::DETECTION_SENSOR => TextPort::DetectionSensor,
         other => match u32::try_from(other) {
-            Ok(port) if context.chat_ports.contains(&port) => {
-                readable(packet, data, TextPort::Other(port), context)
-            }
-            Ok(_) | Err(_) => Translated::Ignored("another port"),
+            Ok(port) if context.chat_ports.contains(&port) => TextPort::Other(port),
+            Ok(_) | Err(_) => return Err(ANOTHER_PORT),
         },
-    }
+    };
+    let destination = destination(packet, context, None)?;
+    let text = text_of(packet, data, port, destination, context);
+    Ok(Translated::Text(Box::new(text)))
 }
 
-fn answer(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Translated {
+fn parsed<T: proto::Message + Default>(payload: &[u8]) -> Result<T, &'static str> {
+    T::decode(payload).map_err(|_| "undecodable")
+}
+
+fn answer(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Meaning {
+    const OF_OTHERS: &str = "routing of others";
     if data.request_id == 0 || NodeNum(packet.to) != context.own {
-        return Translated::Ignored("routing of others");
+        return Err(OF_OTHERS);
     }
-    let Ok(routing) = proto::Routing::decode(data.payload.as_slice()) else {
-        return Translated::Ignored("undecodable");
-    };
+    let routing: proto::Routing = parsed(&data.payload)?;
     let error = match routing.variant {
         // Nothing at all is "no error", the default that need not be written.
         None => 0,
         Some(proto::routing::Variant::ErrorReason(error)) => {
             u32::try_from(error).unwrap_or(u32::MAX)
         }
-        Some(proto::routing::Variant::RouteRequest(_) | proto::routing::Variant::RouteReply(_)) => {
-            return Translated::Ignored("routing of others");
-        }
+        Some(_) => return Err(OF_OTHERS),
     };
-    let (from, request) = (NodeNum(packet.from), PacketId(data.request_id));
-    Translated::Answer(Answer::Routing {
-        from,
-        request,
+    Ok(Translated::Answer(Answer::Routing {
+        from: NodeNum(packet.from),
+        request: PacketId(data.request_id),
         error,
-    })
+    }))
 }
 
-fn own_telemetry(data: &proto::Data) -> Translated {
+fn own_telemetry(data: &proto::Data) -> Meaning {
     let telemetry = proto::Telemetry::decode(data.payload.as_slice());
     match telemetry.ok().and_then(|telemetry| telemetry.variant) {
-        Some(proto::telemetry::Variant::DeviceMetrics(metrics)) => metrics
-            .channel_utilization
-            .filter(|percent| (0.0..=100.0).contains(percent))
-            .map_or(Translated::Ignored("another port"), Translated::ChannelUse),
-        Some(_) | None => Translated::Ignored("another port"),
+        Some(proto::telemetry::Variant::DeviceMetrics(metrics)) => {
+            let percent = metrics.channel_utilization.and_then(percent);
+            percent.map(Translated::ChannelUse).ok_or(ANOTHER_PORT)
+        }
+        Some(_) | None => Err(ANOTHER_PORT),
     }
 }
 
 /// A text that a store-and-forward server tells again: `from` and `id` are the original's.
-fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Translated {
+fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Meaning {
     use proto::store_and_forward::{RequestResponse, Variant};
-    let Ok(stored) = proto::StoreAndForward::decode(data.payload.as_slice()) else {
-        return Translated::Ignored("undecodable");
-    };
-    let direct = match RequestResponse::try_from(stored.rr) {
+    let stored: proto::StoreAndForward = parsed(&data.payload)?;
+    let is_direct = match RequestResponse::try_from(stored.rr) {
         Ok(RequestResponse::RouterTextDirect) => true,
         Ok(RequestResponse::RouterTextBroadcast) => false,
-        Ok(_) | Err(_) => return Translated::Ignored("another port"),
+        Ok(_) | Err(_) => return Err(ANOTHER_PORT),
     };
     let Some(Variant::Text(text)) = stored.variant else {
-        return Translated::Ignored("empty");
+        return Err("empty");
     };
-    let to = NodeNum(packet.to);
-    // Both kinds are handed over as packets for us; a broadcast was one when it was said.
-    let destination = if to != context.own && !is_broadcast(to) {
-        return Translated::Ignored("for another node");
-    } else if direct {
-        Destination::Direct(context.own)
-    } else {
-        match ChannelIndex::try_from(packet.channel) {
-            Ok(channel) => Destination::Channel(channel),
-            Err(_) => return Translated::Ignored("no such channel"),
-        }
-    };
+    let destination = destination(packet, context, Some(is_direct))?;
     let mut heard = text_of(packet, data, TextPort::Text, destination, context);
-    heard.text = String::from_utf8_lossy(&text).into_owned();
+    heard.text = lossy(&text);
     heard.port_name = ports::name(ports::TEXT);
     heard.heard_at = heard_at(packet.rx_time, KEPT_AT_MOST, context.now);
     heard.replayed = true;
-    Translated::Text(Box::new(heard))
+    Ok(Translated::Text(Box::new(heard)))
 }
 
-fn readable(
+/// Returns where a text went. Whatever it was when it was said, one that is told again comes as a packet for us, or for all.
+fn destination(
     packet: &proto::MeshPacket,
-    data: &proto::Data,
-    port: TextPort,
     context: &Context<'_>,
-) -> Translated {
-    let to = NodeNum(packet.to);
-    let destination = if to == context.own {
-        Destination::Direct(to)
-    } else if !is_broadcast(to) {
-        return Translated::Ignored("for another node");
-    } else {
-        match ChannelIndex::try_from(packet.channel) {
-            Ok(channel) => Destination::Channel(channel),
-            Err(_) => return Translated::Ignored("no such channel"),
-        }
-    };
-    Translated::Text(Box::new(text_of(packet, data, port, destination, context)))
+    was_direct: Option<bool>,
+) -> Result<Destination, &'static str> {
+    let is_for_us = NodeNum(packet.to) == context.own;
+    if !is_for_us && !is_broadcast(NodeNum(packet.to)) {
+        return Err("for another node");
+    }
+    if was_direct.unwrap_or(is_for_us) {
+        return Ok(Destination::Direct(context.own));
+    }
+    let channel = ChannelIndex::try_from(packet.channel);
+    let channel = channel.map_err(|_| "no such channel")?;
+    Ok(Destination::Channel(channel))
 }
 
 fn is_broadcast(to: NodeNum) -> bool {
@@ -232,18 +219,15 @@ fn text(data: &proto::Data) -> String {
             .map(String::from)
             .unwrap_or_default();
     }
-    String::from_utf8_lossy(&data.payload).into_owned()
+    lossy(&data.payload)
 }
 
 fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
     // Old firmware sends no `hop_start`, newer always a `bitfield`.
     let told = packet.hop_start > 0 || data.bitfield.is_some();
-    let made = packet
-        .hop_start
-        .checked_sub(packet.hop_limit)
-        .filter(|made| *made <= 7);
-    made.filter(|_| told)
-        .and_then(|made| u8::try_from(made).ok())
+    let made = packet.hop_start.checked_sub(packet.hop_limit);
+    let made = made.filter(|made| told && *made <= 7)?;
+    u8::try_from(made).ok()
 }
 
 /// The radio's own time where it is plausible, else the time of arrival.
@@ -269,7 +253,6 @@ pub(super) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
 
 /// Returns what a `NodeInfo` tells beyond names.
 pub(super) fn details_of_node(info: &wire::NodeInfo) -> Details {
-    let percent = |value: Option<f32>| value.filter(|it| (0.0..=100.0).contains(it));
     let metrics = info.device_metrics.unwrap_or_default();
     Details {
         hardware: info
@@ -282,8 +265,8 @@ pub(super) fn details_of_node(info: &wire::NodeInfo) -> Details {
         via_mqtt: info.via_mqtt,
         battery_percent: metrics.battery_level,
         voltage: metrics.voltage.filter(|volt| (0.0..1000.0).contains(volt)),
-        channel_use_percent: percent(metrics.channel_utilization),
-        air_use_percent: percent(metrics.air_util_tx),
+        channel_use_percent: metrics.channel_utilization.and_then(percent),
+        air_use_percent: metrics.air_util_tx.and_then(percent),
     }
 }
 
@@ -294,6 +277,10 @@ fn news_of_user(user: &wire::User) -> News {
         is_licensed: Some(user.is_licensed),
         ..News::default()
     }
+}
+
+fn percent(value: f32) -> Option<f32> {
+    (0.0..=100.0).contains(&value).then_some(value)
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -310,43 +297,39 @@ pub(super) fn channels(
         .find(|channel| channel.role == PRIMARY)
         .and_then(|channel| channel.settings.as_ref())
         .map_or(&[][..], |settings| &settings.psk);
-    ChannelIndex::all()
-        .map(|index| {
-            let told = told
-                .iter()
-                .rfind(|channel| channel.index == i32::from(index.number()));
-            let role = match told.map_or(0, |channel| channel.role) {
-                PRIMARY => ChannelRole::Primary,
-                2 => ChannelRole::Secondary,
-                _ => ChannelRole::Disabled,
-            };
-            if role == ChannelRole::Disabled {
+    let channel = |index: ChannelIndex| {
+        let told = told
+            .iter()
+            .rfind(|channel| channel.index == i32::from(index.number()));
+        let role = match told.map_or(0, |channel| channel.role) {
+            PRIMARY => ChannelRole::Primary,
+            2 => ChannelRole::Secondary,
+            _ => {
                 return Channel {
                     index,
                     name: String::new(),
-                    role,
+                    role: ChannelRole::Disabled,
                     fingerprint: None,
                 };
             }
-            let settings = told.and_then(|channel| channel.settings.as_ref());
-            let name = settings
-                .map(|it| it.name.as_slice())
-                .filter(|name| !name.is_empty())
-                .unwrap_or(names::default_channel(lora).as_bytes());
-            let key = settings.map_or(&[][..], |it| &it.psk);
-            let key = match role {
-                // The firmware has them share its key.
-                ChannelRole::Secondary if key.is_empty() => primary_key,
-                ChannelRole::Primary | ChannelRole::Secondary | ChannelRole::Disabled => key,
-            };
-            Channel {
-                index,
-                name: lossy(name),
-                role,
-                fingerprint: Some(fingerprint::of(name, key)),
-            }
-        })
-        .collect()
+        };
+        let settings = told.and_then(|channel| channel.settings.as_ref());
+        let name = settings
+            .map(|it| it.name.as_slice())
+            .filter(|name| !name.is_empty())
+            .unwrap_or(names::default_channel(lora).as_bytes());
+        let key = settings.map_or(&[][..], |it| &it.psk);
+        // The firmware has secondary channels without a key share the primary one's.
+        let shares = role == ChannelRole::Secondary && key.is_empty();
+        let key = if shares { primary_key } else { key };
+        Channel {
+            index,
+            name: lossy(name),
+            role,
+            fingerprint: Some(fingerprint::of(name, key)),
+        }
+    };
+    ChannelIndex::all().map(channel).collect()
 }
 
 /// Makes the packet of a message: `own` is needed for the radio's refusals to come back, and `hop_limit` because

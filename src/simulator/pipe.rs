@@ -137,10 +137,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinSet;
     use tokio_util::bytes::BytesMut;
-    use tokio_util::codec::{Decoder, Encoder};
 
     use super::*;
-    use crate::radio::codec::{Codec, Item, WAKE};
+    use crate::radio::codec::{Codec, Item, WAKE, framed};
     use crate::radio::proto::{
         FromRadio, Heartbeat, Message, ToRadio, from_radio::PayloadVariant as ToClient,
         mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
@@ -177,7 +176,7 @@ mod tests {
         async fn unconfigured(&self) -> TestClient {
             TestClient {
                 pipe: self.radio.connect().await.unwrap(),
-                codec: Codec::new(),
+                codec: Codec::default(),
                 input: BytesMut::new(),
                 noise: 0,
             }
@@ -204,17 +203,14 @@ mod tests {
             let message = ToRadio {
                 payload_variant: Some(variant),
             };
-            let mut bytes = BytesMut::new();
-            self.codec
-                .encode(message.encode_to_vec().as_slice(), &mut bytes)
-                .unwrap();
+            let bytes = framed(&message.encode_to_vec()).unwrap();
             self.pipe.write_all(&bytes).await.unwrap();
         }
 
         /// Returns the next frame that holds something; `None` at the end.
         async fn next(&mut self) -> Option<ToClient> {
             loop {
-                match self.codec.decode(&mut self.input).unwrap() {
+                match self.codec.decode(&mut self.input) {
                     Some(Item::Frame(frame)) => {
                         let message = FromRadio::decode(frame).ok();
                         if let Some(variant) = message.and_then(|message| message.payload_variant) {
@@ -349,7 +345,7 @@ mod tests {
             .await
             .map(|pipe| TestClient {
                 pipe,
-                codec: Codec::new(),
+                codec: Codec::default(),
                 input: BytesMut::new(),
                 noise: 0,
             })

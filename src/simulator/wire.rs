@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio_util::bytes::BytesMut;
-use tokio_util::codec::{Decoder, Encoder};
 
-use crate::radio::codec::{Codec, CodecError, Item};
+use crate::radio::codec::{Codec, Item, TooLong, framed};
 
 /// The bytes on their way to a client, in the pieces in which they are to be written.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ impl Wire {
     /// Makes a wire in order; the seed decides its noise.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            codec: Codec::new(),
+            codec: Codec::default(),
             input: BytesMut::new(),
             pieces: VecDeque::new(),
             waiting: 0,
@@ -43,7 +42,7 @@ impl Wire {
 
     /// Forgets the bytes of an earlier connection; what is wrong with the wire stays wrong.
     pub(super) fn restart(&mut self) {
-        self.codec = Codec::new();
+        self.codec = Codec::default();
         self.input.clear();
         self.clear_output();
     }
@@ -65,9 +64,9 @@ impl Wire {
     pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
         loop {
             match self.codec.decode(&mut self.input) {
-                Ok(Some(Item::Frame(frame))) => return Some(frame.to_vec()),
-                Ok(Some(Item::Log(_))) => {}
-                Ok(None) | Err(_) => return None,
+                Some(Item::Frame(frame)) => return Some(frame.to_vec()),
+                Some(Item::Log(_)) => {}
+                None => return None,
             }
         }
     }
@@ -76,10 +75,8 @@ impl Wire {
     ///
     /// # Errors
     /// It is longer than a link takes.
-    pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), CodecError> {
-        let mut bytes = BytesMut::new();
-        self.codec.encode(frame, &mut bytes)?;
-        self.raw(&bytes, now);
+    pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), TooLong> {
+        self.raw(&framed(frame)?, now);
         Ok(())
     }
 
@@ -195,9 +192,7 @@ mod tests {
     fn frames_are_found_wherever_the_bytes_are_cut() {
         let mut bytes = vec![0xC3; 32];
         for payload in [&[0x94_u8, 0xC3, 0, 9][..], &[], &[7; 300]] {
-            let mut frame = BytesMut::new();
-            Codec::new().encode(payload, &mut frame).unwrap();
-            bytes.extend_from_slice(&frame);
+            bytes.extend_from_slice(&framed(payload).unwrap());
         }
         for cut in 0..bytes.len() {
             let mut wire = Wire::new(1);

@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use btleplug::api::{Characteristic, Peripheral as _};
-use btleplug::platform::Peripheral;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
-use uuid::Uuid;
 use zbus::fdo::{
     DBusProxy, NameOwnerChangedStream, ObjectManager, ObjectManagerProxy, PropertiesChanged,
     PropertiesChangedStream, PropertiesProxy,
@@ -18,8 +16,9 @@ use zbus::names::InterfaceName;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, Error, Proxy};
 
-use super::error::{BleError, Named};
-use super::host::Standing;
+use super::FROM_NUM;
+use super::error::{BleError, Named, limited};
+use super::host::{CALL_LIMIT, Device, Standing};
 
 const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
@@ -31,10 +30,6 @@ const AGENT_PATH: &str = "/relay/agent";
 /// We can type a PIN and show nothing.
 const ABILITY: &str = "KeyboardOnly";
 
-/// How long the message bus may take to take us in.
-const OPEN_LIMIT: Duration = Duration::from_secs(5);
-/// How long a call may take.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// The radio and both Bluetooth stacks have 30 s for a pairing by their own rules.
 const PAIR_LIMIT: Duration = Duration::from_secs(35);
 
@@ -74,17 +69,13 @@ impl Service {
                 .await?;
             Ok::<_, Error>((Self { connection }, ServiceEnd { owners }))
         };
-        match timeout(OPEN_LIMIT, open).await {
-            Ok(Ok(opened)) => Ok(opened),
-            Ok(Err(error)) => {
-                debug!(%error, "no way to the message bus");
-                Err(BleError::NoBus)
-            }
-            Err(_) => Err(BleError::NoBus),
-        }
+        let opened = timeout(CALL_LIMIT, open).await;
+        opened.map_err(|_| BleError::NoBus)?.map_err(|error| {
+            debug!(%error, "no way to the message bus");
+            BleError::NoBus
+        })
     }
 
-    /// Returns whether the service answers here.
     pub(super) async fn answers(&self) -> bool {
         let ping = self.connection.call_method(
             Some(SERVICE),
@@ -98,11 +89,8 @@ impl Service {
 
     /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
     /// anew, and what goes wrong when it stops listening stays on the message bus as long as the relay runs.
-    pub(super) async fn connect(
-        &self,
-        device: &Peripheral,
-        named: &Named,
-    ) -> Result<LinkEnd, BleError> {
+    pub(super) async fn connect(&self, device: &Device) -> Result<LinkEnd, BleError> {
+        let named = &device.named;
         match self.connect_and_resolve(&path_of(device)).await {
             Ok(Some(end)) => Ok(end),
             Ok(None) => Err(BleError::LostAtOnce(named.name.clone())),
@@ -143,11 +131,7 @@ impl Service {
 
     /// Returns how a link to a device stands. Whoever made it, the service keeps it when they die; but it forgets what they
     /// subscribed to, so that somebody lives where there is a subscription.
-    pub(super) async fn standing(
-        &self,
-        device: &Peripheral,
-        doorbell: Uuid,
-    ) -> Result<Standing, BleError> {
+    pub(super) async fn standing(&self, device: &Device) -> Result<Standing, BleError> {
         let what = "asking who uses the radio";
         let path = path_of(device);
         let ask = async {
@@ -158,19 +142,11 @@ impl Service {
                 .await?;
             Ok::<_, Error>(objects.get_managed_objects().await?)
         };
-        let objects = match timeout(CALL_LIMIT, ask).await {
-            Ok(Ok(objects)) => objects,
-            Ok(Err(error)) => {
-                let all = error.to_string();
-                return Err(BleError::meant(what, None, all.clone(), &all));
-            }
-            Err(_) => {
-                return Err(BleError::TooLong {
-                    what,
-                    limit: CALL_LIMIT,
-                });
-            }
+        let meaning = |error: Error| {
+            let all = error.to_string();
+            BleError::meant(what, None, all.clone(), &all)
         };
+        let objects = limited(what, CALL_LIMIT, ask, meaning).await?;
         let is = |value: Option<&OwnedValue>| {
             value.is_some_and(|it| bool::try_from(it).unwrap_or_default())
         };
@@ -185,7 +161,7 @@ impl Service {
             if place.starts_with(&format!("{path}/"))
                 && let Some(properties) = interfaces.get(CHARACTERISTIC)
                 && let Some(uuid) = properties.get("UUID")
-                && <&str>::try_from(uuid).is_ok_and(|uuid| uuid.parse() == Ok(doorbell))
+                && <&str>::try_from(uuid).is_ok_and(|uuid| uuid.parse() == Ok(FROM_NUM))
             {
                 standing.doorbell = Some(place.to_string());
                 standing.used =
@@ -198,13 +174,12 @@ impl Service {
     /// Lets the service pass a device's notifications on, until our connection ends.
     pub(super) async fn subscribe(
         &self,
-        _device: &Peripheral,
+        device: &Device,
         _doorbell: &Characteristic,
         place: &str,
-        named: &Named,
     ) -> Result<(), BleError> {
         let subscribed = self.call_doorbell(place, "StartNotify").await;
-        subscribed.map_err(|error| meaning("subscribing to the radio", named, error))
+        subscribed.map_err(|error| meaning("subscribing to the radio", &device.named, error))
     }
 
     /// Ends that: what is subscribed to outlives a link.
@@ -221,29 +196,20 @@ impl Service {
     }
 
     /// Makes a bond with a device, unless there is one.
-    pub(super) async fn pair(
-        &self,
-        device: &Peripheral,
-        named: &Named,
-        pin: u32,
-    ) -> Result<(), BleError> {
+    pub(super) async fn pair(&self, device: &Device, pin: u32) -> Result<(), BleError> {
+        let named = &device.named;
         let name = &named.name;
-        let failed = |error: &Error| BleError::Pairing {
+        let failed = |error: Error| BleError::Pairing {
             device: name.clone(),
             cause: error.to_string(),
         };
         let path = path_of(device);
-        let device = async { Proxy::new(&self.connection, SERVICE, path, DEVICE).await };
-        let device = device.await.map_err(|error| failed(&error))?;
-        let limit = BleError::TooLong {
-            what: "asking whether the radio is paired",
-            limit: CALL_LIMIT,
-        };
-        match timeout(CALL_LIMIT, device.get_property::<bool>("Paired")).await {
-            Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => return Err(failed(&error)),
-            Err(_) => return Err(limit),
+        let device = Proxy::new(&self.connection, SERVICE, path, DEVICE).await;
+        let device = device.map_err(failed)?;
+        let what = "asking whether the radio is paired";
+        let is_paired = device.get_property::<bool>("Paired");
+        if limited(what, CALL_LIMIT, is_paired, failed).await? {
+            return Ok(());
         }
         debug!(device = name, "pairing with the radio");
         let paired = timeout(PAIR_LIMIT, self.pair_with_agent(&device, pin)).await;
@@ -265,7 +231,7 @@ impl Service {
             Ok(Err(Error::MethodError(error, _, _))) if error.contains(".Authentication") => {
                 Err(BleError::WrongPin(named.clone()))
             }
-            Ok(Err(error)) => Err(failed(&error)),
+            Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(BleError::TooLong {
                 what: "pairing",
                 limit: PAIR_LIMIT,
@@ -292,11 +258,7 @@ impl Service {
 }
 
 impl LinkEnd {
-    /// Waits until the link is lost, whoever makes another one right after it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost.
+    /// Waits until the link is lost, whoever makes another one right after it. Cancel safe.
     pub(super) async fn wait(&mut self) -> BleError {
         while let Some(change) = self.changes.next().await {
             if self.is_told_by(&change) {
@@ -316,26 +278,21 @@ impl LinkEnd {
     }
 }
 
-fn path_of(device: &Peripheral) -> String {
-    format!("{MANAGER_PATH}/{}", device.id())
+fn path_of(device: &Device) -> String {
+    format!("{MANAGER_PATH}/{}", device.peripheral.id())
 }
 
 fn meaning(what: &'static str, named: &Named, error: Error) -> BleError {
     let all = error.to_string();
-    let sentence = if let Error::MethodError(_, Some(sentence), _) = error {
-        sentence
-    } else {
-        all.clone()
+    let sentence = match error {
+        Error::MethodError(_, Some(sentence), _) => sentence,
+        _ => all.clone(),
     };
     BleError::meant(what, Some(named), sentence, &all)
 }
 
 impl ServiceEnd {
-    /// Waits until the service or the message bus has ended, and returns which.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost.
+    /// Waits until the service or the message bus has ended, and returns which. Cancel safe.
     pub(super) async fn wait(&mut self) -> BleError {
         while let Some(change) = self.owners.next().await {
             if change.args().is_ok_and(|args| args.new_owner().is_none()) {

@@ -3,26 +3,21 @@
 use std::future::{Pending, Ready, pending, ready};
 
 use btleplug::api::{Characteristic, Peripheral as _};
-use btleplug::platform::Peripheral;
-use uuid::Uuid;
 
-use super::error::{BleError, Named};
-use super::host::{Standing, within};
+use super::error::BleError;
+use super::host::{Device, Standing, within};
 
 /// Our own way to the service: there is none.
 #[derive(Debug, Clone)]
 pub(super) struct Service;
 
-/// Tells when the service has ended.
 #[derive(Debug)]
 pub(super) struct ServiceEnd;
 
-/// Tells when a link has ended.
 #[derive(Debug)]
 pub(super) struct LinkEnd;
 
 impl Service {
-    /// Does nothing.
     pub(super) fn open() -> Ready<Result<(Self, ServiceEnd), BleError>> {
         ready(Ok((Self, ServiceEnd)))
     }
@@ -32,41 +27,32 @@ impl Service {
         ready(true)
     }
 
-    /// Connects a device, and waits until its services are known.
-    pub(super) async fn connect(
-        &self,
-        device: &Peripheral,
-        named: &Named,
-    ) -> Result<LinkEnd, BleError> {
-        let connected = device.connect().await;
-        connected.map_err(|error| BleError::of("connecting", Some(named), &error))?;
+    pub(super) async fn connect(&self, device: &Device) -> Result<LinkEnd, BleError> {
+        let connected = device.peripheral.connect().await;
+        connected.map_err(|error| BleError::of("connecting", Some(&device.named), &error))?;
         Ok(LinkEnd)
     }
 
     /// Returns whether there is a link; who uses it, the system does not tell.
-    pub(super) async fn standing(
-        &self,
-        device: &Peripheral,
-        _doorbell: Uuid,
-    ) -> Result<Standing, BleError> {
+    pub(super) async fn standing(&self, device: &Device) -> Result<Standing, BleError> {
+        let is_connected = device.peripheral.is_connected();
         Ok(Standing {
-            connected: within("asking for the link", device.is_connected()).await?,
+            connected: within("asking for the link", is_connected).await?,
             resolved: true,
             doorbell: Some(String::new()),
             used: false,
         })
     }
 
-    /// Lets the system pass a device's notifications on.
     pub(super) async fn subscribe(
         &self,
-        device: &Peripheral,
+        device: &Device,
         doorbell: &Characteristic,
         _place: &str,
-        named: &Named,
     ) -> Result<(), BleError> {
-        let subscribed = device.subscribe(doorbell).await;
-        subscribed.map_err(|error| BleError::of("subscribing to the radio", Some(named), &error))
+        let subscribed = device.peripheral.subscribe(doorbell).await;
+        let named = Some(&device.named);
+        subscribed.map_err(|error| BleError::of("subscribing to the radio", named, &error))
     }
 
     /// Does nothing: a subscription ends with its link.
@@ -75,12 +61,7 @@ impl Service {
     }
 
     /// Leaves it to the system.
-    pub(super) fn pair(
-        &self,
-        _device: &Peripheral,
-        _named: &Named,
-        _pin: u32,
-    ) -> Ready<Result<(), BleError>> {
+    pub(super) fn pair(&self, _device: &Device, _pin: u32) -> Ready<Result<(), BleError>> {
         ready(Ok(()))
     }
 }
@@ -93,7 +74,6 @@ impl LinkEnd {
 }
 
 impl ServiceEnd {
-    /// Waits for ever.
     pub(super) fn wait(&mut self) -> Pending<BleError> {
         pending()
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::super::connection::{ConnectionError, LossKind};
 use crate::model::Explained;
 
@@ -26,7 +28,6 @@ pub(super) enum BleError {
     /// Not every user may use it.
     #[error("the system does not let this user use Bluetooth")]
     Denied,
-    /// No adapter.
     #[error(
         "this computer has no Bluetooth adapter, or its driver is missing (`bluetoothctl list` shows none)"
     )]
@@ -34,29 +35,15 @@ pub(super) enum BleError {
     /// It is off, and somebody may have switched it off on purpose.
     #[error("the Bluetooth adapter is off")]
     AdapterOff,
-    /// The radio is not heard.
     #[error(
         "the radio `{device}` was not found within {} s",
         limit.as_secs()
     )]
-    NotFound {
-        /// Its address or name.
-        device: String,
-        /// How long was looked for it.
-        limit: Duration,
-    },
-    /// The link cannot be made.
+    NotFound { device: String, limit: Duration },
     #[error("the radio `{device}` was found but does not connect ({cause})")]
-    Connect {
-        /// Its address or name.
-        device: String,
-        /// What the system says.
-        cause: String,
-    },
-    /// It was made, and lost before it could be used.
+    Connect { device: String, cause: String },
     #[error("the link to the radio `{0}` was lost while its services were read")]
     LostAtOnce(String),
-    /// That is something else.
     #[error("the device `{0}` is no Meshtastic radio: it lacks its Bluetooth service")]
     NotARadio(String),
     /// It wants a bond first.
@@ -65,7 +52,6 @@ pub(super) enum BleError {
     /// It shows or has another PIN.
     #[error("the radio `{}` refuses the PIN", .0.name)]
     WrongPin(Named),
-    /// Somebody else on this computer has it.
     #[error(
         "the radio `{}` is used by another program on this computer (another relay, an app?), and serves one at a time",
         .0.name
@@ -73,40 +59,23 @@ pub(super) enum BleError {
     Used(Named),
     /// Pairing failed otherwise.
     #[error("the radio `{device}` cannot be paired ({cause})")]
-    Pairing {
-        /// Its address or name.
-        device: String,
-        /// What the system says.
-        cause: String,
-    },
-    /// The system takes too long.
+    Pairing { device: String, cause: String },
+    /// A call got no answer: the service hangs, or the way to it has ended unseen.
     #[error("Bluetooth: {what} took longer than {} s", limit.as_secs())]
-    TooLong {
-        /// What.
-        what: &'static str,
-        /// How long it could have.
-        limit: Duration,
-    },
+    TooLong { what: &'static str, limit: Duration },
     /// Bluetooth ended under us.
     #[error("the Bluetooth service has ended")]
     ServiceEnded,
     /// What carries our calls to the Bluetooth service ended under us: D-Bus on Linux.
     #[error("the way to the Bluetooth service has ended")]
     WayEnded,
-    /// The link broke.
     #[error("the Bluetooth link to the radio is lost")]
     Lost,
-    /// The device was removed from the system.
     #[error("the radio was removed from the system's list of Bluetooth devices")]
     Removed,
     /// Whatever else the system says.
     #[error("Bluetooth: {what} failed: {cause}")]
-    Other {
-        /// What.
-        what: &'static str,
-        /// What the system says.
-        cause: String,
-    },
+    Other { what: &'static str, cause: String },
 }
 
 /// What the system says where a bond is missing. The numbers are ATT's: insufficient authentication, authorization,
@@ -162,11 +131,6 @@ impl BleError {
         }
     }
 
-    /// Returns whether a call got no answer: the service hangs, or the way to it has ended unseen.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::TooLong { .. })
-    }
-
     /// Returns whether there may be a link of ours still, to be ended: what is there after a loss is somebody else's.
     pub(super) fn may_leave_link(&self) -> bool {
         !matches!(
@@ -177,26 +141,20 @@ impl BleError {
 
     /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
     pub(super) fn ends_way(&self) -> bool {
-        match self {
-            Self::NoBus | Self::WayEnded => true,
-            Self::NoService
-            | Self::ServiceEnded
-            | Self::NoAdapter
-            | Self::Denied
-            | Self::AdapterOff
-            | Self::NotFound { .. }
-            | Self::Connect { .. }
-            | Self::LostAtOnce(_)
-            | Self::NotARadio(_)
-            | Self::NotPaired(_)
-            | Self::WrongPin(_)
-            | Self::Used(_)
-            | Self::Pairing { .. }
-            | Self::TooLong { .. }
-            | Self::Lost
-            | Self::Removed
-            | Self::Other { .. } => false,
-        }
+        matches!(self, Self::NoBus | Self::WayEnded)
+    }
+}
+
+/// Waits only so long for what is called.
+pub(super) async fn limited<T, E>(
+    what: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, E>>,
+    meaning: impl FnOnce(E) -> BleError,
+) -> Result<T, BleError> {
+    match timeout(limit, call).await {
+        Ok(answer) => answer.map_err(meaning),
+        Err(_) => Err(BleError::TooLong { what, limit }),
     }
 }
 
@@ -232,16 +190,7 @@ impl Explained for BleError {
                     "end that program, or its link with `bluetoothctl disconnect {address}`"
                 ));
             }
-            Self::NoAdapter
-            | Self::LostAtOnce(_)
-            | Self::NotARadio(_)
-            | Self::Pairing { .. }
-            | Self::TooLong { .. }
-            | Self::ServiceEnded
-            | Self::WayEnded
-            | Self::Lost
-            | Self::Removed
-            | Self::Other { .. } => return None,
+            _ => return None,
         };
         Some(hint.to_owned())
     }
@@ -257,10 +206,7 @@ impl From<BleError> for ConnectionError {
             BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
             _ => LossKind::Barred,
         };
-        Self::Bluetooth {
-            kind,
-            cause: Box::new(error),
-        }
+        Self::no_way(kind, error)
     }
 }
 

@@ -5,16 +5,16 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use btleplug::api::{
-    BDAddr, Central as _, CentralEvent, CentralState, Manager as _, Peripheral as _, ScanFilter,
-    ValueNotification,
+    BDAddr, Central as _, CentralEvent, CentralState, Manager as _, Peripheral as _,
+    PeripheralProperties, ScanFilter, ValueNotification,
 };
 use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::SERVICE;
-use super::error::BleError;
+use super::error::{BleError, Named, limited};
 
 /// How long a call to the Bluetooth service may take.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -24,6 +24,15 @@ const SCAN_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
+/// The radio as a device of this computer.
+#[derive(Debug, Clone)]
+pub(super) struct Device {
+    pub(super) named: Named,
+    pub(super) peripheral: Peripheral,
+}
+
+/// A device, and what it tells of itself.
+pub(super) type Heard = (Peripheral, PeripheralProperties);
 pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
 
 /// The radio that is looked for.
@@ -38,15 +47,12 @@ pub(super) struct Wanted {
 /// leave the first one's connection open for ever, and a stream that is dropped may make the library's own task panic.
 pub(super) struct Host {
     manager: Manager,
-    adapter: Option<HostAdapter>,
-    /// The radio of the last connection, and its notifications.
-    pub(super) known: Option<Known>,
+    pub(super) chosen: Option<Chosen>,
 }
 
 /// How a link to a device stands.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// There is one.
     pub(super) connected: bool,
     /// The device's services are known.
     pub(super) resolved: bool,
@@ -56,15 +62,17 @@ pub(super) struct Standing {
     pub(super) used: bool,
 }
 
-struct HostAdapter {
+/// The adapter that is used.
+pub(super) struct Chosen {
     name: String,
     adapter: Adapter,
-    events: Events,
+    pub(super) events: Events,
+    /// The radio of the last connection, and its notifications.
+    pub(super) known: Option<Known>,
 }
 
 /// A radio that was found once.
 pub(super) struct Known {
-    /// The radio.
     pub(super) radio: Peripheral,
     /// Its notifications; they go on over a lost link.
     pub(super) doorbell: Notifications,
@@ -87,7 +95,6 @@ impl Wanted {
         name.is_some_and(|name| name.eq_ignore_ascii_case(&self.name))
     }
 
-    /// Returns whether the radio is that device.
     fn is(&self, id: &str, address: BDAddr, names: [Option<&str>; 2]) -> bool {
         match self.address {
             Some(wanted) => address == wanted,
@@ -98,18 +105,14 @@ impl Wanted {
 }
 
 impl Host {
-    /// Opens the way to the service.
     pub(super) async fn open() -> Result<Self, BleError> {
         let manager = within("opening Bluetooth", Manager::new()).await?;
-        Ok(Self {
-            manager,
-            adapter: None,
-            known: None,
-        })
+        let chosen = None;
+        Ok(Self { manager, chosen })
     }
 
     /// Takes the adapter that is switched on; the first one where there are several. None is switched on.
-    pub(super) async fn choose_adapter(&mut self) -> Result<(), BleError> {
+    pub(super) async fn choose_adapter(&mut self) -> Result<&mut Chosen, BleError> {
         let mut found = Vec::new();
         for adapter in within("listing the Bluetooth adapters", self.manager.adapters()).await? {
             let name = within("asking a Bluetooth adapter", adapter.adapter_info()).await?;
@@ -123,58 +126,74 @@ impl Host {
             if is_off(&adapter).await? {
                 continue;
             }
-            if self.adapter.as_ref().is_none_or(|it| it.name != name) {
+            if self.chosen.as_ref().is_none_or(|it| it.name != name) {
                 debug!(adapter = name, "Bluetooth adapter chosen");
                 let events = within("listening to the adapter", adapter.events()).await?;
-                self.known = None;
-                self.adapter = Some(HostAdapter {
+                self.chosen = Some(Chosen {
                     name,
                     adapter,
                     events,
+                    known: None,
                 });
             }
-            return Ok(());
+            return self.chosen.as_mut().ok_or(BleError::NoAdapter);
         }
         Err(BleError::AdapterOff)
     }
+}
 
+impl Chosen {
     /// Looks for the radio: first among the devices that are connected or heard, since a connected one is silent.
-    pub(super) async fn find(&mut self, wanted: &Wanted) -> Result<Peripheral, BleError> {
-        let Some(HostAdapter {
-            adapter, events, ..
-        }) = &mut self.adapter
-        else {
-            return Err(BleError::NoAdapter);
-        };
-        if let Some(radio) = look(adapter, wanted).await? {
-            return Ok(radio);
+    pub(super) async fn find(&mut self, wanted: &Wanted) -> Result<Device, BleError> {
+        let mut found = look(&self.adapter, Some(wanted)).await?;
+        if found.is_empty() {
+            found = self.search(Some(wanted), SCAN_LIMIT).await?;
         }
-        let filter = ScanFilter {
-            services: vec![SERVICE],
+        let name = wanted.name.clone();
+        let Some((peripheral, _)) = found.pop() else {
+            return Err(BleError::NotFound {
+                device: name,
+                limit: SCAN_LIMIT,
+            });
         };
-        match within("looking for the radio", adapter.start_scan(filter)).await {
+        // Some systems hide it.
+        let address = match peripheral.address() {
+            address if address == BDAddr::default() => peripheral.id().to_string(),
+            address => address.to_string(),
+        };
+        Ok(Device {
+            named: Named { name, address },
+            peripheral,
+        })
+    }
+
+    /// Searches until the radio that is wanted is heard, or for so long; without one for all radios.
+    pub(super) async fn search(
+        &mut self,
+        wanted: Option<&Wanted>,
+        limit: Duration,
+    ) -> Result<Vec<Heard>, BleError> {
+        let (adapter, events) = (&self.adapter, &mut self.events);
+        let services = vec![SERVICE];
+        let what = wanted.map_or("looking for radios", |_| "looking for the radio");
+        match within(what, adapter.start_scan(ScanFilter { services })).await {
             Ok(()) => {}
-            // An earlier search of ours was given up and goes on.
+            // An earlier search of ours was given up and goes on, or another program looks too.
             Err(BleError::Other { cause, .. }) if cause.contains("already in progress") => {}
             Err(error) => return Err(error),
         }
-        let deadline = Instant::now() + SCAN_LIMIT;
+        let deadline = Instant::now() + limit;
         let found = loop {
             match look(adapter, wanted).await {
-                Ok(None) if Instant::now() < deadline => {}
-                Ok(None) => {
-                    break Err(BleError::NotFound {
-                        device: wanted.name.clone(),
-                        limit: SCAN_LIMIT,
-                    });
+                Ok(found) if found.is_empty() || wanted.is_none() => {
+                    if Instant::now() >= deadline {
+                        break Ok(found);
+                    }
                 }
-                Ok(Some(radio)) => break Ok(radio),
-                Err(error) => break Err(error),
+                found => break found,
             }
-            match hears_off(adapter, events).await {
-                Ok(false) => {}
-                Ok(true) => break Err(BleError::AdapterOff),
-                Err(error) => break Err(error),
+            if let Err(error) = wait_for_news(adapter, events).await {
+                break Err(error);
             }
         };
         // A radio cannot be connected while it is looked for.
@@ -183,56 +202,42 @@ impl Host {
         }
         found
     }
-
-    /// Returns the events of the adapter; none without one.
-    pub(super) fn events(&mut self) -> Option<&mut Events> {
-        self.adapter.as_mut().map(|it| &mut it.events)
-    }
-
-    /// Returns the adapter and its events; none before one is chosen.
-    pub(super) fn listener(&mut self) -> Option<(&Adapter, &mut Events)> {
-        let chosen = self.adapter.as_mut()?;
-        Some((&chosen.adapter, &mut chosen.events))
-    }
-
-    /// Returns what is listened to while a link stands.
-    pub(super) fn streams(&mut self) -> Option<(&mut Events, &mut Known)> {
-        Some((&mut self.adapter.as_mut()?.events, self.known.as_mut()?))
-    }
 }
 
-/// Waits for something new, or for the time to look again; returns whether the adapter is off now. What its events say may
-/// have waited here while nobody listened.
-pub(super) async fn hears_off(adapter: &Adapter, events: &mut Events) -> Result<bool, BleError> {
-    match hears_news(events).await {
-        Some(CentralState::PoweredOff) => is_off(adapter).await,
-        Some(_) | None => Ok(false),
-    }
-}
-
-/// Returns whether the adapter is off.
-async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
-    let state = within("asking a Bluetooth adapter", adapter.adapter_state()).await?;
-    Ok(state == CentralState::PoweredOff)
-}
-
-async fn hears_news(events: &mut Events) -> Option<CentralState> {
+/// Waits for something new, or for the time to look again; fails if the adapter is off now. What its events say may have
+/// waited here while nobody listened.
+async fn wait_for_news(adapter: &Adapter, events: &mut Events) -> Result<(), BleError> {
     let until = Instant::now() + LOOK_EVERY;
     loop {
         match timeout_at(until, events.next()).await {
-            Ok(Some(CentralEvent::StateUpdate(state))) => return Some(state),
-            Ok(Some(CentralEvent::DeviceDiscovered(_))) | Err(_) => return None,
+            Ok(Some(CentralEvent::StateUpdate(CentralState::PoweredOff))) => {
+                let off = is_off(adapter).await?;
+                return if off {
+                    Err(BleError::AdapterOff)
+                } else {
+                    Ok(())
+                };
+            }
+            Ok(Some(CentralEvent::StateUpdate(_) | CentralEvent::DeviceDiscovered(_))) | Err(_) => {
+                return Ok(());
+            }
             Ok(Some(_)) => {}
             Ok(None) => {
                 sleep(LOOK_EVERY).await;
-                return None;
+                return Ok(());
             }
         }
     }
 }
 
-/// Returns the radio if it is among the devices that are connected, or heard at this moment.
-async fn look(adapter: &Adapter, wanted: &Wanted) -> Result<Option<Peripheral>, BleError> {
+async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
+    let state = within("asking a Bluetooth adapter", adapter.adapter_state()).await?;
+    Ok(state == CentralState::PoweredOff)
+}
+
+/// Returns the radio that is wanted, or all of them, among the devices that are connected, or heard at this moment.
+async fn look(adapter: &Adapter, wanted: Option<&Wanted>) -> Result<Vec<Heard>, BleError> {
+    let mut found = Vec::new();
     for device in within("listing the Bluetooth devices", adapter.peripherals()).await? {
         // One that vanishes meanwhile is none.
         let Ok(Some(properties)) = within("asking a device", device.properties()).await else {
@@ -242,15 +247,22 @@ async fn look(adapter: &Adapter, wanted: &Wanted) -> Result<Option<Peripheral>, 
             properties.advertisement_name.as_deref(),
             properties.local_name.as_deref(),
         ];
-        if !wanted.is(&device.id().to_string(), properties.address, names) {
-            continue;
-        }
-        let is_heard = properties.rssi.is_some();
-        if is_heard || within("asking a device", device.is_connected()).await? {
-            return Ok(Some(device));
+        let is_it = wanted.map_or_else(
+            || properties.services.contains(&SERVICE),
+            |it| it.is(&device.id().to_string(), properties.address, names),
+        );
+        if is_it && (properties.rssi.is_some() || is_connected(&device).await?) {
+            found.push((device, properties));
+            if wanted.is_some() {
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+pub(super) async fn is_connected(device: &Peripheral) -> Result<bool, BleError> {
+    within("asking a device", device.is_connected()).await
 }
 
 /// Returns whether an event says that this device is connected, or not any more.
@@ -267,14 +279,10 @@ pub(super) async fn within<T>(
     what: &'static str,
     call: impl Future<Output = btleplug::Result<T>>,
 ) -> Result<T, BleError> {
-    match timeout(CALL_LIMIT, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(BleError::of(what, None, &error)),
-        Err(_) => Err(BleError::TooLong {
-            what,
-            limit: CALL_LIMIT,
-        }),
-    }
+    limited(what, CALL_LIMIT, call, |error| {
+        BleError::of(what, None, &error)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One link to a radio over Bluetooth: reads until the radio has no more, writes, and learns that the link is lost.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use btleplug::api::{CentralEvent, CentralState, Characteristic, Peripheral as _, WriteType};
@@ -13,9 +14,9 @@ use tracing::{debug, trace};
 use super::super::connection::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
 use super::bluez::{LinkEnd, Service, ServiceEnd};
-use super::error::{BleError, Named};
-use super::host::{CALL_LIMIT, Events, Notifications, link_change};
-use super::{FROM_NUM, Lent, host};
+use super::error::{BleError, limited};
+use super::host::{CALL_LIMIT, Chosen, Device, Events, Notifications, link_change, within};
+use super::{FROM_NUM, Lent};
 
 /// How long the radio may take for a read or a write: some hold a read back for 20 s.
 const RADIO_LIMIT: Duration = Duration::from_secs(25);
@@ -34,13 +35,8 @@ const ASK_AGAIN: [Duration; 4] = [
 /// What a link reads and writes.
 #[derive(Debug, Clone)]
 pub(super) struct Radio {
-    /// Which it is.
-    pub(super) named: Named,
-    /// The device.
-    pub(super) device: Peripheral,
-    /// What is written.
+    pub(super) device: Device,
     pub(super) written: Characteristic,
-    /// What is read.
     pub(super) read: Characteristic,
     /// Who passes the doorbell on.
     pub(super) service: Service,
@@ -55,18 +51,27 @@ pub(super) async fn carry(
     mut link: (ServiceEnd, LinkEnd),
     ends: Ends,
 ) -> ConnectionError {
-    let Some((events, known)) = lent.host.as_mut().and_then(host::Host::streams) else {
+    let chosen = lent.as_mut().and_then(|host| host.chosen.as_mut());
+    let Some(Chosen {
+        events,
+        known: Some(known),
+        ..
+    }) = chosen
+    else {
         return BleError::Lost.into();
     };
     let error = tokio::select! {
         biased;
         error = watch(&radio, events, &mut link) => error,
-        error = pump(&radio, &mut known.doorbell, ends) => error,
+        pumped = pump(&radio, &mut known.doorbell, ends) => {
+            let Err(error) = pumped;
+            error
+        }
     };
     if error.ends_way() {
-        lent.host = None;
+        *lent = None;
     }
-    debug!(device = radio.named.name, %error, "the Bluetooth link has ended");
+    debug!(device = radio.device.named.name, %error, "the Bluetooth link has ended");
     match &error {
         // Nobody is there to hear it.
         BleError::NoBus | BleError::WayEnded | BleError::NoService | BleError::ServiceEnded => {}
@@ -82,7 +87,7 @@ async fn watch(
     events: &mut Events,
     (service_end, link_end): &mut (ServiceEnd, LinkEnd),
 ) -> BleError {
-    let id = radio.device.id();
+    let id = radio.device.peripheral.id();
     let mut check = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -99,7 +104,8 @@ async fn watch(
             },
             _ = check.tick() => {}
         }
-        match host::within("asking for the link", radio.device.is_connected()).await {
+        let is_connected = radio.device.peripheral.is_connected();
+        match within("asking for the link", is_connected).await {
             Ok(true) => {}
             Ok(false) => return BleError::Lost,
             Err(BleError::TooLong { .. }) => return BleError::ServiceEnded,
@@ -123,71 +129,50 @@ impl Asking {
         }
     }
 
-    /// There was nothing to read.
     fn found_nothing(&mut self) {
         self.at = Instant::now() + self.again.next().copied().unwrap_or(ASK_EVERY);
     }
 }
 
 /// Reads and writes, one after the other: the radio does one thing at a time.
-async fn pump(radio: &Radio, doorbell: &mut Notifications, mut ends: Ends) -> BleError {
+async fn pump(
+    radio: &Radio,
+    doorbell: &mut Notifications,
+    mut ends: Ends,
+) -> Result<Infallible, BleError> {
     let mut asking = Asking::now();
     let mut may_write = true;
     loop {
         let due = asking.at;
-        let step = tokio::select! {
+        // The radio keeps few writes: it gets the time of a read between two.
+        let writes = std::mem::replace(&mut may_write, true);
+        tokio::select! {
             biased;
-            outgoing = ends.outgoing.recv(), if may_write => Step::Write(outgoing),
-            place = place_for_packet(&ends.incoming, due) => Step::Read(place),
-            ring = next_ring(doorbell) => Step::Doorbell(ring),
-        };
-        may_write = true;
-        let done = match step {
-            Step::Write(Some(outgoing)) => {
-                // The radio keeps few writes: it gets the time of a read between two.
+            outgoing = ends.outgoing.recv(), if writes => {
                 may_write = false;
-                asking = Asking::now();
-                write(radio, outgoing).await
+                write(radio, outgoing.ok_or(BleError::Lost)?).await?;
             }
-            Step::Read(Some(place)) => match read(radio).await {
-                Ok(packet) if packet.is_empty() => {
+            place = place_for_packet(&ends.incoming, due) => {
+                // Without one nobody is there to read for any more.
+                let place = place.ok_or(BleError::Lost)?;
+                let packet = read(radio).await?;
+                if packet.is_empty() {
                     asking.found_nothing();
-                    Ok(())
+                    continue;
                 }
-                Ok(packet) => {
-                    trace!(size = packet.len(), "packet read");
-                    place.send(packet.into());
-                    asking = Asking::now();
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            Step::Doorbell(Ok(())) => {
-                trace!("the radio rings");
-                asking = Asking::now();
-                Ok(())
+                trace!(size = packet.len(), "packet read");
+                place.send(packet.into());
             }
-            Step::Doorbell(Err(error)) => Err(error),
-            // Nobody is there to read or write for any more.
-            Step::Write(None) | Step::Read(None) => Err(BleError::Lost),
-        };
-        if let Err(error) = done {
-            return error;
+            ring = next_ring(doorbell) => {
+                ring?;
+                trace!("the radio rings");
+            }
         }
+        asking = Asking::now();
     }
 }
 
-enum Step<'a> {
-    Write(Option<Outgoing>),
-    Read(Option<mpsc::Permit<'a, Bytes>>),
-    Doorbell(Result<(), BleError>),
-}
-
-/// Waits until the radio rings.
-///
-/// # Cancel safety
-///
-/// Nothing is lost.
+/// Waits until the radio rings. Cancel safe.
 async fn next_ring(doorbell: &mut Notifications) -> Result<(), BleError> {
     while let Some(notification) = doorbell.next().await {
         if notification.uuid == FROM_NUM {
@@ -208,39 +193,31 @@ async fn place_for_packet(
 }
 
 async fn read(radio: &Radio) -> Result<Vec<u8>, BleError> {
-    let read = timeout(RADIO_LIMIT, radio.device.read(&radio.read));
-    answer("reading from the radio", radio, read.await)
+    let read = radio.device.peripheral.read(&radio.read);
+    answer("reading from the radio", radio, read).await
 }
 
 async fn write(radio: &Radio, outgoing: Outgoing) -> Result<(), BleError> {
-    let write = radio
-        .device
-        .write(&radio.written, &outgoing.packet, WriteType::WithResponse);
-    let write = timeout(RADIO_LIMIT, write).await;
-    answer("writing to the radio", radio, write)?;
+    let (peripheral, packet) = (&radio.device.peripheral, &outgoing.packet);
+    let write = peripheral.write(&radio.written, packet, WriteType::WithResponse);
+    answer("writing to the radio", radio, write).await?;
     // Nobody waits for it any more: then nobody needs to know.
     outgoing.taken.send(()).or(Ok(()))
 }
 
-fn answer<T>(
+async fn answer<T>(
     what: &'static str,
     radio: &Radio,
-    answer: Result<btleplug::Result<T>, tokio::time::error::Elapsed>,
+    call: impl Future<Output = btleplug::Result<T>>,
 ) -> Result<T, BleError> {
-    match answer {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(BleError::of(what, Some(&radio.named), &error)),
-        Err(_) => Err(BleError::TooLong {
-            what,
-            limit: RADIO_LIMIT,
-        }),
-    }
+    let meaning = |error| BleError::of(what, Some(&radio.device.named), &error);
+    limited(what, RADIO_LIMIT, call, meaning).await
 }
 
 /// Ends the link and what there is on it.
 pub(super) async fn leave(radio: Radio) {
     radio.service.unsubscribe(&radio.doorbell).await;
-    hang_up(radio.device).await;
+    hang_up(radio.device.peripheral).await;
 }
 
 /// Ends the link; a device that is gone, or a service, is not waited for.

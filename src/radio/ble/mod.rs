@@ -14,13 +14,15 @@ mod host;
 mod link;
 mod scan;
 
+use std::convert::identity;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use btleplug::api::{BDAddr, Characteristic, Peripheral as _};
+use btleplug::api::{Characteristic, Peripheral as _};
 use btleplug::platform::Peripheral;
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -32,11 +34,11 @@ use super::connection::ConnectionError;
 use super::found_device::FoundDevice;
 use super::packets::Packets;
 
-pub use scan::find_bluetooth;
+pub(crate) use scan::find_bluetooth;
 
-use bluez::{LinkEnd, Service, ServiceEnd};
-use error::{BleError, Named};
-use host::{Host, Known, Wanted, link_change, within};
+use bluez::{LinkEnd, Service};
+use error::{BleError, limited};
+use host::{Chosen, Device, Host, Known, Wanted, link_change, within};
 
 /// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
 const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
@@ -58,35 +60,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Ble {
     wanted: Wanted,
     pin: Option<Secret<u32>>,
-    shelf: Shelf,
+    host: Arc<Mutex<Option<Host>>>,
     /// The device while a link to it is being made.
     half_made: Option<Peripheral>,
 }
 
-/// Where the way to the Bluetooth service lies while no connection has it.
-type Shelf = Arc<Mutex<Option<Host>>>;
-
-/// The way to the Bluetooth service, put back on its shelf when the connection that has it ends.
-struct Lent {
-    host: Option<Host>,
-    shelf: Shelf,
-}
-
-impl Lent {
-    fn from(shelf: &Shelf) -> Self {
-        let host = shelf.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Self {
-            host,
-            shelf: Arc::clone(shelf),
-        }
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = self.host.take();
-    }
-}
+/// The way to the Bluetooth service, with whoever has it: the connection, as long as there is one.
+type Lent = OwnedMutexGuard<Option<Host>>;
 
 impl fmt::Debug for Ble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,16 +78,12 @@ impl fmt::Debug for Ble {
 }
 
 impl Ble {
-    /// Takes a radio's address or name, and its PIN.
-    ///
-    /// # Errors
-    ///
-    /// Only in a relay that was built without Bluetooth.
+    /// Takes a radio's address or name, and its PIN. Fails only in a relay that was built without Bluetooth.
     pub fn new(device: &str, pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
         Ok(Self {
             wanted: Wanted::new(device),
             pin,
-            shelf: Shelf::default(),
+            host: Arc::default(),
             half_made: None,
         })
     }
@@ -119,30 +95,30 @@ impl Ble {
         }
     }
 
-    /// Finds the radio and connects.
-    ///
-    /// # Cancel safety
-    ///
-    /// The attempt is given up; the next one takes over what it left.
+    /// Finds the radio and connects. One that is given up leaves what the next one takes over.
     pub(super) async fn connect(&mut self) -> Result<Packets, ConnectionError> {
+        let mut lent = Arc::clone(&self.host).lock_owned().await;
         let (service, mut service_end) = match Service::open().await {
             Ok(opened) => opened,
             Err(error) => {
-                Lent::from(&self.shelf).host = None;
+                *lent = None;
                 return Err(error.into());
             }
         };
-        let mut lent = Lent::from(&self.shelf);
         let made = tokio::select! {
             biased;
             made = self.make_link(&mut lent, &service) => made,
             end = service_end.wait() => Err(end),
         };
         match made {
-            Ok((radio, link_end)) => Ok(carried(radio, lent, service_end, link_end)),
+            Ok((radio, link_end)) => {
+                let farewell = link::leave(radio.clone());
+                let carry = |ends| link::carry(radio, lent, (service_end, link_end), ends);
+                Ok(Packets::new(carry, farewell))
+            }
             Err(error) => {
                 if error.ends_way() {
-                    lent.host = None;
+                    *lent = None;
                 }
                 Err(error.into())
             }
@@ -156,10 +132,9 @@ impl Ble {
     ) -> Result<(link::Radio, LinkEnd), BleError> {
         let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
-        let named = named(&self.wanted, &device);
-        end_abandoned_link(service, &device, &named).await?;
-        self.half_made = Some(device.clone());
-        let made = self.link_up(host, service, device, &named).await;
+        end_abandoned_link(service, &device).await?;
+        self.half_made = Some(device.peripheral.clone());
+        let made = self.link_up(host, service, device).await;
         if made.as_ref().is_err_and(BleError::may_leave_link) {
             self.give_up().await;
         }
@@ -169,60 +144,51 @@ impl Ble {
 
     async fn link_up(
         &self,
-        host: &mut Host,
+        host: &mut Chosen,
         service: &Service,
-        device: Peripheral,
-        named: &Named,
+        mut device: Device,
     ) -> Result<(link::Radio, LinkEnd), BleError> {
-        let name = &named.name;
+        let name = device.named.name.clone();
         debug!(device = name, "connecting");
-        let link_end = connect_device(host, service, &device, named).await?;
+        let link_end = connect_device(host, service, &device).await?;
         if let Some(pin) = &self.pin {
-            service.pair(&device, named, *pin.reveal()).await?;
+            service.pair(&device, *pin.reveal()).await?;
         }
         // The same device keeps its notifications over links.
-        let known = host.known.take().filter(|it| it.radio.id() == device.id());
+        let found = device.peripheral;
+        let known = host.known.take().filter(|it| it.radio.id() == found.id());
         let known = match known {
             Some(known) => known,
             None => Known {
-                doorbell: within("listening to the radio", device.notifications()).await?,
-                radio: device,
+                doorbell: within("listening to the radio", found.notifications()).await?,
+                radio: found,
             },
         };
-        let known = host.known.insert(known);
-        let device = known.radio.clone();
-        within("reading the radio's services", device.discover_services()).await?;
-        let found = device.characteristics();
+        device.peripheral = host.known.insert(known).radio.clone();
+        let discover = device.peripheral.discover_services();
+        within("reading the radio's services", discover).await?;
+        let found = device.peripheral.characteristics();
         let characteristic = |uuid: Uuid| -> Result<Characteristic, BleError> {
             let its = |it: &&Characteristic| it.uuid == uuid && it.service_uuid == SERVICE;
             let found = found.iter().find(its).cloned();
             found.ok_or_else(|| BleError::NotARadio(name.clone()))
         };
-        let (to_radio, from_radio) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
+        let (written, read) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
         let doorbell = characteristic(FROM_NUM)?;
         // Two programs that connect at the same moment get the same link: it is the one's who listens first.
-        let standing = service.standing(&device, FROM_NUM).await?;
+        let standing = service.standing(&device).await?;
         if standing.used {
-            return Err(BleError::Used(named.clone()));
+            return Err(BleError::Used(device.named));
         }
-        let place = standing
-            .doorbell
-            .ok_or_else(|| BleError::NotARadio(name.clone()))?;
-        let subscribed = service.subscribe(&device, &doorbell, &place, named);
-        match timeout(SUBSCRIBE_LIMIT, subscribed).await {
-            Ok(subscribed) => subscribed?,
-            Err(_) => {
-                return Err(BleError::TooLong {
-                    what: "subscribing to the radio",
-                    limit: SUBSCRIBE_LIMIT,
-                });
-            }
-        }
+        let place = standing.doorbell;
+        let place = place.ok_or_else(|| BleError::NotARadio(name.clone()))?;
+        let subscribed = service.subscribe(&device, &doorbell, &place);
+        let what = "subscribing to the radio";
+        limited(what, SUBSCRIBE_LIMIT, subscribed, identity).await?;
         let radio = link::Radio {
-            named: named.clone(),
             device,
-            written: to_radio,
-            read: from_radio,
+            written,
+            read,
             service: service.clone(),
             doorbell: place,
         };
@@ -230,35 +196,17 @@ impl Ble {
     }
 }
 
-fn named(wanted: &Wanted, device: &Peripheral) -> Named {
-    let address = device.address();
-    // Some systems hide it.
-    let is_hidden = address == BDAddr::default();
-    Named {
-        name: wanted.name.clone(),
-        address: if is_hidden {
-            device.id().to_string()
-        } else {
-            address.to_string()
-        },
-    }
-}
-
 /// Ends a link whose maker has died. One that somebody uses is theirs, and who is just making it will listen in a moment.
-async fn end_abandoned_link(
-    service: &Service,
-    device: &Peripheral,
-    named: &Named,
-) -> Result<(), BleError> {
+async fn end_abandoned_link(service: &Service, device: &Device) -> Result<(), BleError> {
     let began = Instant::now();
     let mut unused_since = began;
     loop {
-        let standing = service.standing(device, FROM_NUM).await?;
-        if standing.used && standing.connected {
-            return Err(BleError::Used(named.clone()));
-        }
+        let standing = service.standing(device).await?;
         if !standing.connected {
             return Ok(());
+        }
+        if standing.used {
+            return Err(BleError::Used(device.named.clone()));
         }
         let now = Instant::now();
         if !standing.resolved && now < began + CONNECT_LIMIT {
@@ -266,10 +214,10 @@ async fn end_abandoned_link(
         }
         if now >= unused_since + ABANDONED_AFTER {
             info!(
-                device = named.name,
+                device = device.named.name,
                 "the radio is connected to this computer already, and nobody uses it; taking it over"
             );
-            return within("ending an old link", device.disconnect()).await;
+            return within("ending an old link", device.peripheral.disconnect()).await;
         }
         sleep(LOOK_EVERY).await;
     }
@@ -278,20 +226,17 @@ async fn end_abandoned_link(
 /// Connects, and waits for the radio's services. Not every system notices that the link is lost meanwhile, so the adapter's
 /// events are listened to.
 async fn connect_device(
-    host: &mut Host,
+    host: &mut Chosen,
     service: &Service,
-    device: &Peripheral,
-    named: &Named,
+    device: &Device,
 ) -> Result<LinkEnd, BleError> {
-    let name = &named.name;
-    let id = device.id();
+    let name = &device.named.name;
+    let id = device.peripheral.id();
     // What happened before is of no interest, and would pile up while one attempt after the other fails.
     if let Some(known) = &mut host.known {
         while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
     }
-    let Some(events) = host.events() else {
-        return Err(BleError::NoAdapter);
-    };
+    let events = &mut host.events;
     while let Some(Some(_)) = events.next().now_or_never() {}
     let lost = async {
         let mut up = false;
@@ -306,7 +251,7 @@ async fn connect_device(
     };
     tokio::select! {
         biased;
-        connected = timeout(CONNECT_LIMIT, service.connect(device, named)) => match connected {
+        connected = timeout(CONNECT_LIMIT, service.connect(device)) => match connected {
             Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
                 device: name.clone(),
                 cause,
@@ -321,28 +266,24 @@ async fn connect_device(
     }
 }
 
-/// Returns the way to the service, with an adapter chosen. What fails leaves it on its shelf: each further one would stay
+/// Returns the way to the service, with an adapter chosen. What fails keeps it: each further one would stay
 /// open behind it. Only one that is dead is replaced: nothing comes through while the service answers on another.
-async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Host, BleError> {
-    if let Some(host) = &mut lent.host {
-        match host.choose_adapter().await {
-            Ok(()) => {}
-            Err(error) if error.ends_way() || error.is_silence() && service.answers().await => {
-                debug!("the way to the Bluetooth service is dead, opening another one");
-                lent.host = None;
-            }
-            Err(error) => return Err(error),
+async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Chosen, BleError> {
+    if let Some(host) = lent.as_mut()
+        && let Some(error) = host.choose_adapter().await.err()
+    {
+        let is_silence = matches!(error, BleError::TooLong { .. });
+        let is_dead = error.ends_way() || is_silence && service.answers().await;
+        if !is_dead {
+            return Err(error);
         }
+        debug!("the way to the Bluetooth service is dead, opening another one");
+        **lent = None;
     }
-    if lent.host.is_none() {
-        let host = lent.host.insert(Host::open().await?);
+    if lent.is_none() {
+        let host = lent.insert(Host::open().await?);
         host.choose_adapter().await?;
     }
-    lent.host.as_mut().ok_or(BleError::NoService)
-}
-
-fn carried(radio: link::Radio, lent: Lent, service_end: ServiceEnd, link_end: LinkEnd) -> Packets {
-    let farewell = link::leave(radio.clone());
-    let carry = |ends| link::carry(radio, lent, (service_end, link_end), ends);
-    Packets::new(carry, farewell)
+    let chosen = lent.as_mut().and_then(|host| host.chosen.as_mut());
+    chosen.ok_or(BleError::NoAdapter)
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::ChannelUse;
 use crate::model::{ChannelIndex, Lane};
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
@@ -542,21 +543,21 @@ fn a_heartbeat_shortly_before_a_text_makes_the_radio_look_for_it() {
 #[test]
 fn urgent_texts_pass_what_a_busy_channel_holds_back() {
     let mut bench = Bench::new();
-    bench.pacer = bench.pacer.with_channel_use(ChannelUse {
+    bench.pacer.traffic.limit(ChannelUse {
         slow_above: 25,
         stop_above: 40,
     });
-    bench.pacer.on_channel_use(41.0, bench.now.instant);
+    bench.pacer.traffic.on_channel_use(41.0, bench.now.instant);
     bench.submit(1, channel(0), Lane::Message);
     bench.submit(2, channel(0), Lane::Urgent);
     assert_eq!(bench.written(), Some(2));
     assert!(is_as_before(&bench.reports(), 1));
     bench.queue(2, 0);
     bench.settled();
-    let closed = bench.pacer.closed_until(bench.now.instant);
+    let closed = bench.pacer.traffic.closed_until(bench.now.instant);
     assert!(closed.is_some());
-    bench.pacer.on_channel_use(26.0, bench.now.instant);
-    assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
+    bench.pacer.traffic.on_channel_use(26.0, bench.now.instant);
+    assert_eq!(bench.pacer.traffic.closed_until(bench.now.instant), None);
     bench.submit(1, channel(0), Lane::Message);
     assert_eq!(bench.written(), None, "spaced");
     bench.until_deadline();
@@ -580,9 +581,9 @@ fn a_used_up_duty_cycle_is_tried_again_after_five_minutes_by_whatever_waits() {
     assert_eq!(bench.written(), Some(3));
     bench.queue(3, 9);
     bench.routing(OWN, 3, 9);
-    let closed = bench.pacer.closed_until(bench.now.instant).unwrap();
+    let closed = bench.pacer.traffic.closed_until(bench.now.instant).unwrap();
     bench.wait(closed - bench.now.instant);
-    assert_eq!(bench.pacer.closed_until(bench.now.instant), None);
+    assert_eq!(bench.pacer.traffic.closed_until(bench.now.instant), None);
     assert!(bench.now.wall >= Timestamp(1_000_000) + after);
     bench.submit(2, channel(1), Lane::Message);
     assert_eq!(bench.written(), Some(2));
@@ -626,7 +627,7 @@ proptest! {
     #[test]
     fn the_pace_is_kept_whatever_happens(happenings in prop::collection::vec(happening(), 1..80)) {
         let mut bench = Bench::new();
-        bench.pacer = bench.pacer.with_channel_use(ChannelUse { slow_above: 25, stop_above: 40 });
+        bench.pacer.traffic.limit(ChannelUse { slow_above: 25, stop_above: 40 });
         let (mut linked, mut transmits) = (true, true);
         let mut full = false;
         let mut held: Vec<u32> = Vec::new();
@@ -664,7 +665,7 @@ proptest! {
                     bench.pacer.on_ready(OWN, may_transmit);
                 }
                 Happening::Withdraw(row) => bench.pacer.withdraw(MeshRowId(row.into())),
-                Happening::Busy(percent) => bench.pacer.on_channel_use(percent.into(), bench.now.instant),
+                Happening::Busy(percent) => bench.pacer.traffic.on_channel_use(percent.into(), bench.now.instant),
                 Happening::Heartbeat(free) => {
                     if linked {
                         full = free <= SPARE_PLACES;

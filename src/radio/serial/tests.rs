@@ -183,7 +183,7 @@ fn found(device: &str, name: Option<&str>) -> FoundPort {
     FoundPort {
         device: device.into(),
         stable: name.map(|name| format!("/dev/serial/by-id/usb-{name}").into()),
-        usb: name.map(|name| super::super::Usb {
+        usb: name.map(|name| super::super::serial_ports::Usb {
             vendor: 0x10C4,
             product: 0xEA60,
             name: Some(name.to_owned()),

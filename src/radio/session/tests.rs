@@ -1,6 +1,6 @@
 //! What a session makes of a radio's frames, of text and of time.
 
-use super::super::captures::{Direction, from_radio, recording};
+use super::super::captures::{from_radio, to_radio as from_client};
 use super::super::doubt::FIRST as FIRST_DOUBT;
 use super::super::fingerprint;
 use super::*;
@@ -31,7 +31,7 @@ impl Bench {
     /// A session after the handshake of the recording.
     fn ready(options: SessionOptions) -> Self {
         let mut bench = Self::new(options);
-        bench.session.start(bench.now);
+        bench.session.on_time(bench.now);
         for frame in handshake() {
             bench.frame(&frame);
         }
@@ -110,7 +110,7 @@ fn no_frame_begins_the_one_before_it_since_radios_on_bluetooth_drop_such_a_frame
         set_time: true,
         ..SessionOptions::default()
     });
-    let mut written = bench.session.start(bench.now);
+    let mut written = bench.session.on_time(bench.now);
     for frame in handshake() {
         written.extend(bench.frame(&frame));
     }
@@ -143,7 +143,7 @@ fn no_frame_begins_the_one_before_it_since_radios_on_bluetooth_drop_such_a_frame
 #[test]
 fn the_wake_bytes_come_first_and_then_the_question() {
     let mut bench = Bench::new(SessionOptions::default());
-    let outputs = bench.session.start(bench.now);
+    let outputs = bench.session.on_time(bench.now);
     assert_eq!(outputs[0], Output::Wake);
     assert_eq!(
         sent(&outputs[1]),
@@ -151,10 +151,10 @@ fn the_wake_bytes_come_first_and_then_the_question() {
     );
     let pause = Duration::from_millis(100);
     let mut bench = Bench::new(SessionOptions {
-        wake_pause: pause,
+        on_cable: true,
         ..Default::default()
     });
-    assert_eq!(bench.session.start(bench.now), [Output::Wake]);
+    assert_eq!(bench.session.on_time(bench.now), [Output::Wake]);
     assert_eq!(bench.session.deadline(), bench.now.instant + pause);
     assert_eq!(bench.wait(pause).len(), 1);
 }
@@ -162,8 +162,7 @@ fn the_wake_bytes_come_first_and_then_the_question() {
 /// What a session on a cable knows.
 fn on_a_cable() -> SessionOptions {
     SessionOptions {
-        wake_pause: Duration::from_millis(100),
-        ask_every: Some(Duration::from_secs(2)),
+        on_cable: true,
         ..Default::default()
     }
 }
@@ -190,7 +189,7 @@ fn asks(outputs: &[Output]) -> bool {
 #[test]
 fn a_radio_that_is_still_starting_is_asked_again_until_it_answers() {
     let mut bench = Bench::new(on_a_cable());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     assert!(asks(&bench.wait(Duration::from_millis(100))));
     for _ in 0..3 {
         assert_eq!(bench.wait(Duration::from_millis(1900)), []);
@@ -208,14 +207,14 @@ fn a_radio_that_is_still_starting_is_asked_again_until_it_answers() {
     bench.frame(&last);
     assert!(bench.session.is_ready());
     let mut silent = Bench::new(on_a_cable());
-    silent.session.start(silent.now);
+    silent.session.on_time(silent.now);
     silent.wait(Duration::from_millis(100));
     for _ in 0..14 {
         assert!(asks(&silent.wait(Duration::from_secs(2))));
     }
     assert!(matches!(
         silent.wait(Duration::from_secs(2))[..],
-        [Output::Lost { .. }]
+        [Output::Lost(_)]
     ));
 }
 
@@ -255,7 +254,7 @@ fn tells_the_same(bench: &mut Bench) -> Vec<Output> {
 fn restarts(outputs: &[Output]) -> bool {
     outputs
         .iter()
-        .any(|output| matches!(output, Output::Restarted { .. }))
+        .any(|output| matches!(output, Output::Restarted(_)))
 }
 
 #[test]
@@ -319,7 +318,7 @@ fn a_radio_whose_text_only_looks_like_a_start_is_asked_once_a_minute_and_nobody_
 #[test]
 fn a_radio_that_starts_while_it_answers_is_asked_again() {
     let mut bench = Bench::new(on_a_cable());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     bench.wait(Duration::from_millis(100));
     assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
     bench.frame(&handshake()[0]);
@@ -402,7 +401,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
         assert_eq!(profile(&tells(&mut bench, count)).reboot_count, count);
         assert_eq!(texts(&bench.frame(&text(count))), [count], "kept for us");
     }
-    bench.session.options.ask_every = None;
+    bench.session.options.on_cable = false;
     let due = bench.session.deadline() - bench.now.instant;
     assert!(due <= HEARTBEAT_EVERY, "no other link is asked");
 }
@@ -417,7 +416,7 @@ fn a_radio_that_does_not_answer_when_it_is_asked_again_is_lost() {
     }
     assert!(matches!(
         bench.wait(Duration::from_secs(2))[..],
-        [Output::Lost { .. }]
+        [Output::Lost(_)]
     ));
 }
 
@@ -453,7 +452,7 @@ fn special_nonces_are_avoided() {
 #[test]
 fn a_real_radios_handshake_tells_its_profile() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let mut frames = handshake();
     let last = frames.pop().unwrap();
     for frame in frames {
@@ -490,7 +489,7 @@ fn a_real_radios_handshake_tells_its_profile() {
 #[test]
 fn the_end_of_an_older_handshake_is_ignored() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let mut frames = handshake();
     frames.pop();
     for frame in &frames {
@@ -508,7 +507,7 @@ fn the_end_of_an_older_handshake_is_ignored() {
 #[test]
 fn a_handshake_may_take_long_as_long_as_it_goes_on() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     for frame in handshake() {
         assert_eq!(bench.wait(HANDSHAKE_LIMIT / 6), []);
         bench.frame(&frame);
@@ -519,7 +518,7 @@ fn a_handshake_may_take_long_as_long_as_it_goes_on() {
 #[test]
 fn a_handshake_that_stops_is_given_up_even_if_the_radio_says_other_things() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     bench.frame(&handshake()[0]);
     assert_eq!(bench.wait(HANDSHAKE_LIMIT / 2), []);
     bench.variant(from_radio::PayloadVariant::QueueStatus(
@@ -527,14 +526,14 @@ fn a_handshake_that_stops_is_given_up_even_if_the_radio_says_other_things() {
     ));
     assert!(matches!(
         bench.wait(HANDSHAKE_LIMIT / 2)[..],
-        [Output::Lost { .. }]
+        [Output::Lost(_)]
     ));
 }
 
 #[test]
 fn a_handshake_that_goes_on_for_ever_is_given_up_after_5_minutes() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let frames = handshake();
     let mut outputs = Vec::new();
     let mut seconds = 0;
@@ -544,13 +543,13 @@ fn a_handshake_that_goes_on_for_ever_is_given_up_after_5_minutes() {
         seconds += 1;
     }
     assert_eq!(seconds, 300);
-    assert!(matches!(outputs[..], [Output::Lost { .. }]));
+    assert!(matches!(outputs[..], [Output::Lost(_)]));
 }
 
 #[test]
 fn a_radio_whose_answer_lacks_a_channel_is_asked_again_and_then_taken_as_it_is() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let is_channel = |frame: &&Vec<u8>| frame[0] == 0x52;
     let mut frames = handshake();
     frames.pop();
@@ -574,7 +573,7 @@ fn a_radio_whose_answer_lacks_a_channel_is_asked_again_and_then_taken_as_it_is()
 #[test]
 fn a_radio_that_tells_no_channel_at_all_is_locked() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let mut outputs = Vec::new();
     for frame in handshake() {
         let frame = match wire::FromRadio::decode(frame.as_slice()) {
@@ -602,16 +601,16 @@ fn a_radio_that_tells_no_channel_at_all_is_locked() {
         ..Default::default()
     };
     let outputs = bench.frame(&off.encode_to_vec());
-    assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+    assert!(matches!(outputs[..], [Output::Restarted(_)]));
 }
 
 #[test]
 fn a_radio_without_a_number_is_of_no_use() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     assert!(matches!(
         bench.frame(&complete(NONCE))[..],
-        [Output::Lost { .. }]
+        [Output::Lost(_)]
     ));
 }
 
@@ -645,7 +644,7 @@ fn a_link_without_a_frame_for_75_seconds_is_lost() {
     bench.frame(&[0xFF; 20]);
     assert!(matches!(
         bench.wait(Duration::from_secs(1))[..],
-        [Output::Lost { .. }]
+        [Output::Lost(_)]
     ));
 }
 
@@ -655,7 +654,7 @@ fn the_radio_is_given_the_time_once_it_is_ready() {
         set_time: true,
         ..SessionOptions::default()
     });
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let outputs = handshake()
         .iter()
         .flat_map(|frame| bench.frame(frame))
@@ -679,7 +678,7 @@ fn the_radio_is_given_the_time_again_when_our_clock_was_set() {
         ..SessionOptions::default()
     });
     bench.now.wall = Timestamp(86_400_000);
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     for frame in handshake() {
         bench.frame(&frame);
     }
@@ -753,7 +752,7 @@ fn a_relay_that_does_not_know_the_time_gives_none() {
         ..SessionOptions::default()
     });
     bench.now.wall = Timestamp(86_400_000);
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let outputs: usize = handshake()
         .iter()
         .map(|frame| bench.frame(frame).len())
@@ -765,7 +764,7 @@ fn a_relay_that_does_not_know_the_time_gives_none() {
 fn a_reboot_on_the_same_link_starts_afresh_with_another_nonce() {
     let mut bench = Bench::ready(SessionOptions::default());
     let outputs = bench.variant(from_radio::PayloadVariant::Rebooted(true));
-    assert!(matches!(outputs[..], [Output::Restarted { .. }]));
+    assert!(matches!(outputs[..], [Output::Restarted(_)]));
     assert!(!bench.session.is_ready());
     assert_eq!(bench.frame(&complete(NONCE)), []);
     let outputs = bench.wait(REBOOT_PAUSE);
@@ -805,7 +804,7 @@ fn restarts_without_a_handshake_between_are_one_and_the_last_counts() {
 #[test]
 fn packets_that_come_before_the_handshakes_end_are_held() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let reply = from_radio("chat.a").into_iter().rev().nth(1).unwrap().bytes;
     let mut frames = handshake();
     let last = frames.pop().unwrap();
@@ -883,10 +882,10 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
     assert_eq!(bench.session.take_held(&mut bench.nodes, bench.now), []);
 
     // The next connection ends in the middle of its handshake.
-    let memory = bench.session.into_memory();
+    let memory = bench.session.memory;
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session = bench.session.remembering(memory);
-    bench.session.start(bench.now);
+    bench.session.memory = memory;
+    bench.session.on_time(bench.now);
     bench.frame(&handshake()[0]);
     assert_eq!(bench.frame(&text(101)), []);
     let outputs = bench.session.take_held(&mut bench.nodes, bench.now);
@@ -921,7 +920,7 @@ fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
     assert_eq!(bench.frame(&status(LOCKED)), []);
     assert!(matches!(
         bench.frame(&status(UNLOCKED))[..],
-        [Output::Restarted { .. }]
+        [Output::Restarted(_)]
     ));
 }
 
@@ -939,11 +938,7 @@ fn a_locked_radio_is_asked_again_after_10_minutes() {
             proto::QueueStatus::default(),
         ));
         let outputs = bench.wait(Duration::from_secs(10));
-        assert!(
-            !outputs
-                .iter()
-                .any(|it| matches!(it, Output::Restarted { .. }))
-        );
+        assert!(!outputs.iter().any(|it| matches!(it, Output::Restarted(_))));
     }
     let due = bench.session.deadline() - bench.now.instant;
     assert_eq!(due, Duration::from_secs(10));
@@ -987,7 +982,7 @@ fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
 #[test]
 fn a_radio_that_is_still_locked_is_told_of_once() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     assert!(profile(&answers(&mut bench, true)).locked);
     for _ in 0..10 {
         bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
@@ -1012,16 +1007,16 @@ fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
             .said
             .is_news(sentence, bench.now.instant)
     );
-    let memory = bench.session.into_memory();
+    let memory = bench.session.memory;
     let mut next = Bench::new(SessionOptions::default());
-    next.session = next.session.remembering(memory);
+    next.session.memory = memory;
     assert!(!next.session.memory.said.is_news(sentence, next.now.instant));
 }
 
 #[test]
 fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     let mut frames = handshake();
     frames.pop();
     let user = wire::User {
@@ -1085,10 +1080,8 @@ fn what_means_nothing_to_us_changes_nothing() {
 #[test]
 fn our_packet_is_the_one_that_a_real_client_sent() {
     let bench = Bench::ready(SessionOptions::default());
-    let recorded = recording("chat.a");
-    let packet = recorded
-        .iter()
-        .rfind(|frame| frame.direction == Direction::Tx && frame.bytes[0] == 0x0A);
+    let recorded = from_client("chat.a");
+    let packet = recorded.iter().rfind(|frame| frame.bytes[0] == 0x0A);
     let message = RadioMessage {
         destination: Destination::Channel(ChannelIndex::try_from(1).unwrap()),
         lane: Lane::Message,
@@ -1105,7 +1098,7 @@ fn our_packet_is_the_one_that_a_real_client_sent() {
 fn silence_until_lost(bench: &mut Bench) -> u64 {
     for seconds in 1..=1000 {
         let outputs = bench.wait(Duration::from_secs(1));
-        if matches!(outputs[..], [Output::Lost { .. }]) {
+        if matches!(outputs[..], [Output::Lost(_)]) {
             return seconds;
         }
     }
@@ -1114,12 +1107,10 @@ fn silence_until_lost(bench: &mut Bench) -> u64 {
 
 /// Opens the next link, and shakes hands.
 fn next_link(bench: Bench) -> Bench {
-    let mut next = Bench {
-        session: Session::new(SessionOptions::default(), NONCE, bench.now.instant)
-            .remembering(bench.session.into_memory()),
-        ..bench
-    };
-    next.session.start(next.now);
+    let mut session = Session::new(SessionOptions::default(), NONCE, bench.now.instant);
+    session.memory = bench.session.memory;
+    let mut next = Bench { session, ..bench };
+    next.session.on_time(next.now);
     for frame in handshake() {
         next.frame(&frame);
     }
@@ -1154,11 +1145,11 @@ fn a_frame_before_the_first_heartbeat_answers_none() {
 #[test]
 fn what_says_nothing_at_all_is_not_said_to_be_a_radio() {
     let mut bench = Bench::new(SessionOptions::default());
-    bench.session.start(bench.now);
+    bench.session.on_time(bench.now);
     assert_eq!(
         bench.wait(HANDSHAKE_LIMIT),
-        [Output::Lost {
-            cause: "nothing that speaks as a radio does answers there"
-        }]
+        [Output::Lost(
+            "nothing that speaks as a radio does answers there"
+        )]
     );
 }

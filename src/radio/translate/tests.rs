@@ -27,11 +27,7 @@ fn decoded(data: proto::Data) -> proto::MeshPacket {
     }
 }
 
-fn translated_with(
-    packet: &proto::MeshPacket,
-    chat_ports: &[u32],
-    catching_up: bool,
-) -> Translated {
+fn translated_with(packet: &proto::MeshPacket, chat_ports: &[u32], catching_up: bool) -> Meaning {
     let nodes = NodeDb::default();
     let settings = wire::ChannelSettings {
         name: b"bridge".to_vec(),
@@ -56,13 +52,13 @@ fn translated_with(
     super::packet(packet, &context)
 }
 
-fn translated(packet: &proto::MeshPacket) -> Translated {
+fn translated(packet: &proto::MeshPacket) -> Meaning {
     translated_with(packet, &[], false)
 }
 
 fn text_of(packet: &proto::MeshPacket) -> RadioText {
     match translated(packet) {
-        Translated::Text(text) => *text,
+        Ok(Translated::Text(text)) => *text,
         other => panic!("not a text: {other:?}"),
     }
 }
@@ -113,7 +109,7 @@ fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
         (decoded(data(ports::NODE_INFO, b"\xFF")), "undecodable"),
     ];
     for (packet, reason) in table {
-        assert_eq!(translated(&packet), Translated::Ignored(reason));
+        assert_eq!(translated(&packet), Err(reason));
     }
 }
 
@@ -121,7 +117,7 @@ fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
 fn remote_shell_is_never_text_even_if_configured() {
     let packet = decoded(data(ports::REMOTE_SHELL, b"rm"));
     let translated = translated_with(&packet, &[13], false);
-    assert_eq!(translated, Translated::Ignored("remote shell"));
+    assert_eq!(translated, Err("remote shell"));
 }
 
 #[test]
@@ -134,7 +130,7 @@ fn each_readable_port_has_its_kind() {
         assert_eq!(text_of(&decoded(data(port, b"x"))).port, kind);
     }
     let packet = decoded(data(256, b"x"));
-    let Translated::Text(text) = translated_with(&packet, &[256], false) else {
+    let Ok(Translated::Text(text)) = translated_with(&packet, &[256], false) else {
         panic!("not a text")
     };
     assert_eq!(
@@ -186,7 +182,7 @@ fn any_emoji_flag_makes_a_reaction_and_may_be_the_emoji_itself() {
 fn the_radios_time_counts_where_it_is_plausible() {
     let heard = |rx_time, catching_up| {
         let packet = proto::MeshPacket { rx_time, ..hello() };
-        let Translated::Text(text) = translated_with(&packet, &[], catching_up) else {
+        let Ok(Translated::Text(text)) = translated_with(&packet, &[], catching_up) else {
             panic!("not a text")
         };
         (NOW.0 - text.heard_at.0) / 1000
@@ -291,14 +287,8 @@ fn texts_told_again_are_the_originals() {
     assert_eq!(text.port, TextPort::Text);
     assert!(text.replayed);
     assert!(text_of(&stored(8, OWN)).is_direct_to(OWN));
-    assert_eq!(
-        translated(&stored(9, BOB)),
-        Translated::Ignored("for another node")
-    );
-    assert_eq!(
-        translated(&stored(2, OWN)),
-        Translated::Ignored("another port")
-    );
+    assert_eq!(translated(&stored(9, BOB)), Err("for another node"));
+    assert_eq!(translated(&stored(2, OWN)), Err("another port"));
 }
 
 #[test]
@@ -314,28 +304,19 @@ fn routing_is_an_answer_only_to_us() {
         })
     };
     let answer = |error| {
-        Translated::Answer(Answer::Routing {
+        Ok(Translated::Answer(Answer::Routing {
             from: BOB,
             request: PacketId(9),
             error,
-        })
+        }))
     };
     assert_eq!(routing(&[], OWN, 9), answer(0));
     assert_eq!(routing(&[0x18, 0], OWN, 9), answer(0));
     assert_eq!(routing(&[0x18, 38], OWN, 9), answer(38));
-    assert_eq!(
-        routing(&[0x18, 38], BOB, 9),
-        Translated::Ignored("routing of others")
-    );
-    assert_eq!(
-        routing(&[0x18, 38], OWN, 0),
-        Translated::Ignored("routing of others")
-    );
-    assert_eq!(
-        routing(&[0x0A, 0], OWN, 9),
-        Translated::Ignored("routing of others")
-    );
-    assert_eq!(routing(&[0x18], OWN, 9), Translated::Ignored("undecodable"));
+    assert_eq!(routing(&[0x18, 38], BOB, 9), Err("routing of others"));
+    assert_eq!(routing(&[0x18, 38], OWN, 0), Err("routing of others"));
+    assert_eq!(routing(&[0x0A, 0], OWN, 9), Err("routing of others"));
+    assert_eq!(routing(&[0x18], OWN, 9), Err("undecodable"));
 }
 
 #[test]
@@ -347,7 +328,7 @@ fn nodes_tell_their_names_also_to_others() {
         ..proto::User::default()
     };
     let packet = decoded(data(ports::NODE_INFO, &user.encode_to_vec()));
-    let Translated::News(num, news) = translated(&proto::MeshPacket { to: 5, ..packet }) else {
+    let Ok(Translated::News(num, news)) = translated(&proto::MeshPacket { to: 5, ..packet }) else {
         panic!("no news")
     };
     assert_eq!((num, news.long_name.as_deref()), (BOB, Some("Bob")));
@@ -366,12 +347,12 @@ fn only_our_own_radios_telemetry_tells_how_busy_the_channel_is() {
         variant: Some(proto::telemetry::Variant::DeviceMetrics(metrics)),
     };
     let packet = decoded(data(ports::TELEMETRY, &telemetry.encode_to_vec()));
-    assert_eq!(translated(&packet), Translated::Ignored("another port"));
+    assert_eq!(translated(&packet), Err("another port"));
     let own = proto::MeshPacket {
         from: OWN.0,
         ..packet
     };
-    assert_eq!(translated(&own), Translated::ChannelUse(12.5));
+    assert_eq!(translated(&own), Ok(Translated::ChannelUse(12.5)));
 }
 
 #[test]
