@@ -19,7 +19,7 @@ const SHOULD_RELEASE: i32 = 35;
 impl Machine {
     /// Takes a packet that the client sent to the radio's own node.
     pub(super) fn deliver_locally(&mut self, packet: &MeshPacket, data: &Data, now: Instant) {
-        let res = if self.faults.should_release {
+        let res = if self.state.should_release {
             SHOULD_RELEASE
         } else {
             0

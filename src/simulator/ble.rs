@@ -254,15 +254,10 @@ impl<S: Side> Gatt<S> {
     ///
     /// Says what is wrong with it.
     pub fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
-        match command {
-            Command::Say(say) => self.side.inject(say, now),
-            Command::Fault(fault) => {
-                if let Fault::Away { seconds } | Fault::Reboot { seconds } = fault {
-                    self.away_until = Some(now + Duration::from_secs(*seconds));
-                }
-                self.side.set_fault(fault, now)
-            }
+        if let Command::Fault(Fault::Away { seconds } | Fault::Reboot { seconds }) = command {
+            self.away_until = Some(now + Duration::from_secs(*seconds));
         }
+        self.side.obey(command, now)
     }
 
     fn ring(&mut self) {
@@ -295,7 +290,7 @@ mod tests {
         Heartbeat, MeshPacket, ToRadio, mesh_packet::PayloadVariant as Body,
         to_radio::PayloadVariant as FromClient,
     };
-    use crate::simulator::{Machine, Mesh};
+    use crate::simulator::{Machine, Mesh, Switch};
 
     const PIN: u32 = 123_456;
 
@@ -310,10 +305,10 @@ mod tests {
             let now = Instant::now();
             let mut machine = Machine::new(Mesh::new(1, 2), 1, now);
             for fault in [
-                Fault::Telemetry { on: false },
-                Fault::SlowReads { on: false },
+                Fault::Telemetry(Switch { on: false }),
+                Fault::SlowReads(Switch { on: false }),
             ] {
-                machine.set_fault(&fault, now).unwrap();
+                machine.obey(&Command::Fault(fault), now).unwrap();
             }
             let gatt = Gatt::new(machine);
             Self { gatt, now }

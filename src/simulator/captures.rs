@@ -10,7 +10,7 @@ use crate::radio::proto::{
     to_radio::PayloadVariant as FromClient,
 };
 
-use super::fault::Fault;
+use super::fault::{Fault, Switch};
 use super::harness::{Harness, answers};
 use super::machine::Machine;
 use super::mesh::{Mesh, SimulatedNode};
@@ -149,7 +149,7 @@ fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
         let now = Instant::now();
         let mut machine = Machine::new(mesh_of(&expected), 1, now);
         machine
-            .set_fault(&Fault::Telemetry { on: false }, now)
+            .set_condition(&Fault::Telemetry(Switch { on: false }), now)
             .unwrap();
         let mut harness = Harness {
             machine,

@@ -60,19 +60,19 @@ pub(super) enum Phase {
 
 impl Machine {
     pub(super) fn begin_config(&mut self, nonce: u32, now: Instant) {
-        let mut frames = handshake::series(&self.mesh, self.state, nonce);
-        if self.faults.never_complete {
+        let mut frames = handshake::series(&self.mesh, &self.state, nonce);
+        if self.state.never_complete {
             frames.pop_back();
         }
-        if let Some((from, count)) = self.faults.lost_frames.take() {
+        if let Some((from, count)) = self.state.lost_frames.take() {
             let from = from.min(frames.len());
             let end = from.saturating_add(count).min(frames.len());
             frames.drain(from..end);
         }
-        if let Some(nonce) = self.faults.stale_complete.take() {
+        if let Some(nonce) = self.state.stale_complete.take() {
             frames.push_front(Frame::Known(ToClient::ConfigCompleteId(nonce)));
         }
-        let next_at = now + self.faults.slow_config;
+        let next_at = now + self.state.slow_config;
         if let Some(session) = &mut self.session {
             session.phase = Phase::Configuring { frames, next_at };
         }
@@ -97,7 +97,7 @@ impl Machine {
 
     /// Keeps a text, if the radio is a store-and-forward server.
     pub(super) fn remember_for_later(&mut self, packet: &MeshPacket, now: Instant) {
-        if !self.faults.store_forward || !is_text(packet) {
+        if !self.state.store_forward || !is_text(packet) {
             return;
         }
         if self.history.len() >= HISTORY {
@@ -116,7 +116,7 @@ impl Machine {
             .session
             .as_ref()
             .is_some_and(|session| matches!(session.phase, Phase::Live));
-        self.faults.store_forward && !live && is_text(packet)
+        self.state.store_forward && !live && is_text(packet)
     }
 
     pub(super) fn reboot(&mut self, now: Instant) {
@@ -152,12 +152,12 @@ impl Machine {
     }
 
     pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Frame> {
-        if self.faults.hang_up == Some(0) {
-            self.faults.hang_up = None;
+        if self.state.hang_up == Some(0) {
+            self.state.hang_up = None;
             self.close(now);
             return None;
         }
-        let pause = self.faults.slow_config;
+        let pause = self.state.slow_config;
         let session = self.session.as_mut()?;
         let Phase::Configuring { frames, next_at } = &mut session.phase else {
             return None;
@@ -166,13 +166,13 @@ impl Machine {
             return None;
         }
         *next_at = now + pause;
-        if self.faults.endless_config && frames.len() == 1 {
+        if self.state.endless_config && frames.len() == 1 {
             *next_at = now + pause.max(ENDLESS_PAUSE);
             let info = handshake::node_info(&self.mesh.own, self.state.firmware);
             return Some(Frame::Known(ToClient::NodeInfo(info)));
         }
         let frame = frames.pop_front()?;
-        if let Some(left) = &mut self.faults.hang_up {
+        if let Some(left) = &mut self.state.hang_up {
             *left = left.saturating_sub(1);
         }
         // One that is stale is not the last.
@@ -185,7 +185,7 @@ impl Machine {
             }
             self.report(Report::Client(Connection::Configured));
             self.again = self.history.clone();
-            if self.faults.cached || self.state.firmware == Firmware::V2_8 {
+            if self.state.cached || self.state.firmware == Firmware::V2_8 {
                 self.again.extend(packets::cached(&self.mesh));
             }
         }

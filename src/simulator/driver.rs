@@ -12,7 +12,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
 use super::console;
-use super::fault::Fault;
+use super::fault::{Fault, Switch};
 use super::input::Command;
 use super::recording::{Recorder, What};
 use super::report::Report;
@@ -350,17 +350,16 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
-        let result = match command {
-            Command::Say(say) => self.side.inject(say, now),
-            Command::Fault(fault) if writes(fault) && self.wire.waiting() >= UNWRITTEN => Err(
-                format!("the client does not read: {UNWRITTEN} bytes wait for it already"),
-            ),
-            Command::Fault(fault) => {
-                self.break_link(fault, now)?;
-                self.side.set_fault(fault, now)
+        if let Command::Fault(fault) = command {
+            if writes(fault) && self.wire.waiting() >= UNWRITTEN {
+                self.tell_error(format!(
+                    "the client does not read: {UNWRITTEN} bytes wait for it already"
+                ));
+                return Ok(());
             }
-        };
-        if let Err(message) = result {
+            self.break_link(fault, now)?;
+        }
+        if let Err(message) = self.side.obey(command, now) {
             self.tell_error(message);
         }
         Ok(())
@@ -369,7 +368,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     /// Carries out what a fault does to the wire and the connection.
     fn break_link(&mut self, fault: &Fault, now: Instant) -> io::Result<()> {
         match fault {
-            Fault::Split { on } => self.wire.set_split(*on),
+            Fault::Split(Switch { on }) => self.wire.set_split(*on),
             Fault::Join { on, ms } => {
                 self.wire
                     .set_join(Duration::from_millis(if *on { *ms } else { 0 }));
@@ -389,7 +388,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             }
             _ if self.client.is_none() => {}
             Fault::HalfOpen {} => self.half_open = true,
-            Fault::Stall { on } => self.stalled = *on,
+            Fault::Stall(Switch { on }) => self.stalled = *on,
             Fault::Close { reset: true, .. } => {
                 if let Some(client) = self.client.take() {
                     P::reset(client.reader.unsplit(client.writer));

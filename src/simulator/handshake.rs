@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::radio::proto::{self, config, from_radio::PayloadVariant, module_config, wire};
 
+use super::condition::Condition;
 use super::firmware::Firmware;
 use super::frame::Frame;
 use super::mesh::{Mesh, SimulatedNode};
@@ -16,25 +17,8 @@ pub(super) const CONFIG_ONLY: u32 = 69420;
 /// Asks for the nodes only.
 pub(super) const NODES_ONLY: u32 = 69421;
 
-/// The radio's settings that a client sees in the handshake and that faults can change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct RadioState {
-    /// How often the radio has started.
-    pub reboot_count: u32,
-    /// A region is set.
-    pub region_set: bool,
-    /// Transmission is switched on.
-    pub transmit_enabled: bool,
-    /// What runs on the radio.
-    pub firmware: Firmware,
-    /// The radio tells its client nothing.
-    pub locked: bool,
-    /// The modem preset's number; none if it is set up by hand.
-    pub preset: Option<i32>,
-}
-
 /// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
-pub(super) fn series(mesh: &Mesh, state: RadioState, nonce: u32) -> VecDeque<Frame> {
+pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Frame> {
     let mut frames = Series::default();
     if nonce != NODES_ONLY {
         frames.push_back(my_info(mesh, state));
@@ -106,7 +90,7 @@ pub(super) fn device_metadata(firmware: Firmware) -> proto::DeviceMetadata {
     }
 }
 
-fn my_info(mesh: &Mesh, state: RadioState) -> PayloadVariant {
+fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
     PayloadVariant::MyInfo(proto::MyNodeInfo {
         my_node_num: mesh.own.num.0,
         reboot_count: state.reboot_count,
@@ -117,7 +101,7 @@ fn my_info(mesh: &Mesh, state: RadioState) -> PayloadVariant {
     })
 }
 
-fn metadata(state: RadioState) -> PayloadVariant {
+fn metadata(state: &Condition) -> PayloadVariant {
     PayloadVariant::Metadata(if state.locked {
         proto::DeviceMetadata::default()
     } else {
@@ -126,7 +110,7 @@ fn metadata(state: RadioState) -> PayloadVariant {
 }
 
 /// Of a locked radio only the slots are told.
-fn channels(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = proto::Channel> {
+fn channels(mesh: &Mesh, state: &Condition) -> impl Iterator<Item = proto::Channel> {
     mesh.channels.iter().map(move |channel| {
         if state.locked {
             proto::Channel {
@@ -191,11 +175,11 @@ pub(super) fn node_info(node: &SimulatedNode, firmware: Firmware) -> proto::Node
     }
 }
 
-fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVariant> {
-    let region = if state.region_set {
-        config::lo_ra_config::RegionCode::Us
-    } else {
+fn configs(mesh: &Mesh, state: &Condition) -> impl Iterator<Item = PayloadVariant> {
+    let region = if state.region_unset {
         config::lo_ra_config::RegionCode::Unset
+    } else {
+        config::lo_ra_config::RegionCode::Us
     };
     let variants = [
         config::PayloadVariant::Device(config::DeviceConfig {
@@ -235,7 +219,7 @@ fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVarian
             coding_rate: 5,
             region: i32::from(region),
             hop_limit: u32::from(super::air::HOP_LIMIT),
-            tx_enabled: state.transmit_enabled,
+            tx_enabled: !state.transmit_off,
             tx_power: 30,
             ..config::LoRaConfig::default()
         }),
@@ -347,19 +331,15 @@ mod tests {
         kinds_of(Firmware::V2_7, nonce)
     }
 
-    fn state(firmware: Firmware) -> RadioState {
-        RadioState {
-            reboot_count: 1,
-            region_set: true,
-            transmit_enabled: true,
+    fn state(firmware: Firmware) -> Condition {
+        Condition {
             firmware,
-            locked: false,
-            preset: Some(0),
+            ..Condition::default()
         }
     }
 
     fn kinds_of(firmware: Firmware, nonce: u32) -> Vec<&'static str> {
-        let frames = series(&Mesh::new(1, 3), state(firmware), nonce);
+        let frames = series(&Mesh::new(1, 3), &state(firmware), nonce);
         let kinds = frames.iter().map(|frame| match frame {
             Frame::Known(known) => match known {
                 PayloadVariant::MyInfo(_) => "my_info",
@@ -397,7 +377,7 @@ mod tests {
         ]);
         assert_eq!(kinds_of(Firmware::V2_8, 7), expected);
         for (firmware, thin) in [(Firmware::V2_7, false), (Firmware::V2_8, true)] {
-            for frame in series(&Mesh::new(1, 3), state(firmware), 7) {
+            for frame in series(&Mesh::new(1, 3), &state(firmware), 7) {
                 match frame {
                     Frame::Known(PayloadVariant::NodeInfo(node)) => {
                         assert!(node.user.is_some());
@@ -415,11 +395,11 @@ mod tests {
 
     #[test]
     fn a_locked_radio_tells_blank_channels_and_no_metadata() {
-        let locked = RadioState {
+        let locked = Condition {
             locked: true,
             ..state(Firmware::V2_8)
         };
-        for frame in series(&Mesh::new(1, 3), locked, 7) {
+        for frame in series(&Mesh::new(1, 3), &locked, 7) {
             match frame {
                 Frame::Known(PayloadVariant::Channel(channel)) => {
                     assert_eq!((channel.role, channel.settings), (0, None));

@@ -45,8 +45,8 @@ impl Harness {
         let now = Instant::now();
         let mut machine = Machine::new(Mesh::new(1, neighbours), 1, now);
         for fault in [
-            super::Fault::Telemetry { on: false },
-            super::Fault::SlowReads { on: false },
+            super::Fault::Telemetry(super::Switch { on: false }),
+            super::Fault::SlowReads(super::Switch { on: false }),
         ] {
             machine.set_condition(&fault, now).unwrap();
         }
@@ -167,13 +167,13 @@ impl Harness {
     pub(super) fn fault(&mut self, line: &str) {
         let fault = serde_json::from_str(line).expect("a fault");
         self.machine
-            .set_fault(&fault, self.now)
+            .set_condition(&fault, self.now)
             .expect("a possible fault");
     }
 
     pub(super) fn hear(&mut self, line: &str) -> Vec<ToClient> {
         let say = serde_json::from_str(line).expect("something to say");
-        self.machine.inject(&say, self.now).expect("it can be said");
+        self.machine.hear(&say, self.now).expect("it can be said");
         self.frames()
     }
 }

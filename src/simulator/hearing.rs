@@ -14,7 +14,7 @@ use super::console;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
-use super::mesh::{MOST_NODES, check_name, late_key};
+use super::mesh::{MOST_NODES, NAME_LIMIT, check_length, late_key};
 use super::report::Report;
 
 /// Payload that a packet can carry.
@@ -27,10 +27,7 @@ const MOST_HOPS: u8 = 7;
 const FOREIGN_CHANNEL_HASH: u32 = 70;
 
 impl Machine {
-    /// Lets a node of the mesh say something.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
+    /// Lets a node of the mesh say something, or says what is wrong with it.
     pub(super) fn hear(&mut self, say: &Say, now: Instant) -> Result<(), String> {
         let first = self.mesh.nodes.first().map(|node| node.num);
         let from = say
@@ -39,7 +36,7 @@ impl Machine {
             .ok_or("there is no neighbour: name one with `from`")?;
         let payload = payload(say)?;
         for (key, name) in [("name", &say.name), ("short", &say.short)] {
-            check_name(key, name.as_deref().unwrap_or_default())?;
+            check_length(key, name.as_ref().map_or(0, String::len), NAME_LIMIT)?;
         }
         if self.mesh.node(from).is_none() && self.mesh.nodes.len() >= MOST_NODES {
             return Err(format!(

@@ -17,11 +17,9 @@ use super::air::{Air, QUEUE};
 use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::console;
-use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame::Frame;
-use super::handshake::RadioState;
-use super::input::Say;
+use super::input::Command;
 use super::limits::Limits;
 use super::mesh::Mesh;
 use super::queues::{ClientQueues, PACKETS};
@@ -42,8 +40,7 @@ const INFO: i32 = 20;
 #[derive(Debug)]
 pub struct Machine {
     pub(super) mesh: Mesh,
-    pub(super) state: RadioState,
-    pub(super) faults: Condition,
+    pub(super) state: Condition,
     pub(super) air: Air,
     pub(super) queues: ClientQueues,
     pub(super) session: Option<Session>,
@@ -75,14 +72,9 @@ impl Machine {
     pub fn new(mesh: Mesh, seed: u64, now: Instant) -> Self {
         let mut machine = Self {
             mesh,
-            state: RadioState {
+            state: Condition {
                 reboot_count: 1,
-                region_set: true,
-                transmit_enabled: true,
                 preset: Some(0),
-                ..RadioState::default()
-            },
-            faults: Condition {
                 slow_reads: true,
                 ..Condition::default()
             },
@@ -261,7 +253,7 @@ impl Machine {
                 .queues
                 .pop()
                 .or_else(|| self.again.pop_front().map(ToClient::Packet))?;
-            if self.faults.other_transport && matches!(frame, ToClient::Packet(_)) {
+            if self.state.other_transport && matches!(frame, ToClient::Packet(_)) {
                 self.others_turn = !self.others_turn;
                 if self.others_turn {
                     continue;
@@ -311,7 +303,7 @@ impl Side for Machine {
         };
         let silence = now.saturating_duration_since(session.heard_at);
         session.heard_at = now;
-        if !self.faults.slow_reads {
+        if !self.state.slow_reads {
             self.handle_frame(frame, now);
             return;
         }
@@ -331,7 +323,7 @@ impl Side for Machine {
     fn on_disconnect(&mut self, _now: Instant) {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
-            self.writes_are_lost = self.faults.unnoticed_close;
+            self.writes_are_lost = self.state.unnoticed_close;
         }
         self.late_frames.clear();
     }
@@ -345,7 +337,7 @@ impl Side for Machine {
         self.progress_on_air(now);
         self.tell_telemetry(now);
         let idle = |session: &Session| now.saturating_duration_since(session.heard_at) >= IDLE;
-        if !self.faults.patient && self.session.as_ref().is_some_and(idle) {
+        if !self.state.patient && self.session.as_ref().is_some_and(idle) {
             self.close(now);
         }
     }
@@ -353,7 +345,7 @@ impl Side for Machine {
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.as_ref();
         let idle_at = session
-            .filter(|_| !self.faults.patient)
+            .filter(|_| !self.state.patient)
             .map(|session| session.heard_at + IDLE);
         let config_at = session.and_then(|session| match &session.phase {
             Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
@@ -379,7 +371,7 @@ impl Side for Machine {
             return Some(held.encode());
         }
         let frame = self.next_frame_but_chatter(now)?;
-        if !self.faults.chatter {
+        if !self.state.chatter {
             return Some(frame.encode());
         }
         self.held = Some(frame);
@@ -398,12 +390,11 @@ impl Side for Machine {
         self.lines.pop_front()
     }
 
-    fn inject(&mut self, say: &Say, now: Instant) -> Result<(), String> {
-        self.hear(say, now)
-    }
-
-    fn set_fault(&mut self, fault: &Fault, now: Instant) -> Result<(), String> {
-        self.set_condition(fault, now)
+    fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
+        match command {
+            Command::Say(say) => self.hear(say, now),
+            Command::Fault(fault) => self.set_condition(fault, now),
+        }
     }
 }
 

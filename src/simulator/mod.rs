@@ -45,7 +45,7 @@ mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};
-pub use fault::{BroadcastAnswer, DirectAnswer, Fault};
+pub use fault::{BroadcastAnswer, ChannelChange, DirectAnswer, Fault, Refusals, Switch};
 pub use firmware::Firmware;
 pub use input::{Command, Say};
 pub use machine::Machine;

@@ -65,17 +65,15 @@ impl Machine {
 
     /// Returns why the packet cannot be sent, if so; the order of the checks is the firmware's.
     pub(super) fn refusal(&mut self, packet: &MeshPacket, data: &Data) -> Option<Refusal> {
-        if let Some(refuse) = &mut self.faults.refuse
-            && !take_one(&mut refuse.skip)
-            && take_one(&mut refuse.count)
-        {
+        let refuse = &mut self.state.refuse;
+        if !take_one(&mut refuse.skip) && take_one(&mut refuse.count) {
             return Some(Refusal {
                 number: refuse.error,
                 nak: refuse.nak,
                 duty_cycle: false,
             });
         }
-        if self.faults.duty_cycle {
+        if self.state.duty_cycle {
             return Some(Refusal {
                 duty_cycle: true,
                 ..Refusal::by(Error::DutyCycleLimit)
@@ -92,7 +90,7 @@ impl Machine {
         if on_air(data).encoded_len() > limit {
             return Some(Refusal::by(Error::TooLarge));
         }
-        if !self.state.region_set || !self.state.transmit_enabled {
+        if self.state.region_unset || self.state.transmit_off {
             return Some(Refusal {
                 number: STATUS_DISABLED.unsigned_abs(),
                 nak: false,

@@ -11,7 +11,7 @@ use crate::radio::proto::{
 use super::air::QUEUE;
 use super::fault::Fault;
 use super::frame::Frame;
-use super::input::Say;
+use super::input::Command;
 use super::recording::{Moment, What};
 use super::report::{Connection, Fate, Report, Transmitted};
 use super::side::Side;
@@ -245,27 +245,30 @@ impl Side for Replay {
         self.reports.pop_front()
     }
 
-    fn inject(&mut self, _say: &Say, _now: Instant) -> Result<(), String> {
-        Err("a recording is played: nothing can be said on its mesh".to_owned())
-    }
-
-    fn set_fault(&mut self, fault: &Fault, _now: Instant) -> Result<(), String> {
+    fn obey(&mut self, command: &Command, _now: Instant) -> Result<(), String> {
+        let Command::Fault(fault) = command else {
+            return Err("a recording is played: nothing can be said on its mesh".to_owned());
+        };
         match fault {
             Fault::Close { .. } | Fault::Away { .. } | Fault::Reboot { .. } => {
                 self.connected = false;
                 self.wants_close = true;
-                Ok(())
             }
             Fault::HalfOpen {}
-            | Fault::Stall { .. }
+            | Fault::Stall(_)
             | Fault::Garbage { .. }
             | Fault::Log { .. }
             | Fault::Frame { .. }
-            | Fault::Split { .. }
+            | Fault::Split(_)
             | Fault::Join { .. }
-            | Fault::Rebooted {} => Ok(()),
-            _ => Err("a recording is played: only faults of the link are possible".to_owned()),
+            | Fault::Rebooted {} => {}
+            _ => {
+                return Err(
+                    "a recording is played: only faults of the link are possible".to_owned(),
+                );
+            }
         }
+        Ok(())
     }
 }
 

@@ -43,7 +43,7 @@ impl Machine {
             packet.id = self.fresh_id();
         }
         let record = Transmitted::new(&packet, &data, self.uptime(now));
-        if take_one(&mut self.faults.lost) {
+        if take_one(&mut self.state.lost) {
             self.tell(&record, Fate::Lost);
             return;
         }
@@ -55,7 +55,7 @@ impl Machine {
             self.tell(&record, Fate::Duplicate);
             return;
         }
-        let status_told = !take_one(&mut self.faults.silent);
+        let status_told = !take_one(&mut self.state.silent);
         if let Some(limit) = self.rate_limit(&packet, &data, now) {
             self.push_limited(&packet, limit, status_told, now);
             self.tell(&record, Fate::RateLimited);

@@ -22,18 +22,18 @@ impl Machine {
         if !packet.want_ack {
             return vec![Outcome::Sent];
         }
-        if self.faults.nobody_repeats || !self.mesh.has_direct_neighbour() {
+        if self.state.nobody_repeats || !self.mesh.has_direct_neighbour() {
             return vec![Outcome::GaveUp];
         }
         if packet.to == NodeNum::BROADCAST.0 {
-            return match self.faults.broadcast_answer {
+            return match self.state.broadcast_answer {
                 BroadcastAnswer::Usual => vec![Outcome::Repeated],
                 BroadcastAnswer::Twice => vec![Outcome::Repeated, Outcome::Repeated],
                 BroadcastAnswer::Late => vec![Outcome::GaveUp, Outcome::Repeated],
                 BroadcastAnswer::Never => vec![Outcome::GaveUp],
             };
         }
-        match self.faults.direct_answer {
+        match self.state.direct_answer {
             DirectAnswer::Usual => match self.mesh.node(NodeNum(packet.to)) {
                 Some(node) if node.hops == 0 => vec![Outcome::Answered(0)],
                 Some(_) => vec![Outcome::Repeated, Outcome::Answered(0)],
@@ -44,7 +44,7 @@ impl Machine {
             DirectAnswer::Twice => vec![Outcome::Answered(0), Outcome::Answered(0)],
             DirectAnswer::Late => vec![Outcome::GaveUp, Outcome::Answered(0)],
             DirectAnswer::Never => vec![Outcome::GaveUp],
-            DirectAnswer::Error => vec![Outcome::Answered(self.faults.direct_error)],
+            DirectAnswer::Error => vec![Outcome::Answered(self.state.direct_error)],
         }
     }
 
@@ -117,10 +117,10 @@ impl Machine {
             }
         };
         if let Some(mut answer) = answer {
-            if self.faults.mqtt_echo && broadcast && outcome == Outcome::Repeated {
+            if self.state.mqtt_echo && broadcast && outcome == Outcome::Repeated {
                 answer.transport_mechanism = i32::from(TransportMechanism::TransportMqtt);
             }
-            if self.faults.empty_acks
+            if self.state.empty_acks
                 && matches!(outcome, Outcome::Repeated | Outcome::Answered(0))
                 && let Some(PayloadVariant::Decoded(data)) = &mut answer.payload_variant
             {

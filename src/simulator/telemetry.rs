@@ -32,7 +32,7 @@ impl Machine {
     pub(super) fn tell_telemetry(&mut self, now: Instant) {
         let time = self.radio_time(now);
         let uptime = seconds(self.uptime(now));
-        let channel_use = self.faults.channel_use;
+        let channel_use = self.state.channel_use;
         let nodes = self.mesh.nodes.len() + 1;
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_EVERY;
@@ -47,12 +47,12 @@ impl Machine {
     /// Tells the client how busy the air is, among other things.
     pub(super) fn tell_metrics(&mut self, now: Instant) {
         let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
-        let metrics = packets::device_metrics(time, uptime, self.faults.channel_use);
+        let metrics = packets::device_metrics(time, uptime, self.state.channel_use);
         self.tell_own(metrics, now);
     }
 
     pub(super) fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
-        if !self.faults.no_telemetry {
+        if !self.state.no_telemetry {
             let own = self.mesh.own.num;
             let packet = packets::own_broadcast(own, PortNum::TelemetryApp, telemetry);
             self.push_packet(packet, now);
