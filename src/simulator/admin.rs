@@ -14,7 +14,7 @@ use super::machine::Machine;
 use super::packets;
 
 /// Older firmware says of a packet that it kept for itself that its memory can be released.
-const SHOULD_RELEASE: i32 = 35;
+const SHOULD_RELEASE: u32 = 35;
 
 impl Machine {
     /// Takes a packet that the client sent to the radio's own node.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::report::Transmitted;
+
 /// The hop limit that the radio is set to.
 pub(super) const HOP_LIMIT: u8 = 3;
 
@@ -33,35 +35,28 @@ pub(super) enum Outcome {
 }
 
 /// A packet on its way to the air.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Flight {
-    /// Its id.
-    pub id: u32,
+    /// The client's packet; none for one of the radio's own.
+    pub packet: Option<Box<Transmitted>>,
     /// Its size on the air in bytes, header included.
     pub size: usize,
-    /// What will become of it, one after the other; none if the client is to hear nothing.
+    /// What will become of it, one after the other.
     pub outcomes: Vec<Outcome>,
 }
 
 /// Something that happened on the air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum AirEvent {
-    /// The queue, which was full, has room again.
-    Room,
-    /// The transmission of a packet begins; told only if that is wanted.
+    /// The transmission of a packet begins.
     Begun {
-        /// The packet's id.
-        id: u32,
+        /// The client's packet.
+        packet: Option<Box<Transmitted>>,
+        /// The queue, which was full, has room again.
+        room_again: bool,
     },
-    /// Something became of a packet.
-    Outcome {
-        /// The packet's id.
-        id: u32,
-        /// What.
-        outcome: Outcome,
-        /// Nothing more will become of it.
-        last: bool,
-    },
+    /// Something became of a packet of the client.
+    Outcome(Box<Transmitted>, Outcome),
 }
 
 /// The transmit queue and the air.
@@ -72,7 +67,6 @@ pub(super) struct Air {
     counter: u64,
     transmitting: bool,
     was_full: bool,
-    tells_begin: bool,
     random: StdRng,
 }
 
@@ -80,11 +74,7 @@ pub(super) struct Air {
 enum Step {
     Begin,
     End(Flight),
-    Outcome {
-        id: u32,
-        outcome: Outcome,
-        last: bool,
-    },
+    Outcome(Box<Transmitted>, Outcome),
 }
 
 impl Air {
@@ -96,14 +86,8 @@ impl Air {
             counter: 0,
             transmitting: false,
             was_full: false,
-            tells_begin: false,
             random: StdRng::seed_from_u64(seed),
         }
-    }
-
-    /// Has the beginning of each transmission told, or not.
-    pub(super) fn tell_begin(&mut self, on: bool) {
-        self.tells_begin = on;
     }
 
     /// Returns how many packets the queue still takes.
@@ -115,17 +99,10 @@ impl Air {
     pub(super) fn queue(&mut self, flight: Flight, now: Instant) -> bool {
         if self.free() == 0 {
             self.was_full = true;
-            if flight
-                .outcomes
-                .iter()
-                .any(|outcome| *outcome != Outcome::Sent)
-            {
-                let step = Step::Outcome {
-                    id: flight.id,
-                    outcome: Outcome::GaveUp,
-                    last: true,
-                };
-                self.schedule(now + Duration::from_secs(30), step);
+            let wants_answer = flight.outcomes.iter().any(|it| *it != Outcome::Sent);
+            if let Some(packet) = flight.packet.filter(|_| wants_answer) {
+                let given_up = Step::Outcome(packet, Outcome::GaveUp);
+                self.schedule(now + Duration::from_secs(30), given_up);
             }
             return false;
         }
@@ -138,28 +115,28 @@ impl Air {
         true
     }
 
-    /// Returns when [`Self::on_time`] wants to be called next.
+    /// Returns when [`Self::next`] wants to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.steps.keys().next().map(|(at, _)| *at)
     }
 
-    /// Returns what happened up to now, in order.
-    pub(super) fn on_time(&mut self, now: Instant) -> Vec<AirEvent> {
-        let mut events = Vec::new();
-        while let Some(entry) = self.steps.first_entry() {
-            let (at, _) = *entry.key();
-            if at > now {
-                break;
-            }
-            match entry.remove() {
-                Step::Begin => self.begin(at, &mut events),
-                Step::End(flight) => self.end(&flight, at),
-                Step::Outcome { id, outcome, last } => {
-                    events.push(AirEvent::Outcome { id, outcome, last });
-                }
+    /// Returns the next that happened up to now.
+    pub(super) fn next(&mut self, now: Instant) -> Option<AirEvent> {
+        loop {
+            let step = self
+                .steps
+                .first_entry()
+                .filter(|step| step.key().0 <= now)?;
+            let (at, _) = *step.key();
+            match step.remove() {
+                Step::Begin => match self.waiting.pop_front() {
+                    Some(flight) => return Some(self.begin(flight, at)),
+                    None => self.transmitting = false,
+                },
+                Step::End(flight) => self.end(flight, at),
+                Step::Outcome(packet, outcome) => return Some(AirEvent::Outcome(packet, outcome)),
             }
         }
-        events
     }
 
     /// Forgets everything, as a reboot does.
@@ -170,25 +147,20 @@ impl Air {
         self.was_full = false;
     }
 
-    fn begin(&mut self, at: Instant, events: &mut Vec<AirEvent>) {
-        let Some(flight) = self.waiting.pop_front() else {
-            self.transmitting = false;
-            return;
+    fn begin(&mut self, flight: Flight, at: Instant) -> AirEvent {
+        let begun = AirEvent::Begun {
+            packet: flight.packet.clone(),
+            room_again: std::mem::take(&mut self.was_full),
         };
-        if std::mem::take(&mut self.was_full) {
-            events.push(AirEvent::Room);
-        }
-        if self.tells_begin {
-            events.push(AirEvent::Begun { id: flight.id });
-        }
         self.schedule(at + air_time(flight.size), Step::End(flight));
+        begun
     }
 
-    fn end(&mut self, flight: &Flight, at: Instant) {
+    fn end(&mut self, flight: Flight, at: Instant) {
         let one_transmission = air_time(flight.size);
+        let repeated = flight.outcomes.contains(&Outcome::Repeated);
         let mut when = at;
-        let count = flight.outcomes.len();
-        for (place, outcome) in flight.outcomes.iter().enumerate() {
+        for (place, outcome) in flight.outcomes.into_iter().enumerate() {
             when += match outcome {
                 Outcome::Sent => Duration::ZERO,
                 Outcome::Repeated => self.neighbours_delay() + one_transmission,
@@ -199,21 +171,17 @@ impl Air {
                     (try_wait(one_transmission) * 3).saturating_sub(one_transmission)
                 }
             };
-            let step = Step::Outcome {
-                id: flight.id,
-                outcome: *outcome,
-                last: place + 1 == count,
-            };
-            self.schedule(when, step);
+            if let Some(packet) = flight.packet.clone() {
+                self.schedule(when, Step::Outcome(packet, outcome));
+            }
         }
-        let repeated = flight.outcomes.contains(&Outcome::Repeated);
         let quiet_at = if repeated { at + one_transmission } else { at };
         let begin = quiet_at + self.back_off();
         self.schedule(begin, Step::Begin);
     }
 
     fn schedule(&mut self, at: Instant, step: Step) {
-        if self.steps.len() >= PENDING && matches!(step, Step::Outcome { .. }) {
+        if self.steps.len() >= PENDING && matches!(step, Step::Outcome(..)) {
             return;
         }
         self.counter += 1;
@@ -253,10 +221,19 @@ fn try_wait(one_transmission: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::radio::proto::{Data, MeshPacket};
+
+    fn packet(id: u32) -> Transmitted {
+        let packet = MeshPacket {
+            id,
+            ..MeshPacket::default()
+        };
+        Transmitted::new(&packet, &Data::default(), Duration::ZERO)
+    }
 
     fn flight(id: u32, outcomes: &[Outcome]) -> Flight {
         Flight {
-            id,
+            packet: Some(Box::new(packet(id))),
             size: 40,
             outcomes: outcomes.to_vec(),
         }
@@ -266,14 +243,22 @@ mod tests {
     fn run(air: &mut Air, start: Instant) -> Vec<(f64, AirEvent)> {
         let mut all = Vec::new();
         while let Some(at) = air.deadline() {
-            let events = air.on_time(at);
-            all.extend(
-                events
-                    .into_iter()
-                    .map(|event| ((at - start).as_secs_f64(), event)),
-            );
+            while let Some(event) = air.next(at) {
+                all.push(((at - start).as_secs_f64(), event));
+            }
         }
         all
+    }
+
+    /// Likewise; returns what became of the packets.
+    fn outcomes(air: &mut Air, start: Instant) -> Vec<(f64, u32, Outcome)> {
+        let happened = run(air, start).into_iter();
+        happened
+            .filter_map(|(seconds, event)| match event {
+                AirEvent::Outcome(packet, outcome) => Some((seconds, packet.id, outcome)),
+                AirEvent::Begun { .. } => None,
+            })
+            .collect()
     }
 
     #[test]
@@ -288,12 +273,12 @@ mod tests {
         for id in 0..10 {
             assert!(air.queue(flight(id, &[Outcome::Repeated]), start));
             let begun = Instant::now();
-            let events = run(&mut air, begun);
-            assert_eq!(events.len(), 1);
+            let outcomes = outcomes(&mut air, begun);
+            assert_eq!(outcomes.len(), 1);
         }
         let (mut air, start) = (Air::new(4), Instant::now());
         air.queue(flight(1, &[Outcome::Repeated]), start);
-        let (seconds, _) = run(&mut air, start)[0];
+        let (seconds, _, _) = outcomes(&mut air, start)[0];
         assert!((1.0..8.0).contains(&seconds), "{seconds}");
     }
 
@@ -301,38 +286,20 @@ mod tests {
     fn nobody_answering_takes_three_tries_and_about_twenty_seconds() {
         let (mut air, start) = (Air::new(1), Instant::now());
         air.queue(flight(1, &[Outcome::GaveUp]), start);
-        let (seconds, event) = run(&mut air, start)[0];
+        let told = outcomes(&mut air, start);
+        assert_eq!(told.len(), 1);
+        let (seconds, id, outcome) = told[0];
         assert!((20.0..32.0).contains(&seconds), "{seconds}");
-        let given_up = AirEvent::Outcome {
-            id: 1,
-            outcome: Outcome::GaveUp,
-            last: true,
-        };
-        assert_eq!(event, given_up);
+        assert_eq!((id, outcome), (1, Outcome::GaveUp));
     }
 
     #[test]
     fn a_relayed_packet_is_repeated_first_and_answered_later() {
         let (mut air, start) = (Air::new(1), Instant::now());
         air.queue(flight(1, &[Outcome::Repeated, Outcome::Answered(0)]), start);
-        let events = run(&mut air, start);
-        assert_eq!(events.len(), 2);
-        assert!(matches!(
-            events[0].1,
-            AirEvent::Outcome {
-                outcome: Outcome::Repeated,
-                last: false,
-                ..
-            }
-        ));
-        assert!(matches!(
-            events[1].1,
-            AirEvent::Outcome {
-                outcome: Outcome::Answered(0),
-                last: true,
-                ..
-            }
-        ));
+        let told = outcomes(&mut air, start);
+        let told: Vec<Outcome> = told.into_iter().map(|(_, _, outcome)| outcome).collect();
+        assert_eq!(told, [Outcome::Repeated, Outcome::Answered(0)]);
     }
 
     #[test]
@@ -343,34 +310,19 @@ mod tests {
             assert_eq!(air.free(), 15 - id);
         }
         assert!(!air.queue(flight(99, &[Outcome::Repeated]), start));
-        let events = run(&mut air, start);
-        assert_eq!(events[0].1, AirEvent::Room);
-        assert_eq!(
-            events
-                .iter()
-                .filter(|(_, event)| *event == AirEvent::Room)
-                .count(),
-            1
-        );
-        let sent: Vec<u32> = events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                AirEvent::Outcome {
-                    id,
-                    outcome: Outcome::Sent,
-                    ..
-                } => Some(*id),
-                AirEvent::Outcome { .. } | AirEvent::Room | AirEvent::Begun { .. } => None,
-            })
-            .collect();
-        assert_eq!(sent, (0..16).collect::<Vec<u32>>());
-        assert!(events.iter().any(|(_, event)| matches!(
-            event,
-            AirEvent::Outcome {
-                id: 99,
-                outcome: Outcome::GaveUp,
-                ..
+        let (mut sent, mut given_up, mut room_told) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, event) in run(&mut air, start) {
+            match event {
+                AirEvent::Begun { room_again, .. } => room_told.push(room_again),
+                AirEvent::Outcome(packet, Outcome::Sent) => sent.push(packet.id),
+                AirEvent::Outcome(packet, Outcome::GaveUp) => given_up.push(packet.id),
+                AirEvent::Outcome(..) => panic!("{event:?}"),
             }
-        )));
+        }
+        let mut once_at_first = vec![false; 16];
+        once_at_first[0] = true;
+        assert_eq!(room_told, once_at_first);
+        assert_eq!(sent, (0..16).collect::<Vec<u32>>());
+        assert_eq!(given_up, [99]);
     }
 }

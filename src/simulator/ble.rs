@@ -8,13 +8,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::radio::codec::FRAME_LIMIT;
-use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant};
-
 use super::fault::Fault;
+use super::frame;
 use super::input::Command;
 use super::report::Report;
 use super::side::Side;
+use crate::radio::codec::FRAME_LIMIT;
 
 /// ESP32 keeps so many writes until its main loop takes them.
 const WRITES: usize = 3;
@@ -165,9 +164,7 @@ impl<S: Side> Gatt<S> {
             return Err(AttError::NotConnected);
         }
         let value = self.ready.take().unwrap_or_default();
-        if is_end_of_configuration(&value) {
-            self.configured = true;
-        }
+        self.configured |= frame::is_complete(&value);
         Ok(value)
     }
 
@@ -276,19 +273,12 @@ impl<S: Side> Gatt<S> {
     }
 }
 
-fn is_end_of_configuration(frame: &[u8]) -> bool {
-    let variant = FromRadio::decode(frame)
-        .ok()
-        .and_then(|frame| frame.payload_variant);
-    matches!(variant, Some(PayloadVariant::ConfigCompleteId(_)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::radio::proto::{
-        Heartbeat, MeshPacket, ToRadio, mesh_packet::PayloadVariant as Body,
-        to_radio::PayloadVariant as FromClient,
+        Heartbeat, MeshPacket, Message, ToRadio, from_radio::PayloadVariant,
+        mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
     };
     use crate::simulator::{Machine, Mesh, Switch};
 
@@ -355,7 +345,7 @@ mod tests {
                 if value.is_empty() {
                     return told;
                 }
-                told.extend(FromRadio::decode(value.as_slice()).unwrap().payload_variant);
+                told.push(frame::decode(&value).unwrap());
             }
         }
 

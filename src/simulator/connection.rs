@@ -4,13 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::radio::proto::{
-    MeshPacket, PortNum, from_radio::PayloadVariant as ToClient,
-    mesh_packet::PayloadVariant as Body,
-};
+use crate::radio::proto::{MeshPacket, PortNum, from_radio::PayloadVariant as ToClient};
 
 use super::firmware::Firmware;
-use super::frame::Frame;
+use super::frame;
 use super::handshake;
 use super::limits::Limits;
 use super::machine::Machine;
@@ -51,7 +48,7 @@ pub(super) enum Phase {
     Silent,
     /// The configuration is on its way.
     Configuring {
-        frames: VecDeque<Frame>,
+        frames: VecDeque<Vec<u8>>,
         next_at: Instant,
     },
     /// The configuration is told.
@@ -70,7 +67,7 @@ impl Machine {
             frames.drain(from..end);
         }
         if let Some(nonce) = self.state.stale_complete.take() {
-            frames.push_front(Frame::Known(ToClient::ConfigCompleteId(nonce)));
+            frames.push_front(frame::encode(ToClient::ConfigCompleteId(nonce)));
         }
         let next_at = now + self.state.slow_config;
         if let Some(session) = &mut self.session {
@@ -137,11 +134,9 @@ impl Machine {
     }
 
     fn restart(&mut self, now: Instant) {
-        self.again.clear();
         self.history.clear();
         self.queues.clear();
         self.air.clear();
-        self.flights.clear();
         self.clock = None;
         self.writes_are_lost = false;
         self.state.reboot_count += 1;
@@ -151,7 +146,7 @@ impl Machine {
         self.push_status(0, 0);
     }
 
-    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Frame> {
+    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
         if self.state.hang_up == Some(0) {
             self.state.hang_up = None;
             self.close(now);
@@ -169,24 +164,22 @@ impl Machine {
         if self.state.endless_config && frames.len() == 1 {
             *next_at = now + pause.max(ENDLESS_PAUSE);
             let info = handshake::node_info(&self.mesh.own, self.state.firmware);
-            return Some(Frame::Known(ToClient::NodeInfo(info)));
+            return Some(frame::encode(ToClient::NodeInfo(info)));
         }
         let frame = frames.pop_front()?;
         if let Some(left) = &mut self.state.hang_up {
             *left = left.saturating_sub(1);
         }
         // One that is stale is not the last.
-        let is_last =
-            frames.is_empty() && matches!(frame, Frame::Known(ToClient::ConfigCompleteId(_)));
-        if is_last {
+        if frames.is_empty() && frame::is_complete(&frame) {
             session.phase = Phase::Live;
             if self.state.locked {
                 session.lockdown = Some(LOCKED);
             }
             self.report(Report::Client(Connection::Configured));
-            self.again = self.history.clone();
+            self.queues.again = self.history.clone();
             if self.state.cached || self.state.firmware == Firmware::V2_8 {
-                self.again.extend(packets::cached(&self.mesh));
+                self.queues.again.extend(packets::cached(&self.mesh));
             }
         }
         Some(frame)
@@ -194,10 +187,7 @@ impl Machine {
 }
 
 fn is_text(packet: &MeshPacket) -> bool {
-    match &packet.payload_variant {
-        Some(Body::Decoded(data)) => data.portnum == i32::from(PortNum::TextMessageApp),
-        Some(Body::Encrypted(_)) | None => false,
-    }
+    packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! `connection.rs` is its conversation with a client, `sending.rs`, `refusing.rs` and `settling.rs` what it does with
 //! the client's packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -18,12 +18,12 @@ use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::console;
 use super::firmware::Firmware;
-use super::frame::Frame;
+use super::frame;
 use super::input::Command;
 use super::limits::Limits;
 use super::mesh::Mesh;
-use super::queues::{ClientQueues, PACKETS};
-use super::report::{Connection, Report, Transmitted};
+use super::queues::{ClientQueues, PACKETS, push_unread};
+use super::report::{Connection, Report};
 use super::side::Side;
 use super::telemetry::TELEMETRY_EVERY;
 
@@ -35,6 +35,7 @@ const MOST_LINES: usize = 1024;
 /// `LogRecord.Level`.
 const DEBUG: i32 = 10;
 const INFO: i32 = 20;
+const WARNING: i32 = 30;
 
 /// A radio without a radio.
 #[derive(Debug)]
@@ -44,14 +45,11 @@ pub struct Machine {
     pub(super) air: Air,
     pub(super) queues: ClientQueues,
     pub(super) session: Option<Session>,
-    pub(super) flights: HashMap<u32, Transmitted>,
     pub(super) random: StdRng,
-    /// What is told after a handshake, beside what waits.
-    pub(super) again: VecDeque<MeshPacket>,
     /// The texts that a store-and-forward server keeps.
     pub(super) history: VecDeque<MeshPacket>,
     /// A frame that another one was put before.
-    held: Option<Frame>,
+    held: Option<Vec<u8>>,
     chatted: u32,
     others_turn: bool,
     pub(super) clock: Option<(u32, Instant)>,
@@ -81,9 +79,7 @@ impl Machine {
             air: Air::new(seed),
             queues: ClientQueues::new(PACKETS),
             session: None,
-            flights: HashMap::new(),
             random: StdRng::seed_from_u64(seed.wrapping_add(1)),
-            again: VecDeque::new(),
             history: VecDeque::new(),
             held: None,
             chatted: 0,
@@ -114,14 +110,19 @@ impl Machine {
         &self.mesh
     }
 
-    /// Puts a queue status for the client in its queue.
-    pub(super) fn push_status(&mut self, res: i32, packet: u32) {
-        self.queues.push_status(QueueStatus {
-            res,
+    fn status(&self, res: u32, packet: u32) -> QueueStatus {
+        QueueStatus {
+            res: i32::try_from(res).unwrap_or(i32::MAX),
             free: self.air.free(),
             maxlen: QUEUE,
             mesh_packet_id: packet,
-        });
+        }
+    }
+
+    /// Puts a queue status for the client in its queue.
+    pub(super) fn push_status(&mut self, res: u32, packet: u32) {
+        let status = self.status(res, packet);
+        push_unread(&mut self.queues.statuses, status);
     }
 
     /// Puts a packet for the client in its queue; gives it an id and the radio's time where it has none.
@@ -138,32 +139,43 @@ impl Machine {
             packet.rx_time = self.radio_time(now);
         }
         let lost = self.session.is_none() && self.writes_are_lost;
-        if lost || self.is_told_from_history(&packet) {
-            return;
+        if !lost && !self.is_told_from_history(&packet) {
+            self.queues.push_packet(packet);
         }
-        self.queues.push_packet(packet);
     }
 
     /// Puts a notification for the client in its queue.
     pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
-        /// WARNING of the log levels.
-        const WARNING: i32 = 30;
-        let time = self.radio_time(now);
-        self.queues
-            .push_notification(notification(text, reply_id, time, WARNING));
+        let notification = ClientNotification {
+            reply_id,
+            time: self.radio_time(now),
+            level: WARNING,
+            message: text.to_owned(),
+            ..ClientNotification::default()
+        };
+        push_unread(&mut self.queues.notifications, notification);
+    }
+
+    fn log_record(&self, text: &str, now: Instant) -> LogRecord {
+        LogRecord {
+            message: text.to_owned(),
+            time: self.radio_time(now),
+            source: "Router".to_owned(),
+            level: DEBUG,
+        }
     }
 
     /// Puts a frame of the radio's log for the client in its queue.
     pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
-        let record = log_record(text, self.radio_time(now));
-        self.queues.push_log_record(record);
+        let record = self.log_record(text, now);
+        push_unread(&mut self.queues.log, record);
     }
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.
     pub(super) fn print(&mut self, message: &str, now: Instant) {
         if self.lines.len() < MOST_LINES {
-            let uptime = now.saturating_duration_since(self.started);
-            self.lines.push_back(console::line(uptime, message));
+            self.lines
+                .push_back(console::line(self.uptime(now), message));
         }
     }
 
@@ -180,21 +192,20 @@ impl Machine {
         self.random.random_range(1..=u32::MAX)
     }
 
+    /// Tells that a frame of the client, or the packet in it, means nothing to the radio.
+    pub(super) fn ignore(&mut self, reason: &'static str, bytes: usize) {
+        self.report(Report::Ignored { reason, bytes });
+    }
+
     fn handle_frame(&mut self, frame: &[u8], now: Instant) {
-        let message = ToRadio::decode(frame).ok();
-        let Some(variant) = message.and_then(|message| message.payload_variant) else {
-            let reason = "not a ToRadio with something in it";
-            self.report(Report::Ignored {
-                reason,
-                bytes: frame.len(),
-            });
-            return;
+        let message = ToRadio::decode(frame).unwrap_or_default();
+        let Some(variant) = message.payload_variant else {
+            return self.ignore("not a ToRadio with something in it", frame.len());
         };
         match variant {
-            FromClient::Packet(_) if self.state.locked => self.report(Report::Ignored {
-                reason: "the radio is locked",
-                bytes: frame.len(),
-            }),
+            FromClient::Packet(_) if self.state.locked => {
+                self.ignore("the radio is locked", frame.len());
+            }
             FromClient::Packet(packet) => self.send(packet, now),
             FromClient::WantConfigId(nonce) => self.begin_config(nonce, now),
             FromClient::Disconnect(_) => self.close(now + HANG_UP),
@@ -205,26 +216,22 @@ impl Machine {
                 }
             }
             FromClient::XmodemPacket(_) | FromClient::MqttClientProxyMessage(_) => {
-                self.report(Report::Ignored {
-                    reason: "file transfers and MQTT by proxy are not simulated",
-                    bytes: frame.len(),
-                });
+                let reason = "file transfers and MQTT by proxy are not simulated";
+                self.ignore(reason, frame.len());
             }
         }
     }
-}
 
-impl Machine {
-    fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Frame> {
-        let free = self.air.free();
+    /// Returns when a client that goes on saying nothing is dropped.
+    fn idle_at(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| !self.state.patient)?;
+        Some(session.heard_at + IDLE)
+    }
+
+    fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Vec<u8>> {
         let session = self.session.as_mut()?;
         if std::mem::take(&mut session.heartbeat) {
-            return Some(Frame::Known(ToClient::QueueStatus(QueueStatus {
-                res: 0,
-                free,
-                maxlen: QUEUE,
-                mesh_packet_id: 0,
-            })));
+            return Some(frame::encode(ToClient::QueueStatus(self.status(0, 0))));
         }
         match session.phase {
             Phase::Silent => None,
@@ -234,44 +241,44 @@ impl Machine {
     }
 
     /// Statuses, then whether the radio is locked, then all that an open radio tells.
-    fn next_live_frame(&mut self) -> Option<Frame> {
-        if let Some(status) = self.queues.pop_status() {
-            return Some(Frame::Known(ToClient::QueueStatus(status)));
+    fn next_live_frame(&mut self) -> Option<Vec<u8>> {
+        if let Some(status) = self.queues.statuses.pop_front() {
+            return Some(frame::encode(ToClient::QueueStatus(status)));
         }
-        let lockdown = self.session.as_mut()?.lockdown.take();
-        if let Some(state) = lockdown {
-            return Some(Frame::Newer(wire::NewerFromRadio {
+        if let Some(state) = self.session.as_mut()?.lockdown.take() {
+            let newer = wire::NewerFromRadio {
                 lockdown_status: Some(wire::LockdownStatus { state }),
                 ..wire::NewerFromRadio::default()
-            }));
+            };
+            return Some(newer.encode_to_vec());
         }
         if self.state.locked {
             return None;
         }
         loop {
-            let frame = self
-                .queues
-                .pop()
-                .or_else(|| self.again.pop_front().map(ToClient::Packet))?;
-            if self.state.other_transport && matches!(frame, ToClient::Packet(_)) {
+            let next = self.queues.pop()?;
+            if self.state.other_transport && matches!(next, ToClient::Packet(_)) {
                 self.others_turn = !self.others_turn;
                 if self.others_turn {
                     continue;
                 }
             }
-            return Some(Frame::Known(frame));
+            return Some(frame::encode(next));
         }
     }
 
     /// Returns what a talkative radio puts before a frame.
-    fn chatter(&mut self, now: Instant) -> Frame {
-        let time = self.radio_time(now);
+    fn chatter(&mut self, now: Instant) -> Vec<u8> {
         self.chatted = self.chatted.wrapping_add(1);
-        Frame::Known(if self.chatted.is_multiple_of(3) {
-            let text = "Nothing is wrong";
-            ToClient::ClientNotification(notification(text, None, time, INFO))
+        frame::encode(if self.chatted.is_multiple_of(3) {
+            ToClient::ClientNotification(ClientNotification {
+                time: self.radio_time(now),
+                level: INFO,
+                message: "Nothing is wrong".to_owned(),
+                ..ClientNotification::default()
+            })
         } else {
-            ToClient::LogRecord(log_record("[Router] handled", time))
+            ToClient::LogRecord(self.log_record("[Router] handled", now))
         })
     }
 }
@@ -336,46 +343,40 @@ impl Side for Machine {
         }
         self.progress_on_air(now);
         self.tell_telemetry(now);
-        let idle = |session: &Session| now.saturating_duration_since(session.heard_at) >= IDLE;
-        if !self.state.patient && self.session.as_ref().is_some_and(idle) {
+        if self.idle_at().is_some_and(|at| at <= now) {
             self.close(now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let session = self.session.as_ref();
-        let idle_at = session
-            .filter(|_| !self.state.patient)
-            .map(|session| session.heard_at + IDLE);
-        let config_at = session.and_then(|session| match &session.phase {
-            Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
-            Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
-        });
-        let late_at = self.late_frames.front().map(|(due, _)| *due);
-        let telemetry_at = Some(self.telemetry_at.min(self.statistics_at));
-        [
-            idle_at,
+        let config_at = self
+            .session
+            .as_ref()
+            .and_then(|session| match &session.phase {
+                Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
+                Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
+            });
+        let times = [
+            self.idle_at(),
             config_at,
-            late_at,
-            telemetry_at,
+            self.late_frames.front().map(|(due, _)| *due),
+            Some(self.telemetry_at.min(self.statistics_at)),
             self.closes_at,
             self.air.deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        times.into_iter().flatten().min()
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if let Some(held) = self.held.take() {
-            return Some(held.encode());
+        if self.held.is_some() {
+            return self.held.take();
         }
         let frame = self.next_frame_but_chatter(now)?;
         if !self.state.chatter {
-            return Some(frame.encode());
+            return Some(frame);
         }
         self.held = Some(frame);
-        Some(self.chatter(now).encode())
+        Some(self.chatter(now))
     }
 
     fn take_close(&mut self, now: Instant) -> bool {
@@ -395,25 +396,6 @@ impl Side for Machine {
             Command::Say(say) => self.hear(say, now),
             Command::Fault(fault) => self.set_condition(fault, now),
         }
-    }
-}
-
-fn notification(text: &str, reply_id: Option<u32>, time: u32, level: i32) -> ClientNotification {
-    ClientNotification {
-        reply_id,
-        time,
-        level,
-        message: text.to_owned(),
-        ..ClientNotification::default()
-    }
-}
-
-fn log_record(text: &str, time: u32) -> LogRecord {
-    LogRecord {
-        message: text.to_owned(),
-        time,
-        source: "Router".to_owned(),
-        level: DEBUG,
     }
 }
 

@@ -63,6 +63,14 @@ pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
     }
 }
 
+/// Returns the number of a packet's port, if it can be read.
+pub(super) fn port_of(packet: &MeshPacket) -> Option<i32> {
+    match &packet.payload_variant {
+        Some(PayloadVariant::Decoded(data)) => Some(data.portnum),
+        Some(PayloadVariant::Encrypted(_)) | None => None,
+    }
+}
+
 /// Returns where all simulated nodes are.
 pub(super) fn position(time: u32) -> Position {
     Position {

@@ -13,7 +13,7 @@ use super::air::Outcome;
 use super::fault::{BroadcastAnswer, DirectAnswer};
 use super::machine::Machine;
 use super::packets;
-use super::report::Fate;
+use super::report::{Fate, Report, Transmitted};
 use super::sending::error_number;
 
 impl Machine {
@@ -50,10 +50,7 @@ impl Machine {
 
     /// The firmware's own simulator tells its client of each transmission: once more that there is room, and the packet
     /// itself, wrapped up.
-    pub(super) fn tell_begun(&mut self, id: u32, now: Instant) {
-        let Some(record) = self.flights.get(&id) else {
-            return;
-        };
+    pub(super) fn tell_begun(&mut self, record: &Transmitted, now: Instant) {
         let wrapped = Compressed {
             portnum: record.port,
             data: record.payload.clone(),
@@ -67,57 +64,43 @@ impl Machine {
             from: self.mesh.own.num.0,
             to: record.to.0,
             channel: record.channel,
-            id,
+            id: record.id,
             hop_limit: record.hop_limit,
             hop_start: record.hop_limit,
             payload_variant: Some(PayloadVariant::Decoded(data)),
             ..MeshPacket::default()
         };
-        self.push_status(0, id);
+        self.push_status(0, record.id);
         self.push_packet(packet, now);
     }
 
     /// Tells the client, and whoever watches, what became of a packet.
-    pub(super) fn settle(&mut self, id: u32, outcome: Outcome, last: bool, now: Instant) {
-        let record = if last {
-            self.flights.remove(&id)
-        } else {
-            self.flights.get(&id).cloned()
-        };
-        let Some(record) = record else {
-            return;
-        };
+    pub(super) fn settle(&mut self, record: Box<Transmitted>, outcome: Outcome, now: Instant) {
         let own = self.mesh.own.num;
         let broadcast = record.to == NodeNum::BROADCAST;
+        let by_radio = |error| packets::own_routing(own, record.channel, record.id, error);
         let (answer, fate) = match outcome {
             Outcome::Sent => (None, Fate::Sent),
-            Outcome::Repeated => (
-                Some(packets::own_routing(own, record.channel, id, 0)),
-                if broadcast {
-                    Fate::Heard
-                } else {
-                    Fate::Relayed
-                },
-            ),
+            Outcome::Repeated if broadcast => (Some(by_radio(0)), Fate::Heard),
+            Outcome::Repeated => (Some(by_radio(0)), Fate::Relayed),
             Outcome::Answered(error) => {
                 let snr = self.mesh.node(record.to).map_or(0.0, |node| node.snr);
-                (
-                    Some(packets::answer_of(record.to, own, id, error, snr)),
-                    if error == 0 {
-                        Fate::Delivered
-                    } else {
-                        Fate::Failed(error)
-                    },
-                )
+                let answer = packets::answer_of(record.to, own, record.id, error, snr);
+                let delivered = error == 0;
+                let fate = if delivered {
+                    Fate::Delivered
+                } else {
+                    Fate::Failed(error)
+                };
+                (Some(answer), fate)
             }
             Outcome::GaveUp => {
-                let number = error_number(Error::MaxRetransmit);
-                let nak = packets::own_routing(own, record.channel, id, number);
+                let nak = by_radio(error_number(Error::MaxRetransmit));
                 (Some(nak), Fate::Unheard)
             }
         };
         if let Some(mut answer) = answer {
-            if self.state.mqtt_echo && broadcast && outcome == Outcome::Repeated {
+            if self.state.mqtt_echo && fate == Fate::Heard {
                 answer.transport_mechanism = i32::from(TransportMechanism::TransportMqtt);
             }
             if self.state.empty_acks
@@ -128,6 +111,9 @@ impl Machine {
             }
             self.push_packet(answer, now);
         }
-        self.tell(&record, fate);
+        self.report(Report::Transmitted {
+            packet: record,
+            fate,
+        });
     }
 }
