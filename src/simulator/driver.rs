@@ -346,7 +346,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         self.closing_at = None;
         self.writing.clear();
         self.wire.restart();
-        self.record(What::Closed, now);
+        self.record(What::Closed(true), now);
     }
 
     fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
