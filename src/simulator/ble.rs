@@ -130,11 +130,7 @@ impl<S: Side> Gatt<S> {
         self.doorbells.clear();
     }
 
-    /// The client writes to `ToRadio`.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses the write; what it drops in silence is no error.
+    /// The client writes to `ToRadio`; what the radio drops in silence is no error.
     pub fn write(&mut self, value: &[u8], now: Instant) -> Result<(), AttError> {
         self.admit()?;
         if value.len() > FRAME_LIMIT {
@@ -151,10 +147,6 @@ impl<S: Side> Gatt<S> {
     }
 
     /// The client reads `FromRadio`; nothing more is an empty value.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn read(&mut self, now: Instant) -> Result<Vec<u8>, AttError> {
         self.admit()?;
         self.make_ready(now);
@@ -169,20 +161,12 @@ impl<S: Side> Gatt<S> {
     }
 
     /// The client reads `FromNum`.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn read_number(&self) -> Result<Vec<u8>, AttError> {
         self.admit()?;
         Ok(self.number.to_le_bytes().to_vec())
     }
 
     /// The client subscribes to the doorbell.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn admit(&self) -> Result<(), AttError> {
         if !self.linked {
             return Err(AttError::NotConnected);
@@ -246,10 +230,6 @@ impl<S: Side> Gatt<S> {
     }
 
     /// Makes something happen on the mesh, or go wrong. Of the faults of a link only those that end it mean anything here.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong with it.
     pub fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
         if let Command::Fault(Fault::Away { seconds } | Fault::Reboot { seconds }) = command {
             self.away_until = Some(now + Duration::from_secs(*seconds));
@@ -280,7 +260,8 @@ mod tests {
         Heartbeat, MeshPacket, Message, ToRadio, from_radio::PayloadVariant,
         mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
     };
-    use crate::simulator::{Machine, Mesh, Switch};
+    use crate::simulator::fault::Switch;
+    use crate::simulator::{Machine, Mesh};
 
     const PIN: u32 = 123_456;
 

@@ -26,7 +26,6 @@ pub enum Fault {
     Stall(Switch),
     /// The radio closes the connection.
     Close {
-        /// In the middle of a frame.
         #[serde(default)]
         mid_frame: bool,
         /// By a reset instead of an end.
@@ -40,13 +39,11 @@ pub enum Fault {
     },
     /// The radio closes the connection and takes no other for that long.
     Away {
-        /// How long.
         #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
     Reboot {
-        /// How long.
         #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
@@ -60,10 +57,7 @@ pub enum Fault {
         hex: Option<Vec<u8>>,
     },
     /// A line of debug text outside any frame, as on a serial link.
-    Log {
-        /// The line.
-        text: String,
-    },
+    Log { text: String },
     /// A frame with exactly these bytes.
     Frame {
         /// The bytes; none is a legal frame.
@@ -74,10 +68,8 @@ pub enum Fault {
     Split(Switch),
     /// Frames are held back for a while and written in one piece.
     Join {
-        /// Whether.
         #[serde(default = "yes")]
         on: bool,
-        /// How long.
         #[serde(
             default = "a_moment",
             deserialize_with = "at_most::<_, _, LONGEST_PAUSE>"
@@ -88,7 +80,6 @@ pub enum Fault {
     NobodyRepeats(Switch),
     /// How nodes answer direct messages.
     DirectAnswer {
-        /// How.
         answer: DirectAnswer,
         /// The `Routing.Error` of `error`.
         #[serde(default = "unknown_key")]
@@ -98,7 +89,6 @@ pub enum Fault {
     Refuse(Refusals),
     /// The next packets get no answer.
     Silent {
-        /// So many.
         #[serde(default = "one")]
         count: u32,
         /// They are not transmitted either, as if they had never come.
@@ -113,7 +103,6 @@ pub enum Fault {
     DutyCycle(Switch),
     /// A pause before each frame of the configuration.
     SlowConfig {
-        /// How long.
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
@@ -130,7 +119,6 @@ pub enum Fault {
     LostFrames {
         /// The place, from 0.
         from: usize,
-        /// So many.
         #[serde(default = "one")]
         count: usize,
     },
@@ -143,10 +131,7 @@ pub enum Fault {
     /// Before each frame comes one of the radio's log, or a notification.
     Chatter(Switch),
     /// A frame of the radio's log.
-    LogRecord {
-        /// What it says.
-        text: String,
-    },
+    LogRecord { text: String },
     /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
     /// for each transmission.
     SimulatedRadio(Switch),
@@ -159,13 +144,9 @@ pub enum Fault {
     /// Packets for the radio itself get the queue status 35.
     ShouldRelease(Switch),
     /// How broadcasts are acknowledged.
-    BroadcastAnswer {
-        /// How.
-        answer: BroadcastAnswer,
-    },
+    BroadcastAnswer { answer: BroadcastAnswer },
     /// An acknowledgement, or a refusal, of any packet.
     Answer {
-        /// The packet.
         request_id: u32,
         /// Who answers; absent: the radio itself.
         #[serde(default, deserialize_with = "node")]
@@ -180,12 +161,7 @@ pub enum Fault {
         number: Option<i32>,
     },
     /// Two channels change places; seen at the next handshake.
-    SwapChannels {
-        /// One of them.
-        first: u32,
-        /// The other.
-        second: u32,
-    },
+    SwapChannels { first: u32, second: u32 },
     /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
     /// and status, as ordinary packets with their old ids and times.
     Cached(Switch),
@@ -197,7 +173,6 @@ pub enum Fault {
     SlowReads(Switch),
     /// How many packets wait for an absent client.
     Queue {
-        /// So many.
         #[serde(deserialize_with = "at_most::<_, _, MOST_PACKETS>")]
         capacity: usize,
     },
@@ -207,7 +182,6 @@ pub enum Fault {
     Licensed(Switch),
     /// A notification for the client.
     Notification {
-        /// What it says.
         text: String,
         /// The packet that it is about.
         reply_id: Option<u32>,
@@ -216,7 +190,6 @@ pub enum Fault {
     Telemetry(Switch),
     /// How busy the air is, in that telemetry; told at once, too.
     ChannelUse {
-        /// Percent.
         #[serde(deserialize_with = "at_most::<_, _, WHOLE>")]
         percent: u8,
     },
@@ -360,7 +333,7 @@ pub(super) mod tests {
             if object.get("fault").is_some() {
                 serde_json::from_value::<Fault>(object).unwrap_err()
             } else {
-                serde_json::from_value::<super::super::Say>(object).unwrap_err()
+                serde_json::from_value::<super::super::input::Say>(object).unwrap_err()
             }
         });
         let error = error.unwrap().to_string();
