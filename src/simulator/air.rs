@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::report::Transmitted;
+use super::report::{Fate, Transmitted};
 
 /// The hop limit that the radio is set to.
 pub(super) const HOP_LIMIT: u8 = 3;
@@ -21,19 +21,6 @@ const SLOT: Duration = Duration::from_millis(28);
 /// More outcomes than that are never pending: a client that floods the full queue learns nothing of its packets.
 const PENDING: usize = 4096;
 
-/// What becomes of a packet once it is on the air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was transmitted, and no answer is asked for.
-    Sent,
-    /// Another node repeated it.
-    Repeated,
-    /// Its addressee answered, with that `Routing.Error` (0: it has it).
-    Answered(u32),
-    /// Nobody was heard repeating or answering it after three tries.
-    GaveUp,
-}
-
 /// A packet on its way to the air.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
@@ -42,7 +29,7 @@ pub(super) struct Flight {
     /// Its size on the air in bytes, header included.
     pub size: usize,
     /// What will become of it, one after the other.
-    pub outcomes: Vec<Outcome>,
+    pub fates: Vec<Fate>,
 }
 
 /// Something that happened on the air.
@@ -50,13 +37,12 @@ pub(super) struct Flight {
 pub(super) enum AirEvent {
     /// The transmission of a packet begins.
     Begun {
-        /// The client's packet.
         packet: Option<Box<Transmitted>>,
         /// The queue, which was full, has room again.
         room_again: bool,
     },
     /// Something became of a packet of the client.
-    Outcome(Box<Transmitted>, Outcome),
+    Became(Box<Transmitted>, Fate),
 }
 
 /// The transmit queue and the air.
@@ -74,7 +60,7 @@ pub(super) struct Air {
 enum Step {
     Begin,
     End(Flight),
-    Outcome(Box<Transmitted>, Outcome),
+    Became(Box<Transmitted>, Fate),
 }
 
 impl Air {
@@ -99,9 +85,9 @@ impl Air {
     pub(super) fn queue(&mut self, flight: Flight, now: Instant) -> bool {
         if self.free() == 0 {
             self.was_full = true;
-            let wants_answer = flight.outcomes.iter().any(|it| *it != Outcome::Sent);
+            let wants_answer = flight.fates.iter().any(|fate| *fate != Fate::Sent);
             if let Some(packet) = flight.packet.filter(|_| wants_answer) {
-                let given_up = Step::Outcome(packet, Outcome::GaveUp);
+                let given_up = Step::Became(packet, Fate::Unheard);
                 self.schedule(now + Duration::from_secs(30), given_up);
             }
             return false;
@@ -134,7 +120,7 @@ impl Air {
                     None => self.transmitting = false,
                 },
                 Step::End(flight) => self.end(flight, at),
-                Step::Outcome(packet, outcome) => return Some(AirEvent::Outcome(packet, outcome)),
+                Step::Became(packet, fate) => return Some(AirEvent::Became(packet, fate)),
             }
         }
     }
@@ -158,21 +144,22 @@ impl Air {
 
     fn end(&mut self, flight: Flight, at: Instant) {
         let one_transmission = air_time(flight.size);
-        let repeated = flight.outcomes.contains(&Outcome::Repeated);
+        let is_repeat = |fate: &Fate| matches!(fate, Fate::Heard | Fate::Relayed);
+        let repeated = flight.fates.iter().any(is_repeat);
         let mut when = at;
-        for (place, outcome) in flight.outcomes.into_iter().enumerate() {
-            when += match outcome {
-                Outcome::Sent => Duration::ZERO,
-                Outcome::Repeated => self.neighbours_delay() + one_transmission,
+        for (place, fate) in flight.fates.into_iter().enumerate() {
+            when += match fate {
+                Fate::Heard | Fate::Relayed => self.neighbours_delay() + one_transmission,
                 // The answer to a packet that went over another node has a longer way.
-                Outcome::Answered(_) if place > 0 => self.between(4_000, 14_000),
-                Outcome::Answered(_) => self.between(50, 200) + air_time(36),
-                Outcome::GaveUp => {
-                    (try_wait(one_transmission) * 3).saturating_sub(one_transmission)
-                }
+                Fate::Delivered | Fate::Failed(_) if place > 0 => self.between(4_000, 14_000),
+                Fate::Delivered | Fate::Failed(_) => self.between(50, 200) + air_time(36),
+                // Nobody was heard after three tries.
+                Fate::Unheard => (try_wait(one_transmission) * 3).saturating_sub(one_transmission),
+                // The others are told at once.
+                _ => Duration::ZERO,
             };
             if let Some(packet) = flight.packet.clone() {
-                self.schedule(when, Step::Outcome(packet, outcome));
+                self.schedule(when, Step::Became(packet, fate));
             }
         }
         let quiet_at = if repeated { at + one_transmission } else { at };
@@ -181,7 +168,7 @@ impl Air {
     }
 
     fn schedule(&mut self, at: Instant, step: Step) {
-        if self.steps.len() >= PENDING && matches!(step, Step::Outcome(..)) {
+        if self.steps.len() >= PENDING && matches!(step, Step::Became(..)) {
             return;
         }
         self.counter += 1;
@@ -231,11 +218,11 @@ mod tests {
         Transmitted::new(&packet, &Data::default(), Duration::ZERO)
     }
 
-    fn flight(id: u32, outcomes: &[Outcome]) -> Flight {
+    fn flight(id: u32, fates: &[Fate]) -> Flight {
         Flight {
             packet: Some(Box::new(packet(id))),
             size: 40,
-            outcomes: outcomes.to_vec(),
+            fates: fates.to_vec(),
         }
     }
 
@@ -251,11 +238,11 @@ mod tests {
     }
 
     /// Likewise; returns what became of the packets.
-    fn outcomes(air: &mut Air, start: Instant) -> Vec<(f64, u32, Outcome)> {
+    fn fates(air: &mut Air, start: Instant) -> Vec<(f64, u32, Fate)> {
         let happened = run(air, start).into_iter();
         happened
             .filter_map(|(seconds, event)| match event {
-                AirEvent::Outcome(packet, outcome) => Some((seconds, packet.id, outcome)),
+                AirEvent::Became(packet, fate) => Some((seconds, packet.id, fate)),
                 AirEvent::Begun { .. } => None,
             })
             .collect()
@@ -271,52 +258,51 @@ mod tests {
     fn a_repeat_is_heard_after_one_to_eight_seconds() {
         let (mut air, start) = (Air::new(3), Instant::now());
         for id in 0..10 {
-            assert!(air.queue(flight(id, &[Outcome::Repeated]), start));
+            assert!(air.queue(flight(id, &[Fate::Heard]), start));
             let begun = Instant::now();
-            let outcomes = outcomes(&mut air, begun);
-            assert_eq!(outcomes.len(), 1);
+            assert_eq!(fates(&mut air, begun).len(), 1);
         }
         let (mut air, start) = (Air::new(4), Instant::now());
-        air.queue(flight(1, &[Outcome::Repeated]), start);
-        let (seconds, _, _) = outcomes(&mut air, start)[0];
+        air.queue(flight(1, &[Fate::Heard]), start);
+        let (seconds, _, _) = fates(&mut air, start)[0];
         assert!((1.0..8.0).contains(&seconds), "{seconds}");
     }
 
     #[test]
     fn nobody_answering_takes_three_tries_and_about_twenty_seconds() {
         let (mut air, start) = (Air::new(1), Instant::now());
-        air.queue(flight(1, &[Outcome::GaveUp]), start);
-        let told = outcomes(&mut air, start);
+        air.queue(flight(1, &[Fate::Unheard]), start);
+        let told = fates(&mut air, start);
         assert_eq!(told.len(), 1);
-        let (seconds, id, outcome) = told[0];
+        let (seconds, id, fate) = told[0];
         assert!((20.0..32.0).contains(&seconds), "{seconds}");
-        assert_eq!((id, outcome), (1, Outcome::GaveUp));
+        assert_eq!((id, fate), (1, Fate::Unheard));
     }
 
     #[test]
     fn a_relayed_packet_is_repeated_first_and_answered_later() {
         let (mut air, start) = (Air::new(1), Instant::now());
-        air.queue(flight(1, &[Outcome::Repeated, Outcome::Answered(0)]), start);
-        let told = outcomes(&mut air, start);
-        let told: Vec<Outcome> = told.into_iter().map(|(_, _, outcome)| outcome).collect();
-        assert_eq!(told, [Outcome::Repeated, Outcome::Answered(0)]);
+        air.queue(flight(1, &[Fate::Relayed, Fate::Delivered]), start);
+        let told = fates(&mut air, start);
+        let told: Vec<Fate> = told.into_iter().map(|(_, _, fate)| fate).collect();
+        assert_eq!(told, [Fate::Relayed, Fate::Delivered]);
     }
 
     #[test]
     fn the_queue_takes_16_packets_and_tells_when_it_has_room_again() {
         let (mut air, start) = (Air::new(1), Instant::now());
         for id in 0..16 {
-            assert!(air.queue(flight(id, &[Outcome::Sent]), start));
+            assert!(air.queue(flight(id, &[Fate::Sent]), start));
             assert_eq!(air.free(), 15 - id);
         }
-        assert!(!air.queue(flight(99, &[Outcome::Repeated]), start));
+        assert!(!air.queue(flight(99, &[Fate::Heard]), start));
         let (mut sent, mut given_up, mut room_told) = (Vec::new(), Vec::new(), Vec::new());
         for (_, event) in run(&mut air, start) {
             match event {
                 AirEvent::Begun { room_again, .. } => room_told.push(room_again),
-                AirEvent::Outcome(packet, Outcome::Sent) => sent.push(packet.id),
-                AirEvent::Outcome(packet, Outcome::GaveUp) => given_up.push(packet.id),
-                AirEvent::Outcome(..) => panic!("{event:?}"),
+                AirEvent::Became(packet, Fate::Sent) => sent.push(packet.id),
+                AirEvent::Became(packet, Fate::Unheard) => given_up.push(packet.id),
+                AirEvent::Became(..) => panic!("{event:?}"),
             }
         }
         let mut once_at_first = vec![false; 16];

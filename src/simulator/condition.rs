@@ -113,7 +113,10 @@ impl Machine {
                 self.push_packet(answer, now);
             }
             Fault::Locked(Switch { on }) => self.lock(*on),
-            Fault::Reboot { .. } => self.reboot(now),
+            Fault::Reboot { .. } => {
+                self.close(now);
+                self.restart(now);
+            }
             Fault::Rebooted {} => self.reboot_on_the_same_connection(now),
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
             Fault::HalfOpen {}

@@ -12,6 +12,7 @@ use super::handshake;
 use super::limits::Limits;
 use super::machine::Machine;
 use super::packets;
+use super::queues::push_latest;
 use super::report::{Connection, Report};
 use super::telemetry::TELEMETRY_EVERY;
 
@@ -31,7 +32,6 @@ const HISTORY: usize = 1000;
 const LOCKED: i32 = 2;
 const UNLOCKED: i32 = 3;
 
-/// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) limits: Limits,
@@ -40,6 +40,24 @@ pub(super) struct Session {
     pub(super) heard_at: Instant,
     /// How the lock stands, if that is still to be told.
     pub(super) lockdown: Option<i32>,
+    /// Frames of the client that are read late, and when.
+    pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
+    /// A frame that another one was put before.
+    pub(super) held: Option<Vec<u8>>,
+}
+
+impl Session {
+    pub(super) fn new(heard_at: Instant) -> Self {
+        Self {
+            limits: Limits::default(),
+            phase: Phase::Silent,
+            heartbeat: false,
+            heard_at,
+            lockdown: None,
+            late_frames: VecDeque::new(),
+            held: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,7 +98,6 @@ impl Machine {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
         }
-        self.late_frames.clear();
         self.closes_at = Some(at);
     }
 
@@ -92,48 +109,25 @@ impl Machine {
         }
     }
 
-    /// Keeps a text, if the radio is a store-and-forward server.
-    pub(super) fn remember_for_later(&mut self, packet: &MeshPacket, now: Instant) {
-        if !self.state.store_forward || !is_text(packet) {
-            return;
+    /// Keeps a text, if the radio is a store-and-forward server. Returns whether its client gets it from there, so that it
+    /// does not wait by itself.
+    pub(super) fn remember(&mut self, packet: &MeshPacket) -> bool {
+        let is_text = packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp));
+        if !self.state.store_forward || !is_text {
+            return false;
         }
-        if self.history.len() >= HISTORY {
-            self.history.pop_front();
-        }
-        let mut kept = packet.clone();
-        if kept.rx_time == 0 {
-            kept.rx_time = self.radio_time(now);
-        }
-        self.history.push_back(kept);
-    }
-
-    /// Returns whether a text comes to the client from the server's history, and does not wait by itself.
-    pub(super) fn is_told_from_history(&self, packet: &MeshPacket) -> bool {
-        let live = self
-            .session
-            .as_ref()
-            .is_some_and(|session| matches!(session.phase, Phase::Live));
-        self.state.store_forward && !live && is_text(packet)
-    }
-
-    pub(super) fn reboot(&mut self, now: Instant) {
-        self.close(now);
-        self.restart(now);
+        push_latest(&mut self.history, packet.clone(), HISTORY);
+        let session = self.session.as_ref();
+        session.is_none_or(|session| !matches!(session.phase, Phase::Live))
     }
 
     /// The client keeps its connection, and has to ask for everything again.
     pub(super) fn reboot_on_the_same_connection(&mut self, now: Instant) {
-        self.late_frames.clear();
-        if let Some(session) = &mut self.session {
-            session.limits = Limits::default();
-            session.phase = Phase::Silent;
-            session.heartbeat = false;
-            session.lockdown = None;
-        }
+        self.session = self.session.take().map(|it| Session::new(it.heard_at));
         self.restart(now);
     }
 
-    fn restart(&mut self, now: Instant) {
+    pub(super) fn restart(&mut self, now: Instant) {
         self.history.clear();
         self.queues.clear();
         self.air.clear();
@@ -184,10 +178,6 @@ impl Machine {
         }
         Some(frame)
     }
-}
-
-fn is_text(packet: &MeshPacket) -> bool {
-    packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp))
 }
 
 #[cfg(test)]

@@ -35,35 +35,31 @@ pub(super) const NODES_ONLY: u32 = 69421;
 
 /// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
 pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec<u8>> {
-    let known = |variants: Vec<PayloadVariant>| variants.into_iter().map(frame::encode);
     let newer = state.firmware == Firmware::V2_8;
     let mut frames = VecDeque::new();
     if nonce != NODES_ONLY {
-        frames.extend(known(vec![my_info(mesh, state), screen()]));
+        frames.extend([my_info(mesh, state), screen()].map(frame::encode));
     }
-    frames.extend(known(vec![PayloadVariant::NodeInfo(proto::NodeInfo {
+    frames.push_back(frame::encode(PayloadVariant::NodeInfo(proto::NodeInfo {
         is_favorite: true,
         ..node_info(&mesh.own, state.firmware)
-    })]));
+    })));
     if nonce != NODES_ONLY {
-        frames.extend(known(vec![metadata(state)]));
+        frames.push_back(frame::encode(metadata(state)));
         frames.extend(newer.then(region_presets));
-        frames.extend(known(channels(mesh, state)));
-        frames.extend(known(configs(mesh, state)));
-        frames.extend(known(module_configs(state.firmware)));
+        let modules = module_configs(state.firmware);
+        let settings = [channels(mesh, state), configs(mesh, state), modules];
+        frames.extend(settings.into_iter().flatten().map(frame::encode));
         frames.extend(newer.then(mesh_beacon));
     }
     if nonce != CONFIG_ONLY {
-        let infos = mesh
-            .nodes
-            .iter()
-            .map(|node| node_info(node, state.firmware));
+        let infos = mesh.nodes.iter().map(|it| node_info(it, state.firmware));
         frames.extend(infos.map(|info| frame::encode(PayloadVariant::NodeInfo(info))));
     }
     if nonce != NODES_ONLY {
         frames.extend(FILES.map(file));
     }
-    frames.extend(known(vec![PayloadVariant::ConfigCompleteId(nonce)]));
+    frames.push_back(frame::encode(PayloadVariant::ConfigCompleteId(nonce)));
     frames
 }
 
@@ -110,17 +106,16 @@ fn screen() -> PayloadVariant {
 
 /// Of a locked radio only the slots are told.
 fn channels(mesh: &Mesh, state: &Condition) -> Vec<PayloadVariant> {
-    let told = |channel: &proto::Channel| {
-        PayloadVariant::Channel(if state.locked {
-            proto::Channel {
-                index: channel.index,
-                ..proto::Channel::default()
-            }
-        } else {
-            channel.clone()
-        })
+    let blank = |channel: &proto::Channel| proto::Channel {
+        index: channel.index,
+        ..proto::Channel::default()
     };
-    mesh.channels.iter().map(told).collect()
+    let told = if state.locked {
+        mesh.channels.iter().map(blank).collect()
+    } else {
+        mesh.channels.clone()
+    };
+    told.into_iter().map(PayloadVariant::Channel).collect()
 }
 
 /// Which presets are lawful where, for two regions.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::radio::proto::PortNum;
 
+use super::queues::push_latest;
+
 /// So many packet ids of a connection are remembered.
 const REMEMBERED_IDS: usize = 20;
 
@@ -21,10 +23,7 @@ impl Limits {
         if self.ids.contains(&id) {
             return true;
         }
-        if self.ids.len() >= REMEMBERED_IDS {
-            self.ids.pop_front();
-        }
-        self.ids.push_back(id);
+        push_latest(&mut self.ids, id, REMEMBERED_IDS);
         false
     }
 

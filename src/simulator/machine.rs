@@ -20,12 +20,10 @@ use super::console;
 use super::firmware::Firmware;
 use super::frame;
 use super::input::Command;
-use super::limits::Limits;
 use super::mesh::Mesh;
-use super::queues::{ClientQueues, PACKETS, push_unread};
+use super::queues::{ClientQueues, PACKETS, UNREAD, push_latest};
 use super::report::{Connection, Report};
 use super::side::Side;
-use super::telemetry::TELEMETRY_EVERY;
 
 /// Reports that nobody takes are kept up to that number.
 const REPORTS: usize = 65_536;
@@ -48,14 +46,11 @@ pub struct Machine {
     pub(super) random: StdRng,
     /// The texts that a store-and-forward server keeps.
     pub(super) history: VecDeque<MeshPacket>,
-    /// A frame that another one was put before.
-    held: Option<Vec<u8>>,
     chatted: u32,
     others_turn: bool,
     pub(super) clock: Option<(u32, Instant)>,
     /// The client closed, and the radio has not noticed.
     pub(super) writes_are_lost: bool,
-    pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
     reports: VecDeque<Report>,
     lines: VecDeque<String>,
     /// The radio closes the connection then.
@@ -71,7 +66,6 @@ impl Machine {
         let mut machine = Self {
             mesh,
             state: Condition {
-                reboot_count: 1,
                 preset: Some(0),
                 slow_reads: true,
                 ..Condition::default()
@@ -81,20 +75,18 @@ impl Machine {
             session: None,
             random: StdRng::seed_from_u64(seed.wrapping_add(1)),
             history: VecDeque::new(),
-            held: None,
             chatted: 0,
             others_turn: false,
             clock: None,
             writes_are_lost: false,
-            late_frames: VecDeque::new(),
             reports: VecDeque::new(),
             lines: VecDeque::new(),
             closes_at: None,
             started: now,
-            telemetry_at: now + TELEMETRY_EVERY,
-            statistics_at: now + TELEMETRY_EVERY,
+            telemetry_at: now,
+            statistics_at: now,
         };
-        machine.push_status(0, 0);
+        machine.restart(now);
         machine
     }
 
@@ -103,11 +95,6 @@ impl Machine {
     pub fn with_firmware(mut self, firmware: Firmware) -> Self {
         self.state.firmware = firmware;
         self
-    }
-
-    /// Returns the mesh as it is now.
-    pub fn mesh(&self) -> &Mesh {
-        &self.mesh
     }
 
     fn status(&self, res: u32, packet: u32) -> QueueStatus {
@@ -119,10 +106,9 @@ impl Machine {
         }
     }
 
-    /// Puts a queue status for the client in its queue.
     pub(super) fn push_status(&mut self, res: u32, packet: u32) {
         let status = self.status(res, packet);
-        push_unread(&mut self.queues.statuses, status);
+        push_latest(&mut self.queues.statuses, status, UNREAD);
     }
 
     /// Puts a packet for the client in its queue; gives it an id and the radio's time where it has none.
@@ -138,13 +124,11 @@ impl Machine {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);
         }
-        let lost = self.session.is_none() && self.writes_are_lost;
-        if !lost && !self.is_told_from_history(&packet) {
+        if self.session.is_some() || !self.writes_are_lost {
             self.queues.push_packet(packet);
         }
     }
 
-    /// Puts a notification for the client in its queue.
     pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
         let notification = ClientNotification {
             reply_id,
@@ -153,7 +137,7 @@ impl Machine {
             message: text.to_owned(),
             ..ClientNotification::default()
         };
-        push_unread(&mut self.queues.notifications, notification);
+        push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
     fn log_record(&self, text: &str, now: Instant) -> LogRecord {
@@ -165,10 +149,9 @@ impl Machine {
         }
     }
 
-    /// Puts a frame of the radio's log for the client in its queue.
     pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
         let record = self.log_record(text, now);
-        push_unread(&mut self.queues.log, record);
+        push_latest(&mut self.queues.log, record, UNREAD);
     }
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.
@@ -179,15 +162,10 @@ impl Machine {
         }
     }
 
-    /// Adds something to tell.
     pub(super) fn report(&mut self, report: Report) {
-        if self.reports.len() >= REPORTS {
-            self.reports.pop_front();
-        }
-        self.reports.push_back(report);
+        push_latest(&mut self.reports, report, REPORTS);
     }
 
-    /// Returns a random packet id.
     pub(super) fn fresh_id(&mut self) -> u32 {
         self.random.random_range(1..=u32::MAX)
     }
@@ -290,15 +268,7 @@ impl Side for Machine {
         }
         self.writes_are_lost = false;
         self.closes_at = None;
-        self.late_frames.clear();
-        self.held = None;
-        self.session = Some(Session {
-            limits: Limits::default(),
-            phase: Phase::Silent,
-            heartbeat: false,
-            heard_at: now,
-            lockdown: None,
-        });
+        self.session = Some(Session::new(now));
         self.report(Report::Client(Connection::Connected));
     }
 
@@ -314,15 +284,15 @@ impl Side for Machine {
             self.handle_frame(frame, now);
             return;
         }
-        let due = match self.late_frames.back() {
+        let due = match session.late_frames.back() {
             Some((due, _)) => *due,
             None if silence > Duration::from_secs(2) => {
                 now + Duration::from_millis(self.random.random_range(0..250))
             }
             None => now,
         };
-        if self.late_frames.len() < LATE {
-            self.late_frames.push_back((due, frame.to_vec()));
+        if session.late_frames.len() < LATE {
+            session.late_frames.push_back((due, frame.to_vec()));
         }
         self.on_time(now);
     }
@@ -332,14 +302,13 @@ impl Side for Machine {
             self.report(Report::Client(Connection::Closed));
             self.writes_are_lost = self.state.unnoticed_close;
         }
-        self.late_frames.clear();
     }
 
     fn on_time(&mut self, now: Instant) {
-        while self.late_frames.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, frame)) = self.late_frames.pop_front() {
-                self.handle_frame(&frame, now);
-            }
+        while let Some(session) = &mut self.session
+            && let Some((_, frame)) = session.late_frames.pop_front_if(|(due, _)| *due <= now)
+        {
+            self.handle_frame(&frame, now);
         }
         self.progress_on_air(now);
         self.tell_telemetry(now);
@@ -349,17 +318,16 @@ impl Side for Machine {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let config_at = self
-            .session
-            .as_ref()
-            .and_then(|session| match &session.phase {
-                Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
-                Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
-            });
+        let session = self.session.as_ref();
+        let config_at = session.and_then(|session| match &session.phase {
+            Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
+            Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
+        });
+        let late_frame = session.and_then(|session| session.late_frames.front());
         let times = [
             self.idle_at(),
             config_at,
-            self.late_frames.front().map(|(due, _)| *due),
+            late_frame.map(|(due, _)| *due),
             Some(self.telemetry_at.min(self.statistics_at)),
             self.closes_at,
             self.air.deadline(),
@@ -368,15 +336,17 @@ impl Side for Machine {
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.held.is_some() {
-            return self.held.take();
+        if let Some(held) = self.session.as_mut()?.held.take() {
+            return Some(held);
         }
         let frame = self.next_frame_but_chatter(now)?;
-        if !self.state.chatter {
-            return Some(frame);
+        match &mut self.session {
+            Some(session) if self.state.chatter => {
+                session.held = Some(frame);
+                Some(self.chatter(now))
+            }
+            Some(_) | None => Some(frame),
         }
-        self.held = Some(frame);
-        Some(self.chatter(now))
     }
 
     fn take_close(&mut self, now: Instant) -> bool {

@@ -36,7 +36,6 @@ const NAMES: [Option<(&str, &str)>; 8] = [
 /// A node of the simulated mesh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulatedNode {
-    /// Its number.
     pub num: NodeNum,
     /// Its names and key; without them the radio knows no more than its number.
     pub user: Option<User>,

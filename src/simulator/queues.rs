@@ -9,7 +9,7 @@ use crate::radio::proto::{
 use super::packets::port_of;
 
 /// The firmware keeps so many unread queue statuses, and as many notifications; the oldest goes first.
-const UNREAD: usize = 2;
+pub(super) const UNREAD: usize = 2;
 
 /// Packets that most radios keep for their client (classic ESP32: 8, native: 100).
 pub(super) const PACKETS: usize = 32;
@@ -79,9 +79,9 @@ impl ClientQueues {
     }
 }
 
-/// Adds what the client has not read yet; of more than two of its kind the oldest is lost.
-pub(super) fn push_unread<T>(queue: &mut VecDeque<T>, item: T) {
-    if queue.len() >= UNREAD {
+/// Adds an item; of more than `most` the oldest is lost.
+pub(super) fn push_latest<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() >= most {
         queue.pop_front();
     }
     queue.push_back(item);
@@ -133,7 +133,7 @@ mod tests {
                 mesh_packet_id,
                 ..QueueStatus::default()
             };
-            push_unread(&mut queues.statuses, status);
+            push_latest(&mut queues.statuses, status, UNREAD);
         }
         assert_eq!(drain(&mut queues), [4, 5]);
     }
@@ -146,7 +146,7 @@ mod tests {
             mesh_packet_id: 2,
             ..QueueStatus::default()
         };
-        push_unread(&mut queues.statuses, status);
+        push_latest(&mut queues.statuses, status, UNREAD);
         assert_eq!(drain(&mut queues), [2, 1]);
     }
 }

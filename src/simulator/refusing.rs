@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use crate::model::NodeNum;
-use crate::radio::proto::{Data, MeshPacket, Message, PortNum, routing::Error};
+use crate::radio::proto::{Data, Message, PortNum, routing::Error};
 
 use super::machine::Machine;
 use super::packets;
-use super::report::Fate;
+use super::report::{Fate, Transmitted};
 use super::sending::{error_number, on_air, take_one};
 
 /// Encoded `Data` that fits on the air, and how much of it the encryption of direct messages takes.
@@ -44,19 +44,14 @@ impl Refusal {
 impl Machine {
     /// A packet that comes too soon is dropped, and the status looks like success. Only for a text there is a routing
     /// packet, addressed to the sender that the client named: without a sender it never comes.
-    pub(super) fn rate_limit(
-        &mut self,
-        packet: &MeshPacket,
-        data: &Data,
-        now: Instant,
-    ) -> Option<Refusal> {
-        let port = PortNum::try_from(data.portnum).ok()?;
+    pub(super) fn rate_limit(&mut self, packet: &Transmitted, now: Instant) -> Option<Refusal> {
+        let port = PortNum::try_from(packet.port).ok()?;
         let is_trace = port == PortNum::TracerouteApp;
-        let floods = is_trace && packet.to == NodeNum::BROADCAST.0 && packet.hop_limit > 0;
+        let floods = is_trace && packet.to == NodeNum::BROADCAST && packet.hop_limit > 0;
         if !floods && self.session.as_mut()?.limits.passes(port, now) {
             return None;
         }
-        let heard_of = port == PortNum::TextMessageApp && packet.from == self.mesh.own.num.0;
+        let heard_of = port == PortNum::TextMessageApp && packet.from == self.mesh.own.num;
         Some(Refusal {
             fate: Fate::RateLimited,
             status: 0,
@@ -68,7 +63,7 @@ impl Machine {
     /// Returns why the packet cannot be sent, if so; the order of the checks is the firmware's.
     pub(super) fn refusal(
         &mut self,
-        packet: &MeshPacket,
+        packet: &Transmitted,
         data: &Data,
         direct: bool,
     ) -> Option<Refusal> {
@@ -90,7 +85,7 @@ impl Machine {
             });
         }
         let error = if direct {
-            let addressee = self.mesh.node(NodeNum(packet.to));
+            let addressee = self.mesh.node(packet.to);
             let key = addressee.and_then(|node| node.public_key());
             key.is_none().then_some(Error::PkiSendFailPublicKey)
         } else {

@@ -8,8 +8,9 @@ use crate::radio::proto::{
     Data, MeshPacket, Message, PortNum, User, mesh_packet::PayloadVariant, routing::Error,
 };
 
-use super::air::{AirEvent, Flight, Outcome};
+use super::air::{AirEvent, Flight};
 use super::machine::Machine;
+use super::packets;
 use super::refusing::{DIRECT_OVERHEAD, STATUS_QUEUE_FULL};
 use super::report::{Fate, Report, Transmitted};
 
@@ -20,7 +21,6 @@ const AIR_HEADER: usize = 16;
 const PAYLOAD_LIMIT: usize = 234;
 
 impl Machine {
-    /// Takes a packet of the client.
     pub(super) fn send(&mut self, mut packet: MeshPacket, now: Instant) {
         let Some(PayloadVariant::Decoded(data)) = packet.payload_variant.take() else {
             return self.ignore("a packet without readable content", 0);
@@ -33,7 +33,7 @@ impl Machine {
             packet.id = self.fresh_id();
         }
         let record = Box::new(Transmitted::new(&packet, &data, self.uptime(now)));
-        let fate = self.handle_packet(&packet, &data, &record, now);
+        let fate = self.handle_packet(&record, &data, now);
         self.report(Report::Transmitted {
             packet: record,
             fate,
@@ -41,13 +41,7 @@ impl Machine {
     }
 
     /// Returns what becomes of the packet at once.
-    fn handle_packet(
-        &mut self,
-        packet: &MeshPacket,
-        data: &Data,
-        record: &Transmitted,
-        now: Instant,
-    ) -> Fate {
+    fn handle_packet(&mut self, packet: &Transmitted, data: &Data, now: Instant) -> Fate {
         if take_one(&mut self.state.lost) {
             return Fate::Lost;
         }
@@ -56,21 +50,21 @@ impl Machine {
             return Fate::Duplicate;
         }
         let silent = take_one(&mut self.state.silent);
-        let limited = self.rate_limit(packet, data, now);
-        if limited.is_none() && packet.to == self.mesh.own.num.0 {
-            self.deliver_locally(packet, data, now);
+        let limited = self.rate_limit(packet, now);
+        if limited.is_none() && packet.to == self.mesh.own.num {
+            self.deliver_locally(packet, now);
             return Fate::Local;
         }
-        let direct = self.is_direct(packet, data);
+        let direct = self.is_direct(packet);
         if let Some(refusal) = limited.or_else(|| self.refusal(packet, data, direct)) {
             self.push_refusal(packet.id, &refusal, silent, now);
             return refusal.fate;
         }
         let overhead = AIR_HEADER + if direct { DIRECT_OVERHEAD } else { 0 };
         let flight = Flight {
-            packet: Some(Box::new(record.clone())),
+            packet: Some(Box::new(packet.clone())),
             size: overhead + on_air(data).encoded_len(),
-            outcomes: self.course(packet),
+            fates: self.course(packet),
         };
         let queued = self.air.queue(flight, now);
         if !silent {
@@ -95,7 +89,7 @@ impl Machine {
                         self.tell_begun(&packet, now);
                     }
                 }
-                AirEvent::Outcome(packet, outcome) => self.settle(packet, outcome, now),
+                AirEvent::Became(packet, fate) => self.settle(packet, fate, now),
             }
         }
     }
@@ -104,15 +98,13 @@ impl Machine {
     pub(super) fn announce_own_node(&mut self, now: Instant) {
         let user = self.mesh.own.user.as_ref().map(User::encode_to_vec);
         let data = Data {
-            portnum: i32::from(PortNum::NodeinfoApp),
-            payload: user.unwrap_or_default(),
             want_response: true,
-            ..Data::default()
+            ..packets::data(PortNum::NodeinfoApp, user.unwrap_or_default())
         };
         let flight = Flight {
             packet: None,
             size: AIR_HEADER + data.encoded_len(),
-            outcomes: vec![Outcome::Sent],
+            fates: vec![Fate::Sent],
         };
         let id = self.fresh_id();
         let queued = self.air.queue(flight, now);
@@ -120,9 +112,9 @@ impl Machine {
     }
 
     /// Returns whether it is encrypted for its addressee alone: all direct messages, but for a few ports.
-    fn is_direct(&self, packet: &MeshPacket, data: &Data) -> bool {
+    fn is_direct(&self, packet: &Transmitted) -> bool {
         let on_channel = matches!(
-            PortNum::try_from(data.portnum),
+            PortNum::try_from(packet.port),
             Ok(PortNum::TracerouteApp
                 | PortNum::NodeinfoApp
                 | PortNum::RoutingApp
@@ -130,7 +122,7 @@ impl Machine {
         );
         let own_user = self.mesh.own.user.as_ref();
         let licensed = own_user.is_some_and(|user| user.is_licensed);
-        packet.to != NodeNum::BROADCAST.0 && !on_channel && !licensed
+        packet.to != NodeNum::BROADCAST && !on_channel && !licensed
     }
 }
 
