@@ -62,7 +62,7 @@ impl Bench {
 
     /// With a radio that is not connected yet.
     fn away(machine: Machine, change: impl FnOnce(&mut RadioOptions)) -> Self {
-        let (simulated, driver) = pipe::radio(machine, SEED);
+        let (simulated, driver) = pipe::radio(machine, SEED, Script::default());
         let (pipes, receiver) = mpsc::channel(1);
         let mut options = RadioOptions::over(Wire::Pipes(receiver));
         options.seed = Some(SEED);

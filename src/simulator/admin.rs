@@ -12,19 +12,16 @@ use super::air::HOP_LIMIT;
 use super::handshake;
 use super::machine::Machine;
 use super::packets;
+use super::report::Transmitted;
 
 /// Older firmware says of a packet that it kept for itself that its memory can be released.
-const SHOULD_RELEASE: i32 = 35;
+const SHOULD_RELEASE: u32 = 35;
 
 impl Machine {
     /// Takes a packet that the client sent to the radio's own node.
-    pub(super) fn deliver_locally(&mut self, packet: &MeshPacket, data: &Data, now: Instant) {
-        let res = if self.faults.should_release {
-            SHOULD_RELEASE
-        } else {
-            0
-        };
-        self.push_status(res, packet.id);
+    pub(super) fn deliver_locally(&mut self, packet: &Transmitted, now: Instant) {
+        let released = self.state.should_release;
+        self.push_status(if released { SHOULD_RELEASE } else { 0 }, packet.id);
         let own = self.mesh.own.num;
         if packet.want_ack {
             let acknowledgement = MeshPacket {
@@ -33,10 +30,10 @@ impl Machine {
             };
             self.push_packet(acknowledgement, now);
         }
-        if data.portnum != i32::from(PortNum::AdminApp) {
+        if packet.port != i32::from(PortNum::AdminApp) {
             return;
         }
-        let Ok(question) = AdminMessage::decode(data.payload.as_slice()) else {
+        let Ok(question) = AdminMessage::decode(packet.payload.as_slice()) else {
             return;
         };
         let Some(answer) = self.administer(question, now) else {
@@ -55,10 +52,8 @@ impl Machine {
             hop_limit: u32::from(HOP_LIMIT),
             priority: i32::from(Priority::Reliable),
             payload_variant: Some(PayloadVariant::Decoded(Data {
-                portnum: i32::from(PortNum::AdminApp),
-                payload: content.encode_to_vec(),
                 request_id: packet.id,
-                ..Data::default()
+                ..packets::data(PortNum::AdminApp, content.encode_to_vec())
             })),
             ..MeshPacket::default()
         };
@@ -69,7 +64,7 @@ impl Machine {
     fn administer(&mut self, question: AdminMessage, now: Instant) -> Option<Admin> {
         match question.payload_variant? {
             Admin::SetTimeOnly(unix_seconds) => {
-                self.set_clock(unix_seconds, now);
+                self.clock = Some((unix_seconds, now));
                 None
             }
             Admin::GetOwnerRequest(_) => self.mesh.own.user.clone().map(Admin::GetOwnerResponse),

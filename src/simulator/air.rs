@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::report::{Fate, Transmitted};
+
 /// The hop limit that the radio is set to.
 pub(super) const HOP_LIMIT: u8 = 3;
 
@@ -19,49 +21,28 @@ const SLOT: Duration = Duration::from_millis(28);
 /// More outcomes than that are never pending: a client that floods the full queue learns nothing of its packets.
 const PENDING: usize = 4096;
 
-/// What becomes of a packet once it is on the air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was transmitted, and no answer is asked for.
-    Sent,
-    /// Another node repeated it.
-    Repeated,
-    /// Its addressee answered, with that `Routing.Error` (0: it has it).
-    Answered(u32),
-    /// Nobody was heard repeating or answering it after three tries.
-    GaveUp,
-}
-
 /// A packet on its way to the air.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Flight {
-    /// Its id.
-    pub id: u32,
+    /// The client's packet; none for one of the radio's own.
+    pub packet: Option<Box<Transmitted>>,
     /// Its size on the air in bytes, header included.
     pub size: usize,
-    /// What will become of it, one after the other; none if the client is to hear nothing.
-    pub outcomes: Vec<Outcome>,
+    /// What will become of it, one after the other.
+    pub fates: Vec<Fate>,
 }
 
 /// Something that happened on the air.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum AirEvent {
-    /// The queue, which was full, has room again.
-    Room,
-    /// The transmission of a packet begins; told only if that is wanted.
+    /// The transmission of a packet begins.
     Begun {
-        /// The packet's id.
-        id: u32,
+        packet: Option<Box<Transmitted>>,
+        /// The queue, which was full, has room again.
+        room_again: bool,
     },
-    /// Something became of a packet.
-    Outcome {
-        /// The packet's id.
-        id: u32,
-        /// What.
-        outcome: Outcome,
-        /// Nothing more will become of it.
-        last: bool,
-    },
+    /// Something became of a packet of the client.
+    Became(Box<Transmitted>, Fate),
 }
 
 /// The transmit queue and the air.
@@ -72,7 +53,6 @@ pub(super) struct Air {
     counter: u64,
     transmitting: bool,
     was_full: bool,
-    tells_begin: bool,
     random: StdRng,
 }
 
@@ -80,11 +60,7 @@ pub(super) struct Air {
 enum Step {
     Begin,
     End(Flight),
-    Outcome {
-        id: u32,
-        outcome: Outcome,
-        last: bool,
-    },
+    Became(Box<Transmitted>, Fate),
 }
 
 impl Air {
@@ -96,14 +72,8 @@ impl Air {
             counter: 0,
             transmitting: false,
             was_full: false,
-            tells_begin: false,
             random: StdRng::seed_from_u64(seed),
         }
-    }
-
-    /// Has the beginning of each transmission told, or not.
-    pub(super) fn tell_begin(&mut self, on: bool) {
-        self.tells_begin = on;
     }
 
     /// Returns how many packets the queue still takes.
@@ -115,17 +85,10 @@ impl Air {
     pub(super) fn queue(&mut self, flight: Flight, now: Instant) -> bool {
         if self.free() == 0 {
             self.was_full = true;
-            if flight
-                .outcomes
-                .iter()
-                .any(|outcome| *outcome != Outcome::Sent)
-            {
-                let step = Step::Outcome {
-                    id: flight.id,
-                    outcome: Outcome::GaveUp,
-                    last: true,
-                };
-                self.schedule(now + Duration::from_secs(30), step);
+            let wants_answer = flight.fates.iter().any(|fate| *fate != Fate::Sent);
+            if let Some(packet) = flight.packet.filter(|_| wants_answer) {
+                let given_up = Step::Became(packet, Fate::Unheard);
+                self.schedule(now + Duration::from_secs(30), given_up);
             }
             return false;
         }
@@ -138,28 +101,28 @@ impl Air {
         true
     }
 
-    /// Returns when [`Self::on_time`] wants to be called next.
+    /// Returns when [`Self::next`] wants to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.steps.keys().next().map(|(at, _)| *at)
     }
 
-    /// Returns what happened up to now, in order.
-    pub(super) fn on_time(&mut self, now: Instant) -> Vec<AirEvent> {
-        let mut events = Vec::new();
-        while let Some(entry) = self.steps.first_entry() {
-            let (at, _) = *entry.key();
-            if at > now {
-                break;
-            }
-            match entry.remove() {
-                Step::Begin => self.begin(at, &mut events),
-                Step::End(flight) => self.end(&flight, at),
-                Step::Outcome { id, outcome, last } => {
-                    events.push(AirEvent::Outcome { id, outcome, last });
-                }
+    /// Returns the next that happened up to now.
+    pub(super) fn next(&mut self, now: Instant) -> Option<AirEvent> {
+        loop {
+            let step = self
+                .steps
+                .first_entry()
+                .filter(|step| step.key().0 <= now)?;
+            let (at, _) = *step.key();
+            match step.remove() {
+                Step::Begin => match self.waiting.pop_front() {
+                    Some(flight) => return Some(self.begin(flight, at)),
+                    None => self.transmitting = false,
+                },
+                Step::End(flight) => self.end(flight, at),
+                Step::Became(packet, fate) => return Some(AirEvent::Became(packet, fate)),
             }
         }
-        events
     }
 
     /// Forgets everything, as a reboot does.
@@ -170,50 +133,42 @@ impl Air {
         self.was_full = false;
     }
 
-    fn begin(&mut self, at: Instant, events: &mut Vec<AirEvent>) {
-        let Some(flight) = self.waiting.pop_front() else {
-            self.transmitting = false;
-            return;
+    fn begin(&mut self, flight: Flight, at: Instant) -> AirEvent {
+        let begun = AirEvent::Begun {
+            packet: flight.packet.clone(),
+            room_again: std::mem::take(&mut self.was_full),
         };
-        if std::mem::take(&mut self.was_full) {
-            events.push(AirEvent::Room);
-        }
-        if self.tells_begin {
-            events.push(AirEvent::Begun { id: flight.id });
-        }
         self.schedule(at + air_time(flight.size), Step::End(flight));
+        begun
     }
 
-    fn end(&mut self, flight: &Flight, at: Instant) {
+    fn end(&mut self, flight: Flight, at: Instant) {
         let one_transmission = air_time(flight.size);
+        let is_repeat = |fate: &Fate| matches!(fate, Fate::Heard | Fate::Relayed);
+        let repeated = flight.fates.iter().any(is_repeat);
         let mut when = at;
-        let count = flight.outcomes.len();
-        for (place, outcome) in flight.outcomes.iter().enumerate() {
-            when += match outcome {
-                Outcome::Sent => Duration::ZERO,
-                Outcome::Repeated => self.neighbours_delay() + one_transmission,
+        for (place, fate) in flight.fates.into_iter().enumerate() {
+            when += match fate {
+                Fate::Heard | Fate::Relayed => self.neighbours_delay() + one_transmission,
                 // The answer to a packet that went over another node has a longer way.
-                Outcome::Answered(_) if place > 0 => self.between(4_000, 14_000),
-                Outcome::Answered(_) => self.between(50, 200) + air_time(36),
-                Outcome::GaveUp => {
-                    (try_wait(one_transmission) * 3).saturating_sub(one_transmission)
-                }
+                Fate::Delivered | Fate::Failed(_) if place > 0 => self.between(4_000, 14_000),
+                Fate::Delivered | Fate::Failed(_) => self.between(50, 200) + air_time(36),
+                // Nobody was heard after three tries.
+                Fate::Unheard => (try_wait(one_transmission) * 3).saturating_sub(one_transmission),
+                // The others are told at once.
+                _ => Duration::ZERO,
             };
-            let step = Step::Outcome {
-                id: flight.id,
-                outcome: *outcome,
-                last: place + 1 == count,
-            };
-            self.schedule(when, step);
+            if let Some(packet) = flight.packet.clone() {
+                self.schedule(when, Step::Became(packet, fate));
+            }
         }
-        let repeated = flight.outcomes.contains(&Outcome::Repeated);
         let quiet_at = if repeated { at + one_transmission } else { at };
         let begin = quiet_at + self.back_off();
         self.schedule(begin, Step::Begin);
     }
 
     fn schedule(&mut self, at: Instant, step: Step) {
-        if self.steps.len() >= PENDING && matches!(step, Step::Outcome { .. }) {
+        if self.steps.len() >= PENDING && matches!(step, Step::Became(..)) {
             return;
         }
         self.counter += 1;
@@ -253,12 +208,21 @@ fn try_wait(one_transmission: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::radio::proto::{Data, MeshPacket};
 
-    fn flight(id: u32, outcomes: &[Outcome]) -> Flight {
-        Flight {
+    fn packet(id: u32) -> Transmitted {
+        let packet = MeshPacket {
             id,
+            ..MeshPacket::default()
+        };
+        Transmitted::new(&packet, &Data::default(), Duration::ZERO)
+    }
+
+    fn flight(id: u32, fates: &[Fate]) -> Flight {
+        Flight {
+            packet: Some(Box::new(packet(id))),
             size: 40,
-            outcomes: outcomes.to_vec(),
+            fates: fates.to_vec(),
         }
     }
 
@@ -266,14 +230,22 @@ mod tests {
     fn run(air: &mut Air, start: Instant) -> Vec<(f64, AirEvent)> {
         let mut all = Vec::new();
         while let Some(at) = air.deadline() {
-            let events = air.on_time(at);
-            all.extend(
-                events
-                    .into_iter()
-                    .map(|event| ((at - start).as_secs_f64(), event)),
-            );
+            while let Some(event) = air.next(at) {
+                all.push(((at - start).as_secs_f64(), event));
+            }
         }
         all
+    }
+
+    /// Likewise; returns what became of the packets.
+    fn fates(air: &mut Air, start: Instant) -> Vec<(f64, u32, Fate)> {
+        let happened = run(air, start).into_iter();
+        happened
+            .filter_map(|(seconds, event)| match event {
+                AirEvent::Became(packet, fate) => Some((seconds, packet.id, fate)),
+                AirEvent::Begun { .. } => None,
+            })
+            .collect()
     }
 
     #[test]
@@ -286,91 +258,57 @@ mod tests {
     fn a_repeat_is_heard_after_one_to_eight_seconds() {
         let (mut air, start) = (Air::new(3), Instant::now());
         for id in 0..10 {
-            assert!(air.queue(flight(id, &[Outcome::Repeated]), start));
+            assert!(air.queue(flight(id, &[Fate::Heard]), start));
             let begun = Instant::now();
-            let events = run(&mut air, begun);
-            assert_eq!(events.len(), 1);
+            assert_eq!(fates(&mut air, begun).len(), 1);
         }
         let (mut air, start) = (Air::new(4), Instant::now());
-        air.queue(flight(1, &[Outcome::Repeated]), start);
-        let (seconds, _) = run(&mut air, start)[0];
+        air.queue(flight(1, &[Fate::Heard]), start);
+        let (seconds, _, _) = fates(&mut air, start)[0];
         assert!((1.0..8.0).contains(&seconds), "{seconds}");
     }
 
     #[test]
     fn nobody_answering_takes_three_tries_and_about_twenty_seconds() {
         let (mut air, start) = (Air::new(1), Instant::now());
-        air.queue(flight(1, &[Outcome::GaveUp]), start);
-        let (seconds, event) = run(&mut air, start)[0];
+        air.queue(flight(1, &[Fate::Unheard]), start);
+        let told = fates(&mut air, start);
+        assert_eq!(told.len(), 1);
+        let (seconds, id, fate) = told[0];
         assert!((20.0..32.0).contains(&seconds), "{seconds}");
-        let given_up = AirEvent::Outcome {
-            id: 1,
-            outcome: Outcome::GaveUp,
-            last: true,
-        };
-        assert_eq!(event, given_up);
+        assert_eq!((id, fate), (1, Fate::Unheard));
     }
 
     #[test]
     fn a_relayed_packet_is_repeated_first_and_answered_later() {
         let (mut air, start) = (Air::new(1), Instant::now());
-        air.queue(flight(1, &[Outcome::Repeated, Outcome::Answered(0)]), start);
-        let events = run(&mut air, start);
-        assert_eq!(events.len(), 2);
-        assert!(matches!(
-            events[0].1,
-            AirEvent::Outcome {
-                outcome: Outcome::Repeated,
-                last: false,
-                ..
-            }
-        ));
-        assert!(matches!(
-            events[1].1,
-            AirEvent::Outcome {
-                outcome: Outcome::Answered(0),
-                last: true,
-                ..
-            }
-        ));
+        air.queue(flight(1, &[Fate::Relayed, Fate::Delivered]), start);
+        let told = fates(&mut air, start);
+        let told: Vec<Fate> = told.into_iter().map(|(_, _, fate)| fate).collect();
+        assert_eq!(told, [Fate::Relayed, Fate::Delivered]);
     }
 
     #[test]
     fn the_queue_takes_16_packets_and_tells_when_it_has_room_again() {
         let (mut air, start) = (Air::new(1), Instant::now());
         for id in 0..16 {
-            assert!(air.queue(flight(id, &[Outcome::Sent]), start));
+            assert!(air.queue(flight(id, &[Fate::Sent]), start));
             assert_eq!(air.free(), 15 - id);
         }
-        assert!(!air.queue(flight(99, &[Outcome::Repeated]), start));
-        let events = run(&mut air, start);
-        assert_eq!(events[0].1, AirEvent::Room);
-        assert_eq!(
-            events
-                .iter()
-                .filter(|(_, event)| *event == AirEvent::Room)
-                .count(),
-            1
-        );
-        let sent: Vec<u32> = events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                AirEvent::Outcome {
-                    id,
-                    outcome: Outcome::Sent,
-                    ..
-                } => Some(*id),
-                AirEvent::Outcome { .. } | AirEvent::Room | AirEvent::Begun { .. } => None,
-            })
-            .collect();
-        assert_eq!(sent, (0..16).collect::<Vec<u32>>());
-        assert!(events.iter().any(|(_, event)| matches!(
-            event,
-            AirEvent::Outcome {
-                id: 99,
-                outcome: Outcome::GaveUp,
-                ..
+        assert!(!air.queue(flight(99, &[Fate::Heard]), start));
+        let (mut sent, mut given_up, mut room_told) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, event) in run(&mut air, start) {
+            match event {
+                AirEvent::Begun { room_again, .. } => room_told.push(room_again),
+                AirEvent::Became(packet, Fate::Sent) => sent.push(packet.id),
+                AirEvent::Became(packet, Fate::Unheard) => given_up.push(packet.id),
+                AirEvent::Became(..) => panic!("{event:?}"),
             }
-        )));
+        }
+        let mut once_at_first = vec![false; 16];
+        once_at_first[0] = true;
+        assert_eq!(room_told, once_at_first);
+        assert_eq!(sent, (0..16).collect::<Vec<u32>>());
+        assert_eq!(given_up, [99]);
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use super::fault::tests::{documented, documented_keys};
-use super::pipe::{PipeRadio, scripted};
+use super::pipe::{self, PipeRadio};
 use super::{Machine, Mesh, Report, Script};
 
 /// A radio on pipes, its driver, and its clients.
@@ -22,7 +22,7 @@ impl Bench {
     fn start(script: Script) -> Self {
         let now = tokio::time::Instant::now().into_std();
         let machine = Machine::new(Mesh::new(1, 3), 1, now);
-        let (radio, driver) = scripted(machine, 1, script);
+        let (radio, driver) = pipe::radio(machine, 1, script);
         let mut running = JoinSet::new();
         running.spawn(driver);
         Self { radio, running }

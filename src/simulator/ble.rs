@@ -8,13 +8,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::radio::codec::FRAME_LIMIT;
-use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant};
-
 use super::fault::Fault;
+use super::frame;
 use super::input::Command;
 use super::report::Report;
 use super::side::Side;
+use crate::radio::codec::FRAME_LIMIT;
 
 /// ESP32 keeps so many writes until its main loop takes them.
 const WRITES: usize = 3;
@@ -131,11 +130,7 @@ impl<S: Side> Gatt<S> {
         self.doorbells.clear();
     }
 
-    /// The client writes to `ToRadio`.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses the write; what it drops in silence is no error.
+    /// The client writes to `ToRadio`; what the radio drops in silence is no error.
     pub fn write(&mut self, value: &[u8], now: Instant) -> Result<(), AttError> {
         self.admit()?;
         if value.len() > FRAME_LIMIT {
@@ -152,10 +147,6 @@ impl<S: Side> Gatt<S> {
     }
 
     /// The client reads `FromRadio`; nothing more is an empty value.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn read(&mut self, now: Instant) -> Result<Vec<u8>, AttError> {
         self.admit()?;
         self.make_ready(now);
@@ -165,27 +156,17 @@ impl<S: Side> Gatt<S> {
             return Err(AttError::NotConnected);
         }
         let value = self.ready.take().unwrap_or_default();
-        if is_end_of_configuration(&value) {
-            self.configured = true;
-        }
+        self.configured |= frame::is_complete(&value);
         Ok(value)
     }
 
     /// The client reads `FromNum`.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn read_number(&self) -> Result<Vec<u8>, AttError> {
         self.admit()?;
         Ok(self.number.to_le_bytes().to_vec())
     }
 
     /// The client subscribes to the doorbell.
-    ///
-    /// # Errors
-    ///
-    /// The radio refuses.
     pub fn admit(&self) -> Result<(), AttError> {
         if !self.linked {
             return Err(AttError::NotConnected);
@@ -249,20 +230,11 @@ impl<S: Side> Gatt<S> {
     }
 
     /// Makes something happen on the mesh, or go wrong. Of the faults of a link only those that end it mean anything here.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong with it.
     pub fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
-        match command {
-            Command::Say(say) => self.side.inject(say, now),
-            Command::Fault(fault) => {
-                if let Fault::Away { seconds } | Fault::Reboot { seconds } = fault {
-                    self.away_until = Some(now + Duration::from_secs(*seconds));
-                }
-                self.side.set_fault(fault, now)
-            }
+        if let Command::Fault(Fault::Away { seconds } | Fault::Reboot { seconds }) = command {
+            self.away_until = Some(now + Duration::from_secs(*seconds));
         }
+        self.side.obey(command, now)
     }
 
     fn ring(&mut self) {
@@ -281,20 +253,14 @@ impl<S: Side> Gatt<S> {
     }
 }
 
-fn is_end_of_configuration(frame: &[u8]) -> bool {
-    let variant = FromRadio::decode(frame)
-        .ok()
-        .and_then(|frame| frame.payload_variant);
-    matches!(variant, Some(PayloadVariant::ConfigCompleteId(_)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::radio::proto::{
-        Heartbeat, MeshPacket, ToRadio, mesh_packet::PayloadVariant as Body,
-        to_radio::PayloadVariant as FromClient,
+        Heartbeat, MeshPacket, Message, ToRadio, from_radio::PayloadVariant,
+        mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
     };
+    use crate::simulator::fault::Switch;
     use crate::simulator::{Machine, Mesh};
 
     const PIN: u32 = 123_456;
@@ -310,10 +276,10 @@ mod tests {
             let now = Instant::now();
             let mut machine = Machine::new(Mesh::new(1, 2), 1, now);
             for fault in [
-                Fault::Telemetry { on: false },
-                Fault::SlowReads { on: false },
+                Fault::Telemetry(Switch { on: false }),
+                Fault::SlowReads(Switch { on: false }),
             ] {
-                machine.set_fault(&fault, now).unwrap();
+                machine.obey(&Command::Fault(fault), now).unwrap();
             }
             let gatt = Gatt::new(machine);
             Self { gatt, now }
@@ -360,7 +326,7 @@ mod tests {
                 if value.is_empty() {
                     return told;
                 }
-                told.extend(FromRadio::decode(value.as_slice()).unwrap().payload_variant);
+                told.push(frame::decode(&value).unwrap());
             }
         }
 

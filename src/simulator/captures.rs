@@ -1,18 +1,17 @@
 //! The machine against recordings of real radios: the recorded client's side is played to it, and its answers must be of
 //! the same kinds in the same order.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::model::NodeNum;
 use crate::radio::proto::{
-    FromRadio, Message, ToRadio, config, from_radio::PayloadVariant as ToClient, module_config,
+    FromRadio, Message, ToRadio, from_radio::PayloadVariant as ToClient,
     to_radio::PayloadVariant as FromClient,
 };
 
-use super::fault::Fault;
 use super::harness::{Harness, answers};
-use super::machine::Machine;
 use super::mesh::{Mesh, SimulatedNode};
 use super::recording::{self, Moment, What};
 use super::side::Side;
@@ -41,7 +40,7 @@ fn recorded(moments: &[Moment]) -> Vec<ToClient> {
         .iter()
         .filter_map(|moment| match &moment.what {
             What::FromRadio(frame) => FromRadio::decode(frame.as_slice()).unwrap().payload_variant,
-            What::ToRadio(_) | What::Closed => None,
+            What::ToRadio(_) | What::Closed(_) => None,
         })
         .collect()
 }
@@ -54,7 +53,7 @@ fn requests(moments: &[Moment]) -> Vec<(Duration, FromClient)> {
                 let message = ToRadio::decode(frame.as_slice()).unwrap();
                 Some((moment.at, message.payload_variant?))
             }
-            What::FromRadio(_) | What::Closed => None,
+            What::FromRadio(_) | What::Closed(_) => None,
         })
         .collect()
 }
@@ -109,10 +108,10 @@ fn kind(frame: &ToClient) -> String {
         ToClient::Metadata(_) => "metadata".to_owned(),
         ToClient::Channel(channel) => format!("channel {} {}", channel.index, channel.role),
         ToClient::Config(config) => {
-            format!("config {}", config_kind(config.payload_variant.as_ref()))
+            format!("config {}", variant_name(config.payload_variant.as_ref()))
         }
         ToClient::ModuleConfig(config) => {
-            format!("module {}", module_kind(config.payload_variant.as_ref()))
+            format!("module {}", variant_name(config.payload_variant.as_ref()))
         }
         ToClient::FileInfo(_) => "file".to_owned(),
         other => format!("{other:?}"),
@@ -120,16 +119,9 @@ fn kind(frame: &ToClient) -> String {
 }
 
 /// The name of the variant, as `Debug` writes it.
-fn config_kind(variant: Option<&config::PayloadVariant>) -> String {
-    variant_name(&format!("{variant:?}"))
-}
-
-fn module_kind(variant: Option<&module_config::PayloadVariant>) -> String {
-    variant_name(&format!("{variant:?}"))
-}
-
-fn variant_name(debug: &str) -> String {
-    let inner = debug.strip_prefix("Some(").unwrap_or(debug);
+fn variant_name(variant: Option<&impl Debug>) -> String {
+    let debug = format!("{variant:?}");
+    let inner = debug.strip_prefix("Some(").unwrap_or(&debug);
     inner
         .chars()
         .take_while(char::is_ascii_alphanumeric)
@@ -146,17 +138,8 @@ fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
     for name in NAMES {
         let moments = read(name);
         let expected = recorded(&moments);
-        let now = Instant::now();
-        let mut machine = Machine::new(mesh_of(&expected), 1, now);
-        machine
-            .set_fault(&Fault::Telemetry { on: false }, now)
-            .unwrap();
-        let mut harness = Harness {
-            machine,
-            now,
-            closed: false,
-            newer: Vec::new(),
-        };
+        let mut harness = Harness::of(mesh_of(&expected));
+        harness.fault(r#"{"fault": "slow_reads"}"#);
         let complete = expected.iter().position(is_complete).unwrap();
         let first_after_start =
             own_statuses(expected.get(complete + 1..complete + 2).unwrap_or_default()) == 1;

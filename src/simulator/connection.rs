@@ -4,17 +4,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::radio::proto::{
-    MeshPacket, PortNum, from_radio::PayloadVariant as ToClient,
-    mesh_packet::PayloadVariant as Body,
-};
+use crate::radio::proto::{MeshPacket, PortNum, from_radio::PayloadVariant as ToClient};
 
 use super::firmware::Firmware;
-use super::frame::Frame;
+use super::frame;
 use super::handshake;
 use super::limits::Limits;
 use super::machine::Machine;
 use super::packets;
+use super::queues::push_latest;
 use super::report::{Connection, Report};
 use super::telemetry::TELEMETRY_EVERY;
 
@@ -34,7 +32,6 @@ const HISTORY: usize = 1000;
 const LOCKED: i32 = 2;
 const UNLOCKED: i32 = 3;
 
-/// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) limits: Limits,
@@ -43,6 +40,24 @@ pub(super) struct Session {
     pub(super) heard_at: Instant,
     /// How the lock stands, if that is still to be told.
     pub(super) lockdown: Option<i32>,
+    /// Frames of the client that are read late, and when.
+    pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
+    /// A frame that another one was put before.
+    pub(super) held: Option<Vec<u8>>,
+}
+
+impl Session {
+    pub(super) fn new(heard_at: Instant) -> Self {
+        Self {
+            limits: Limits::default(),
+            phase: Phase::Silent,
+            heartbeat: false,
+            heard_at,
+            lockdown: None,
+            late_frames: VecDeque::new(),
+            held: None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,7 +66,7 @@ pub(super) enum Phase {
     Silent,
     /// The configuration is on its way.
     Configuring {
-        frames: VecDeque<Frame>,
+        frames: VecDeque<Vec<u8>>,
         next_at: Instant,
     },
     /// The configuration is told.
@@ -60,19 +75,19 @@ pub(super) enum Phase {
 
 impl Machine {
     pub(super) fn begin_config(&mut self, nonce: u32, now: Instant) {
-        let mut frames = handshake::series(&self.mesh, self.state, nonce);
-        if self.faults.never_complete {
+        let mut frames = handshake::series(&self.mesh, &self.state, nonce);
+        if self.state.never_complete {
             frames.pop_back();
         }
-        if let Some((from, count)) = self.faults.lost_frames.take() {
+        if let Some((from, count)) = self.state.lost_frames.take() {
             let from = from.min(frames.len());
             let end = from.saturating_add(count).min(frames.len());
             frames.drain(from..end);
         }
-        if let Some(nonce) = self.faults.stale_complete.take() {
-            frames.push_front(Frame::Known(ToClient::ConfigCompleteId(nonce)));
+        if let Some(nonce) = self.state.stale_complete.take() {
+            frames.push_front(frame::encode(ToClient::ConfigCompleteId(nonce)));
         }
-        let next_at = now + self.faults.slow_config;
+        let next_at = now + self.state.slow_config;
         if let Some(session) = &mut self.session {
             session.phase = Phase::Configuring { frames, next_at };
         }
@@ -83,7 +98,6 @@ impl Machine {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
         }
-        self.late_frames.clear();
         self.closes_at = Some(at);
     }
 
@@ -95,53 +109,28 @@ impl Machine {
         }
     }
 
-    /// Keeps a text, if the radio is a store-and-forward server.
-    pub(super) fn remember_for_later(&mut self, packet: &MeshPacket, now: Instant) {
-        if !self.faults.store_forward || !is_text(packet) {
-            return;
+    /// Keeps a text, if the radio is a store-and-forward server. Returns whether its client gets it from there, so that it
+    /// does not wait by itself.
+    pub(super) fn remember(&mut self, packet: &MeshPacket) -> bool {
+        let is_text = packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp));
+        if !self.state.store_forward || !is_text {
+            return false;
         }
-        if self.history.len() >= HISTORY {
-            self.history.pop_front();
-        }
-        let mut kept = packet.clone();
-        if kept.rx_time == 0 {
-            kept.rx_time = self.radio_time(now);
-        }
-        self.history.push_back(kept);
-    }
-
-    /// Returns whether a text comes to the client from the server's history, and does not wait by itself.
-    pub(super) fn is_told_from_history(&self, packet: &MeshPacket) -> bool {
-        let live = self
-            .session
-            .as_ref()
-            .is_some_and(|session| matches!(session.phase, Phase::Live));
-        self.faults.store_forward && !live && is_text(packet)
-    }
-
-    pub(super) fn reboot(&mut self, now: Instant) {
-        self.close(now);
-        self.restart(now);
+        push_latest(&mut self.history, packet.clone(), HISTORY);
+        let session = self.session.as_ref();
+        session.is_none_or(|session| !matches!(session.phase, Phase::Live))
     }
 
     /// The client keeps its connection, and has to ask for everything again.
     pub(super) fn reboot_on_the_same_connection(&mut self, now: Instant) {
-        self.late_frames.clear();
-        if let Some(session) = &mut self.session {
-            session.limits = Limits::default();
-            session.phase = Phase::Silent;
-            session.heartbeat = false;
-            session.lockdown = None;
-        }
+        self.session = self.session.take().map(|it| Session::new(it.heard_at));
         self.restart(now);
     }
 
-    fn restart(&mut self, now: Instant) {
-        self.again.clear();
+    pub(super) fn restart(&mut self, now: Instant) {
         self.history.clear();
         self.queues.clear();
         self.air.clear();
-        self.flights.clear();
         self.clock = None;
         self.writes_are_lost = false;
         self.state.reboot_count += 1;
@@ -151,13 +140,13 @@ impl Machine {
         self.push_status(0, 0);
     }
 
-    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Frame> {
-        if self.faults.hang_up == Some(0) {
-            self.faults.hang_up = None;
+    pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.state.hang_up == Some(0) {
+            self.state.hang_up = None;
             self.close(now);
             return None;
         }
-        let pause = self.faults.slow_config;
+        let pause = self.state.slow_config;
         let session = self.session.as_mut()?;
         let Phase::Configuring { frames, next_at } = &mut session.phase else {
             return None;
@@ -166,37 +155,28 @@ impl Machine {
             return None;
         }
         *next_at = now + pause;
-        if self.faults.endless_config && frames.len() == 1 {
+        if self.state.endless_config && frames.len() == 1 {
             *next_at = now + pause.max(ENDLESS_PAUSE);
             let info = handshake::node_info(&self.mesh.own, self.state.firmware);
-            return Some(Frame::Known(ToClient::NodeInfo(info)));
+            return Some(frame::encode(ToClient::NodeInfo(info)));
         }
         let frame = frames.pop_front()?;
-        if let Some(left) = &mut self.faults.hang_up {
+        if let Some(left) = &mut self.state.hang_up {
             *left = left.saturating_sub(1);
         }
         // One that is stale is not the last.
-        let is_last =
-            frames.is_empty() && matches!(frame, Frame::Known(ToClient::ConfigCompleteId(_)));
-        if is_last {
+        if frames.is_empty() && frame::is_complete(&frame) {
             session.phase = Phase::Live;
             if self.state.locked {
                 session.lockdown = Some(LOCKED);
             }
             self.report(Report::Client(Connection::Configured));
-            self.again = self.history.clone();
-            if self.faults.cached || self.state.firmware == Firmware::V2_8 {
-                self.again.extend(packets::cached(&self.mesh));
+            self.queues.again = self.history.clone();
+            if self.state.cached || self.state.firmware == Firmware::V2_8 {
+                self.queues.again.extend(packets::cached(&self.mesh));
             }
         }
         Some(frame)
-    }
-}
-
-fn is_text(packet: &MeshPacket) -> bool {
-    match &packet.payload_variant {
-        Some(Body::Decoded(data)) => data.portnum == i32::from(PortNum::TextMessageApp),
-        Some(Body::Encrypted(_)) | None => false,
     }
 }
 

@@ -45,13 +45,9 @@ pub(super) fn line(uptime: Duration, message: &str) -> String {
 
 /// Returns what is printed of a text that was heard: the text itself, line ends included.
 pub(super) fn text_received(from: NodeNum, id: u32, text: &[u8]) -> String {
-    let is_printed = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
-    let text = text.iter().map(|byte| {
-        if is_printed(byte) {
-            char::from(*byte)
-        } else {
-            '#'
-        }
+    let text = text.iter().map(|byte| match byte {
+        b'\n' | b' '..=b'~' => char::from(*byte),
+        _ => '#',
     });
     let text: String = text.collect();
     format!(

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
 use super::console;
-use super::fault::Fault;
+use super::fault::{Fault, Switch};
 use super::input::Command;
+use super::queues::push_latest;
 use super::recording::{Recorder, What};
 use super::report::Report;
 use super::script::Script;
@@ -22,6 +24,9 @@ use super::wire::Wire;
 
 /// While so many bytes wait to be written nothing more is taken from the radio's queues.
 const UNWRITTEN: usize = 1 << 20;
+
+/// Bytes that are read at once.
+const READ: usize = 4096;
 
 /// Reports that nobody takes; then the oldest go.
 const UNTOLD: usize = 65_536;
@@ -47,9 +52,6 @@ pub trait Port: Send {
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Shuts the port or opens it again.
-    ///
-    /// # Errors
-    /// It cannot be opened again.
     fn set_shut(&mut self, shut: bool) -> io::Result<()>;
 
     /// Ends a connection by a reset, where that can be told from an end.
@@ -63,9 +65,6 @@ pub trait Port: Send {
     }
 
     /// The radio begins or ends to start. Networks are away meanwhile.
-    ///
-    /// # Errors
-    /// It cannot be reached again.
     fn set_starting(&mut self, starting: bool) -> io::Result<()> {
         self.set_shut(starting)
     }
@@ -88,19 +87,14 @@ pub struct Controls {
     pub script: Script,
 }
 
-/// Serves clients, one at a time, until it is stopped.
-///
-/// # Errors
-/// The port fails.
+/// Serves clients, one at a time, until it is stopped or the port fails.
 pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io::Result<()> {
-    let wire = Wire::new(controls.seed);
-    let mut script = controls.script;
-    script.start(now());
     let driver = Driver {
+        port,
         side,
-        script_runs: !script.is_over(),
-        script,
-        wire,
+        wire: Wire::new(controls.seed),
+        script_runs: !controls.script.is_over(),
+        controls,
         client: None,
         writing: BytesMut::new(),
         half_open: false,
@@ -108,21 +102,19 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
         closing_at: None,
         away_until: None,
         started_at: None,
-        recorder: controls.recorder,
         untold: VecDeque::new(),
-        port,
     };
-    driver
-        .run(controls.commands, controls.reports, controls.stop)
-        .await
+    driver.run().await
 }
+
+type Client<T> = (ReadHalf<T>, WriteHalf<T>);
 
 struct Driver<P: Port, S> {
     port: P,
     side: S,
-    script: Script,
-    script_runs: bool,
     wire: Wire,
+    controls: Controls,
+    script_runs: bool,
     client: Option<Client<P::Stream>>,
     /// The rest of the piece that is being written.
     writing: BytesMut,
@@ -133,38 +125,27 @@ struct Driver<P: Port, S> {
     away_until: Option<Instant>,
     /// The radio was made to start anew, and came up then.
     started_at: Option<Instant>,
-    recorder: Option<Recorder>,
     untold: VecDeque<Report>,
 }
 
-struct Client<T> {
-    reader: ReadHalf<T>,
-    writer: WriteHalf<T>,
-}
-
 impl<P: Port, S: Side> Driver<P, S> {
-    async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Command>,
-        reports: mpsc::Sender<Report>,
-        stop: CancellationToken,
-    ) -> io::Result<()> {
-        let mut input = BytesMut::with_capacity(4096);
+    async fn run(mut self) -> io::Result<()> {
+        self.controls.script.start(now());
+        let reports = self.controls.reports.clone();
         let mut commands_open = true;
         loop {
             self.progress(now())?;
             let deadline = self.deadline();
-            let (reader, writer) = match &mut self.client {
-                Some(client) => (Some(&mut client.reader), Some(&mut client.writer)),
-                None => (None, None),
-            };
+            self.wire.input.reserve(READ);
+            let client = self.client.as_mut();
+            let (reader, writer) = client.map(|(reader, writer)| (reader, writer)).unzip();
             // There is only one client on a serial port: nobody else ends a dead link, so its end is looked for.
             let link_dead = self.half_open && !self.port.is_console();
             let deaf = link_dead || self.stalled || self.closing_at.is_some();
             let mute = self.half_open || self.writing.is_empty();
             // Every branch is safe to cancel: each loses nothing that it has not returned.
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = self.controls.stop.cancelled() => return Ok(()),
                 permit = reports.reserve(), if !self.untold.is_empty() => match permit {
                     Ok(permit) => {
                         if let Some(report) = self.untold.pop_front() {
@@ -177,19 +158,21 @@ impl<P: Port, S: Side> Driver<P, S> {
                     Ok(stream) => self.connect(stream, now()),
                     Err(error) => self.tell_error(format!("a client could not connect: {error}")),
                 },
-                read = read(reader.filter(|_| !deaf), &mut input) => {
+                read = read(reader.filter(|_| !deaf), &mut self.wire.input) => {
                     let alive = matches!(read, Ok(count) if count > 0);
-                    self.take(&mut input, alive, now());
+                    self.take(alive, now());
                 }
                 written = write(writer.filter(|_| !mute), &self.writing) => match written {
                     Ok(count) if count > 0 => drop(self.writing.split_to(count)),
                     Ok(_) | Err(_) => self.lose_client(now()),
                 },
-                command = commands.recv(), if commands_open => match command {
+                command = self.controls.commands.recv(), if commands_open => match command {
                     Some(command) => self.obey(&command, now())?,
                     None => commands_open = false,
                 },
-                () = sleep_until(deadline) => self.side.on_time(now()),
+                () = sleep_until(deadline.unwrap_or_else(now).into()), if deadline.is_some() => {
+                    self.side.on_time(now());
+                }
             }
         }
     }
@@ -231,18 +214,14 @@ impl<P: Port, S: Side> Driver<P, S> {
 
     /// Carries out the steps of the script that are due.
     fn follow_script(&mut self, now: Instant) -> io::Result<()> {
-        if !self.script_runs {
-            return Ok(());
-        }
         self.take_reports(now);
-        while let Some(command) = self.script.next(now) {
+        while let Some(command) = self.controls.script.next(now) {
             if let Some(command) = command {
                 self.obey(&command, now)?;
             }
             self.take_reports(now);
         }
-        if self.script.is_over() {
-            self.script_runs = false;
+        if self.controls.script.is_over() && std::mem::take(&mut self.script_runs) {
             self.tell(Report::ScriptEnded);
         }
         Ok(())
@@ -250,7 +229,7 @@ impl<P: Port, S: Side> Driver<P, S> {
 
     fn take_reports(&mut self, now: Instant) {
         while let Some(report) = self.side.next_report() {
-            self.script.on_report(&report, now);
+            self.controls.script.on_report(&report, now);
             self.tell(report);
         }
     }
@@ -269,12 +248,8 @@ impl<P: Port, S: Side> Driver<P, S> {
             let Some(frame) = self.side.next_frame(now) else {
                 return;
             };
-            if self.half_open {
-                continue;
-            }
-            match self.wire.frame(&frame, now) {
-                Ok(()) => self.record(What::FromRadio(frame), now),
-                Err(error) => self.tell_error(error.to_string()),
+            if !self.half_open {
+                self.write_frame(&frame, now);
             }
         }
     }
@@ -282,7 +257,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     fn deadline(&self) -> Option<Instant> {
         let times = [
             self.side.deadline(),
-            self.script.deadline(),
+            self.controls.script.deadline(),
             self.wire.deadline(),
             self.closing_at,
             self.away_until,
@@ -294,9 +269,8 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.client.is_some() {
             self.drop_client(now);
         }
-        let (reader, writer) = tokio::io::split(stream);
-        self.client = Some(Client { reader, writer });
-        if let Some(recorder) = &mut self.recorder {
+        self.client = Some(tokio::io::split(stream));
+        if let Some(recorder) = &mut self.controls.recorder {
             recorder.restart(now);
         }
         self.side.on_connect(now);
@@ -316,11 +290,11 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
     }
 
-    fn take(&mut self, input: &mut BytesMut, alive: bool, now: Instant) {
-        if !self.half_open {
-            self.wire.read(input);
+    /// Takes what was read.
+    fn take(&mut self, alive: bool, now: Instant) {
+        if self.half_open {
+            self.wire.input.clear();
         }
-        input.clear();
         while let Some(frame) = self.wire.next_frame() {
             self.side.on_to_radio(&frame, now);
             self.record(What::ToRadio(frame), now);
@@ -346,21 +320,20 @@ impl<P: Port, S: Side> Driver<P, S> {
         self.closing_at = None;
         self.writing.clear();
         self.wire.restart();
-        self.record(What::Closed, now);
+        self.record(What::Closed(true), now);
     }
 
     fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
-        let result = match command {
-            Command::Say(say) => self.side.inject(say, now),
-            Command::Fault(fault) if writes(fault) && self.wire.waiting() >= UNWRITTEN => Err(
-                format!("the client does not read: {UNWRITTEN} bytes wait for it already"),
-            ),
-            Command::Fault(fault) => {
-                self.break_link(fault, now)?;
-                self.side.set_fault(fault, now)
+        if let Command::Fault(fault) = command {
+            if writes(fault) && self.wire.waiting() >= UNWRITTEN {
+                self.tell_error(format!(
+                    "the client does not read: {UNWRITTEN} bytes wait for it already"
+                ));
+                return Ok(());
             }
-        };
-        if let Err(message) = result {
+            self.break_link(fault, now)?;
+        }
+        if let Err(message) = self.side.obey(command, now) {
             self.tell_error(message);
         }
         Ok(())
@@ -369,10 +342,9 @@ impl<P: Port, S: Side> Driver<P, S> {
     /// Carries out what a fault does to the wire and the connection.
     fn break_link(&mut self, fault: &Fault, now: Instant) -> io::Result<()> {
         match fault {
-            Fault::Split { on } => self.wire.set_split(*on),
+            Fault::Split(Switch { on }) => self.wire.split = *on,
             Fault::Join { on, ms } => {
-                self.wire
-                    .set_join(Duration::from_millis(if *on { *ms } else { 0 }));
+                self.wire.join = Duration::from_millis(if *on { *ms } else { 0 });
             }
             Fault::Away { seconds } => {
                 self.port.set_shut(true)?;
@@ -389,10 +361,10 @@ impl<P: Port, S: Side> Driver<P, S> {
             }
             _ if self.client.is_none() => {}
             Fault::HalfOpen {} => self.half_open = true,
-            Fault::Stall { on } => self.stalled = *on,
+            Fault::Stall(Switch { on }) => self.stalled = *on,
             Fault::Close { reset: true, .. } => {
-                if let Some(client) = self.client.take() {
-                    P::reset(client.reader.unsplit(client.writer));
+                if let Some((reader, writer)) = self.client.take() {
+                    P::reset(reader.unsplit(writer));
                     self.drop_client(now);
                 }
             }
@@ -419,11 +391,11 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn record(&mut self, what: What, now: Instant) {
-        let Some(recorder) = &mut self.recorder else {
+        let Some(recorder) = &mut self.controls.recorder else {
             return;
         };
         if let Err(error) = recorder.write(what, now) {
-            self.recorder = None;
+            self.controls.recorder = None;
             self.tell_error(format!("the recording ends here: {error}"));
         }
     }
@@ -433,10 +405,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn tell(&mut self, report: Report) {
-        if self.untold.len() >= UNTOLD {
-            self.untold.pop_front();
-        }
-        self.untold.push_back(report);
+        push_latest(&mut self.untold, report, UNTOLD);
     }
 }
 
@@ -464,13 +433,6 @@ async fn write<T: AsyncWrite>(
 ) -> io::Result<usize> {
     match writer {
         Some(writer) => writer.write(bytes).await,
-        None => pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => pending().await,
     }
 }

@@ -16,21 +16,16 @@ const MOST_NOISE: u64 = 1 << 20;
 const MOST_PACKETS: u64 = 10_000;
 const WHOLE: u64 = 100;
 
-/// Something that goes wrong, or right again. `on` is true where it is not given.
+/// Something that goes wrong, or right again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The link is dead without an end: nothing is read or written any more, and what is sent is lost.
     HalfOpen {},
     /// Nothing is read from the client any more, until it is switched off.
-    Stall {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Stall(Switch),
     /// The radio closes the connection.
     Close {
-        /// In the middle of a frame.
         #[serde(default)]
         mid_frame: bool,
         /// By a reset instead of an end.
@@ -44,13 +39,11 @@ pub enum Fault {
     },
     /// The radio closes the connection and takes no other for that long.
     Away {
-        /// How long.
         #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
     Reboot {
-        /// How long.
         #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
@@ -64,10 +57,7 @@ pub enum Fault {
         hex: Option<Vec<u8>>,
     },
     /// A line of debug text outside any frame, as on a serial link.
-    Log {
-        /// The line.
-        text: String,
-    },
+    Log { text: String },
     /// A frame with exactly these bytes.
     Frame {
         /// The bytes; none is a legal frame.
@@ -75,17 +65,11 @@ pub enum Fault {
         hex: Option<Vec<u8>>,
     },
     /// Every byte is written by itself.
-    Split {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Split(Switch),
     /// Frames are held back for a while and written in one piece.
     Join {
-        /// Whether.
         #[serde(default = "yes")]
         on: bool,
-        /// How long.
         #[serde(
             default = "a_moment",
             deserialize_with = "at_most::<_, _, LONGEST_PAUSE>"
@@ -93,36 +77,18 @@ pub enum Fault {
         ms: u64,
     },
     /// Nobody repeats what the radio says, and nobody answers it.
-    NobodyRepeats {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    NobodyRepeats(Switch),
     /// How nodes answer direct messages.
     DirectAnswer {
-        /// How.
         answer: DirectAnswer,
         /// The `Routing.Error` of `error`.
         #[serde(default = "unknown_key")]
         error: u32,
     },
     /// The next packets are refused.
-    Refuse {
-        /// With that `Routing.Error`.
-        error: u32,
-        /// So many.
-        #[serde(default = "one")]
-        count: u32,
-        /// With a routing packet; without one there is only the queue status.
-        #[serde(default = "yes")]
-        nak: bool,
-        /// So many pass before.
-        #[serde(default)]
-        skip: u32,
-    },
+    Refuse(Refusals),
     /// The next packets get no answer.
     Silent {
-        /// So many.
         #[serde(default = "one")]
         count: u32,
         /// They are not transmitted either, as if they had never come.
@@ -130,41 +96,20 @@ pub enum Fault {
         lost: bool,
     },
     /// The radio has no region.
-    RegionUnset {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    RegionUnset(Switch),
     /// Transmission is switched off.
-    TransmitOff {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    TransmitOff(Switch),
     /// The hour's share of air time is used up.
-    DutyCycle {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    DutyCycle(Switch),
     /// A pause before each frame of the configuration.
     SlowConfig {
-        /// How long.
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
     /// The configuration's closing frame does not come.
-    NeverComplete {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    NeverComplete(Switch),
     /// The nodes of the configuration never end.
-    EndlessConfig {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    EndlessConfig(Switch),
     /// The next configuration begins with the closing frame of an older one.
     StaleComplete {
         /// The older one's number.
@@ -174,78 +119,34 @@ pub enum Fault {
     LostFrames {
         /// The place, from 0.
         from: usize,
-        /// So many.
-        #[serde(default = "one_frame")]
+        #[serde(default = "one")]
         count: usize,
     },
     /// The radio is locked, as hardened firmware 2.8 can be: a blank configuration, and no packets.
-    Locked {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Locked(Switch),
     /// A store-and-forward server: after each handshake the radio tells all texts since its start again.
-    StoreForwardServer {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    StoreForwardServer(Switch),
     /// A client on another link of the radio takes every second packet.
-    OtherTransport {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    OtherTransport(Switch),
     /// Before each frame comes one of the radio's log, or a notification.
-    Chatter {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Chatter(Switch),
     /// A frame of the radio's log.
-    LogRecord {
-        /// What it says.
-        text: String,
-    },
+    LogRecord { text: String },
     /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
     /// for each transmission.
-    SimulatedRadio {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    SimulatedRadio(Switch),
     /// Clients that say nothing are kept, as by firmware before 2.7.22.
-    Patient {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Patient(Switch),
     /// What is repeated of a broadcast comes by MQTT.
-    MqttEcho {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    MqttEcho(Switch),
     /// Acknowledgements are empty instead of spelling out that there is no error.
-    EmptyAcks {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    EmptyAcks(Switch),
     /// Packets for the radio itself get the queue status 35.
-    ShouldRelease {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    ShouldRelease(Switch),
     /// How broadcasts are acknowledged.
-    BroadcastAnswer {
-        /// How.
-        answer: BroadcastAnswer,
-    },
+    BroadcastAnswer { answer: BroadcastAnswer },
     /// An acknowledgement, or a refusal, of any packet.
     Answer {
-        /// The packet.
         request_id: u32,
         /// Who answers; absent: the radio itself.
         #[serde(default, deserialize_with = "node")]
@@ -257,83 +158,81 @@ pub enum Fault {
     /// The modem preset, as in the radio's configuration; seen at the next handshake.
     Preset {
         /// Its number; absent: none is used.
-        #[serde(default)]
         number: Option<i32>,
     },
     /// Two channels change places; seen at the next handshake.
-    SwapChannels {
-        /// One of them.
-        first: u32,
-        /// The other.
-        second: u32,
-    },
+    SwapChannels { first: u32, second: u32 },
     /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
     /// and status, as ordinary packets with their old ids and times.
-    Cached {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Cached(Switch),
     /// The radio says that it has restarted, on the same connection.
     Rebooted {},
     /// The radio does not notice when its client closes, and goes on writing.
-    UnnoticedClose {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    UnnoticedClose(Switch),
     /// The radio reads what comes after a silence up to 250 ms late: it does so from the start.
-    SlowReads {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    SlowReads(Switch),
     /// How many packets wait for an absent client.
     Queue {
-        /// So many.
         #[serde(deserialize_with = "at_most::<_, _, MOST_PACKETS>")]
         capacity: usize,
     },
     /// A channel is changed; seen at the next handshake.
-    Channel {
-        /// Its index.
-        index: u32,
-        /// Its new name.
-        #[serde(default)]
-        name: Option<String>,
-        /// Its new key, as bytes.
-        #[serde(default)]
-        key: Option<Vec<u8>>,
-        /// Switches it on (as a secondary channel) or off.
-        #[serde(default)]
-        enabled: Option<bool>,
-    },
+    Channel(ChannelChange),
     /// The radio belongs to a licensed amateur; seen at the next handshake.
-    Licensed {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Licensed(Switch),
     /// A notification for the client.
     Notification {
-        /// What it says.
         text: String,
         /// The packet that it is about.
-        #[serde(default)]
         reply_id: Option<u32>,
     },
     /// The radio tells its own telemetry each minute.
-    Telemetry {
-        /// Whether.
-        #[serde(default = "yes")]
-        on: bool,
-    },
+    Telemetry(Switch),
     /// How busy the air is, in that telemetry; told at once, too.
     ChannelUse {
-        /// Percent.
         #[serde(deserialize_with = "at_most::<_, _, WHOLE>")]
         percent: u8,
     },
+}
+
+/// Whether a fault is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// True where it is not given.
+    #[serde(default = "yes")]
+    pub on: bool,
+}
+
+/// Which of the next packets are refused, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusals {
+    /// With that `Routing.Error`.
+    pub error: u32,
+    /// So many.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// With a routing packet; without one there is only the queue status.
+    #[serde(default = "yes")]
+    pub nak: bool,
+    /// So many pass before.
+    #[serde(default)]
+    pub skip: u32,
+}
+
+/// What is new of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChange {
+    /// Its index.
+    pub index: u32,
+    /// Its new name.
+    pub name: Option<String>,
+    /// Its new key, as bytes.
+    pub key: Option<Vec<u8>>,
+    /// Switches it on (as a secondary channel) or off.
+    pub enabled: Option<bool>,
 }
 
 /// How a broadcast is acknowledged.
@@ -376,12 +275,8 @@ fn yes() -> bool {
     true
 }
 
-fn one() -> u32 {
-    1
-}
-
-fn one_frame() -> usize {
-    1
+fn one<T: From<u8>>() -> T {
+    T::from(1)
 }
 
 fn five() -> u64 {
@@ -438,7 +333,7 @@ pub(super) mod tests {
             if object.get("fault").is_some() {
                 serde_json::from_value::<Fault>(object).unwrap_err()
             } else {
-                serde_json::from_value::<super::super::Say>(object).unwrap_err()
+                serde_json::from_value::<super::super::input::Say>(object).unwrap_err()
             }
         });
         let error = error.unwrap().to_string();
@@ -505,18 +400,18 @@ pub(super) mod tests {
         assert_eq!(fault(r#"{"fault": "half_open"}"#), Fault::HalfOpen {});
         assert_eq!(
             fault(r#"{"fault": "nobody_repeats"}"#),
-            Fault::NobodyRepeats { on: true }
+            Fault::NobodyRepeats(Switch { on: true })
         );
         assert_eq!(
             fault(r#"{"fault": "split", "on": false}"#),
-            Fault::Split { on: false }
+            Fault::Split(Switch { on: false })
         );
-        let refuse = Fault::Refuse {
+        let refuse = Fault::Refuse(Refusals {
             error: 7,
             count: 1,
             nak: true,
             skip: 0,
-        };
+        });
         assert_eq!(fault(r#"{"fault": "refuse", "error": 7}"#), refuse);
         let frame = Fault::Frame {
             hex: Some(vec![0xFF]),

@@ -25,10 +25,8 @@ impl Firmware {
 
 impl fmt::Display for Firmware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V2_7 => "2.7",
-            Self::V2_8 => "2.8",
-        })
+        // Its first two numbers.
+        write!(f, "{:.3}", self.version())
     }
 }
 
@@ -36,11 +34,11 @@ impl FromStr for Firmware {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "2.7" => Ok(Self::V2_7),
-            "2.8" => Ok(Self::V2_8),
-            other => Err(format!("`{other}` is not simulated: 2.7 and 2.8 are")),
-        }
+        let known = [Self::V2_7, Self::V2_8].into_iter();
+        let mut named = known.filter(|it| it.to_string() == text);
+        named
+            .next()
+            .ok_or_else(|| format!("`{text}` is not simulated: 2.7 and 2.8 are"))
     }
 }
 

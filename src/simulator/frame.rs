@@ -1,30 +1,22 @@
-//! A frame for the client, before it is bytes.
+//! Frames for the client, as bytes.
 
-use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant, wire};
+use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant};
 
-/// A frame for the client.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all frames are of the large kind"
-)]
-pub(super) enum Frame {
-    /// One that the crate's types know.
-    Known(PayloadVariant),
-    /// One that is newer.
-    Newer(wire::NewerFromRadio),
+/// Returns the bytes of a frame. The frames of a newer firmware have types of their own.
+pub(super) fn encode(variant: PayloadVariant) -> Vec<u8> {
+    FromRadio {
+        id: 0,
+        payload_variant: Some(variant),
+    }
+    .encode_to_vec()
 }
 
-impl Frame {
-    /// Returns its bytes.
-    pub(super) fn encode(self) -> Vec<u8> {
-        match self {
-            Self::Known(variant) => FromRadio {
-                id: 0,
-                payload_variant: Some(variant),
-            }
-            .encode_to_vec(),
-            Self::Newer(newer) => newer.encode_to_vec(),
-        }
-    }
+/// Returns what a frame holds, if that is known.
+pub(super) fn decode(frame: &[u8]) -> Option<PayloadVariant> {
+    FromRadio::decode(frame).ok()?.payload_variant
+}
+
+/// Returns whether a frame closes a configuration.
+pub(super) fn is_complete(frame: &[u8]) -> bool {
+    matches!(decode(frame), Some(PayloadVariant::ConfigCompleteId(_)))
 }

@@ -3,10 +3,27 @@
 
 use std::collections::VecDeque;
 
-use crate::radio::proto::{self, config, from_radio::PayloadVariant, module_config, wire};
+use crate::radio::proto::{
+    self, Message,
+    config::{
+        BluetoothConfig, DeviceConfig, DisplayConfig, LoRaConfig, NetworkConfig,
+        PayloadVariant as Config, PositionConfig, PowerConfig, SecurityConfig, SessionkeyConfig,
+        bluetooth_config::PairingMode, lo_ra_config::RegionCode, position_config::GpsMode,
+    },
+    from_radio::PayloadVariant,
+    module_config::{
+        AmbientLightingConfig, AudioConfig, CannedMessageConfig, DetectionSensorConfig,
+        ExternalNotificationConfig, MqttConfig, NeighborInfoConfig, PaxcounterConfig,
+        PayloadVariant as Module, RangeTestConfig, RemoteHardwareConfig, SerialConfig,
+        StatusMessageConfig, StoreForwardConfig, TakConfig, TelemetryConfig,
+        TrafficManagementConfig,
+    },
+    wire,
+};
 
+use super::condition::Condition;
 use super::firmware::Firmware;
-use super::frame::Frame;
+use super::frame;
 use super::mesh::{Mesh, SimulatedNode};
 use super::packets;
 
@@ -16,80 +33,34 @@ pub(super) const CONFIG_ONLY: u32 = 69420;
 /// Asks for the nodes only.
 pub(super) const NODES_ONLY: u32 = 69421;
 
-/// The radio's settings that a client sees in the handshake and that faults can change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct RadioState {
-    /// How often the radio has started.
-    pub reboot_count: u32,
-    /// A region is set.
-    pub region_set: bool,
-    /// Transmission is switched on.
-    pub transmit_enabled: bool,
-    /// What runs on the radio.
-    pub firmware: Firmware,
-    /// The radio tells its client nothing.
-    pub locked: bool,
-    /// The modem preset's number; none if it is set up by hand.
-    pub preset: Option<i32>,
-}
-
 /// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
-pub(super) fn series(mesh: &Mesh, state: RadioState, nonce: u32) -> VecDeque<Frame> {
-    let mut frames = Series::default();
+pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec<u8>> {
+    let newer = state.firmware == Firmware::V2_8;
+    let mut frames = VecDeque::new();
     if nonce != NODES_ONLY {
-        frames.push_back(my_info(mesh, state));
-        frames.push_back(PayloadVariant::DeviceuiConfig(proto::DeviceUiConfig {
-            screen_brightness: 153,
-            screen_timeout: 30,
-            ..proto::DeviceUiConfig::default()
-        }));
+        frames.extend([my_info(mesh, state), screen()].map(frame::encode));
     }
-    frames.push_back(PayloadVariant::NodeInfo(proto::NodeInfo {
+    frames.push_back(frame::encode(PayloadVariant::NodeInfo(proto::NodeInfo {
         is_favorite: true,
         ..node_info(&mesh.own, state.firmware)
-    }));
+    })));
     if nonce != NODES_ONLY {
-        frames.push_back(metadata(state));
-        if state.firmware == Firmware::V2_8 {
-            frames.push_newer(region_presets());
-        }
-        frames.extend(channels(mesh, state).map(PayloadVariant::Channel));
-        frames.extend(configs(mesh, state));
-        frames.extend(module_configs(state.firmware));
-        if state.firmware == Firmware::V2_8 {
-            frames.push_newer(mesh_beacon());
-        }
+        frames.push_back(frame::encode(metadata(state)));
+        frames.extend(newer.then(region_presets));
+        let modules = module_configs(state.firmware);
+        let settings = [channels(mesh, state), configs(mesh, state), modules];
+        frames.extend(settings.into_iter().flatten().map(frame::encode));
+        frames.extend(newer.then(mesh_beacon));
     }
     if nonce != CONFIG_ONLY {
-        frames.extend(
-            mesh.nodes
-                .iter()
-                .map(|node| PayloadVariant::NodeInfo(node_info(node, state.firmware))),
-        );
+        let infos = mesh.nodes.iter().map(|it| node_info(it, state.firmware));
+        frames.extend(infos.map(|info| frame::encode(PayloadVariant::NodeInfo(info))));
     }
     if nonce != NODES_ONLY {
-        frames.extend(files());
+        frames.extend(FILES.map(file));
     }
-    frames.push_back(PayloadVariant::ConfigCompleteId(nonce));
-    frames.0
-}
-
-/// The frames so far.
-#[derive(Default)]
-struct Series(VecDeque<Frame>);
-
-impl Series {
-    fn push_back(&mut self, variant: PayloadVariant) {
-        self.0.push_back(Frame::Known(variant));
-    }
-
-    fn push_newer(&mut self, newer: wire::NewerFromRadio) {
-        self.0.push_back(Frame::Newer(newer));
-    }
-
-    fn extend(&mut self, variants: impl IntoIterator<Item = PayloadVariant>) {
-        self.0.extend(variants.into_iter().map(Frame::Known));
-    }
+    frames.push_back(frame::encode(PayloadVariant::ConfigCompleteId(nonce)));
+    frames
 }
 
 /// Returns what the radio says of itself when it is asked for its metadata.
@@ -106,7 +77,7 @@ pub(super) fn device_metadata(firmware: Firmware) -> proto::DeviceMetadata {
     }
 }
 
-fn my_info(mesh: &Mesh, state: RadioState) -> PayloadVariant {
+fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
     PayloadVariant::MyInfo(proto::MyNodeInfo {
         my_node_num: mesh.own.num.0,
         reboot_count: state.reboot_count,
@@ -117,7 +88,7 @@ fn my_info(mesh: &Mesh, state: RadioState) -> PayloadVariant {
     })
 }
 
-fn metadata(state: RadioState) -> PayloadVariant {
+fn metadata(state: &Condition) -> PayloadVariant {
     PayloadVariant::Metadata(if state.locked {
         proto::DeviceMetadata::default()
     } else {
@@ -125,37 +96,42 @@ fn metadata(state: RadioState) -> PayloadVariant {
     })
 }
 
-/// Of a locked radio only the slots are told.
-fn channels(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = proto::Channel> {
-    mesh.channels.iter().map(move |channel| {
-        if state.locked {
-            proto::Channel {
-                index: channel.index,
-                ..proto::Channel::default()
-            }
-        } else {
-            channel.clone()
-        }
+fn screen() -> PayloadVariant {
+    PayloadVariant::DeviceuiConfig(proto::DeviceUiConfig {
+        screen_brightness: 153,
+        screen_timeout: 30,
+        ..proto::DeviceUiConfig::default()
     })
 }
 
+/// Of a locked radio only the slots are told.
+fn channels(mesh: &Mesh, state: &Condition) -> Vec<PayloadVariant> {
+    let blank = |channel: &proto::Channel| proto::Channel {
+        index: channel.index,
+        ..proto::Channel::default()
+    };
+    let told = if state.locked {
+        mesh.channels.iter().map(blank).collect()
+    } else {
+        mesh.channels.clone()
+    };
+    told.into_iter().map(PayloadVariant::Channel).collect()
+}
+
 /// Which presets are lawful where, for two regions.
-fn region_presets() -> wire::NewerFromRadio {
-    use config::lo_ra_config::RegionCode;
+fn region_presets() -> Vec<u8> {
     let region = |code: RegionCode, group| wire::RegionGroup {
         region: i32::from(code).unsigned_abs(),
         group,
     };
+    let group = |presets: &[u32]| wire::PresetGroup {
+        presets: presets.to_vec(),
+        default_preset: 0,
+    };
     let region_presets = wire::RegionPresets {
         groups: vec![
-            wire::PresetGroup {
-                presets: vec![0, 1, 3, 4, 5, 6, 7, 8, 9],
-                default_preset: 0,
-            },
-            wire::PresetGroup {
-                presets: vec![0, 1, 3, 4, 5, 6, 7],
-                default_preset: 0,
-            },
+            group(&[0, 1, 3, 4, 5, 6, 7, 8, 9]),
+            group(&[0, 1, 3, 4, 5, 6, 7]),
         ],
         regions: vec![region(RegionCode::Us, 0), region(RegionCode::Eu868, 1)],
     };
@@ -163,10 +139,11 @@ fn region_presets() -> wire::NewerFromRadio {
         region_presets: Some(region_presets),
         ..wire::NewerFromRadio::default()
     }
+    .encode_to_vec()
 }
 
 /// A module that older clients do not know.
-fn mesh_beacon() -> wire::NewerFromRadio {
+fn mesh_beacon() -> Vec<u8> {
     let module_config = wire::NewerModuleConfig {
         mesh_beacon: Some(wire::MeshBeaconConfig {}),
     };
@@ -174,6 +151,7 @@ fn mesh_beacon() -> wire::NewerFromRadio {
         module_config: Some(module_config),
         ..wire::NewerFromRadio::default()
     }
+    .encode_to_vec()
 }
 
 /// Firmware 2.8 tells position and telemetry as packets after the handshake instead.
@@ -191,43 +169,43 @@ pub(super) fn node_info(node: &SimulatedNode, firmware: Firmware) -> proto::Node
     }
 }
 
-fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVariant> {
-    let region = if state.region_set {
-        config::lo_ra_config::RegionCode::Us
+fn configs(mesh: &Mesh, state: &Condition) -> Vec<PayloadVariant> {
+    let region = if state.region_unset {
+        RegionCode::Unset
     } else {
-        config::lo_ra_config::RegionCode::Unset
+        RegionCode::Us
     };
     let variants = [
-        config::PayloadVariant::Device(config::DeviceConfig {
+        Config::Device(DeviceConfig {
             node_info_broadcast_secs: 10_800,
-            ..config::DeviceConfig::default()
+            ..DeviceConfig::default()
         }),
-        config::PayloadVariant::Position(config::PositionConfig {
+        Config::Position(PositionConfig {
             position_broadcast_secs: 3_600,
             position_broadcast_smart_enabled: true,
             gps_update_interval: 120,
             position_flags: 811,
             broadcast_smart_minimum_distance: 100,
             broadcast_smart_minimum_interval_secs: 300,
-            gps_mode: i32::from(config::position_config::GpsMode::NotPresent),
-            ..config::PositionConfig::default()
+            gps_mode: i32::from(GpsMode::NotPresent),
+            ..PositionConfig::default()
         }),
-        config::PayloadVariant::Power(config::PowerConfig {
+        Config::Power(PowerConfig {
             wait_bluetooth_secs: 60,
             sds_secs: u32::MAX,
             ls_secs: 300,
             min_wake_secs: 10,
-            ..config::PowerConfig::default()
+            ..PowerConfig::default()
         }),
-        config::PayloadVariant::Network(config::NetworkConfig {
+        Config::Network(NetworkConfig {
             ntp_server: "ntp.example.org".to_owned(),
-            ..config::NetworkConfig::default()
+            ..NetworkConfig::default()
         }),
-        config::PayloadVariant::Display(config::DisplayConfig {
+        Config::Display(DisplayConfig {
             screen_on_secs: 600,
-            ..config::DisplayConfig::default()
+            ..DisplayConfig::default()
         }),
-        config::PayloadVariant::Lora(config::LoRaConfig {
+        Config::Lora(LoRaConfig {
             use_preset: state.preset.is_some(),
             modem_preset: state.preset.unwrap_or_default(),
             bandwidth: 250,
@@ -235,108 +213,87 @@ fn configs(mesh: &Mesh, state: RadioState) -> impl Iterator<Item = PayloadVarian
             coding_rate: 5,
             region: i32::from(region),
             hop_limit: u32::from(super::air::HOP_LIMIT),
-            tx_enabled: state.transmit_enabled,
+            tx_enabled: !state.transmit_off,
             tx_power: 30,
-            ..config::LoRaConfig::default()
+            ..LoRaConfig::default()
         }),
-        config::PayloadVariant::Bluetooth(config::BluetoothConfig {
+        Config::Bluetooth(BluetoothConfig {
             enabled: true,
-            mode: i32::from(config::bluetooth_config::PairingMode::FixedPin),
+            mode: i32::from(PairingMode::FixedPin),
             fixed_pin: 123_456,
         }),
-        config::PayloadVariant::Security(config::SecurityConfig {
+        Config::Security(SecurityConfig {
             public_key: mesh.own.public_key().unwrap_or_default().to_vec(),
             serial_enabled: true,
-            ..config::SecurityConfig::default()
+            ..SecurityConfig::default()
         }),
-        config::PayloadVariant::Sessionkey(config::SessionkeyConfig {}),
-        config::PayloadVariant::DeviceUi(proto::DeviceUiConfig::default()),
+        Config::Sessionkey(SessionkeyConfig {}),
+        Config::DeviceUi(proto::DeviceUiConfig::default()),
     ];
-    variants.into_iter().map(|variant| {
-        PayloadVariant::Config(proto::Config {
-            payload_variant: Some(variant),
-        })
-    })
+    let told = variants.map(|variant| proto::Config {
+        payload_variant: Some(variant),
+    });
+    Vec::from(told.map(PayloadVariant::Config))
 }
 
 /// The last three have no variant before 2.8: the firmware sends them for modules that it does not have yet.
-fn module_configs(firmware: Firmware) -> impl Iterator<Item = PayloadVariant> {
-    use module_config::PayloadVariant as Module;
+fn module_configs(firmware: Firmware) -> Vec<PayloadVariant> {
     let newer = |module: Module| (firmware == Firmware::V2_8).then_some(module);
     let variants = [
-        Some(Module::Mqtt(module_config::MqttConfig {
+        Some(Module::Mqtt(MqttConfig {
             address: "mqtt.example.org".to_owned(),
             encryption_enabled: true,
             root: "msh/US".to_owned(),
-            ..module_config::MqttConfig::default()
+            ..MqttConfig::default()
         })),
-        Some(Module::Serial(module_config::SerialConfig::default())),
+        Some(Module::Serial(SerialConfig::default())),
         Some(Module::ExternalNotification(
-            module_config::ExternalNotificationConfig::default(),
+            ExternalNotificationConfig::default(),
         )),
-        Some(Module::StoreForward(
-            module_config::StoreForwardConfig::default(),
-        )),
-        Some(Module::RangeTest(module_config::RangeTestConfig::default())),
-        Some(Module::Telemetry(module_config::TelemetryConfig {
+        Some(Module::StoreForward(StoreForwardConfig::default())),
+        Some(Module::RangeTest(RangeTestConfig::default())),
+        Some(Module::Telemetry(TelemetryConfig {
             device_update_interval: 3_600,
-            ..module_config::TelemetryConfig::default()
+            ..TelemetryConfig::default()
         })),
-        Some(Module::CannedMessage(
-            module_config::CannedMessageConfig::default(),
-        )),
-        Some(Module::Audio(module_config::AudioConfig::default())),
-        Some(Module::RemoteHardware(
-            module_config::RemoteHardwareConfig::default(),
-        )),
-        Some(Module::NeighborInfo(
-            module_config::NeighborInfoConfig::default(),
-        )),
-        Some(Module::AmbientLighting(
-            module_config::AmbientLightingConfig {
-                current: 10,
-                red: 28,
-                green: 224,
-                blue: 1,
-                ..module_config::AmbientLightingConfig::default()
-            },
-        )),
-        Some(Module::DetectionSensor(
-            module_config::DetectionSensorConfig {
-                minimum_broadcast_secs: 45,
-                ..module_config::DetectionSensorConfig::default()
-            },
-        )),
-        Some(Module::Paxcounter(
-            module_config::PaxcounterConfig::default(),
-        )),
-        newer(Module::Statusmessage(
-            module_config::StatusMessageConfig::default(),
-        )),
-        newer(Module::TrafficManagement(
-            module_config::TrafficManagementConfig::default(),
-        )),
-        newer(Module::Tak(module_config::TakConfig::default())),
+        Some(Module::CannedMessage(CannedMessageConfig::default())),
+        Some(Module::Audio(AudioConfig::default())),
+        Some(Module::RemoteHardware(RemoteHardwareConfig::default())),
+        Some(Module::NeighborInfo(NeighborInfoConfig::default())),
+        Some(Module::AmbientLighting(AmbientLightingConfig {
+            current: 10,
+            red: 28,
+            green: 224,
+            blue: 1,
+            ..AmbientLightingConfig::default()
+        })),
+        Some(Module::DetectionSensor(DetectionSensorConfig {
+            minimum_broadcast_secs: 45,
+            ..DetectionSensorConfig::default()
+        })),
+        Some(Module::Paxcounter(PaxcounterConfig::default())),
+        newer(Module::Statusmessage(StatusMessageConfig::default())),
+        newer(Module::TrafficManagement(TrafficManagementConfig::default())),
+        newer(Module::Tak(TakConfig::default())),
     ];
-    variants.into_iter().map(|payload_variant| {
-        PayloadVariant::ModuleConfig(proto::ModuleConfig { payload_variant })
-    })
+    let told = variants.map(|payload_variant| proto::ModuleConfig { payload_variant });
+    Vec::from(told.map(PayloadVariant::ModuleConfig))
 }
 
-fn files() -> impl Iterator<Item = PayloadVariant> {
-    let files = [
-        ("/prefs/device.proto", 129),
-        ("/prefs/nodes.proto", 660),
-        ("/prefs/channels.proto", 113),
-        ("/prefs/config.proto", 179),
-        ("/prefs/module.proto", 96),
-    ];
-    files.into_iter().map(|(name, size_bytes)| {
-        PayloadVariant::FileInfo(proto::FileInfo {
-            file_name: name.to_owned(),
-            size_bytes,
-        })
-    })
+/// The radio's files, with their sizes in bytes.
+const FILES: [(&str, u32); 5] = [
+    ("/prefs/device.proto", 129),
+    ("/prefs/nodes.proto", 660),
+    ("/prefs/channels.proto", 113),
+    ("/prefs/config.proto", 179),
+    ("/prefs/module.proto", 96),
+];
+
+fn file((name, size_bytes): (&str, u32)) -> Vec<u8> {
+    frame::encode(PayloadVariant::FileInfo(proto::FileInfo {
+        file_name: name.to_owned(),
+        size_bytes,
+    }))
 }
 
 #[cfg(test)]
@@ -347,35 +304,31 @@ mod tests {
         kinds_of(Firmware::V2_7, nonce)
     }
 
-    fn state(firmware: Firmware) -> RadioState {
-        RadioState {
-            reboot_count: 1,
-            region_set: true,
-            transmit_enabled: true,
+    fn state(firmware: Firmware) -> Condition {
+        Condition {
             firmware,
-            locked: false,
-            preset: Some(0),
+            ..Condition::default()
         }
     }
 
     fn kinds_of(firmware: Firmware, nonce: u32) -> Vec<&'static str> {
-        let frames = series(&Mesh::new(1, 3), state(firmware), nonce);
-        let kinds = frames.iter().map(|frame| match frame {
-            Frame::Known(known) => match known {
-                PayloadVariant::MyInfo(_) => "my_info",
-                PayloadVariant::DeviceuiConfig(_) => "deviceui",
-                PayloadVariant::NodeInfo(_) => "node",
-                PayloadVariant::Metadata(_) => "metadata",
-                PayloadVariant::Channel(_) => "channel",
-                PayloadVariant::Config(_) => "config",
-                PayloadVariant::ModuleConfig(_) => "module",
-                PayloadVariant::FileInfo(_) => "file",
-                PayloadVariant::ConfigCompleteId(_) => "complete",
+        let frames = series(&Mesh::new(1, 3), &state(firmware), nonce);
+        let kinds = frames.iter().map(|frame| match frame::decode(frame) {
+            Some(PayloadVariant::MyInfo(_)) => "my_info",
+            Some(PayloadVariant::DeviceuiConfig(_)) => "deviceui",
+            Some(PayloadVariant::NodeInfo(_)) => "node",
+            Some(PayloadVariant::Metadata(_)) => "metadata",
+            Some(PayloadVariant::Channel(_)) => "channel",
+            Some(PayloadVariant::Config(_)) => "config",
+            Some(PayloadVariant::ModuleConfig(_)) => "module",
+            Some(PayloadVariant::FileInfo(_)) => "file",
+            Some(PayloadVariant::ConfigCompleteId(_)) => "complete",
+            Some(_) => "other",
+            None => match wire::NewerFromRadio::decode(frame.as_slice()).unwrap() {
+                newer if newer.region_presets.is_some() => "region_presets",
+                newer if newer.module_config.is_some() => "module",
                 _ => "other",
             },
-            Frame::Newer(newer) if newer.region_presets.is_some() => "region_presets",
-            Frame::Newer(newer) if newer.module_config.is_some() => "module",
-            Frame::Newer(_) => "other",
         });
         kinds.collect()
     }
@@ -397,17 +350,18 @@ mod tests {
         ]);
         assert_eq!(kinds_of(Firmware::V2_8, 7), expected);
         for (firmware, thin) in [(Firmware::V2_7, false), (Firmware::V2_8, true)] {
-            for frame in series(&Mesh::new(1, 3), state(firmware), 7) {
-                match frame {
-                    Frame::Known(PayloadVariant::NodeInfo(node)) => {
+            for frame in series(&Mesh::new(1, 3), &state(firmware), 7) {
+                match frame::decode(&frame) {
+                    Some(PayloadVariant::NodeInfo(node)) => {
                         assert!(node.user.is_some());
                         assert_eq!(node.position.is_none(), thin);
                         assert_eq!(node.device_metrics.is_none(), thin);
                     }
-                    Frame::Known(PayloadVariant::ModuleConfig(module)) if thin => {
-                        assert!(module.payload_variant.is_some());
+                    // A module that this client does not know is none for it.
+                    Some(PayloadVariant::ModuleConfig(module)) if thin => {
+                        assert!(module.payload_variant.is_some() || frame == mesh_beacon());
                     }
-                    Frame::Known(_) | Frame::Newer(_) => {}
+                    Some(_) | None => {}
                 }
             }
         }
@@ -415,19 +369,19 @@ mod tests {
 
     #[test]
     fn a_locked_radio_tells_blank_channels_and_no_metadata() {
-        let locked = RadioState {
+        let locked = Condition {
             locked: true,
             ..state(Firmware::V2_8)
         };
-        for frame in series(&Mesh::new(1, 3), locked, 7) {
-            match frame {
-                Frame::Known(PayloadVariant::Channel(channel)) => {
+        for frame in series(&Mesh::new(1, 3), &locked, 7) {
+            match frame::decode(&frame) {
+                Some(PayloadVariant::Channel(channel)) => {
                     assert_eq!((channel.role, channel.settings), (0, None));
                 }
-                Frame::Known(PayloadVariant::Metadata(metadata)) => {
+                Some(PayloadVariant::Metadata(metadata)) => {
                     assert_eq!(metadata, proto::DeviceMetadata::default());
                 }
-                Frame::Known(_) | Frame::Newer(_) => {}
+                Some(_) | None => {}
             }
         }
     }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::radio::proto::{
-    Data, FromRadio, Heartbeat, MeshPacket, Message, PortNum, QueueStatus, Routing, ToRadio,
+    Data, Heartbeat, MeshPacket, Message, PortNum, QueueStatus, Routing, ToRadio,
     from_radio::PayloadVariant as ToClient, mesh_packet::PayloadVariant as Body, routing,
     to_radio::PayloadVariant as FromClient, wire,
 };
 
+use super::frame;
 use super::machine::Machine;
 use super::mesh::Mesh;
 use super::report::{Fate, Report};
@@ -42,20 +43,21 @@ impl Harness {
 
     /// A machine without a client.
     pub(super) fn new(neighbours: usize) -> Self {
+        Self::of(Mesh::new(1, neighbours))
+    }
+
+    /// Likewise, in that mesh.
+    pub(super) fn of(mesh: Mesh) -> Self {
         let now = Instant::now();
-        let mut machine = Machine::new(Mesh::new(1, neighbours), 1, now);
-        for fault in [
-            super::Fault::Telemetry { on: false },
-            super::Fault::SlowReads { on: false },
-        ] {
-            machine.set_condition(&fault, now).unwrap();
-        }
-        Self {
-            machine,
+        let mut harness = Self {
+            machine: Machine::new(mesh, 1, now),
             now,
             closed: false,
             newer: Vec::new(),
-        }
+        };
+        harness.fault(r#"{"fault": "telemetry", "on": false}"#);
+        harness.fault(r#"{"fault": "slow_reads", "on": false}"#);
+        harness
     }
 
     /// A client connects and takes the configuration; returns what came after it.
@@ -70,11 +72,11 @@ impl Harness {
     }
 
     pub(super) fn own(&self) -> u32 {
-        self.machine.mesh().own.num.0
+        self.machine.mesh.own.num.0
     }
 
     pub(super) fn neighbour(&self, place: usize) -> u32 {
-        self.machine.mesh().nodes[place].num.0
+        self.machine.mesh.nodes[place].num.0
     }
 
     /// Hands over a frame without taking the answers.
@@ -100,8 +102,7 @@ impl Harness {
         let (machine, now) = (&mut self.machine, self.now);
         let mut known = Vec::new();
         while let Some(frame) = machine.next_frame(now) {
-            let message = FromRadio::decode(frame.as_slice()).expect("a frame decodes");
-            if let Some(variant) = message.payload_variant {
+            if let Some(variant) = frame::decode(&frame) {
                 known.push(variant);
             } else {
                 let newer = wire::NewerFromRadio::decode(frame.as_slice());
@@ -167,13 +168,13 @@ impl Harness {
     pub(super) fn fault(&mut self, line: &str) {
         let fault = serde_json::from_str(line).expect("a fault");
         self.machine
-            .set_fault(&fault, self.now)
+            .set_condition(&fault, self.now)
             .expect("a possible fault");
     }
 
     pub(super) fn hear(&mut self, line: &str) -> Vec<ToClient> {
         let say = serde_json::from_str(line).expect("something to say");
-        self.machine.inject(&say, self.now).expect("it can be said");
+        self.machine.hear(&say, self.now).expect("it can be said");
         self.frames()
     }
 }

@@ -14,7 +14,8 @@ use super::console;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
-use super::mesh::{MOST_NODES, check_name, late_key};
+use super::mesh::{MOST_NODES, NAME_LIMIT, check_length, late_key};
+use super::packets;
 use super::report::Report;
 
 /// Payload that a packet can carry.
@@ -27,10 +28,7 @@ const MOST_HOPS: u8 = 7;
 const FOREIGN_CHANNEL_HASH: u32 = 70;
 
 impl Machine {
-    /// Lets a node of the mesh say something.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
+    /// Lets a node of the mesh say something, or says what is wrong with it.
     pub(super) fn hear(&mut self, say: &Say, now: Instant) -> Result<(), String> {
         let first = self.mesh.nodes.first().map(|node| node.num);
         let from = say
@@ -39,9 +37,10 @@ impl Machine {
             .ok_or("there is no neighbour: name one with `from`")?;
         let payload = payload(say)?;
         for (key, name) in [("name", &say.name), ("short", &say.short)] {
-            check_name(key, name.as_deref().unwrap_or_default())?;
+            check_length(key, name.as_ref().map_or(0, String::len), NAME_LIMIT)?;
         }
-        if self.mesh.node(from).is_none() && self.mesh.nodes.len() >= MOST_NODES {
+        let known = self.mesh.node(from).map(|node| (node.hops, node.snr));
+        if known.is_none() && self.mesh.nodes.len() >= MOST_NODES {
             return Err(format!(
                 "the mesh has {MOST_NODES} nodes, and takes no more"
             ));
@@ -52,69 +51,44 @@ impl Machine {
                 say.channel
             ));
         }
-        let hops = say
-            .hops
-            .unwrap_or_else(|| self.mesh.node(from).map_or(0, |node| node.hops));
+        let (hops, snr) = known.unwrap_or((0, 6.0));
+        let (hops, snr) = (say.hops.unwrap_or(hops), say.snr.unwrap_or(snr));
         if hops > MOST_HOPS {
             return Err(format!("{hops} hops: a packet makes at most {MOST_HOPS}"));
         }
-        let heard = Heard {
-            from,
-            to: say.to.unwrap_or(NodeNum::BROADCAST),
-            hops,
-            snr: say
-                .snr
-                .unwrap_or_else(|| self.mesh.node(from).map_or(6.0, |node| node.snr)),
-            say,
-        };
+        let packet = self.envelope(say, from, hops, snr);
         let time = self.radio_time(now);
+        let own = self.mesh.own.num;
         let node = self.mesh.node_or_new(from);
         if time != 0 {
             node.last_heard = time;
         }
         let named = say.name.is_some() || say.short.is_some();
-        if named && node.rename(say.name.as_deref(), say.short.as_deref()) {
-            let user = node
-                .user
-                .as_ref()
-                .map(User::encode_to_vec)
-                .unwrap_or_default();
-            self.hear_name(&heard, user, now);
+        if named && node.rename(say.name.as_deref(), say.short.as_deref()) && from != own {
+            let user = node.user.as_ref().map(User::encode_to_vec);
+            let data = Data {
+                bitfield: Some(0),
+                ..packets::data(PortNum::NodeinfoApp, user.unwrap_or_default())
+            };
+            let introduction = MeshPacket {
+                to: NodeNum::BROADCAST.0,
+                payload_variant: Some(PayloadVariant::Decoded(data)),
+                ..packet.clone()
+            };
+            self.push_packet(introduction, now);
         }
         if let Some(payload) = payload {
-            self.hear_message(&heard, payload, now);
+            self.hear_message(say, packet, payload, now);
         }
         Ok(())
     }
 
-    fn hear_name(&mut self, heard: &Heard<'_>, user: Vec<u8>, now: Instant) {
-        if heard.from == self.mesh.own.num {
-            return;
-        }
-        let data = Data {
-            portnum: i32::from(PortNum::NodeinfoApp),
-            payload: user,
-            bitfield: Some(0),
-            ..Data::default()
-        };
-        let mut packet = self.envelope(heard);
-        packet.to = NodeNum::BROADCAST.0;
-        packet.payload_variant = Some(PayloadVariant::Decoded(data));
-        self.push_packet(packet, now);
-    }
-
-    fn hear_message(&mut self, heard: &Heard<'_>, payload: Vec<u8>, now: Instant) {
-        let say = heard.say;
-        let id = match say.id {
-            Some(id) => id,
-            None => self.fresh_id(),
-        };
-        self.report(Report::Injected {
-            id,
-            from: heard.from,
-        });
-        let to_us = heard.to == self.mesh.own.num;
-        if heard.to != NodeNum::BROADCAST && !to_us && !say.overheard {
+    fn hear_message(&mut self, say: &Say, mut packet: MeshPacket, payload: Vec<u8>, now: Instant) {
+        let (from, own) = (NodeNum(packet.from), self.mesh.own.num);
+        let id = say.id.unwrap_or_else(|| self.fresh_id());
+        self.report(Report::Injected { id, from });
+        let to_us = packet.to == own.0;
+        if packet.to != NodeNum::BROADCAST.0 && !to_us && !say.overheard {
             return;
         }
         if say.encrypted && self.state.firmware == Firmware::V2_8 {
@@ -122,7 +96,7 @@ impl Machine {
             return;
         }
         if !say.encrypted && self.state.firmware == Firmware::V2_7 {
-            self.print(&console::text_received(heard.from, id, &payload), now);
+            self.print(&console::text_received(from, id, &payload), now);
             self.print("[SerialConsole] phone downloaded packet", now);
         }
         let (port, payload) = if say.stored {
@@ -138,11 +112,11 @@ impl Machine {
             bitfield: (!say.hopless).then_some(u32::from(say.ok_to_mqtt)),
             ..Data::default()
         };
-        let mut packet = self.envelope(heard);
         packet.id = id;
-        packet.rx_time = say.rx_time.unwrap_or(0);
+        let heard_at = say.rx_time.filter(|time| *time != 0);
+        packet.rx_time = heard_at.unwrap_or_else(|| self.radio_time(now));
         if say.stored {
-            packet.to = self.mesh.own.num.0;
+            packet.to = own.0;
         }
         if say.encrypted {
             // As good as any cipher text: the client has no key either.
@@ -157,38 +131,27 @@ impl Machine {
             packet.payload_variant = Some(PayloadVariant::Decoded(data));
         }
         // The server does not have the author's key, so it tells everything on the channel.
-        if to_us && heard.from != self.mesh.own.num && !say.stored {
-            let key = self
-                .mesh
-                .node(heard.from)
-                .and_then(|node| node.public_key());
-            packet.public_key = key.map_or_else(|| late_key(heard.from), <[u8]>::to_vec);
+        if to_us && from != own && !say.stored {
+            let key = self.mesh.node(from).and_then(|node| node.public_key());
+            packet.public_key = key.map_or_else(|| late_key(from), <[u8]>::to_vec);
             packet.pki_encrypted = true;
             packet.channel = 0;
         }
-        self.remember_for_later(&packet, now);
-        self.push_heard(packet, id, now);
-    }
-
-    /// An id of 0, as very old firmware sends it, stays 0.
-    fn push_heard(&mut self, packet: MeshPacket, id: u32, now: Instant) {
-        if id == 0 {
+        if !self.remember(&packet) {
+            // An id of 0, as very old firmware sends it, stays 0.
             self.push_packet_as_it_is(packet, now);
-        } else {
-            self.push_packet(packet, now);
         }
     }
 
     /// Returns a packet with everything but content.
-    fn envelope(&self, heard: &Heard<'_>) -> MeshPacket {
-        let say = heard.say;
+    fn envelope(&self, say: &Say, from: NodeNum, hops: u8, snr: f32) -> MeshPacket {
         let packet = MeshPacket {
-            from: heard.from.0,
-            to: heard.to.0,
+            from: from.0,
+            to: say.to.unwrap_or(NodeNum::BROADCAST).0,
             channel: say.channel,
             ..MeshPacket::default()
         };
-        if heard.from == self.mesh.own.num {
+        if from == self.mesh.own.num {
             return MeshPacket {
                 hop_limit: u32::from(HOP_LIMIT),
                 hop_start: u32::from(HOP_LIMIT),
@@ -204,29 +167,19 @@ impl Machine {
         let (hop_limit, hop_start) = if say.hopless {
             (0, 0)
         } else {
-            let left = HOP_LIMIT.saturating_sub(heard.hops);
-            (u32::from(left), u32::from(HOP_LIMIT.max(heard.hops)))
+            (HOP_LIMIT.saturating_sub(hops), HOP_LIMIT.max(hops))
         };
         MeshPacket {
-            rx_snr: heard.snr,
+            rx_snr: snr,
             rx_rssi: say.rssi.unwrap_or(-60),
-            hop_limit,
-            hop_start,
-            relay_node: heard.from.0 & 0xFF,
+            hop_limit: u32::from(hop_limit),
+            hop_start: u32::from(hop_start),
+            relay_node: from.0 & 0xFF,
             transport_mechanism: i32::from(transport),
             via_mqtt: say.via_mqtt,
             ..packet
         }
     }
-}
-
-/// What is said, with what was left out filled in.
-struct Heard<'a> {
-    from: NodeNum,
-    to: NodeNum,
-    hops: u8,
-    snr: f32,
-    say: &'a Say,
 }
 
 /// Returns what a store-and-forward server makes of a text; it says which ones were for one node alone.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use serde_json::{Map, Value};
 
 use crate::model::NodeNum;
 
@@ -24,36 +25,32 @@ pub enum Command {
 
 /// What a node of the mesh says.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Say {
     /// The node; the radio's own number for what is typed on the device; absent: the first neighbour.
-    #[serde(default, deserialize_with = "node")]
+    #[serde(deserialize_with = "node")]
     pub from: Option<NodeNum>,
     /// To whom; absent: everyone.
-    #[serde(default, deserialize_with = "node")]
+    #[serde(deserialize_with = "node")]
     pub to: Option<NodeNum>,
     /// The channel's index.
-    #[serde(default)]
     pub channel: u32,
-    /// The text.
     pub text: Option<String>,
     /// The payload's bytes, where they are not a text.
-    #[serde(default, deserialize_with = "bytes")]
+    #[serde(deserialize_with = "bytes")]
     pub hex: Option<Vec<u8>>,
     /// The packet's id; absent: a random one.
     pub id: Option<u32>,
     /// The packet that it answers, or reacts to.
     pub reply_id: Option<u32>,
     /// It is a tapback (`true` or 1).
-    #[serde(default, deserialize_with = "flag")]
+    #[serde(deserialize_with = "flag")]
     pub emoji: u32,
     /// The port's number; absent: a text.
     pub port: Option<i32>,
     /// It came by MQTT somewhere on its way.
-    #[serde(default)]
     pub via_mqtt: bool,
     /// Its author agrees to publication by MQTT.
-    #[serde(default)]
     pub ok_to_mqtt: bool,
     /// Hops that it made.
     pub hops: Option<u8>,
@@ -68,16 +65,12 @@ pub struct Say {
     /// When the radio heard it, in Unix seconds; absent: now, by the radio's clock.
     pub rx_time: Option<u32>,
     /// A store-and-forward server tells it again, to the radio alone.
-    #[serde(default)]
     pub stored: bool,
     /// It does not say how many hops it made, as old firmware does.
-    #[serde(default)]
     pub hopless: bool,
     /// The client sees it although it is for another node.
-    #[serde(default)]
     pub overheard: bool,
     /// The radio has no key for it: the client gets it encrypted.
-    #[serde(default)]
     pub encrypted: bool,
 }
 
@@ -85,27 +78,32 @@ impl FromStr for Command {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        read(line).map_err(shortened)
+        if line.trim_start().starts_with('{') {
+            let command = object(line).and_then(Self::from_object);
+            return command.map_err(shortened);
+        }
+        Ok(Self::Say(Box::new(Say {
+            text: Some(line.to_owned()),
+            ..Say::default()
+        })))
     }
 }
 
-fn read(line: &str) -> Result<Command, String> {
-    if !line.trim_start().starts_with('{') {
-        return Ok(Command::Say(Box::new(Say {
-            text: Some(line.to_owned()),
-            ..Say::default()
-        })));
+impl Command {
+    /// Reads what a line's object says.
+    pub(super) fn from_object(object: Map<String, Value>) -> Result<Self, String> {
+        let command = if object.contains_key("fault") {
+            Fault::deserialize(Value::Object(object)).map(Self::Fault)
+        } else {
+            Box::deserialize(Value::Object(object)).map(Self::Say)
+        };
+        command.map_err(|error| error.to_string())
     }
-    let object: serde_json::Value =
-        serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-    if object.get("fault").is_some() {
-        return serde_json::from_value(object)
-            .map(Command::Fault)
-            .map_err(|error| error.to_string());
-    }
-    serde_json::from_value(object)
-        .map(|say| Command::Say(Box::new(say)))
-        .map_err(|error| error.to_string())
+}
+
+/// Reads a line as an object.
+pub(super) fn object(line: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))
 }
 
 /// Cuts a message short.
@@ -124,8 +122,8 @@ where
     T: TryFrom<u64>,
 {
     let number = serde_json::Number::deserialize(input)?;
-    let known = number.as_u64().filter(|number| *number <= MOST);
-    known
+    let in_range = number.as_u64().filter(|number| *number <= MOST);
+    in_range
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| de::Error::custom(format!("{number} is out of range: 0 to {MOST}")))
 }
@@ -149,12 +147,11 @@ pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum
 
 /// Reads bytes that are written as hexadecimal text.
 pub(super) fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<u8>>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(input)? else {
-        return Ok(None);
+    let text = Option::<String>::deserialize(input)?;
+    let read = |text: String| {
+        hex::decode(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not hexadecimal")))
     };
-    hex::decode(&text)
-        .map(Some)
-        .ok_or_else(|| de::Error::custom(format!("`{text}` is not hexadecimal")))
+    text.map(read).transpose()
 }
 
 fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {

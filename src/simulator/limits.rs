@@ -1,31 +1,20 @@
 //! How often one connection may send what: the firmware's rate limits, and its memory of packet ids.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::radio::proto::PortNum;
 
+use super::queues::push_latest;
+
 /// So many packet ids of a connection are remembered.
 const REMEMBERED_IDS: usize = 20;
-
-/// What a rate limit says to a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// It may pass.
-    Passes,
-    /// A text too soon after the last accepted one.
-    Text,
-    /// A position, waypoint, alert or telemetry too soon after the last one of its port.
-    Port,
-    /// A trace too soon after the last one.
-    Trace,
-}
 
 /// The memory of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     ids: VecDeque<u32>,
-    last: Vec<(i32, Instant)>,
+    last: HashMap<PortNum, Instant>,
 }
 
 impl Limits {
@@ -34,37 +23,28 @@ impl Limits {
         if self.ids.contains(&id) {
             return true;
         }
-        if self.ids.len() >= REMEMBERED_IDS {
-            self.ids.pop_front();
-        }
-        self.ids.push_back(id);
+        push_latest(&mut self.ids, id, REMEMBERED_IDS);
         false
     }
 
     /// Returns whether a packet of that port may pass; only then the port's time begins anew.
-    pub(super) fn check(&mut self, port: i32, now: Instant) -> Limit {
-        let Some((wait, limit)) = rule(port) else {
-            return Limit::Passes;
+    pub(super) fn passes(&mut self, port: PortNum, now: Instant) -> bool {
+        let wait = match port {
+            PortNum::TextMessageApp => 2,
+            PortNum::PositionApp
+            | PortNum::WaypointApp
+            | PortNum::AlertApp
+            | PortNum::TelemetryApp => 10,
+            PortNum::TracerouteApp => 30,
+            _ => return true,
         };
-        let last = self.last.iter_mut().find(|(known, _)| *known == port);
-        match last {
-            Some((_, at)) if now.saturating_duration_since(*at) < wait => return limit,
-            Some((_, at)) => *at = now,
-            // At most one entry for each of the limited ports.
-            None => self.last.push((port, now)),
+        let last = self.last.get(&port);
+        let passes =
+            last.is_none_or(|at| now.saturating_duration_since(*at) >= Duration::from_secs(wait));
+        if passes {
+            self.last.insert(port, now);
         }
-        Limit::Passes
-    }
-}
-
-fn rule(port: i32) -> Option<(Duration, Limit)> {
-    match PortNum::try_from(port) {
-        Ok(PortNum::TextMessageApp) => Some((Duration::from_secs(2), Limit::Text)),
-        Ok(
-            PortNum::PositionApp | PortNum::WaypointApp | PortNum::AlertApp | PortNum::TelemetryApp,
-        ) => Some((Duration::from_secs(10), Limit::Port)),
-        Ok(PortNum::TracerouteApp) => Some((Duration::from_secs(30), Limit::Trace)),
-        Ok(_) | Err(_) => None,
+        passes
     }
 }
 
@@ -75,11 +55,11 @@ mod tests {
     #[test]
     fn a_rejected_text_does_not_extend_the_window() {
         let (mut limits, start) = (Limits::default(), Instant::now());
-        let text = i32::from(PortNum::TextMessageApp);
+        let text = PortNum::TextMessageApp;
         let after = |milliseconds| start + Duration::from_millis(milliseconds);
-        assert_eq!(limits.check(text, start), Limit::Passes);
-        assert_eq!(limits.check(text, after(1999)), Limit::Text);
-        assert_eq!(limits.check(text, after(2000)), Limit::Passes);
+        assert!(limits.passes(text, start));
+        assert!(!limits.passes(text, after(1999)));
+        assert!(limits.passes(text, after(2000)));
     }
 
     #[test]
@@ -91,21 +71,15 @@ mod tests {
             PortNum::WaypointApp,
             PortNum::AlertApp,
         ] {
-            assert_eq!(limits.check(i32::from(port), start), Limit::Passes);
-            assert_eq!(limits.check(i32::from(port), after(9)), Limit::Port);
-            assert_eq!(limits.check(i32::from(port), after(10)), Limit::Passes);
+            assert!(limits.passes(port, start));
+            assert!(!limits.passes(port, after(9)));
+            assert!(limits.passes(port, after(10)));
         }
-        let trace = i32::from(PortNum::TracerouteApp);
-        assert_eq!(limits.check(trace, start), Limit::Passes);
-        assert_eq!(limits.check(trace, after(29)), Limit::Trace);
-        assert_eq!(
-            limits.check(i32::from(PortNum::PrivateApp), start),
-            Limit::Passes
-        );
-        assert_eq!(
-            limits.check(i32::from(PortNum::PrivateApp), start),
-            Limit::Passes
-        );
+        let trace = PortNum::TracerouteApp;
+        assert!(limits.passes(trace, start));
+        assert!(!limits.passes(trace, after(29)));
+        assert!(limits.passes(PortNum::PrivateApp, start));
+        assert!(limits.passes(PortNum::PrivateApp, start));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `connection.rs` is its conversation with a client, `sending.rs`, `refusing.rs` and `settling.rs` what it does with
 //! the client's packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -17,17 +17,13 @@ use super::air::{Air, QUEUE};
 use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::console;
-use super::fault::Fault;
 use super::firmware::Firmware;
-use super::frame::Frame;
-use super::handshake::RadioState;
-use super::input::Say;
-use super::limits::Limits;
+use super::frame;
+use super::input::Command;
 use super::mesh::Mesh;
-use super::queues::{ClientQueues, PACKETS};
-use super::report::{Connection, Report, Transmitted};
+use super::queues::{ClientQueues, PACKETS, UNREAD, push_latest};
+use super::report::{Connection, Report};
 use super::side::Side;
-use super::telemetry::TELEMETRY_EVERY;
 
 /// Reports that nobody takes are kept up to that number.
 const REPORTS: usize = 65_536;
@@ -37,30 +33,24 @@ const MOST_LINES: usize = 1024;
 /// `LogRecord.Level`.
 const DEBUG: i32 = 10;
 const INFO: i32 = 20;
+const WARNING: i32 = 30;
 
 /// A radio without a radio.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) mesh: Mesh,
-    pub(super) state: RadioState,
-    pub(super) faults: Condition,
+    pub(super) state: Condition,
     pub(super) air: Air,
     pub(super) queues: ClientQueues,
     pub(super) session: Option<Session>,
-    pub(super) flights: HashMap<u32, Transmitted>,
     pub(super) random: StdRng,
-    /// What is told after a handshake, beside what waits.
-    pub(super) again: VecDeque<MeshPacket>,
     /// The texts that a store-and-forward server keeps.
     pub(super) history: VecDeque<MeshPacket>,
-    /// A frame that another one was put before.
-    held: Option<Frame>,
     chatted: u32,
     others_turn: bool,
     pub(super) clock: Option<(u32, Instant)>,
     /// The client closed, and the radio has not noticed.
     pub(super) writes_are_lost: bool,
-    pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
     reports: VecDeque<Report>,
     lines: VecDeque<String>,
     /// The radio closes the connection then.
@@ -75,38 +65,28 @@ impl Machine {
     pub fn new(mesh: Mesh, seed: u64, now: Instant) -> Self {
         let mut machine = Self {
             mesh,
-            state: RadioState {
-                reboot_count: 1,
-                region_set: true,
-                transmit_enabled: true,
+            state: Condition {
                 preset: Some(0),
-                ..RadioState::default()
-            },
-            faults: Condition {
                 slow_reads: true,
                 ..Condition::default()
             },
             air: Air::new(seed),
             queues: ClientQueues::new(PACKETS),
             session: None,
-            flights: HashMap::new(),
             random: StdRng::seed_from_u64(seed.wrapping_add(1)),
-            again: VecDeque::new(),
             history: VecDeque::new(),
-            held: None,
             chatted: 0,
             others_turn: false,
             clock: None,
             writes_are_lost: false,
-            late_frames: VecDeque::new(),
             reports: VecDeque::new(),
             lines: VecDeque::new(),
             closes_at: None,
             started: now,
-            telemetry_at: now + TELEMETRY_EVERY,
-            statistics_at: now + TELEMETRY_EVERY,
+            telemetry_at: now,
+            statistics_at: now,
         };
-        machine.push_status(0, 0);
+        machine.restart(now);
         machine
     }
 
@@ -117,19 +97,18 @@ impl Machine {
         self
     }
 
-    /// Returns the mesh as it is now.
-    pub fn mesh(&self) -> &Mesh {
-        &self.mesh
-    }
-
-    /// Puts a queue status for the client in its queue.
-    pub(super) fn push_status(&mut self, res: i32, packet: u32) {
-        self.queues.push_status(QueueStatus {
-            res,
+    fn status(&self, res: u32, packet: u32) -> QueueStatus {
+        QueueStatus {
+            res: i32::try_from(res).unwrap_or(i32::MAX),
             free: self.air.free(),
             maxlen: QUEUE,
             mesh_packet_id: packet,
-        });
+        }
+    }
+
+    pub(super) fn push_status(&mut self, res: u32, packet: u32) {
+        let status = self.status(res, packet);
+        push_latest(&mut self.queues.statuses, status, UNREAD);
     }
 
     /// Puts a packet for the client in its queue; gives it an id and the radio's time where it has none.
@@ -145,64 +124,66 @@ impl Machine {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);
         }
-        let lost = self.session.is_none() && self.writes_are_lost;
-        if lost || self.is_told_from_history(&packet) {
-            return;
+        if self.session.is_some() || !self.writes_are_lost {
+            self.queues.push_packet(packet);
         }
-        self.queues.push_packet(packet);
     }
 
-    /// Puts a notification for the client in its queue.
     pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
-        /// WARNING of the log levels.
-        const WARNING: i32 = 30;
-        let time = self.radio_time(now);
-        self.queues
-            .push_notification(notification(text, reply_id, time, WARNING));
+        let notification = ClientNotification {
+            reply_id,
+            time: self.radio_time(now),
+            level: WARNING,
+            message: text.to_owned(),
+            ..ClientNotification::default()
+        };
+        push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
-    /// Puts a frame of the radio's log for the client in its queue.
+    fn log_record(&self, text: &str, now: Instant) -> LogRecord {
+        LogRecord {
+            message: text.to_owned(),
+            time: self.radio_time(now),
+            source: "Router".to_owned(),
+            level: DEBUG,
+        }
+    }
+
     pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
-        let record = log_record(text, self.radio_time(now));
-        self.queues.push_log_record(record);
+        let record = self.log_record(text, now);
+        push_latest(&mut self.queues.log, record, UNREAD);
     }
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.
     pub(super) fn print(&mut self, message: &str, now: Instant) {
         if self.lines.len() < MOST_LINES {
-            let uptime = now.saturating_duration_since(self.started);
-            self.lines.push_back(console::line(uptime, message));
+            self.lines
+                .push_back(console::line(self.uptime(now), message));
         }
     }
 
-    /// Adds something to tell.
     pub(super) fn report(&mut self, report: Report) {
-        if self.reports.len() >= REPORTS {
-            self.reports.pop_front();
-        }
-        self.reports.push_back(report);
+        push_latest(&mut self.reports, report, REPORTS);
     }
 
-    /// Returns a random packet id.
     pub(super) fn fresh_id(&mut self) -> u32 {
         self.random.random_range(1..=u32::MAX)
     }
 
+    /// Tells that a frame of the client, or the packet in it, means nothing to the radio.
+    pub(super) fn ignore(&mut self, reason: &'static str, bytes: usize) {
+        self.report(Report::Ignored { reason, bytes });
+    }
+
     fn handle_frame(&mut self, frame: &[u8], now: Instant) {
-        let message = ToRadio::decode(frame).ok();
-        let Some(variant) = message.and_then(|message| message.payload_variant) else {
-            let reason = "not a ToRadio with something in it";
-            self.report(Report::Ignored {
-                reason,
-                bytes: frame.len(),
-            });
-            return;
+        let message = ToRadio::decode(frame).unwrap_or_default();
+        let Some(variant) = message.payload_variant else {
+            return self.ignore("not a ToRadio with something in it", frame.len());
         };
         match variant {
-            FromClient::Packet(_) if self.state.locked => self.report(Report::Ignored {
-                reason: "the radio is locked",
-                bytes: frame.len(),
-            }),
+            FromClient::Packet(_) if self.state.locked => {
+                self.ignore("the radio is locked", frame.len());
+            }
             FromClient::Packet(packet) => self.send(packet, now),
             FromClient::WantConfigId(nonce) => self.begin_config(nonce, now),
             FromClient::Disconnect(_) => self.close(now + HANG_UP),
@@ -213,26 +194,22 @@ impl Machine {
                 }
             }
             FromClient::XmodemPacket(_) | FromClient::MqttClientProxyMessage(_) => {
-                self.report(Report::Ignored {
-                    reason: "file transfers and MQTT by proxy are not simulated",
-                    bytes: frame.len(),
-                });
+                let reason = "file transfers and MQTT by proxy are not simulated";
+                self.ignore(reason, frame.len());
             }
         }
     }
-}
 
-impl Machine {
-    fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Frame> {
-        let free = self.air.free();
+    /// Returns when a client that goes on saying nothing is dropped.
+    fn idle_at(&self) -> Option<Instant> {
+        let session = self.session.as_ref().filter(|_| !self.state.patient)?;
+        Some(session.heard_at + IDLE)
+    }
+
+    fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Vec<u8>> {
         let session = self.session.as_mut()?;
         if std::mem::take(&mut session.heartbeat) {
-            return Some(Frame::Known(ToClient::QueueStatus(QueueStatus {
-                res: 0,
-                free,
-                maxlen: QUEUE,
-                mesh_packet_id: 0,
-            })));
+            return Some(frame::encode(ToClient::QueueStatus(self.status(0, 0))));
         }
         match session.phase {
             Phase::Silent => None,
@@ -242,44 +219,44 @@ impl Machine {
     }
 
     /// Statuses, then whether the radio is locked, then all that an open radio tells.
-    fn next_live_frame(&mut self) -> Option<Frame> {
-        if let Some(status) = self.queues.pop_status() {
-            return Some(Frame::Known(ToClient::QueueStatus(status)));
+    fn next_live_frame(&mut self) -> Option<Vec<u8>> {
+        if let Some(status) = self.queues.statuses.pop_front() {
+            return Some(frame::encode(ToClient::QueueStatus(status)));
         }
-        let lockdown = self.session.as_mut()?.lockdown.take();
-        if let Some(state) = lockdown {
-            return Some(Frame::Newer(wire::NewerFromRadio {
+        if let Some(state) = self.session.as_mut()?.lockdown.take() {
+            let newer = wire::NewerFromRadio {
                 lockdown_status: Some(wire::LockdownStatus { state }),
                 ..wire::NewerFromRadio::default()
-            }));
+            };
+            return Some(newer.encode_to_vec());
         }
         if self.state.locked {
             return None;
         }
         loop {
-            let frame = self
-                .queues
-                .pop()
-                .or_else(|| self.again.pop_front().map(ToClient::Packet))?;
-            if self.faults.other_transport && matches!(frame, ToClient::Packet(_)) {
+            let next = self.queues.pop()?;
+            if self.state.other_transport && matches!(next, ToClient::Packet(_)) {
                 self.others_turn = !self.others_turn;
                 if self.others_turn {
                     continue;
                 }
             }
-            return Some(Frame::Known(frame));
+            return Some(frame::encode(next));
         }
     }
 
     /// Returns what a talkative radio puts before a frame.
-    fn chatter(&mut self, now: Instant) -> Frame {
-        let time = self.radio_time(now);
+    fn chatter(&mut self, now: Instant) -> Vec<u8> {
         self.chatted = self.chatted.wrapping_add(1);
-        Frame::Known(if self.chatted.is_multiple_of(3) {
-            let text = "Nothing is wrong";
-            ToClient::ClientNotification(notification(text, None, time, INFO))
+        frame::encode(if self.chatted.is_multiple_of(3) {
+            ToClient::ClientNotification(ClientNotification {
+                time: self.radio_time(now),
+                level: INFO,
+                message: "Nothing is wrong".to_owned(),
+                ..ClientNotification::default()
+            })
         } else {
-            ToClient::LogRecord(log_record("[Router] handled", time))
+            ToClient::LogRecord(self.log_record("[Router] handled", now))
         })
     }
 }
@@ -291,15 +268,7 @@ impl Side for Machine {
         }
         self.writes_are_lost = false;
         self.closes_at = None;
-        self.late_frames.clear();
-        self.held = None;
-        self.session = Some(Session {
-            limits: Limits::default(),
-            phase: Phase::Silent,
-            heartbeat: false,
-            heard_at: now,
-            lockdown: None,
-        });
+        self.session = Some(Session::new(now));
         self.report(Report::Client(Connection::Connected));
     }
 
@@ -311,19 +280,19 @@ impl Side for Machine {
         };
         let silence = now.saturating_duration_since(session.heard_at);
         session.heard_at = now;
-        if !self.faults.slow_reads {
+        if !self.state.slow_reads {
             self.handle_frame(frame, now);
             return;
         }
-        let due = match self.late_frames.back() {
+        let due = match session.late_frames.back() {
             Some((due, _)) => *due,
             None if silence > Duration::from_secs(2) => {
                 now + Duration::from_millis(self.random.random_range(0..250))
             }
             None => now,
         };
-        if self.late_frames.len() < LATE {
-            self.late_frames.push_back((due, frame.to_vec()));
+        if session.late_frames.len() < LATE {
+            session.late_frames.push_back((due, frame.to_vec()));
         }
         self.on_time(now);
     }
@@ -331,59 +300,53 @@ impl Side for Machine {
     fn on_disconnect(&mut self, _now: Instant) {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
-            self.writes_are_lost = self.faults.unnoticed_close;
+            self.writes_are_lost = self.state.unnoticed_close;
         }
-        self.late_frames.clear();
     }
 
     fn on_time(&mut self, now: Instant) {
-        while self.late_frames.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, frame)) = self.late_frames.pop_front() {
-                self.handle_frame(&frame, now);
-            }
+        while let Some(session) = &mut self.session
+            && let Some((_, frame)) = session.late_frames.pop_front_if(|(due, _)| *due <= now)
+        {
+            self.handle_frame(&frame, now);
         }
         self.progress_on_air(now);
         self.tell_telemetry(now);
-        let idle = |session: &Session| now.saturating_duration_since(session.heard_at) >= IDLE;
-        if !self.faults.patient && self.session.as_ref().is_some_and(idle) {
+        if self.idle_at().is_some_and(|at| at <= now) {
             self.close(now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.as_ref();
-        let idle_at = session
-            .filter(|_| !self.faults.patient)
-            .map(|session| session.heard_at + IDLE);
         let config_at = session.and_then(|session| match &session.phase {
             Phase::Configuring { frames, next_at } if !frames.is_empty() => Some(*next_at),
             Phase::Configuring { .. } | Phase::Silent | Phase::Live => None,
         });
-        let late_at = self.late_frames.front().map(|(due, _)| *due);
-        let telemetry_at = Some(self.telemetry_at.min(self.statistics_at));
-        [
-            idle_at,
+        let late_frame = session.and_then(|session| session.late_frames.front());
+        let times = [
+            self.idle_at(),
             config_at,
-            late_at,
-            telemetry_at,
+            late_frame.map(|(due, _)| *due),
+            Some(self.telemetry_at.min(self.statistics_at)),
             self.closes_at,
             self.air.deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        times.into_iter().flatten().min()
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if let Some(held) = self.held.take() {
-            return Some(held.encode());
+        if let Some(held) = self.session.as_mut()?.held.take() {
+            return Some(held);
         }
         let frame = self.next_frame_but_chatter(now)?;
-        if !self.faults.chatter {
-            return Some(frame.encode());
+        match &mut self.session {
+            Some(session) if self.state.chatter => {
+                session.held = Some(frame);
+                Some(self.chatter(now))
+            }
+            Some(_) | None => Some(frame),
         }
-        self.held = Some(frame);
-        Some(self.chatter(now).encode())
     }
 
     fn take_close(&mut self, now: Instant) -> bool {
@@ -398,31 +361,11 @@ impl Side for Machine {
         self.lines.pop_front()
     }
 
-    fn inject(&mut self, say: &Say, now: Instant) -> Result<(), String> {
-        self.hear(say, now)
-    }
-
-    fn set_fault(&mut self, fault: &Fault, now: Instant) -> Result<(), String> {
-        self.set_condition(fault, now)
-    }
-}
-
-fn notification(text: &str, reply_id: Option<u32>, time: u32, level: i32) -> ClientNotification {
-    ClientNotification {
-        reply_id,
-        time,
-        level,
-        message: text.to_owned(),
-        ..ClientNotification::default()
-    }
-}
-
-fn log_record(text: &str, time: u32) -> LogRecord {
-    LogRecord {
-        message: text.to_owned(),
-        time,
-        source: "Router".to_owned(),
-        level: DEBUG,
+    fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
+        match command {
+            Command::Say(say) => self.hear(say, now),
+            Command::Fault(fault) => self.set_condition(fault, now),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::model::NodeNum;
-use crate::radio::proto::{self, HardwareModel, User};
+use crate::radio::proto::{self, HardwareModel, User, channel::Role};
+
+use super::fault::ChannelChange;
 
 /// 2026-01-01 in Unix seconds: around then the neighbours were last heard.
 const LAST_HEARD: u32 = 1_767_225_600;
@@ -13,7 +15,7 @@ const LAST_HEARD: u32 = 1_767_225_600;
 pub const MOST_NODES: usize = 10_000;
 
 /// No name is longer, in bytes. Those of a radio have 39 and those of its channels 11; a client may have to bear more.
-const NAME_LIMIT: usize = 100;
+pub(super) const NAME_LIMIT: usize = 100;
 
 /// The key of a channel has no more bytes.
 const KEY_LIMIT: usize = 32;
@@ -34,7 +36,6 @@ const NAMES: [Option<(&str, &str)>; 8] = [
 /// A node of the simulated mesh.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulatedNode {
-    /// Its number.
     pub num: NodeNum,
     /// Its names and key; without them the radio knows no more than its number.
     pub user: Option<User>,
@@ -64,7 +65,7 @@ impl Mesh {
         let own_num = fresh_num(&mut random, &[]);
         let own = SimulatedNode {
             num: own_num,
-            user: Some(user(own_num, "Simulated radio", "SIM", &mut random)),
+            user: Some(user(own_num, "Simulated radio", "SIM", key(&mut random))),
             hops: 0,
             snr: 0.0,
             last_heard: LAST_HEARD,
@@ -76,17 +77,12 @@ impl Mesh {
             taken.push(num);
             nodes.push(neighbour(place, num, &mut random));
         }
-        let key: [u8; 32] = random.random();
-        let channels = vec![
-            channel(0, Some(("", &[1])), proto::channel::Role::Primary),
-            channel(1, Some(("bridge", &key)), proto::channel::Role::Secondary),
-            channel(2, Some(("club", &[1])), proto::channel::Role::Secondary),
-            channel(3, None, proto::channel::Role::Disabled),
-            channel(4, None, proto::channel::Role::Disabled),
-            channel(5, None, proto::channel::Role::Disabled),
-            channel(6, None, proto::channel::Role::Disabled),
-            channel(7, None, proto::channel::Role::Disabled),
+        let mut channels = vec![
+            channel(0, "", vec![1], Role::Primary),
+            channel(1, "bridge", key(&mut random), Role::Secondary),
+            channel(2, "club", vec![1], Role::Secondary),
         ];
+        channels.extend((3..8).map(|index| channel(index, "", Vec::new(), Role::Disabled)));
         Self {
             own,
             nodes,
@@ -107,20 +103,15 @@ impl Mesh {
     }
 
     /// Returns the node with that number, the radio's own included.
-    pub fn node(&self, num: NodeNum) -> Option<&SimulatedNode> {
-        if num == self.own.num {
-            return Some(&self.own);
-        }
-        self.nodes.iter().find(|node| node.num == num)
+    pub(super) fn node(&self, num: NodeNum) -> Option<&SimulatedNode> {
+        std::iter::once(&self.own)
+            .chain(&self.nodes)
+            .find(|node| node.num == num)
     }
 
     /// Returns the node with that number; a neighbour not heard before is added, without a name.
-    pub fn node_or_new(&mut self, num: NodeNum) -> &mut SimulatedNode {
-        if num == self.own.num {
-            return &mut self.own;
-        }
-        let place = self.nodes.iter().position(|node| node.num == num);
-        let place = place.unwrap_or_else(|| {
+    pub(super) fn node_or_new(&mut self, num: NodeNum) -> &mut SimulatedNode {
+        if self.node(num).is_none() {
             self.nodes.push(SimulatedNode {
                 num,
                 user: None,
@@ -128,120 +119,88 @@ impl Mesh {
                 snr: 5.0,
                 last_heard: LAST_HEARD,
             });
-            self.nodes.len() - 1
-        });
-        // `place` was found or pushed just now; the own node stands in for what cannot be.
-        self.nodes.get_mut(place).unwrap_or(&mut self.own)
+        }
+        let neighbour = self.nodes.iter_mut().find(|node| node.num == num);
+        neighbour.unwrap_or(&mut self.own)
     }
 
     /// Returns whether a packet can be sent on that channel.
-    pub fn channel_enabled(&self, index: u32) -> bool {
+    pub(super) fn channel_enabled(&self, index: u32) -> bool {
         usize::try_from(index)
             .ok()
             .and_then(|index| self.channels.get(index))
-            .is_some_and(|channel| channel.role != i32::from(proto::channel::Role::Disabled))
+            .is_some_and(|channel| channel.role != i32::from(Role::Disabled))
     }
 
-    /// Renames a channel, gives it another key, or switches it on (as a secondary one) or off.
-    ///
-    /// # Errors
-    /// There is no such channel.
-    pub fn change_channel(
-        &mut self,
-        index: u32,
-        name: Option<&str>,
-        key: Option<&[u8]>,
-        enabled: Option<bool>,
-    ) -> Result<(), String> {
-        let channel = usize::try_from(index)
+    fn slot(&mut self, index: u32) -> Result<&mut proto::Channel, String> {
+        usize::try_from(index)
             .ok()
             .and_then(|index| self.channels.get_mut(index))
-            .ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))?;
-        if let Some(name) = name {
-            check_name("name", name)?;
-            let settings = channel.settings.get_or_insert_default();
-            name.clone_into(&mut settings.name);
+            .ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))
+    }
+
+    /// Changes a channel, or says why it cannot.
+    pub(super) fn change_channel(&mut self, change: &ChannelChange) -> Result<(), String> {
+        let channel = self.slot(change.index)?;
+        let settings = channel.settings.get_or_insert_default();
+        if let Some(name) = &change.name {
+            check_length("name", name.len(), NAME_LIMIT)?;
+            settings.name.clone_from(name);
         }
-        if let Some(key) = key {
-            if key.len() > KEY_LIMIT {
-                return Err(format!(
-                    "`key` has {} bytes, and takes {KEY_LIMIT} at most",
-                    key.len()
-                ));
-            }
-            key.clone_into(&mut channel.settings.get_or_insert_default().psk);
+        if let Some(key) = &change.key {
+            check_length("key", key.len(), KEY_LIMIT)?;
+            settings.psk.clone_from(key);
         }
-        match enabled {
-            Some(true) if channel.role == i32::from(proto::channel::Role::Disabled) => {
-                channel.role = i32::from(proto::channel::Role::Secondary);
+        match change.enabled {
+            Some(true) if channel.role == i32::from(Role::Disabled) => {
+                channel.role = i32::from(Role::Secondary);
             }
-            Some(false) => channel.role = i32::from(proto::channel::Role::Disabled),
+            Some(false) => channel.role = i32::from(Role::Disabled),
             Some(true) | None => {}
         }
         Ok(())
     }
 
-    /// Lets two channels change places; the primary one stays in its slot.
-    ///
-    /// # Errors
-    /// There is no such channel, or the primary one would be switched off.
-    pub fn swap_channels(&mut self, first: u32, second: u32) -> Result<(), String> {
-        const SLOTS: &str = "a radio has channels 0 to 7";
-        let place = |index: u32| {
-            let place = usize::try_from(index).ok();
-            let place = place.filter(|place| *place < self.channels.len());
-            place.ok_or_else(|| format!("there is no channel {index}: {SLOTS}"))
-        };
-        let (first, second) = (place(first)?, place(second)?);
-        let primary = i32::from(proto::channel::Role::Primary);
-        let disabled = i32::from(proto::channel::Role::Disabled);
-        let roles = |place: usize| self.channels.get(place).map(|channel| channel.role);
-        let both = [roles(first), roles(second)];
-        let holds_primary = both.contains(&Some(primary));
-        if holds_primary && both.contains(&Some(disabled)) {
+    /// Lets two channels change places, or says why they cannot; the primary one stays in its slot.
+    pub(super) fn swap_channels(&mut self, first: u32, second: u32) -> Result<(), String> {
+        let (one, other) = (self.slot(first)?.clone(), self.slot(second)?.clone());
+        let [primary, secondary, disabled] =
+            [Role::Primary, Role::Secondary, Role::Disabled].map(i32::from);
+        let roles = [one.role, other.role];
+        let holds_primary = roles.contains(&primary);
+        if holds_primary && roles.contains(&disabled) {
             return Err("the primary channel cannot be switched off".to_owned());
         }
-        self.channels.swap(first, second);
+        *self.slot(first)? = other;
+        *self.slot(second)? = one;
         for (index, channel) in (0..).zip(&mut self.channels) {
             channel.index = index;
-            if holds_primary {
-                channel.role = match channel.role {
-                    role if role == disabled => disabled,
-                    _ if index == 0 => primary,
-                    _ => i32::from(proto::channel::Role::Secondary),
-                };
+            if holds_primary && channel.role != disabled {
+                channel.role = if index == 0 { primary } else { secondary };
             }
         }
         Ok(())
     }
 
     /// Returns whether anyone is near enough to repeat what the radio says.
-    pub fn has_direct_neighbour(&self) -> bool {
+    pub(super) fn has_direct_neighbour(&self) -> bool {
         self.nodes.iter().any(|node| node.hops == 0)
     }
 }
 
 impl SimulatedNode {
     /// Returns the public key with which direct messages to it are encrypted, if it is known.
-    pub fn public_key(&self) -> Option<&[u8]> {
-        self.user
-            .as_ref()
-            .map(|user| user.public_key.as_slice())
-            .filter(|key| !key.is_empty())
+    pub(super) fn public_key(&self) -> Option<&[u8]> {
+        let key = self.user.as_ref()?.public_key.as_slice();
+        (!key.is_empty()).then_some(key)
     }
 
     /// Gives the node another name; returns whether anything changed.
-    pub fn rename(&mut self, long: Option<&str>, short: Option<&str>) -> bool {
+    pub(super) fn rename(&mut self, long: Option<&str>, short: Option<&str>) -> bool {
         let before = self.user.clone();
-        let num = self.num;
-        let user = self.user.get_or_insert_with(|| User {
-            id: num.to_string(),
-            long_name: default_long(num),
-            short_name: default_short(num),
-            hw_model: i32::from(HardwareModel::Portduino),
-            public_key: late_key(num),
-            ..User::default()
-        });
+        let user = self
+            .user
+            .get_or_insert_with(|| unnamed(self.num, late_key(self.num)));
         if let Some(long) = long {
             long.clone_into(&mut user.long_name);
         }
@@ -252,30 +211,25 @@ impl SimulatedNode {
     }
 }
 
-/// Returns the key of a node whose name was not known at first.
-/// Looks whether a name is short enough, whatever it names.
-///
-/// # Errors
-/// Names the limit.
-pub(super) fn check_name(key: &str, name: &str) -> Result<(), String> {
-    if name.len() > NAME_LIMIT {
+/// Names the limit in bytes of what a line gives under that key, if it is longer.
+pub(super) fn check_length(key: &str, length: usize, limit: usize) -> Result<(), String> {
+    if length > limit {
         return Err(format!(
-            "`{key}` has {} bytes, and takes {NAME_LIMIT} at most",
-            name.len()
+            "`{key}` has {length} bytes, and takes {limit} at most"
         ));
     }
     Ok(())
 }
 
+/// Returns the key of a node whose name was not known at first.
 pub(super) fn late_key(num: NodeNum) -> Vec<u8> {
     num.0.to_be_bytes().repeat(8)
 }
 
 fn neighbour(place: usize, num: NodeNum, random: &mut StdRng) -> SimulatedNode {
     let user = match NAMES.get(place) {
-        Some(Some((long, short))) => Some(user(num, long, short, random)),
-        Some(None) => None,
-        None => Some(user(num, &default_long(num), &default_short(num), random)),
+        Some(names) => names.map(|(long, short)| user(num, long, short, key(random))),
+        None => Some(unnamed(num, key(random))),
     };
     SimulatedNode {
         num,
@@ -291,38 +245,34 @@ fn neighbour(place: usize, num: NodeNum, random: &mut StdRng) -> SimulatedNode {
     }
 }
 
-fn user(num: NodeNum, long: &str, short: &str, random: &mut StdRng) -> User {
-    let key: [u8; 32] = random.random();
+fn user(num: NodeNum, long: &str, short: &str, public_key: Vec<u8>) -> User {
     User {
         id: num.to_string(),
         long_name: long.to_owned(),
         short_name: short.to_owned(),
         hw_model: i32::from(HardwareModel::Portduino),
-        public_key: key.to_vec(),
+        public_key,
         ..User::default()
     }
 }
 
-fn default_long(num: NodeNum) -> String {
-    format!("Meshtastic {}", default_short(num))
+/// Returns what the firmware calls a node whose owner has given it no name.
+fn unnamed(num: NodeNum, public_key: Vec<u8>) -> User {
+    let short = format!("{:04x}", num.0 & 0xFFFF);
+    user(num, &format!("Meshtastic {short}"), &short, public_key)
 }
 
-fn default_short(num: NodeNum) -> String {
-    format!("{:04x}", num.0 & 0xFFFF)
+fn key(random: &mut StdRng) -> Vec<u8> {
+    let key: [u8; 32] = random.random();
+    key.to_vec()
 }
 
-fn channel(
-    index: i32,
-    settings: Option<(&str, &[u8])>,
-    role: proto::channel::Role,
-) -> proto::Channel {
-    let settings = settings.map_or_else(proto::ChannelSettings::default, |(name, key)| {
-        proto::ChannelSettings {
-            name: name.to_owned(),
-            psk: key.to_vec(),
-            ..proto::ChannelSettings::default()
-        }
-    });
+fn channel(index: i32, name: &str, psk: Vec<u8>, role: Role) -> proto::Channel {
+    let settings = proto::ChannelSettings {
+        name: name.to_owned(),
+        psk,
+        ..proto::ChannelSettings::default()
+    };
     proto::Channel {
         index,
         settings: Some(settings),

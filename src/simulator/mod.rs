@@ -45,14 +45,13 @@ mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};
-pub use fault::{BroadcastAnswer, DirectAnswer, Fault};
 pub use firmware::Firmware;
-pub use input::{Command, Say};
+pub use input::Command;
 pub use machine::Machine;
-pub use mesh::{MOST_NODES, Mesh, SimulatedNode};
-pub use pty::{PtyPort, PtyStream};
+pub use mesh::{MOST_NODES, Mesh};
+pub use pty::PtyPort;
 pub use replay::Replay;
 pub use report::{Connection, Fate, Report, Transmitted};
-pub use script::{Script, ScriptError};
+pub use script::Script;
 pub use side::Side;
 pub use tcp::TcpPort;

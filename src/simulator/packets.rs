@@ -54,12 +54,25 @@ pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
         to: NodeNum::BROADCAST.0,
         hop_limit: u32::from(HOP_LIMIT),
         priority: i32::from(Priority::Background),
-        payload_variant: Some(PayloadVariant::Decoded(Data {
-            portnum: i32::from(port),
-            payload,
-            ..Data::default()
-        })),
+        payload_variant: Some(PayloadVariant::Decoded(data(port, payload))),
         ..MeshPacket::default()
+    }
+}
+
+/// Returns the content of a packet, with nothing but a payload.
+pub(super) fn data(port: PortNum, payload: Vec<u8>) -> Data {
+    Data {
+        portnum: i32::from(port),
+        payload,
+        ..Data::default()
+    }
+}
+
+/// Returns the number of a packet's port, if it can be read.
+pub(super) fn port_of(packet: &MeshPacket) -> Option<i32> {
+    match &packet.payload_variant {
+        Some(PayloadVariant::Decoded(data)) => Some(data.portnum),
+        Some(PayloadVariant::Encrypted(_)) | None => None,
     }
 }
 
@@ -101,14 +114,10 @@ pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
         .collect()
 }
 
-/// Returns the payload of the radio's own device telemetry.
+/// Returns the payload of a node's device telemetry.
 pub(super) fn device_metrics(time: u32, uptime: u32, channel_use: u8) -> Vec<u8> {
     let metrics = metrics(uptime, channel_use);
-    Telemetry {
-        time,
-        variant: Some(telemetry::Variant::DeviceMetrics(metrics)),
-    }
-    .encode_to_vec()
+    telemetry(time, telemetry::Variant::DeviceMetrics(metrics))
 }
 
 /// Returns what a node measures of itself.
@@ -128,11 +137,7 @@ fn environment() -> Vec<u8> {
         temperature: Some(7.5),
         ..EnvironmentMetrics::default()
     };
-    Telemetry {
-        time: 0,
-        variant: Some(telemetry::Variant::EnvironmentMetrics(metrics)),
-    }
-    .encode_to_vec()
+    telemetry(0, telemetry::Variant::EnvironmentMetrics(metrics))
 }
 
 /// Returns the payload of the radio's statistics of itself.
@@ -146,11 +151,12 @@ pub(super) fn local_stats(time: u32, uptime: u32, channel_use: u8, nodes: usize)
         num_total_nodes: nodes,
         ..LocalStats::default()
     };
-    Telemetry {
-        time,
-        variant: Some(telemetry::Variant::LocalStats(stats)),
-    }
-    .encode_to_vec()
+    telemetry(time, telemetry::Variant::LocalStats(stats))
+}
+
+fn telemetry(time: u32, variant: telemetry::Variant) -> Vec<u8> {
+    let variant = Some(variant);
+    Telemetry { time, variant }.encode_to_vec()
 }
 
 /// The error is encoded even if it is 0 (`18 00`), as the firmware does.
@@ -161,11 +167,9 @@ fn routing_data(request_id: u32, error: u32, bitfield: Option<u32>) -> PayloadVa
         )),
     };
     PayloadVariant::Decoded(Data {
-        portnum: i32::from(PortNum::RoutingApp),
-        payload: routing.encode_to_vec(),
         request_id,
         bitfield,
-        ..Data::default()
+        ..data(PortNum::RoutingApp, routing.encode_to_vec())
     })
 }
 

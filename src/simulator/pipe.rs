@@ -31,14 +31,6 @@ pub struct PipeRadio {
 pub fn radio<S: Side + Send + 'static>(
     side: S,
     seed: u64,
-) -> (PipeRadio, impl Future<Output = io::Result<()>> + Send) {
-    scripted(side, seed, Script::default())
-}
-
-/// Likewise, with what happens by itself.
-pub fn scripted<S: Side + Send + 'static>(
-    side: S,
-    seed: u64,
     script: Script,
 ) -> (PipeRadio, impl Future<Output = io::Result<()>> + Send) {
     // Tests do one thing after the other; a few may pile up before the driver's turn.
@@ -68,16 +60,11 @@ pub fn scripted<S: Side + Send + 'static>(
 }
 
 impl PipeRadio {
-    /// Connects a client.
-    ///
-    /// # Errors
-    /// The radio has been stopped.
+    /// Connects a client, unless the radio has been stopped.
     pub async fn connect(&self) -> io::Result<DuplexStream> {
         let (near, far) = tokio::io::duplex(PIPE);
-        self.clients
-            .send(far)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        let sent = self.clients.send(far).await;
+        sent.map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(near)
     }
 
@@ -167,7 +154,7 @@ mod tests {
         fn with(script: Script) -> Self {
             let now = tokio::time::Instant::now().into_std();
             let machine = Machine::new(Mesh::new(1, 3), 1, now);
-            let (radio, driver) = scripted(machine, 1, script);
+            let (radio, driver) = radio(machine, 1, script);
             let mut drivers = JoinSet::new();
             drivers.spawn(driver);
             Self { radio, drivers }
@@ -339,17 +326,7 @@ mod tests {
         while bench.radio.reports.recv().await != Some(Report::Back) {}
         assert_eq!(gone.elapsed().as_secs(), 30);
         bench.does("back").await;
-        let mut client = bench
-            .radio
-            .connect()
-            .await
-            .map(|pipe| TestClient {
-                pipe,
-                codec: Codec::default(),
-                input: BytesMut::new(),
-                noise: 0,
-            })
-            .unwrap();
+        let mut client = bench.unconfigured().await;
         client.configure(7).await;
         assert_eq!(client.text().await, "back");
     }

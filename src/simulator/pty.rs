@@ -4,21 +4,19 @@
 //! restarts keeps its port, as behind a bridge between USB and UART: what is said to it meanwhile is lost.
 
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Cursor};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::termios::OptionalActions;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt as _, Chain, Join, join};
+use tokio::net::unix::pipe;
 
 use super::driver::Port;
 
@@ -33,7 +31,8 @@ pub struct PtyPort {
     pty: Option<Pty>,
     /// What it comes back as: opened before the old one is closed, so that it has another name.
     next: Option<Pty>,
-    client: Weak<()>,
+    /// What was read first of the client, which holds it as long as it is there.
+    client: Option<Weak<[u8]>>,
     starting: bool,
 }
 
@@ -43,20 +42,11 @@ struct Pty {
     device: PathBuf,
 }
 
-/// A client on the port.
-#[derive(Debug)]
-pub struct PtyStream {
-    master: AsyncFd<OwnedFd>,
-    /// What was read when the client was noticed.
-    first: Vec<u8>,
-    _in_use: Arc<()>,
-}
+/// A client on the port: what was read when it was noticed, and what it says from then on.
+type PtyStream = Join<Chain<Cursor<Arc<[u8]>>, pipe::Receiver>, pipe::Sender>;
 
 impl PtyPort {
-    /// Makes a port, and the link to it. A link that is there already is replaced.
-    ///
-    /// # Errors
-    /// There are no pseudo-terminals, or something else than a link has that name.
+    /// Makes a port, and the link to it. A link that is there already is replaced; nothing else of that name is.
     pub fn open(link: &Path) -> io::Result<Self> {
         let pty = Pty::open()?;
         point(link, &pty.device)?;
@@ -64,7 +54,7 @@ impl PtyPort {
             link: link.to_owned(),
             pty: Some(pty),
             next: None,
-            client: Weak::new(),
+            client: None,
             starting: false,
         })
     }
@@ -116,7 +106,8 @@ impl Port for PtyPort {
     type Stream = PtyStream;
 
     async fn accept(&mut self) -> io::Result<PtyStream> {
-        if self.client.strong_count() > 0 {
+        let client = self.client.as_ref().map_or(0, Weak::strong_count);
+        if client > 0 {
             return std::future::pending().await;
         }
         let Some(pty) = &self.pty else {
@@ -125,24 +116,17 @@ impl Port for PtyPort {
         loop {
             let mut first = vec![0; 4096];
             let read = match rustix::io::read(&pty.master, first.as_mut_slice()) {
-                Ok(0) => None,
-                Ok(count) => Some(count),
                 Err(Errno::AGAIN) => Some(0),
-                Err(_) => None,
+                read => read.ok().filter(|count| *count > 0),
             };
-            if let Some(count) = read
-                && !self.starting
-            {
+            if let Some(count) = read.filter(|_| !self.starting) {
                 first.truncate(count);
-                // A registration of its own for each client: that a port was closed is never forgotten by one.
-                let master = register(pty.master.try_clone()?)?;
-                let in_use = Arc::new(());
-                self.client = Arc::downgrade(&in_use);
-                return Ok(PtyStream {
-                    master,
-                    first,
-                    _in_use: in_use,
-                });
+                // Registrations of its own for each client: that a port was closed is never forgotten by one.
+                let reader = pipe::Receiver::from_owned_fd_unchecked(pty.master.try_clone()?)?;
+                let writer = pipe::Sender::from_owned_fd_unchecked(pty.master.try_clone()?)?;
+                let first: Arc<[u8]> = first.into();
+                self.client = Some(Arc::downgrade(&first));
+                return Ok(join(Cursor::new(first).chain(reader), writer));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -155,10 +139,7 @@ impl Port for PtyPort {
             fs::remove_file(&self.link)?;
             self.pty = None;
         } else if !shut && self.pty.is_none() {
-            let pty = match self.next.take() {
-                Some(pty) => pty,
-                None => Pty::open()?,
-            };
+            let pty = self.next.take().map_or_else(Pty::open, Ok)?;
             point(&self.link, &pty.device)?;
             self.pty = Some(pty);
         }
@@ -183,69 +164,6 @@ impl Drop for PtyPort {
             // Nobody is left to hear that it could not be removed.
             drop(fs::remove_file(&self.link));
         }
-    }
-}
-
-#[expect(
-    deprecated,
-    reason = "what replaces it is unsafe; here the descriptor lives as long as its registration, and never changes"
-)]
-fn register(master: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(master)
-}
-
-impl AsyncRead for PtyStream {
-    /// Fails once the client has closed the port.
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.first.is_empty() {
-            let count = self.first.len().min(buffer.remaining());
-            let bytes: Vec<u8> = self.first.drain(..count).collect();
-            buffer.put_slice(&bytes);
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            let mut guard = ready!(self.master.poll_read_ready(context))?;
-            let read = guard.try_io(|master| {
-                let space = buffer.initialize_unfilled();
-                Ok(rustix::io::read(master.as_fd(), space)?)
-            });
-            match read {
-                Ok(Ok(count)) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Err(error)) => return Poll::Ready(Err(error)),
-                Err(_would_block) => {}
-            }
-        }
-    }
-}
-
-impl AsyncWrite for PtyStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.master.poll_write_ready(context))?;
-            let written = guard.try_io(|master| Ok(rustix::io::write(master.as_fd(), bytes)?));
-            if let Ok(written) = written {
-                return Poll::Ready(written);
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

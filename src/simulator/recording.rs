@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use crate::model::Explained;
 use crate::radio::proto::Message;
-use crate::radio::proto::recording::{Entry, entry};
+use crate::radio::proto::recording::Entry;
+/// What happened on a recorded link.
+pub use crate::radio::proto::recording::entry::What;
 
 use super::hex;
 
@@ -18,7 +20,7 @@ use super::hex;
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Something that happened on a recorded link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Moment {
     /// When, since the connection opened.
     pub at: Duration,
@@ -26,46 +28,24 @@ pub struct Moment {
     pub what: What,
 }
 
-/// What happened on a recorded link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// A frame of the radio.
-    FromRadio(Vec<u8>),
-    /// A frame of the client.
-    ToRadio(Vec<u8>),
-    /// The connection ended.
-    Closed,
+impl Moment {
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.what, What::Closed(_))
+    }
 }
 
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// The file cannot be read.
-    #[error("cannot read the recording `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
+    #[error("cannot read the recording `{0}`")]
+    Read(PathBuf, #[source] io::Error),
     /// The file cannot be made.
-    #[error("cannot write the recording `{path}`")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// The file is no recording.
-    #[error("`{path}` is not a recording: {problem}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("cannot write the recording `{0}`")]
+    Write(PathBuf, #[source] io::Error),
+    /// The file is no recording, for that reason.
+    #[error("`{0}` is not a recording: {1}")]
+    Malformed(PathBuf, String),
 }
 
 impl Explained for RecordingError {}
@@ -79,14 +59,9 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts a recording; a file of that name is replaced.
-    ///
-    /// # Errors
-    /// The file cannot be made.
     pub fn create(path: &Path, now: Instant) -> Result<Self, RecordingError> {
-        let file = File::create(path).map_err(|cause| RecordingError::Write {
-            path: path.to_owned(),
-            cause,
-        })?;
+        let file =
+            File::create(path).map_err(|cause| RecordingError::Write(path.to_owned(), cause))?;
         Ok(Self { file, opened: now })
     }
 
@@ -96,16 +71,8 @@ impl Recorder {
     }
 
     /// Writes what happened.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub fn write(&mut self, what: What, now: Instant) -> io::Result<()> {
         let at = now.saturating_duration_since(self.opened);
-        let what = match what {
-            What::FromRadio(frame) => entry::What::FromRadio(frame),
-            What::ToRadio(frame) => entry::What::ToRadio(frame),
-            What::Closed => entry::What::Closed(true),
-        };
         let entry = Entry {
             at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             what: Some(what),
@@ -115,46 +82,25 @@ impl Recorder {
 }
 
 /// Reads a recording of either format.
-///
-/// # Errors
-/// The file cannot be read, or is no recording.
 pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
-        .map_err(|cause| RecordingError::Read {
-            path: path.to_owned(),
-            cause,
-        })?;
-    if u64::try_from(bytes.len()).is_ok_and(|size| size > LIMIT) {
-        return Err(RecordingError::Malformed {
-            path: path.to_owned(),
-            problem: format!("it is longer than {LIMIT} bytes"),
-        });
-    }
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(RecordingError::Malformed {
-            path: path.to_owned(),
-            problem: "it is written in UTF-16: save it as UTF-8".to_owned(),
-        });
-    }
-    parse(&bytes).map_err(|problem| RecordingError::Malformed {
-        path: path.to_owned(),
-        problem,
-    })
+        .map_err(|cause| RecordingError::Read(path.to_owned(), cause))?;
+    parse(&bytes).map_err(|problem| RecordingError::Malformed(path.to_owned(), problem))
 }
 
-/// Reads the bytes of a recording of either format.
-///
-/// # Errors
-/// Says what is wrong with them.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+/// Reads the bytes of a recording of either format, or says what is wrong with them.
+fn parse(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > LIMIT) {
+        return Err(format!("it is longer than {LIMIT} bytes"));
+    }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("it is written in UTF-16: save it as UTF-8".to_owned());
+    }
     // A delimited entry may begin with `{` too, but is never followed by a whole line of JSON.
-    let first_line = bytes
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    if serde_json::from_slice::<Line>(first_line).is_ok() {
+    let first_line = bytes.split(|byte| *byte == b'\n').next();
+    if serde_json::from_slice::<Line>(first_line.unwrap_or_default()).is_ok() {
         parse_lines(bytes)
     } else {
         parse_entries(bytes)
@@ -189,7 +135,7 @@ fn parse_lines(bytes: &[u8]) -> Result<Vec<Moment>, String> {
         let what = match line.dir {
             Direction::Rx => What::FromRadio(frame),
             Direction::Tx => What::ToRadio(frame),
-            Direction::Eof => What::Closed,
+            Direction::Eof => What::Closed(true),
         };
         moments.push(Moment {
             at: Duration::from_millis(line.ms),
@@ -205,12 +151,8 @@ fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Moment>, String> {
         let problem = |reason: String| format!("entry {}: {reason}", moments.len() + 1);
         let entry = Entry::decode_length_delimited(&mut bytes)
             .map_err(|error| problem(error.to_string()))?;
-        let what = match entry.what {
-            Some(entry::What::FromRadio(frame)) => What::FromRadio(frame),
-            Some(entry::What::ToRadio(frame)) => What::ToRadio(frame),
-            Some(entry::What::Closed(_)) => What::Closed,
-            None => return Err(problem("nothing in it".to_owned())),
-        };
+        let what = entry.what;
+        let what = what.ok_or_else(|| problem("nothing in it".to_owned()))?;
         moments.push(Moment {
             at: Duration::from_millis(entry.at_ms),
             what,
@@ -231,7 +173,7 @@ mod tests {
         let moments = [
             (0, What::ToRadio(vec![0x18, 1])),
             (5, What::FromRadio(vec![0x38, 1])),
-            (900, What::Closed),
+            (900, What::Closed(true)),
         ];
         let mut recorder = Recorder::create(&path, start).unwrap();
         for (ms, what) in &moments {
@@ -254,7 +196,7 @@ mod tests {
         let text = b"{\"ms\": 1, \"dir\": \"tx\", \"hex\": \"1801\"}\n{\"ms\": 9, \"dir\": \"eof\", \"hex\": \"\"}\n";
         let moments = parse(text).unwrap();
         assert_eq!(moments[0].what, What::ToRadio(vec![0x18, 1]));
-        assert_eq!(moments[1].what, What::Closed);
+        assert_eq!(moments[1].what, What::Closed(true));
     }
 
     #[test]

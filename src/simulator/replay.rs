@@ -4,14 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::radio::proto::{
-    FromRadio, MeshPacket, Message, QueueStatus, ToRadio, from_radio::PayloadVariant as ToClient,
+    MeshPacket, Message, QueueStatus, ToRadio, from_radio::PayloadVariant as ToClient,
     mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
 };
 
 use super::air::QUEUE;
 use super::fault::Fault;
-use super::frame::Frame;
-use super::input::Say;
+use super::frame;
+use super::input::Command;
+use super::packets::port_of;
 use super::recording::{Moment, What};
 use super::report::{Connection, Fate, Report, Transmitted};
 use super::side::Side;
@@ -22,15 +23,13 @@ use super::side::Side;
 /// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
 #[derive(Debug)]
 pub struct Replay {
-    /// The recorded connections. The first is the one that is played, or comes next.
+    /// The recorded connections. The first is the one that is played, or was played last.
     connections: VecDeque<Vec<Moment>>,
     /// Where it stands.
     next: usize,
     /// The moment to which the recording's times are bound: (its time, when it was).
     bound: (Duration, Instant),
     connected: bool,
-    /// A client has heard some of it.
-    begun: bool,
     started: Instant,
     answers: VecDeque<ToClient>,
     nonce: u32,
@@ -42,12 +41,20 @@ pub struct Replay {
 impl Replay {
     /// Makes one. Each client hears the next recorded connection, and after the last the first again.
     pub fn new(moments: Vec<Moment>, now: Instant) -> Self {
+        let mut connections = VecDeque::<Vec<Moment>>::new();
+        for moment in moments {
+            match connections.back_mut() {
+                Some(open) if !open.last().is_some_and(Moment::is_end) => open.push(moment),
+                Some(_) | None => connections.push_back(vec![moment]),
+            }
+        }
+        let last = connections.len().min(1);
+        connections.rotate_right(last);
         Self {
-            connections: by_connection(moments),
+            connections,
             next: 0,
             bound: (Duration::ZERO, now),
             connected: false,
-            begun: false,
             started: now,
             answers: VecDeque::new(),
             nonce: 0,
@@ -72,7 +79,7 @@ impl Replay {
     fn awaited(&self) -> Option<FromClient> {
         match &self.moment()?.what {
             What::ToRadio(frame) => ToRadio::decode(frame.as_slice()).ok()?.payload_variant,
-            What::FromRadio(_) | What::Closed => None,
+            What::FromRadio(_) | What::Closed(_) => None,
         }
     }
 
@@ -87,11 +94,11 @@ impl Replay {
     /// Returns when the next moment that is the radio's is due.
     fn due(&self) -> Option<Instant> {
         let moment = self.moment()?;
-        let (bound_to, at) = &self.bound;
+        let (bound_to, at) = self.bound;
         match moment.what {
             // What no clock can tell is never due.
-            What::FromRadio(_) | What::Closed => {
-                at.checked_add(moment.at.saturating_sub(*bound_to))
+            What::FromRadio(_) | What::Closed(_) => {
+                at.checked_add(moment.at.saturating_sub(bound_to))
             }
             What::ToRadio(_) => None,
         }
@@ -101,19 +108,12 @@ impl Replay {
         let Some(Body::Decoded(data)) = &packet.payload_variant else {
             return;
         };
-        let awaited = match self.awaited() {
-            Some(FromClient::Packet(recorded)) => Some(recorded),
-            Some(_) | None => None,
-        };
-        let matching = awaited.filter(|recorded| match &recorded.payload_variant {
-            Some(Body::Decoded(known)) => known.portnum == data.portnum,
-            Some(Body::Encrypted(_)) | None => false,
-        });
-        if let Some(recorded) = matching {
-            self.ids.insert(recorded.id, packet.id);
-            self.go_on(now);
-        } else {
-            self.answers.push_back(accepted(packet.id));
+        match self.awaited() {
+            Some(FromClient::Packet(recorded)) if port_of(&recorded) == Some(data.portnum) => {
+                self.ids.insert(recorded.id, packet.id);
+                self.go_on(now);
+            }
+            Some(_) | None => self.answers.push_back(accepted(packet.id)),
         }
         let at = now.saturating_duration_since(self.started);
         self.reports.push_back(Report::Transmitted {
@@ -122,45 +122,36 @@ impl Replay {
         });
     }
 
-    /// Puts the client's nonce and ids where the recorded ones were.
-    fn adapt(&self, frame: &[u8]) -> Vec<u8> {
-        let Ok(FromRadio {
-            payload_variant: Some(mut variant),
-            ..
-        }) = FromRadio::decode(frame)
-        else {
-            return frame.to_vec();
+    /// Puts the client's nonce and ids where the recorded ones were; another frame stays as it is, to the byte.
+    fn adapt(&self, frame: Vec<u8>) -> Vec<u8> {
+        let Some(recorded) = frame::decode(&frame) else {
+            return frame;
         };
-        let changed = match &mut variant {
-            ToClient::ConfigCompleteId(nonce) => replace(nonce, self.nonce),
-            ToClient::QueueStatus(status) => self.rename(&mut status.mesh_packet_id),
-            ToClient::Packet(packet) => match &mut packet.payload_variant {
-                Some(Body::Decoded(data)) => {
-                    let answers = self.rename(&mut data.request_id);
-                    self.rename(&mut data.reply_id) || answers
+        let mut adapted = recorded.clone();
+        let rename = |id: &mut u32| *id = self.ids.get(id).copied().unwrap_or(*id);
+        match &mut adapted {
+            ToClient::ConfigCompleteId(nonce) => *nonce = self.nonce,
+            ToClient::QueueStatus(status) => rename(&mut status.mesh_packet_id),
+            ToClient::Packet(packet) => {
+                if let Some(Body::Decoded(data)) = &mut packet.payload_variant {
+                    rename(&mut data.request_id);
+                    rename(&mut data.reply_id);
                 }
-                Some(Body::Encrypted(_)) | None => false,
-            },
-            _ => false,
-        };
-        if changed {
-            Frame::Known(variant).encode()
-        } else {
-            frame.to_vec()
+            }
+            _ => {}
         }
-    }
-
-    fn rename(&self, id: &mut u32) -> bool {
-        self.ids.get(id).is_some_and(|new| replace(id, *new))
+        if adapted == recorded {
+            frame
+        } else {
+            frame::encode(adapted)
+        }
     }
 }
 
 impl Side for Replay {
     fn on_connect(&mut self, now: Instant) {
-        if self.begun {
-            self.connections.rotate_left(1);
-        }
-        self.begun = true;
+        let next = self.connections.len().min(1);
+        self.connections.rotate_left(next);
         self.rewind(now);
         self.connected = true;
         self.wants_close = false;
@@ -186,9 +177,8 @@ impl Side for Replay {
                 Some(_) | None => self.answers.push_back(accepted(0)),
             },
             Some(FromClient::Disconnect(_)) => {
-                self.connected = false;
+                self.on_disconnect(now);
                 self.wants_close = true;
-                self.reports.push_back(Report::Client(Connection::Closed));
             }
             Some(FromClient::XmodemPacket(_) | FromClient::MqttClientProxyMessage(_)) | None => {}
         }
@@ -207,7 +197,7 @@ impl Side for Replay {
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
         if let Some(answer) = self.answers.pop_front() {
-            return Some(Frame::Known(answer).encode());
+            return Some(frame::encode(answer));
         }
         if !self.connected || self.due()? > now {
             return None;
@@ -216,21 +206,15 @@ impl Side for Replay {
         self.next += 1;
         match what {
             What::FromRadio(frame) => {
-                let adapted = self.adapt(&frame);
-                if let Ok(FromRadio {
-                    payload_variant: Some(ToClient::ConfigCompleteId(_)),
-                    ..
-                }) = FromRadio::decode(frame.as_slice())
-                {
+                if frame::is_complete(&frame) {
                     self.reports
                         .push_back(Report::Client(Connection::Configured));
                 }
-                Some(adapted)
+                Some(self.adapt(frame))
             }
-            What::Closed => {
-                self.connected = false;
+            What::Closed(_) => {
+                self.on_disconnect(now);
                 self.wants_close = true;
-                self.reports.push_back(Report::Client(Connection::Closed));
                 None
             }
             What::ToRadio(_) => None,
@@ -245,45 +229,31 @@ impl Side for Replay {
         self.reports.pop_front()
     }
 
-    fn inject(&mut self, _say: &Say, _now: Instant) -> Result<(), String> {
-        Err("a recording is played: nothing can be said on its mesh".to_owned())
-    }
-
-    fn set_fault(&mut self, fault: &Fault, _now: Instant) -> Result<(), String> {
+    fn obey(&mut self, command: &Command, _now: Instant) -> Result<(), String> {
+        let Command::Fault(fault) = command else {
+            return Err("a recording is played: nothing can be said on its mesh".to_owned());
+        };
         match fault {
             Fault::Close { .. } | Fault::Away { .. } | Fault::Reboot { .. } => {
                 self.connected = false;
                 self.wants_close = true;
-                Ok(())
             }
             Fault::HalfOpen {}
-            | Fault::Stall { .. }
+            | Fault::Stall(_)
             | Fault::Garbage { .. }
             | Fault::Log { .. }
             | Fault::Frame { .. }
-            | Fault::Split { .. }
+            | Fault::Split(_)
             | Fault::Join { .. }
-            | Fault::Rebooted {} => Ok(()),
-            _ => Err("a recording is played: only faults of the link are possible".to_owned()),
+            | Fault::Rebooted {} => {}
+            _ => {
+                return Err(
+                    "a recording is played: only faults of the link are possible".to_owned(),
+                );
+            }
         }
+        Ok(())
     }
-}
-
-/// Cuts a recording where connections end.
-fn by_connection(moments: Vec<Moment>) -> VecDeque<Vec<Moment>> {
-    let mut connections = VecDeque::new();
-    let mut connection = Vec::new();
-    for moment in moments {
-        let ends = moment.what == What::Closed;
-        connection.push(moment);
-        if ends {
-            connections.push_back(std::mem::take(&mut connection));
-        }
-    }
-    if !connection.is_empty() {
-        connections.push_back(connection);
-    }
-    connections
 }
 
 fn accepted(packet: u32) -> ToClient {
@@ -293,11 +263,6 @@ fn accepted(packet: u32) -> ToClient {
         maxlen: QUEUE,
         mesh_packet_id: packet,
     })
-}
-
-/// Returns whether that changed anything.
-fn replace(value: &mut u32, new: u32) -> bool {
-    std::mem::replace(value, new) != new
 }
 
 #[cfg(test)]
@@ -326,8 +291,7 @@ mod tests {
         let mut frames = Vec::new();
         loop {
             while let Some(frame) = replay.next_frame(*now) {
-                let message = FromRadio::decode(frame.as_slice()).unwrap();
-                frames.extend(message.payload_variant);
+                frames.extend(frame::decode(&frame));
             }
             match replay.deadline() {
                 Some(at) => *now = at.max(*now),
@@ -403,7 +367,7 @@ mod tests {
                 What::ToRadio(vec![0x18, nonce]),
                 What::FromRadio(vec![0x10, nonce]),
                 What::FromRadio(vec![0x38, nonce]),
-                What::Closed,
+                What::Closed(true),
             ]
         };
         let moments = [connection(1), connection(2)]
@@ -436,5 +400,16 @@ mod tests {
         }
         tell(&mut replay, FromClient::WantConfigId(2), now);
         assert!(frames(&mut replay, &mut now).contains(&ToClient::ConfigCompleteId(2)));
+    }
+
+    #[test]
+    fn an_empty_recording_says_nothing_to_any_client() {
+        let now = Instant::now();
+        let mut replay = Replay::new(Vec::new(), now);
+        for _ in 0..2 {
+            replay.on_connect(now);
+            tell(&mut replay, FromClient::WantConfigId(9), now);
+            assert_eq!((replay.next_frame(now), replay.deadline()), (None, None));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::NodeNum;
@@ -66,7 +67,8 @@ pub enum Fate {
 }
 
 /// What the client's connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Connection {
     /// A client connected.
     Connected,
@@ -133,13 +135,12 @@ impl Transmitted {
 
     /// Returns its text, if it is one.
     pub fn text(&self) -> Option<&str> {
-        let is_text = match PortNum::try_from(self.port) {
-            Ok(PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp) => true,
-            Ok(_) | Err(_) => false,
-        };
-        is_text
-            .then(|| std::str::from_utf8(&self.payload).ok())
-            .flatten()
+        match PortNum::try_from(self.port) {
+            Ok(PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp) => {
+                std::str::from_utf8(&self.payload).ok()
+            }
+            Ok(_) | Err(_) => None,
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -161,39 +162,27 @@ impl Transmitted {
 }
 
 impl Fate {
-    /// Returns its name in the reports.
-    pub fn name(self) -> &'static str {
+    /// Returns its name in the reports, and the number that goes with it.
+    fn name_and_error(self) -> (&'static str, Option<u32>) {
         match self {
-            Self::Accepted => "accepted",
-            Self::Refused(_) => "refused",
-            Self::RateLimited => "rate_limited",
-            Self::Duplicate => "duplicate",
-            Self::Lost => "lost",
-            Self::Local => "local",
-            Self::Sent => "sent",
-            Self::Heard => "heard",
-            Self::Unheard => "unheard",
-            Self::Relayed => "relayed",
-            Self::Delivered => "delivered",
-            Self::Failed(_) => "failed",
+            Self::Accepted => ("accepted", None),
+            Self::Refused(error) => ("refused", Some(error)),
+            Self::RateLimited => ("rate_limited", Some(38)),
+            Self::Duplicate => ("duplicate", None),
+            Self::Lost => ("lost", None),
+            Self::Local => ("local", None),
+            Self::Sent => ("sent", None),
+            Self::Heard => ("heard", None),
+            Self::Unheard => ("unheard", Some(5)),
+            Self::Relayed => ("relayed", None),
+            Self::Delivered => ("delivered", None),
+            Self::Failed(error) => ("failed", Some(error)),
         }
     }
 
     /// Returns the number that goes with it.
     pub fn error(self) -> Option<u32> {
-        match self {
-            Self::Refused(error) | Self::Failed(error) => Some(error),
-            Self::RateLimited => Some(38),
-            Self::Unheard => Some(5),
-            Self::Accepted
-            | Self::Duplicate
-            | Self::Lost
-            | Self::Local
-            | Self::Sent
-            | Self::Heard
-            | Self::Relayed
-            | Self::Delivered => None,
-        }
+        self.name_and_error().1
     }
 }
 
@@ -202,23 +191,17 @@ impl Report {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Transmitted { packet, fate } => {
-                let mut object = json!({"transmitted": packet.to_json(), "fate": fate.name()});
-                if let (Some(error), Some(fields)) = (fate.error(), object.as_object_mut()) {
-                    fields.insert("error".to_owned(), json!(error));
+                let (name, error) = fate.name_and_error();
+                let packet = packet.to_json();
+                match error {
+                    Some(error) => json!({"transmitted": packet, "fate": name, "error": error}),
+                    None => json!({"transmitted": packet, "fate": name}),
                 }
-                object
             }
             Self::Injected { id, from } => {
                 json!({"injected": {"id": id, "from": from.to_string()}})
             }
-            Self::Client(connection) => {
-                let state = match connection {
-                    Connection::Connected => "connected",
-                    Connection::Configured => "configured",
-                    Connection::Closed => "closed",
-                };
-                json!({ "client": state })
-            }
+            Self::Client(connection) => json!({ "client": connection }),
             Self::Back => json!({ "radio": "back" }),
             Self::Ignored { reason, bytes } => {
                 json!({"ignored": {"reason": reason, "bytes": bytes}})

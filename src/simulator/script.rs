@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::input::{Command, shortened};
+use super::input::{self, Command};
 use super::report::{Connection, Report};
 
 /// No step waits for longer.
@@ -18,14 +18,12 @@ const LONGEST: Duration = Duration::from_hours(7 * 24);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Script {
     steps: VecDeque<Step>,
-    /// When the step before happened, or what the next one waits for did.
+    /// When the step before happened, or what the next one waits for did; `None` while it waits for that.
     since: Option<Instant>,
-    /// What the next step waits for has happened.
-    met: bool,
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Step {
     when: Option<Condition>,
     after: Duration,
@@ -37,13 +35,10 @@ struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Condition {
-    /// A client connects.
     Connected,
-    /// It has been told the whole configuration.
     Configured,
-    /// It is gone.
     Closed,
-    /// It hands over a packet, or more becomes of one.
+    /// The client hands over a packet, or more becomes of one.
     Transmitted,
 }
 
@@ -60,7 +55,8 @@ pub struct ScriptError {
 impl Script {
     /// Starts its clock.
     pub fn start(&mut self, now: Instant) {
-        self.since = Some(now);
+        let step = self.steps.front();
+        self.since = step.is_none_or(|step| step.when.is_none()).then_some(now);
     }
 
     /// Takes what the radio tells of its client: a step may wait for it.
@@ -77,18 +73,14 @@ impl Script {
             | Report::ScriptEnded => return,
         };
         let waited_for = self.steps.front().and_then(|step| step.when);
-        if waited_for == Some(condition) && !self.met {
-            self.met = true;
-            self.since = Some(now);
+        if waited_for == Some(condition) {
+            self.since.get_or_insert(now);
         }
     }
 
     /// Returns when the next step is due; `None` while it waits for something else than time.
     pub fn deadline(&self) -> Option<Instant> {
-        let step = self.steps.front()?;
-        let waits = step.when.is_some() && !self.met;
-        let since = self.since.filter(|_| !waits)?;
-        since.checked_add(step.after)
+        self.since?.checked_add(self.steps.front()?.after)
     }
 
     /// Takes the next step that is due; `Some(None)` for one that only waits.
@@ -96,8 +88,7 @@ impl Script {
         let due = self.deadline().filter(|due| *due <= now)?;
         let step = self.steps.pop_front()?;
         // From when it was due, not from when it was noticed: a script takes as long each time.
-        self.since = Some(due);
-        self.met = false;
+        self.start(due);
         Some(step.command)
     }
 
@@ -116,7 +107,7 @@ impl FromStr for Script {
         let steps = lines.map(|(line, step)| {
             step.parse().map_err(|reason| ScriptError {
                 line,
-                reason: shortened(reason),
+                reason: input::shortened(reason),
             })
         });
         Ok(Self {
@@ -130,34 +121,26 @@ impl FromStr for Step {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        let (mut when, mut after) = (None, Duration::ZERO);
         if !line.starts_with('{') {
             let command = Some(line.parse()?);
             return Ok(Self {
-                when,
-                after,
                 command,
+                ..Self::default()
             });
         }
-        let mut object: serde_json::Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-        if let Some(value) = object.remove("when") {
-            when = Some(serde_json::from_value(value).map_err(|error| error.to_string())?);
-        }
-        match object.remove("after") {
-            None => {}
-            Some(Value::String(text)) => after = span(&text)?,
+        let mut object = input::object(line)?;
+        let when = object.remove("when").map(serde_json::from_value);
+        let when = when.transpose().map_err(|error| error.to_string())?;
+        let after = match object.remove("after") {
+            None => Duration::ZERO,
+            Some(Value::String(text)) => span(&text)?,
             Some(other) => return Err(format!("`after` is {other}: write it like \"2s\"")),
-        }
-        let command = if object.is_empty() {
-            None
-        } else {
-            Some(Value::Object(object).to_string().parse()?)
         };
+        let command = (!object.is_empty()).then(|| Command::from_object(object));
         Ok(Self {
             when,
             after,
-            command,
+            command: command.transpose()?,
         })
     }
 }
@@ -165,20 +148,16 @@ impl FromStr for Step {
 /// Reads a span of time: a number and `ms`, `s`, `m` or `h`; a week at most.
 fn span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no span of time: write it like 500ms, 2s, 10m or 1h");
-    let digits = text
-        .find(|it: char| !it.is_ascii_digit())
-        .ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(digits);
+    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
+    let number = text.strip_suffix(unit).unwrap_or_default();
     let unit = match unit {
+        _ if number.is_empty() => return Err(wrong()),
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
         "m" => Duration::from_mins(1),
         "h" => Duration::from_hours(1),
         _ => return Err(wrong()),
     };
-    if number.is_empty() {
-        return Err(wrong());
-    }
     // What is no number by now has too many digits.
     let number: u32 = number.parse().unwrap_or(u32::MAX);
     let span = unit.saturating_mul(number);
@@ -192,7 +171,7 @@ fn span(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fault;
+    use super::super::fault::Fault;
     use super::*;
 
     fn text(command: Option<Command>) -> String {

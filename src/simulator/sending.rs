@@ -8,8 +8,9 @@ use crate::radio::proto::{
     Data, MeshPacket, Message, PortNum, User, mesh_packet::PayloadVariant, routing::Error,
 };
 
-use super::air::{AirEvent, Flight, Outcome};
+use super::air::{AirEvent, Flight};
 use super::machine::Machine;
+use super::packets;
 use super::refusing::{DIRECT_OVERHEAD, STATUS_QUEUE_FULL};
 use super::report::{Fate, Report, Transmitted};
 
@@ -19,70 +20,76 @@ const AIR_HEADER: usize = 16;
 /// A frame with a longer payload does not even decode on the radio.
 const PAYLOAD_LIMIT: usize = 234;
 
-/// Packets whose fate is still open; of more than that the later fates are not told.
-const TRACKED: usize = 4096;
-
 impl Machine {
-    /// Takes a packet of the client.
     pub(super) fn send(&mut self, mut packet: MeshPacket, now: Instant) {
         let Some(PayloadVariant::Decoded(data)) = packet.payload_variant.take() else {
-            self.report(Report::Ignored {
-                reason: "a packet without readable content",
-                bytes: 0,
-            });
-            return;
+            return self.ignore("a packet without readable content", 0);
         };
         if data.payload.len() > PAYLOAD_LIMIT {
-            self.report(Report::Ignored {
-                reason: "a payload that the radio cannot decode",
-                bytes: data.payload.len(),
-            });
-            return;
+            let size = data.payload.len();
+            return self.ignore("a payload that the radio cannot decode", size);
         }
         if packet.id == 0 {
             packet.id = self.fresh_id();
         }
-        let record = Transmitted::new(&packet, &data, self.uptime(now));
-        if take_one(&mut self.faults.lost) {
-            self.tell(&record, Fate::Lost);
-            return;
+        let record = Box::new(Transmitted::new(&packet, &data, self.uptime(now)));
+        let fate = self.handle_packet(&record, &data, now);
+        self.report(Report::Transmitted {
+            packet: record,
+            fate,
+        });
+    }
+
+    /// Returns what becomes of the packet at once.
+    fn handle_packet(&mut self, packet: &Transmitted, data: &Data, now: Instant) -> Fate {
+        if take_one(&mut self.state.lost) {
+            return Fate::Lost;
         }
-        let repeated = self
-            .session
-            .as_mut()
-            .map(|session| session.limits.is_repeated(packet.id));
-        if repeated != Some(false) {
-            self.tell(&record, Fate::Duplicate);
-            return;
+        let session = self.session.as_mut();
+        if session.is_none_or(|session| session.limits.is_repeated(packet.id)) {
+            return Fate::Duplicate;
         }
-        let status_told = !take_one(&mut self.faults.silent);
-        if let Some(limit) = self.rate_limit(&packet, &data, now) {
-            self.push_limited(&packet, limit, status_told, now);
-            self.tell(&record, Fate::RateLimited);
-            return;
+        let silent = take_one(&mut self.state.silent);
+        let limited = self.rate_limit(packet, now);
+        if limited.is_none() && packet.to == self.mesh.own.num {
+            self.deliver_locally(packet, now);
+            return Fate::Local;
         }
-        if packet.to == self.mesh.own.num.0 {
-            self.deliver_locally(&packet, &data, now);
-            self.tell(&record, Fate::Local);
-            return;
+        let direct = self.is_direct(packet);
+        if let Some(refusal) = limited.or_else(|| self.refusal(packet, data, direct)) {
+            self.push_refusal(packet.id, &refusal, silent, now);
+            return refusal.fate;
         }
-        let fate = match self.refusal(&packet, &data) {
-            Some(refusal) => {
-                self.push_refusal(&packet, refusal, status_told, now);
-                Fate::Refused(refusal.number)
-            }
-            None => self.transmit(&packet, &data, &record, status_told, now),
+        let overhead = AIR_HEADER + if direct { DIRECT_OVERHEAD } else { 0 };
+        let flight = Flight {
+            packet: Some(Box::new(packet.clone())),
+            size: overhead + on_air(data).encoded_len(),
+            fates: self.course(packet),
         };
-        self.tell(&record, fate);
+        let queued = self.air.queue(flight, now);
+        if !silent {
+            self.push_status(if queued { 0 } else { STATUS_QUEUE_FULL }, packet.id);
+        }
+        if queued {
+            Fate::Accepted
+        } else {
+            Fate::Refused(STATUS_QUEUE_FULL)
+        }
     }
 
     /// Lets time pass on the air.
     pub(super) fn progress_on_air(&mut self, now: Instant) {
-        for event in self.air.on_time(now) {
+        while let Some(event) = self.air.next(now) {
             match event {
-                AirEvent::Room => self.push_status(0, 0),
-                AirEvent::Begun { id } => self.tell_begun(id, now),
-                AirEvent::Outcome { id, outcome, last } => self.settle(id, outcome, last, now),
+                AirEvent::Begun { packet, room_again } => {
+                    if room_again {
+                        self.push_status(0, 0);
+                    }
+                    if let Some(packet) = packet.filter(|_| self.state.simulated_radio) {
+                        self.tell_begun(&packet, now);
+                    }
+                }
+                AirEvent::Became(packet, fate) => self.settle(packet, fate, now),
             }
         }
     }
@@ -91,80 +98,31 @@ impl Machine {
     pub(super) fn announce_own_node(&mut self, now: Instant) {
         let user = self.mesh.own.user.as_ref().map(User::encode_to_vec);
         let data = Data {
-            portnum: i32::from(PortNum::NodeinfoApp),
-            payload: user.unwrap_or_default(),
             want_response: true,
-            ..Data::default()
+            ..packets::data(PortNum::NodeinfoApp, user.unwrap_or_default())
+        };
+        let flight = Flight {
+            packet: None,
+            size: AIR_HEADER + data.encoded_len(),
+            fates: vec![Fate::Sent],
         };
         let id = self.fresh_id();
-        let flight = Flight {
-            id,
-            size: AIR_HEADER + data.encoded_len(),
-            outcomes: vec![Outcome::Sent],
-        };
         let queued = self.air.queue(flight, now);
         self.push_status(if queued { 0 } else { STATUS_QUEUE_FULL }, id);
     }
 
-    /// Tells what became of a packet of the client.
-    pub(super) fn tell(&mut self, record: &Transmitted, fate: Fate) {
-        self.report(Report::Transmitted {
-            packet: Box::new(record.clone()),
-            fate,
-        });
-    }
-
-    fn transmit(
-        &mut self,
-        packet: &MeshPacket,
-        data: &Data,
-        record: &Transmitted,
-        status_told: bool,
-        now: Instant,
-    ) -> Fate {
-        let direct = self.is_direct(packet, data);
-        let overhead = AIR_HEADER + if direct { DIRECT_OVERHEAD } else { 0 };
-        let flight = Flight {
-            id: packet.id,
-            size: overhead + on_air(data).encoded_len(),
-            outcomes: self.course(packet),
-        };
-        let queued = self.air.queue(flight, now);
-        if self.flights.len() < TRACKED {
-            self.flights.insert(packet.id, record.clone());
-        }
-        if status_told {
-            self.push_status(if queued { 0 } else { STATUS_QUEUE_FULL }, packet.id);
-        }
-        if queued {
-            Fate::Accepted
-        } else {
-            Fate::Refused(STATUS_QUEUE_FULL.unsigned_abs())
-        }
-    }
-
     /// Returns whether it is encrypted for its addressee alone: all direct messages, but for a few ports.
-    pub(super) fn is_direct(&self, packet: &MeshPacket, data: &Data) -> bool {
-        let on_channel = match PortNum::try_from(data.portnum) {
-            Ok(
-                PortNum::TracerouteApp
+    fn is_direct(&self, packet: &Transmitted) -> bool {
+        let on_channel = matches!(
+            PortNum::try_from(packet.port),
+            Ok(PortNum::TracerouteApp
                 | PortNum::NodeinfoApp
                 | PortNum::RoutingApp
-                | PortNum::PositionApp,
-            ) => true,
-            Ok(_) | Err(_) => false,
-        };
-        let licensed = self
-            .mesh
-            .own
-            .user
-            .as_ref()
-            .is_some_and(|user| user.is_licensed);
-        packet.to != NodeNum::BROADCAST.0 && !on_channel && !licensed
-    }
-
-    pub(super) fn key_of(&self, node: u32) -> Option<&[u8]> {
-        self.mesh.node(NodeNum(node))?.public_key()
+                | PortNum::PositionApp)
+        );
+        let own_user = self.mesh.own.user.as_ref();
+        let licensed = own_user.is_some_and(|user| user.is_licensed);
+        packet.to != NodeNum::BROADCAST && !on_channel && !licensed
     }
 }
 

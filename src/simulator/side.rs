@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use super::fault::Fault;
-use super::input::Say;
+use super::input::Command;
 use super::report::Report;
 
 /// The radio's side of a link.
@@ -38,15 +37,9 @@ pub trait Side {
         None
     }
 
-    /// Makes a node of the mesh say something.
+    /// Makes a node of the mesh say something, or something go wrong that is not the wire's business.
     ///
     /// # Errors
-    /// Says what is wrong with it.
-    fn inject(&mut self, say: &Say, now: Instant) -> Result<(), String>;
-
-    /// Lets something go wrong that is not the wire's business.
-    ///
-    /// # Errors
-    /// Says why it cannot.
-    fn set_fault(&mut self, fault: &Fault, now: Instant) -> Result<(), String>;
+    /// Says why it cannot be.
+    fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String>;
 }

@@ -18,9 +18,6 @@ pub struct TcpPort {
 
 impl TcpPort {
     /// Listens there; port 0 picks a free one.
-    ///
-    /// # Errors
-    /// The address cannot be used.
     pub async fn listen(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

@@ -12,11 +12,6 @@ pub(super) const TELEMETRY_EVERY: Duration = Duration::from_mins(1);
 const STATISTICS_EVERY: Duration = Duration::from_mins(15);
 
 impl Machine {
-    /// Sets the radio's clock.
-    pub(super) fn set_clock(&mut self, unix_seconds: u32, now: Instant) {
-        self.clock = Some((unix_seconds, now));
-    }
-
     /// Returns the radio's time in Unix seconds; 0 as long as nobody has set it.
     pub(super) fn radio_time(&self, now: Instant) -> u32 {
         self.clock.map_or(0, |(set_to, at)| {
@@ -24,19 +19,17 @@ impl Machine {
         })
     }
 
-    /// Returns how long the radio runs.
     pub(super) fn uptime(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
 
     pub(super) fn tell_telemetry(&mut self, now: Instant) {
-        let time = self.radio_time(now);
-        let uptime = seconds(self.uptime(now));
-        let channel_use = self.faults.channel_use;
-        let nodes = self.mesh.nodes.len() + 1;
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_EVERY;
-            self.tell_own(packets::local_stats(time, uptime, channel_use, nodes), now);
+            let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
+            let nodes = self.mesh.nodes.len() + 1;
+            let statistics = packets::local_stats(time, uptime, self.state.channel_use, nodes);
+            self.tell_own(statistics, now);
         }
         if now >= self.telemetry_at {
             self.telemetry_at = now + TELEMETRY_EVERY;
@@ -47,12 +40,12 @@ impl Machine {
     /// Tells the client how busy the air is, among other things.
     pub(super) fn tell_metrics(&mut self, now: Instant) {
         let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
-        let metrics = packets::device_metrics(time, uptime, self.faults.channel_use);
+        let metrics = packets::device_metrics(time, uptime, self.state.channel_use);
         self.tell_own(metrics, now);
     }
 
-    pub(super) fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
-        if !self.faults.no_telemetry {
+    fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
+        if !self.state.no_telemetry {
             let own = self.mesh.own.num;
             let packet = packets::own_broadcast(own, PortNum::TelemetryApp, telemetry);
             self.push_packet(packet, now);

@@ -14,11 +14,14 @@ use crate::radio::codec::{Codec, Item, TooLong, framed};
 #[derive(Debug)]
 pub(super) struct Wire {
     codec: Codec,
-    input: BytesMut,
+    /// What was read from the client.
+    pub(super) input: BytesMut,
     pieces: VecDeque<Vec<u8>>,
     waiting: usize,
-    split: bool,
-    join: Duration,
+    /// Every byte is written by itself.
+    pub(super) split: bool,
+    /// Bytes are held back for so long and written in one piece.
+    pub(super) join: Duration,
     held: Vec<u8>,
     release_at: Option<Instant>,
     random: StdRng,
@@ -47,7 +50,6 @@ impl Wire {
         self.clear_output();
     }
 
-    /// Forgets what waits to be written.
     pub(super) fn clear_output(&mut self) {
         self.pieces.clear();
         self.held.clear();
@@ -55,12 +57,6 @@ impl Wire {
         self.release_at = None;
     }
 
-    /// Takes bytes that were read from the client.
-    pub(super) fn read(&mut self, bytes: &[u8]) {
-        self.input.extend_from_slice(bytes);
-    }
-
-    /// Takes the client's next whole frame.
     pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
         loop {
             match self.codec.decode(&mut self.input) {
@@ -71,10 +67,7 @@ impl Wire {
         }
     }
 
-    /// Writes a frame.
-    ///
-    /// # Errors
-    /// It is longer than a link takes.
+    /// Writes a frame, if it is no longer than a link takes.
     pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), TooLong> {
         self.raw(&framed(frame)?, now);
         Ok(())
@@ -117,16 +110,6 @@ impl Wire {
         self.raw(&noise, now);
     }
 
-    /// Writes every byte by itself, or no longer.
-    pub(super) fn set_split(&mut self, on: bool) {
-        self.split = on;
-    }
-
-    /// Holds bytes back for that long and writes them in one piece; zero ends it.
-    pub(super) fn set_join(&mut self, span: Duration) {
-        self.join = span;
-    }
-
     /// Returns when [`Self::release`] wants to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.release_at
@@ -142,12 +125,10 @@ impl Wire {
         }
     }
 
-    /// Returns how many bytes wait to be written.
     pub(super) fn waiting(&self) -> usize {
         self.waiting + self.held.len()
     }
 
-    /// Takes the piece to write next.
     pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
         let piece = self.pieces.pop_front()?;
         self.waiting = self.waiting.saturating_sub(piece.len());
@@ -166,7 +147,7 @@ mod tests {
     #[test]
     fn a_split_frame_is_written_byte_by_byte() {
         let (mut wire, now) = (Wire::new(1), Instant::now());
-        wire.set_split(true);
+        wire.split = true;
         wire.frame(&[1, 2], now).unwrap();
         let expected: Vec<Vec<u8>> = [0x94, 0xC3, 0, 2, 1, 2].map(|byte| vec![byte]).to_vec();
         assert_eq!(pieces(&mut wire), expected);
@@ -176,7 +157,7 @@ mod tests {
     #[test]
     fn joined_frames_are_written_in_one_piece_after_a_while() {
         let (mut wire, now) = (Wire::new(1), Instant::now());
-        wire.set_join(Duration::from_millis(100));
+        wire.join = Duration::from_millis(100);
         wire.frame(&[1], now).unwrap();
         wire.frame(&[2], now).unwrap();
         assert_eq!(pieces(&mut wire), Vec::<Vec<u8>>::new());
@@ -199,7 +180,7 @@ mod tests {
             let mut frames = Vec::new();
             let (front, back) = bytes.split_at(cut);
             for part in [front, back] {
-                wire.read(part);
+                wire.input.extend_from_slice(part);
                 frames.extend(std::iter::from_fn(|| wire.next_frame()));
             }
             assert_eq!(frames.len(), 3, "cut at {cut}");
@@ -214,7 +195,7 @@ mod tests {
         wire.frame(b"good", now).unwrap();
         let mut other = Wire::new(1);
         for piece in pieces(&mut wire) {
-            other.read(&piece);
+            other.input.extend_from_slice(&piece);
         }
         assert_eq!(other.next_frame(), Some(b"good".to_vec()));
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::simulator::pipe::{self, PipeRadio};
-use crate::simulator::{Connection, Fate, Machine, Mesh, Report, Transmitted};
+use crate::simulator::{Connection, Fate, Machine, Mesh, Report, Script, Transmitted};
 
 /// Text messages; other packets of the relay are its own business.
 const TEXT_PORT: i32 = 1;
@@ -39,7 +39,7 @@ impl SimulatedMesh {
     /// Switches a radio with three neighbours on; it runs as tasks of `world`.
     pub(super) fn start(world: &mut JoinSet<()>, seed: u64) -> Self {
         let machine = Machine::new(Mesh::new(seed, 3), seed, Instant::now().into_std());
-        let (mut radio, driver) = pipe::radio(machine, seed);
+        let (mut radio, driver) = pipe::radio(machine, seed, Script::default());
         world.spawn(async { driver.await.expect("the simulated radio runs") });
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (_, nobody) = mpsc::channel(1);

@@ -186,7 +186,7 @@ fn the_radios_own_telemetry_comes_each_minute_from_its_own_number() {
 #[test]
 fn a_restart_empties_the_queues_unsets_the_clock_and_is_counted() {
     let mut harness = Harness::live(3);
-    harness.machine.set_clock(1_800_000_000, harness.now);
+    harness.machine.clock = Some((1_800_000_000, harness.now));
     harness.machine.on_disconnect(harness.now);
     harness.hear(r#"{"text": "forgotten"}"#);
     harness.fault(r#"{"fault": "reboot"}"#);
