@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::finding::{near, quoted};
+use super::finding::{Wrong, near, quoted};
 use super::text_file;
 use super::values::truth;
 
@@ -16,35 +16,30 @@ const LARGEST_FILE: u64 = 64 * 1024;
 /// Variables that mean something else than a key.
 const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
 
-/// Other names, most of them MMRelay's, and the keys that they stand for.
-const ALIASES: &[(&str, &str)] = &[
-    ("MMRELAY_DATABASE_PATH", "database.path"),
+/// The keys of which MMRelay has variables, too: called as ours, with `MM` before.
+const MMRELAYS: [&str; 14] = [
+    "database.path",
+    "logging.level",
+    "matrix.homeserver",
+    "matrix.bot_user_id",
+    "matrix.password",
+    "matrix.access_token",
+    "meshtastic.connection_type",
+    "meshtastic.host",
+    "meshtastic.port",
+    "meshtastic.serial_port",
+    "meshtastic.ble_address",
+    "meshtastic.broadcast_enabled",
+    "meshtastic.meshnet_name",
+    "meshtastic.message_delay",
+];
+
+/// Other names, and the keys that they stand for.
+const ALIASES: [(&str, &str); 3] = [
     ("MMRELAY_LOG_PATH", "logging.filename"),
     ("MMRELAY_LOG_FILE", "logging.filename"),
-    ("MMRELAY_LOGGING_LEVEL", "logging.level"),
-    ("MMRELAY_MATRIX_HOMESERVER", "matrix.homeserver"),
-    ("MMRELAY_MATRIX_BOT_USER_ID", "matrix.bot_user_id"),
     // As the flag of `relay auth login` is called.
     ("RELAY_MATRIX_USERNAME", "matrix.bot_user_id"),
-    ("MMRELAY_MATRIX_PASSWORD", "matrix.password"),
-    ("MMRELAY_MATRIX_ACCESS_TOKEN", "matrix.access_token"),
-    (
-        "MMRELAY_MESHTASTIC_CONNECTION_TYPE",
-        "meshtastic.connection_type",
-    ),
-    ("MMRELAY_MESHTASTIC_HOST", "meshtastic.host"),
-    ("MMRELAY_MESHTASTIC_PORT", "meshtastic.port"),
-    ("MMRELAY_MESHTASTIC_SERIAL_PORT", "meshtastic.serial_port"),
-    ("MMRELAY_MESHTASTIC_BLE_ADDRESS", "meshtastic.ble_address"),
-    (
-        "MMRELAY_MESHTASTIC_BROADCAST_ENABLED",
-        "meshtastic.broadcast_enabled",
-    ),
-    ("MMRELAY_MESHTASTIC_MESHNET_NAME", "meshtastic.meshnet_name"),
-    (
-        "MMRELAY_MESHTASTIC_MESSAGE_DELAY",
-        "meshtastic.message_delay",
-    ),
 ];
 
 /// MMRelay's variables that mean nothing here, and why.
@@ -107,7 +102,7 @@ impl Environment {
     #[must_use]
     pub fn has_keys(&self) -> bool {
         self.variables.keys().any(|name| {
-            let alias = ALIASES.iter().any(|(alias, _)| alias == name);
+            let alias = aliases().any(|(alias, _)| alias == *name);
             alias || (name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()))
         })
     }
@@ -119,11 +114,8 @@ impl Environment {
         value.filter(|value| !value.is_empty())
     }
 
-    /// Returns the text that the environment gives a key under any of its names, an empty one as none.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be had, with the name of the variable.
+    /// Returns the text that the environment gives a key under any of its names, an empty one as none; or why it cannot
+    /// be had, with the name of the variable.
     pub fn text(&self, path: &str) -> Result<Option<String>, String> {
         let Some(setting) = self.setting(path) else {
             return Ok(None);
@@ -133,23 +125,15 @@ impl Environment {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// Returns the yes or no that the environment gives a key under any of its names.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be had, with the name of the variable.
+    /// Returns the yes or no that the environment gives a key, likewise.
     pub fn truth(&self, path: &str) -> Result<Option<bool>, String> {
         let Some(text) = self.text(path)? else {
             return Ok(None);
         };
-        match truth(&text) {
-            Some(truth) => Ok(Some(truth)),
-            None => Err(format!(
-                "{}: {} is not `true` or `false`",
-                variable_of(path),
-                quoted(&text)
-            )),
-        }
+        truth(&text).map(Some).ok_or_else(|| {
+            let (variable, text) = (variable_of(path), quoted(&text));
+            format!("{variable}: {text} is not `true` or `false`")
+        })
     }
 
     /// Returns whether a variable of MMRelay is set.
@@ -161,76 +145,65 @@ impl Environment {
 
     /// Returns the value that the environment gives a key.
     pub(super) fn setting(&self, path: &str) -> Option<Setting> {
-        let name = variable_of(path);
-        let own = self.variables.get(&name).map(|text| Setting {
-            variable: name.clone(),
-            text: Ok(text.clone()),
-        });
-        // An empty one says only what nothing else says: templates set each variable.
-        let (given, empty) = match own {
-            Some(own) if own.text.as_deref() == Ok("") => (None, Some(own)),
-            own => (own, None),
-        };
-        given.or_else(|| self.other_setting(&name, path)).or(empty)
-    }
-
-    /// Returns what a file or another name gives the key.
-    fn other_setting(&self, name: &str, path: &str) -> Option<Setting> {
-        let name = format!("{name}_FILE");
-        if let Some(file) = self.variable(&name) {
-            return Some(Setting {
-                variable: name,
-                text: read_value(Path::new(file)),
-            });
-        }
-        if path == "logging.log_to_file" && self.variable("MMRELAY_LOG_FILE").is_some() {
-            return Some(Setting {
-                variable: "MMRELAY_LOG_FILE".to_owned(),
-                text: Ok("true".to_owned()),
-            });
-        }
-        let mut aliases = ALIASES.iter().filter(|(_, key)| *key == path);
-        aliases.find_map(|(alias, _)| {
-            if let Some(text) = self.variable(alias) {
-                return Some(Setting {
-                    variable: (*alias).to_owned(),
-                    text: Ok(text.to_owned()),
-                });
+        let own = variable_of(path);
+        let others = aliases().filter(|(_, key)| *key == path);
+        for variable in std::iter::once(own.clone()).chain(others.map(|(alias, _)| alias)) {
+            if let Some(text) = self.variable(&variable) {
+                let text = Ok(text.to_owned());
+                return Some(Setting { variable, text });
             }
-            let variable = format!("{alias}_FILE");
-            let text = read_value(Path::new(self.variable(&variable)?));
-            Some(Setting { variable, text })
-        })
+            let variable = format!("{variable}_FILE");
+            if let Some(file) = self.variable(&variable) {
+                let text = read_value(Path::new(file));
+                return Some(Setting { variable, text });
+            }
+        }
+        let setting = |variable: &str, text: &str| Setting {
+            variable: variable.to_owned(),
+            text: Ok(text.to_owned()),
+        };
+        if path == "logging.log_to_file" && self.variable("MMRELAY_LOG_FILE").is_some() {
+            return Some(setting("MMRELAY_LOG_FILE", "true"));
+        }
+        // An empty one says only what nothing else says: templates set each variable.
+        self.variables.get(&own).map(|_| setting(&own, ""))
     }
 
     /// Returns the variables that give no key, each with what to say about it.
-    pub(super) fn unknown(
-        &self,
-        paths: &BTreeSet<String>,
-    ) -> Vec<(String, String, Option<String>)> {
-        let mut known: BTreeSet<String> = NO_KEYS.iter().map(|name| (*name).to_owned()).collect();
-        let aliases = ALIASES.iter().filter(|(_, key)| paths.contains(*key));
-        let aliases = aliases.map(|(alias, _)| (*alias).to_owned());
-        for name in paths.iter().map(|path| variable_of(path)).chain(aliases) {
+    pub(super) fn unknown(&self, paths: &BTreeSet<String>) -> Vec<(String, Wrong)> {
+        let aliases = aliases().filter(|(_, key)| paths.contains(*key));
+        let own = paths.iter().map(|path| variable_of(path));
+        let mut known: BTreeSet<String> = NO_KEYS.map(str::to_owned).into();
+        for name in own.chain(aliases.map(|(alias, _)| alias)) {
             known.insert(format!("{name}_FILE"));
             known.insert(name);
         }
-        let mut unknown = Vec::new();
-        for name in self.variables.keys() {
+        let about = |name: &String| {
             if let Some((_, why)) = MEANINGLESS.iter().find(|(it, _)| it == name) {
-                unknown.push((name.clone(), format!("has no meaning here: {why}"), None));
-            } else if name.starts_with(PREFIX) && !known.contains(name) {
-                // The prefix is common to all of them and says nothing about nearness.
-                let known = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
-                let hint = name
-                    .strip_prefix(PREFIX)
-                    .and_then(|name| near(name, known))
-                    .map(|known| format!("did you mean `{PREFIX}{known}`?"));
-                unknown.push((name.clone(), "names no key".to_owned(), hint));
+                return Some(Wrong::new(format!("has no meaning here: {why}")));
             }
-        }
-        unknown
+            // The prefix is common to all of them and says nothing about nearness.
+            let word = name
+                .strip_prefix(PREFIX)
+                .filter(|_| !known.contains(name))?;
+            let near = near(word, known.iter().filter_map(|it| it.strip_prefix(PREFIX)));
+            Some(Wrong {
+                hint: near.map(|it| format!("did you mean `{PREFIX}{it}`?")),
+                ..Wrong::new("names no key")
+            })
+        };
+        let names = self.variables.keys();
+        names
+            .filter_map(|name| Some((name.clone(), about(name)?)))
+            .collect()
     }
+}
+
+/// Returns all other names, and the keys that they stand for.
+fn aliases() -> impl Iterator<Item = (String, &'static str)> {
+    let mmrelays = MMRELAYS.into_iter();
+    let mmrelays = mmrelays.map(|key| (format!("MM{}", variable_of(key)), key));
+    mmrelays.chain(ALIASES.map(|(alias, key)| (alias.to_owned(), key)))
 }
 
 /// Returns the name of the variable that overrides a key.
@@ -349,7 +322,7 @@ mod tests {
         let unknown = found.unknown(&paths);
         assert_eq!(unknown.len(), 1, "{unknown:?}");
         assert_eq!(
-            unknown[0].2.as_deref(),
+            unknown[0].1.hint.as_deref(),
             Some("did you mean `RELAY_MESHTASTIC_HOST`?")
         );
     }
@@ -359,7 +332,7 @@ mod tests {
         let paths = ["meshtastic.host".to_owned(), "matrix.password".to_owned()].into();
         let hint = |name: &str| {
             let unknown = environment(&[(name, "x")]).unknown(&paths);
-            unknown.into_iter().next().and_then(|(_, _, hint)| hint)
+            unknown.into_iter().next().and_then(|(_, wrong)| wrong.hint)
         };
         for odd in [
             "RELAY_FOO",

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::model::{Exit, Explained};
 
 use super::environment::Environment;
-use super::finding::{Finding, Origin, Problems, Report, Wrong, printable};
-use super::section::{Field, Reader};
+use super::finding::{Finding, Origin, Problems, Wrong, printable};
+use super::section::{Reader, Section};
 use super::text_file::{self, TextFileError};
-use super::unbuilt::unbuilt_sentence;
-use super::yaml::{self, Node};
+use super::yaml;
 use super::{Config, mmrelay, read};
 
 /// The largest file that can be a configuration.
@@ -78,20 +77,12 @@ impl Explained for LoadError {
 }
 
 impl Config {
-    /// Reads a configuration from a text, without any environment.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with it.
+    /// Reads a configuration from a text, without any environment, or tells everything that is wrong with it.
     pub fn from_yaml(text: &str) -> Result<Loaded, Problems> {
         Self::from_text("config.yaml", text, &Environment::default())
     }
 
-    /// Reads a configuration from a text, which findings call by `name`; the environment beats the text.
-    ///
-    /// # Errors
-    ///
-    /// Everything that is wrong with it.
+    /// Does the same with an environment, which beats the text. Findings call the text by `name`.
     pub fn from_text(
         name: &str,
         text: &str,
@@ -101,34 +92,22 @@ impl Config {
     }
 
     /// Reads a configuration from its file; the environment beats the file, and replaces it when there is none.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let text = match text_file::read(path, LARGEST) {
             Ok(text) => text,
-            Err(cause) if cause.is_missing() => {
-                if !environment.has_keys() {
-                    return Err(LoadError::Missing {
-                        path: path.to_owned(),
-                    });
-                }
-                String::new()
-            }
+            Err(cause) if cause.is_missing() && environment.has_keys() => String::new(),
             Err(cause) => {
-                return Err(LoadError::Read {
-                    path: path.to_owned(),
-                    cause,
+                let (missing, path) = (cause.is_missing(), path.to_owned());
+                return Err(if missing {
+                    LoadError::Missing { path }
+                } else {
+                    LoadError::Read { path, cause }
                 });
             }
         };
-        Ok(Self::from_text(
-            &name.to_string_lossy(),
-            &text,
-            environment,
-        )?)
+        let name = name.to_string_lossy();
+        Ok(Self::from_text(&name, &text, environment)?)
     }
 }
 
@@ -138,51 +117,42 @@ fn read_all(
     text: &str,
     environment: &Environment,
 ) -> Result<(Loaded, BTreeSet<String>), Problems> {
-    let mut report = Report::new(name);
+    let mut reader = Reader::new(name, environment.clone());
     let document = match yaml::parse(text) {
         Ok(document) => document,
-        Err(error) => return Err(report.fatal(error)),
+        Err(wrong) => {
+            reader.problem(&Origin::Nowhere, "", wrong);
+            return Err(reader.found());
+        }
     };
     for (place, key) in &document.repeated {
         let wrong = Wrong::new("is given twice: the last one counts");
-        report.warning(&Origin::File(*place), &printable(key), wrong);
+        reader.warning(&Origin::File(*place), &printable(key), wrong);
     }
-    let reader = Reader::new(environment, report);
-    let config = read_config(&reader, document.root);
-    let read = reader.finish();
-    let mut report = read.report;
-    for field in &read.given {
-        if let Some(sentence) = unbuilt_sentence(&field.path, &field.node.value) {
-            report.warning(&field.origin, &field.path, Wrong::new(sentence));
-        }
+    // Where something required is missing, the report says so, and the result is never used.
+    let read = |root: &mut Section<'_>| Config {
+        matrix: root.within("matrix", read::matrix),
+        matrix_rooms: read::rooms(root),
+        meshtastic: root.within("meshtastic", read::meshtastic),
+        database: root.within("database", read::database),
+        health: root.within("health", read::health),
+        logging: root.within("logging", read::logging),
+    };
+    let config = reader.section(String::new(), Origin::Nowhere, document.root, read);
+    for (variable, wrong) in environment.unknown(&reader.asked) {
+        reader.warning(&Origin::Variable(variable), "", wrong);
+    }
+    let found = reader.found();
+    if !found.problems.is_empty() {
+        return Err(found);
     }
     let loaded = Loaded {
         config,
-        warnings: report.finish()?,
-        is_mmrelay: read.is_mmrelay,
-        differences: mmrelay::differences(&paths(&read.given)),
+        warnings: found.warnings,
+        is_mmrelay: reader.is_mmrelay,
+        differences: mmrelay::differences(&reader.given),
     };
-    Ok((loaded, read.asked))
-}
-
-fn paths(given: &[Field]) -> BTreeSet<&str> {
-    given.iter().map(|field| field.path.as_str()).collect()
-}
-
-/// Reads every section. Where something required is missing, the report says so, and the result is never used.
-fn read_config(reader: &Reader<'_>, root: Node) -> Config {
-    let mut root = reader.root(root);
-    mmrelay::take_top(&mut root);
-    let config = Config {
-        matrix: read::matrix(root.section("matrix")),
-        matrix_rooms: read::rooms(&mut root),
-        meshtastic: read::meshtastic(root.section("meshtastic")),
-        database: read::database(root.section("database")),
-        health: read::health(root.section("health")),
-        logging: read::logging(root.section("logging")),
-    };
-    root.finish();
-    config
+    Ok((loaded, reader.asked))
 }
 
 #[cfg(test)]
@@ -463,6 +433,45 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
     }
 
     #[test]
+    fn a_key_that_restricts_always_works() {
+        let text = "\
+matrix:
+  allowed_users: ['@alice:example.org']
+  ignored_users: ['@bob:example.org']
+  min_power_level: 1
+  urgent_power_level: 1
+  sender_limit: {per_minute: 1, per_hour: 1}
+  trusted_relays: ['@relay:example.org']
+  e2ee: {enabled: true, recipients: verified}
+  invites: none
+matrix_rooms:
+  - {id: '#hiking:example.org', meshtastic_channel: 0, direction: to_mesh}
+meshtastic:
+  connection_type: tcp
+  host: 192.168.1.20
+  broadcast_enabled: false
+  ignore_nodes: ['!a1b2c3d4']
+  respect_ok_to_mqtt: true
+  relay_mqtt: false
+  packet_routing: {disabled_portnums: [67]}
+";
+        assert_eq!(warnings(text), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_told_where_it_is_asked_for_and_in_the_sample() {
+        let with = |users: &str| format!("matrix: {{verify_with: [{users}]}}\n{SHORTEST}");
+        let sentence = "matrix.verify_with: is not built yet, and does nothing so far";
+        assert!(warnings(&with("'@alice:example.org'"))[0].ends_with(sentence));
+        assert_eq!(warnings(&with("")), [""; 0]);
+        let sample = include_str!("../../config.sample.yaml");
+        let (before, _) = sample.split_once("#verify_with:").unwrap();
+        let explained = before.lines().rev().skip(1);
+        let mut explained = explained.take_while(|line| line.trim_start().starts_with("# "));
+        assert!(explained.any(|line| line.to_lowercase().contains("not built yet")));
+    }
+
+    #[test]
     fn the_samples_values_are_the_defaults() {
         let sample = include_str!("../../config.sample.yaml");
         let plain = Config::from_yaml(sample).unwrap().config;
@@ -488,7 +497,7 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
         sample.lines().map(line).collect()
     }
 
-    fn collect(node: &Node, path: String, present: &mut BTreeSet<String>) {
+    fn collect(node: &yaml::Node, path: String, present: &mut BTreeSet<String>) {
         match &node.value {
             yaml::Value::Map(entries) => {
                 for entry in entries {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::yaml::{Place, YamlError};
+use super::yaml::Place;
 
 /// One thing that is wrong, or worth a warning. Prints as
 /// `config.yaml:7:25: matrix_rooms[1].meshtastic_channel: 9 is out of range: a radio has channels 0 to 7`.
@@ -18,6 +18,24 @@ pub struct Finding {
     pub message: String,
     /// What to do, where we know it.
     pub hint: Option<String>,
+}
+
+impl Finding {
+    /// Returns what is wrong with a key, or worth saying about it, in a file of that name.
+    pub(super) fn of(file: &str, origin: &Origin, key: &str, wrong: Wrong) -> Self {
+        let (name, position) = match origin {
+            Origin::File(place) => (file, Some(wrong.place.unwrap_or(*place))),
+            Origin::Nowhere => (file, wrong.place),
+            Origin::Variable(name) => (name.as_str(), None),
+        };
+        Self {
+            origin: name.to_owned(),
+            position: position.map(|place| (place.line, place.column)),
+            key: format!("{key}{}", wrong.within),
+            message: wrong.message,
+            hint: wrong.hint,
+        }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -37,8 +55,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Everything that is wrong with a configuration, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     /// What is wrong.
     pub problems: Vec<Finding>,
@@ -65,8 +83,17 @@ pub(super) enum Origin {
     File(Place),
     /// The file, but nowhere in it.
     Nowhere,
-    /// An environment variable.
     Variable(String),
+}
+
+impl Origin {
+    /// Returns where something within it comes from; what a variable gives has no places.
+    pub(super) fn at(&self, place: Place) -> Self {
+        match self {
+            Self::Variable(name) => Self::Variable(name.clone()),
+            Self::File(_) | Self::Nowhere => Self::File(place),
+        }
+    }
 }
 
 /// What is wrong with one value: said by the code that knows what the value should be, placed by its caller.
@@ -83,7 +110,6 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    /// Says what is wrong with the value itself.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             within: String::new(),
@@ -93,14 +119,24 @@ impl Wrong {
         }
     }
 
-    /// Adds what to do.
-    #[must_use]
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    /// Says that a text is not what it should be.
+    pub(super) fn not(text: &str, expected: &str) -> Self {
+        Self::new(format!("{} is not {expected}", quoted(text)))
     }
 
-    /// Says that it is an item of a list.
+    #[must_use]
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into());
+        Self { hint, ..self }
+    }
+
+    /// Says where it is, if that is not where the value begins.
+    #[must_use]
+    pub(super) fn at(self, place: Place) -> Self {
+        let place = Some(place);
+        Self { place, ..self }
+    }
+
     #[must_use]
     pub(super) fn item(mut self, index: usize, place: Place) -> Self {
         self.within = format!("[{index}]{}", self.within);
@@ -109,87 +145,13 @@ impl Wrong {
     }
 }
 
-impl From<YamlError> for Wrong {
-    fn from(error: YamlError) -> Self {
-        Self {
-            within: String::new(),
-            place: Some(error.place),
-            message: error.message,
-            hint: error.hint,
-        }
+impl From<Wrong> for Vec<Wrong> {
+    fn from(wrong: Wrong) -> Self {
+        vec![wrong]
     }
 }
 
-/// Collects what is found while a configuration is read.
-#[derive(Debug)]
-pub(super) struct Report {
-    file: String,
-    problems: Vec<Finding>,
-    warnings: Vec<Finding>,
-}
-
-impl Report {
-    /// Begins a report on a file of that name.
-    pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
-
-    /// Adds something wrong.
-    pub(super) fn problem(&mut self, origin: &Origin, key: &str, wrong: Wrong) {
-        let finding = self.finding(origin, key, wrong);
-        self.problems.push(finding);
-    }
-
-    /// Adds a warning.
-    pub(super) fn warning(&mut self, origin: &Origin, key: &str, wrong: Wrong) {
-        let finding = self.finding(origin, key, wrong);
-        self.warnings.push(finding);
-    }
-
-    fn finding(&self, origin: &Origin, key: &str, wrong: Wrong) -> Finding {
-        let (name, position) = match origin {
-            Origin::File(place) => (self.file.clone(), Some(wrong.place.unwrap_or(*place))),
-            Origin::Nowhere => (self.file.clone(), wrong.place),
-            Origin::Variable(name) => (name.clone(), None),
-        };
-        Finding {
-            origin: name,
-            position: position.map(|place| (place.line, place.column)),
-            key: format!("{key}{}", wrong.within),
-            message: wrong.message,
-            hint: wrong.hint,
-        }
-    }
-
-    /// Ends the report with the one thing that stands in the way of all others.
-    pub(super) fn fatal(mut self, error: YamlError) -> Problems {
-        self.problem(&Origin::Nowhere, "", Wrong::from(error));
-        Problems {
-            problems: self.problems,
-            warnings: self.warnings,
-        }
-    }
-
-    /// Ends the report: the warnings if nothing is wrong, in the order of the file.
-    pub(super) fn finish(mut self) -> Result<Vec<Finding>, Problems> {
-        let position = |finding: &Finding| finding.position.unwrap_or((usize::MAX, 0));
-        self.problems.sort_by_key(position);
-        self.warnings.sort_by_key(position);
-        if self.problems.is_empty() {
-            return Ok(self.warnings);
-        }
-        Err(Problems {
-            problems: self.problems,
-            warnings: self.warnings,
-        })
-    }
-}
-
-/// Returns `; did you mean …?`'s sentence for a word that nobody knows, if a known one is near.
+/// Returns a question for a word that nobody knows, if a known one is near.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     near(word, known).map(|known| format!("did you mean `{known}`?"))
 }
@@ -201,21 +163,13 @@ pub(super) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     let word = word.to_lowercase();
     let known: Vec<&str> = known.into_iter().collect();
     let ending = format!("_{word}");
-    if let Some(longer) = known
-        .iter()
-        .find(|known| known.to_lowercase().ends_with(&ending))
-    {
+    let is_longer = |known: &&&str| known.to_lowercase().ends_with(&ending);
+    if let Some(longer) = known.iter().find(is_longer) {
         return Some(longer);
     }
-    known
-        .into_iter()
-        .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
-            (distance, candidate)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= MOST_SLIPS.min(1 + candidate.len() / 4))
-        .map(|(_, candidate)| candidate)
+    let slips = |known: &str| strsim::damerau_levenshtein(&word, &known.to_lowercase());
+    let nearest = known.into_iter().min_by_key(|known| slips(known))?;
+    (slips(nearest) <= MOST_SLIPS.min(1 + nearest.len() / 4)).then_some(nearest)
 }
 
 /// Returns the beginning of a text that we did not expect, in quotes, fit for a sentence.
@@ -247,20 +201,22 @@ mod tests {
 
     #[test]
     fn a_finding_prints_as_place_key_message_and_hint() {
-        let mut report = Report::new("config.yaml");
         let place = Place {
             line: 12,
             column: 3,
         };
         let wrong = Wrong::new("unknown key").hint("did you mean `host`?");
-        report.problem(&Origin::File(place), "meshtastic.hots", wrong);
-        report.problem(
-            &Origin::Variable("RELAY_X".to_owned()),
-            "x",
-            Wrong::new("bad"),
-        );
+        let file = Origin::File(place);
+        let variable = Origin::Variable("RELAY_X".to_owned());
+        let problems = Problems {
+            problems: vec![
+                Finding::of("config.yaml", &file, "meshtastic.hots", wrong),
+                Finding::of("config.yaml", &variable, "x", Wrong::new("bad")),
+            ],
+            warnings: Vec::new(),
+        };
         assert_eq!(
-            report.finish().unwrap_err().to_string(),
+            problems.to_string(),
             "config.yaml:12:3: meshtastic.hots: unknown key; did you mean `host`?\nRELAY_X: x: bad"
         );
     }

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use url::Url;
+use strum::{EnumString, VariantNames};
 
 use super::pattern::UserPattern;
+use super::read;
 use super::secret::Secret;
 use super::template::{ReactionVariable, RoomVariable, Template};
-use crate::model::{OwnedServerName, OwnedUserId, UserId};
+use crate::model::{OwnedUserId, UserId};
 
 /// The section `matrix`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
-    /// Where the first login without a terminal goes.
-    pub homeserver: Option<Homeserver>,
-    /// As whom.
-    pub bot_user_id: Option<LoginUser>,
+    /// Where the first login without a terminal goes: an address, or a server name to be resolved by discovery.
+    pub homeserver: Option<String>,
+    /// As whom: a full user id, or a localpart, whose domain the homeserver knows.
+    pub bot_user_id: Option<String>,
     /// With which password.
     pub password: Option<Secret<String>>,
     /// Or with which access token.
@@ -56,35 +57,6 @@ pub struct Matrix {
     pub radio_notices: Option<Duration>,
 }
 
-/// A homeserver as people name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Homeserver {
-    /// Its address.
-    Url(Url),
-    /// Its server name, to be resolved by discovery.
-    Name(OwnedServerName),
-}
-
-/// The account of the first login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginUser {
-    /// The full user id.
-    Id(OwnedUserId),
-    /// The localpart alone; the homeserver knows its own domain.
-    Localpart(String),
-}
-
-impl LoginUser {
-    /// Returns what a login request takes as the user.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Id(id) => id.as_str(),
-            Self::Localpart(localpart) => localpart,
-        }
-    }
-}
-
 /// Encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct E2ee {
@@ -95,7 +67,8 @@ pub struct E2ee {
 }
 
 /// For whose devices messages are encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Recipients {
     /// Everyone's.
     All,
@@ -138,35 +111,7 @@ impl Matrix {
 
 impl Default for Matrix {
     fn default() -> Self {
-        Self {
-            homeserver: None,
-            bot_user_id: None,
-            password: None,
-            access_token: None,
-            allow_http: false,
-            e2ee: E2ee {
-                enabled: true,
-                recipients: Recipients::All,
-            },
-            prefix_enabled: true,
-            prefix_format: Template::<RoomVariable>::standard(),
-            reaction_format: Template::<ReactionVariable>::standard(),
-            allowed_users: None,
-            ignored_users: Vec::new(),
-            min_power_level: 0,
-            urgent_power_level: None,
-            sender_limit: SenderLimit {
-                per_minute: 20,
-                per_hour: 120,
-            },
-            trusted_relays: Vec::new(),
-            relay_notices: false,
-            command_prefix: Some("!".to_owned()),
-            off_air_prefix: Some("//".to_owned()),
-            invites: Invites::Mapped,
-            verify_with: Vec::new(),
-            radio_notices: Some(Duration::from_mins(10)),
-        }
+        read::defaults(read::matrix)
     }
 }
 

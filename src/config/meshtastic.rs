@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, VariantNames};
 
+use super::read;
 use super::secret::Secret;
 use super::template::{MeshVariable, Template};
 use crate::model::{NodeNum, Sign};
@@ -101,7 +103,8 @@ pub struct MessageInteractions {
 }
 
 /// What a Matrix reaction becomes on the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum ReactionStyle {
     /// A tapback.
     Tapback,
@@ -110,7 +113,8 @@ pub enum ReactionStyle {
 }
 
 /// As what a detection sensor's text is posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum SensorType {
     /// `m.text`.
     Text,
@@ -125,29 +129,23 @@ pub struct PacketRouting {
     pub chat_portnums: Vec<PortNum>,
     /// Ports never relayed.
     pub disabled_portnums: Vec<PortNum>,
-    /// What happens to packets that the radio could not decrypt.
-    pub encrypted_action: EncryptedAction,
 }
 
 /// A port number of the mesh's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortNum(pub u32);
 
-/// What happens to packets that the radio could not decrypt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EncryptedAction {
-    /// They are counted and forgotten.
-    Drop,
-}
-
 /// Whether the author's consent to publication outside the mesh is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum OkToMqtt {
     /// Everything is relayed.
+    #[strum(serialize = "false")]
     Off,
     /// To rooms that anyone may join, only with consent.
     PublicRooms,
     /// Everywhere only with consent.
+    #[strum(serialize = "true")]
     Always,
 }
 
@@ -165,7 +163,8 @@ pub struct LongMessages {
 }
 
 /// What happens to a text that is too long even when split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Overflow {
     /// It is refused whole, and its sender told why.
     Refuse,
@@ -192,7 +191,8 @@ pub struct ChannelUse {
 }
 
 /// What an edit does to a message that was sent already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Edits {
     /// The new text is sent as a reply to the original.
     Resend,
@@ -203,7 +203,8 @@ pub enum Edits {
 }
 
 /// What media become on the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Media {
     /// A note with the caption.
     Note,
@@ -212,7 +213,8 @@ pub enum Media {
 }
 
 /// Which signs the sender of a Matrix message sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Feedback {
     /// All.
     Reactions,
@@ -288,51 +290,7 @@ impl Meshtastic {
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
-            meshnet_name: None,
-            message_interactions: MessageInteractions {
-                replies: true,
-                reactions: true,
-            },
-            reaction_style: ReactionStyle::Tapback,
-            broadcast_enabled: true,
-            detection_sensor: true,
-            detection_sensor_type: SensorType::Text,
-            alert_mentions_room: false,
-            packet_routing: PacketRouting {
-                chat_portnums: Vec::new(),
-                disabled_portnums: Vec::new(),
-                encrypted_action: EncryptedAction::Drop,
-            },
-            ignore_nodes: Vec::new(),
-            relay_mqtt: true,
-            respect_ok_to_mqtt: OkToMqtt::Off,
-            message_delay: Duration::from_millis(2050),
-            prefix_enabled: true,
-            prefix_format: Template::<MeshVariable>::standard(),
-            long_messages: LongMessages {
-                split: true,
-                part_bytes: 200,
-                max_parts: 3,
-                overflow: Overflow::Refuse,
-            },
-            max_message_age: Duration::from_hours(1),
-            backlog: Backlog {
-                newest: 20,
-                spacing: Duration::from_secs(10),
-            },
-            channel_use: ChannelUse {
-                slow_above: 25,
-                stop_above: 40,
-            },
-            edits: Edits::Resend,
-            media: Media::Note,
-            delivery_feedback: Feedback::Reactions,
-            dm_reply: Some(
-                "This node is a bridge to Matrix and cannot deliver private messages. \
-                 Please write on the channel."
-                    .to_owned(),
-            ),
-            set_time: true,
+            ..read::defaults(read::meshtastic)
         }
     }
 }

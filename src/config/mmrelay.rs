@@ -1,138 +1,123 @@
 //! What a `config.yaml` of MMRelay brings along: keys that mean nothing here, and defaults that differ.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::finding::Origin;
 use super::section::Section;
 
 const PLUGINS: &str = "plugins are not available";
 const LINK: &str = "the link is always checked";
 const FOREVER: &str = "the relay tries to reach the radio for ever";
 const DATABASE: &str = "the relay sets up its database itself";
+const NAMES: &str = "names are taken as they come";
+const MAP: &str = "replies across a restart need the map";
+const PACKETS: &str = "set `logging.debug.radio` to `trace`";
 const DEVICE: &str =
     "the relay logs in as a device of its own, and keeps its keys in its home directory";
 
-/// Takes the top level's keys of MMRelay.
-pub(super) fn take_top(root: &mut Section<'_, '_>) {
-    root.old_name("db", "database");
-    root.meaningless(&[
-        ("plugins", PLUGINS),
-        ("community-plugins", PLUGINS),
-        ("custom-plugins", PLUGINS),
-        ("security", PLUGINS),
-        ("credentials_path", DEVICE),
-        ("data_dir", "use `--home`"),
-    ]);
+/// Old names: the section that they stand in, and our names.
+const OLD_NAMES: &[(&str, &str, &str)] = &[
+    ("", "db", "database"),
+    ("matrix", "encryption", "e2ee"),
+    ("matrix", "user_id", "bot_user_id"),
+    ("logging.debug", "matrix_nio", "matrix_sdk"),
+    ("logging.debug", "meshtastic", "radio"),
+];
+
+/// Keys that mean nothing here: the section that they stand in, and why.
+const MEANINGLESS: &[(&str, &str, &str)] = &[
+    ("", "plugins", PLUGINS),
+    ("", "community-plugins", PLUGINS),
+    ("", "custom-plugins", PLUGINS),
+    ("", "security", PLUGINS),
+    ("", "credentials_path", DEVICE),
+    ("", "data_dir", "use `--home`"),
+    ("matrix", "credentials_path", DEVICE),
+    ("matrix.e2ee", "store_path", DEVICE),
+    ("meshtastic", "health_check", LINK),
+    ("meshtastic", "heartbeat_interval", LINK),
+    ("meshtastic", "timeout", "every wait has a limit of its own"),
+    ("meshtastic", "retries", FOREVER),
+    ("meshtastic", "retry_limit", FOREVER),
+    ("meshtastic", "nodedb_refresh_interval", NAMES),
+    ("meshtastic", "plugin_timeout", PLUGINS),
+    ("meshtastic", "plugin_response_delay", PLUGINS),
+    ("database", "enable_wal", DATABASE),
+    ("database", "busy_timeout_ms", DATABASE),
+    ("database", "pragmas", DATABASE),
+    ("database.msg_map", "wipe_on_restart", MAP),
+    ("logging", "rich_tracebacks", "there are no tracebacks"),
+    ("logging.debug", "bleak", "there is no such library here"),
+    ("logging.debug", "full_packets", PACKETS),
+];
+
+/// Takes a section's old names as ours, and warns of what means nothing here.
+pub(super) fn adopt(section: &mut Section<'_>) {
+    for (path, old, key) in OLD_NAMES {
+        if *path == section.path {
+            section.old_name(old, key);
+        }
+    }
+    for (path, key, why) in MEANINGLESS {
+        if *path == section.path {
+            section.meaningless(key, why);
+        }
+    }
 }
 
-/// Takes those of `matrix`.
-pub(super) fn take_matrix(matrix: &mut Section<'_, '_>) {
-    matrix.old_name("encryption", "e2ee");
-    matrix.old_name("user_id", "bot_user_id");
-    matrix.meaningless(&[("credentials_path", DEVICE)]);
-}
-
-/// Takes those of `matrix.e2ee`.
-pub(super) fn take_e2ee(e2ee: &mut Section<'_, '_>) {
-    e2ee.meaningless(&[("store_path", DEVICE)]);
-}
-
-/// Takes those of `meshtastic`.
-pub(super) fn take_meshtastic(meshtastic: &mut Section<'_, '_>) {
-    meshtastic.meaningless(&[
-        ("health_check", LINK),
-        ("heartbeat_interval", LINK),
-        ("timeout", "every wait has a limit of its own"),
-        ("retries", FOREVER),
-        ("retry_limit", FOREVER),
-        ("nodedb_refresh_interval", "names are taken as they come"),
-        ("plugin_timeout", PLUGINS),
-        ("plugin_response_delay", PLUGINS),
-    ]);
-}
-
-/// Takes those of `database`.
-pub(super) fn take_database(database: &mut Section<'_, '_>) {
-    database.meaningless(&[
-        ("enable_wal", DATABASE),
-        ("busy_timeout_ms", DATABASE),
-        ("pragmas", DATABASE),
-    ]);
-}
-
-/// Takes those of `database.msg_map`.
-pub(super) fn take_msg_map(msg_map: &mut Section<'_, '_>) {
-    let why = "replies across a restart need the map";
-    msg_map.meaningless(&[("wipe_on_restart", why)]);
-}
-
-/// Takes those of `logging`.
-pub(super) fn take_logging(logging: &mut Section<'_, '_>) {
-    logging.meaningless(&[("rich_tracebacks", "there are no tracebacks")]);
-}
-
-/// Takes those of `logging.debug`.
-pub(super) fn take_debug(debug: &mut Section<'_, '_>) {
-    debug.old_name("matrix_nio", "matrix_sdk");
-    debug.old_name("meshtastic", "radio");
-    debug.meaningless(&[
-        ("bleak", "there is no such library here"),
-        ("full_packets", "set `logging.debug.radio` to `trace`"),
-    ]);
-}
-
-/// Defaults that differ from MMRelay's: the key, and what is different while it is not given.
+/// Defaults that differ from MMRelay's: the key, and what is different while it is not given; `{}` is the key again.
 const DEFAULTS: &[(&str, &str)] = &[
     (
         "matrix.e2ee.enabled",
-        "encrypted rooms are relayed (`matrix.e2ee.enabled: false` refuses them)",
+        "encrypted rooms are relayed (`{}: false` refuses them)",
     ),
     (
         "meshtastic.message_interactions.replies",
-        "replies cross as replies (`meshtastic.message_interactions.replies`)",
+        "replies cross as replies (`{}`)",
     ),
     (
         "meshtastic.message_interactions.reactions",
-        "reactions cross (`meshtastic.message_interactions.reactions`)",
+        "reactions cross (`{}`)",
     ),
     (
         "meshtastic.reaction_style",
-        "a Matrix reaction is a tapback on the mesh, not a text (`meshtastic.reaction_style: text`)",
+        "a Matrix reaction is a tapback on the mesh, not a text (`{}: text`)",
     ),
     (
         "meshtastic.message_delay",
-        "texts follow each other after 2.05 s, not 2.5 s (`meshtastic.message_delay`)",
+        "texts follow each other after 2.05 s, not 2.5 s (`{}`)",
     ),
     (
         "meshtastic.long_messages",
-        "a long text is split into up to 3 packets or refused, never silently cut (`meshtastic.long_messages`)",
+        "a long text is split into up to 3 packets or refused, never silently cut (`{}`)",
     ),
     (
         "meshtastic.max_message_age",
-        "what was said in Matrix while the relay was away is sent, if younger than 1 h (`meshtastic.max_message_age`)",
+        "what was said in Matrix while the relay was away is sent, if younger than 1 h (`{}`)",
     ),
     (
         "meshtastic.dm_reply",
-        "a direct message to the radio is answered with a short note (`meshtastic.dm_reply`)",
+        "a direct message to the radio is answered with a short note (`{}`)",
     ),
     (
         "matrix.relay_notices",
-        "notices of other bots are not sent to the mesh (`matrix.relay_notices: true`)",
+        "notices of other bots are not sent to the mesh (`{}: true`)",
     ),
     (
         "matrix.command_prefix",
-        "commands (`!ping`, `!help` and the like) are not sent to the mesh, and not answered yet (`matrix.command_prefix`)",
+        "commands (`!ping`, `!help` and the like) are not sent to the mesh, and not answered yet (`{}`)",
     ),
     (
         "matrix.off_air_prefix",
-        "messages that begin with `//` are not sent to the mesh (`matrix.off_air_prefix`)",
+        "messages that begin with `//` are not sent to the mesh (`{}`)",
     ),
     (
         "matrix.trusted_relays",
-        "messages of other relays are carried on only if `matrix.trusted_relays` names them",
+        "messages of other relays are carried on only if `{}` names them",
     ),
     (
         "logging.log_to_file",
-        "the log goes to standard error only (`logging.log_to_file: true`)",
+        "the log goes to standard error only (`{}: true`)",
     ),
 ];
 
@@ -144,19 +129,15 @@ const ALWAYS: &[&str] = &[
 ];
 
 /// Returns what differs from MMRelay with a configuration that gives these keys.
-pub(super) fn differences(given: &BTreeSet<&str>) -> Vec<String> {
+pub(super) fn differences(given: &BTreeMap<String, Origin>) -> Vec<String> {
     let is_given = |key: &str| {
         let inside = format!("{key}.");
-        given.contains(key) || given.iter().any(|path| path.starts_with(&inside))
+        given
+            .keys()
+            .any(|path| path == key || path.starts_with(&inside))
     };
-    let defaults = DEFAULTS
-        .iter()
-        .filter(|(key, _)| !is_given(key))
-        .map(|(_, sentence)| *sentence);
-    ALWAYS
-        .iter()
-        .copied()
-        .chain(defaults)
-        .map(str::to_owned)
-        .collect()
+    let missing = DEFAULTS.iter().filter(|(key, _)| !is_given(key));
+    let missing = missing.map(|(key, sentence)| sentence.replace("{}", key));
+    let always = ALWAYS.iter().map(|sentence| (*sentence).to_owned());
+    always.chain(missing).collect()
 }

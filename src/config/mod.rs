@@ -19,7 +19,6 @@ mod secret;
 mod section;
 mod template;
 mod text_file;
-mod unbuilt;
 mod values;
 mod yaml;
 mod yaml_traps;
@@ -29,11 +28,11 @@ use std::net::Ipv4Addr;
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
-pub use matrix::{E2ee, Homeserver, Invites, LoginUser, Matrix, Recipients, SenderLimit};
+pub use matrix::{E2ee, Invites, Matrix, Recipients, SenderLimit};
 pub use meshtastic::{
-    Backlog, ChannelUse, Connection, Edits, EncryptedAction, Feedback, LongMessages, Media,
-    Meshtastic, MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle,
-    SensorType, host_and_port,
+    Backlog, ChannelUse, Connection, Edits, Feedback, LongMessages, Media, Meshtastic,
+    MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle, SensorType,
+    host_and_port,
 };
 pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
 pub use pattern::{UserPattern, UserPatternError};

@@ -1,8 +1,11 @@
 //! `database`, `health`, `logging`: how the daemon runs.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
+
+use super::read;
 
 /// The section `database`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +53,15 @@ pub struct Logging {
     pub debug: Vec<(Component, Level)>,
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How much is logged; `warning` and `critical` are MMRelay's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Level {
-    /// Nothing.
-    Off,
     /// A person must act.
+    #[strum(to_string = "error", serialize = "critical")]
     Error,
     /// We recovered, or dropped something.
+    #[strum(to_string = "warn", serialize = "warning")]
     Warn,
     /// State changes.
     Info,
@@ -65,10 +69,13 @@ pub enum Level {
     Debug,
     /// Bytes.
     Trace,
+    /// Nothing.
+    Off,
 }
 
 /// In which form the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -77,7 +84,8 @@ pub enum LogFormat {
 }
 
 /// A part of the program whose level can be set on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Component {
     /// The radio's side.
     Radio,
@@ -106,46 +114,18 @@ impl Database {
 
 impl Default for Database {
     fn default() -> Self {
-        Self {
-            path: PathBuf::from("database/relay.sqlite"),
-            keep_days: 30,
-            msg_map: MsgMap { msgs_to_keep: 500 },
-        }
+        read::defaults(read::database)
     }
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            radio_away: Duration::from_mins(10),
-        }
+        read::defaults(read::health)
     }
 }
 
 impl Default for Logging {
     fn default() -> Self {
-        Self {
-            level: Level::Info,
-            format: LogFormat::Text,
-            log_to_file: false,
-            filename: PathBuf::from("logs/relay.log"),
-            max_log_size: 5 * 1024 * 1024,
-            backup_count: 5,
-            color_enabled: true,
-            debug: Vec::new(),
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        })
+        read::defaults(read::logging)
     }
 }

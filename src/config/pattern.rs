@@ -10,12 +10,7 @@ use crate::model::{OwnedUserId, UserId};
 /// A user id, or a glob over user ids: `*` stands for any characters, `?` for one (`@*:example.org`).
 /// Upper and lower case differ, as in user ids.
 #[derive(Debug, Clone, PartialEq)]
-pub enum UserPattern {
-    /// One user.
-    User(OwnedUserId),
-    /// Everyone whose whole id matches.
-    Glob(WildMatch),
-}
+pub struct UserPattern(WildMatch);
 
 /// Why a text is not a user pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,22 +18,16 @@ pub enum UserPattern {
 pub struct UserPatternError(String);
 
 impl UserPattern {
-    /// Returns whether this user is meant.
+    /// Returns whether this user is meant: the whole id counts.
     #[must_use]
     pub fn matches(&self, user: &UserId) -> bool {
-        match self {
-            Self::User(id) => id == user,
-            Self::Glob(glob) => glob.matches(user.as_str()),
-        }
+        self.0.matches(user.as_str())
     }
 
     /// Returns whether users of any server are meant: the glob names no server.
     #[must_use]
     pub fn is_server_open(&self) -> bool {
-        match self {
-            Self::User(_) => false,
-            Self::Glob(glob) => !glob.to_string().contains(':'),
-        }
+        !self.0.to_string().contains(':')
     }
 }
 
@@ -46,27 +35,22 @@ impl FromStr for UserPattern {
     type Err = UserPatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || UserPatternError(text.to_owned());
-        if text.contains(['*', '?']) {
-            let plausible = text.starts_with(['@', '*', '?'])
+        let is_plausible = if text.contains(['*', '?']) {
+            text.starts_with(['@', '*', '?'])
                 && text.len() <= 255
-                && !text.contains(char::is_whitespace);
-            return plausible
-                .then(|| Self::Glob(WildMatch::new(text)))
-                .ok_or_else(error);
-        }
-        OwnedUserId::try_from(text)
-            .map(Self::User)
-            .map_err(|_| error())
+                && !text.contains(char::is_whitespace)
+        } else {
+            OwnedUserId::try_from(text).is_ok()
+        };
+        is_plausible
+            .then(|| Self(WildMatch::new(text)))
+            .ok_or_else(|| UserPatternError(text.to_owned()))
     }
 }
 
 impl fmt::Display for UserPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(id) => write!(f, "{id}"),
-            Self::Glob(glob) => write!(f, "{glob}"),
-        }
+        self.0.fmt(f)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::{Display, EnumString, VariantNames};
+
 use crate::model::{ChannelIndex, OwnedRoomOrAliasId, OwnedServerName};
 
 /// One entry of `matrix_rooms`: a room tied to a channel.
@@ -36,10 +38,10 @@ impl fmt::Display for ChannelRef {
 }
 
 /// Which way messages of a route go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub enum Direction {
     /// Both ways.
-    #[default]
     Both,
     /// From the mesh to Matrix only.
     ToMatrix,
@@ -51,28 +53,12 @@ impl Direction {
     /// Returns whether messages of the mesh go to the room.
     #[must_use]
     pub fn to_matrix(self) -> bool {
-        match self {
-            Self::Both | Self::ToMatrix => true,
-            Self::ToMesh => false,
-        }
+        self != Self::ToMesh
     }
 
     /// Returns whether messages of the room go to the mesh.
     #[must_use]
     pub fn to_mesh(self) -> bool {
-        match self {
-            Self::Both | Self::ToMesh => true,
-            Self::ToMatrix => false,
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Both => "both",
-            Self::ToMatrix => "to_matrix",
-            Self::ToMesh => "to_mesh",
-        })
+        self != Self::ToMatrix
     }
 }

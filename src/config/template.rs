@@ -1,6 +1,5 @@
 //! Prefixes and reaction keys: text with variables in braces, parsed so far that filling them in cannot fail.
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::finding::printable;
@@ -69,21 +68,55 @@ pub enum MeshVariable {
 }
 
 /// The variables that a template of one kind can hold.
-pub trait Variable: Sized + Copy {
-    /// Their names, as they are written.
-    const NAMES: &'static [&'static str];
+pub trait Variable: Copy + 'static {
+    /// All of them, each with its name, and whether a number may follow that, to cut the value short.
+    const ALL: &'static [(&'static str, bool, Self)];
+}
 
-    /// Returns the variable of that name.
-    fn from_name(name: &str) -> Option<Self>;
+impl Variable for RoomVariable {
+    const ALL: &'static [(&'static str, bool, Self)] = &[
+        ("long", true, Self::Long),
+        ("short", false, Self::Short),
+        ("mesh", true, Self::Mesh),
+        ("channel", false, Self::Channel),
+        ("hops", false, Self::Hops),
+        ("snr", false, Self::Snr),
+        ("rssi", false, Self::Rssi),
+        ("mqtt", false, Self::Mqtt),
+    ];
+}
 
-    /// Returns its name.
-    fn name(self) -> &'static str;
+impl Variable for ReactionVariable {
+    const ALL: &'static [(&'static str, bool, Self)] = &[
+        ("emoji", false, Self::Emoji),
+        ("long", true, Self::Packet(RoomVariable::Long)),
+        ("short", false, Self::Packet(RoomVariable::Short)),
+        ("mesh", true, Self::Packet(RoomVariable::Mesh)),
+        ("channel", false, Self::Packet(RoomVariable::Channel)),
+        ("hops", false, Self::Packet(RoomVariable::Hops)),
+        ("snr", false, Self::Packet(RoomVariable::Snr)),
+        ("rssi", false, Self::Packet(RoomVariable::Rssi)),
+        ("mqtt", false, Self::Packet(RoomVariable::Mqtt)),
+    ];
+}
 
-    /// Returns whether a number may follow the name, to cut the value short.
-    fn may_be_cut(self) -> bool;
+impl Variable for MeshVariable {
+    const ALL: &'static [(&'static str, bool, Self)] = &[
+        ("display", true, Self::Display),
+        ("user", false, Self::User),
+        ("username", false, Self::Username),
+        ("server", false, Self::Server),
+    ];
 }
 
 impl<V: Variable> Template<V> {
+    /// Returns a template; what is none stands for itself.
+    pub(super) fn of(text: &str) -> Self {
+        text.parse().unwrap_or_else(|_| Self {
+            pieces: vec![Piece::Text(text.to_owned())],
+        })
+    }
+
     /// Returns the pieces in their order.
     #[must_use]
     pub fn pieces(&self) -> &[Piece<V>] {
@@ -91,47 +124,10 @@ impl<V: Variable> Template<V> {
     }
 }
 
-impl<V: Variable> fmt::Display for Template<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => {
-                    f.write_str(&text.replace('{', "{{").replace('}', "}}"))?;
-                }
-                Piece::Value { variable, limit } => {
-                    write!(f, "{{{}", variable.name())?;
-                    if let Some(limit) = limit {
-                        write!(f, "{limit}")?;
-                    }
-                    f.write_str("}")?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// A brace has no partner.
-    #[error("a `{0}` stands alone: a brace of its own is written twice")]
-    Brace(char),
-    /// A variable that nobody knows.
-    #[error("unknown variable `{{{name}}}`: there are {known}")]
-    Unknown {
-        /// Its name.
-        name: String,
-        /// Those that there are.
-        known: String,
-    },
-    /// A number after a variable that is never cut.
-    #[error("`{{{0}}}` cannot be cut to a number of characters")]
-    Uncuttable(&'static str),
-    /// A number that makes no sense.
-    #[error("`{{{0}}}` has a number that is not 1 to 99")]
-    Limit(String),
-}
+#[error("{0}")]
+pub struct TemplateError(String);
 
 impl<V: Variable> FromStr for Template<V> {
     type Err = TemplateError;
@@ -159,7 +155,8 @@ impl<V: Variable> FromStr for Template<V> {
                 rest = after;
             } else {
                 let brace = if from.starts_with('{') { '{' } else { '}' };
-                return Err(TemplateError::Brace(brace));
+                let sentence = "stands alone: a brace of its own is written twice";
+                return Err(TemplateError(format!("a `{brace}` {sentence}")));
             }
         }
         plain.push_str(rest);
@@ -173,205 +170,70 @@ impl<V: Variable> FromStr for Template<V> {
 fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, TemplateError> {
     let name = written.trim_end_matches(|character: char| character.is_ascii_digit());
     let number = written.get(name.len()..).unwrap_or_default();
-    let Some(variable) = V::from_name(name) else {
-        let known: Vec<String> = V::NAMES
-            .iter()
-            .map(|name| format!("`{{{name}}}`"))
-            .collect();
-        return Err(TemplateError::Unknown {
-            name: printable(written),
-            known: known.join(" "),
-        });
+    let written = printable(written);
+    let Some((name, may_be_cut, variable)) = V::ALL.iter().find(|it| it.0 == name) else {
+        let known: Vec<String> = V::ALL.iter().map(|it| format!("`{{{}}}`", it.0)).collect();
+        let known = known.join(" ");
+        let sentence = format!("unknown variable `{{{written}}}`: there are {known}");
+        return Err(TemplateError(sentence));
     };
     let limit = match number.parse::<usize>() {
         Ok(limit @ 1..=99) => Some(limit),
         Err(_) if number.is_empty() => None,
-        Ok(_) | Err(_) => return Err(TemplateError::Limit(printable(written))),
+        Ok(_) | Err(_) => {
+            let sentence = format!("`{{{written}}}` has a number that is not 1 to 99");
+            return Err(TemplateError(sentence));
+        }
     };
-    if limit.is_some() && !variable.may_be_cut() {
-        return Err(TemplateError::Uncuttable(variable.name()));
+    if limit.is_some() && !may_be_cut {
+        let sentence = format!("`{{{name}}}` cannot be cut to a number of characters");
+        return Err(TemplateError(sentence));
     }
-    Ok(Piece::Value { variable, limit })
-}
-
-fn text<V>(text: &str) -> Piece<V> {
-    Piece::Text(text.to_owned())
-}
-
-fn value<V>(variable: V) -> Piece<V> {
-    Piece::Value {
-        variable,
-        limit: None,
-    }
-}
-
-impl Template<RoomVariable> {
-    /// Returns `[{long}/{mesh}]: `.
-    #[must_use]
-    pub fn standard() -> Self {
-        let pieces = vec![
-            text("["),
-            value(RoomVariable::Long),
-            text("/"),
-            value(RoomVariable::Mesh),
-            text("]: "),
-        ];
-        Self { pieces }
-    }
-}
-
-impl Template<ReactionVariable> {
-    /// Returns `{emoji} {short}`.
-    #[must_use]
-    pub fn standard() -> Self {
-        let pieces = vec![
-            value(ReactionVariable::Emoji),
-            text(" "),
-            value(ReactionVariable::Packet(RoomVariable::Short)),
-        ];
-        Self { pieces }
-    }
-}
-
-impl Template<MeshVariable> {
-    /// Returns `{display5}[M]: `.
-    #[must_use]
-    pub fn standard() -> Self {
-        let display = Piece::Value {
-            variable: MeshVariable::Display,
-            limit: Some(5),
-        };
-        Self {
-            pieces: vec![display, text("[M]: ")],
-        }
-    }
-}
-
-impl Variable for RoomVariable {
-    const NAMES: &'static [&'static str] = &[
-        "long", "short", "mesh", "channel", "hops", "snr", "rssi", "mqtt",
-    ];
-
-    fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "long" => Self::Long,
-            "short" => Self::Short,
-            "mesh" => Self::Mesh,
-            "channel" => Self::Channel,
-            "hops" => Self::Hops,
-            "snr" => Self::Snr,
-            "rssi" => Self::Rssi,
-            "mqtt" => Self::Mqtt,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Long => "long",
-            Self::Short => "short",
-            Self::Mesh => "mesh",
-            Self::Channel => "channel",
-            Self::Hops => "hops",
-            Self::Snr => "snr",
-            Self::Rssi => "rssi",
-            Self::Mqtt => "mqtt",
-        }
-    }
-
-    fn may_be_cut(self) -> bool {
-        match self {
-            Self::Long | Self::Mesh => true,
-            Self::Short | Self::Channel | Self::Hops | Self::Snr | Self::Rssi | Self::Mqtt => false,
-        }
-    }
-}
-
-impl Variable for ReactionVariable {
-    const NAMES: &'static [&'static str] = &[
-        "emoji", "long", "short", "mesh", "channel", "hops", "snr", "rssi", "mqtt",
-    ];
-
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "emoji" => Some(Self::Emoji),
-            other => RoomVariable::from_name(other).map(Self::Packet),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Emoji => "emoji",
-            Self::Packet(variable) => variable.name(),
-        }
-    }
-
-    fn may_be_cut(self) -> bool {
-        match self {
-            Self::Emoji => false,
-            Self::Packet(variable) => variable.may_be_cut(),
-        }
-    }
-}
-
-impl Variable for MeshVariable {
-    const NAMES: &'static [&'static str] = &["display", "user", "username", "server"];
-
-    fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "display" => Self::Display,
-            "user" => Self::User,
-            "username" => Self::Username,
-            "server" => Self::Server,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Display => "display",
-            Self::User => "user",
-            Self::Username => "username",
-            Self::Server => "server",
-        }
-    }
-
-    fn may_be_cut(self) -> bool {
-        match self {
-            Self::Display => true,
-            Self::User | Self::Username | Self::Server => false,
-        }
-    }
+    Ok(Piece::Value {
+        variable: *variable,
+        limit,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn text<V>(text: &str) -> Piece<V> {
+        Piece::Text(text.to_owned())
+    }
+
+    fn value<V>(variable: V, limit: Option<usize>) -> Piece<V> {
+        Piece::Value { variable, limit }
+    }
+
     #[test]
-    fn what_is_printed_parses_to_the_same() {
-        for text in [
-            "[{long}/{mesh}]: ",
-            "",
-            "{long4}{{x}}{mesh}",
-            "}}{{",
-            "🚨 {short}",
+    fn braces_hold_variables_and_two_are_one() {
+        let (long, mesh) = (RoomVariable::Long, RoomVariable::Mesh);
+        for (written, pieces) in [
+            (
+                "[{long}/{mesh}]: ",
+                vec![
+                    text("["),
+                    value(long, None),
+                    text("/"),
+                    value(mesh, None),
+                    text("]: "),
+                ],
+            ),
+            ("", vec![]),
+            (
+                "{long4}{{x}}{mesh}",
+                vec![value(long, Some(4)), text("{x}"), value(mesh, None)],
+            ),
+            ("}}{{", vec![text("}{")]),
+            (
+                "🚨 {short}",
+                vec![text("🚨 "), value(RoomVariable::Short, None)],
+            ),
         ] {
-            let template: Template<RoomVariable> = text.parse().unwrap();
-            assert_eq!(template.to_string(), text);
+            assert_eq!(written.parse(), Ok(Template { pieces }), "{written}");
         }
-        assert_eq!(
-            "{display5}[M]: ".parse(),
-            Ok(Template::<MeshVariable>::standard())
-        );
-        assert_eq!(
-            "{emoji} {short}".parse(),
-            Ok(Template::<ReactionVariable>::standard())
-        );
-        assert_eq!(
-            "[{long}/{mesh}]: ".parse(),
-            Ok(Template::<RoomVariable>::standard())
-        );
     }
 
     #[test]
@@ -408,18 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_templates_print_as_they_are_documented() {
-        assert_eq!(
-            Template::<RoomVariable>::standard().to_string(),
-            "[{long}/{mesh}]: "
-        );
-        assert_eq!(
-            Template::<ReactionVariable>::standard().to_string(),
-            "{emoji} {short}"
-        );
-        assert_eq!(
-            Template::<MeshVariable>::standard().to_string(),
-            "{display5}[M]: "
-        );
+    fn the_standard_templates_are_as_they_are_documented() {
+        let config = crate::config::Matrix::default();
+        assert_eq!("[{long}/{mesh}]: ".parse(), Ok(config.prefix_format));
+        assert_eq!("{emoji} {short}".parse(), Ok(config.reaction_format));
+        let rooms = Vec::new();
+        let radio = crate::config::Connection::Serial { serial_port: None };
+        let config = crate::config::Config::new(radio, rooms).meshtastic;
+        assert_eq!("{display5}[M]: ".parse(), Ok(config.prefix_format));
     }
 }

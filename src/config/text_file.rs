@@ -7,90 +7,60 @@ use std::path::Path;
 
 use crate::model::{Explained, told};
 
-/// Why a file cannot be read as a text. The path is its caller's to name.
+/// Why a file cannot be read as a text, with the cure. The path is its caller's to name.
 #[derive(Debug, thiserror::Error)]
-pub enum TextFileError {
-    /// It is a directory.
-    #[error("it is a directory")]
-    Directory,
-    /// This user may not read it.
-    #[error("this user (uid {user}) may not read it")]
-    Denied {
-        /// Who we are.
-        user: u32,
-        /// Whose it is, if that can be seen.
-        owner: Option<u32>,
-    },
-    /// It is in UTF-16.
-    #[error("it is written in UTF-16")]
-    Utf16,
-    /// It is in another encoding, or no text.
-    #[error("it is not written in UTF-8 (line {line})")]
-    NotUtf8 {
-        /// The first line that is not, from 1.
-        line: usize,
-    },
-    /// It is larger than it can be.
-    #[error("it is larger than {limit} bytes")]
-    TooLarge {
-        /// What it may have.
-        limit: u64,
-    },
-    /// Anything else.
-    #[error(transparent)]
-    Io(io::Error),
+#[error("{sentence}")]
+pub struct TextFileError {
+    sentence: String,
+    hint: Option<String>,
+    is_missing: bool,
 }
 
 impl TextFileError {
+    fn new(sentence: impl Into<String>, hint: Option<&str>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            hint: hint.map(str::to_owned),
+            is_missing: false,
+        }
+    }
+
     /// Returns whether there is no such file.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Io(cause) if cause.kind() == io::ErrorKind::NotFound)
+        self.is_missing
     }
 }
 
 impl Explained for TextFileError {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Directory => Some(
-                "name the file in it; a container makes a directory of a file to be mounted that is not there".to_owned(),
-            ),
-            Self::Denied { user, owner } => Some(match owner {
-                Some(owner) => format!("it belongs to uid {owner}: give it to the relay with `chown {user}`, or run the relay as its owner"),
-                None => "let this user into the directories above it".to_owned(),
-            }),
-            Self::Utf16 | Self::NotUtf8 { .. } => {
-                Some("save it as UTF-8 (an editor's \"Save as\" has the choice)".to_owned())
-            }
-            Self::TooLarge { .. } | Self::Io(_) => None,
-        }
+        self.hint.clone()
     }
 }
 
 /// Reads a text of at most `limit` bytes, without a byte order mark.
-///
-/// # Errors
-///
-/// As [`TextFileError`].
 pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
+    let hint = Some("save it as UTF-8 (an editor's \"Save as\" has the choice)");
+    let utf16 = || TextFileError::new("it is written in UTF-16", hint);
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|cause| explained(path, cause))?;
+        .map_err(|cause| explained(path, &cause))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-        return Err(TextFileError::TooLarge { limit });
+        let sentence = format!("it is larger than {limit} bytes");
+        return Err(TextFileError::new(sentence, None));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(TextFileError::Utf16);
+        return Err(utf16());
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..good).unwrap_or_default();
         let line = before.split(|byte| *byte == b'\n').count();
-        TextFileError::NotUtf8 { line }
+        TextFileError::new(format!("it is not written in UTF-8 (line {line})"), hint)
     })?;
     // Without a mark, Latin letters in UTF-16 are UTF-8 as well, with a NUL beside each.
     if text.contains('\0') {
-        return Err(TextFileError::Utf16);
+        return Err(utf16());
     }
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -98,23 +68,35 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     })
 }
 
-/// Does the same, with a sentence about what is wrong.
-///
-/// # Errors
-///
-/// What cannot be read, why, and what to do about it.
+/// Does the same, with a sentence that says what cannot be read, why, and what to do about it.
 pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
     read(path, limit).map_err(|error| format!("cannot read `{}`: {}", path.display(), told(&error)))
 }
 
-fn explained(path: &Path, cause: io::Error) -> TextFileError {
+fn explained(path: &Path, cause: &io::Error) -> TextFileError {
     match cause.kind() {
-        io::ErrorKind::IsADirectory => TextFileError::Directory,
-        io::ErrorKind::PermissionDenied => TextFileError::Denied {
-            user: rustix::process::geteuid().as_raw(),
-            owner: path.metadata().ok().map(|it| it.uid()),
+        io::ErrorKind::IsADirectory => TextFileError::new(
+            "it is a directory",
+            Some(
+                "name the file in it; a container makes a directory of a file to be mounted that is not there",
+            ),
+        ),
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            let hint = match path.metadata() {
+                Ok(it) => &format!(
+                    "it belongs to uid {}: give it to the relay with `chown {user}`, or run the relay as its owner",
+                    it.uid()
+                ),
+                Err(_) => "let this user into the directories above it",
+            };
+            let sentence = format!("this user (uid {user}) may not read it");
+            TextFileError::new(sentence, Some(hint))
+        }
+        kind => TextFileError {
+            is_missing: kind == io::ErrorKind::NotFound,
+            ..TextFileError::new(cause.to_string(), None)
         },
-        _ => TextFileError::Io(cause),
     }
 }
 
@@ -149,12 +131,12 @@ mod tests {
     fn what_cannot_be_read_has_its_cure() {
         let directory = tempfile::tempdir().unwrap();
         let error = read(directory.path(), 64).unwrap_err();
-        assert!(matches!(error, TextFileError::Directory), "{error:?}");
+        assert_eq!(error.to_string(), "it is a directory");
         assert!(error.hint().unwrap().contains("file"));
         let missing = read(&directory.path().join("none"), 64).unwrap_err();
         assert!(missing.is_missing());
         let denied = io::ErrorKind::PermissionDenied.into();
-        let hint = explained(directory.path(), denied).hint().unwrap();
+        let hint = explained(directory.path(), &denied).hint().unwrap();
         assert!(hint.contains("chown"), "{hint}");
     }
 }

@@ -5,11 +5,15 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::finding::{Wrong, nearest, quoted};
+use strum::VariantNames;
+
+use super::finding::{Wrong, nearest, printable, quoted};
 use super::meshtastic::PortNum;
+use super::pattern::UserPattern;
 use super::secret::Secret;
+use super::template::{Template, Variable};
 use super::yaml::{self, Node, Value};
-use crate::model::NodeNum;
+use crate::model::{NodeNum, OwnedUserId};
 
 /// A value, or everything that is wrong with it.
 pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
@@ -26,7 +30,7 @@ pub(super) fn text(node: &Node) -> Checked<String> {
 pub(super) fn some_text(node: &Node) -> Checked<String> {
     let text = text(node)?;
     if text.trim().is_empty() {
-        return wrong("is empty");
+        return Err(Wrong::new("is empty").into());
     }
     Ok(text)
 }
@@ -42,7 +46,7 @@ pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
 pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
     let text = text(node)?;
     match text.lines().next() {
-        None | Some("") => wrong("is empty"),
+        None | Some("") => Err(Wrong::new("is empty").into()),
         Some(line) => Ok(Secret::new(line.to_owned())),
     }
 }
@@ -55,12 +59,7 @@ pub(super) fn one_word(node: &Node) -> Checked<&str> {
 /// Returns yes or no, in all the words that YAML has had for them.
 pub(super) fn boolean(node: &Node) -> Checked<bool> {
     let text = scalar(node, "`true` or `false`")?;
-    truth(text).ok_or_else(|| {
-        vec![Wrong::new(format!(
-            "{} is not `true` or `false`",
-            quoted(text)
-        ))]
-    })
+    Ok(truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
 }
 
 /// Returns a whole number of a range.
@@ -70,60 +69,44 @@ where
 {
     move |node| {
         let text = scalar(node, "a whole number")?;
-        let (least, most) = (range.start(), range.end());
         let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
-            return wrong(format!("{} is not a whole number", quoted(text)));
+            return Err(Wrong::not(text, "a whole number").into());
         };
         let fits = range.contains(&number).then(|| T::try_from(number).ok());
-        fits.flatten().ok_or_else(|| {
-            let sentence = format!("{number} is out of range: {least} to {most}{unit}");
-            vec![Wrong::new(sentence)]
-        })
+        Ok(fits.flatten().ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            Wrong::new(format!("{number} is out of range: {least} to {most}{unit}"))
+        })?)
     }
 }
 
-/// Returns one of a few words. `off` and `false`, `true` and `on` are each other's spellings.
-pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Checked<T> {
-    choice_or_old_word(words, &[])
-}
-
-/// Likewise, with words that are understood but not recommended.
-pub(super) fn choice_or_old_word<T: Copy>(
-    words: &'static [(&'static str, T)],
-    old: &'static [(&'static str, T)],
-) -> impl Fn(&Node) -> Checked<T> {
-    move |node| {
-        let listed = || {
-            let names: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            names.join(", ")
-        };
-        let text = scalar(node, &format!("one of {}", listed()))?.trim();
-        let spellings: &[&str] = match truth(text) {
-            Some(true) => &["true", "on"],
-            Some(false) => &["false", "off"],
-            None => &[text],
-        };
-        let is_meant = |word: &str| spellings.iter().any(|it| it.eq_ignore_ascii_case(word));
-        let found = words.iter().chain(old).find(|(word, _)| is_meant(word));
-        found.map(|(_, value)| *value).ok_or_else(|| {
-            let wrong = Wrong::new(format!("{} is not one of {}", quoted(text), listed()));
-            let hint = nearest(text, words.iter().map(|(word, _)| *word));
-            vec![Wrong { hint, ..wrong }]
-        })
-    }
+/// Returns what one of a few words stands for. `off` and `false`, `true` and `on` are each other's spellings.
+pub(super) fn choice<T: FromStr + VariantNames>(node: &Node) -> Checked<T> {
+    let listed: Vec<String> = T::VARIANTS.iter().map(|it| format!("`{it}`")).collect();
+    let expected = format!("one of {}", listed.join(", "));
+    let text = scalar(node, &expected)?.trim();
+    let spellings: &[&str] = match truth(text) {
+        Some(true) => &["true", "on"],
+        Some(false) => &["false", "off"],
+        None => &[text],
+    };
+    let meant = spellings.iter().find_map(|word| word.parse().ok());
+    Ok(meant.ok_or_else(|| Wrong {
+        hint: nearest(text, T::VARIANTS.iter().copied()),
+        ..Wrong::not(text, &expected)
+    })?)
 }
 
 /// Returns a time: `90s`, `10m`, `1h30m`; a bare number is seconds.
 pub(super) fn duration(node: &Node) -> Checked<Duration> {
     let text = scalar(node, "a time, as in `90s`, `10m`, `1h`")?;
-    let Some(duration) = parse_duration(text) else {
-        let sentence = format!("{} is not a time", quoted(text));
-        return Err(vec![
-            Wrong::new(sentence).hint("write it as `90s`, `10m`, `1h`; a bare number is seconds"),
-        ]);
-    };
+    let duration = parse_duration(text).ok_or_else(|| {
+        let hint = "write it as `90s`, `10m`, `1h`; a bare number is seconds";
+        Wrong::not(text, "a time").hint(hint)
+    })?;
     if duration > LONGEST {
-        return wrong(format!("{} is longer than a year", quoted(text)));
+        let sentence = format!("{} is longer than a year", quoted(text));
+        return Err(Wrong::new(sentence).into());
     }
     Ok(duration)
 }
@@ -132,7 +115,7 @@ pub(super) fn duration(node: &Node) -> Checked<Duration> {
 pub(super) fn some_duration(node: &Node) -> Checked<Duration> {
     let duration = duration(node)?;
     if duration.is_zero() {
-        return wrong("must be more than no time at all");
+        return Err(Wrong::new("must be more than no time at all").into());
     }
     Ok(duration)
 }
@@ -143,61 +126,34 @@ pub(super) fn duration_or_off(node: &Node) -> Checked<Option<Duration>> {
     if truth(text) == Some(false) {
         return Ok(None);
     }
-    some_duration(node).map(Some).map_err(|all| {
-        let hint = "write it as `90s`, `10m`, `1h`, or `off`";
-        all.into_iter().map(|wrong| wrong.hint(hint)).collect()
-    })
+    let hint = "write it as `90s`, `10m`, `1h`, or `off`";
+    hinted(hint, some_duration(node)).map(Some)
 }
 
-/// Returns a number of bytes: `5242880`, `5 MiB`, `5MB`.
+/// Returns a number of bytes, from 1 KiB to 1 TiB: `5242880`, `5 MiB`, `5MB`.
 pub(super) fn size(node: &Node) -> Checked<u64> {
     let text = scalar(node, "a size, as in `5 MiB`")?;
-    let digits = text
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .count();
-    let (number, unit) = text.trim_start().split_at(digits);
-    let factor: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "kb" => Some(1000),
-        "k" | "kib" => Some(1 << 10),
-        "mb" => Some(1_000_000),
-        "m" | "mib" => Some(1 << 20),
-        "gb" => Some(1_000_000_000),
-        "g" | "gib" => Some(1 << 30),
-        _ => None,
-    };
-    let bytes = number.parse::<u64>().ok().zip(factor);
-    bytes
-        .and_then(|(number, factor)| number.checked_mul(factor))
-        .ok_or_else(|| {
-            let wrong = Wrong::new(format!("{} is not a size", quoted(text)));
-            vec![wrong.hint("write it in bytes, or as `5 MiB`")]
-        })
+    let bytes = parse_size(text.trim_start())
+        .ok_or_else(|| Wrong::not(text, "a size").hint("write it in bytes, or as `5 MiB`"))?;
+    if !(1024..=1 << 40).contains(&bytes) {
+        return Err(Wrong::new("is out of range: 1 KiB to 1 TiB").into());
+    }
+    Ok(bytes)
 }
 
 /// Returns a list; a single value is not one.
 pub(super) fn list_of<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -> Checked<Vec<T>> {
     move |node| {
-        let node = structured(node).map_err(|wrong| vec![wrong])?;
-        let items = match &node.value {
-            Value::List(items) => items,
-            Value::Null { .. } | Value::Scalar { .. } | Value::Map(_) => {
-                let wrong = Wrong::new("expected a list");
-                return Err(vec![
-                    wrong.hint("write it as `[\"one\", \"two\"]`, or one `- item` a line"),
-                ]);
-            }
+        let Value::List(items) = structured(node)?.value else {
+            let hint = "write it as `[\"one\", \"two\"]`, or one `- item` a line";
+            return Err(Wrong::new("expected a list").hint(hint).into());
         };
         let mut values = Vec::new();
         let mut wrongs = Vec::new();
         for (index, node) in items.iter().enumerate() {
             match item(node) {
                 Ok(value) => values.push(value),
-                Err(all) => {
-                    wrongs.extend(all.into_iter().map(|wrong| wrong.item(index, node.place)));
-                }
+                Err(all) => wrongs.extend(all.into_iter().map(|it| it.item(index, node.place))),
             }
         }
         if wrongs.is_empty() {
@@ -212,30 +168,32 @@ pub(super) fn list_of<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -
 pub(super) fn one_or_list_of<T>(
     item: impl Fn(&Node) -> Checked<T> + Copy,
 ) -> impl Fn(&Node) -> Checked<Vec<T>> {
-    move |node| match structured(node).map_err(|wrong| vec![wrong])?.value {
+    move |node| match structured(node)?.value {
         Value::Scalar { .. } => Ok(vec![item(node)?]),
         Value::List(_) | Value::Map(_) | Value::Null { .. } => list_of(item)(node),
     }
 }
 
-/// Returns what its own type parses.
-pub(super) fn parsed<T>(node: &Node) -> Checked<T>
-where
-    T: FromStr,
-    T::Err: Display,
-{
-    let text = scalar(node, "a text")?.trim();
-    text.parse()
-        .map_err(|error: T::Err| vec![Wrong::new(error.to_string())])
+/// Returns a value whose absence means something else.
+pub(super) fn some<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -> Checked<Option<T>> {
+    move |node| item(node).map(Some)
+}
+
+/// Returns a prefix or reaction key; an empty one is fine.
+pub(super) fn template<V: Variable>(node: &Node) -> Checked<Template<V>> {
+    parsed(&text(node)?)
+}
+
+/// Returns a user id, or a glob over user ids.
+pub(super) fn pattern(node: &Node) -> Checked<UserPattern> {
+    parsed(scalar(node, "a text")?.trim())
 }
 
 /// Returns a user id.
-pub(super) fn user_id(node: &Node) -> Checked<crate::model::OwnedUserId> {
+pub(super) fn user_id(node: &Node) -> Checked<OwnedUserId> {
     let text = scalar(node, "a user id")?.trim();
-    crate::model::OwnedUserId::try_from(text).map_err(|_| {
-        let sentence = format!("{} is not a user id: expected `@name:server`", quoted(text));
-        vec![Wrong::new(sentence)]
-    })
+    let expected = "a user id: expected `@name:server`";
+    Ok(OwnedUserId::try_from(text).map_err(|_| Wrong::not(text, expected))?)
 }
 
 /// Returns a node: `!a1b2c3d4`, or its number.
@@ -244,8 +202,19 @@ pub(super) fn node_num(node: &Node) -> Checked<NodeNum> {
     if let Ok(number) = text.parse::<u32>() {
         return Ok(NodeNum(number));
     }
-    text.parse()
-        .map_err(|error: crate::model::ParseIdError| vec![Wrong::new(error.to_string())])
+    parsed(text)
+}
+
+/// Returns what its own type makes of a text.
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
+    Ok(text
+        .parse()
+        .map_err(|error: T::Err| Wrong::new(error.to_string()))?)
+}
+
+/// Puts this hint in the place of others.
+pub(super) fn hinted<T>(hint: &str, checked: Checked<T>) -> Checked<T> {
+    checked.map_err(|all| all.into_iter().map(|it| it.hint(hint)).collect())
 }
 
 /// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
@@ -293,17 +262,16 @@ pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
         if number <= 511 {
             return Ok(PortNum(number));
         }
-        return wrong(format!("{number} is out of range: ports are 0 to 511"));
+        let sentence = format!("{number} is out of range: ports are 0 to 511");
+        return Err(Wrong::new(sentence).into());
     }
-    let found = PORTS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(text));
-    found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
-        let hint = nearest(text, PORTS.iter().map(|(name, _)| *name));
-        let wrong = Wrong::new(format!("{} is no port's name", quoted(text)));
-        let hint = hint.or_else(|| Some("a port can also be given by its number".to_owned()));
-        vec![Wrong { hint, ..wrong }]
-    })
+    let mut ports = PORTS.iter();
+    let found = ports.find(|(name, _)| name.eq_ignore_ascii_case(text));
+    Ok(found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
+        let near = nearest(text, PORTS.iter().map(|(name, _)| *name));
+        let hint = near.unwrap_or_else(|| "a port can also be given by its number".to_owned());
+        Wrong::new(format!("{} is no port's name", quoted(text))).hint(hint)
+    })?)
 }
 
 /// Returns a node as the list or mapping that it is meant to be: a plain text, as the environment gives it, is read
@@ -312,44 +280,35 @@ pub(super) fn structured(node: &Node) -> Result<Node, Wrong> {
     let Value::Scalar { text, plain: true } = &node.value else {
         return Ok(node.clone());
     };
-    let document = yaml::parse(text).map_err(Wrong::from)?;
     Ok(Node {
         place: node.place,
-        ..document.root
+        ..yaml::parse(text)?.root
     })
 }
 
-/// Returns the sentence for a value that YAML took for a tag.
-pub(super) fn tag_hint(tag: &str) -> Wrong {
-    let wrong = Wrong::new(format!(
-        "{} begins with `!`, which begins a tag in YAML",
-        quoted(tag)
-    ));
-    wrong.hint(format!(
-        "put it in quotes: \"{}\"",
-        super::finding::printable(tag)
-    ))
+/// Returns why there is no value, where there is none: YAML may have taken it for a tag or a comment.
+pub(super) fn nothing(node: &Node) -> Wrong {
+    match (&node.tag, &node.value) {
+        (Some(tag), _) => {
+            let sentence = "begins with `!`, which begins a tag in YAML";
+            Wrong::new(format!("{} {sentence}", quoted(tag)))
+                .hint(format!("put it in quotes: \"{}\"", printable(tag)))
+        }
+        (None, Value::Null { comment: true }) => Wrong::new("is empty")
+            .hint("`#` begins a comment in YAML: put a value that begins with it in quotes"),
+        (None, _) => Wrong::new("is empty"),
+    }
 }
 
 fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
-    if let Some(tag) = &node.tag {
-        return Err(vec![tag_hint(tag)]);
-    }
-    match &node.value {
-        Value::Scalar { text, .. } => Ok(text),
-        Value::Null { comment: true } => {
-            Err(vec![Wrong::new("is empty").hint(
-                "`#` begins a comment in YAML: put a value that begins with it in quotes",
-            )])
-        }
-        Value::Null { comment: false } => wrong("is empty"),
-        Value::List(_) => wrong(format!("expected {expected}, not a list")),
-        Value::Map(_) => wrong(format!("expected {expected}, not a mapping")),
-    }
-}
-
-fn wrong<T>(message: impl Into<String>) -> Checked<T> {
-    Err(vec![Wrong::new(message)])
+    let wrong = match &node.value {
+        _ if node.tag.is_some() => nothing(node),
+        Value::Scalar { text, .. } => return Ok(text),
+        Value::Null { .. } => nothing(node),
+        Value::List(_) => Wrong::new(format!("expected {expected}, not a list")),
+        Value::Map(_) => Wrong::new(format!("expected {expected}, not a mapping")),
+    };
+    Err(wrong.into())
 }
 
 /// Returns what a word for yes or no means.
@@ -359,6 +318,22 @@ pub(super) fn truth(text: &str) -> Option<bool> {
         "false" | "no" | "off" | "n" | "0" => Some(false),
         _ => None,
     }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -451,13 +426,19 @@ mod tests {
 
     #[test]
     fn off_is_false_and_false_is_off() {
-        const WORDS: &[(&str, u8)] = &[("reactions", 1), ("off", 2)];
+        #[derive(Debug, PartialEq, strum::EnumString, VariantNames)]
+        #[strum(serialize_all = "snake_case")]
+        enum Signs {
+            Reactions,
+            Off,
+        }
         for yaml in ["off", "false", "no", "\"off\"", "False"] {
             assert_eq!(duration_or_off(&node(yaml)), Ok(None), "{yaml}");
         }
-        assert_eq!(choice(WORDS)(&node("false")), Ok(2));
+        assert_eq!(choice(&node("reactions")), Ok(Signs::Reactions));
+        assert_eq!(choice(&node("false")), Ok(Signs::Off));
         assert_eq!(
-            message(choice(WORDS)(&node("reaktions"))),
+            message(choice::<Signs>(&node("reaktions"))),
             "`reaktions` is not one of `reactions`, `off`"
         );
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::finding::Wrong;
 use super::yaml_traps::in_plain_words;
 
 /// Nodes of a document, aliases expanded; a configuration needs a few hundred.
@@ -15,24 +16,27 @@ const DEEPEST: usize = 32;
 /// Where something stands in the text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// The line.
     pub(super) line: usize,
-    /// The column.
     pub(super) column: usize,
 }
 
-/// A value with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    /// Where it begins.
     pub(super) place: Place,
-    /// What it is.
     pub(super) value: Value,
     /// A tag of its own (`!room:example.org`), as written.
     pub(super) tag: Option<String>,
 }
 
-/// What a node is.
+impl Node {
+    /// What stands for everything that is absent.
+    pub(super) const NOTHING: Self = Self {
+        place: Place { line: 1, column: 1 },
+        value: Value::Null { comment: false },
+        tag: None,
+    };
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
@@ -40,52 +44,34 @@ pub(super) enum Value {
         /// A comment stands where the value should: perhaps an alias without quotes (`#hiking:example.org`).
         comment: bool,
     },
-    /// A single value.
     Scalar {
-        /// Its text.
         text: String,
         /// It stands without quotes, so that it may be meant as a number or a word.
         plain: bool,
     },
-    /// A list.
     List(Vec<Node>),
     /// A mapping, in the order in which it was written.
     Map(Vec<Entry>),
 }
 
-/// A key with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
-    /// The key.
     pub(super) key: String,
-    /// Where the key stands.
+    /// Where its key stands.
     pub(super) place: Place,
-    /// Its value.
     pub(super) value: Node,
-}
-
-/// Why a text is not YAML, or not such as we take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct YamlError {
-    /// Where.
-    pub(super) place: Place,
-    /// What is wrong.
-    pub(super) message: String,
-    /// What to do, where we know it.
-    pub(super) hint: Option<String>,
 }
 
 /// A document, and the keys in it that are given twice.
 #[derive(Debug, PartialEq)]
 pub(super) struct Document {
-    /// The outermost value.
     pub(super) root: Node,
     /// Later mentions of a key, which win: where, and its path.
     pub(super) repeated: Vec<(Place, String)>,
 }
 
 /// Reads one document; an empty text is [`Value::Null`].
-pub(super) fn parse(text: &str) -> Result<Document, YamlError> {
+pub(super) fn parse(text: &str) -> Result<Document, Wrong> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -114,7 +100,7 @@ struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>
 }
 
 impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder<'text, P> {
-    fn document(mut self) -> Result<Document, YamlError> {
+    fn document(mut self) -> Result<Document, Wrong> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
@@ -122,26 +108,19 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 _ if root.is_some() => {
-                    return Err(YamlError {
-                        hint: Some("a configuration is one document: take `---` away".to_owned()),
-                        ..error(place(&span.start), "a second document begins here")
-                    });
+                    return Err(error(place(&span.start), "a second document begins here")
+                        .hint("a configuration is one document: take `---` away"));
                 }
                 other => root = Some(self.node(other, &span, 0)?),
             }
         }
-        let nothing = Node {
-            place: Place { line: 1, column: 1 },
-            value: Value::Null { comment: false },
-            tag: None,
-        };
         Ok(Document {
-            root: root.unwrap_or(nothing),
+            root: root.unwrap_or(Node::NOTHING),
             repeated: self.repeated,
         })
     }
 
-    fn next(&mut self) -> Result<(Event<'text>, Span), YamlError> {
+    fn next(&mut self) -> Result<(Event<'text>, Span), Wrong> {
         match self.parser.next() {
             Some(Ok(event)) => Ok(event),
             Some(Err(cause)) => Err(error(place(cause.marker()), &cause.info())),
@@ -149,7 +128,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         }
     }
 
-    fn node(&mut self, event: Event<'text>, span: &Span, depth: usize) -> Result<Node, YamlError> {
+    fn node(&mut self, event: Event<'text>, span: &Span, depth: usize) -> Result<Node, Wrong> {
         let at = place(&span.tag_start.unwrap_or(span.start));
         self.count(1, at)?;
         if depth > DEEPEST {
@@ -184,7 +163,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, YamlError> {
+    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, Wrong> {
         let Some(target) = self.anchors.get(&anchor) else {
             return Err(error(at, "an alias within the value that it stands for"));
         };
@@ -194,7 +173,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, YamlError> {
+    fn list(&mut self, depth: usize) -> Result<Value, Wrong> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -205,7 +184,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, YamlError> {
+    fn map(&mut self, depth: usize) -> Result<Value, Wrong> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut inherited: Vec<Entry> = Vec::new();
         loop {
@@ -256,7 +235,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         is_comment(after_key.trim_start_matches(':')) || item.is_some_and(is_comment)
     }
 
-    fn count(&mut self, more: usize, at: Place) -> Result<(), YamlError> {
+    fn count(&mut self, more: usize, at: Place) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > MOST_NODES {
             return Err(error(at, "too many values for a configuration"));
@@ -277,7 +256,7 @@ fn size(node: &Node) -> usize {
 }
 
 /// Returns what a merge key (`<<`) brings: the entries of a mapping, or of several.
-fn merged(value: Node) -> Result<Vec<Entry>, YamlError> {
+fn merged(value: Node) -> Result<Vec<Entry>, Wrong> {
     match value.value {
         Value::Map(entries) => Ok(entries),
         Value::List(items) => {
@@ -291,15 +270,15 @@ fn merged(value: Node) -> Result<Vec<Entry>, YamlError> {
     }
 }
 
-fn key_text(key: &Node) -> Result<String, YamlError> {
+fn key_text(key: &Node) -> Result<String, Wrong> {
     match (&key.value, &key.tag) {
         (Value::Scalar { text, .. }, None) => Ok(text.clone()),
         (Value::Null { .. }, None) => Err(error(key.place, "a key is missing before `:`")),
-        (Value::Scalar { .. } | Value::Null { .. }, Some(_)) => Err(YamlError {
-            place: key.place,
-            message: "a key begins with `!`, which begins a tag in YAML".to_owned(),
-            hint: Some("put a room id in quotes: \"!abc:example.org\"".to_owned()),
-        }),
+        (Value::Scalar { .. } | Value::Null { .. }, Some(_)) => Err(error(
+            key.place,
+            "a key begins with `!`, which begins a tag in YAML",
+        )
+        .hint("put a room id in quotes: \"!abc:example.org\"")),
         (Value::List(_) | Value::Map(_), _) => {
             Err(error(key.place, "a key is a list or a mapping, not a word"))
         }
@@ -319,12 +298,8 @@ fn place(marker: &Marker) -> Place {
     }
 }
 
-fn error(place: Place, message: &str) -> YamlError {
-    YamlError {
-        place,
-        message: message.to_owned(),
-        hint: None,
-    }
+fn error(place: Place, message: &str) -> Wrong {
+    Wrong::new(message).at(place)
 }
 
 #[cfg(test)]
@@ -463,7 +438,8 @@ mod tests {
 
     #[test]
     fn a_second_document_is_refused() {
-        assert_eq!(parse("a: 1\n---\nb: 2\n").unwrap_err().place.line, 3);
+        let second = parse("a: 1\n---\nb: 2\n").unwrap_err();
+        assert_eq!(second.place.unwrap().line, 3);
         assert!(parse("--- {a: 1}\n...\n").is_ok());
     }
 }

@@ -1,44 +1,36 @@
 //! The usual mistakes in YAML, in plain words: what the parser says of them is true, and of little help.
 
-use super::yaml::YamlError;
+use super::finding::Wrong;
 
 /// Looks at the lines around an error for the usual traps. Never quotes a line: it may hold a password.
-pub(super) fn in_plain_words(error: YamlError, text: &str) -> YamlError {
-    if error.hint.is_some() {
-        return error;
-    }
+pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
+    let Some(place) = wrong.place.filter(|_| wrong.hint.is_none()) else {
+        return wrong;
+    };
     let lines: Vec<&str> = text.lines().collect();
-    let at = error.place.line.saturating_sub(1);
+    let at = place.line.saturating_sub(1);
     let line = lines.get(at).copied().unwrap_or_default();
-    let before = lines
-        .get(..at)
-        .and_then(|before| before.iter().rposition(|line| is_said(line)))
-        .and_then(|index| Some((index + 1, *lines.get(index)?)));
-    let hint = slip(line, before.map(|(_, line)| line), &error.message);
-    if let Some(hint) = hint {
-        return with_hint(error, hint);
+    let earlier = lines.get(..at).unwrap_or_default();
+    let before = earlier.iter().rposition(|line| is_said(line));
+    let before = before.and_then(|index| Some((index + 1, *earlier.get(index)?)));
+    let near: Vec<&str> = std::iter::once(line)
+        .chain(before.map(|(_, line)| line))
+        .collect();
+    if let Some(hint) = slip(&near, &wrong.message) {
+        return wrong.hint(hint);
     }
-    if let Some((number, before)) = before {
-        let earlier = lines.get(..at).unwrap_or_default();
-        if let Some(wrong) = indented(&error, line, (number, before), earlier) {
-            return wrong;
-        }
+    if let Some(wrong) = before.and_then(|before| indented(line, before, earlier)) {
+        return wrong.at(place);
     }
-    match value_without_quotes(line, before.map(|(_, line)| line)) {
-        Some(hint) => with_hint(error, hint),
-        None => error,
+    match value_without_quotes(line, &near) {
+        Some(hint) => wrong.hint(hint),
+        None => wrong,
     }
-}
-
-fn with_hint(error: YamlError, hint: &str) -> YamlError {
-    let hint = Some(hint.to_owned());
-    YamlError { hint, ..error }
 }
 
 /// Returns what is to be done about a slip of the fingers in a line or the one before it.
-fn slip(line: &str, before: Option<&str>, message: &str) -> Option<&'static str> {
-    let near = || std::iter::once(line).chain(before);
-    let any = |is_trap: &dyn Fn(&str) -> bool| near().any(is_trap);
+fn slip(near: &[&str], message: &str) -> Option<&'static str> {
+    let any = |is_trap: &dyn Fn(&str) -> bool| near.iter().any(|line| is_trap(line));
     Some(if any(&|line| indentation(line).contains('\t')) {
         "YAML does not take tabs: indent with spaces"
     } else if any(&|line| scalar_begins(line, '@')) {
@@ -63,13 +55,11 @@ fn slip(line: &str, before: Option<&str>, message: &str) -> Option<&'static str>
 }
 
 /// Returns what is to be done about a value in a line, or the one before it, that needs quotes.
-fn value_without_quotes(line: &str, before: Option<&str>) -> Option<&'static str> {
-    let any = |is_trap: &dyn Fn(&str) -> bool| std::iter::once(line).chain(before).any(is_trap);
-    if any(&|line| scalar_begins(line, '!')) {
+fn value_without_quotes(line: &str, near: &[&str]) -> Option<&'static str> {
+    let begins = |character| near.iter().any(|line| scalar_begins(line, character));
+    if begins('!') {
         Some("`!` begins a tag in YAML: put room ids in quotes, \"!abc:example.org\"")
-    } else if has_two_colons(line)
-        || any(&|line| scalar_begins(line, '[') || scalar_begins(line, '{'))
-    {
+    } else if has_two_colons(line) || begins('[') || begins('{') {
         Some("a text with `[`, `{` or `: ` in it needs quotes")
     } else {
         None
@@ -77,38 +67,25 @@ fn value_without_quotes(line: &str, before: Option<&str>) -> Option<&'static str
 }
 
 /// Says so where a line begins in a column in which no line before it does, though it belongs to them.
-fn indented(
-    error: &YamlError,
-    line: &str,
-    (number, before): (usize, &str),
-    earlier: &[&str],
-) -> Option<YamlError> {
+fn indented(line: &str, (number, before): (usize, &str), earlier: &[&str]) -> Option<Wrong> {
     let spaces = |line: &str| line.len() - line.trim_start().len();
     let is_item = |line: &str| line.trim_start().starts_with("- ");
     let (here, there) = (column(line), column(before));
+    let is_level = |line: &&str| is_said(line) && column(line) == here;
     let message = if is_item(line) && !is_item(before) && spaces(line) == spaces(before) {
         "an item of a list (`- …`) stands between keys"
-    } else if said(before).ends_with(':') && here > there
-        || earlier
-            .iter()
-            .any(|line| is_said(line) && column(line) == here)
-    {
+    } else if said(before).ends_with(':') && here > there || earlier.iter().any(is_level) {
         return None;
     } else if here < there {
         "this line is indented less than its neighbours"
     } else {
         "this line is indented more than its neighbours"
     };
-    let hint = format!(
+    Some(Wrong::new(message).hint(format!(
         "what belongs together begins in the same column: this line in column {}, line {number} in column {}",
         here + 1,
         there + 1
-    );
-    Some(YamlError {
-        place: error.place,
-        message: message.to_owned(),
-        hint: Some(hint),
-    })
+    )))
 }
 
 /// Returns whether a line holds more than a comment.

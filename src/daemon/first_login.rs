@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Homeserver, Secret};
+use crate::config::{self, Secret};
 use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
 use crate::model::{Backoff, Explained as _};
@@ -41,14 +41,8 @@ impl FirstLogin {
             .filter(|_| config.bot_user_id.is_some());
         let token = config.access_token.clone().map(Proof::AccessToken);
         Some(Self {
-            homeserver: config.homeserver.as_ref().map(|server| match server {
-                Homeserver::Url(url) => url.to_string(),
-                Homeserver::Name(name) => name.to_string(),
-            }),
-            user: config
-                .bot_user_id
-                .as_ref()
-                .map(|user| user.as_str().to_owned()),
+            homeserver: config.homeserver.clone(),
+            user: config.bot_user_id.clone(),
             proof: password.map(Proof::Password).or(token)?,
             allow_http: config.allow_http,
         })

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::line::{Line, Said, Telling};
+use super::line::{Line, Said};
 use super::rate::{Heard, Limit, Rate};
 use crate::config::LogFormat;
 
@@ -34,7 +34,6 @@ const OTHERS: Limit = Limit {
 /// Spans are repeated on each line: so many bytes of their fields have to do.
 const LONGEST_SPAN: usize = 500;
 
-/// Where lines go.
 pub(super) struct Sink {
     pub(super) format: LogFormat,
     pub(super) colour: bool,
@@ -50,7 +49,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the end waits for what is still to be written.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
-/// The log.
 pub(super) struct Log {
     /// Of which libraries everything is told.
     open: Targets,
@@ -101,12 +99,9 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn telling(&self, target: &str) -> Telling {
-        if is_ours(target) || self.open.would_enable(target, &Level::TRACE) {
-            Telling::All
-        } else {
-            Telling::OwnWords
-        }
+    /// Returns whether everything is told of what somebody says.
+    fn tells_all(&self, target: &str) -> bool {
+        is_ours(target) || self.open.would_enable(target, &Level::TRACE)
     }
 
     fn take(&self, place: Place, line: Line, now: Instant) {
@@ -237,9 +232,8 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut said = Said::default();
-        let telling = self.0.telling(attributes.metadata().target());
-        attributes.record(&mut said.listener(telling));
+        let mut said = Said::new(self.0.tells_all(attributes.metadata().target()));
+        attributes.record(&mut said);
         span.extensions_mut().replace(said);
     }
 
@@ -248,7 +242,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             return;
         };
         if let Some(said) = span.extensions_mut().get_mut::<Said>() {
-            values.record(&mut said.listener(self.0.telling(span.metadata().target())));
+            values.record(said);
         }
     }
 
@@ -256,11 +250,11 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         let metadata = event.metadata();
         // What comes through the facade `log` tells its target itself.
         let target = match metadata.target() {
-            "log" => Said::by(event, Telling::OwnWords).target,
+            "log" => Said::by(event, false).target,
             _ => None,
         };
         let target = target.unwrap_or_else(|| metadata.target().to_owned());
-        let said = Said::by(event, self.0.telling(&target));
+        let said = Said::by(event, self.0.tells_all(&target));
         let spans = context
             .event_scope(event)
             .into_iter()

@@ -14,19 +14,12 @@ use crate::model::Chain;
 /// What a line says has at most about so many bytes; what does not fit is left out.
 const LONGEST: usize = 4_000;
 
-/// How much is told of what an event or a span says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
-    /// Everything.
-    All,
-    /// A library's own words, numbers, and who and where. Its other values may be texts of messages, or anything that
-    /// a stranger has sent.
-    OwnWords,
-}
-
 /// What an event, or a span, says.
 #[derive(Debug, Default)]
 pub(super) struct Said {
+    /// Everything is told: otherwise a library's own words, numbers, and who and where. Its other values may be texts of
+    /// messages, or anything that a stranger has sent.
+    tells_all: bool,
     message: String,
     fields: Vec<(&'static str, Value)>,
     /// Where it was said, if it came through the facade `log`.
@@ -44,37 +37,51 @@ enum Value {
     Quoted(String),
 }
 
-/// Takes the fields of an event or a span.
-#[derive(Debug)]
-pub(super) struct Listener<'a> {
-    said: &'a mut Said,
-    telling: Telling,
-}
-
 impl Said {
-    /// Returns what an event says.
-    pub(super) fn by(event: &Event<'_>, telling: Telling) -> Self {
-        let mut said = Self::default();
-        event.record(&mut said.listener(telling));
+    /// Returns what takes the fields of an event or a span.
+    pub(super) fn new(tells_all: bool) -> Self {
+        Self {
+            tells_all,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn by(event: &Event<'_>, tells_all: bool) -> Self {
+        let mut said = Self::new(tells_all);
+        event.record(&mut said);
         said
     }
 
     /// Returns a sentence of our own with a number.
     pub(super) fn note(message: &str, name: &'static str, count: u64) -> Self {
-        let mut said = Self {
-            message: message.to_owned(),
-            ..Self::default()
-        };
+        let mut said = Self::new(true);
+        message.clone_into(&mut said.message);
         said.add(name, Value::Number(count.to_string()));
         said
     }
 
-    /// Returns what takes more fields.
-    pub(super) fn listener(&mut self, telling: Telling) -> Listener<'_> {
-        Listener {
-            said: self,
-            telling,
+    fn take(&mut self, field: &Field, value: Value) {
+        let name = field.name();
+        match (name, self.tells_all) {
+            ("log.target", _) => self.target = Some(value.text().to_owned()),
+            ("log.module_path" | "log.file" | "log.line", _) => {}
+            ("message", true) => {
+                value.text().clone_into(&mut self.message);
+                self.size += self.message.len();
+            }
+            ("message", false) => self.message = words::fixed(value.text()),
+            (_, true) => self.add(name, value),
+            (_, false) => {
+                let words = unquoted(value.text());
+                if is_known(name, words) {
+                    self.add(name, Value::Words(words.to_owned()));
+                }
+            }
         }
+    }
+
+    fn number(&mut self, field: &Field, value: impl fmt::Display) {
+        self.add(field.name(), Value::Number(value.to_string()));
     }
 
     fn add(&mut self, name: &'static str, value: Value) {
@@ -112,34 +119,7 @@ impl Value {
     }
 }
 
-impl Listener<'_> {
-    fn take(&mut self, field: &Field, value: Value) {
-        let name = field.name();
-        match (name, self.telling) {
-            ("log.target", _) => self.said.target = Some(value.text().to_owned()),
-            ("log.module_path" | "log.file" | "log.line", _) => {}
-            ("message", Telling::All) => {
-                value.text().clone_into(&mut self.said.message);
-                self.said.size += self.said.message.len();
-            }
-            ("message", Telling::OwnWords) => self.said.message = words::fixed(value.text()),
-            (_, Telling::All) => self.said.add(name, value),
-            (_, Telling::OwnWords) => {
-                if is_known(name, value.text()) {
-                    self.said
-                        .add(name, Value::Words(unquoted(value.text()).to_owned()));
-                }
-            }
-        }
-    }
-
-    fn number(&mut self, field: &Field, value: impl fmt::Display) {
-        self.said
-            .add(field.name(), Value::Number(value.to_string()));
-    }
-}
-
-impl Visit for Listener<'_> {
+impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.take(field, Value::Words(Words::of(format_args!("{value:?}"))));
     }
@@ -162,7 +142,7 @@ impl Visit for Listener<'_> {
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "log.line" {
-            self.said.source_line = Some(value);
+            self.source_line = Some(value);
         } else {
             self.number(field, value);
         }
@@ -187,7 +167,6 @@ impl Visit for Listener<'_> {
 
 /// Returns whether a library's value is who, or where, which is nobody's secret and has a form.
 fn is_known(name: &str, value: &str) -> bool {
-    let value = unquoted(value);
     let names = ["sender", "user_id", "user", "room_id", "room"];
     let is_plain = |character: char| character.is_ascii_graphic() && !"\"\\`".contains(character);
     names.contains(&name)
@@ -215,7 +194,6 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Returns the line with its end.
     pub(super) fn written(
         &self,
         format: LogFormat,

@@ -10,7 +10,7 @@ use super::terminal::{self, Typed};
 use super::{PasswordArgs, or_stop};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
-use crate::config::{self, Environment, Homeserver, Matrix, Secret};
+use crate::config::{self, Environment, Matrix, Secret};
 use crate::home::Home;
 use crate::matrix::auth::AuthError;
 use crate::model::{Exit, Explained};
@@ -80,14 +80,8 @@ impl Defaults {
 
     fn of(matrix: &Matrix) -> Self {
         Self {
-            homeserver: matrix.homeserver.as_ref().map(|server| match server {
-                Homeserver::Url(url) => url.to_string(),
-                Homeserver::Name(name) => name.to_string(),
-            }),
-            username: matrix
-                .bot_user_id
-                .as_ref()
-                .map(|user| user.as_str().to_owned()),
+            homeserver: matrix.homeserver.clone(),
+            username: matrix.bot_user_id.clone(),
             password: matrix.password.clone(),
             allow_http: matrix.allow_http,
         }

@@ -1,105 +1,85 @@
 //! Reads `matrix`.
 
+use std::time::Duration;
+
+use strum::{EnumString, VariantNames};
 use url::{Host, Url};
 
 use super::super::finding::{Wrong, quoted};
-use super::super::mmrelay;
 use super::super::section::Section;
+use super::super::template::Template;
 use super::super::values::{
-    Checked, boolean, choice, duration_or_off, list_of, parsed, secret, some_text, text_or_none,
-    user_id, whole,
+    Checked, boolean, choice, duration_or_off, hinted, list_of, pattern, secret, some, some_text,
+    template, text_or_none, user_id, whole,
 };
 use super::super::yaml::{Node, Value};
-use super::super::{Homeserver, Invites, LoginUser, Matrix, Recipients, UserPattern};
+use super::super::{E2ee, Invites, Matrix, Recipients, SenderLimit, UserPattern};
 use crate::model::{OwnedServerName, OwnedUserId};
 
-const RECIPIENTS: &[(&str, Recipients)] =
-    &[("all", Recipients::All), ("verified", Recipients::Verified)];
-
 /// Reads the section `matrix`.
-pub(in super::super) fn matrix(mut section: Section<'_, '_>) -> Matrix {
-    mmrelay::take_matrix(&mut section);
-    let mut matrix = Matrix::default();
-    account(&mut section, &mut matrix);
-    let mut e2ee = section.section("e2ee");
-    mmrelay::take_e2ee(&mut e2ee);
-    e2ee.set_restricting("enabled", &mut matrix.e2ee.enabled, boolean);
-    e2ee.set_restricting(
-        "recipients",
-        &mut matrix.e2ee.recipients,
-        choice(RECIPIENTS),
-    );
-    e2ee.finish();
-    section.set("prefix_enabled", &mut matrix.prefix_enabled, boolean);
-    section.set_text("prefix_format", &mut matrix.prefix_format, template);
-    section.set("reaction_format", &mut matrix.reaction_format, template);
-    permissions(&mut section, &mut matrix);
-    section.set("relay_notices", &mut matrix.relay_notices, boolean);
-    section.set_text("command_prefix", &mut matrix.command_prefix, text_or_none);
-    section.set_text("off_air_prefix", &mut matrix.off_air_prefix, text_or_none);
-    section.set("invites", &mut matrix.invites, invites);
-    section.set("verify_with", &mut matrix.verify_with, list_of(user_id));
-    section.set("radio_notices", &mut matrix.radio_notices, duration_or_off);
-    section.finish();
+pub(in super::super) fn matrix(it: &mut Section<'_>) -> Matrix {
+    let allow_http = it.get("allow_http", false, boolean);
+    let levels = whole(-1_000_000..=1_000_000, "");
+    let matrix = Matrix {
+        allow_http,
+        homeserver: it.value("homeserver", |node| homeserver(node, allow_http)),
+        bot_user_id: it.value("bot_user_id", login_user),
+        password: it.value("password", secret),
+        access_token: it.value("access_token", secret),
+        e2ee: it.within("e2ee", |it| E2ee {
+            enabled: it.restricting("enabled", true, boolean),
+            recipients: it.restricting("recipients", Recipients::All, choice),
+        }),
+        prefix_enabled: it.get("prefix_enabled", true, boolean),
+        prefix_format: it.text("prefix_format", Template::of("[{long}/{mesh}]: "), template),
+        reaction_format: it.get("reaction_format", Template::of("{emoji} {short}"), template),
+        allowed_users: allowed_users(it),
+        ignored_users: it.get("ignored_users", Vec::new(), list_of(pattern)),
+        min_power_level: it.restricting("min_power_level", 0, &levels),
+        urgent_power_level: it.restricting("urgent_power_level", None, some(&levels)),
+        sender_limit: it.within("sender_limit", |it| SenderLimit {
+            per_minute: it.get("per_minute", 20, whole(1..=100_000, " packets")),
+            per_hour: it.get("per_hour", 120, whole(1..=100_000, " packets")),
+        }),
+        trusted_relays: it.get("trusted_relays", Vec::new(), list_of(user_id)),
+        relay_notices: it.get("relay_notices", false, boolean),
+        command_prefix: it.text("command_prefix", Some("!".to_owned()), text_or_none),
+        off_air_prefix: it.text("off_air_prefix", Some("//".to_owned()), text_or_none),
+        invites: it.get("invites", Invites::Mapped, invites),
+        verify_with: it.get("verify_with", Vec::new(), list_of(user_id)),
+        radio_notices: it.get(
+            "radio_notices",
+            Some(Duration::from_mins(10)),
+            duration_or_off,
+        ),
+    };
+    if !matrix.verify_with.is_empty() {
+        it.warning("verify_with", "is not built yet, and does nothing so far");
+    }
     matrix
 }
 
-fn account(section: &mut Section<'_, '_>, matrix: &mut Matrix) {
-    section.set("allow_http", &mut matrix.allow_http, boolean);
-    let allow_http = matrix.allow_http;
-    matrix.homeserver = section.value("homeserver", |node| homeserver(node, allow_http));
-    matrix.bot_user_id = section.value("bot_user_id", login_user);
-    matrix.password = section.value("password", secret);
-    matrix.access_token = section.value("access_token", secret);
-}
-
-fn permissions(section: &mut Section<'_, '_>, matrix: &mut Matrix) {
-    section.set_restricting("allowed_users", &mut matrix.allowed_users, |node| {
-        list_of(pattern)(node).map(Some)
-    });
-    for user in matrix.allowed_users.iter().flatten() {
+fn allowed_users(section: &mut Section<'_>) -> Option<Vec<UserPattern>> {
+    let allowed = section.restricting("allowed_users", None, some(list_of(pattern)));
+    for user in allowed.iter().flatten() {
         if user.is_server_open() {
-            let sentence = format!("{} allows users of any server", quoted(&user.to_string()));
-            section.warning("allowed_users", Wrong::new(sentence));
+            let user = quoted(&user.to_string());
+            section.warning(
+                "allowed_users",
+                format!("{user} allows users of any server"),
+            );
         }
     }
-    section.set("ignored_users", &mut matrix.ignored_users, list_of(pattern));
-    let levels = whole(-1_000_000..=1_000_000, "");
-    section.set_restricting("min_power_level", &mut matrix.min_power_level, &levels);
-    section.set_restricting(
-        "urgent_power_level",
-        &mut matrix.urgent_power_level,
-        |node| levels(node).map(Some),
-    );
-    let mut limit = section.section("sender_limit");
-    let packets = whole(1..=100_000, " packets");
-    limit.set("per_minute", &mut matrix.sender_limit.per_minute, &packets);
-    limit.set("per_hour", &mut matrix.sender_limit.per_hour, &packets);
-    limit.finish();
-    section.set(
-        "trusted_relays",
-        &mut matrix.trusted_relays,
-        list_of(user_id),
-    );
-}
-
-/// Returns a template; an empty one is fine.
-pub(super) fn template<T>(node: &Node) -> Checked<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    let text = super::super::values::text(node)?;
-    text.parse()
-        .map_err(|error: T::Err| vec![Wrong::new(error.to_string())])
-}
-
-fn pattern(node: &Node) -> Checked<UserPattern> {
-    parsed(node)
+    allowed
 }
 
 fn invites(node: &Node) -> Checked<Invites> {
-    const WORDS: &[(&str, bool)] = &[("mapped", true), ("none", false)];
+    #[derive(EnumString, VariantNames)]
+    #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+    enum Word {
+        Mapped,
+        None,
+    }
     let is_list = match &node.value {
         Value::List(_) => true,
         // From the environment.
@@ -109,59 +89,46 @@ fn invites(node: &Node) -> Checked<Invites> {
     if is_list {
         return list_of(pattern)(node).map(Invites::From);
     }
-    match choice(WORDS)(node) {
-        Ok(true) => Ok(Invites::Mapped),
-        Ok(false) => Ok(Invites::None),
-        Err(all) => {
-            let hint = "it can also be a list of users whose invites are accepted";
-            Err(all.into_iter().map(|wrong| wrong.hint(hint)).collect())
-        }
-    }
+    let hint = "it can also be a list of users whose invites are accepted";
+    hinted(hint, choice(node)).map(|word| match word {
+        Word::Mapped => Invites::Mapped,
+        Word::None => Invites::None,
+    })
 }
 
-fn login_user(node: &Node) -> Checked<LoginUser> {
+fn login_user(node: &Node) -> Checked<String> {
     let text = some_text(node)?;
     if text.starts_with('@') {
-        let id = user_id(node)?;
-        return Ok(LoginUser::Id(id));
+        return user_id(node).map(OwnedUserId::into);
     }
     if OwnedUserId::try_from(format!("@{text}:localhost")).is_err() || text.contains(':') {
-        let wrong = Wrong::new(format!("{} is not a user id", quoted(&text)));
-        return Err(vec![wrong.hint("write it as `@bot:example.org`")]);
+        let wrong = Wrong::not(&text, "a user id");
+        return Err(wrong.hint("write it as `@bot:example.org`").into());
     }
-    Ok(LoginUser::Localpart(text))
+    Ok(text)
 }
 
-fn homeserver(node: &Node, allow_http: bool) -> Checked<Homeserver> {
+fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
     let text = some_text(node)?;
     let text = text.trim();
     if !text.contains("://") {
-        return OwnedServerName::try_from(text)
-            .map(Homeserver::Name)
-            .map_err(|_| {
-                let wrong = Wrong::new(format!("{} is not a server's name", quoted(text)));
-                vec![wrong.hint("write it as `example.org` or `https://matrix.example.org`")]
-            });
+        let name = OwnedServerName::try_from(text).map_err(|_| {
+            let hint = "write it as `example.org` or `https://matrix.example.org`";
+            Wrong::not(text, "a server's name").hint(hint)
+        })?;
+        return Ok(name.into());
     }
-    let url = Url::parse(text).map_err(|error| {
-        vec![Wrong::new(format!(
-            "{} is not an address: {error}",
-            quoted(text)
-        ))]
-    })?;
+    let url =
+        Url::parse(text).map_err(|error| Wrong::not(text, &format!("an address: {error}")))?;
     match url.scheme() {
-        "https" => Ok(Homeserver::Url(url)),
-        "http" if allow_http || is_loopback(&url) => Ok(Homeserver::Url(url)),
-        "http" => {
-            let wrong = Wrong::new("plain HTTP would show passwords and messages on the way");
-            Err(vec![
-                wrong.hint("use `https://`, or set `matrix.allow_http: true`"),
-            ])
-        }
-        other => Err(vec![Wrong::new(format!(
-            "{} is not an address on the web: expected `https://`",
-            quoted(other)
-        ))]),
+        "https" => Ok(url.into()),
+        "http" if allow_http || is_loopback(&url) => Ok(url.into()),
+        "http" => Err(
+            Wrong::new("plain HTTP would show passwords and messages on the way")
+                .hint("use `https://`, or set `matrix.allow_http: true`")
+                .into(),
+        ),
+        other => Err(Wrong::not(other, "an address on the web: expected `https://`").into()),
     }
 }
 

@@ -1,34 +1,34 @@
 //! Reads `meshtastic`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::super::finding::{Wrong, quoted};
-use super::super::mmrelay;
+use strum::{Display, EnumString, VariantNames};
+
+use super::super::finding::Wrong;
 use super::super::secret::Secret;
 use super::super::section::Section;
+use super::super::template::Template;
 use super::super::values::{
-    Checked, boolean, choice, choice_or_old_word, duration, list_of, node_num, one_or_list_of,
-    one_word, port_num, secret, some_duration, some_text, text_or_none, whole,
+    Checked, boolean, choice, duration, hinted, list_of, node_num, one_or_list_of, one_word,
+    port_num, secret, some_duration, some_text, template, text_or_none, whole,
 };
 use super::super::yaml::Node;
 use super::super::{
-    Connection, Edits, EncryptedAction, Feedback, Media, Meshtastic, OkToMqtt, Overflow,
-    ReactionStyle, SensorType,
+    Backlog, ChannelUse, Connection, Edits, Feedback, LongMessages, Media, Meshtastic,
+    MessageInteractions, OkToMqtt, Overflow, PacketRouting, ReactionStyle, SensorType,
 };
-use super::matrix::template;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 enum ConnectionType {
+    /// `network` is MMRelay's old word.
+    #[strum(to_string = "tcp", serialize = "network")]
     Tcp,
     Serial,
     Ble,
 }
 
-const CONNECTION_TYPES: &[(&str, ConnectionType)] = &[
-    ("tcp", ConnectionType::Tcp),
-    ("serial", ConnectionType::Serial),
-    ("ble", ConnectionType::Ble),
-];
 /// What people call them otherwise.
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("bluetooth", "ble"),
@@ -37,243 +37,160 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("lan", "tcp"),
     ("wifi", "tcp"),
 ];
-/// MMRelay's old word.
-const OLD_CONNECTION_TYPES: &[(&str, ConnectionType)] = &[("network", ConnectionType::Tcp)];
-const REACTION_STYLES: &[(&str, ReactionStyle)] = &[
-    ("tapback", ReactionStyle::Tapback),
-    ("text", ReactionStyle::Text),
-];
-const SENSOR_TYPES: &[(&str, SensorType)] =
-    &[("text", SensorType::Text), ("notice", SensorType::Notice)];
-const ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("drop", EncryptedAction::Drop)];
-/// MMRelay's word: there are no plugins to hand them to.
-const OLD_ENCRYPTED_ACTIONS: &[(&str, EncryptedAction)] = &[("plugin_only", EncryptedAction::Drop)];
-const OK_TO_MQTT: &[(&str, OkToMqtt)] = &[
-    ("false", OkToMqtt::Off),
-    ("public_rooms", OkToMqtt::PublicRooms),
-    ("true", OkToMqtt::Always),
-];
-const OVERFLOWS: &[(&str, Overflow)] = &[("refuse", Overflow::Refuse), ("cut", Overflow::Cut)];
-const EDITS: &[(&str, Edits)] = &[
-    ("resend", Edits::Resend),
-    ("queued", Edits::Queued),
-    ("ignore", Edits::Ignore),
-];
-const MEDIA: &[(&str, Media)] = &[("note", Media::Note), ("ignore", Media::Ignore)];
-const FEEDBACK: &[(&str, Feedback)] = &[
-    ("reactions", Feedback::Reactions),
-    ("failures", Feedback::Failures),
-    ("off", Feedback::Off),
-];
+
+/// What happens to packets that the radio could not decrypt: they are counted and forgotten.
+#[derive(EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+enum EncryptedAction {
+    /// `plugin_only` is MMRelay's word: there are no plugins to hand them to.
+    #[strum(to_string = "drop", serialize = "plugin_only")]
+    Drop,
+}
+
+const DM_REPLY: &str = "This node is a bridge to Matrix and cannot deliver private messages. \
+                        Please write on the channel.";
 
 /// Reads the section `meshtastic`.
-pub(in super::super) fn meshtastic(mut section: Section<'_, '_>) -> Meshtastic {
-    mmrelay::take_meshtastic(&mut section);
-    let mut meshtastic = Meshtastic::new(connection(&mut section));
-    let it = &mut meshtastic;
-    section.set("meshnet_name", &mut it.meshnet_name, |node| {
-        some_text(node).map(Some)
-    });
-    // MMRelay's old switch, for reactions alone.
-    if section.is_given("relay_reactions") {
-        section.reader().note_mmrelay();
+pub(in super::super) fn meshtastic(it: &mut Section<'_>) -> Meshtastic {
+    Meshtastic {
+        connection: connection(it),
+        meshnet_name: it.value("meshnet_name", some_text),
+        message_interactions: message_interactions(it),
+        reaction_style: it.get("reaction_style", ReactionStyle::Tapback, choice),
+        broadcast_enabled: it.get("broadcast_enabled", true, boolean),
+        detection_sensor: it.get("detection_sensor", true, boolean),
+        detection_sensor_type: it.get("detection_sensor_type", SensorType::Text, choice),
+        alert_mentions_room: it.get("alert_mentions_room", false, boolean),
+        packet_routing: it.within("packet_routing", packet_routing),
+        ignore_nodes: it.get("ignore_nodes", Vec::new(), list_of(node_num)),
+        relay_mqtt: it.restricting("relay_mqtt", true, boolean),
+        respect_ok_to_mqtt: it.restricting("respect_ok_to_mqtt", OkToMqtt::Off, choice),
+        message_delay: message_delay(it),
+        prefix_enabled: it.get("prefix_enabled", true, boolean),
+        prefix_format: it.text("prefix_format", Template::of("{display5}[M]: "), template),
+        long_messages: it.within("long_messages", |it| LongMessages {
+            split: it.get("split", true, boolean),
+            part_bytes: it.get("part_bytes", 200, whole(40..=232, " bytes")),
+            max_parts: it.get("max_parts", 3, whole(1..=9, " parts")),
+            overflow: it.get("overflow", Overflow::Refuse, choice),
+        }),
+        max_message_age: it.get("max_message_age", Duration::from_hours(1), some_duration),
+        backlog: it.within("backlog", |it| Backlog {
+            newest: it.get("newest", 20, whole(0..=1000, " messages")),
+            spacing: it.get("spacing", Duration::from_secs(10), duration),
+        }),
+        channel_use: it.within("channel_use", channel_use),
+        edits: it.get("edits", Edits::Resend, choice),
+        media: it.get("media", Media::Note, choice),
+        delivery_feedback: it.get("delivery_feedback", Feedback::Reactions, choice),
+        dm_reply: it.text("dm_reply", Some(DM_REPLY.to_owned()), dm_reply),
+        set_time: it.get("set_time", true, boolean),
     }
-    section.set(
-        "relay_reactions",
-        &mut it.message_interactions.reactions,
-        boolean,
-    );
-    let mut interactions = section.section("message_interactions");
-    interactions.set("replies", &mut it.message_interactions.replies, boolean);
-    interactions.set("reactions", &mut it.message_interactions.reactions, boolean);
-    interactions.finish();
-    section.set(
-        "reaction_style",
-        &mut it.reaction_style,
-        choice(REACTION_STYLES),
-    );
-    section.set("broadcast_enabled", &mut it.broadcast_enabled, boolean);
-    section.set("detection_sensor", &mut it.detection_sensor, boolean);
-    section.set(
-        "detection_sensor_type",
-        &mut it.detection_sensor_type,
-        choice(SENSOR_TYPES),
-    );
-    section.set("alert_mentions_room", &mut it.alert_mentions_room, boolean);
-    from_the_mesh(&mut section, it);
-    to_the_mesh(&mut section, it);
-    section.set("set_time", &mut it.set_time, boolean);
-    section.finish();
-    meshtastic
 }
 
 /// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
-fn connection(section: &mut Section<'_, '_>) -> Connection {
+fn connection(section: &mut Section<'_>) -> Connection {
     let why = "is required: `tcp`, `serial` or `ble`";
     let kind = section.required("connection_type", why, connection_type);
     let port = section.value("port", whole(1..=65_535, ""));
     let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
     let ble_pin = section.value("ble_pin", pin);
+    let why = "is required for `connection_type: tcp`";
+    let host = match kind {
+        Some(ConnectionType::Tcp) => section.required("host", why, host),
+        Some(ConnectionType::Serial | ConnectionType::Ble) => section.value("host", some_text),
+        None => section.value("host", host),
+    };
+    let why = "is required for `connection_type: ble`";
+    let ble_address = match kind {
+        Some(ConnectionType::Ble) => section.required("ble_address", why, some_text),
+        Some(ConnectionType::Tcp | ConnectionType::Serial) | None => {
+            section.value("ble_address", some_text)
+        }
+    };
+    let keys = [
+        ("host", ConnectionType::Tcp, host.is_some()),
+        ("port", ConnectionType::Tcp, port.is_some()),
+        ("serial_port", ConnectionType::Serial, serial_port.is_some()),
+        ("ble_address", ConnectionType::Ble, ble_address.is_some()),
+        ("ble_pin", ConnectionType::Ble, ble_pin.is_some()),
+    ];
+    for (key, owner, is_given) in keys {
+        if let Some(kind) = kind.filter(|kind| is_given && *kind != owner) {
+            let sentence = format!("does nothing with `connection_type: {kind}`");
+            section.warning(key, sentence);
+        }
+    }
+    if kind == Some(ConnectionType::Ble) && cfg!(not(feature = "ble")) {
+        let sentence = "asks for Bluetooth, and this relay was built without it";
+        let wrong = Wrong::new(sentence).hint("build it with the feature `ble`");
+        section.problem("connection_type", wrong);
+    }
     match kind {
-        Some(ConnectionType::Serial) => {
-            let host = section.value("host", some_text);
-            let ble_address = section.value("ble_address", some_text);
-            let idle = [
-                ("host", host.is_some()),
-                ("port", port.is_some()),
-                ("ble_address", ble_address.is_some()),
-                ("ble_pin", ble_pin.is_some()),
-            ];
-            warn_of_idle(section, "serial", &idle);
-            Connection::Serial { serial_port }
-        }
-        Some(ConnectionType::Ble) => {
-            let host = section.value("host", some_text);
-            let idle = [
-                ("host", host.is_some()),
-                ("port", port.is_some()),
-                ("serial_port", serial_port.is_some()),
-            ];
-            warn_of_idle(section, "ble", &idle);
-            if cfg!(not(feature = "ble")) {
-                let sentence = "asks for Bluetooth, and this relay was built without it";
-                let wrong = Wrong::new(sentence).hint("build it with the feature `ble`");
-                section.problem("connection_type", wrong);
-            }
-            let why = "is required for `connection_type: ble`";
-            let ble_address = section.required("ble_address", why, some_text);
-            Connection::Ble {
-                ble_address: ble_address.unwrap_or_default(),
-                ble_pin,
-            }
-        }
-        Some(ConnectionType::Tcp) => {
-            let ble_address = section.value("ble_address", some_text);
-            let idle = [
-                ("serial_port", serial_port.is_some()),
-                ("ble_address", ble_address.is_some()),
-                ("ble_pin", ble_pin.is_some()),
-            ];
-            warn_of_idle(section, "tcp", &idle);
-            let why = "is required for `connection_type: tcp`";
-            let host = section.required("host", why, host).unwrap_or_default();
-            let port = port.unwrap_or(Connection::TCP_PORT);
-            Connection::Tcp { host, port }
-        }
-        None => {
-            section.value("ble_address", some_text);
-            let host = section.value("host", host).unwrap_or_default();
-            let port = port.unwrap_or(Connection::TCP_PORT);
-            Connection::Tcp { host, port }
-        }
+        Some(ConnectionType::Serial) => Connection::Serial { serial_port },
+        Some(ConnectionType::Ble) => Connection::Ble {
+            ble_address: ble_address.unwrap_or_default(),
+            ble_pin,
+        },
+        // Without a type the result is never used.
+        Some(ConnectionType::Tcp) | None => Connection::Tcp {
+            host: host.unwrap_or_default(),
+            port: port.unwrap_or(Connection::TCP_PORT),
+        },
     }
 }
 
 /// Returns how the radio is reached; another name of it is a mistake that names the right one.
 fn connection_type(node: &Node) -> Checked<ConnectionType> {
-    choice_or_old_word(CONNECTION_TYPES, OLD_CONNECTION_TYPES)(node).map_err(|mut all| {
-        let word = one_word(node).unwrap_or_default().trim();
-        let is_meant = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(word);
-        if let Some((_, meant)) = OTHER_NAMES.iter().find(is_meant) {
-            for wrong in &mut all {
-                wrong.hint = Some(format!("did you mean `{meant}`?"));
-            }
-        }
-        all
+    let word = one_word(node).unwrap_or_default().trim();
+    let mut others = OTHER_NAMES.iter();
+    match others.find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        Some((_, meant)) => hinted(&format!("did you mean `{meant}`?"), choice(node)),
+        None => choice(node),
+    }
+}
+
+fn message_interactions(section: &mut Section<'_>) -> MessageInteractions {
+    // MMRelay's old switch, for reactions alone.
+    if section.is_given("relay_reactions") {
+        section.reader.is_mmrelay = true;
+    }
+    let reactions = section.get("relay_reactions", true, boolean);
+    section.within("message_interactions", |it| MessageInteractions {
+        replies: it.get("replies", true, boolean),
+        reactions: it.get("reactions", reactions, boolean),
     })
 }
 
-/// Warns of the keys that are given and belong to another type of connection.
-fn warn_of_idle(section: &Section<'_, '_>, kind: &str, keys: &[(&str, bool)]) {
-    for (key, _) in keys.iter().filter(|(_, given)| *given) {
-        let sentence = format!("does nothing with `connection_type: {kind}`");
-        section.warning(key, Wrong::new(sentence));
-    }
-}
-
-fn from_the_mesh(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
-    let mut routing = section.section("packet_routing");
+fn packet_routing(section: &mut Section<'_>) -> PacketRouting {
     let ports = one_or_list_of(port_num);
-    routing.set(
-        "chat_portnums",
-        &mut it.packet_routing.chat_portnums,
-        &ports,
-    );
-    routing.set(
-        "disabled_portnums",
-        &mut it.packet_routing.disabled_portnums,
-        &ports,
-    );
-    let actions = choice_or_old_word(ENCRYPTED_ACTIONS, OLD_ENCRYPTED_ACTIONS);
-    routing.set(
-        "encrypted_action",
-        &mut it.packet_routing.encrypted_action,
-        actions,
-    );
-    routing.finish();
-    section.set("ignore_nodes", &mut it.ignore_nodes, list_of(node_num));
-    section.set_restricting("relay_mqtt", &mut it.relay_mqtt, boolean);
-    let ok_to_mqtt = choice(OK_TO_MQTT);
-    section.set_restricting("respect_ok_to_mqtt", &mut it.respect_ok_to_mqtt, ok_to_mqtt);
+    let routing = PacketRouting {
+        chat_portnums: section.get("chat_portnums", Vec::new(), &ports),
+        disabled_portnums: section.get("disabled_portnums", Vec::new(), &ports),
+    };
+    section.value("encrypted_action", choice::<EncryptedAction>);
+    routing
 }
 
-fn to_the_mesh(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
-    section.set("message_delay", &mut it.message_delay, duration);
-    if it.message_delay < Meshtastic::SHORTEST_DELAY {
-        it.message_delay = Meshtastic::SHORTEST_DELAY;
+fn message_delay(section: &mut Section<'_>) -> Duration {
+    let delay = section.get("message_delay", Duration::from_millis(2050), duration);
+    if delay < Meshtastic::SHORTEST_DELAY {
         let sentence = "is raised to 2.02 s: the radio refuses texts that follow faster";
-        section.warning("message_delay", Wrong::new(sentence));
+        section.warning("message_delay", sentence);
     }
-    section.set("prefix_enabled", &mut it.prefix_enabled, boolean);
-    section.set_text("prefix_format", &mut it.prefix_format, template);
-    let mut long = section.section("long_messages");
-    long.set("split", &mut it.long_messages.split, boolean);
-    long.set(
-        "part_bytes",
-        &mut it.long_messages.part_bytes,
-        whole(40..=232, " bytes"),
-    );
-    long.set(
-        "max_parts",
-        &mut it.long_messages.max_parts,
-        whole(1..=9, " parts"),
-    );
-    long.set(
-        "overflow",
-        &mut it.long_messages.overflow,
-        choice(OVERFLOWS),
-    );
-    long.finish();
-    section.set("max_message_age", &mut it.max_message_age, some_duration);
-    let mut backlog = section.section("backlog");
-    backlog.set(
-        "newest",
-        &mut it.backlog.newest,
-        whole(0..=1000, " messages"),
-    );
-    backlog.set("spacing", &mut it.backlog.spacing, duration);
-    backlog.finish();
-    channel_use(section, it);
-    section.set("edits", &mut it.edits, choice(EDITS));
-    section.set("media", &mut it.media, choice(MEDIA));
-    section.set(
-        "delivery_feedback",
-        &mut it.delivery_feedback,
-        choice(FEEDBACK),
-    );
-    section.set_text("dm_reply", &mut it.dm_reply, dm_reply);
+    delay.max(Meshtastic::SHORTEST_DELAY)
 }
 
-fn channel_use(section: &mut Section<'_, '_>, it: &mut Meshtastic) {
-    let mut channel_use = section.section("channel_use");
-    let percent = whole(1..=100, " percent");
-    channel_use.set("slow_above", &mut it.channel_use.slow_above, &percent);
-    channel_use.set("stop_above", &mut it.channel_use.stop_above, &percent);
-    if it.channel_use.slow_above > it.channel_use.stop_above {
+fn channel_use(section: &mut Section<'_>) -> ChannelUse {
+    let channel_use = ChannelUse {
+        slow_above: section.get("slow_above", 25, whole(1..=100, " percent")),
+        stop_above: section.get("stop_above", 40, whole(1..=100, " percent")),
+    };
+    if channel_use.slow_above > channel_use.stop_above {
         let sentence = "is less than `slow_above`: traffic would stop before it is slowed";
-        channel_use.problem("stop_above", Wrong::new(sentence));
+        section.problem("stop_above", Wrong::new(sentence));
     }
-    channel_use.finish();
+    channel_use
 }
 
 /// Returns a host's name or address.
@@ -283,22 +200,19 @@ fn host(node: &Node) -> Checked<String> {
     if bare.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok(bare.to_owned());
     }
-    let wrong = Wrong::new(format!("{} is not a host's name or address", quoted(&text)));
-    if text.contains("://") || text.contains('/') {
-        return Err(vec![
-            wrong.hint("write the name or address alone, as in `192.168.1.20`"),
-        ]);
-    }
-    if text.contains(':') {
-        return Err(vec![
-            wrong.hint("the port has a key of its own: `meshtastic.port`"),
-        ]);
-    }
+    let wrong = Wrong::not(&text, "a host's name or address");
     let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
-    if text.len() > 253 || !text.chars().all(fits) {
-        return Err(vec![wrong]);
+    if text.contains('/') {
+        let hint = "write the name or address alone, as in `192.168.1.20`";
+        Err(wrong.hint(hint).into())
+    } else if text.contains(':') {
+        let hint = "the port has a key of its own: `meshtastic.port`";
+        Err(wrong.hint(hint).into())
+    } else if text.len() > 253 || !text.chars().all(fits) {
+        Err(wrong.into())
+    } else {
+        Ok(text)
     }
-    Ok(text)
 }
 
 /// Returns a pairing PIN: up to six digits, leading zeros included.
@@ -308,21 +222,20 @@ fn pin(node: &Node) -> Checked<Secret<u32>> {
     let is_pin = digits.len() <= 6 && digits.bytes().all(|it| it.is_ascii_digit());
     let pin = digits.parse().ok().filter(|_| is_pin);
     // What was written instead is not repeated.
-    pin.map(Secret::new)
-        .ok_or_else(|| vec![Wrong::new("is not a PIN of up to six digits")])
+    let pin = pin.ok_or_else(|| Wrong::new("is not a PIN of up to six digits"))?;
+    Ok(Secret::new(pin))
 }
 
 /// Returns the answer to a direct message, which must fit into one packet.
 fn dm_reply(node: &Node) -> Checked<Option<String>> {
     const MOST: usize = 200;
     let reply = text_or_none(node)?;
-    match &reply {
-        Some(text) if text.len() > MOST => {
-            let sentence = format!("has {} bytes, and a packet takes {MOST}", text.len());
-            Err(vec![Wrong::new(sentence)])
-        }
-        Some(_) | None => Ok(reply),
+    let bytes = reply.as_ref().map_or(0, String::len);
+    if bytes > MOST {
+        let sentence = format!("has {bytes} bytes, and a packet takes {MOST}");
+        return Err(Wrong::new(sentence).into());
     }
+    Ok(reply)
 }
 
 #[cfg(test)]

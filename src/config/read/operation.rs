@@ -1,102 +1,65 @@
 //! Reads `database`, `health` and `logging`.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use strum::IntoEnumIterator as _;
 
 use super::super::finding::Wrong;
-use super::super::mmrelay;
 use super::super::section::Section;
 use super::super::values::{
-    Checked, boolean, choice, choice_or_old_word, one_word, size, some_duration, some_text, truth,
-    whole,
+    Checked, boolean, choice, one_word, size, some_duration, some_text, truth, whole,
 };
 use super::super::yaml::Node;
-use super::super::{Component, Database, Health, Level, LogFormat, Logging};
+use super::super::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
 
-const LEVELS: &[(&str, Level)] = &[
-    ("error", Level::Error),
-    ("warn", Level::Warn),
-    ("info", Level::Info),
-    ("debug", Level::Debug),
-    ("trace", Level::Trace),
-    ("off", Level::Off),
-];
-/// MMRelay's words.
-const OLD_LEVELS: &[(&str, Level)] = &[("warning", Level::Warn), ("critical", Level::Error)];
-const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
-const COMPONENTS: &[(&str, Component)] = &[
-    ("radio", Component::Radio),
-    ("radio_log", Component::RadioLog),
-    ("matrix", Component::Matrix),
-    ("bridge", Component::Bridge),
-    ("store", Component::Store),
-    ("daemon", Component::Daemon),
-    ("simulator", Component::Simulator),
-    ("matrix_sdk", Component::MatrixSdk),
-    ("http", Component::Http),
-];
+const LOG: &str = "logs/relay.log";
 
 /// Reads the section `database`.
-pub(in super::super) fn database(mut section: Section<'_, '_>) -> Database {
-    mmrelay::take_database(&mut section);
-    let mut database = Database::default();
-    section.set("path", &mut database.path, path);
-    section.set(
-        "keep_days",
-        &mut database.keep_days,
-        whole(1..=36_500, " days"),
-    );
-    let mut msg_map = section.section("msg_map");
-    mmrelay::take_msg_map(&mut msg_map);
-    let pairs = whole(0..=100_000_000, " pairs");
-    msg_map.set("msgs_to_keep", &mut database.msg_map.msgs_to_keep, pairs);
-    msg_map.finish();
-    section.finish();
-    database
+pub(in super::super) fn database(it: &mut Section<'_>) -> Database {
+    Database {
+        path: it.get("path", PathBuf::from("database/relay.sqlite"), path),
+        keep_days: it.get("keep_days", 30, whole(1..=36_500, " days")),
+        msg_map: it.within("msg_map", |it| MsgMap {
+            msgs_to_keep: it.get("msgs_to_keep", 500, whole(0..=100_000_000, " pairs")),
+        }),
+    }
 }
 
 /// Reads the section `health`.
-pub(in super::super) fn health(mut section: Section<'_, '_>) -> Health {
-    let mut health = Health::default();
-    section.set("radio_away", &mut health.radio_away, some_duration);
-    section.finish();
-    health
+pub(in super::super) fn health(it: &mut Section<'_>) -> Health {
+    Health {
+        radio_away: it.get("radio_away", Duration::from_mins(10), some_duration),
+    }
 }
 
 /// Reads the section `logging`.
-pub(in super::super) fn logging(mut section: Section<'_, '_>) -> Logging {
-    mmrelay::take_logging(&mut section);
-    let mut logging = Logging::default();
-    section.set("level", &mut logging.level, level);
-    section.set("format", &mut logging.format, choice(FORMATS));
-    section.set("log_to_file", &mut logging.log_to_file, boolean);
-    section.set("filename", &mut logging.filename, path);
-    if is_mmrelays_log(&logging.filename) {
-        let default = Logging::default().filename;
-        let sentence = format!("is MMRelay's log: `{}` is used instead", default.display());
-        section.warning("filename", Wrong::new(sentence));
-        logging.filename = default;
+pub(in super::super) fn logging(it: &mut Section<'_>) -> Logging {
+    Logging {
+        level: it.get("level", Level::Info, choice),
+        format: it.get("format", LogFormat::Text, choice),
+        log_to_file: it.get("log_to_file", false, boolean),
+        filename: filename(it),
+        max_log_size: it.get("max_log_size", 5 * 1024 * 1024, size),
+        backup_count: it.get("backup_count", 5, whole(0..=1000, " files")),
+        color_enabled: it.get("color_enabled", true, boolean),
+        debug: it.within("debug", |it| {
+            let level = |part: Component| Some((part, it.value(part.into(), debug_level)?));
+            Component::iter().filter_map(level).collect()
+        }),
     }
-    section.set("max_log_size", &mut logging.max_log_size, log_size);
-    section.set(
-        "backup_count",
-        &mut logging.backup_count,
-        whole(0..=1000, " files"),
-    );
-    section.set("color_enabled", &mut logging.color_enabled, boolean);
-    let mut debug = section.section("debug");
-    mmrelay::take_debug(&mut debug);
-    for (name, component) in COMPONENTS {
-        if let Some(level) = debug.value(name, debug_level) {
-            logging.debug.push((*component, level));
-        }
-    }
-    debug.finish();
-    section.finish();
-    logging
 }
 
-fn level(node: &Node) -> Checked<Level> {
-    choice_or_old_word(LEVELS, OLD_LEVELS)(node)
+fn filename(section: &mut Section<'_>) -> PathBuf {
+    let name = section.get("filename", PathBuf::from(LOG), path);
+    if name.file_name().is_none_or(|name| name != "mmrelay.log") {
+        return name;
+    }
+    section.warning(
+        "filename",
+        format!("is MMRelay's log: `{LOG}` is used instead"),
+    );
+    PathBuf::from(LOG)
 }
 
 /// Returns a component's level; `true` is `debug`, `false` silence.
@@ -104,32 +67,18 @@ fn debug_level(node: &Node) -> Checked<Level> {
     match truth(one_word(node)?) {
         Some(true) => Ok(Level::Debug),
         Some(false) => Ok(Level::Off),
-        None => level(node),
+        None => choice(node),
     }
 }
 
 fn path(node: &Node) -> Checked<PathBuf> {
     let text = some_text(node)?;
     if text.contains('\0') {
-        return Err(vec![Wrong::new("is not a path")]);
+        return Err(Wrong::new("is not a path").into());
     }
     if text == "~" || text.starts_with("~/") {
-        let wrong = Wrong::new("`~` is not understood here");
-        return Err(vec![wrong.hint(
-            "write the whole path, or one relative to the home directory",
-        )]);
+        let hint = "write the whole path, or one relative to the home directory";
+        return Err(Wrong::new("`~` is not understood here").hint(hint).into());
     }
     Ok(PathBuf::from(text))
-}
-
-fn log_size(node: &Node) -> Checked<u64> {
-    let bytes = size(node)?;
-    if !(1024..=1 << 40).contains(&bytes) {
-        return Err(vec![Wrong::new("is out of range: 1 KiB to 1 TiB")]);
-    }
-    Ok(bytes)
-}
-
-fn is_mmrelays_log(path: &std::path::Path) -> bool {
-    path.file_name().is_some_and(|name| name == "mmrelay.log")
 }
