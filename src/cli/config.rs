@@ -8,7 +8,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::config::{Database, Finding, LoadError, Loaded};
-use crate::home::{self, Home};
+use crate::disk::write_private;
+use crate::home::Home;
 use crate::matrix::auth::Files;
 use crate::model::{Chain, Explained as _};
 
@@ -72,7 +73,7 @@ fn generate(
         let error = anyhow!("`{}` is there already", path.display());
         return Err(Failure::from(error).and_hint("`--force` replaces it"));
     }
-    home::write_private(&path, SAMPLE.as_bytes())
+    write_private(&path, SAMPLE.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     Ok(print(&format!(
         "{}\nNext: set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`.\n",

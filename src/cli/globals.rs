@@ -56,7 +56,7 @@ pub(super) enum LogForm {
 impl Globals {
     /// Finds the home directory; creates nothing.
     pub(super) fn home(&self) -> Result<Home, HomeError> {
-        Home::of_process(self.home.as_deref())
+        Home::locate(self.home.as_deref(), |name| std::env::var_os(name))
     }
 
     fn named_config(&self) -> Option<PathBuf> {

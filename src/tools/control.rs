@@ -80,8 +80,8 @@ pub(crate) async fn ask(home: &Home, request: Request) -> Result<Answer, Control
 }
 
 async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
-    let name = home.socket_name()?;
-    let mut stream = UnixStream::connect(name.path()).await?;
+    let (name, _directory) = home.socket_name()?;
+    let mut stream = UnixStream::connect(name).await?;
     let mut question = serde_json::to_vec(&Question { request })?;
     question.push(b'\n');
     stream.write_all(&question).await?;
