@@ -1,4 +1,6 @@
-//! What is wrong with a disk, in plain words and with its cure, whichever library met it.
+//! What is wrong with a disk, in plain words and with its cure, whichever library met it; and private files on it.
+
+mod private;
 
 use std::error::Error;
 use std::fmt;
@@ -10,10 +12,11 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use crate::model::causes;
 
+pub(crate) use private::{create_private_directory, sync_directory, write_private};
+
 /// With less room than this, nothing of ours can be written.
 const LEAST_ROOM: u64 = 64 * 1024;
 
-/// What is wrong with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// There is no room on it, or none for us.
@@ -28,7 +31,6 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Returns what is wrong with the disk, if that is what an error or one of its causes tells.
-    #[must_use]
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         causes(error).find_map(|error| {
             let of_sqlite = || error.downcast_ref().copied().and_then(of_sqlite);
@@ -37,7 +39,6 @@ impl Trouble {
     }
 
     /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.
-    #[must_use]
     pub(crate) fn at(self, path: &Path) -> Self {
         match self {
             Self::Full | Self::ReadOnly | Self::Directory => self,
@@ -46,31 +47,33 @@ impl Trouble {
     }
 
     /// Returns what a person can do about it.
-    #[must_use]
     pub(crate) fn hint(self) -> &'static str {
+        self.words().1
+    }
+
+    /// Returns what it is called, and the cure.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Full => "make room on the disk",
-            Self::ReadOnly => {
-                "check the owner and mode of the file, and that its disk is not mounted read-only"
-            }
-            Self::Failed => {
-                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
-            }
-            Self::Directory => {
-                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there"
-            }
+            Self::Full => ("the disk is full", "make room on the disk"),
+            Self::ReadOnly => (
+                "the disk cannot be written",
+                "check the owner and mode of the file, and that its disk is not mounted read-only",
+            ),
+            Self::Failed => (
+                "the disk fails",
+                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors",
+            ),
+            Self::Directory => (
+                "a directory stands in the file's place",
+                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there",
+            ),
         }
     }
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "the disk is full",
-            Self::ReadOnly => "the disk cannot be written",
-            Self::Failed => "the disk fails",
-            Self::Directory => "a directory stands in the file's place",
-        })
+        f.write_str(self.words().0)
     }
 }
 

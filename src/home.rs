@@ -11,9 +11,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
+use crate::disk::create_private_directory;
 use crate::model::Explained;
 
-pub(crate) use files::{create_private_directory, write_private};
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 pub(crate) use socket::Socket;
 
@@ -33,7 +33,7 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
-/// What of ours in a home is nobody else's business, relative to it, beside the files of its databases and its log.
+/// What of ours in a home is nobody else's business, relative to it,
 const PRIVATE: [&str; 10] = [
     "matrix",
     "matrix/sdk",
@@ -45,6 +45,23 @@ const PRIVATE: [&str; 10] = [
     "matrix/recovery.key",
     "relay.lock",
     "relay.sock",
+];
+
+/// and what of a directory has a name that begins so.
+const PRIVATE_ENTRIES: [(&str, &str); 3] = [
+    ("matrix/sdk", ""),
+    ("database", "relay.sqlite"),
+    ("logs", "relay.log"),
+];
+
+/// What is written in a home beside its log, relative to it: none of it is reached through a link.
+const WRITTEN: [&str; 6] = [
+    "relay.lock",
+    "database",
+    "matrix/sdk",
+    "matrix/new",
+    "matrix/next",
+    "matrix/devices",
 ];
 
 /// What of MMRelay may be in a home, relative to it.
@@ -63,30 +80,19 @@ pub(crate) fn mmrelay_config() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// What is wrong with the home directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
     #[error("there is no home directory")]
     Unknown,
     /// A directory of the system.
-    #[error("`{}` cannot be the relay's home", path.display())]
+    #[error("`{path}` cannot be the relay's home")]
     Unfit { path: PathBuf },
-    #[error(
-        "`{}` lies on a network file system ({kind}), on which databases break",
-        path.display()
-    )]
+    #[error("`{path}` lies on a network file system ({kind}), on which databases break")]
     Network { path: PathBuf, kind: &'static str },
-    #[error(
-        "`{}` is a symbolic link, and the relay writes through none inside its home",
-        path.display()
-    )]
+    #[error("`{path}` is a symbolic link, and the relay writes through none inside its home")]
     Link { path: PathBuf },
-    #[error("cannot use `{}`", path.display())]
-    Use {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
+    #[error("cannot use `{0}`")]
+    Use(PathBuf, #[source] io::Error),
 }
 
 impl Explained for HomeError {
@@ -99,7 +105,7 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            Self::Use { .. } => return None,
+            Self::Use(..) => return None,
         };
         Some(hint.to_owned())
     }
@@ -126,18 +132,16 @@ impl Home {
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let named = flag.map(Path::to_owned).or_else(|| {
-            VARIABLES
-                .iter()
-                .find_map(|name| set(name))
+        let set = |name: &str| {
+            variable(name)
+                .filter(|it| !it.is_empty())
                 .map(PathBuf::from)
-        });
-        let is_default = named.is_none();
-        let path = match named {
-            Some(path) => path,
-            None => PathBuf::from(set("HOME").ok_or(HomeError::Unknown)?).join(".relay"),
         };
+        let by_variable = || VARIABLES.iter().find_map(|name| set(name));
+        let named = flag.map(Path::to_owned).or_else(by_variable);
+        let is_default = named.is_none();
+        let path = named.or_else(|| Some(set("HOME")?.join(".relay")));
+        let path = path.ok_or(HomeError::Unknown)?;
         let path = std::path::absolute(&path).map_err(|_| HomeError::Unknown)?;
         if NO_HOMES.iter().any(|unfit| Path::new(unfit) == path) {
             return Err(HomeError::Unfit { path });
@@ -145,36 +149,26 @@ impl Home {
         Ok(Self { path, is_default })
     }
 
-    /// Finds the home with the process's own environment.
-    pub(crate) fn of_process(flag: Option<&Path>) -> Result<Self, HomeError> {
-        Self::locate(flag, |name| std::env::var_os(name))
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns `config.yaml`.
     pub(crate) fn config(&self) -> PathBuf {
         self.path.join("config.yaml")
     }
 
-    /// Returns `matrix`, the directory of the account.
     pub(crate) fn matrix(&self) -> PathBuf {
         self.path.join("matrix")
     }
 
-    /// Returns `database/relay.sqlite`.
     pub(crate) fn default_database(&self) -> PathBuf {
         self.path.join("database/relay.sqlite")
     }
 
-    /// Returns `relay.lock`.
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("relay.lock")
     }
 
-    /// Returns `relay.sock`, the daemon's control socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("relay.sock")
     }
@@ -189,21 +183,16 @@ impl Home {
     pub(crate) fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
         let path = self.resolve(configured);
         let default = self.default_database();
-        if path == default || !is_foreign_database(&path, application_id) {
-            return DatabasePlace {
-                path,
-                warning: None,
-            };
-        }
-        let warning = format!(
-            "database.path names `{}`, a database of another program: it is left alone, `{}` is used",
-            path.display(),
-            default.display()
-        );
-        DatabasePlace {
-            path: default,
-            warning: Some(warning),
-        }
+        let is_foreign = path != default && is_foreign_database(&path, application_id);
+        let warning = is_foreign.then(|| {
+            format!(
+                "database.path names `{}`, a database of another program: it is left alone, `{}` is used",
+                path.display(),
+                default.display()
+            )
+        });
+        let path = if is_foreign { default } else { path };
+        DatabasePlace { path, warning }
     }
 
     /// Returns what of MMRelay is in this home; none of it is ever written.
@@ -225,11 +214,8 @@ impl Home {
     }
 
     /// Makes the home ready for use: creates what is missing, takes rights away that others should not have, and
-    /// returns what is worth a warning. From now on this process makes no file that others may read.
-    ///
-    /// # Errors
-    ///
-    /// When it lies on a network file system, unless that is allowed, cannot be created, or has links inside.
+    /// returns what is worth a warning. From now on this process makes no file that others may read. Fails when the home
+    /// lies on a network file system, unless that is allowed, cannot be created, or has links inside.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
@@ -239,21 +225,20 @@ impl Home {
         }
         // SQLite makes the SDK's files, and takes their modes from here.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let matrix = ["new", "next", "devices"].map(|name| self.matrix().join(name));
-        let database = self.path.join("database");
-        let sdk = self.matrix().join("sdk");
-        let written = [self.lock_file(), sdk.clone(), database.clone()];
-        for path in matrix.iter().chain(&written) {
-            self.refuse_links(path)?;
+        let within = |name: &str| self.path.join(name);
+        let written = WRITTEN.iter().map(|name| within(name));
+        for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
+            self.inside(&path)?;
         }
-        for path in files::entries(&sdk, "") {
-            self.refuse_links(&path)?;
+        for path in [&self.path, &within("matrix"), &within("database")] {
+            create_directory(path)?;
         }
-        for path in [self.path.clone(), self.matrix(), database] {
-            files::create_private_directory(&path)
-                .map_err(|cause| HomeError::Use { path, cause })?;
+        let mut private = vec![self.path.clone()];
+        private.extend(PRIVATE.iter().map(|name| within(name)));
+        for (directory, beginning) in PRIVATE_ENTRIES {
+            private.extend(files::entries(&within(directory), beginning));
         }
-        let wide = files::narrow(&self.private_paths());
+        let wide = files::narrow(&private);
         let warning = files::owner_warning(&self.path).or(wide);
         Ok(warning.into_iter().collect())
     }
@@ -269,24 +254,17 @@ impl Home {
         };
         let mut private = files::entries(directory, &name.to_string_lossy());
         for path in &private {
-            self.refuse_links(path)?;
+            self.inside(path)?;
         }
-        files::create_private_directory(directory).map_err(|cause| HomeError::Use {
-            path: directory.to_owned(),
-            cause,
-        })?;
+        create_directory(directory)?;
         private.push(directory.to_owned());
         // Where that fails, preparing the home has said so.
         drop(files::narrow(&private));
         Ok(())
     }
 
-    /// Refuses a path inside the home that leads through a link; the home itself may be one.
-    fn refuse_links(&self, path: &Path) -> Result<(), HomeError> {
-        self.inside(path).map(drop)
-    }
-
-    /// Returns a path without `..` if it stays inside the home; one that leads through a link there is refused.
+    /// Returns a path without `..` if it stays inside the home; one that leads through a link there is refused. The home
+    /// itself may be a link.
     fn inside(&self, path: &Path) -> Result<Option<PathBuf>, HomeError> {
         let Ok(inside) = path.strip_prefix(&self.path) else {
             return Ok(None);
@@ -313,21 +291,10 @@ impl Home {
         }
         Ok(Some(path))
     }
+}
 
-    /// Returns our own directories and files, as far as they are there.
-    fn private_paths(&self) -> Vec<PathBuf> {
-        let within = |name: &&str| self.path.join(name);
-        let mut paths = vec![self.path.clone()];
-        paths.extend(PRIVATE.iter().map(within));
-        for (directory, beginning) in [
-            ("matrix/sdk", ""),
-            ("database", "relay.sqlite"),
-            ("logs", "relay.log"),
-        ] {
-            paths.extend(files::entries(&self.path.join(directory), beginning));
-        }
-        paths
-    }
+fn create_directory(path: &Path) -> Result<(), HomeError> {
+    create_private_directory(path).map_err(|cause| HomeError::Use(path.to_owned(), cause))
 }
 
 /// Returns whether a file is there that is not a database of ours. An empty or missing one is nobody's.

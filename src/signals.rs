@@ -38,16 +38,9 @@ pub(crate) enum Hangup {
     EndsOnTerminal,
 }
 
-/// Listens to all of them.
+/// Listens to all of them: what each is called, and whether it asks us to end.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<Heard>);
-
-#[derive(Debug)]
-struct Heard {
-    name: &'static str,
-    asks_to_end: bool,
-    signal: Signal,
-}
+pub(crate) struct Signals(Vec<(&'static str, bool, Signal)>);
 
 impl Signals {
     /// Begins to listen; from now on no signal ends the process by itself that can be kept from it.
@@ -66,11 +59,8 @@ impl Signals {
             (("SIGIO", Number::IO), false),
         ]);
         let heard = all.into_iter().map(|((name, number), asks_to_end)| {
-            Ok(Heard {
-                name,
-                asks_to_end,
-                signal: signal(SignalKind::from_raw(number.as_raw()))?,
-            })
+            let heard = signal(SignalKind::from_raw(number.as_raw()))?;
+            Ok((name, asks_to_end, heard))
         });
         Ok(Self(heard.collect::<io::Result<_>>()?))
     }
@@ -82,13 +72,13 @@ impl Signals {
     /// May be dropped: no signal is lost by it.
     pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
-            for heard in &mut self.0 {
-                while heard.signal.poll_recv(context).is_ready() {
-                    if heard.asks_to_end {
-                        return Poll::Ready(heard.name);
+            for (signal, asks_to_end, heard) in &mut self.0 {
+                while heard.poll_recv(context).is_ready() {
+                    if *asks_to_end {
+                        return Poll::Ready(*signal);
                     }
                     info!(
-                        signal = heard.name,
+                        signal,
                         "this signal means nothing to the relay, which goes on"
                     );
                 }

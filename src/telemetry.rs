@@ -100,7 +100,7 @@ fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> 
     let path = home.resolve(&logging.filename);
     home.prepare_file(&path)?;
     let directory = path.parent().unwrap_or(home.path());
-    crate::home::create_private_directory(directory)
+    crate::disk::create_private_directory(directory)
         .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))
         .map_err(|cause| TelemetryError::File { path, cause })
 }

@@ -11,8 +11,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAY_NAME: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("config", &["model"]),
-    ("home", &["model"]),
-    ("telemetry", &["model", "config", "home"]),
+    ("home", &["model", "disk"]),
+    ("telemetry", &["model", "config", "home", "disk"]),
     ("signals", &[]),
     ("disk", &["model"]),
     ("bridge", &["model", "config"]),

@@ -15,9 +15,9 @@ use clap::{Args, Subcommand};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, Outcome};
-use super::output::print;
-use super::progress::Progress;
+use super::failure::{Failure, Outcome, success_if};
+use super::output::{print, warn};
+use super::progress;
 use super::{Globals, interruptible};
 use crate::home::{Home, LockError, StoreGuard};
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
@@ -47,8 +47,7 @@ pub(super) enum AuthCommand {
         json: bool,
     },
     /// End the login, and delete its keys here
-    #[command(after_help = "Exit codes: 0 logged out, 1 not, 2 wrong arguments\n\n\
-                      Example: relay auth logout -y --password-file secret.txt")]
+    #[command(after_help = "Example: relay auth logout -y --password-file secret.txt")]
     Logout(LogoutArgs),
 }
 
@@ -74,7 +73,9 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, status(&home, json)).await,
-            AuthCommand::Logout(args) => logout::run(args, globals, &home, &stop).await,
+            AuthCommand::Logout(args) => {
+                or_stop(&stop, Box::pin(logout::run(args, globals, &home))).await
+            }
         }
     }));
     interruptible(&stop, work).await??
@@ -89,6 +90,17 @@ async fn or_stop<T>(
         outcome = work => outcome,
         () = stop.cancelled() => Err(AuthError::Interrupted.into()),
     }
+}
+
+/// Makes the home ready for a change of the login, and takes the SDK's store.
+async fn open(globals: &Globals, home: &Home) -> Result<(StoreGuard, Files), Failure> {
+    for warning in home.prepare(globals.allow_network_home)? {
+        warn(warning)?;
+    }
+    let store = take_store(home).await?;
+    let files = Files::new(home.matrix());
+    files.finish()?;
+    Ok((store, files))
 }
 
 /// Takes the SDK's store, unless the daemon uses it: where it cannot, it has it for a moment only, to look whether that has
@@ -106,23 +118,22 @@ async fn take_store(home: &Home) -> Result<StoreGuard, LockError> {
 async fn status(home: &Home, json: bool) -> Outcome {
     let files = Files::new(home.matrix());
     let asked = async {
-        let damage = if files.session().exists() {
+        let mut damage = None;
+        if files.session().exists() {
             // Held for that look only: the daemon may want it.
             let store = take_store(home).await;
-            auth::damage(&files, store.is_ok()).await?
-        } else {
-            None
-        };
+            damage = auth::damage(&files, store.is_ok()).await?;
+        }
         auth::status(&files, damage).await
     };
-    let status = match Progress::of("asking the homeserver", asked).await {
+    let status = match progress::of("asking the homeserver", asked).await {
         Ok(status) => status,
         Err(AuthError::NotLoggedIn) => {
-            if json {
-                print("{\"logged_in\": false}\n")?;
+            print(if json {
+                "{\"logged_in\": false}\n"
             } else {
-                print("not logged in: run `relay auth login`\n")?;
-            }
+                "not logged in: run `relay auth login`\n"
+            })?;
             return Ok(ExitCode::FAILURE);
         }
         Err(error) => return Err(error.into()),
@@ -136,50 +147,40 @@ async fn status(home: &Home, json: bool) -> Outcome {
     } else {
         print(&sentences(&status))?;
     }
-    Ok(if status.token_alive && status.damage.is_none() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(success_if(status.token_alive && status.damage.is_none()))
 }
 
 fn sentences(status: &auth::Status) -> String {
-    let known = |fact: Option<bool>, yes: &'static str, no: &'static str| match fact {
-        Some(true) => yes,
-        Some(false) => no,
+    let (user, device, server) = (&status.user_id, &status.device_id, &status.homeserver);
+    let session = status.refused.as_deref().unwrap_or("alive");
+    let verified = match status.device_verified {
+        Some(true) => "yes, by its owner",
+        Some(false) => {
+            "no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing"
+        }
         None => "not known",
     };
-    let left = status
-        .recovery_key_file
-        .as_ref()
-        .map_or_else(String::new, |path| {
-            format!(
-                "recovery key in {}: move it to a safe place\n",
-                path.display()
-            )
-        });
     let damage = status.damage.as_ref();
     let damage = damage.map_or_else(String::new, |what| format!("keys here    {what}\n"));
+    let backup = match (status.key_backup, status.key_backup_on_server) {
+        (KeyBackup::On, _) => "on",
+        (KeyBackup::Unused, _) => {
+            "not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing"
+        }
+        (KeyBackup::Off, _) => "off",
+        (KeyBackup::Unknown, Some(true)) => {
+            "the account has one; whether this device uses it is not known: `relay auth login --force` makes sure"
+        }
+        (KeyBackup::Unknown, _) => "not known",
+    };
+    let left = status.recovery_key_file.as_ref().map(|path| {
+        let path = path.display();
+        format!("recovery key in {path}: move it to a safe place\n")
+    });
+    let left = left.unwrap_or_default();
     format!(
-        "account      {}\ndevice       {}\nhomeserver   {}\nsession      {}\nverified     {}\n{damage}key backup   {}\n{left}",
-        status.user_id,
-        status.device_id,
-        status.homeserver,
-        status.refused.as_deref().unwrap_or("alive"),
-        known(
-            status.device_verified,
-            "yes, by its owner",
-            "no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing",
-        ),
-        match (status.key_backup, status.key_backup_on_server) {
-            (KeyBackup::On, _) => "on",
-            (KeyBackup::Unused, _) =>
-                "not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing",
-            (KeyBackup::Off, _) => "off",
-            (KeyBackup::Unknown, Some(true)) =>
-                "the account has one; whether this device uses it is not known: `relay auth login --force` makes sure",
-            (KeyBackup::Unknown, _) => "not known",
-        },
+        "account      {user}\ndevice       {device}\nhomeserver   {server}\nsession      {session}\n\
+         verified     {verified}\n{damage}key backup   {backup}\n{left}"
     )
 }
 

@@ -8,13 +8,14 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::config::{Database, Finding, LoadError, Loaded};
-use crate::home::{self, Home};
+use crate::disk::write_private;
+use crate::home::Home;
 use crate::matrix::auth::Files;
 use crate::model::{Chain, Explained as _};
 
 use super::Globals;
 use super::failure::{Failure, Outcome};
-use super::output::{print, say, say_all};
+use super::output::{print, say, warn};
 
 /// What a new configuration holds: every key with its default.
 const SAMPLE: &str = include_str!("../../config.sample.yaml");
@@ -44,7 +45,6 @@ pub(super) enum ConfigCommand {
     Paths,
 }
 
-/// Runs one of the commands.
 pub(super) fn run(command: ConfigCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
     match command {
@@ -65,43 +65,41 @@ fn generate(
         return Ok(print(SAMPLE)?);
     }
     let path = output.unwrap_or_else(|| globals.config_path(home));
+    let shown = path.display();
     if path == home.config() {
-        say_all(home.prepare(globals.allow_network_home)?)?;
+        for warning in home.prepare(globals.allow_network_home)? {
+            say(&warning)?;
+        }
     }
     if path.symlink_metadata().is_ok() && !force {
-        let error = anyhow!("`{}` is there already", path.display());
+        let error = anyhow!("`{shown}` is there already");
         return Err(Failure::from(error).and_hint("`--force` replaces it"));
     }
-    home::write_private(&path, SAMPLE.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    Ok(print(&format!(
-        "{}\nNext: set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`.\n",
-        path.display()
-    ))?)
+    write_private(&path, SAMPLE.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
+    let next = "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`";
+    Ok(print(&format!("{shown}\nNext: {next}.\n"))?)
 }
 
 fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
-    let path = globals.config_path(home);
     let outcome = globals.load_config(home);
     if as_json {
-        let report = json_report(&path, globals, home, &outcome);
+        let report = json_report(globals, home, &outcome);
         print(&format!("{report:#}\n"))?;
-        return Ok(match outcome {
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => error.exit().into(),
-        });
+        return Ok(outcome.map_or_else(|error| error.exit().into(), |_| ExitCode::SUCCESS));
     }
     let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
     let examples = loaded.config.examples();
-    say_all(sentences(&loaded.warnings))?;
-    say_all(foreign_database(&loaded, home))?;
-    say_all(notes(&loaded, home))?;
-    say_all(examples.iter().map(|it| format!("warning: {it}")))?;
+    let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
+    loaded.warnings.iter().try_for_each(warn)?;
+    place.warning.iter().try_for_each(warn)?;
+    notes(&loaded, home).iter().try_for_each(|note| say(note))?;
+    examples.iter().try_for_each(warn)?;
     let verdict = if examples.is_empty() {
         "no mistakes"
     } else {
         "no mistakes, but there are examples in it to be replaced by what is yours"
     };
+    let path = globals.config_path(home);
     print(&format!("{}: {verdict}\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -113,39 +111,22 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
             Failure::from(error).with_hint(Some(globals.missing_hint(home)))
         }
         LoadError::Read { .. } => error.into(),
-        LoadError::Wrong(problems) => match say_all(sentences(&problems.warnings)) {
+        LoadError::Wrong(problems) => match problems.warnings.iter().try_for_each(warn) {
             Ok(()) => Failure::wrong(problems.to_string()),
             Err(error) => error.into(),
         },
     }
 }
 
-/// Returns a warning if the configuration names the database of another program.
-fn foreign_database(loaded: &Loaded, home: &Home) -> Option<String> {
-    let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
-    place.warning.map(|warning| format!("warning: {warning}"))
-}
-
 /// Returns what differs from MMRelay, for a configuration or a home that comes from it.
 fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
-    let notes = loaded.notes(!home.mmrelay_files().is_empty());
+    let notes = loaded.notes(!home.mmrelay_files().is_empty()).iter();
     notes
-        .iter()
         .map(|note| format!("note: unlike MMRelay: {note}"))
         .collect()
 }
 
-fn sentences(warnings: &[Finding]) -> Vec<String> {
-    let sentence = |finding: &Finding| format!("warning: {finding}");
-    warnings.iter().map(sentence).collect()
-}
-
-fn json_report(
-    path: &Path,
-    globals: &Globals,
-    home: &Home,
-    outcome: &Result<Loaded, LoadError>,
-) -> Value {
+fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
     let (problems, warnings, notes) = match outcome {
         Ok(loaded) => {
             let mut warnings = findings(&loaded.warnings);
@@ -153,23 +134,20 @@ fn json_report(
             warnings.extend(examples.into_iter().map(|it| json!({ "message": it })));
             (Vec::new(), warnings, notes(loaded, home))
         }
-        Err(LoadError::Wrong(wrong)) => (
-            findings(&wrong.problems),
-            findings(&wrong.warnings),
-            Vec::new(),
-        ),
+        Err(LoadError::Wrong(wrong)) => {
+            let (problems, warnings) = (findings(&wrong.problems), findings(&wrong.warnings));
+            (problems, warnings, Vec::new())
+        }
         Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
-            let message = Chain(error).to_string();
-            let hint = match error {
-                LoadError::Missing { .. } => Some(globals.missing_hint(home)),
-                LoadError::Read { .. } | LoadError::Wrong(_) => error.hint(),
-            };
-            let problem = json!({ "message": message, "hint": hint });
+            let is_missing = matches!(error, LoadError::Missing { .. });
+            let missing = is_missing.then(|| globals.missing_hint(home));
+            let hint = missing.or_else(|| error.hint());
+            let problem = json!({ "message": Chain(error).to_string(), "hint": hint });
             (vec![problem], Vec::new(), Vec::new())
         }
     };
     json!({
-        "file": path,
+        "file": globals.config_path(home),
         "valid": outcome.is_ok(),
         "problems": problems,
         "warnings": warnings,
@@ -197,16 +175,12 @@ fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
     }
     let config_path = globals.config_path(home);
     // Where things are is also of use when the configuration is wrong: then the defaults are shown.
-    let loaded = globals.load_config(home).ok();
-    let defaults = Database::default();
-    let database = loaded
-        .as_ref()
-        .map_or(&defaults, |loaded| &loaded.config.database);
+    let (database, logging) = match globals.load_config(home) {
+        Ok(loaded) => (loaded.config.database, loaded.config.logging),
+        Err(_) => (Database::default(), globals.logging()),
+    };
     let place = home.database(&database.path, Database::APPLICATION_ID);
-    if let Some(warning) = &place.warning {
-        say(&format!("warning: {warning}"))?;
-    }
-    let logging = loaded.map_or_else(|| globals.logging(), |loaded| loaded.config.logging);
+    place.warning.iter().try_for_each(warn)?;
     let log = if logging.log_to_file {
         home.resolve(&logging.filename).display().to_string()
     } else {

@@ -1,14 +1,19 @@
 //! Why a command failed, as a person is told, and how it ends.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
 use crate::disk::Trouble;
 use crate::model::{Chain, Exit, Explained};
-use crate::tools::radio::harmless;
+use crate::tools::printable;
 
-/// What a command ends with.
 pub(super) type Outcome = Result<ExitCode, Failure>;
+
+/// Returns how a command ends that did what it was asked to, and may have found something wrong.
+pub(super) fn success_if(is_well: bool) -> ExitCode {
+    ExitCode::from(u8::from(!is_well))
+}
 
 /// Why a command failed. `?` makes one of every error that explains itself, and of those that only the command line
 /// knows.
@@ -44,10 +49,13 @@ impl Failure {
 
 impl<E: Explained + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let of_disk = || Trouble::of(&error).map(|trouble| trouble.hint().to_owned());
         Self {
             text: format!("error: {}", Chain(&error)),
-            hints: error.hint().or_else(of_disk).into_iter().collect(),
+            hints: error
+                .hint()
+                .or_else(|| of_disk(&error))
+                .into_iter()
+                .collect(),
             exit: error.exit(),
         }
     }
@@ -55,21 +63,24 @@ impl<E: Explained + 'static> From<E> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let of_disk = Trouble::of(error.as_ref()).map(|trouble| trouble.hint().to_owned());
         Self {
             text: format!("error: {error:#}"),
-            hints: of_disk.into_iter().collect(),
+            hints: of_disk(error.as_ref()).into_iter().collect(),
             exit: Exit::Failed,
         }
     }
 }
 
+fn of_disk(error: &(dyn Error + 'static)) -> Option<String> {
+    Trouble::of(error).map(|trouble| trouble.hint().to_owned())
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.text.lines().map(harmless).collect();
+        let lines: Vec<_> = self.text.lines().map(printable).collect();
         f.write_str(&lines.join("\n"))?;
         for hint in &self.hints {
-            write!(f, "\nhint: {}", harmless(hint))?;
+            write!(f, "\nhint: {}", printable(hint))?;
         }
         Ok(())
     }

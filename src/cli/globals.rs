@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use crate::config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
@@ -19,54 +20,66 @@ pub(super) struct Globals {
     pub(super) config: Option<PathBuf>,
     /// How much is logged; beats `logging.level` and `logging.debug`
     #[arg(long, global = true, value_name = "LEVEL", value_enum)]
-    pub(super) log_level: Option<LogLevel>,
+    pub(super) log_level: Option<Level>,
     /// In which form it is logged; beats `logging.format`
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
-    pub(super) log_format: Option<LogForm>,
+    pub(super) log_format: Option<LogFormat>,
     /// Use the home directory even if it lies on a network file system
     #[arg(long, global = true)]
     pub(super) allow_network_home: bool,
 }
 
-/// A level on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogLevel {
-    /// A person must act
-    Error,
-    /// Something was dropped, or recovered from
-    #[value(alias = "warning")]
-    Warn,
-    /// State changes
-    Info,
-    /// Each message, without its text
-    Debug,
-    /// Bytes and texts
-    Trace,
+/// The levels of the command line; nothing at all is logged only where the configuration says so.
+impl ValueEnum for Level {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Off => return None,
+            Self::Error => ("error", "A person must act"),
+            Self::Warn => ("warn", "Something was dropped, or recovered from"),
+            Self::Info => ("info", "State changes"),
+            Self::Debug => ("debug", "Each message, without its text"),
+            Self::Trace => ("trace", "Bytes and texts"),
+        };
+        let alias = (*self == Self::Warn).then_some("warning");
+        Some(PossibleValue::new(name).help(help).aliases(alias))
+    }
 }
 
-/// A form of the log on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogForm {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Text => PossibleValue::new("text").help("For people"),
+            Self::Json => PossibleValue::new("json").help("One JSON object a line"),
+        })
+    }
 }
 
 impl Globals {
     /// Finds the home directory; creates nothing.
     pub(super) fn home(&self) -> Result<Home, HomeError> {
-        Home::of_process(self.home.as_deref())
+        Home::locate(self.home.as_deref(), |name| std::env::var_os(name))
     }
 
     fn named_config(&self) -> Option<PathBuf> {
         let variable = || std::env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty());
-        self.config
-            .clone()
-            .or_else(|| variable().map(PathBuf::from))
+        let named = self.config.clone();
+        named.or_else(|| variable().map(PathBuf::from))
     }
 
-    /// Returns the path of the configuration.
     pub(super) fn config_path(&self, home: &Home) -> PathBuf {
         self.named_config().unwrap_or_else(|| home.config())
     }
@@ -92,21 +105,10 @@ impl Globals {
 
     fn overrule(&self, logging: &mut Logging) {
         if let Some(level) = self.log_level {
-            logging.level = match level {
-                LogLevel::Error => Level::Error,
-                LogLevel::Warn => Level::Warn,
-                LogLevel::Info => Level::Info,
-                LogLevel::Debug => Level::Debug,
-                LogLevel::Trace => Level::Trace,
-            };
+            logging.level = level;
             logging.debug.clear();
         }
-        if let Some(form) = self.log_format {
-            logging.format = match form {
-                LogForm::Text => LogFormat::Text,
-                LogForm::Json => LogFormat::Json,
-            };
-        }
+        logging.format = self.log_format.unwrap_or(logging.format);
     }
 
     /// Returns what to say about a configuration that is not there.
@@ -158,8 +160,8 @@ mod tests {
     #[test]
     fn the_flag_beats_every_level_of_the_configuration() {
         let globals = Globals {
-            log_level: Some(LogLevel::Warn),
-            log_format: Some(LogForm::Json),
+            log_level: Some(Level::Warn),
+            log_format: Some(LogFormat::Json),
             ..Globals::default()
         };
         let mut logging = Logging {

@@ -74,7 +74,7 @@ enum Command {
 /// Runs the command that the process's arguments name, and returns the exit code: 0 done, 1 failed, 2 wrong
 /// arguments or configuration.
 pub fn main() -> ExitCode {
-    let commands = words::with_exit_codes(Arguments::command());
+    let commands = words::with_exit_codes(Arguments::command(), "");
     let parsed = commands.clone().try_get_matches();
     let arguments = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => arguments,
@@ -94,10 +94,7 @@ pub fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let error = anyhow::Error::new(error).context("cannot start the runtime");
-            return report(&error.into());
-        }
+        Err(error) => return report(&anyhow!(error).context("cannot start the runtime").into()),
     };
     let globals = arguments.globals;
     let outcome = runtime.block_on(async {
@@ -108,7 +105,7 @@ pub fn main() -> ExitCode {
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
-            Some(Command::Simulate(arguments)) => simulate::run(arguments).await,
+            Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }
     });
     // A read of standard input may still be under way on a blocking thread: do not wait for it.

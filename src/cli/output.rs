@@ -1,19 +1,28 @@
 //! What commands write: results to standard output, everything else to standard error.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::tools::radio::{escaped, harmless};
+use crate::tools::{escaped, printable};
 
-/// Writes a result.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
         .context("cannot write to standard output")
+}
+
+/// Writes a result as JSON, or else as lines.
+pub(super) fn show<T: Serialize>(
+    json: bool,
+    told: &T,
+    lines: impl Fn(&T) -> String,
+) -> anyhow::Result<()> {
+    print(&if json { as_json(told)? } else { lines(told) })
 }
 
 /// Returns something as JSON that may go to a terminal.
@@ -27,12 +36,12 @@ pub(super) fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{line}").context("cannot write to standard error")
 }
 
-/// Says several things.
-pub(super) fn say_all(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
-    lines.into_iter().try_for_each(|line| say(&line))
+/// Says what is worth a warning.
+pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
+    say(&format!("warning: {what}"))
 }
 
 /// Says something beside the result; nobody need hear it.
 pub(super) fn note(line: &str) {
-    drop(writeln!(io::stderr(), "{}", harmless(line)));
+    drop(writeln!(io::stderr(), "{}", printable(line)));
 }

@@ -7,22 +7,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::config::load_failure;
-use super::failure::{Failure, Outcome};
-use super::output::{as_json, note, print};
-use super::progress::Progress;
-use super::{Globals, interruptible};
-use crate::config::{Config, Connection};
+use super::failure::{Failure, Outcome, success_if};
+use super::output::{as_json, note, print, show};
+use super::{Globals, interruptible, progress};
+use crate::config::{Connection, Meshtastic};
 use crate::model::{Explained as _, RadioText};
 use crate::telemetry;
-use crate::tools::radio::{self, Fate, Heard, Plan, Sent, Visit, VisitError, Visited};
-
-/// The port of radios on the network.
-const PORT: u16 = 4403;
+use crate::tools::radio::{self, Fate, Held, News, Sent, Visit, VisitError, Visited};
 
 /// The commands under `relay radio`.
 #[derive(Debug, Subcommand)]
@@ -63,24 +60,22 @@ pub(super) enum RadioCommand {
     },
 }
 
-/// Which radio.
 #[derive(Debug, Args)]
 pub(super) struct LinkArgs {
     /// The radio at this host name or address [default: the configured radio; port 4403]
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host, group = "link")]
     host: Option<Connection>,
     /// The radio at this serial port
-    #[arg(long, value_name = "PATH", group = "link")]
-    serial: Option<PathBuf>,
+    #[arg(long, value_name = "PATH", value_parser = PathBufValueParser::new().map(serial), group = "link")]
+    serial: Option<Connection>,
     /// The radio with this Bluetooth address or name
     #[arg(long, value_name = "ADDRESS|NAME", value_parser = device, group = "link")]
-    ble: Option<String>,
+    ble: Option<Connection>,
     /// JSON instead of lines: an object (`info`, `send`), a list (`nodes`, `channels`), or an object a line (`listen`)
     #[arg(long)]
     json: bool,
 }
 
-/// The arguments of `relay radio send`.
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
     /// The channel's number, or its name
@@ -95,47 +90,46 @@ pub(super) struct SendArgs {
 
 /// Reads `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
 fn host(text: &str) -> Result<Connection, String> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or("the `]` is missing")?;
-        (host, port.strip_prefix(':'))
-    } else {
-        match text.split_once(':') {
-            // An IPv6 address without a port.
-            Some((_, rest)) if rest.contains(':') => (text, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
+    let is_bare_ipv6 = !text.starts_with('[') && text.matches(':').count() > 1;
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !is_bare_ipv6 && !text.ends_with(']') => {
+            let number = port.parse().ok().filter(|port| *port > 0);
+            let wrong = || format!("`{port}` is not a port: expected 1 to 65535");
+            (host, number.ok_or_else(wrong)?)
         }
+        Some(_) | None => (text, Connection::TCP_PORT),
     };
-    let port = match port {
-        None => PORT,
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|port| *port > 0)
-            .ok_or_else(|| format!("`{port}` is not a port: expected 1 to 65535"))?,
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or("the `]` is missing")?,
+        None => host,
     };
     if host.is_empty() || host.contains(char::is_whitespace) {
         return Err("expected a host name or an address".to_owned());
     }
-    Ok(Connection::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    let host = host.to_owned();
+    Ok(Connection::Tcp { host, port })
+}
+
+fn serial(path: PathBuf) -> Connection {
+    let serial_port = Some(path);
+    Connection::Serial { serial_port }
 }
 
 /// Reads a Bluetooth device's address or name.
-fn device(text: &str) -> Result<String, String> {
+fn device(text: &str) -> Result<Connection, String> {
     if text.trim().is_empty() {
         return Err("expected a Bluetooth address or name".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(Connection::Ble {
+        ble_address: text.to_owned(),
+        ble_pin: None,
+    })
 }
 
-/// Runs one of the commands.
 pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     match command {
         RadioCommand::Scan { json } => {
-            let found = Progress::of("looking for radios", radio::scan()).await;
+            let found = progress::of("looking for radios", radio::scan()).await;
             show(json, &found, radio::found_lines)?;
         }
         RadioCommand::Info(link) => {
@@ -143,7 +137,7 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 let profile = visit.ready().await?;
                 Ok(radio::radio(&profile, &visit.known()))
             };
-            let told = visit(plan(&link, globals).await?, work).await?;
+            let told = visit(&link, globals, work).await?;
             show(link.json, &told, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
@@ -151,12 +145,12 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 let profile = visit.unlocked().await?;
                 Ok(radio::nodes(&profile, &visit.known()))
             };
-            let told = visit(plan(&link, globals).await?, work).await?;
+            let told = visit(&link, globals, work).await?;
             show(link.json, &told, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
             let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
-            let told = visit(plan(&link, globals).await?, work).await?;
+            let told = visit(&link, globals, work).await?;
             show(link.json, &told, |it| radio::channel_lines(it))?;
         }
         RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
@@ -165,16 +159,10 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show<T: Serialize>(json: bool, told: &T, lines: impl Fn(&T) -> String) -> anyhow::Result<()> {
-    print(&if json { as_json(told)? } else { lines(told) })
-}
-
 async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
-    let plan = plan(link, globals).await?;
-    let lines = |texts: &[_]| {
+    let write = |texts: &[RadioText]| {
         if link.json {
-            let lines = radio::json_lines(texts).context("cannot be told as JSON")?;
-            print(&lines)
+            print(&radio::json_lines(texts).context("cannot be told as JSON")?)
         } else {
             print(&radio::lines(texts))
         }
@@ -182,13 +170,10 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
     let mut reader_gone = std::pin::pin!(reader::gone());
     let mut unwritten = Vec::new();
     let mut written = Ok(());
-    let (done, kept) = until_interrupted(plan, async |visit| {
+    let (done, kept) = until_interrupted(link, globals, async |visit| {
         let profile = visit.ready().await?;
-        note(&format!(
-            "listening on {} ({}); Ctrl-C ends",
-            profile.own.long(),
-            profile.own.num
-        ));
+        let (name, node) = (profile.own.long(), profile.own.num);
+        note(&format!("listening on {name} ({node}); Ctrl-C ends"));
         note_locked(profile.locked);
         let mut hinted = Vec::new();
         loop {
@@ -199,72 +184,67 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     note("nobody reads the output any more");
                     return Ok(());
                 }
-                heard = radio::heard(visit) => heard,
+                heard = visit.heard() => heard,
             };
-            let text = match heard {
-                Ok(Heard::Text(text)) => [*text],
-                Ok(Heard::Ready(profile)) => {
+            match heard {
+                Ok(News::Text(text)) => {
+                    written = write(std::slice::from_ref(&*text));
+                    if written.is_err() {
+                        unwritten.push(*text);
+                        return Ok(());
+                    }
+                }
+                Ok(News::Ready(profile)) => {
                     note("the radio is there again");
                     note_locked(profile.locked);
-                    continue;
                 }
-                Ok(Heard::Lost { cause, hint }) => {
+                Ok(News::Lost(cause)) => {
                     note(&format!(
                         "the link to the radio is lost, trying again: {cause}"
                     ));
                     // Each once: two programs that take a radio from each other lose it all the time.
-                    if let Some(hint) = hint.filter(|hint| !hinted.contains(hint)) {
+                    let hint = visit.cure(&cause).filter(|hint| !hinted.contains(hint));
+                    if let Some(hint) = hint {
                         note(&format!("hint: {hint}"));
                         hinted.push(hint);
                     }
-                    continue;
                 }
+                Ok(News::Report(_)) => {}
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
-            };
-            written = lines(&text);
-            if written.is_err() {
-                unwritten.extend(text);
-                return Ok(());
             }
         }
     })
     .await?;
     // What came while we took leave was heard like the rest.
-    written = written.and_then(|()| lines(&kept));
+    written = written.and_then(|()| write(&kept));
     if written.is_err() {
         unwritten.extend(kept);
-        note_texts(
-            "the radio handed these over, and does not do so again; they could not be written:",
-            &unwritten,
-        );
+        let heading =
+            "the radio handed these over, and does not do so again; they could not be written:";
+        note_texts(heading, &unwritten);
     }
     done?;
     Ok(written?)
 }
 
 async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
-    let SendArgs {
-        channel,
-        text,
-        link,
-    } = arguments;
+    let (text, link) = (&arguments.text, &arguments.link);
     radio::check_text(text)?;
     check_flag(text, std::env::args_os())?;
-    let plan = plan(link, globals).await?;
     let accepted = |sent: &Sent| {
         if !link.json {
+            let (channel, packet) = (sent.channel, sent.packet);
+            let told =
+                format!("accepted: the radio took it (channel {channel}, packet {packet})\n");
             // A closed output is noticed at the end.
-            drop(print(&format!(
-                "accepted: the radio took it (channel {}, packet {})\n",
-                sent.channel, sent.packet
-            )));
+            drop(print(&told));
         }
     };
-    let work = async |visit: &mut Visit| radio::send(visit, channel, text, accepted).await;
-    let sent = visit(plan, work).await?;
-    let reason = sent.reason.as_deref().unwrap_or_default();
-    let line = match sent.fate {
+    let work =
+        async |visit: &mut Visit| radio::send(visit, &arguments.channel, text, accepted).await;
+    let sent = visit(link, globals, work).await?;
+    let became = match sent.fate {
         Fate::Heard => "heard: another node repeated it",
         Fate::Unheard => {
             "unheard: nobody was heard repeating it; whoever is in reach may have received it all the same"
@@ -277,20 +257,17 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
     let told = if link.json {
         as_json(&sent)?
     } else if sent.taken {
-        format!("{line}\n")
+        format!("{became}\n")
     } else {
-        return Err(anyhow!("{line}: {reason}").into());
+        let reason = sent.reason.unwrap_or_default();
+        return Err(anyhow!("{became}: {reason}").into());
     };
     if let Err(error) = print(&told) {
         // Who thinks that it failed sends it again.
-        note(&format!("packet {}: {line}", sent.packet));
+        note(&format!("packet {}: {became}", sent.packet));
         return Err(error.into());
     }
-    Ok(if sent.taken {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(success_if(sent.taken))
 }
 
 /// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
@@ -302,9 +279,10 @@ fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Resu
     Err(Failure::wrong(format!("error: `{text}` is no flag of this command")).and_hint(hint))
 }
 
-/// Finds the radio that is meant, and looks that the daemon does not hold it.
-async fn plan(link: &LinkArgs, globals: &Globals) -> Result<Plan, Failure> {
-    let named = link.connection();
+/// Finds the radio that is meant, and looks that the daemon does not hold it; returns, too, which one it holds.
+async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), Failure> {
+    let mut flags = [&link.host, &link.serial, &link.ble].into_iter().flatten();
+    let named = flags.next().cloned();
     // A radio that is named needs neither a home nor a configuration.
     let home = match globals.home() {
         Ok(home) => Some(home),
@@ -326,71 +304,50 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<Plan, Failure> {
     {
         telemetry::start(&globals.logging(), home)?;
     }
-    let known = configured.as_ref().map(|it| &it.meshtastic.connection);
-    let config = match (named, &configured) {
-        (None, Some(configured)) => configured.clone(),
-        (named, _) => {
-            let named = named.context("no radio is named")?;
-            let named = match known {
-                Some(known) => with_pin(named, known),
-                None => named,
-            };
-            Config::new(named, Vec::new())
-        }
+    let configured = configured.map(|config| config.meshtastic);
+    let known = configured.as_ref().map(|it| it.connection.clone());
+    let meant = match named {
+        Some(named) => Meshtastic::new(with_pin(named, known.as_ref())),
+        None => configured.context("no radio is named")?,
     };
-    let not = match &home {
-        Some(home) => radio::held_by_daemon(home, known, &config.meshtastic.connection).await?,
+    let held = match &home {
+        Some(home) => radio::held_by_daemon(home, known.as_ref(), &meant.connection).await?,
         None => None,
     };
-    Ok(Plan::new(config, not, CancellationToken::new()))
+    Ok((meant, held))
 }
 
 /// The configured radio keeps its PIN when it is named.
-fn with_pin(named: Connection, configured: &Connection) -> Connection {
+fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
     match (&named, configured) {
         (
             Connection::Ble { ble_address, .. },
-            Connection::Ble {
-                ble_address: known, ..
-            },
+            Some(
+                configured @ Connection::Ble {
+                    ble_address: known, ..
+                },
+            ),
         ) if ble_address.eq_ignore_ascii_case(known) => configured.clone(),
         _ => named,
     }
 }
 
-impl LinkArgs {
-    fn connection(&self) -> Option<Connection> {
-        let serial = |path: &PathBuf| Connection::Serial {
-            serial_port: Some(path.clone()),
-        };
-        let ble = |device: &String| Connection::Ble {
-            ble_address: device.clone(),
-            ble_pin: None,
-        };
-        self.host
-            .clone()
-            .or_else(|| self.serial.as_ref().map(serial))
-            .or_else(|| self.ble.as_ref().map(ble))
-    }
-}
-
 /// Visits a radio; Ctrl-C ends the visit. What the radio handed over and nobody was shown is shown now.
 async fn visit<T>(
-    plan: Plan,
+    link: &LinkArgs,
+    globals: &Globals,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Result<T, Failure> {
-    let (done, kept) = until_interrupted(plan, work).await?;
-    note_texts(
-        "the radio handed these over, which it had kept; it does not do so again:",
-        &kept,
-    );
+    let (done, kept) = until_interrupted(link, globals, work).await?;
+    let heading = "the radio handed these over, which it had kept; it does not do so again:";
+    note_texts(heading, &kept);
     Ok(done?)
 }
 
 /// Says that nothing will be heard of a locked radio.
 fn note_locked(locked: bool) {
-    let told = VisitError::Locked;
     if locked {
+        let told = VisitError::Locked;
         note(&told.to_string());
         note(&format!("hint: {}", told.hint().unwrap_or_default()));
     }
@@ -401,19 +358,20 @@ fn note_texts(heading: &str, texts: &[RadioText]) {
     if !texts.is_empty() {
         note(heading);
     }
-    for line in radio::lines(texts).lines() {
-        note(line);
-    }
+    radio::lines(texts).lines().for_each(note);
 }
 
 /// Visits a radio; Ctrl-C ends the visit, and a second one the program.
 async fn until_interrupted<T>(
-    plan: Plan,
+    link: &LinkArgs,
+    globals: &Globals,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Result<Visited<T>, Failure> {
-    let (stop, phase) = (plan.stop.clone(), plan.phase.subscribe());
-    let visiting = Box::pin(radio::visit(plan, work));
-    interruptible(&stop, Progress::in_phases(phase, visiting)).await
+    let (meant, held) = plan(link, globals).await?;
+    let stop = CancellationToken::new();
+    let (told, awaited) = watch::channel(None);
+    let visiting = Box::pin(radio::visit(meant, held, told, stop.clone(), work));
+    interruptible(&stop, progress::watch(|| *awaited.borrow(), visiting)).await
 }
 
 #[cfg(test)]
@@ -422,7 +380,11 @@ mod tests {
 
     #[test]
     fn a_bluetooth_device_has_a_name() {
-        assert_eq!(device("Base_1234").as_deref(), Ok("Base_1234"));
+        let expected = Connection::Ble {
+            ble_address: "Base_1234".to_owned(),
+            ble_pin: None,
+        };
+        assert_eq!(device("Base_1234"), Ok(expected));
         assert!(device("").is_err() && device(" ").is_err());
     }
 

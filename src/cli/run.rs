@@ -7,7 +7,6 @@ use super::config::load_failure;
 use super::failure::Outcome;
 use crate::{daemon, telemetry};
 
-/// Runs the daemon until it is told to stop.
 pub(super) async fn run(globals: &Globals) -> Outcome {
     let home = globals.home()?;
     let loaded = globals.load_config(&home);

@@ -28,13 +28,11 @@ use people::People;
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
 
-/// The longest script.
 const SCRIPT_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Lines and reports that wait for each other's side; more than that, and the side that is ahead waits.
 const QUEUE: usize = 256;
 
-/// The arguments of `relay simulate`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  relay simulate --listen 127.0.0.1:4403 --nodes 5\n  \
@@ -83,49 +81,34 @@ pub(super) struct SimulateArgs {
 /// Serves a simulated radio until SIGINT or SIGTERM.
 pub(super) async fn run(args: SimulateArgs) -> Outcome {
     let now = tokio::time::Instant::now().into_std();
-    let moments = match &args.replay {
-        Some(path) => Some(recording::read(path)?),
-        None => None,
-    };
-    let script = match &args.script {
-        Some(path) => read_script(path)?,
-        None => Script::default(),
-    };
+    let moments = args.replay.as_deref().map(recording::read).transpose()?;
+    let script = args.script.as_deref().map(read_script).transpose()?;
     // At last, since it replaces a file: not for a mistake, and not before that file was read.
-    let recorder = match &args.record {
-        Some(path) => Some(Recorder::create(path, now)?),
-        None => None,
-    };
+    let record = |path: &Path| Recorder::create(path, now);
+    let recorder = args.record.as_deref().map(record).transpose()?;
     let (command_sender, commands) = mpsc::channel(QUEUE);
     let (report_sender, reports) = mpsc::channel(QUEUE);
-    let stop = CancellationToken::new();
     read_lines(command_sender, report_sender.clone())?;
     let controls = Controls {
         commands,
         reports: report_sender,
-        stop: stop.clone(),
+        stop: CancellationToken::new(),
         recorder,
-        script,
+        script: script.unwrap_or_default(),
         seed: args.seed,
     };
     let present = u32::try_from(Timestamp::now().0 / 1000).unwrap_or(u32::MAX);
     let mesh = Mesh::new(args.seed, args.nodes).as_of(present);
     let people = std::io::stdout().is_terminal().then(|| People::of(&mesh));
-    let radio = SimulatedRadio {
-        moments,
-        mesh,
-        firmware: args.firmware,
-        seed: args.seed,
-        now,
-        controls,
-    };
-    let serve = async {
+    let replay = moments.map(|moments| Replay::new(moments, now));
+    let machine = Machine::new(mesh, args.seed, now).with_firmware(args.firmware);
+    let served = async {
         if let Some(link) = &args.pty {
             let port = PtyPort::open(link)
                 .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
             let place = json!({"listening": link, "pty": port.device()});
             tell_place(people.as_ref(), &link.display().to_string(), &place)?;
-            radio.serve(port).await
+            serve(port, replay, machine, controls).await
         } else {
             let port = TcpPort::listen(args.listen)
                 .await
@@ -133,14 +116,14 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
             let address = port.address().to_string();
             let place = json!({ "listening": address });
             tell_place(people.as_ref(), &address, &place)?;
-            radio.serve(port).await
+            serve(port, replay, machine, controls).await
         }
     };
     let mut signals = Signals::listen(Hangup::Ends).context("cannot wait for signals")?;
     // In this order: where it listens is told first.
     tokio::select! {
         biased;
-        result = serve => result?,
+        result = served => result?,
         result = print_reports(reports, people.as_ref()) => result?,
         _ = signals.asked_to_end() => {}
     }
@@ -167,27 +150,18 @@ fn read_script(path: &Path) -> anyhow::Result<Script> {
         .with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
 
-/// A radio that is not served yet.
-struct SimulatedRadio {
-    moments: Option<Vec<recording::Moment>>,
-    mesh: Mesh,
-    firmware: Firmware,
-    seed: u64,
-    now: std::time::Instant,
+/// Serves the radio's side of a recording, or else a machine.
+async fn serve(
+    port: impl Port,
+    replay: Option<Replay>,
+    machine: Machine,
     controls: Controls,
-}
-
-impl SimulatedRadio {
-    async fn serve(self, port: impl Port) -> anyhow::Result<()> {
-        let served = if let Some(moments) = self.moments {
-            drive(port, Replay::new(moments, self.now), self.controls).await
-        } else {
-            let machine = Machine::new(self.mesh, self.seed, self.now);
-            let machine = machine.with_firmware(self.firmware);
-            drive(port, machine, self.controls).await
-        };
-        served.context("the simulated radio failed")
-    }
+) -> anyhow::Result<()> {
+    let served = match replay {
+        Some(replay) => drive(port, replay, controls).await,
+        None => drive(port, machine, controls).await,
+    };
+    served.context("the simulated radio failed")
 }
 
 /// Reads standard input on a thread of its own, which nobody waits for: a blocked read must not keep the program.
@@ -206,13 +180,11 @@ fn read_lines(
                 Ok(line) => line.parse(),
                 Err(message) => Err(message),
             };
-            let result = match command {
-                Ok(command) => commands.blocking_send(command).map_err(drop),
-                Err(message) => reports
-                    .blocking_send(Report::Error { message })
-                    .map_err(drop),
+            let is_taken = match command {
+                Ok(command) => commands.blocking_send(command).is_ok(),
+                Err(message) => reports.blocking_send(Report::Error { message }).is_ok(),
             };
-            if result.is_err() {
+            if !is_taken {
                 return;
             }
         }

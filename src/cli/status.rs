@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Globals;
-use super::failure::{Failure, Outcome};
-use super::output::{as_json, print};
-use crate::tools::{control::ControlError, doctor, status};
+use super::failure::{Failure, Outcome, success_if};
+use super::output::show;
+use crate::tools::control::{self, ControlError};
+use crate::tools::{doctor, status};
 
-/// The arguments of `relay status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// One JSON object instead of lines
@@ -17,7 +17,6 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
-/// The arguments of `relay doctor`.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Ask the running relay only: an answer within seconds, for health checks (so far the only way)
@@ -28,36 +27,22 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-/// Tells how the daemon stands.
 pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
     let home = globals.home()?;
-    let status = status::status(&home).await.map_err(|error| {
+    let status = control::status(&home).await.map_err(|error| {
         let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
         Failure::from(error).with_hint(home.hint().filter(|_| is_elsewhere))
     })?;
-    print(&if arguments.json {
-        as_json(&status)?
-    } else {
-        status::lines(&status)
-    })?;
+    show(arguments.json, &status, status::lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells whether the daemon does its work.
 pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcome {
     if !arguments.quick {
         let text = "error: only the quick examination exists yet".to_owned();
         return Err(Failure::wrong(text).and_hint("relay doctor --quick"));
     }
     let health = doctor::examine(&globals.home()?).await;
-    print(&if arguments.json {
-        as_json(&health)?
-    } else {
-        doctor::lines(&health)
-    })?;
-    Ok(if health.healthy {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    show(arguments.json, &health, doctor::lines)?;
+    Ok(success_if(health.healthy))
 }

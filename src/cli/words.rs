@@ -72,33 +72,22 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 /// Words for what a login does.
 const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
 
-/// Puts the exit codes into the help of every command.
-pub(super) fn with_exit_codes(command: Command) -> Command {
-    add_exit_codes(command, "")
-}
-
-fn add_exit_codes(command: Command, path: &str) -> Command {
-    let own = EXIT_CODES.iter().find(|(name, _)| *name == path);
-    // What only holds others has none of its own.
-    let codes = match own {
-        Some((_, codes)) => Some(*codes),
-        None => (!command.has_subcommands()).then_some(DONE),
-    };
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .collect();
-    let mut command = command;
-    for name in names {
+/// Puts the exit codes into the help of a command and of all under it; `path` is what the command is called.
+pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
+    let is_group = command.has_subcommands();
+    let names = command.get_subcommands().map(|it| it.get_name().to_owned());
+    for name in names.collect::<Vec<_>>() {
         let below = format!("{path} {name}");
-        command =
-            command.mut_subcommand(name, |command| add_exit_codes(command, below.trim_start()));
+        command = command.mut_subcommand(name, |it| with_exit_codes(it, below.trim_start()));
     }
-    let Some(codes) = codes else {
-        return command;
+    let codes = match EXIT_CODES.iter().find(|(name, _)| *name == path) {
+        Some((_, codes)) => *codes,
+        // What only holds others has none of its own.
+        None if is_group => return command,
+        None => DONE,
     };
-    let help = command.get_after_help().map(ToString::to_string);
-    let help = help.map(|help| format!("\n\n{help}")).unwrap_or_default();
+    let help = command.get_after_help().map(|help| format!("\n\n{help}"));
+    let help = help.unwrap_or_default();
     command.after_help(format!("Exit codes: {codes}{help}"))
 }
 
@@ -125,22 +114,21 @@ fn tip(word: &str, commands: &Command) -> Option<String> {
     }
     let mut all = Vec::new();
     collect(commands, "", &mut all);
-    let last = |path: &str| path.rsplit(' ').next().unwrap_or_default().to_owned();
-    let exact: Vec<&String> = all.iter().filter(|path| last(path) == word).collect();
     let other = OTHER_WORDS.iter().find(|(it, _)| *it == word);
-    let meant: Vec<String> = match (exact.is_empty(), other) {
-        (false, _) => exact.into_iter().cloned().collect(),
-        (true, Some((_, path))) => vec![(*path).to_owned()],
-        (true, None) => {
-            let distance = |path: &String| strsim::damerau_levenshtein(&last(path), &word);
-            let nearest = all.iter().map(distance).min()?;
-            // Of a short word less is left to recognise it by.
-            if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
-                return None;
-            }
-            let near = all.iter().filter(|path| distance(path) == nearest);
-            near.cloned().collect()
+    let meant = if let Some((_, path)) = other {
+        vec![(*path).to_owned()]
+    } else {
+        let distance = |path: &String| {
+            let last = path.rsplit(' ').next().unwrap_or_default();
+            strsim::damerau_levenshtein(last, &word)
+        };
+        let nearest = all.iter().map(distance).min()?;
+        // Of a short word less is left to recognise it by.
+        if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
+            return None;
         }
+        all.retain(|path| distance(path) == nearest);
+        all
     };
     let meant: Vec<String> = meant.iter().map(|path| format!("`relay {path}`")).collect();
     Some(format!("did you mean {}?", meant.join(" or ")))

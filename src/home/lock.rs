@@ -14,8 +14,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::Home;
+use crate::disk::create_private_directory;
 use crate::model::Explained;
 
 /// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
@@ -40,13 +42,11 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreState {
-    /// It has.
     Held,
     /// Its session is missing or dead: a login may work.
     Free,
 }
 
-/// Why a lock cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
@@ -62,12 +62,8 @@ pub(crate) enum LockError {
         /// Who, if it is the daemon.
         holder: Option<Holder>,
     },
-    #[error("cannot lock `{}`", path.display())]
-    Use {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
+    #[error("cannot lock `{0}`")]
+    Use(PathBuf, #[source] io::Error),
 }
 
 impl Explained for LockError {
@@ -78,18 +74,13 @@ impl Explained for LockError {
 }
 
 fn by(holder: Option<&Holder>) -> String {
-    holder
-        .map(|holder| format!(" ({holder})"))
-        .unwrap_or_default()
+    holder.map_or_else(String::new, |holder| format!(" ({holder})"))
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "process {} on {}, since {}",
-            self.pid, self.host, self.started
-        )
+        let (pid, host, started) = (self.pid, &self.host, &self.started);
+        write!(f, "process {pid} on {host}, since {started}")
     }
 }
 
@@ -112,33 +103,24 @@ impl Lock {
     /// Takes the home for a daemon. The store is free as yet.
     pub(crate) fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
         let path = home.lock_file();
-        let error = |cause| LockError::Use {
-            path: path.clone(),
-            cause,
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = match take(options.mode(0o600).open(&path), TRIES) {
+            Ok((true, file)) => file,
+            Ok((false, file)) => {
+                return Err(LockError::Running {
+                    home: home.path().to_owned(),
+                    holder: read(&file),
+                });
+            }
+            Err(cause) => return Err(LockError::Use(path, cause)),
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(error)?;
-        if !take(&file, TRIES).map_err(error)? {
-            return Err(LockError::Running {
-                home: home.path().to_owned(),
-                holder: read(&file),
-            });
-        }
-        let name = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
+        let system = rustix::system::uname();
         let lock = Self {
             home: home.clone(),
             file,
             holder: Holder {
-                host: name,
+                host: system.nodename().to_string_lossy().into_owned(),
                 pid: std::process::id(),
                 started: utc(started),
                 store: StoreState::Free,
@@ -149,11 +131,8 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Takes the SDK's store, before it is opened. Already held: fine.
-    ///
-    /// # Errors
-    ///
-    /// When a command has it: try again later. Or when the file cannot be written.
+    /// Takes the SDK's store, before it is opened. Already held: fine. Fails when a command has it (try again later), or
+    /// when the file cannot be written.
     pub(crate) fn hold_store(&self) -> Result<(), LockError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
@@ -162,16 +141,10 @@ impl Lock {
         self.say(StoreState::Held)
     }
 
-    /// Gives the SDK's store free, after it is closed.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written; the store is free all the same.
+    /// Gives the SDK's store free, after it is closed; it is free, too, when this fails to write the file.
     pub(crate) fn release_store(&self) -> Result<(), LockError> {
-        self.store
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(store.take());
         self.say(StoreState::Free)
     }
 
@@ -195,13 +168,10 @@ impl Lock {
             let mut text = serde_json::to_vec(&holder)?;
             text.push(b'\n');
             self.file.write_all_at(&text, 0)?;
-            self.file
-                .set_len(u64::try_from(text.len()).unwrap_or(LARGEST))
+            let length = u64::try_from(text.len()).unwrap_or(LARGEST);
+            self.file.set_len(length)
         };
-        write().map_err(|cause| LockError::Use {
-            path: self.home.lock_file(),
-            cause,
-        })
+        write().map_err(|cause| LockError::Use(self.home.lock_file(), cause))
     }
 }
 
@@ -216,10 +186,8 @@ impl StoreGuard {
     /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
     pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
-        let locked = super::files::create_private_directory(&path)
-            .and_then(|()| File::open(&path))
-            .and_then(|directory| Ok((take(&directory, 1)?, directory)));
-        match locked {
+        let directory = create_private_directory(&path).and_then(|()| File::open(&path));
+        match take(directory, 1) {
             Ok((true, directory)) => Ok(Self {
                 _directory: directory,
             }),
@@ -227,16 +195,17 @@ impl StoreGuard {
                 home: home.path().to_owned(),
                 holder: Lock::holder(home),
             }),
-            Err(cause) => Err(LockError::Use { path, cause }),
+            Err(cause) => Err(LockError::Use(path, cause)),
         }
     }
 }
 
 /// Returns whether the lock could be had.
-fn take(file: &File, tries: u32) -> io::Result<bool> {
+fn take(file: io::Result<File>, tries: u32) -> io::Result<(bool, File)> {
+    let file = file?;
     for attempt in 1..=tries {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(true),
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok((true, file)),
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(error.into()),
         }
@@ -244,7 +213,7 @@ fn take(file: &File, tries: u32) -> io::Result<bool> {
             std::thread::sleep(BETWEEN_TRIES);
         }
     }
-    Ok(false)
+    Ok((false, file))
 }
 
 fn read(mut file: &File) -> Option<Holder> {
@@ -256,28 +225,13 @@ fn read(mut file: &File) -> Option<Holder> {
 
 /// Returns a time as in `2025-01-31T12:00:00Z`.
 pub(crate) fn utc(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(seconds.as_secs()).unwrap_or_default();
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    let month = u8::from(month);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Returns year, month and day of a number of days since 1970-01-01
-/// (`civil_from_days` of <https://howardhinnant.github.io/date_algorithms.html>).
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // The year begins with March here.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let is_next = u64::from(month >= 10);
-    (era * 400 + year + is_next, (month + 2) % 12 + 1, day)
 }
 
 #[cfg(test)]

@@ -15,19 +15,6 @@ use super::Home;
 /// The longest name of a socket (`sun_path` of unix(7), without its end).
 const LONGEST_NAME: usize = 107;
 
-/// A name under which the socket can be bound, or connected to, as long as this is kept.
-#[derive(Debug)]
-pub(crate) struct SocketName {
-    name: PathBuf,
-    _directory: Option<File>,
-}
-
-impl SocketName {
-    pub(crate) fn path(&self) -> &Path {
-        &self.name
-    }
-}
-
 /// The control socket that this process listens on; its file goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -36,22 +23,15 @@ pub(crate) struct Socket {
 }
 
 impl Home {
-    /// Returns a name for the control socket that is short enough.
-    pub(crate) fn socket_name(&self) -> io::Result<SocketName> {
+    /// Returns a name for the control socket that is short enough, and what must be kept open as long as it is used.
+    pub(crate) fn socket_name(&self) -> io::Result<(PathBuf, Option<File>)> {
         let path = self.socket();
         if path.as_os_str().len() <= LONGEST_NAME {
-            return Ok(SocketName {
-                name: path,
-                _directory: None,
-            });
+            return Ok((path, None));
         }
         let directory = File::open(self.path())?;
         let through = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        let file = path.file_name().unwrap_or(path.as_os_str());
-        Ok(SocketName {
-            name: through.join(file),
-            _directory: Some(directory),
-        })
+        Ok((through.join("relay.sock"), Some(directory)))
     }
 
     /// Listens on the control socket, in place of one that a dead daemon has left. Only for who holds the home's
@@ -69,8 +49,8 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let name = self.socket_name()?;
-        let listener = UnixListener::bind(name.path())?;
+        let (name, _directory) = self.socket_name()?;
+        let listener = UnixListener::bind(name)?;
         // Nobody else can enter the home in between: it is private.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
@@ -113,7 +93,8 @@ mod tests {
         let (_listener, socket) = home.listen().unwrap();
         let mode = fs::metadata(home.socket()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        UnixStream::connect(home.socket_name().unwrap().path()).unwrap();
+        let (name, _directory) = home.socket_name().unwrap();
+        UnixStream::connect(name).unwrap();
         drop(socket);
         assert!(!home.socket().exists());
     }
@@ -156,7 +137,8 @@ mod tests {
         let home = home(&directory.path().join("deep/".repeat(40)));
         assert!(home.socket().as_os_str().len() > 200);
         let (_listener, _socket) = home.listen().unwrap();
-        UnixStream::connect(home.socket_name().unwrap().path()).unwrap();
+        let (name, _directory) = home.socket_name().unwrap();
+        UnixStream::connect(name).unwrap();
         assert!(home.socket().exists());
     }
 }

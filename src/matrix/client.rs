@@ -151,7 +151,7 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
     match path.try_exists() {
         Ok(true) => Ok(key),
         Ok(false) => Err(FilesError::damaged(path, "it is missing")),
-        Err(cause) => Err(FilesError::Read { path, cause }),
+        Err(error) => Err(FilesError::of("read", path)(error)),
     }
 }
 

@@ -1,60 +1,30 @@
 //! What a login leaves on disk: the session, the key of the SDK's store, the recovery key. No network here.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
 
 use super::session::Session;
 use crate::config::Secret;
+use crate::disk::{create_private_directory, sync_directory, write_private};
 use crate::model::Explained;
 
 /// Why a file of the login cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// It cannot be read.
-    #[error("cannot read `{path}`")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// It cannot be written.
-    #[error("cannot write `{path}`")]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// It cannot be deleted.
-    #[error("cannot delete `{path}`")]
-    Delete {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// It is not what we wrote.
-    #[error("`{path}` is damaged")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong, without quoting the file.
-        #[source]
-        cause: io::Error,
-    },
+    /// What could not be done with it, which it is, and why.
+    #[error("cannot {0} `{1}`")]
+    Use(&'static str, PathBuf, #[source] io::Error),
+    /// It is not what we wrote: what is wrong, without quoting the file.
+    #[error("`{0}` is damaged")]
+    Damaged(PathBuf, #[source] io::Error),
 }
 
 impl Explained for FilesError {
     fn hint(&self) -> Option<String> {
-        let is_damaged = matches!(self, Self::Damaged { .. });
+        let is_damaged = matches!(self, Self::Damaged(..));
         is_damaged.then(|| {
             "log in anew with `relay auth login --force --recovery-key-file FILE`".to_owned()
         })
@@ -62,14 +32,17 @@ impl Explained for FilesError {
 }
 
 impl FilesError {
-    pub(super) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn of(
+        deed: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |cause| Self::Write { path, cause }
+        move |cause| Self::Use(deed, path, cause)
     }
 
     pub(super) fn damaged(path: PathBuf, what: impl Into<String>) -> Self {
         let cause = io::Error::new(io::ErrorKind::InvalidData, what.into());
-        Self::Damaged { path, cause }
+        Self::Damaged(path, cause)
     }
 }
 
@@ -132,10 +105,8 @@ impl Files {
 
     /// Returns the session, or `None` where nobody has logged in.
     pub fn load_session(&self) -> Result<Option<Session>, FilesError> {
-        match self.next().load_own_session()? {
-            Some(session) => Ok(Some(session)),
-            None => self.load_own_session(),
-        }
+        let next = self.next().load_own_session()?;
+        next.map_or_else(|| self.load_own_session(), |session| Ok(Some(session)))
     }
 
     fn load_own_session(&self) -> Result<Option<Session>, FilesError> {
@@ -143,7 +114,7 @@ impl Files {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(FilesError::Read { path, cause }),
+            Err(error) => return Err(FilesError::of("read", path)(error)),
         };
         let session = serde_json::from_slice(&text).map_err(|error| {
             // The parser's own words could quote a token.
@@ -157,7 +128,7 @@ impl Files {
     pub fn save_session(&self, session: &Session) -> Result<(), FilesError> {
         let path = self.session();
         let mut text = serde_json::to_vec_pretty(session)
-            .map_err(|error| FilesError::write(&path)(error.into()))?;
+            .map_err(|error| FilesError::of("write", &path)(error.into()))?;
         text.push(b'\n');
         create_directory(&self.directory)?;
         replace(&path, &text)
@@ -172,7 +143,7 @@ impl Files {
             fs::rename(&fresh.directory, &next)?;
             sync_directory(&self.directory)
         };
-        counts().map_err(FilesError::write(&next))?;
+        counts().map_err(FilesError::of("write", &next))?;
         self.finish()
     }
 
@@ -188,18 +159,18 @@ impl Files {
                 continue;
             }
             if to.is_dir() {
-                delete(&to, fs::remove_dir_all)?;
+                delete(&to)?;
             }
             fs::rename(&from, &to)
                 .and_then(|()| sync_directory(&self.directory))
-                .map_err(FilesError::write(to))?;
+                .map_err(FilesError::of("write", to))?;
         }
-        delete(&next, fs::remove_dir_all)
+        delete(&next)
     }
 
     /// Deletes what is left of a login that was not finished.
     pub(super) fn delete_fresh(&self) -> Result<(), FilesError> {
-        delete(&self.fresh().directory, fs::remove_dir_all)
+        delete(&self.fresh().directory)
     }
 
     /// Returns the key of the SDK's store.
@@ -212,7 +183,7 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(FilesError::damaged(path, "it is missing"))
             }
-            Err(cause) => Err(FilesError::Read { path, cause }),
+            Err(error) => Err(FilesError::of("read", path)(error)),
         }
     }
 
@@ -228,16 +199,15 @@ impl Files {
         Ok(key)
     }
 
-    /// Deletes `session.json`.
     pub(super) fn delete_session(&self) -> Result<(), FilesError> {
-        delete(&self.session(), fs::remove_file)
+        delete(&self.session())
     }
 
     /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished.
     pub(super) fn delete_store(&self) -> Result<(), FilesError> {
         self.delete_fresh()?;
-        delete(&self.key(), fs::remove_file)?;
-        delete(&self.sdk(), fs::remove_dir_all)
+        delete(&self.key())?;
+        delete(&self.sdk())
     }
 
     /// Returns the recovery keys that lie here.
@@ -257,63 +227,34 @@ impl Files {
         create_directory(&self.directory)?;
         if path.exists() {
             let old = with_ending(path, ".old");
-            fs::rename(path, &old).map_err(FilesError::write(old))?;
+            fs::rename(path, &old).map_err(FilesError::of("write", old))?;
         }
         replace(path, format!("{}\n", key.reveal()).as_bytes())
     }
 }
 
 pub(super) fn create_directory(path: &Path) -> Result<(), FilesError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(path)
-        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
-        .map_err(FilesError::write(path))
+    create_private_directory(path).map_err(FilesError::of("write", path))
 }
 
-/// Deletes something; nothing is wrong if it is not there.
-pub(super) fn delete<'a>(
-    path: &'a Path,
-    how: impl FnOnce(&'a Path) -> io::Result<()>,
-) -> Result<(), FilesError> {
-    if_there(how(path)).map_err(|cause| FilesError::Delete {
-        path: path.to_owned(),
-        cause,
-    })
-}
-
-fn if_there(done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })
-}
-
-/// Writes a temporary file beside `path`, makes it durable, and puts it in place.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
-    let temporary = with_ending(path, ".new");
-    let work = || {
-        if_there(fs::remove_file(&temporary))?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        // The umask may have taken bits away, never added any; some file systems ignore modes.
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            Some(_) | None => Ok(()),
-        }
+/// Deletes a file, or a directory with all that is in it; nothing is wrong if it is not there.
+pub(super) fn delete(path: &Path) -> Result<(), FilesError> {
+    let deleted = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
     };
-    work().map_err(|cause| {
-        // Where the disk is full, half a file takes room that others need.
-        drop(fs::remove_file(&temporary));
-        FilesError::write(path)(cause)
-    })
+    match deleted {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FilesError::of("delete", path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Replaces a file as a whole, readable for its owner only.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
+    write_private(path, content).map_err(FilesError::of("write", path))
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
@@ -322,12 +263,10 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::matrix::session::samples::session;
 
@@ -411,10 +350,7 @@ mod tests {
                 fs::rename(files.fresh().directory, &next).unwrap();
                 for part in &PARTS[..moved] {
                     let to = files.directory.join(part);
-                    delete(&to, |path| {
-                        fs::remove_dir_all(path).or_else(|_| fs::remove_file(path))
-                    })
-                    .unwrap();
+                    delete(&to).unwrap();
                     fs::rename(next.join(part), to).unwrap();
                 }
                 if half_way && moved == 0 {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::daemon::status::{Health, Status};
 use crate::daemon::{Answer, Question, Request};
 use crate::home::{Holder, Home, Lock};
 use crate::model::Explained;
@@ -17,21 +18,16 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
-/// Why the daemon does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ControlError {
-    #[error("no relay is running in `{}`", home.display())]
+    #[error("no relay is running in `{home}`")]
     NotRunning { home: PathBuf },
-    #[error("the relay in `{}` ({holder}) has no control socket", home.display())]
+    #[error("the relay in `{home}` ({holder}) has no control socket")]
     NoSocket { home: PathBuf, holder: Holder },
-    #[error("the relay in `{}` does not answer", home.display())]
+    #[error("the relay in `{home}` does not answer")]
     Silent { home: PathBuf },
-    #[error("cannot use the control socket `{}`", path.display())]
-    Use {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
+    #[error("cannot use the control socket `{0}`")]
+    Use(PathBuf, #[source] io::Error),
     /// It does not understand us, or we do not understand it.
     #[error("the running relay answers in another way than this program expects: {0}")]
     Other(String),
@@ -45,7 +41,7 @@ impl Explained for ControlError {
             }
             Self::NoSocket { .. } => "its log says why; start it again when that is mended",
             Self::Silent { .. } => "look into its log, and start it again",
-            Self::Use { .. } => "run this command as the relay's user",
+            Self::Use(..) => "run this command as the relay's user",
             Self::Other(_) => {
                 "run the program of the same version, or start the relay again after an update"
             }
@@ -54,22 +50,40 @@ impl Explained for ControlError {
     }
 }
 
-/// Asks the daemon of a home.
-pub(crate) async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
-    let path = home.socket();
-    let used = timeout(LIMIT, exchange(home, request)).await;
-    let silent = || ControlError::Silent {
-        home: home.path().to_owned(),
-    };
-    let line = match used {
-        Err(_) => return Err(silent()),
-        Ok(Ok(line)) if line.is_empty() => return Err(silent()),
-        Ok(Ok(line)) => line,
+impl ControlError {
+    fn other_question() -> Self {
+        Self::Other("it answers another question".to_owned())
+    }
+}
+
+/// Asks the daemon of a home how it stands.
+pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
+    match ask(home, Request::Status).await? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::other_question()),
+    }
+}
+
+/// Asks the daemon of a home whether it does its work.
+pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
+    match ask(home, Request::Doctor).await? {
+        Answer::Doctor(health) => Ok(health),
+        Answer::Status(_) | Answer::Error(_) => Err(ControlError::other_question()),
+    }
+}
+
+async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
+    let line = match timeout(LIMIT, exchange(home, request)).await {
+        Ok(Ok(line)) if !line.is_empty() => line,
         Ok(Err(cause)) => {
             return Err(match cause.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(home),
-                _ => ControlError::Use { path, cause },
+                _ => ControlError::Use(home.socket(), cause),
             });
+        }
+        Ok(Ok(_)) | Err(_) => {
+            let home = home.path().to_owned();
+            return Err(ControlError::Silent { home });
         }
     };
     match serde_json::from_slice(&line) {
@@ -80,8 +94,8 @@ pub(crate) async fn ask(home: &Home, request: Request) -> Result<Answer, Control
 }
 
 async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
-    let name = home.socket_name()?;
-    let mut stream = UnixStream::connect(name.path()).await?;
+    let (name, _directory) = home.socket_name()?;
+    let mut stream = UnixStream::connect(name).await?;
     let mut question = serde_json::to_vec(&Question { request })?;
     question.push(b'\n');
     stream.write_all(&question).await?;
@@ -92,13 +106,10 @@ async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
 }
 
 fn absent(home: &Home) -> ControlError {
-    match Lock::holder(home) {
-        Some(holder) => ControlError::NoSocket {
-            home: home.path().to_owned(),
-            holder,
-        },
-        None => ControlError::NotRunning {
-            home: home.path().to_owned(),
-        },
+    let holder = Lock::holder(home);
+    let home = home.path().to_owned();
+    match holder {
+        Some(holder) => ControlError::NoSocket { home, holder },
+        None => ControlError::NotRunning { home },
     }
 }

@@ -3,38 +3,25 @@
 use std::fmt::Write as _;
 
 use crate::daemon::status::{Check, CheckResult, Health};
-use crate::daemon::{Answer, Request};
 use crate::home::Home;
 use crate::model::{Chain, Explained as _};
 
-use super::control::{ControlError, ask};
-use super::status::printable;
+use super::{control, printable};
 
 /// Asks the daemon; one that does not answer is unhealthy.
 pub(crate) async fn examine(home: &Home) -> Health {
-    match ask(home, Request::Doctor).await {
-        Ok(Answer::Doctor(health)) => health,
-        Ok(Answer::Status(_) | Answer::Error(_)) => no_answer(&ControlError::Other(
-            "it answers another question".to_owned(),
-        )),
-        Err(error) => no_answer(&error),
-    }
-}
-
-fn no_answer(error: &ControlError) -> Health {
-    Health {
+    control::health(home).await.unwrap_or_else(|error| Health {
         healthy: false,
         checks: vec![Check {
             name: "daemon".to_owned(),
             result: CheckResult::Failed,
-            text: Chain(error).to_string(),
+            text: Chain(&error).to_string(),
             hint: error.hint(),
         }],
-    }
+    })
 }
 
 /// Returns what the checks found, for people: a line each, and the cures below.
-#[must_use]
 pub(crate) fn lines(health: &Health) -> String {
     let mut text = String::new();
     for check in &health.checks {

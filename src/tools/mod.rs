@@ -4,3 +4,30 @@ pub(crate) mod control;
 pub(crate) mod doctor;
 pub(crate) mod radio;
 pub(crate) mod status;
+
+use std::fmt::Write as _;
+
+/// Returns a text without what could play tricks on a terminal: names come from strangers.
+pub(crate) fn printable(text: &str) -> String {
+    let is_trick = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .filter(|character| !is_trick(*character))
+        .collect()
+}
+
+/// Escapes in JSON what a terminal acts on: a message's, or a name's. The lines of the JSON itself stay.
+pub(crate) fn escaped(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && printable(character.encode_utf8(&mut [0; 4])).is_empty() {
+            // All of them are below U+10000; and writing to a string does not fail.
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}

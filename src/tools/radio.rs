@@ -9,21 +9,21 @@ mod report;
 mod scan;
 mod send;
 
+use std::collections::VecDeque;
 use std::io;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Connection};
+use crate::config::{Connection, Meshtastic};
 use crate::home::Holder;
 use crate::model::{
-    Destination, Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
-    Timestamp,
+    Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
 };
 use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
 
 pub(crate) use holder::held_by_daemon;
-pub(crate) use listen::{Heard, escaped, heard, json_lines, lines};
+pub(crate) use listen::{json_lines, lines};
 pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio_lines};
 pub(crate) use scan::{found_lines, scan};
 pub(crate) use send::{Fate, Sent, check_text, send};
@@ -124,73 +124,38 @@ fn was_ended(cause: &str) -> bool {
 
 /// Returns which radio it is, in brackets, if the cause does not name it.
 fn unless_named(connection: &Connection, cause: &str) -> String {
-    let is_named = match connection {
-        Connection::Tcp { .. } => cause.contains(&connection.place()),
-        Connection::Serial { serial_port } => serial_port
-            .as_ref()
-            .is_some_and(|port| cause.contains(&*port.to_string_lossy())),
-        Connection::Ble { ble_address, .. } => cause.contains(ble_address),
+    let name = match connection {
+        Connection::Serial {
+            serial_port: Some(port),
+        } => port.display().to_string(),
+        Connection::Ble { ble_address, .. } => ble_address.clone(),
+        Connection::Tcp { .. } | Connection::Serial { serial_port: None } => connection.place(),
     };
-    if is_named {
-        String::new()
-    } else {
-        format!(" ({})", connection.place())
+    if cause.contains(&name) {
+        return String::new();
     }
-}
-
-/// What a command is doing, for whoever waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Phase {
-    /// Making the link, and hearing how the radio is set up.
-    #[default]
-    Connecting,
-    /// Nothing that has to be waited for.
-    Ready,
-    /// The radio has not taken the text yet.
-    Sending,
-    /// The radio has it; whether others do is not known yet.
-    AwaitingAnswer,
+    format!(" ({})", connection.place())
 }
 
 /// The radio that the daemon holds, and how it reaches it.
 pub(crate) type Held = Option<(NodeNum, Connection)>;
 
-/// How a command visits a radio.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// The configuration, of which only the section `meshtastic` matters.
-    pub(crate) config: Config,
-    /// The node of the radio that the daemon holds: if it turns out to be this one, the visit ends.
-    pub(crate) not: Held,
-    /// Told what is being done.
-    pub(crate) phase: watch::Sender<Phase>,
-    /// Ends the visit.
-    pub(crate) stop: CancellationToken,
-}
-
-impl Plan {
-    #[must_use]
-    pub(crate) fn new(config: Config, not: Held, stop: CancellationToken) -> Self {
-        Self {
-            config,
-            not,
-            phase: watch::Sender::default(),
-            stop,
-        }
-    }
-}
+/// What is being waited for, for whoever waits.
+pub(crate) type Awaited = watch::Sender<Option<&'static str>>;
 
 /// A radio, as a command sees it.
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,
+    /// The radio that the daemon holds: if it turns out to be this one, the visit ends.
     not: Held,
+    awaited: Awaited,
+    /// Ends the visit.
+    stop: CancellationToken,
     events: mpsc::Receiver<Event>,
     submissions: mpsc::Sender<Submission>,
     known: watch::Receiver<Vec<KnownNode>>,
-    phase: watch::Sender<Phase>,
-    stop: CancellationToken,
-    kept: Vec<RadioText>,
+    kept: VecDeque<RadioText>,
 }
 
 /// What a visit returned, and the messages of the radio that nobody has been shown.
@@ -198,20 +163,27 @@ pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
 /// What became known of a radio.
 #[derive(Debug)]
-enum News {
+pub(crate) enum News {
+    /// The radio is there, for the first time or again.
     Ready(Box<RadioProfile>),
+    /// The link is lost, and why; it is tried again without end.
     Lost(String),
+    /// Somebody said something.
     Text(Box<RadioText>),
+    /// What became of a message of ours.
     Report(SendReport),
 }
 
 /// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
 /// radio that nobody has been shown.
 pub(crate) async fn visit<T>(
-    plan: Plan,
+    link: Meshtastic,
+    not: Held,
+    awaited: Awaited,
+    stop: CancellationToken,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Visited<T> {
-    let mut options = match RadioOptions::new(&plan.config.meshtastic) {
+    let mut options = match RadioOptions::new(&link) {
         Ok(options) => options,
         Err(error) => return (Err(error.into()), Vec::new()),
     };
@@ -223,14 +195,14 @@ pub(crate) async fn visit<T>(
     let (submissions, submitted) = mpsc::channel(1);
     let end = CancellationToken::new();
     let mut visit = Visit {
-        connection: plan.config.meshtastic.connection.clone(),
-        not: plan.not,
+        connection: link.connection,
+        not,
+        awaited,
+        stop,
         events,
         submissions,
         known: radio.known(),
-        phase: plan.phase,
-        stop: plan.stop,
-        kept: Vec::new(),
+        kept: VecDeque::new(),
     };
     let running = Box::pin(radio.run(submitted, told, end.clone()));
     let working = async {
@@ -242,7 +214,7 @@ pub(crate) async fn visit<T>(
                 visit.keep(*text);
             }
         }
-        (done, visit.kept)
+        (done, visit.kept.into())
     };
     let (ran, (done, kept)) = tokio::join!(running, working);
     let done = match ran {
@@ -255,26 +227,20 @@ pub(crate) async fn visit<T>(
 impl Visit {
     /// Waits until the radio has told how it is set up.
     pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
-        self.phase.send_replace(Phase::Connecting);
+        self.awaited.send_replace(Some("connecting to the radio"));
         loop {
             match self.news().await? {
                 News::Ready(profile) => {
-                    if let Some((node, connection)) = &self.not
-                        && *node == profile.own.num
-                    {
-                        return Err(VisitError::HeldElsewhere {
-                            node: *node,
-                            connection: connection.clone(),
-                        });
+                    let held = self.not.clone();
+                    if let Some((node, connection)) = held.filter(|it| it.0 == profile.own.num) {
+                        return Err(VisitError::HeldElsewhere { node, connection });
                     }
-                    self.phase.send_replace(Phase::Ready);
+                    self.awaited.send_replace(None);
                     return Ok(profile);
                 }
                 News::Lost(cause) => {
-                    return Err(VisitError::Away {
-                        connection: self.connection.clone(),
-                        cause,
-                    });
+                    let connection = self.connection.clone();
+                    return Err(VisitError::Away { connection, cause });
                 }
                 News::Text(text) => self.keep(*text),
                 News::Report(_) => {}
@@ -291,8 +257,20 @@ impl Visit {
         Ok(profile)
     }
 
+    /// Waits for what is heard next. What was heard before the radio was ready comes first.
+    pub(crate) async fn heard(&mut self) -> Result<News, VisitError> {
+        match self.kept.pop_front() {
+            Some(text) => Ok(News::Text(Box::new(text))),
+            None => self.news().await,
+        }
+    }
+
+    /// Returns what a person can do about a link that is lost, if the cause does not say it itself.
+    pub(crate) fn cure(&self, cause: &str) -> Option<&'static str> {
+        cure(&self.connection, cause)
+    }
+
     /// Returns the nodes that the radio knows, itself included.
-    #[must_use]
     pub(crate) fn known(&self) -> Vec<KnownNode> {
         self.known.borrow().clone()
     }
@@ -322,29 +300,9 @@ impl Visit {
 
     fn keep(&mut self, text: RadioText) {
         if self.kept.len() < KEPT {
-            self.kept.push(text);
+            self.kept.push_back(text);
         }
     }
-}
-
-/// Returns where a message went, for people.
-fn place(text: &RadioText) -> String {
-    match text.destination {
-        Destination::Channel(index) if text.channel_name.is_empty() => format!("channel {index}"),
-        Destination::Channel(_) => text.channel_name.clone(),
-        Destination::Direct(_) => "direct".to_owned(),
-    }
-}
-
-/// Returns a moment in UTC, as `2025-01-31T12:00:00Z`.
-fn moment(at: Timestamp) -> String {
-    crate::home::utc(at.into())
-}
-
-/// Returns a text as it may be written to a terminal.
-#[must_use]
-pub(crate) fn harmless(text: &str) -> String {
-    super::status::printable(text)
 }
 
 #[cfg(test)]

@@ -7,39 +7,23 @@ use crate::daemon::status::{
     ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
     RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::daemon::{Answer, CLOCK_HINT, LIMIT_HINT, Request, clock_words, limit_words, times};
-use crate::home::Home;
+use crate::daemon::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
 use crate::matrix::DeviceTrust;
 use crate::model::span;
 use crate::radio::LinkState;
 
-use super::control::{ControlError, ask};
+use super::printable;
 
 /// What is counted and is nobody's loss: our own messages that come back, and signs of ours.
 const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
 
-/// Asks the daemon how it stands.
-pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
-    match ask(home, Request::Status).await? {
-        Answer::Status(status) => Ok(*status),
-        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(
-            "it answers another question".to_owned(),
-        )),
-    }
-}
-
-/// Returns how the daemon stands, for people.
-#[must_use]
 pub(crate) fn lines(status: &Status) -> String {
     let mut page = Page::default();
-    let since = &status.started_at;
+    let (version, since, pid) = (&status.version, &status.started_at, status.pid);
     let up = span::of_seconds(status.uptime_seconds);
     page.line(
         "relay",
-        &format!(
-            "{}, up for {up} (since {since}), process {}",
-            status.version, status.pid
-        ),
+        &format!("{version}, up for {up} (since {since}), process {pid}"),
     );
     radio(&mut page, &status.radio);
     matrix(&mut page, &status.matrix);
@@ -82,7 +66,7 @@ pub(crate) fn lines(status: &Status) -> String {
             &format!("{count} direct messages to our node are kept"),
         );
     }
-    page.text
+    page.0
 }
 
 fn radio(page: &mut Page, radio: &RadioStatus) {
@@ -95,8 +79,8 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
     };
     page.line("radio", &format!("{}, {state}", radio.connection.place()));
     page.known("because", radio.cause.as_ref());
-    let node = radio.node.as_deref().unwrap_or_default();
     if let Some(name) = &radio.name {
+        let node = radio.node.as_deref().unwrap_or_default();
         let firmware = radio.firmware.as_deref().unwrap_or("not told");
         page.more(&format!("{name} ({node}), firmware {firmware}"));
     }
@@ -105,10 +89,8 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
         page.more(&format!("restarted {times} since the relay started"));
     }
     if let (Some(percent), Some(age)) = (radio.channel_use_percent, radio.channel_use_age_seconds) {
-        page.more(&format!(
-            "channel use {percent:.1} %, told {} ago",
-            span::of_seconds(age)
-        ));
+        let age = span::of_seconds(age);
+        page.more(&format!("channel use {percent:.1} %, told {age} ago"));
     }
     page.known("nothing is transmitted", radio.silence.as_ref());
 }
@@ -156,13 +138,9 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
         return;
     }
     let error = database.error.as_deref().unwrap_or("it does not work");
-    let time = database
-        .for_seconds
-        .map(|seconds| format!(" for {}", span::of_seconds(seconds)));
-    page.line(
-        "database",
-        &format!("fails{}: {error}", time.unwrap_or_default()),
-    );
+    let time = database.for_seconds.map(span::of_seconds);
+    let time = time.map(|time| format!(" for {time}")).unwrap_or_default();
+    page.line("database", &format!("fails{time}: {error}"));
     page.known("hint", database.hint.as_ref());
 }
 
@@ -171,12 +149,8 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
     let name = name.map(|name| format!("{name}, ")).unwrap_or_default();
     let mut about = format!("{name}{}", room.room);
     if !room.channels.is_empty() {
-        let word = if room.channels.len() == 1 {
-            "channel"
-        } else {
-            "channels"
-        };
-        let _ = write!(about, ", {word} {}", room.channels.join(", "));
+        let s = if room.channels.len() == 1 { "" } else { "s" };
+        let _ = write!(about, ", channel{s} {}", room.channels.join(", "));
     }
     if !room.mapped {
         about.push_str(", not mapped");
@@ -217,15 +191,9 @@ fn channel(page: &mut Page, channel: &ChannelStatus) {
 }
 
 fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
-    if let Some(ParkedStatus {
-        reason,
-        for_seconds,
-    }) = parked
-    {
-        page.more(&format!(
-            "PARKED for {}: {reason}",
-            span::of_seconds(*for_seconds)
-        ));
+    if let Some(parked) = parked {
+        let time = span::of_seconds(parked.for_seconds);
+        page.more(&format!("PARKED for {time}: {}", parked.reason));
     }
 }
 
@@ -258,25 +226,20 @@ fn waits(waits: &Waits) -> String {
 }
 
 fn reasons(counts: &BTreeMap<String, u64>) -> String {
-    let told = counts
-        .iter()
-        .filter(|(reason, _)| !NOT_WORTH_A_WORD.contains(&reason.as_str()));
-    let told: Vec<String> = told
-        .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
-        .collect();
-    told.join(", ")
+    let is_told = |reason: &str| !NOT_WORTH_A_WORD.contains(&reason);
+    let told = counts.iter().filter(|(reason, _)| is_told(reason));
+    let told = told.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Lines with a heading each, aligned.
 #[derive(Default)]
-struct Page {
-    text: String,
-}
+struct Page(String);
 
 impl Page {
     fn line(&mut self, heading: &str, text: &str) {
         // Writing to a string does not fail.
-        let _ = writeln!(self.text, "{heading:<13} {}", printable(text));
+        let _ = writeln!(self.0, "{heading:<13} {}", printable(text));
     }
 
     fn more(&mut self, text: &str) {
@@ -293,17 +256,6 @@ impl Page {
         self.more(&format!("to Matrix    {}", traffic(to_matrix)));
         self.more(&format!("to the mesh  {}", traffic(to_mesh)));
     }
-}
-
-/// Returns a text without what could play tricks on a terminal: names come from strangers.
-pub(super) fn printable(text: &str) -> String {
-    let is_trick = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars()
-        .filter(|character| !is_trick(*character))
-        .collect()
 }
 
 #[cfg(test)]

@@ -4,52 +4,32 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use tokio_util::sync::CancellationToken;
 
+use super::PasswordArgs;
 use super::terminal::{self, Typed};
-use super::{PasswordArgs, or_stop};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
-use crate::config::{self, Environment, Matrix, Secret};
+use crate::config::{self, Environment, Secret};
 use crate::home::Home;
 use crate::matrix::auth::AuthError;
-use crate::model::{Exit, Explained};
 
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
 /// Somebody may have written more below it.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// Nobody said what a flag would have said: an error in the arguments.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Missing {
-    /// An answer that is no secret.
-    #[error("{flag} is missing, and there is no terminal to ask on")]
-    Answer { flag: &'static str },
-    #[error("the password is missing, and there is no terminal to ask on")]
-    Password,
-    #[error("there is no terminal to ask on")]
-    Consent,
+/// Returns that nobody said what a flag would have said: an error in the arguments.
+pub(super) fn missing(what: &str) -> Failure {
+    let text = format!("error: {what} is missing, and there is no terminal to ask on");
+    Failure::wrong(text)
 }
 
-impl Explained for Missing {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Answer { .. } => None,
-            Self::Password => {
-                Some("give --password-file, --password-stdin, or RELAY_MATRIX_PASSWORD".to_owned())
-            }
-            Self::Consent => Some("give -y if you mean it".to_owned()),
-        }
-    }
-
-    fn exit(&self) -> Exit {
-        Exit::Wrong
-    }
+pub(super) fn missing_password() -> Failure {
+    missing("the password")
+        .and_hint("give --password-file, --password-stdin, or RELAY_MATRIX_PASSWORD")
 }
 
 /// What environment and configuration say.
-#[derive(Debug, Default)]
 pub(super) struct Defaults {
     pub(super) homeserver: Option<String>,
     pub(super) username: Option<String>,
@@ -61,40 +41,27 @@ impl Defaults {
     /// Reads the configuration if there is a good one, and the environment, which goes before it; a first login comes
     /// before any configuration.
     pub(super) fn find(globals: &Globals, home: &Home) -> anyhow::Result<Self> {
-        let configured = globals
-            .load_config(home)
-            .map(|loaded| Self::of(&loaded.config.matrix))
-            .unwrap_or_default();
+        let loaded = globals.load_config(home).ok();
+        let configured = loaded.as_ref().map(|loaded| &loaded.config.matrix);
+        let homeserver = configured.and_then(|it| it.homeserver.clone());
+        let username = configured.and_then(|it| it.bot_user_id.clone());
         let environment = Environment::of_process();
         let said = |key| environment.text(key).map_err(anyhow::Error::msg);
         let allows_http = environment.truth("matrix.allow_http");
         Ok(Self {
-            homeserver: said("matrix.homeserver")?.or(configured.homeserver),
-            username: said("matrix.bot_user_id")?.or(configured.username),
-            password: configured.password,
+            homeserver: said("matrix.homeserver")?.or(homeserver),
+            username: said("matrix.bot_user_id")?.or(username),
+            password: configured.and_then(|it| it.password.clone()),
             allow_http: allows_http
                 .map_err(anyhow::Error::msg)?
-                .unwrap_or(configured.allow_http),
+                .unwrap_or_else(|| configured.is_some_and(|it| it.allow_http)),
         })
-    }
-
-    fn of(matrix: &Matrix) -> Self {
-        Self {
-            homeserver: matrix.homeserver.clone(),
-            username: matrix.bot_user_id.clone(),
-            password: matrix.password.clone(),
-            allow_http: matrix.allow_http,
-        }
     }
 }
 
 /// Asks a person for something that is no secret.
-pub(super) async fn ask(
-    flag: &'static str,
-    question: &str,
-    stop: &CancellationToken,
-) -> Result<String, Failure> {
-    let answer = at_terminal(question, Typed::Shown, stop).await?;
+pub(super) async fn ask(flag: &str, question: &str) -> Result<String, Failure> {
+    let answer = at_terminal(question, Typed::Shown).await?;
     let answer = answer.trim();
     if answer.is_empty() {
         return Err(anyhow!("{flag} is missing").into());
@@ -130,23 +97,21 @@ pub(super) fn given_password(
 pub(super) async fn password(
     given: Option<Secret<String>>,
     user: &str,
-    stop: &CancellationToken,
 ) -> Result<Secret<String>, Failure> {
     if let Some(password) = given {
         return Ok(password);
     }
     if !io::stdin().is_terminal() {
-        return Err(Missing::Password.into());
+        return Err(missing_password());
     }
     let question = format!("Password of {user}: ");
-    let password = at_terminal(&question, Typed::Hidden, stop).await?;
+    let password = at_terminal(&question, Typed::Hidden).await?;
     if password.is_empty() {
         return Err(anyhow!("the password is empty").into());
     }
     Ok(Secret::new(password))
 }
 
-/// Returns the first line of a file.
 pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
     let text = config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
     Ok(Secret::new(line_of(text.as_bytes())?))
@@ -161,38 +126,27 @@ fn line_of(input: impl io::BufRead) -> io::Result<String> {
 }
 
 /// Asks whether it is meant, unless that was said already.
-pub(super) async fn confirm(
-    is_sure: bool,
-    question: &str,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
+pub(super) async fn confirm(is_sure: bool, question: &str) -> Result<(), Failure> {
     if is_sure {
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Missing::Consent.into());
+        let text = "error: there is no terminal to ask on".to_owned();
+        return Err(Failure::wrong(text).and_hint("give -y if you mean it"));
     }
-    let answer = at_terminal(&format!("{question} [y/N] "), Typed::Shown, stop).await?;
+    let answer = at_terminal(&format!("{question} [y/N] "), Typed::Shown).await?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(anyhow!("nothing was done").into()),
     }
 }
 
-async fn at_terminal(
-    question: &str,
-    typed: Typed,
-    stop: &CancellationToken,
-) -> Result<String, Failure> {
-    let asked = async {
-        terminal::ask(question, typed)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => AuthError::Interrupted.into(),
-                _ => Failure::from(error),
-            })
-    };
-    or_stop(stop, asked).await
+async fn at_terminal(question: &str, typed: Typed) -> Result<String, Failure> {
+    let asked = terminal::ask(question, typed).await;
+    asked.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => AuthError::Interrupted.into(),
+        _ => error.into(),
+    })
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! `relay auth login`: asks for what is missing, the homeserver first, and tells what came of it.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::{self, Defaults, Missing};
+use super::answers::{self, Defaults};
 use super::terminal::{self, Typed};
-use super::{Globals, PasswordArgs, or_stop, take_store};
+use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::{print, say};
-use crate::cli::progress::Progress;
+use crate::cli::output::{print, say, warn};
+use crate::cli::progress;
 use crate::config::Secret;
-use crate::home::Home;
+use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
     Server, Unlock,
@@ -23,7 +24,6 @@ use crate::matrix::auth::{
 /// How often a person is asked for the homeserver.
 const MOST_ASKED: usize = 3;
 
-/// The arguments of `relay auth login`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LoginArgs {
     /// The homeserver's name or address [env: `RELAY_MATRIX_HOMESERVER`]
@@ -64,12 +64,30 @@ pub(super) async fn run(
     home: &Home,
     stop: &CancellationToken,
 ) -> Outcome {
-    for warning in home.prepare(globals.allow_network_home)? {
-        say(&format!("warning: {warning}"))?;
-    }
-    let _store = take_store(home).await?;
-    let files = Files::new(home.matrix());
-    files.finish()?;
+    let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
+    let (_store, files, server, options) = prepared.await?;
+    let what = || {
+        if terminal::is_asking() {
+            None
+        } else if stop.is_cancelled() {
+            Some("ending the login (once more: at once)")
+        } else {
+            Some("logging in")
+        }
+    };
+    let login = Box::pin(auth::login(&files, &server, &options, stop));
+    let login = progress::watch(what, login).await?;
+    tell(&login, &files)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds out all that a login needs, the homeserver before anybody types a password.
+async fn prepare(
+    args: LoginArgs,
+    globals: &Globals,
+    home: &Home,
+) -> Result<(StoreGuard, Files, Server, LoginOptions), Failure> {
+    let (store, files) = open(globals, home).await?;
     if !args.force
         && let Some(session) = files.load_session()?
     {
@@ -77,27 +95,23 @@ pub(super) async fn run(
     }
     let defaults = Defaults::find(globals, home)?;
     let allow_http = args.allow_http || defaults.allow_http;
-    let unlock = unlock(
-        args.recovery_key_file.as_deref(),
-        args.reset_cross_signing,
-        &files,
-    )?;
+    let unlock = unlock(&args, &files)?;
     let password = answers::given_password(args.password, defaults.password)?;
-    let mut whose = Whose {
-        homeserver: args.homeserver.or(defaults.homeserver),
-        username: args.username.or(defaults.username),
-    };
+    let homeserver = args.homeserver.or(defaults.homeserver);
+    let username = args.username.or(defaults.username);
     if !io::stdin().is_terminal() {
-        whose.is_known()?;
-        if password.is_none() {
-            return Err(Missing::Password.into());
+        if homeserver.is_none() && !username.as_deref().is_some_and(is_id) {
+            return Err(answers::missing("--homeserver"));
+        } else if username.is_none() {
+            return Err(answers::missing("--username"));
+        } else if password.is_none() {
+            return Err(answers::missing_password());
         }
     }
-    let server = whose.reach(allow_http, stop).await?;
-    let username = whose.username(&server, stop).await?;
+    let (server, username) = account(homeserver, username, allow_http).await?;
     let options = LoginOptions {
         unlock,
-        password: answers::password(password, &username, stop).await?,
+        password: answers::password(password, &username).await?,
         username,
         device_name: args.device_name,
         display_name: args.display_name,
@@ -109,91 +123,59 @@ pub(super) async fn run(
             None => KeyPlace::File(files.recovery_key()),
         },
     };
-    let what = || {
-        if terminal::is_asking() {
-            None
-        } else if stop.is_cancelled() {
-            Some("ending the login (once more: at once)")
-        } else {
-            Some("logging in")
+    Ok((store, files, server, options))
+}
+
+/// Returns whether it is a whole user id, which names the homeserver, too.
+fn is_id(username: &str) -> bool {
+    username.starts_with('@')
+}
+
+/// Reaches the homeserver, and returns it with the user's name.
+async fn account(
+    mut homeserver: Option<String>,
+    mut username: Option<String>,
+    allow_http: bool,
+) -> Result<(Server, String), Failure> {
+    let is_asked = homeserver.is_none() && !username.as_deref().is_some_and(is_id);
+    let mut tried = 0;
+    let server = loop {
+        tried += 1;
+        if is_asked {
+            let question = "Homeserver, for example matrix.org or https://matrix.example.org: ";
+            let answer = answers::ask("--homeserver", question).await?;
+            if is_id(&answer) {
+                (homeserver, username) = (None, Some(answer));
+            } else {
+                homeserver = Some(answer);
+            }
+        }
+        let user = username.as_deref().unwrap_or_default();
+        let domain = user.split_once(':').map_or(user, |(_, domain)| domain);
+        let name = homeserver.as_deref().unwrap_or(domain);
+        let found = auth::find_homeserver(homeserver.as_deref(), user, allow_http);
+        match progress::of(format!("reaching {name}"), found).await {
+            Ok(server) => break server,
+            Err(error) if is_asked && tried < MOST_ASKED => {
+                say(&Failure::from(error).to_string())?;
+            }
+            Err(error) => return Err(error.into()),
         }
     };
-    let login = Box::pin(auth::login(&files, &server, &options, stop));
-    let login = Progress::watch(what, login).await?;
-    tell(&login, &files)?;
-    Ok(ExitCode::SUCCESS)
+    if let Some(username) = username {
+        return Ok((server, username));
+    }
+    let host = server.base().host_str().unwrap_or_default();
+    let question = format!("The bot's user name at {host}, for example relaybot: ");
+    let username = answers::ask("--username", &question).await?;
+    Ok((server, username))
 }
 
-/// Which account it is, as far as that is known.
-struct Whose {
-    homeserver: Option<String>,
-    username: Option<String>,
-}
-
-impl Whose {
-    /// Returns whether nobody has to be asked.
-    fn is_known(&self) -> Result<(), Missing> {
-        let missing = |flag| Err(Missing::Answer { flag });
-        match (&self.homeserver, &self.username) {
-            (None, None) => missing("--homeserver"),
-            (None, Some(name)) if !name.starts_with('@') => missing("--homeserver"),
-            (Some(_), None) => missing("--username"),
-            (_, Some(_)) => Ok(()),
-        }
-    }
-
-    /// Finds the homeserver, before anybody types a password.
-    async fn reach(
-        &mut self,
-        allow_http: bool,
-        stop: &CancellationToken,
-    ) -> Result<Server, Failure> {
-        let is_id = |name: &String| name.starts_with('@');
-        let is_asked = self.homeserver.is_none() && !self.username.as_ref().is_some_and(is_id);
-        for tried in 1.. {
-            if is_asked {
-                let question = "Homeserver, for example matrix.org or https://matrix.example.org: ";
-                let answer = answers::ask("--homeserver", question, stop).await?;
-                if is_id(&answer) {
-                    // The id of a user names the server.
-                    (self.homeserver, self.username) = (None, Some(answer));
-                } else {
-                    self.homeserver = Some(answer);
-                }
-            }
-            let username = self.username.as_deref().unwrap_or_default();
-            let name = match (&self.homeserver, username.split_once(':')) {
-                (Some(name), _) => name,
-                (None, Some((_, name))) => name,
-                (None, None) => username,
-            };
-            let found = auth::find_homeserver(self.homeserver.as_deref(), username, allow_http);
-            let found = async { Ok(Progress::of(format!("reaching {name}"), found).await?) };
-            match or_stop(stop, found).await {
-                Err(error) if is_asked && tried < MOST_ASKED && !stop.is_cancelled() => {
-                    say(&error.to_string())?;
-                }
-                other => return other,
-            }
-        }
-        Err(AuthError::NoHomeserver.into())
-    }
-
-    async fn username(self, server: &Server, stop: &CancellationToken) -> Result<String, Failure> {
-        if let Some(username) = self.username {
-            return Ok(username);
-        }
-        let server = server.base().host_str().unwrap_or_default();
-        let question = format!("The bot's user name at {server}, for example relaybot: ");
-        answers::ask("--username", &question, stop).await
-    }
-}
-
-fn unlock(file: Option<&Path>, reset: bool, files: &Files) -> anyhow::Result<Unlock> {
-    if reset {
+fn unlock(args: &LoginArgs, files: &Files) -> anyhow::Result<Unlock> {
+    if args.reset_cross_signing {
         return Ok(Unlock::Reset);
     }
-    if let Some(path) = file {
+    if let Some(path) = &args.recovery_key_file {
         return Ok(Unlock::Key(answers::first_line(path)?));
     }
     if !io::stdin().is_terminal() {
@@ -218,7 +200,7 @@ fn unlock(file: Option<&Path>, reset: bool, files: &Files) -> anyhow::Result<Unl
 }
 
 fn show_key(key: &Secret<String>) {
-    Progress::clear();
+    progress::clear();
     // Nobody sees it where standard output is closed; then another login makes a new one.
     drop(print(&format!(
         "\nRecovery key of the account, shown only now; keep it in a safe place:\n\n    {}\n\n",
@@ -227,14 +209,16 @@ fn show_key(key: &Secret<String>) {
 }
 
 fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
-    let session = &login.session;
-    let standing = &login.standing;
-    let mut lines = vec![format!(
-        "logged in as {}, device {}, at {}",
-        session.user_id, session.device_id, session.homeserver
-    )];
-    let gone = login.parted.iter().filter(|parted| parted.left.is_none());
-    lines.extend(gone.map(|parted| format!("the earlier device {} is signed out", parted.device)));
+    let (session, standing) = (&login.session, &login.standing);
+    let (user, device, server) = (&session.user_id, &session.device_id, &session.homeserver);
+    let mut lines = vec![format!("logged in as {user}, device {device}, at {server}")];
+    let mut warnings = Vec::new();
+    for Parted { device, left } in &login.parted {
+        match left {
+            None => lines.push(format!("the earlier device {device} is signed out")),
+            Some(left) => warnings.push(still_there(device, left)),
+        }
+    }
     if standing.trust == DeviceTrust::Verified {
         lines.push("the device is verified by its owner".to_owned());
     }
@@ -242,30 +226,22 @@ fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
         lines.push("key backup is on".to_owned());
     }
     if let (Some(_), Some(path)) = (&standing.recovery_key, &session.recovery_key_file) {
+        let path = path.display();
         lines.push(format!(
-            "the recovery key is in {}: move it to a safe place",
-            path.display()
+            "the recovery key is in {path}: move it to a safe place"
         ));
     }
-    print(&(lines.join("\n") + "\n"))?;
-    for parted in &login.parted {
-        if let Some(left) = &parted.left {
-            say(&format!("warning: {}", still_there(parted, left)))?;
-        }
-    }
-    for problem in &standing.problems {
-        say(&format!("warning: {problem}"))?;
-    }
+    warnings.extend(standing.problems.iter().cloned());
     match standing.identity {
-        Identity::Foreign => say(&foreign(files.recovery_keys().first())),
-        Identity::Missing => say(MISSING),
-        Identity::Created | Identity::Recovered | Identity::Reset => Ok(()),
-    }?;
-    Ok(())
+        Identity::Foreign => warnings.push(foreign(files.recovery_keys().first())),
+        Identity::Missing => warnings.push(MISSING.to_owned()),
+        Identity::Created | Identity::Recovered | Identity::Reset => {}
+    }
+    print(&(lines.join("\n") + "\n"))?;
+    warnings.iter().try_for_each(warn)
 }
 
-fn still_there(parted: &Parted, left: &Left) -> String {
-    let device = &parted.device;
+fn still_there(device: impl Display, left: &Left) -> String {
     match left {
         Left::NoToken => format!(
             "a login that came to no end may have left the device {device}: remove it with another client"
@@ -286,7 +262,7 @@ fn foreign(key: Option<&PathBuf>) -> String {
     };
     format!(
         "\
-warning: the device is not verified: the account has a cross-signing identity that an earlier login made.
+the device is not verified: the account has a cross-signing identity that an earlier login made.
 The relay works, but other people's clients warn of its messages. There are two cures:
   relay auth login --force --recovery-key-file {file}
       {whose}
@@ -297,7 +273,7 @@ The relay works, but other people's clients warn of its messages. There are two 
 }
 
 const MISSING: &str = "\
-warning: the device is not verified: the server did not take its signature. The relay works, but other people's
+the device is not verified: the server did not take its signature. The relay works, but other people's
 clients warn of its messages. To try again: relay auth login --force";
 
 #[cfg(test)]
@@ -307,13 +283,9 @@ mod tests {
 
     #[test]
     fn a_device_that_is_still_there_is_told_in_one_sentence() {
-        let parted = Parted {
-            device: "OLD".into(),
-            left: None,
-        };
         let url = "https://example.org".parse().unwrap();
         let left = Left::Server(ServerError::TooLarge { url });
-        let told = still_there(&parted, &left);
+        let told = still_there("OLD", &left);
         assert!(told.contains("OLD") && !told.contains("  "), "{told}");
     }
 }

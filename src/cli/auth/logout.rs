@@ -4,17 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-use super::{Globals, PasswordArgs, answers, or_stop, take_store, told};
+use super::{Globals, PasswordArgs, answers, open, told};
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::say;
-use crate::cli::progress::Progress;
+use crate::cli::output::warn;
+use crate::cli::progress;
 use crate::home::Home;
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
-use crate::model::Explained;
+use crate::model::Explained as _;
 
-/// The arguments of `relay auth logout`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LogoutArgs {
     /// Do not ask whether it is meant
@@ -30,34 +28,25 @@ pub(in crate::cli) struct LogoutArgs {
     local_only: bool,
 }
 
-/// Ends the login, after asking whether it is meant. After a failure nothing is deleted, or it says what is left.
-pub(super) async fn run(
-    args: LogoutArgs,
-    globals: &Globals,
-    home: &Home,
-    stop: &CancellationToken,
-) -> Outcome {
+/// Ends the login, after asking whether it is meant. After a failure nothing is deleted, or it says what is left. May be
+/// dropped at any point: what deletes waits for nothing.
+pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Outcome {
     let files = Files::new(home.matrix());
     let session = files.load_session();
     if matches!(session, Ok(None)) && !files.sdk().exists() {
         return Err(AuthError::NotLoggedIn.into());
     }
-    for warning in home.prepare(globals.allow_network_home)? {
-        say(&format!("warning: {warning}"))?;
-    }
-    let _store = take_store(home).await?;
-    files.finish()?;
+    let (_store, files) = open(globals, home).await?;
     let key_elsewhere = session.as_ref().ok().and_then(|session| {
         let left = session.as_ref()?.recovery_key_left()?;
         Some(left.to_owned()).filter(|path| *path != files.recovery_key())
     });
     if args.local_only {
         let question = "Delete the login and its keys on this machine?";
-        answers::confirm(args.yes, question, stop).await?;
+        answers::confirm(args.yes, question).await?;
         auth::delete_local(&files, told)?;
-        say(
-            "warning: the server still has the device; its token may still be valid: \
-             remove the device with another client",
+        warn(
+            "the server still has the device; its token may still be valid: remove the device with another client",
         )?;
     } else {
         let Some(session) = session? else {
@@ -65,24 +54,22 @@ pub(super) async fn run(
             return Err(Failure::from(error).and_hint("use --local-only to delete them"));
         };
         let question = format!("Log {} out?", session.user_id);
-        answers::confirm(args.yes, &question, stop).await?;
-        let asked = async { Ok(auth::key_backup(&files).await.map_err(Untouched)?) };
-        let asked = Progress::of("asking the homeserver", asked);
-        let backup = or_stop(stop, asked).await?;
+        answers::confirm(args.yes, &question).await?;
+        let asked = progress::of("asking the homeserver", auth::key_backup(&files));
+        let backup = asked.await.map_err(untouched)?;
         if let Some(warning) = backup.and_then(lost) {
-            say(&format!("warning: {warning}"))?;
-            answers::confirm(args.yes, "Go on all the same?", stop).await?;
+            warn(warning)?;
+            answers::confirm(args.yes, "Go on all the same?").await?;
         }
         let password = if args.no_password_check || backup.is_none() {
             None
         } else {
-            let user = session.user_id.as_str();
             let given = answers::given_password(args.password, None)?;
-            Some(answers::password(given, user, stop).await?)
+            Some(answers::password(given, session.user_id.as_str()).await?)
         };
-        let ended = auth::end_session(&files, password.as_ref());
-        let ended = Box::pin(async { Ok(ended.await.map_err(Untouched)?) });
-        or_stop(stop, Progress::of("logging out", ended)).await?;
+        let ended = Box::pin(auth::end_session(&files, password.as_ref()));
+        let ended = progress::of("logging out", ended);
+        ended.await.map_err(untouched)?;
         told("the session is ended at the homeserver");
         auth::delete_local(&files, told)?;
     }
@@ -94,6 +81,18 @@ pub(super) async fn run(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns why a logout failed before anything was deleted.
+fn untouched(error: AuthError) -> Failure {
+    let hint = match &error {
+        AuthError::Server(_) => {
+            Some("--local-only deletes what is here without asking the server".to_owned())
+        }
+        other => other.hint(),
+    };
+    let error = anyhow::Error::new(error).context("nothing was deleted");
+    Failure::from(error).with_hint(hint)
 }
 
 /// Returns what a logout loses.
@@ -111,21 +110,5 @@ fn lost(backup: KeyBackup) -> Option<&'static str> {
             "it is not known whether this device uses the account's key backup: the keys to the encrypted messages \
              that this device could read may be lost with it",
         ),
-    }
-}
-
-/// A logout that failed before anything was deleted.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing was deleted")]
-struct Untouched(#[from] AuthError);
-
-impl Explained for Untouched {
-    fn hint(&self) -> Option<String> {
-        match &self.0 {
-            AuthError::Server(_) => {
-                Some("--local-only deletes what is here without asking the server".to_owned())
-            }
-            other => other.hint(),
-        }
     }
 }

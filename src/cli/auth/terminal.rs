@@ -2,7 +2,8 @@
 //! and whatever ends the asking lets the terminal show again what is typed.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::iter::successors;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,10 @@ use rustix::process::{self, Pid, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::progress::Progress;
+use crate::cli::progress;
 
 /// Longer than any answer.
-const LONGEST_LINE: usize = 4096;
+const LONGEST_LINE: u64 = 4096;
 
 /// What Ctrl-Z sends, and what a shell sends where it goes on.
 const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
@@ -25,13 +26,10 @@ static ASKING: AtomicBool = AtomicBool::new(false);
 /// Whether the terminal shows what is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// It does.
     Shown,
-    /// It does not.
     Hidden,
 }
 
-/// Returns whether somebody is being asked.
 pub(super) fn is_asking() -> bool {
     ASKING.load(Ordering::Relaxed)
 }
@@ -49,9 +47,9 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     (&terminal.output).write_all(question.as_bytes())?;
     let reader = Arc::clone(&terminal);
     let mut line = tokio::task::spawn_blocking(move || reader.read_line());
-    let line = loop {
+    loop {
         tokio::select! {
-            line = &mut line => break line.map_err(io::Error::other)?,
+            line = &mut line => return line.map_err(io::Error::other)?,
             _ = suspend.recv() => if is_a_job() {
                 asking.show();
                 stop_here();
@@ -62,9 +60,7 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
                 (&terminal.output).write_all(question.as_bytes())?;
             }
         }
-    };
-    drop(asking);
-    line
+    }
 }
 
 /// Does something that may be suspended from the terminal at any time, also while somebody is being asked.
@@ -75,7 +71,7 @@ pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<
         tokio::select! {
             done = &mut work => return Ok(done),
             _ = suspend.recv() => if !is_asking() && is_a_job() {
-                Progress::clear();
+                progress::clear();
                 stop_here();
             },
         }
@@ -88,45 +84,23 @@ fn stop_here() {
 }
 
 /// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a
-/// container, it would stand still for ever.
+/// container, it would stand still for ever. A shell is an ancestor in our session, and puts us in another group.
 fn is_a_job() -> bool {
-    let Some(own) = Standing::of(getpid()) else {
+    let standing = |pid| Some((process::getsid(pid).ok()?, process::getpgid(pid).ok()?));
+    let Some((session, group)) = standing(None) else {
         return false;
     };
-    let mut parent = own.parent.and_then(Standing::of);
-    while let Some(it) = parent {
-        if it.session != own.session {
-            return false;
-        }
-        if it.group != own.group {
-            return true;
-        }
-        parent = it.parent.and_then(Standing::of);
-    }
-    false
+    successors(process::getppid(), |pid| parent(*pid))
+        .map_while(|pid| standing(Some(pid)))
+        .take_while(|(its, _)| *its == session)
+        .any(|(_, its)| its != group)
 }
 
-/// Where a process stands among others.
-struct Standing {
-    parent: Option<Pid>,
-    group: Pid,
-    session: Pid,
-}
-
-impl Standing {
-    fn of(pid: Pid) -> Option<Self> {
-        let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
-        let stat = fs::read_to_string(path).ok()?;
-        // Its name may hold anything; then state, parent, group and session.
-        let mut numbers = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-        let mut next = || Pid::from_raw(numbers.next()?.parse().ok()?);
-        let parent = next();
-        Some(Self {
-            parent,
-            group: next()?,
-            session: next()?,
-        })
-    }
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // Its name may hold anything; then state and parent.
+    let mut about = stat.rsplit_once(')')?.1.split_whitespace();
+    Pid::from_raw(about.nth(1)?.parse().ok()?)
 }
 
 /// The terminal that the process belongs to, wherever its outputs go.
@@ -138,27 +112,23 @@ struct Terminal {
 impl Terminal {
     fn open() -> io::Result<Self> {
         let own = File::options().read(true).write(true).open("/dev/tty");
-        match own.and_then(|file| Ok((file.try_clone()?, file))) {
-            Ok((input, output)) => Ok(Self { input, output }),
+        let own = own.and_then(|file| Ok((file.try_clone()?, file)));
+        let (input, output) = own.or_else(|_| {
             // None of its own: then the one that standard input is.
-            Err(_) => Ok(Self {
-                input: io::stdin().as_fd().try_clone_to_owned()?.into(),
-                output: io::stderr().as_fd().try_clone_to_owned()?.into(),
-            }),
-        }
+            let input = io::stdin().as_fd().try_clone_to_owned()?;
+            let output = io::stderr().as_fd().try_clone_to_owned()?;
+            io::Result::Ok((input.into(), output.into()))
+        })?;
+        Ok(Self { input, output })
     }
 
     /// A terminal hands out a line at a time.
     fn read_line(&self) -> io::Result<String> {
         let mut line = Vec::new();
-        let mut buffer = [0; 256];
-        while line.last() != Some(&b'\n') && line.len() < LONGEST_LINE {
-            match (&self.input).read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => line.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        let mut input = BufReader::new(&self.input).take(LONGEST_LINE);
+        input.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") && input.limit() > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let line = String::from_utf8(line).map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, "what was typed is not UTF-8")
@@ -177,7 +147,7 @@ struct Asking {
 
 impl Asking {
     fn begin(terminal: &Arc<Terminal>, typed: Typed) -> io::Result<Self> {
-        Progress::clear();
+        progress::clear();
         ASKING.store(true, Ordering::Relaxed);
         let mut asking = Self {
             terminal: Arc::clone(terminal),

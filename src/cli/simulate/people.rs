@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::home::utc;
 use crate::model::{NodeNum, Timestamp};
 use crate::simulator::{Connection, Fate, Mesh, Report, Transmitted};
-use crate::tools::radio::harmless;
+use crate::tools::printable;
 
 /// Who is on the mesh, by name.
 #[derive(Debug)]
@@ -16,10 +16,9 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Takes the names of a mesh.
     pub(super) fn of(mesh: &Mesh) -> Self {
         let named = mesh.nodes.iter().filter_map(|node| {
-            let name = harmless(&node.user.as_ref()?.long_name);
+            let name = printable(&node.user.as_ref()?.long_name);
             (!name.trim().is_empty()).then_some((node.num, name))
         });
         Self {
@@ -68,7 +67,7 @@ impl People {
         };
         let clock = utc(at.into());
         let clock = clock.get(11..19).unwrap_or(&clock);
-        format!("{clock} UTC  {}", harmless(&said))
+        format!("{clock} UTC  {}", printable(&said))
     }
 
     fn transmitted(&self, packet: &Transmitted, fate: Fate) -> String {

@@ -79,7 +79,8 @@ pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
         || directory.join(format!("{:016x}.json", rand::random::<u64>())),
         |(path, _)| path,
     );
-    let text = serde_json::to_vec(note).map_err(|error| FilesError::write(&path)(error.into()))?;
+    let text =
+        serde_json::to_vec(note).map_err(|error| FilesError::of("write", &path)(error.into()))?;
     files::replace(&path, &text).inspect_err(|_| sweep(files))
 }
 

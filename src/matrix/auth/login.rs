@@ -78,7 +78,7 @@ pub async fn login(
             return Err(AuthError::already(session));
         }
         Ok(session) => session,
-        Err(FilesError::Damaged { .. }) if options.force => None,
+        Err(FilesError::Damaged(..)) if options.force => None,
         Err(error) => return Err(error.into()),
     };
     if let Some(earlier) = &earlier {

@@ -1,7 +1,5 @@
 //! Logout: on the server, then on disk.
 
-use std::fs;
-
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::DeviceId;
 use serde_json::{Value, json};
@@ -98,7 +96,7 @@ pub fn delete_local(files: &Files, mut told: impl FnMut(&str)) -> Result<(), Aut
     files.delete_session()?;
     told("deleted session.json");
     files.delete_store()?;
-    files::delete(&files.devices(), fs::remove_dir_all)?;
+    files::delete(&files.devices())?;
     told("deleted sdk.key and sdk/");
     Ok(())
 }

@@ -7,46 +7,35 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::super::status::status;
-use super::VisitError;
+use super::{Held, VisitError};
 use crate::config::Connection;
 use crate::home::{Home, Lock};
-use crate::model::NodeNum;
 use crate::radio::{FoundPort, find_serial_ports};
+use crate::tools::control;
 
 /// How long a name may take to be looked up.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Looks whether the daemon of a home holds the radio at `wanted`. If it holds another one, that radio's node is
 /// returned: it may turn out to be the same, reached in another way. `configured` is the radio that the daemon has if it
-/// does not answer.
-///
-/// # Errors
-///
-/// When it holds this one, as far as can be known.
+/// does not answer. Fails when it holds this one, as far as can be known.
 pub(crate) async fn held_by_daemon(
     home: &Home,
     configured: Option<&Connection>,
     wanted: &Connection,
-) -> Result<Option<(NodeNum, Connection)>, VisitError> {
+) -> Result<Held, VisitError> {
     let Some(holder) = Lock::holder(home) else {
         return Ok(None);
     };
-    let (connection, node) = match status(home).await {
-        Ok(status) => {
-            let node = status.radio.node.and_then(|node| node.parse().ok());
-            (status.radio.connection, node)
-        }
-        Err(_) => match configured {
-            Some(configured) => (configured.clone(), None),
-            // It holds some radio, and nobody knows which.
-            None => (wanted.clone(), None),
-        },
+    let (connection, node) = match control::status(home).await {
+        Ok(status) => (status.radio.connection, status.radio.node),
+        // Without a configuration it holds some radio, and nobody knows which.
+        Err(_) => (configured.unwrap_or(wanted).clone(), None),
     };
     if may_be_same(&connection, wanted).await {
         return Err(VisitError::Held { holder, connection });
     }
-    Ok(node.map(|node: NodeNum| (node, connection)))
+    Ok(node.and_then(|node| Some((node.parse().ok()?, connection))))
 }
 
 /// Returns whether two connections may lead to the same radio. Where that cannot be known they do: a second program
@@ -55,21 +44,23 @@ async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
     use Connection::{Ble, Serial, Tcp};
     match (held, wanted) {
         (
-            Tcp { host, port },
+            Tcp { host: one, port },
             Tcp {
                 host: other,
                 port: other_port,
             },
-        ) => port == other_port && is_same_host(host, other).await,
+        ) => port == other_port && is_same_host(one, other).await,
         (Serial { serial_port: one }, Serial { serial_port: other }) => {
             is_same_port(one.as_deref(), other.as_deref())
         }
         (
-            Ble { ble_address, .. },
+            Ble {
+                ble_address: one, ..
+            },
             Ble {
                 ble_address: other, ..
             },
-        ) => is_same_device(ble_address, other),
+        ) => is_same_device(one, other),
         // Which radio is behind the other kind is known when it has told its number.
         (Tcp { .. } | Serial { .. } | Ble { .. }, _) => false,
     }

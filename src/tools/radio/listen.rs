@@ -1,45 +1,10 @@
 //! `relay radio listen`: what the radio hears, a line each.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use super::super::status::printable;
-use super::{News, Visit, VisitError, cure, moment, place};
-use crate::model::{ChannelIndex, RadioProfile, RadioText, TextPort};
-
-/// What a listener is told.
-#[derive(Debug)]
-pub(crate) enum Heard {
-    /// The radio is there, for the first time or again.
-    Ready(Box<RadioProfile>),
-    /// Somebody said something.
-    Text(Box<RadioText>),
-    /// The link is lost; it is tried again without end.
-    Lost {
-        cause: String,
-        /// What a person can do about it, if the cause does not say it.
-        hint: Option<&'static str>,
-    },
-}
-
-/// Waits for what is heard next. What was heard before the radio was ready comes first.
-pub(crate) async fn heard(visit: &mut Visit) -> Result<Heard, VisitError> {
-    if !visit.kept.is_empty() {
-        return Ok(Heard::Text(Box::new(visit.kept.remove(0))));
-    }
-    loop {
-        return Ok(match visit.news().await? {
-            News::Ready(profile) => Heard::Ready(profile),
-            News::Lost(cause) => Heard::Lost {
-                hint: cure(&visit.connection, &cause),
-                cause,
-            },
-            News::Text(text) => Heard::Text(text),
-            News::Report(_) => continue,
-        });
-    }
-}
+use crate::home::utc;
+use crate::model::{ChannelIndex, Destination, RadioText, TextPort};
+use crate::tools::{escaped, printable};
 
 /// A message as JSON. The text is as it was sent.
 #[derive(Debug, Serialize)]
@@ -63,13 +28,10 @@ struct Line<'a> {
     replayed: bool,
 }
 
-/// Returns messages as JSON, an object on each line.
 pub(crate) fn json_lines(texts: &[RadioText]) -> Result<String, serde_json::Error> {
     texts.iter().map(|text| Ok(as_json(text)? + "\n")).collect()
 }
 
-/// Returns messages for people, a line each.
-#[must_use]
 pub(crate) fn lines(texts: &[RadioText]) -> String {
     texts.iter().map(|text| as_line(text) + "\n").collect()
 }
@@ -79,7 +41,7 @@ pub(crate) fn lines(texts: &[RadioText]) -> String {
 fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
     let channel = text.channel();
     let line = Line {
-        heard_at: moment(text.heard_at),
+        heard_at: utc(text.heard_at.into()),
         from: text.sender.num.to_string(),
         long_name: text.sender.long(),
         short_name: text.sender.short(),
@@ -100,22 +62,6 @@ fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
     Ok(escaped(&serde_json::to_string(&line)?))
 }
 
-/// Escapes in JSON what a terminal acts on: a message's, or a name's. The lines of the JSON itself stay.
-#[must_use]
-pub(crate) fn escaped(json: &str) -> String {
-    let mut safe = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character != '\n' && printable(character.encode_utf8(&mut [0; 4])).is_empty() {
-            // All of them are below U+10000; and writing to a string does not fail.
-            let _ = write!(safe, "\\u{:04x}", u32::from(character));
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
-}
-
-/// Returns a message for people, on one line.
 fn as_line(text: &RadioText) -> String {
     let sender = format!("{} ({})", text.sender.long(), text.sender.num);
     let said = text.text.trim().replace("\r\n", "\n");
@@ -127,18 +73,19 @@ fn as_line(text: &RadioText) -> String {
         (_, false, Some(target)) => format!("answers packet {target}: {said}"),
         (_, false, None) => said,
     };
-    let line = format!(
-        "{}  {}  {sender}: {said}",
-        moment(text.heard_at),
-        place(text)
-    );
-    printable(&line)
+    let place = match text.destination {
+        Destination::Channel(index) if text.channel_name.is_empty() => format!("channel {index}"),
+        Destination::Channel(_) => text.channel_name.clone(),
+        Destination::Direct(_) => "direct".to_owned(),
+    };
+    let at = utc(text.heard_at.into());
+    printable(&format!("{at}  {place}  {sender}: {said}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, Node, NodeNum, PacketId, Timestamp};
+    use crate::model::{Node, NodeNum, PacketId, Timestamp};
 
     fn text(said: &str) -> RadioText {
         RadioText {

@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::super::status::printable;
-use super::moment;
+use crate::home::utc;
 use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp, span};
 use crate::radio::KnownNode;
+use crate::tools::printable;
 
-/// What a radio is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RadioReport {
     node: String,
@@ -22,7 +21,6 @@ pub(crate) struct RadioReport {
     region: Option<String>,
     preset: Option<String>,
     transmit: bool,
-    /// It tells its client nothing.
     locked: bool,
     hop_limit: u8,
     reboot_count: u32,
@@ -35,7 +33,6 @@ pub(crate) struct RadioReport {
     nodes: usize,
 }
 
-/// One of its channels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ChannelReport {
     channel: u8,
@@ -65,8 +62,6 @@ pub(crate) struct NodeReport {
     names: (String, String),
 }
 
-/// Returns what a radio is.
-#[must_use]
 pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport {
     let own = known.iter().find(|it| it.node.num == profile.own.num);
     let details = own.map(|it| it.details.clone()).unwrap_or_default();
@@ -95,17 +90,17 @@ pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport 
 }
 
 /// Returns a radio's channels that are in use.
-#[must_use]
 pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
-    let used = profile.channels.iter().filter_map(|channel| {
-        let role = match channel.role {
+    let used = profile.channels.iter().filter_map(|it| {
+        let role = match it.role {
             ChannelRole::Disabled => return None,
             ChannelRole::Primary => "primary",
             ChannelRole::Secondary => "secondary",
         };
+        let (channel, name) = (it.index.number(), it.name.clone());
         Some(ChannelReport {
-            channel: channel.index.number(),
-            name: channel.name.clone(),
+            channel,
+            name,
             role,
         })
     });
@@ -113,7 +108,6 @@ pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
 }
 
 /// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
-#[must_use]
 pub(crate) fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
     nodes_at(profile.own.num, known, Clock::system().now())
 }
@@ -139,15 +133,13 @@ fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport
             snr: details.snr,
             via_mqtt: details.via_mqtt,
             battery_percent: details.battery_percent,
-            last_heard: node.last_heard.map(moment),
+            last_heard: node.last_heard.map(|at| utc(at.into())),
             heard_seconds_ago: node.last_heard.map(|at| now.since(at).as_secs()),
             names: (node.short(), node.long()),
         });
     reports.collect()
 }
 
-/// Returns what a radio is, a line each.
-#[must_use]
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
     let mut line = |name: &str, told: &str| {
@@ -162,15 +154,11 @@ pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     line("hardware", &told(&radio.hardware));
     line("firmware", &told(&radio.firmware));
     line("role", &told(&radio.role));
-    line(
-        "region",
-        &match &radio.region {
-            None if !radio.locked => {
-                "none: it transmits nothing until `lora.region` is set on it".to_owned()
-            }
-            region => told(region),
-        },
-    );
+    let no_region = "none: it transmits nothing until `lora.region` is set on it";
+    match &radio.region {
+        None if !radio.locked => line("region", no_region),
+        region => line("region", &told(region)),
+    }
     line("preset", &told(&radio.preset));
     let transmit = match (radio.locked, radio.transmit) {
         (true, _) => "no: it is locked; switch its lockdown off with the app that locked it",
@@ -196,17 +184,12 @@ pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     text
 }
 
-/// Returns a radio's channels, a line each.
-#[must_use]
 pub(crate) fn channel_lines(channels: &[ChannelReport]) -> String {
-    let rows = channels
-        .iter()
-        .map(|it| vec![it.channel.to_string(), it.name.clone(), it.role.to_owned()]);
-    table(&["CHANNEL", "NAME", "ROLE"], rows)
+    let row = |it: &ChannelReport| vec![it.channel.to_string(), it.name.clone(), it.role.into()];
+    let rows = channels.iter().map(row);
+    table("CHANNEL NAME ROLE", rows)
 }
 
-/// Returns the nodes that a radio knows, a line each.
-#[must_use]
 pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
     let rows = nodes.iter().map(|it| {
         let about = [
@@ -215,10 +198,8 @@ pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
             (it.via_mqtt, "by MQTT"),
             (it.ignored, "ignored"),
         ];
-        let about = about
-            .into_iter()
-            .filter_map(|(is, word)| is.then_some(word));
-        let about: Vec<_> = about.collect();
+        let about = about.into_iter().filter(|(is_so, _)| *is_so);
+        let about: Vec<_> = about.map(|(_, word)| word).collect();
         let (short, long) = it.names.clone();
         vec![
             it.node.clone(),
@@ -237,12 +218,7 @@ pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
             about.join(", "),
         ]
     });
-    table(
-        &[
-            "NODE", "SHORT", "NAME", "HARDWARE", "HOPS", "SNR", "BATTERY", "HEARD", "",
-        ],
-        rows,
-    )
+    table("NODE SHORT NAME HARDWARE HOPS SNR BATTERY HEARD", rows)
 }
 
 fn battery(percent: u32) -> String {
@@ -252,26 +228,26 @@ fn battery(percent: u32) -> String {
     }
 }
 
-/// Returns lines whose columns stand below each other.
-fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let heading: Vec<String> = heading.iter().map(|it| (*it).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(heading)
+/// Returns lines whose columns stand below each other; what is in the last cell may have no heading.
+fn table(headings: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let headings = headings.split(' ').map(str::to_owned).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(headings)
         .chain(rows)
         .map(|row| row.iter().map(|cell| printable(cell)).collect())
         .collect();
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut widths = Vec::new();
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     for row in &rows {
-        let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:<width$}  ");
+            let _ = write!(text, "{cell:<width$}  ");
         }
-        text.push_str(line.trim_end());
+        text.truncate(text.trim_end().len());
         text.push('\n');
     }
     text

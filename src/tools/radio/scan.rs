@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::super::status::printable;
 use crate::radio::{find_bluetooth, find_serial_ports};
+use crate::tools::printable;
 
 /// The service that radios announce on their network.
 const SERVICE: &str = "_meshtastic._tcp.local.";
@@ -29,18 +29,13 @@ type Looked = Result<Vec<Row>, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Found {
     pub(crate) found: Vec<Row>,
-    /// Why nobody could look.
     pub(crate) error: Option<String>,
 }
 
-/// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Scan {
-    /// Serial ports on USB.
     pub(crate) serial: Found,
-    /// Bluetooth devices with Meshtastic's service.
     pub(crate) ble: Found,
-    /// Hosts that announce it.
     pub(crate) tcp: Found,
 }
 
@@ -54,15 +49,13 @@ impl From<Looked> for Found {
     }
 }
 
-/// Looks for radios of every kind.
 pub(crate) async fn scan() -> Scan {
-    let (ble, tcp) = tokio::join!(bluetooth(), hosts(ServiceDaemon::new()));
-    let tcp = match (tcp, is_on_a_network()) {
-        (Ok(found), Err(error)) if found.is_empty() => {
-            Err(format!("this computer is on no network: {error}"))
-        }
-        (tcp, _) => tcp,
-    };
+    let (ble, mut tcp) = tokio::join!(bluetooth(), hosts(ServiceDaemon::new()));
+    if tcp.as_ref().is_ok_and(Vec::is_empty)
+        && let Err(error) = is_on_a_network()
+    {
+        tcp = Err(format!("this computer is on no network: {error}"));
+    }
     Scan {
         serial: serial().into(),
         ble: ble.into(),
@@ -147,65 +140,54 @@ fn is_on_a_network() -> io::Result<()> {
     socket.connect((Ipv4Addr::new(224, 0, 0, 251), 5353))
 }
 
+/// What a line tells of a row: a key, what stands before and behind its value, and which value is not worth a word.
+type Part = (&'static str, &'static str, &'static str, &'static str);
+
+const SERIAL: &[Part] = &[
+    ("port", "--serial ", "", ""),
+    ("name", "  ", "", ""),
+    ("usb", "  ", "", ""),
+    ("likely", "  (probably ", " radio)", "yes"),
+];
+const BLE: &[Part] = &[
+    ("address", "--ble ", "", ""),
+    ("name", "  ", "", ""),
+    ("rssi", "  ", " dBm", ""),
+    ("connected", "  (connected ", ")", ""),
+];
+const TCP: &[Part] = &[
+    ("host", "--host ", "", ""),
+    ("port", ":", "", "4403"),
+    ("name", "  ", "", ""),
+    ("node", "  ", "", ""),
+    ("addresses", "  ", "", ""),
+];
+
 /// Returns what was found for people, with the option that names each.
-#[must_use]
 pub(crate) fn found_lines(scan: &Scan) -> String {
+    let no_ble = "no radio heard: is Bluetooth enabled on it, and no phone connected to it?";
     let mut text = String::new();
-    let mut section = |title: &str, nothing: &str, found: &Found, line: &dyn Fn(&Row) -> String| {
+    for (title, nothing, kind, parts) in [
+        ("Serial ports", "none found", &scan.serial, SERIAL),
+        ("Bluetooth", no_ble, &scan.ble, BLE),
+        ("Network", "no radio answers", &scan.tcp, TCP),
+    ] {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{title}");
-        if let Some(error) = &found.error {
+        if let Some(error) = &kind.error {
             let _ = writeln!(text, "  cannot look: {}", printable(error));
-        } else if found.found.is_empty() {
+        } else if kind.found.is_empty() {
             let _ = writeln!(text, "  {nothing}");
         }
-        for row in &found.found {
-            let _ = writeln!(text, "  {}", printable(&line(row)));
+        for row in &kind.found {
+            let told = parts.iter().filter_map(|(key, before, after, unless)| {
+                let value = row.get(key).filter(|it| it != unless)?;
+                Some(format!("{before}{value}{after}"))
+            });
+            let _ = writeln!(text, "  {}", printable(&told.collect::<String>()));
         }
-    };
-    section("Serial ports", "none found", &scan.serial, &|row| {
-        let about = listed(row, &["name", "usb"]);
-        let unlikely = row.get("likely").is_some_and(|it| it == "no");
-        let unlikely = if unlikely {
-            "  (probably no radio)"
-        } else {
-            ""
-        };
-        format!("--serial {}{about}{unlikely}", shown(row, "port"))
-    });
-    section(
-        "Bluetooth",
-        "no radio heard: is Bluetooth enabled on it, and no phone connected to it?",
-        &scan.ble,
-        &|row| {
-            let rssi = row.get("rssi").map(|rssi| format!("  {rssi} dBm"));
-            let connected = row.get("connected").map(|to| format!("  (connected {to})"));
-            format!(
-                "--ble {}{}{}{}",
-                shown(row, "address"),
-                listed(row, &["name"]),
-                rssi.unwrap_or_default(),
-                connected.unwrap_or_default()
-            )
-        },
-    );
-    section("Network", "no radio answers", &scan.tcp, &|row| {
-        let port = row.get("port").filter(|port| *port != "4403");
-        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        let about = listed(row, &["name", "node", "addresses"]);
-        format!("--host {}{port}{about}", shown(row, "host"))
-    });
+    }
     text
-}
-
-fn shown<'a>(row: &'a Row, key: &str) -> &'a str {
-    row.get(key).map_or("", String::as_str)
-}
-
-fn listed(row: &Row, keys: &[&str]) -> String {
-    let told = keys.iter().filter_map(|key| row.get(key));
-    let told = told.filter(|it| !it.is_empty());
-    told.flat_map(|it| ["  ", it.as_str()]).collect()
 }
 
 #[cfg(test)]

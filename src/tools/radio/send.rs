@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{News, Phase, Visit, VisitError};
+use super::{News, Visit, VisitError};
 use crate::bridge::{PACKET_BYTES, Refused};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Lane, MeshRowId, PacketId, RadioMessage,
@@ -17,10 +17,12 @@ use crate::radio::Submission;
 const TAKEN_LIMIT: Duration = Duration::from_mins(1);
 /// A radio that wants more time than that is not waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long to wait for another node to repeat it; the second is for slow presets.
-const ANSWER_LIMITS: [Duration; 2] = [Duration::from_secs(90), Duration::from_mins(3)];
+/// How long to wait for another node to repeat it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+const SLOW_ANSWER_LIMIT: Duration = Duration::from_mins(3);
 /// Presets on which a packet takes seconds.
 const SLOW_PRESETS: [&str; 3] = ["LongSlow", "LongMod", "custom"];
+const ANSWER: &str = "waiting whether another node repeats it (Ctrl-C ends the wait)";
 /// There is no table here, and one row.
 const ROW: MeshRowId = MeshRowId(1);
 
@@ -72,18 +74,13 @@ pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
 }
 
 /// Sends a text on a channel, given by its number or name, and waits for what becomes of it. `taken` is told as soon as
-/// the radio has it.
-///
-/// # Errors
-///
-/// When there is no radio, or no such channel. What the radio makes of the text is no error here.
+/// the radio has it. Fails when there is no radio, or no such channel; what the radio makes of the text is no error here.
 pub(crate) async fn send(
     visit: &mut Visit,
     channel: &str,
     text: &str,
-    taken: impl FnOnce(&Sent),
+    taken: impl Fn(&Sent),
 ) -> Result<Sent, VisitError> {
-    check_text(text)?;
     let profile = visit.unlocked().await?;
     let channel = channel_of(&profile, channel)?;
     let mut sent = Sent {
@@ -96,7 +93,7 @@ pub(crate) async fn send(
         reason: None,
     };
     if !(profile.region_set && profile.transmit_enabled) {
-        sent.refuse(Refusal::TransmitOff, &profile);
+        sent.became(refused(Refusal::TransmitOff, &profile));
         return Ok(sent);
     }
     let message = RadioMessage {
@@ -107,25 +104,34 @@ pub(crate) async fn send(
             reply_to: None,
         },
     };
-    visit.phase.send_replace(Phase::Sending);
-    visit.follow(&mut sent, &message, &profile, taken).await?;
-    visit.phase.send_replace(Phase::Ready);
+    let taking = "waiting for the radio to take it";
+    visit.awaited.send_replace(Some(taking));
+    let end = visit.follow(&mut sent, &message, &profile, taken).await?;
+    visit.awaited.send_replace(None);
+    sent.became(end);
     Ok(sent)
 }
 
+/// What became of a text, and why.
+type End = (Fate, Option<String>);
+
 impl Sent {
-    fn refuse(&mut self, refusal: Refusal, profile: &RadioProfile) {
-        self.taken = false;
-        self.fate = Fate::Refused;
-        let refused = match refusal {
-            Refusal::TransmitOff if !profile.region_set => Refused::NoRegion,
-            other => other.into(),
-        };
-        self.reason = Some(match (refused, refusal) {
-            (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
-            _ => refused.to_string(),
-        });
+    fn became(&mut self, (fate, reason): End) {
+        self.taken = matches!(fate, Fate::Heard | Fate::Unheard | Fate::NoAnswer);
+        (self.fate, self.reason) = (fate, reason);
     }
+}
+
+fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
+    let refused = match refusal {
+        Refusal::TransmitOff if !profile.region_set => Refused::NoRegion,
+        other => other.into(),
+    };
+    let reason = match (refused, refusal) {
+        (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
+        _ => refused.to_string(),
+    };
+    (Fate::Refused, Some(reason))
 }
 
 impl Visit {
@@ -136,9 +142,10 @@ impl Visit {
         sent: &mut Sent,
         message: &RadioMessage,
         profile: &RadioProfile,
-        taken: impl FnOnce(&Sent),
-    ) -> Result<(), VisitError> {
-        let mut taken = Some(taken);
+        taken: impl Fn(&Sent),
+    ) -> Result<End, VisitError> {
+        // Why the radio has not taken it yet.
+        let mut not_yet = None;
         let mut limit = Instant::now() + TAKEN_LIMIT;
         let mut submit_at = Some(Instant::now());
         loop {
@@ -161,72 +168,56 @@ impl Visit {
                     self.keep(*text);
                     continue;
                 }
-                Ok(Ok(News::Lost(cause))) if !sent.taken => {
-                    let cure = super::cure(&self.connection, &cause);
-                    let cure = cure.map(|cure| format!(" ({cure})")).unwrap_or_default();
-                    sent.reason = Some(format!("the link to the radio was lost: {cause}{cure}"));
+                Ok(Ok(News::Lost(cause))) => {
+                    let cure = self.cure(&cause).map(|cure| format!(" ({cure})"));
+                    let cure = cure.unwrap_or_default();
+                    not_yet = Some(format!("the link to the radio was lost: {cause}{cure}"));
                     continue;
                 }
-                Ok(Ok(News::Ready(_) | News::Lost(_) | News::Report(SendReport::Room { .. }))) => {
-                    continue;
+                Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => continue,
+                Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => {
+                    return Ok((Fate::NoAnswer, None));
                 }
-                Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => return Ok(()),
                 Ok(Err(VisitError::Interrupted)) => {
-                    sent.fate = Fate::Unknown;
-                    sent.reason = Some("interrupted before the radio answered".to_owned());
-                    return Ok(());
+                    let reason = "interrupted before the radio answered".to_owned();
+                    return Ok((Fate::Unknown, Some(reason)));
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    sent.fate = Fate::Unknown;
-                    sent.reason = Some(match sent.reason.take() {
-                        Some(why) => format!("{why}; it was tried for {} s", TAKEN_LIMIT.as_secs()),
-                        None => "the radio did not answer".to_owned(),
-                    });
-                    return Ok(());
+                    let tried = TAKEN_LIMIT.as_secs();
+                    let reason = not_yet.map(|why| format!("{why}; it was tried for {tried} s"));
+                    let reason = reason.unwrap_or("the radio did not answer".to_owned());
+                    return Ok((Fate::Unknown, Some(reason)));
                 }
             };
             match outcome {
+                RadioOutcome::Accepted { .. } if sent.taken => {}
                 RadioOutcome::Accepted { .. } => {
-                    let Some(taken) = taken.take() else {
-                        continue;
-                    };
-                    (sent.taken, sent.fate, sent.reason) = (true, Fate::NoAnswer, None);
+                    sent.taken = true;
                     taken(sent);
-                    self.phase.send_replace(Phase::AwaitingAnswer);
+                    self.awaited.send_replace(Some(ANSWER));
                     limit = Instant::now() + answer_limit(profile);
                 }
-                RadioOutcome::Heard | RadioOutcome::Delivered => {
-                    (sent.taken, sent.fate) = (true, Fate::Heard);
-                    return Ok(());
+                RadioOutcome::Heard | RadioOutcome::Delivered => return Ok((Fate::Heard, None)),
+                RadioOutcome::Unheard => return Ok((Fate::Unheard, None)),
+                RadioOutcome::Refused(refusal) => return Ok(refused(refusal, profile)),
+                RadioOutcome::Retry { reason, .. } if sent.taken => {
+                    return Ok((Fate::NotTaken, Some(reason)));
                 }
-                RadioOutcome::Unheard => {
-                    (sent.taken, sent.fate) = (true, Fate::Unheard);
-                    return Ok(());
-                }
-                RadioOutcome::Refused(refusal) => {
-                    sent.refuse(refusal, profile);
-                    return Ok(());
+                RadioOutcome::Retry { after, reason, .. } if after > LONGEST_PAUSE => {
+                    let reason = format!("{reason}: try again in {} s", after.as_secs());
+                    return Ok((Fate::NotTaken, Some(reason)));
                 }
                 RadioOutcome::Retry {
                     after,
-                    new_id: is_new,
                     reason,
+                    new_id: is_new,
                     ..
                 } => {
-                    if sent.taken {
-                        (sent.taken, sent.fate) = (false, Fate::NotTaken);
-                        sent.reason = Some(reason);
-                        return Ok(());
-                    }
                     if is_new {
                         sent.packet = new_id().0;
                     }
-                    if after > LONGEST_PAUSE {
-                        sent.reason = Some(format!("{reason}: try again in {} s", after.as_secs()));
-                        return Ok(());
-                    }
-                    sent.reason = Some(reason);
+                    not_yet = Some(reason);
                     submit_at = Some(Instant::now() + after);
                 }
             }
@@ -235,12 +226,9 @@ impl Visit {
 }
 
 fn answer_limit(profile: &RadioProfile) -> Duration {
-    let preset = profile.setup.preset.as_deref().unwrap_or_default();
-    let [short, long] = ANSWER_LIMITS;
-    if SLOW_PRESETS.contains(&preset) {
-        long
-    } else {
-        short
+    match profile.setup.preset.as_deref() {
+        Some(preset) if SLOW_PRESETS.contains(&preset) => SLOW_ANSWER_LIMIT,
+        Some(_) | None => ANSWER_LIMIT,
     }
 }
 
@@ -256,19 +244,15 @@ fn channel_of<'a>(profile: &'a RadioProfile, wanted: &str) -> Result<&'a Channel
     let by_name = || used().find(|it| it.name == wanted);
     by_number.or_else(by_name).ok_or_else(|| {
         let names = used().map(|it| format!("{} ({})", it.index, it.name));
-        let names: Vec<_> = names.collect();
-        VisitError::NoChannel {
-            wanted: wanted.to_owned(),
-            available: if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            },
+        let mut available = names.collect::<Vec<_>>().join(", ");
+        if available.is_empty() {
+            available.push_str("none");
         }
+        let wanted = wanted.to_owned();
+        VisitError::NoChannel { wanted, available }
     })
 }
 
-/// Returns a new random packet id.
 fn new_id() -> PacketId {
     PacketId(rand::random::<u32>().max(1))
 }
@@ -341,11 +325,11 @@ mod tests {
             fate: Fate::NoAnswer,
             reason: None,
         };
-        sent.refuse(Refusal::TransmitOff, &profile());
+        sent.became(refused(Refusal::TransmitOff, &profile()));
         assert!(!sent.taken);
         let reason = sent.reason.clone().unwrap();
         assert!(reason.contains("set lora.region"), "{reason}");
-        sent.refuse(Refusal::Other(36), &profile());
+        sent.became(refused(Refusal::Other(36), &profile()));
         assert_eq!(
             sent.reason.as_deref(),
             Some("the radio refused it (error 36)")
