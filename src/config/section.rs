@@ -323,7 +323,7 @@ impl Section<'_> {
             Value::Scalar { .. } | Value::List(_) => return Some((value, node)),
             Value::Null { comment } => comment,
         };
-        let reader = &mut self.reader;
+        let reader = &mut *self.reader;
         let wrong = nothing(&node);
         match empty {
             _ if node.tag.is_some() => reader.problem(&value, path, wrong),

@@ -18,7 +18,7 @@ pub(super) struct Frame {
 pub(super) fn from_radio(name: &str) -> Vec<Frame> {
     frames(name, |what| match what {
         What::FromRadio(bytes) => Some(bytes),
-        What::ToRadio(_) | What::Closed => None,
+        What::ToRadio(_) | What::Closed(_) => None,
     })
 }
 
@@ -26,7 +26,7 @@ pub(super) fn from_radio(name: &str) -> Vec<Frame> {
 pub(super) fn to_radio(name: &str) -> Vec<Frame> {
     frames(name, |what| match what {
         What::ToRadio(bytes) => Some(bytes),
-        What::FromRadio(_) | What::Closed => None,
+        What::FromRadio(_) | What::Closed(_) => None,
     })
 }
 

@@ -270,7 +270,13 @@ mod tests {
                     (),
                 )
             };
-            feedback::want(tx, &room_id, &event("$one:example.org"), Some(crate::model::Sign::Waiting), NOON)?;
+            feedback::want(
+                tx,
+                &room_id,
+                &event("$one:example.org"),
+                Some(crate::model::Sign::Waiting),
+                NOON,
+            )?;
             receipts::arrived(tx, &room_id, &event("$one:example.org"), None, NOON)?;
             prune_all(tx, days(400), 0)?;
             assert_eq!(count(tx)?, 2);

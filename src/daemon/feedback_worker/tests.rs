@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::model::{
-    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign,
-    TransactionId,
+    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign, TransactionId,
 };
 use crate::store::Store;
 use crate::store::outbox_room::{self, NewRoomRow};

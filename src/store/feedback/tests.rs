@@ -254,7 +254,10 @@ fn what_waits_long_is_found_until_it_is_shown() {
         );
         assert_eq!(waiting_without(tx, Sign::Waiting, NOON)?, [event(MESSAGE)]);
         wish(tx, Some(Sign::Waiting))?;
-        assert_eq!(waiting_without(tx, Sign::Waiting, NOON)?, [] as [OwnedEventId; 0]);
+        assert_eq!(
+            waiting_without(tx, Sign::Waiting, NOON)?,
+            [] as [OwnedEventId; 0]
+        );
         Ok(())
     });
 }
