@@ -179,10 +179,13 @@ async fn a_login_that_stays_refused_is_asked_for_less_and_less_often_and_a_new_o
     scene.proxy().is_asked("/account/whoami", 5).await;
     let asks = scene.proxy().asked("/account/whoami");
     let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(
-        pauses.is_sorted_by(|one, next| next.as_secs_f64() > one.as_secs_f64() * 1.2),
-        "{pauses:?}"
-    );
+    // They double from half a second on, and chance shortens each by up to a quarter; a busy machine only adds to them.
+    let mut least = Duration::from_millis(750);
+    for pause in &pauses {
+        assert!(*pause >= least, "{pauses:?}");
+        least *= 2;
+    }
+    assert!(pauses.len() >= 3, "{pauses:?}");
     let log = scene.relay.log();
     let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
     let new: Vec<&str> = log.lines().skip(lines).collect();
@@ -226,10 +229,13 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
     scene.relay.logs_times("Matrix session open", 5).await;
     let asks = scene.proxy().asked("/account/whoami");
     let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(
-        pauses.is_sorted_by(|one, next| next.as_secs_f64() > one.as_secs_f64() * 1.2),
-        "{pauses:?}"
-    );
+    // They double from half a second on, and chance shortens each by up to a quarter; a busy machine only adds to them.
+    let mut least = Duration::from_millis(750);
+    for pause in &pauses {
+        assert!(*pause >= least, "{pauses:?}");
+        least *= 2;
+    }
+    assert!(pauses.len() >= 3, "{pauses:?}");
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
 }
