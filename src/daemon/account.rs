@@ -310,7 +310,11 @@ impl Account {
             match start.await {
                 Ok(start) => break start,
                 Err(error) => {
-                    error!(%error, "cannot read the sync position, trying again");
+                    error!(
+                        error = &error as &dyn Error,
+                        hint = error.hint(),
+                        "cannot read the sync position, trying again"
+                    );
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -3,6 +3,7 @@
 //! It carries out what the tables of wanted states ask for, and notes there itself what became of it, in commits that do not
 //! wait for the disk, instead of reporting to the event loop: nothing is decided on it, and what is lost is only tried again.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::model::{Backoff, Clock, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp};
+use crate::model::{
+    Backoff, Clock, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp,
+};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Database, StoreError, Tx};
@@ -54,7 +57,11 @@ impl<S: SendToRoom> FeedbackWorker<S> {
                 Ok(Step::Nothing(wait)) => (wait, true),
                 Ok(Step::Failed(wait)) => (wait, false),
                 Err(error) => {
-                    error!(%error, "cannot read what is to be shown, trying again");
+                    error!(
+                        error = &error as &dyn Error,
+                        hint = error.hint(),
+                        "cannot read what is to be shown, trying again"
+                    );
                     (DATABASE_DELAY, false)
                 }
             };

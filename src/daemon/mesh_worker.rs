@@ -2,6 +2,7 @@
 //! the verdict, and takes the next. The pacer decides when which of the candidates goes on the air.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use tracing::error;
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
 use crate::model::{
-    Clock, Destination, Lane, MeshContent, MeshRowId, RadioMessage, RadioOutcome, RadioPayload,
-    SendReport, Timestamp,
+    Clock, Destination, Explained as _, Lane, MeshContent, MeshRowId, RadioMessage, RadioOutcome,
+    RadioPayload, SendReport, Timestamp,
 };
 use crate::radio::Submission;
 use crate::store::{Database, Store, StoreError, Tx, drafts, mesh_report, outbox_mesh};
@@ -127,7 +128,12 @@ impl MeshWorker {
                 Ok(Step::Wait(wait)) => Some(wait),
                 Ok(Step::RadioGone) => return,
                 Err(error) => {
-                    error!(destination = %self.destination, %error, "cannot read the outbox, trying again");
+                    error!(
+                        destination = %self.destination,
+                        error = &error as &dyn Error,
+                        hint = error.hint(),
+                        "cannot read the outbox, trying again"
+                    );
                     Some(DATABASE_DELAY)
                 }
             };

@@ -3,6 +3,7 @@
 //! The outbox table is the truth: the worker remembers nothing that matters, so that stopping it at any
 //! instruction loses nothing and repeats at most the last send, under the same transaction id.
 
+use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Backoff, Clock, EventId, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId, RoomOutcome,
-    SendReport, Timestamp, TransactionId,
+    Backoff, Clock, EventId, Explained as _, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId,
+    RoomOutcome, SendReport, Timestamp, TransactionId,
 };
 use crate::store::{Database, StoreError};
 
@@ -82,7 +83,12 @@ impl<S: SendToRoom> RoomWorker<S> {
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
                 Err(error) => {
-                    error!(room = %self.room, %error, "cannot read the outbox, trying again");
+                    error!(
+                        room = %self.room,
+                        error = &error as &dyn Error,
+                        hint = error.hint(),
+                        "cannot read the outbox, trying again"
+                    );
                     Some(DATABASE_DELAY)
                 }
             };

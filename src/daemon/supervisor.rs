@@ -1,9 +1,10 @@
 //! Names, watches and stops the daemon's tasks. It does not know what they do.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -23,8 +24,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Supervisor {
     stop: CancellationToken,
     finish: CancellationToken,
-    tasks: JoinSet<&'static str>,
-    last: JoinSet<&'static str>,
+    tasks: JoinSet<()>,
+    last: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
     workers: Workers,
 }
 
@@ -74,6 +76,7 @@ impl Supervisor {
             finish: CancellationToken::new(),
             tasks: JoinSet::new(),
             last: JoinSet::new(),
+            names: HashMap::new(),
             workers: Workers {
                 tracker: TaskTracker::new(),
                 failed: CancellationToken::new(),
@@ -104,10 +107,8 @@ impl Supervisor {
     ) {
         #[cfg(test)]
         let work = self.workers.life.of(work);
-        self.tasks.spawn(async move {
-            work.await;
-            name
-        });
+        let task = self.tasks.spawn(work);
+        self.names.insert(task.id(), name);
     }
 
     /// Starts a task that outlives the others, since they report to it; it ends when the token that `work` gets is cancelled.
@@ -118,10 +119,8 @@ impl Supervisor {
         let work = work(self.finish.clone());
         #[cfg(test)]
         let work = self.workers.life.of(work);
-        self.last.spawn(async move {
-            work.await;
-            name
-        });
+        let task = self.last.spawn(work);
+        self.names.insert(task.id(), name);
     }
 
     /// Waits until a task ends or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
@@ -129,14 +128,14 @@ impl Supervisor {
         let end = tokio::select! {
             () = self.stop.cancelled() => End::Asked,
             () = self.workers.failed.cancelled() => End::Failed,
-            ended = self.tasks.join_next(), if !self.tasks.is_empty() => self.judge(ended),
-            ended = self.last.join_next(), if !self.last.is_empty() => self.judge(ended),
+            ended = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.judge(ended),
+            ended = self.last.join_next_with_id(), if !self.last.is_empty() => self.judge(ended),
         };
         self.stop.cancel();
         self.workers.tracker.close();
         let ending = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                note(ended);
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                note(&self.names, ended);
             }
             self.workers.tracker.wait().await;
         };
@@ -147,8 +146,8 @@ impl Supervisor {
         }
         self.finish.cancel();
         let finishing = async {
-            while let Some(ended) = self.last.join_next().await {
-                note(ended);
+            while let Some(ended) = self.last.join_next_with_id().await {
+                note(&self.names, ended);
             }
         };
         if tokio::time::timeout(FINISH_WITHIN, finishing)
@@ -162,16 +161,18 @@ impl Supervisor {
         end
     }
 
-    fn judge(&self, ended: Option<Result<&'static str, JoinError>>) -> End {
+    fn judge(&self, ended: Option<Ended>) -> End {
         match ended {
             // A task that ends because of the signal may be seen before the signal is.
             Some(Ok(_)) | None if self.stop.is_cancelled() => End::Asked,
-            Some(Ok(task)) => {
+            Some(Ok((id, ()))) => {
+                let task = name(&self.names, id);
                 error!(task, "a task ended that must not: the relay stops");
                 End::Failed
             }
             Some(Err(panic)) => {
-                error!(%panic, "a task failed: the relay stops; please report this");
+                let task = name(&self.names, panic.id());
+                error!(task, %panic, "a task failed: the relay stops; please report this");
                 End::Failed
             }
             None => End::Asked,
@@ -179,15 +180,29 @@ impl Supervisor {
     }
 }
 
-fn note(ended: Result<&'static str, JoinError>) {
+type Ended = Result<(Id, ()), JoinError>;
+
+fn note(names: &HashMap<Id, &'static str>, ended: Ended) {
     match ended {
-        Ok(task) => debug!(task, "ended"),
-        Err(failure) => warn!(%failure, "a task failed while it ended"),
+        Ok((id, ())) => debug!(task = name(names, id), "ended"),
+        Err(failure) => {
+            let task = name(names, failure.id());
+            warn!(task, %failure, "a task failed while it ended");
+        }
     }
+}
+
+fn name(names: &HashMap<Id, &'static str>, id: Id) -> &'static str {
+    names.get(&id).copied().unwrap_or("unknown")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -223,6 +238,35 @@ mod tests {
             .workers()
             .start("broken worker", async { panic!("on purpose") });
         assert_eq!(supervisor.run().await, End::Failed);
+    }
+
+    /// Hears the fields of what is logged.
+    #[derive(Clone, Default)]
+    struct Fields(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Fields {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            let said = format!("{}={value:?}", field.name());
+            self.0.lock().unwrap().push(said);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_named_in_the_log() {
+        let fields = Fields::default();
+        let log = tracing_subscriber::registry().with(fields.clone());
+        let _heard = tracing::subscriber::set_default(log);
+        let mut supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.essential("broken", async { panic!("on purpose") });
+        assert_eq!(supervisor.run().await, End::Failed);
+        let said = fields.0.lock().unwrap().join(" ");
+        assert!(said.contains(r#"task="broken""#), "{said}");
     }
 
     #[tokio::test(start_paused = true)]
