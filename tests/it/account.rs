@@ -54,6 +54,19 @@ async fn status(scene: &Scene) -> Value {
     serde_json::from_slice(&output.stdout).expect("it is JSON")
 }
 
+/// Checks the pauses between the questions whether the login is accepted: they double from half a second on, and chance
+/// shortens each by up to a quarter. A busy machine only adds to them.
+fn asks_less_and_less(scene: &Scene) {
+    let asks = scene.proxy().asked("/account/whoami");
+    let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut least = Duration::from_millis(375);
+    for pause in &pauses {
+        assert!(*pause >= least, "{pauses:?}");
+        least *= 2;
+    }
+    assert!(pauses.len() >= 3, "{pauses:?}");
+}
+
 #[tokio::test]
 async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lost_or_doubled() {
     let plan = Plan::one_room(Kind::Encrypted).through_proxy();
@@ -177,15 +190,7 @@ async fn a_login_that_stays_refused_is_asked_for_less_and_less_often_and_a_new_o
     scene.radio.says(BASE, 0, "meanwhile").await;
     scene.alice.send(&scene.room, "and this").await;
     scene.proxy().is_asked("/account/whoami", 5).await;
-    let asks = scene.proxy().asked("/account/whoami");
-    let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // They double from half a second on, and chance shortens each by up to a quarter; a busy machine only adds to them.
-    let mut least = Duration::from_millis(750);
-    for pause in &pauses {
-        assert!(*pause >= least, "{pauses:?}");
-        least *= 2;
-    }
-    assert!(pauses.len() >= 3, "{pauses:?}");
+    asks_less_and_less(&scene);
     let log = scene.relay.log();
     let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
     let new: Vec<&str> = log.lines().skip(lines).collect();
@@ -227,15 +232,7 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
         .answers([Canned::to("GET /_matrix/client/v3/sync", 401, &body)]);
     scene.alice.send(&scene.room, "ends the long poll").await;
     scene.relay.logs_times("Matrix session open", 5).await;
-    let asks = scene.proxy().asked("/account/whoami");
-    let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // They double from half a second on, and chance shortens each by up to a quarter; a busy machine only adds to them.
-    let mut least = Duration::from_millis(750);
-    for pause in &pauses {
-        assert!(*pause >= least, "{pauses:?}");
-        least *= 2;
-    }
-    assert!(pauses.len() >= 3, "{pauses:?}");
+    asks_less_and_less(&scene);
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
 }
