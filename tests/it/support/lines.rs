@@ -82,6 +82,12 @@ impl Lines {
         self.so_far.borrow().len()
     }
 
+    /// Waits until nothing more can come: the program has ended, and all that it wrote is read.
+    pub(crate) async fn whole(&self) {
+        let mut so_far = self.so_far.clone();
+        while so_far.changed().await.is_ok() {}
+    }
+
     /// Returns what was written so far.
     pub(crate) fn all(&self) -> Vec<String> {
         self.so_far.borrow().clone()

@@ -384,11 +384,11 @@ impl Relay {
         pid.and_then(Pid::from_raw).expect("the relay runs")
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself, and its log is read to the end.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        within("the relay's end", self.program.wait())
-            .await
-            .expect("the relay can be waited for")
+        let status = within("the relay's end", self.program.wait()).await;
+        within("the end of its log", self.log.whole()).await;
+        status.expect("the relay can be waited for")
     }
 }
 
