@@ -16,7 +16,6 @@ mod mesh_worker;
 mod overview;
 mod parts;
 mod queues;
-mod reports;
 mod room_trouble;
 mod room_worker;
 pub(crate) mod status;
@@ -129,9 +128,9 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         live: Arc::clone(&parts.live),
         database: parts.database.clone(),
         config: config.clone(),
-        link: parts.link,
+        link: parts.link.clone(),
         pulse: pulse.clone(),
-        limit: parts.limit,
+        limit: parts.limit.clone(),
         clock,
         started,
         last: Mutex::default(),
@@ -144,14 +143,10 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
-        database: parts.database,
-        ledger: parts.ledger,
-        batches: parts.batches,
-        sender: parts.sender,
-        live: parts.live,
+        parts,
     };
     let opened = account.open().await;
-    let has_session = matches!(opened.0, account::Opened::Session(..));
+    let has_session = opened.0.is_ok();
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
