@@ -7,10 +7,10 @@ use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::outcome::place;
-use crate::bridge::{Action, DropReason, OutageStep, Readiness, Seen, Spot};
+use crate::bridge::{Action, DropReason, OutageStep, Readiness, Seen};
 use crate::model::{
-    Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomId,
-    OwnedUserId, PacketId, RadioEvent, Sign, Synced, Timestamp, UserId,
+    Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
+    Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -56,7 +56,21 @@ impl Books<'_> {
                 sender,
                 spot,
             } => {
-                let pair = self.place_of(room, (event, sender), spot);
+                let pair = MessagePair {
+                    origin: Origin::Matrix,
+                    sender: radio,
+                    packet: PacketId::NONE,
+                    destination: Destination::Channel(spot.slot),
+                    channel: spot.channel,
+                    room: room.into(),
+                    event: Some(event),
+                    thread: None,
+                    author: Some(sender),
+                    text: String::new(),
+                    alert: false,
+                    part: 0,
+                    at: now,
+                };
                 message_map::keep_place(tx, radio, &pair)?;
             }
             Action::ToBacklog(room, event, newest) => {
@@ -146,7 +160,13 @@ impl Books<'_> {
                 self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?;
             }
             Action::Report(report) => self.report(report)?,
-            Action::Position(account, synced) => position(tx, &account, &synced)?,
+            Action::Position(account, synced) => {
+                gaps::replace(tx, &account, &synced.gaps)?;
+                if let Some(reading) = &synced.clock {
+                    meta::set_server_clock(tx, reading)?;
+                }
+                meta::set_sync_position(tx, &account, &synced.position)?;
+            }
             Action::Ignore(reason) => {
                 let counts = &mut self.outcome.counts;
                 counts.ignored(Place::Elsewhere, Way::ToMatrix, reason);
@@ -329,39 +349,6 @@ impl Books<'_> {
             OutageStep::ForgetAll => outage::forget_all(tx),
         }
     }
-
-    /// Returns what stands for a message that is not transmitted.
-    fn place_of(
-        &self,
-        room: OwnedRoomId,
-        (event, author): (OwnedEventId, OwnedUserId),
-        spot: Spot,
-    ) -> MessagePair {
-        MessagePair {
-            origin: Origin::Matrix,
-            sender: self.radio,
-            packet: PacketId::NONE,
-            destination: Destination::Channel(spot.slot),
-            channel: spot.channel,
-            room: room.into(),
-            event: Some(event),
-            thread: None,
-            author: Some(author),
-            text: String::new(),
-            alert: false,
-            part: 0,
-            at: self.now,
-        }
-    }
-}
-
-/// Up to where the account's events are accepted, and which of them are missing.
-fn position(tx: &Tx<'_>, account: &UserId, synced: &Synced) -> Result<()> {
-    gaps::replace(tx, account, &synced.gaps)?;
-    if let Some(reading) = &synced.clock {
-        meta::set_server_clock(tx, reading)?;
-    }
-    meta::set_sync_position(tx, account, &synced.position)
 }
 
 fn say_jump(jump: &Jump) {
