@@ -262,8 +262,11 @@ fn trouble_of(room: &RoomStatus) -> Option<Check> {
     let name = &room.room;
     if let Some(trouble) = &room.trouble {
         let text = format!("{name}: {}{waiting}", trouble.text);
-        let check = if trouble.may_pass { warning } else { failed };
-        return Some(check(text, &trouble.hint));
+        return Some(if trouble.may_pass {
+            warning(text, &trouble.hint)
+        } else {
+            failed(text, &trouble.hint)
+        });
     }
     let parked = room.parked.as_ref().filter(|_| room.mapped)?;
     let since = span::of_seconds(parked.for_seconds);
