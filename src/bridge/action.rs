@@ -43,13 +43,9 @@ pub enum Action {
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of this event (message, parts, tapback).
-    Withdraw {
-        /// The room in which it was taken away: an event of another room stays.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-    },
+    /// Take back what waits for the mesh of an event (message, parts, tapback) that was taken away in this room: an event of
+    /// another room stays.
+    Withdraw(OwnedRoomId, OwnedEventId),
     /// Take back the correction that was made of this edit, which was taken away.
     TakeEditBack(MeshRowId, OwnedEventId),
     /// Forget an event that was taken away before its key came, so that the key brings nothing.
@@ -61,23 +57,11 @@ pub enum Action {
     /// What follows from the edit of a message.
     Change(Change),
     /// Change what a row says that waits for the mesh: one more picture.
-    Rewrite {
-        /// The row.
-        outbox: MeshRowId,
-        /// What it says now.
-        draft: Draft,
-    },
+    Rewrite(MeshRowId, Draft),
     /// This packet stands for one more event, in that thread: who answers that answers the packet.
     StandsToo(MeshRowId, OwnedEventId, Option<OwnedEventId>),
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
-    Sign {
-        /// Its room.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-        /// The sign.
-        sign: Sign,
-    },
+    Sign(OwnedRoomId, OwnedEventId, Sign),
     /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
     Remember {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.

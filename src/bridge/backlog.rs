@@ -78,11 +78,10 @@ impl Bridge {
                 .without_sign
                 .iter()
                 .filter(|(room, _)| *room == expired.room);
-            actions.extend(without_sign.map(|(room, event)| Action::Sign {
-                room: room.clone(),
-                event: event.clone(),
-                sign: Sign::Expired,
-            }));
+            actions.extend(
+                without_sign
+                    .map(|(room, event)| Action::Sign(room.clone(), event.clone(), Sign::Expired)),
+            );
             let what = format!("{TOLD}{}", expired.room);
             if !facts.told.contains(&what) {
                 let until = now + TOLD_AGAIN;

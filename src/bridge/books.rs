@@ -6,9 +6,8 @@ use super::action::{Action, Change, Seen};
 use super::dropped::DropReason;
 use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
-use crate::model::{
-    Chore, EarlyEdit, Event, Lane, MatrixEvent, RoomEdit, RoomText, RoomTextKind, Timestamp,
-};
+use super::to_mesh::keep;
+use crate::model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {
     /// Returns what is to be remembered of an event on which this was decided.
@@ -55,13 +54,10 @@ impl Bridge {
                         actions.extend(self.gather(source, facts, now));
                     }
                 }
-                Action::Rewrite { outbox, .. } => {
+                Action::Rewrite(outbox, _) => {
                     is_sent = true;
-                    actions.push(Action::StandsToo(
-                        *outbox,
-                        text.event.clone(),
-                        text.thread.clone(),
-                    ));
+                    let (event, thread) = (text.event.clone(), text.thread.clone());
+                    actions.push(Action::StandsToo(*outbox, event, thread));
                 }
                 _ => {}
             }
@@ -136,17 +132,7 @@ fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -
         };
         // A correction that waits is taken back with the edit that it was made of.
         if is_correction {
-            actions.push(Action::Change(Change::Keep {
-                room: new.room.clone(),
-                target: edit.target.clone(),
-                sender: new.sender.clone(),
-                event: new.event.clone(),
-                edit: EarlyEdit {
-                    emote: new.kind == RoomTextKind::Emote,
-                    body: new.body.clone(),
-                    sent_at: new.sent_at.min(now),
-                },
-            }));
+            actions.push(keep(edit, now));
         }
     }
     // Whatever became of it.

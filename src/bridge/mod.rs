@@ -52,13 +52,12 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    Channel, Chore, Event, JoinedRoom, Lane, MatrixEvent, MeshSource, NodeNum, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomEdit,
-    RoomRedaction, RoomText, SendReport, Timestamp,
+    Channel, Chore, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomEdit, RoomRedaction, RoomText,
+    SendReport, Timestamp,
 };
 use calendar::Calendar;
-use lesson::{Lesson, Telling};
-use notice::About;
+use dropped::Telling;
 use outage::Presence;
 use route::Routes;
 
@@ -318,9 +317,8 @@ impl Bridge {
             match (outcome, facts.reported.as_deref()) {
                 // Failed tapbacks are only counted.
                 (RadioOutcome::Refused(refusal), Some((source, Lane::Urgent | Lane::Message))) => {
-                    let lesson = Lesson::Refused((*refusal).into());
-                    let about = about(source);
-                    actions.extend(self.say(lesson, about, &facts.told, now));
+                    let refused = Refused::from(*refusal);
+                    actions.extend(self.say(refused.into(), source, &facts.told, now));
                 }
                 // Its channel may be gone.
                 (RadioOutcome::Retry { .. }, _) => {
@@ -359,10 +357,7 @@ fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
         // The key brings nothing.
         actions.push(Action::TakeUnreadBack(event.clone()));
     }
-    actions.push(Action::Withdraw {
-        room,
-        event: event.clone(),
-    });
+    actions.push(Action::Withdraw(room, event.clone()));
     actions.push(Action::ForgetEarlyEdit(event));
     actions
 }
@@ -377,15 +372,6 @@ fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
         relay: None,
         ..text.clone()
     })
-}
-
-fn about(source: &MeshSource) -> About<'_> {
-    About {
-        room: &source.room,
-        event: &source.event,
-        thread: source.thread.as_ref(),
-        sender: &source.sender,
-    }
 }
 
 #[cfg(test)]
@@ -454,10 +440,7 @@ mod tests {
             target: event("$message"),
         })));
         let actions = bridge().verdict(&redaction, &Facts::default(), NOON);
-        assert!(actions.contains(&Action::Withdraw {
-            room: room(ROOM),
-            event: event("$message"),
-        }));
+        assert!(actions.contains(&Action::Withdraw(room(ROOM), event("$message"))));
     }
 
     /// Every name that a decision remembers is one that is asked for.

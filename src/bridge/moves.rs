@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
-use super::lesson::Lesson;
 use super::notice::Refused;
 use super::route::Spot;
-use super::{Bridge, about};
 use crate::model::{Channel, Lane, MeshRowId, RoomId, Timestamp};
 
 impl Bridge {
@@ -48,9 +47,7 @@ impl Bridge {
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
                     // A reaction is not worth a notice.
                     if is_first && packet.lane != Lane::Reaction {
-                        let lesson = Lesson::Refused(refused);
-                        let about = about(&packet.source);
-                        let said = self.say(lesson, about, &told, now);
+                        let said = self.say(refused.into(), &packet.source, &told, now);
                         told.extend(said.iter().filter_map(Action::remembered));
                         actions.extend(said);
                     }

@@ -18,40 +18,38 @@ const CUT: &str = "…";
 
 /// How a text fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fitted {
-    /// Into these packets; one if it fits whole.
-    Packets(Vec<String>),
-    /// Into these packets, but its end is lost.
-    Cut(Vec<String>),
-    /// Not at all; it has so many bytes, heading included.
-    TooLong {
-        /// The bytes.
-        bytes: usize,
-    },
+pub(super) struct Fitted {
+    /// Into these packets, at least one.
+    pub(super) packets: Vec<String>,
+    /// All of it; else its end is lost.
+    pub(super) is_whole: bool,
 }
 
-/// Fits a text into packets. The first carries the relation of a reply, if it is one.
-pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+/// Fits a text into packets; `None`: it is too long. The first carries the relation of a reply, if it is one.
+pub(super) fn fit(
+    heading: &Heading,
+    text: &str,
+    is_reply: bool,
+    rules: &LongMessages,
+) -> Option<Fitted> {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
     let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
-    let bytes = heading.prefix.len() + text.len();
-    if bytes <= whole {
-        return Fitted::Packets(vec![format!("{}{text}", heading.prefix)]);
-    }
     let splits = rules.split && rules.max_parts > 1;
-    if splits {
-        for total in 2..=rules.max_parts {
-            if let Some(packets) = numbered(heading, text, is_reply, rules, total) {
-                return Fitted::Packets(packets);
-            }
-        }
-    }
-    match rules.overflow {
-        Overflow::Refuse => Fitted::TooLong { bytes },
-        Overflow::Cut if splits => cut_parts(heading, text, is_reply, rules),
-        Overflow::Cut => Fitted::Cut(vec![cut_one(&heading.prefix, text, whole)]),
-    }
+    let in_packets = if heading.prefix.len() + text.len() <= whole {
+        Some(vec![format!("{}{text}", heading.prefix)])
+    } else if splits {
+        (2..=rules.max_parts).find_map(|total| numbered(heading, text, is_reply, rules, total))
+    } else {
+        None
+    };
+    let is_whole = in_packets.is_some();
+    let packets = in_packets.or_else(|| match rules.overflow {
+        Overflow::Refuse => None,
+        Overflow::Cut if splits => Some(cut_parts(heading, text, is_reply, rules)),
+        Overflow::Cut => Some(vec![cut_one(&heading.prefix, text, whole)]),
+    })?;
+    Some(Fitted { packets, is_whole })
 }
 
 /// Splits a text into parts numbered up to `total`; `None` if it needs more.
@@ -84,7 +82,7 @@ fn numbered(
 }
 
 /// Fills all parts that are allowed and loses the rest.
-fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Vec<String> {
     let total = rules.max_parts;
     let mut packets = Vec::with_capacity(total);
     let mut rest = text;
@@ -98,7 +96,7 @@ fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages
             rest = left;
         }
     }
-    Fitted::Cut(packets)
+    packets
 }
 
 fn cut_one(head: &str, text: &str, limit: usize) -> String {
@@ -209,11 +207,8 @@ mod tests {
         }
     }
 
-    fn packets(fitted: Fitted) -> Vec<String> {
-        match fitted {
-            Fitted::Packets(packets) | Fitted::Cut(packets) => packets,
-            Fitted::TooLong { bytes } => panic!("{bytes} bytes are too long"),
-        }
+    fn packets(fitted: Option<Fitted>) -> Vec<String> {
+        fitted.expect("not too long").packets
     }
 
     #[test]
@@ -221,7 +216,10 @@ mod tests {
         let fits = "x".repeat(222);
         assert_eq!(
             fit(&alice(), &fits, false, &rules()),
-            Fitted::Packets(vec![format!("Alice[M]: {fits}")])
+            Some(Fitted {
+                packets: vec![format!("Alice[M]: {fits}")],
+                is_whole: true
+            })
         );
         assert_eq!(
             packets(fit(&alice(), &"x".repeat(223), false, &rules())).len(),
@@ -271,10 +269,7 @@ mod tests {
             assert!(part.len() <= 200 && part.ends_with(family));
         }
         let long = "x".repeat(700);
-        assert_eq!(
-            fit(&alice(), &long, false, &rules()),
-            Fitted::TooLong { bytes: 710 }
-        );
+        assert_eq!(fit(&alice(), &long, false, &rules()), None);
     }
 
     #[test]
@@ -283,7 +278,11 @@ mod tests {
             overflow: Overflow::Cut,
             ..rules()
         };
-        let Fitted::Cut(parts) = fit(&alice(), &"x ".repeat(400), false, &cut) else {
+        let Some(Fitted {
+            packets: parts,
+            is_whole: false,
+        }) = fit(&alice(), &"x ".repeat(400), false, &cut)
+        else {
             panic!("not cut");
         };
         assert_eq!(parts.len(), 3);
@@ -293,7 +292,11 @@ mod tests {
             split: false,
             ..cut
         };
-        let Fitted::Cut(parts) = fit(&alice(), &"ä".repeat(400), true, &one) else {
+        let Some(Fitted {
+            packets: parts,
+            is_whole: false,
+        }) = fit(&alice(), &"ä".repeat(400), true, &one)
+        else {
             panic!("not cut");
         };
         assert_eq!(parts.len(), 1);
@@ -306,10 +309,7 @@ mod tests {
             split: false,
             ..rules()
         };
-        assert_eq!(
-            fit(&alice(), &"x".repeat(223), false, &whole),
-            Fitted::TooLong { bytes: 233 }
-        );
+        assert_eq!(fit(&alice(), &"x".repeat(223), false, &whole), None);
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             label: "l".repeat(240),
         };
         let fitted = fit(&heading, "text", false, &rules());
-        assert_eq!(fitted, Fitted::TooLong { bytes: 244 });
+        assert_eq!(fitted, None);
     }
 
     fn without_space(text: &str) -> String {
@@ -419,7 +419,7 @@ mod tests {
             let rules = LongMessages { split: true, part_bytes, max_parts, overflow: Overflow::Refuse };
             let fitted = fit(&alice(), text, is_reply, &rules);
             prop_assert_eq!(&fitted, &fit(&alice(), text, is_reply, &rules));
-            let Fitted::Packets(packets) = fitted else { return Ok(()) };
+            let Some(Fitted { packets, .. }) = fitted else { return Ok(()) };
             let total = packets.len();
             prop_assert!(total <= max_parts);
             let mut joined = String::new();
@@ -442,7 +442,7 @@ mod tests {
             let text = text.trim();
             prop_assume!(!text.is_empty());
             let rules = LongMessages { split: true, part_bytes, max_parts: 9, overflow: Overflow::Refuse };
-            let Fitted::Packets(packets) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
+            let Some(Fitted { packets, .. }) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
             let pieces = pieces(&packets);
             let boundaries: Vec<usize> =
                 text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();

@@ -2,24 +2,25 @@
 
 mod edit;
 
+pub(super) use edit::keep;
+
 use std::time::Duration;
 
 use super::Bridge;
 use super::action::Action;
 use super::backlog::is_backlog;
-use super::dropped::DropReason;
+use super::dropped::{DropReason, Telling};
 use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
     spoken_text, user_heading,
 };
-use super::lesson::{Lesson, Telling};
-use super::notice::{About, Refused};
+use super::notice::Refused;
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::render::{Plan, plan};
 use super::route::{Aim, Spot};
-use super::split::{Fitted, fit};
+use super::split::fit;
 use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
@@ -51,23 +52,17 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        let about = About {
-            room: &text.room,
-            event: &text.event,
-            thread: text.thread.as_ref(),
-            sender: &text.sender,
-        };
-        match self.transmit(text, facts, now) {
+        let source = source_of(text, now);
+        match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
                 if !whole {
-                    let cut = Lesson::Refused(Refused::Cut);
-                    actions.extend(self.say(cut, about, &facts.told, now));
+                    actions.extend(self.say(Refused::Cut.into(), &source, &facts.told, now));
                 }
                 actions
             }
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
-                actions.extend(self.tell(reason, text, about, facts, now));
+                actions.extend(self.tell(reason, text, &source, facts, now));
                 actions.extend(self.keep_place(reason, text, facts));
                 actions
             }
@@ -105,36 +100,26 @@ impl Bridge {
         &self,
         reason: DropReason,
         text: &RoomText,
-        about: About<'_>,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match reason.telling() {
-            Telling::Nobody | Telling::Operator => Vec::new(),
-            Telling::Expired => vec![Action::Expire(Box::new(MeshSource {
-                room: text.room.clone(),
-                event: text.event.clone(),
-                thread: text.thread.clone(),
-                sender: text.sender.clone(),
-                sent_at: text.sent_at.min(now),
-                alert: false,
-            }))],
-            // Where nothing of theirs is transmitted, how it could be helps nobody.
-            Telling::Author(Lesson::Notice | Lesson::OffAir)
-                if self
-                    .check_right(&text.room, &text.sender, text.sender_power)
-                    .is_err() =>
-            {
-                Vec::new()
-            }
-            Telling::Author(lesson) => self.teach(lesson, about, &facts.told, now),
+        if reason.telling() == Telling::Expired {
+            return vec![Action::Expire(Box::new(source.clone()))];
         }
+        // Where nothing of theirs is transmitted, how it could be helps nobody.
+        let right = || self.check_right(&text.room, &text.sender, text.sender_power);
+        if matches!(reason, DropReason::Notice | DropReason::OffAir) && right().is_err() {
+            return Vec::new();
+        }
+        self.teach(reason, source, &facts.told, now)
     }
 
     /// Returns what goes on the air, and whether that is the whole text.
     fn transmit(
         &self,
         text: &RoomText,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<(Vec<Action>, bool), DropReason> {
@@ -189,7 +174,6 @@ impl Bridge {
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(draft.packets, facts)?;
         }
-        let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
@@ -197,15 +181,11 @@ impl Bridge {
             lane: if urgent { Lane::Urgent } else { Lane::Message },
             content: MeshContent::Text(draft),
             source: Some(Box::new(MeshSource {
-                room: text.room.clone(),
-                event: text.event.clone(),
-                thread: text.thread.clone(),
-                sender: text.sender.clone(),
-                sent_at,
                 alert,
+                ..source.clone()
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),
-            expires: sent_at + self.config.meshtastic.max_message_age,
+            expires: source.sent_at + self.config.meshtastic.max_message_age,
         });
         Ok((vec![to_mesh], is_whole))
     }
@@ -240,16 +220,11 @@ impl Bridge {
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
             let heading = user_heading(&self.config, &text.sender, &text.sender_name);
-            let heading = match text.kind {
-                RoomTextKind::Emote => emote_heading(&heading),
-                RoomTextKind::Text
-                | RoomTextKind::Notice
-                | RoomTextKind::Media { .. }
-                | RoomTextKind::Location
-                | RoomTextKind::Poll
-                | RoomTextKind::LiveLocation
-                | RoomTextKind::VerificationRequest
-                | RoomTextKind::Other => heading,
+            let is_emote = text.kind == RoomTextKind::Emote;
+            let heading = if is_emote {
+                emote_heading(&heading)
+            } else {
+                heading
             };
             return Ok((heading, spoken_text(text)));
         };
@@ -270,7 +245,15 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match self.tap_back(reaction, facts, now) {
+        let source = MeshSource {
+            room: reaction.room.clone(),
+            event: reaction.event.clone(),
+            thread: None,
+            sender: reaction.sender.clone(),
+            sent_at: reaction.sent_at.min(now),
+            alert: false,
+        };
+        match self.tap_back(reaction, &source, facts, now) {
             Ok(action) => vec![action],
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
@@ -279,14 +262,9 @@ impl Bridge {
                     && refused.is_of_its_target()
                 {
                     // It stands beside the message, which is what people see.
-                    let about = About {
-                        room: &reaction.room,
-                        event: &reaction.target,
-                        thread: None,
-                        sender: &reaction.sender,
-                    };
-                    let lesson = Lesson::Refused(refused);
-                    actions.extend(self.say(lesson, about, &facts.told, now));
+                    let event = reaction.target.clone();
+                    let about = MeshSource { event, ..source };
+                    actions.extend(self.say(reason, &about, &facts.told, now));
                 }
                 actions
             }
@@ -296,6 +274,7 @@ impl Bridge {
     fn tap_back(
         &self,
         reaction: &RoomReaction,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Action, DropReason> {
@@ -325,23 +304,15 @@ impl Bridge {
             },
             ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
         };
-        let sent_at = reaction.sent_at.min(now);
         Ok(Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
             lane: Lane::Reaction,
             content: MeshContent::Packet(payload),
-            source: Some(Box::new(MeshSource {
-                room: reaction.room.clone(),
-                event: reaction.event.clone(),
-                thread: None,
-                sender: reaction.sender.clone(),
-                sent_at,
-                alert: false,
-            })),
+            source: Some(Box::new(source.clone())),
             not_before: Some(now + REACTION_WAIT),
-            expires: sent_at + REACTION_AGE,
+            expires: source.sent_at + REACTION_AGE,
         }))
     }
 
@@ -353,18 +324,12 @@ impl Bridge {
     ) -> Result<RadioPayload, Refused> {
         let heading = user_heading(&self.config, &reaction.sender, &reaction.sender_name);
         let words = reaction_in_words(emoji, &target.pair.text);
-        match fit(
-            &heading,
-            &words,
-            true,
-            &self.config.meshtastic.long_messages,
-        ) {
-            Fitted::Packets(mut packets) if packets.len() == 1 => Ok(RadioPayload::Text {
-                text: packets.remove(0),
-                reply_to: target.packet,
-            }),
-            Fitted::Packets(_) | Fitted::Cut(_) | Fitted::TooLong { .. } => Err(Refused::TooLong),
-        }
+        let rules = &self.config.meshtastic.long_messages;
+        let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
+        let packets = fitted.ok_or(Refused::TooLong)?.packets;
+        let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
+        let reply_to = target.packet;
+        Ok(RadioPayload::Text { text, reply_to })
     }
 
     /// Checks what concerns every event of a room, whoever sent it.
@@ -432,6 +397,18 @@ impl Bridge {
     }
 }
 
+/// Returns what stands behind a text for the mesh.
+fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
+    MeshSource {
+        room: text.room.clone(),
+        event: text.event.clone(),
+        thread: text.thread.clone(),
+        sender: text.sender.clone(),
+        sent_at: text.sent_at.min(now),
+        alert: false,
+    }
+}
+
 /// Returns what a message is meant for: what answers another one, also where it does not go as a reply, for those who heard that.
 fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
     match target {
@@ -457,14 +434,13 @@ fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let is_note = waiting.media > 0 && waiting.text == media_note(word, waiting.media);
     (is_note && waiting.heading == *heading).then(|| {
         let media = waiting.media.saturating_add(1);
-        Action::Rewrite {
-            outbox: *outbox,
-            draft: Draft {
-                text: media_note(word, media),
-                media,
-                ..waiting.clone()
-            },
-        }
+        let text = media_note(word, media);
+        let draft = Draft {
+            text,
+            media,
+            ..waiting.clone()
+        };
+        Action::Rewrite(*outbox, draft)
     })
 }
 

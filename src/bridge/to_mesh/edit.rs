@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use super::Sending;
+use super::{Sending, source_of};
 use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change};
-use crate::bridge::dropped::DropReason;
+use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
-use crate::bridge::lesson::{Lesson, Telling};
-use crate::bridge::notice::{About, Refused};
+use crate::bridge::notice::Refused;
 use crate::bridge::policy;
 use crate::bridge::render::plan;
 use crate::bridge::route::{Aim, Spot};
@@ -55,35 +54,24 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        let about = about_target(edit);
-        match reason.telling() {
-            Telling::Author(lesson @ Lesson::Refused(_)) => {
-                self.say(lesson, about, &facts.told, now)
-            }
-            Telling::Author(lesson) if lesson.is_of_edits() => {
-                self.teach(lesson, about, &facts.told, now)
-            }
-            Telling::Author(_) | Telling::Nobody | Telling::Operator | Telling::Expired => {
-                Vec::new()
-            }
+        let about = about_target(edit, now);
+        if matches!(reason, DropReason::Refused(_)) {
+            self.say(reason, &about, &facts.told, now)
+        } else if reason.is_of_edits() {
+            self.teach(reason, &about, &facts.told, now)
+        } else {
+            Vec::new()
         }
     }
 
     /// Returns a message as its author changed it before it came.
     pub(in crate::bridge) fn changed_early(text: &RoomText, edit: &EarlyEdit) -> Option<RoomText> {
-        let kind = match text.kind {
-            RoomTextKind::Text | RoomTextKind::Emote if edit.emote => RoomTextKind::Emote,
-            RoomTextKind::Text | RoomTextKind::Emote => RoomTextKind::Text,
-            RoomTextKind::Notice
-            | RoomTextKind::Media { .. }
-            | RoomTextKind::Location
-            | RoomTextKind::Poll
-            | RoomTextKind::LiveLocation
-            | RoomTextKind::VerificationRequest
-            | RoomTextKind::Other => return None,
-        };
-        Some(RoomText {
-            kind,
+        is_words(text).then(|| RoomText {
+            kind: if edit.emote {
+                RoomTextKind::Emote
+            } else {
+                RoomTextKind::Text
+            },
             body: edit.body.clone(),
             ..text.clone()
         })
@@ -98,9 +86,13 @@ impl Bridge {
         let new = &edit.new;
         self.check_event(&new.room, &new.sender, new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
-            let kept =
-                keep(edit, facts, now).filter(|_| self.config.meshtastic.edits != Edits::Ignore);
-            return kept.ok_or_else(|| self.unsent(new, facts));
+            // It may have come before its message.
+            let is_early = is_words(new) && !facts.target_seen;
+            return if is_early && self.config.meshtastic.edits != Edits::Ignore {
+                Ok(vec![keep(edit, now)])
+            } else {
+                Err(self.unsent(new, facts))
+            };
         };
         if first.source.sender != new.sender {
             return Err(DropReason::ForeignEdit);
@@ -142,10 +134,7 @@ impl Bridge {
     ) -> Result<Vec<Action>, DropReason> {
         let new = &edit.new;
         let withdraw = match waiting.correction {
-            0 => Action::Withdraw {
-                room: new.room.clone(),
-                event: edit.target.clone(),
-            },
+            0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
             // Parts of the message itself may wait still.
             _ => Action::Change(Change::Withdraw { row: waiting.row }),
         };
@@ -156,7 +145,8 @@ impl Bridge {
             Err(reason) if waiting.correction == 0 => {
                 let mut actions = vec![withdraw, Action::Drop(reason)];
                 if reason != DropReason::Empty {
-                    actions.extend(self.tell(reason, new, about_target(edit), facts, now));
+                    let about = about_target(edit, now);
+                    actions.extend(self.tell(reason, new, &about, facts, now));
                 }
                 return Ok(actions);
             }
@@ -192,11 +182,8 @@ impl Bridge {
             let refused = Refused::TooLong;
             let mut actions = vec![withdraw, Action::Drop(DropReason::Refused(refused))];
             if waiting.correction == 0 {
-                actions.push(Action::Sign {
-                    room: new.room.clone(),
-                    event: edit.target.clone(),
-                    sign: Sign::Refused,
-                });
+                let (room, event) = (new.room.clone(), edit.target.clone());
+                actions.push(Action::Sign(room, event, Sign::Refused));
             }
             actions.extend(self.tell_of_edit(refused.into(), edit, facts, now));
             return Ok(actions);
@@ -305,48 +292,40 @@ impl Bridge {
 }
 
 /// An answer to an edit answers the message: that is what people see.
-fn about_target(edit: &RoomEdit) -> About<'_> {
-    About {
-        room: &edit.new.room,
-        event: &edit.target,
-        thread: edit.new.thread.as_ref(),
-        sender: &edit.new.sender,
+fn about_target(edit: &RoomEdit, now: Timestamp) -> MeshSource {
+    MeshSource {
+        event: edit.target.clone(),
+        ..source_of(&edit.new, now)
     }
+}
+
+/// Returns whether a message says words of a person: an edit may make an emote of a text, and a text of an emote.
+fn is_words(text: &RoomText) -> bool {
+    matches!(text.kind, RoomTextKind::Text | RoomTextKind::Emote)
 }
 
 /// Returns what it means for a message that was sent that its new text is not for the mesh.
 fn unsaid(reason: DropReason) -> DropReason {
-    match reason.telling() {
-        Telling::Author(_) => DropReason::Unsaid,
-        Telling::Nobody | Telling::Operator | Telling::Expired => reason,
+    if let Telling::Author(..) = reason.telling() {
+        DropReason::Unsaid
+    } else {
+        reason
     }
 }
 
-/// What becomes of an edit of a message that is not on its way to the mesh: it may come first.
-fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
-    let emote = match edit.new.kind {
-        RoomTextKind::Text => false,
-        RoomTextKind::Emote => true,
-        RoomTextKind::Notice
-        | RoomTextKind::Media { .. }
-        | RoomTextKind::Location
-        | RoomTextKind::Poll
-        | RoomTextKind::LiveLocation
-        | RoomTextKind::VerificationRequest
-        | RoomTextKind::Other => return None,
-    };
-    (!facts.target_seen).then(|| {
-        vec![Action::Change(Change::Keep {
-            room: edit.new.room.clone(),
-            target: edit.target.clone(),
-            sender: edit.new.sender.clone(),
-            event: edit.new.event.clone(),
-            edit: EarlyEdit {
-                emote,
-                body: edit.new.body.clone(),
-                sent_at: edit.new.sent_at.min(now),
-            },
-        })]
+/// Keeps an edit until the message comes that it changes, or until it is taken away itself.
+pub(in crate::bridge) fn keep(edit: &RoomEdit, now: Timestamp) -> Action {
+    let new = &edit.new;
+    Action::Change(Change::Keep {
+        room: new.room.clone(),
+        target: edit.target.clone(),
+        sender: new.sender.clone(),
+        event: new.event.clone(),
+        edit: EarlyEdit {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+            sent_at: new.sent_at.min(now),
+        },
     })
 }
 

@@ -79,7 +79,7 @@ impl Ledger {
                 let node = message.sender.num;
                 outcome.log(move || info!(%node, "a direct message to our node is kept"));
             }
-            Action::Withdraw { room, event } => mesh::withdraw(tx, &room, event, outcome)?,
+            Action::Withdraw(room, event) => mesh::withdraw(tx, &room, event, outcome)?,
             Action::TakeEditBack(row, event) => {
                 mesh_report::withdraw(tx, Withdrawal::Message(row))?;
                 outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
@@ -97,11 +97,11 @@ impl Ledger {
                 outcome.log(move || mesh::say_kept(&event, kept));
             }
             Action::Change(change) => mesh::change(tx, radio, change, now, outcome)?,
-            Action::Rewrite { outbox, draft } => {
+            Action::Rewrite(outbox, draft) => {
                 drafts::change(tx, outbox, &draft)?;
             }
             Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
-            Action::Sign { room, event, sign } => {
+            Action::Sign(room, event, sign) => {
                 feedback::give(tx, &room, &event, sign, now)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
