@@ -4,7 +4,7 @@ use std::fmt;
 
 use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
 use self::Telling::{Author, Expired, Nobody, Operator};
-use super::notice::Refused;
+use super::notice::{Refused, filled_in};
 use crate::config::Config;
 use crate::model::{Sign, UserId};
 
@@ -70,12 +70,11 @@ macro_rules! reasons {
 
             /// Returns the sentences for the author: what happened, and the cure; nothing where none is told.
             pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
-                let prefix = config.matrix.off_air_prefix.as_deref().unwrap_or_default();
                 let sentences = match self {
                     $(Self::$reason => concat!($($sentences)?),)*
                     Self::Refused(refused) => return refused.explanation(config),
                 };
-                sentences.replace("{off_air_prefix}", prefix).replace("{author}", author.as_str())
+                filled_in(sentences, config).replace("{author}", author.as_str())
             }
         }
 
