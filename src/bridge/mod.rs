@@ -281,9 +281,11 @@ impl Bridge {
                 let target = edit.target.clone();
                 self.room_edit(&RoomEdit { target, new }, facts, now)
             }
-            MatrixEvent::Undecryptable { .. } => {
-                self.undecryptable(event, facts).into_iter().collect()
-            }
+            MatrixEvent::Undecryptable {
+                event,
+                sender_power,
+                sent_at,
+            } => vec![self.undecryptable(event, *sender_power, *sent_at, facts)],
             MatrixEvent::Banned { room, user } => self.banned(room, user),
             MatrixEvent::Own {
                 event, transaction, ..

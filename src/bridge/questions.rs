@@ -29,7 +29,7 @@ impl Bridge {
             Event::Matrix(MatrixEvent::Edit(edit)) => about_edit(edit, now),
             // Asked, but not marked: it is decided on when its key has come.
             Event::Matrix(MatrixEvent::Undecryptable { event, .. }) => Questions {
-                seen: Some(SeenKey::Event(event.clone())),
+                seen: Some(SeenKey::Event(event.event.clone())),
                 ..Questions::default()
             },
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),

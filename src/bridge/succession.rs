@@ -168,10 +168,7 @@ impl Mapping<'_> {
         let alias = old.alias.as_ref().filter(|it| self.configured.contains(it));
         match (alias, successor) {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
-            (_, Some(by)) if is_mapped => Succession::Waits {
-                name: None,
-                why: Waiting::Unnamed(by.clone()),
-            },
+            (_, Some(by)) if is_mapped => waits(None, Waiting::Unnamed(by.clone())),
             (_, successor) => self.by_its_own_word(old, successor),
         }
     }
@@ -185,45 +182,25 @@ impl Mapping<'_> {
         to: &OwnedRoomId,
     ) -> Succession {
         let why = match self.joined.get(to) {
-            None => Waiting::NotJoined(Some(to.clone())),
+            None => Some(Waiting::NotJoined(Some(to.clone()))),
             Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
-                Waiting::Unconfirmed(to.clone())
+                Some(Waiting::Unconfirmed(to.clone()))
             }
-            Some(joined) => match self.weakness(old, joined) {
-                Some(why) => why,
-                None => {
-                    return Succession::Goes {
-                        name: name.clone(),
-                        to: to.clone(),
-                    };
-                }
-            },
+            Some(joined) => self.weakness(old, joined),
         };
-        Succession::Waits {
+        match why {
+            None => goes(name, to),
             // As long as it is mapped itself, its own words go its own way.
-            name: (!is_mapped).then(|| name.clone()),
-            why,
+            Some(why) => waits((!is_mapped).then_some(name), why),
         }
     }
 
     /// Its alias stands for another room, or for none that is known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
         let to = self.aliases.get(alias);
-        let joined = to.and_then(|to| self.joined.get(to));
-        let why = match joined {
-            None => Some(Waiting::NotJoined(to.cloned())),
-            Some(joined) => self.weakness(old, joined),
-        };
-        let name = alias.clone();
-        match (why, joined) {
-            (None, Some(joined)) => Succession::Goes {
-                name,
-                to: joined.room.clone(),
-            },
-            (why, _) => Succession::Waits {
-                name: Some(name),
-                why: why.unwrap_or(Waiting::NotJoined(None)),
-            },
+        match to.and_then(|to| self.joined.get(to)) {
+            None => waits(Some(alias), Waiting::NotJoined(to.cloned())),
+            Some(joined) => self.unless_weak(old, alias, joined),
         }
     }
 
@@ -240,23 +217,23 @@ impl Mapping<'_> {
         let named = self.joined.values().filter(|joined| follows(joined));
         let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
         if let Some((name, joined)) = named.next() {
-            return match self.weakness(old, joined) {
-                Some(why) => Succession::Waits {
-                    name: Some(name.clone()),
-                    why,
-                },
-                None => Succession::Goes {
-                    name: name.clone(),
-                    to: joined.room.clone(),
-                },
-            };
+            self.unless_weak(old, name, joined)
+        } else if self.configured.iter().all(|name| self.is_seen(name)) {
+            Succession::Ends
+        } else {
+            waits(None, Waiting::Unmapped)
         }
-        if self.configured.iter().all(|name| self.is_seen(name)) {
-            return Succession::Ends;
-        }
-        Succession::Waits {
-            name: None,
-            why: Waiting::Unmapped,
+    }
+
+    fn unless_weak(
+        &self,
+        old: &OldRoom,
+        name: &OwnedRoomOrAliasId,
+        joined: &JoinedRoom,
+    ) -> Succession {
+        match self.weakness(old, joined) {
+            Some(why) => waits(Some(name), why),
+            None => goes(name, &joined.room),
         }
     }
 
@@ -295,6 +272,16 @@ impl Mapping<'_> {
             joined.room.as_str() == name.as_str() || self.aliases.get(name) == Some(&joined.room)
         })
     }
+}
+
+fn goes(name: &OwnedRoomOrAliasId, to: &OwnedRoomId) -> Succession {
+    let (name, to) = (name.clone(), to.clone());
+    Succession::Goes { name, to }
+}
+
+fn waits(name: Option<&OwnedRoomOrAliasId>, why: Waiting) -> Succession {
+    let name = name.cloned();
+    Succession::Waits { name, why }
 }
 
 #[cfg(test)]

@@ -356,7 +356,7 @@ impl Bridge {
     }
 
     /// Checks whether anything of this sender goes from this room to the mesh.
-    fn check_right(
+    pub(super) fn check_right(
         &self,
         room: &OwnedRoomId,
         sender: &UserId,

@@ -135,25 +135,6 @@ impl Envelope {
         }
     }
 
-    /// Returns this event as one that cannot be read.
-    pub(super) fn into_undecryptable(
-        self,
-        room: OwnedRoomId,
-        sender: &SenderFacts,
-        session: String,
-        raw: String,
-    ) -> MatrixEvent {
-        MatrixEvent::Undecryptable {
-            room,
-            event: self.event,
-            sender: self.sender,
-            sender_power: sender.power,
-            sent_at: self.sent_at,
-            session,
-            raw,
-        }
-    }
-
     /// Returns this event as one that says nothing to the relay.
     pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
         let nobody = SenderFacts {

@@ -120,16 +120,19 @@ impl<'a> Reader<'a> {
             TimelineEventKind::Decrypted(_) => true,
             TimelineEventKind::PlainText { .. } => false,
             TimelineEventKind::UnableToDecrypt { event, .. } => {
-                let session = session_of(event).unwrap_or_default();
-                let raw = event.json().get().to_owned();
-                self.late.keep(UndecryptableEvent {
-                    room: id.clone(),
-                    event: envelope.event.clone(),
-                    sender: envelope.sender.clone(),
-                    session: session.clone(),
-                    raw: raw.clone(),
+                let event = UndecryptableEvent {
+                    room: id,
+                    event: envelope.event,
+                    sender: envelope.sender,
+                    session: session_of(event).unwrap_or_default(),
+                    raw: event.json().get().to_owned(),
+                };
+                self.late.keep(event.clone());
+                return Some(MatrixEvent::Undecryptable {
+                    event: Box::new(event),
+                    sender_power: facts.power,
+                    sent_at: envelope.sent_at,
                 });
-                return Some(envelope.into_undecryptable(id, &facts, session, raw));
             }
         };
         for user in envelope.mentioned() {

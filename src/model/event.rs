@@ -11,6 +11,7 @@ use super::ids::{
     ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, OwnedUserId, PacketId, RoomId, RoomRowId, UserId,
 };
+use super::late::UndecryptableEvent;
 use super::message::{Channel, Destination, Fingerprint, Node};
 use super::time::{ClockReading, Timestamp};
 
@@ -223,20 +224,12 @@ pub enum MatrixEvent {
     },
     /// An event that cannot be decrypted (yet).
     Undecryptable {
-        /// Its room.
-        room: OwnedRoomId,
-        /// Its id.
-        event: OwnedEventId,
-        /// Its sender.
-        sender: OwnedUserId,
+        /// The event, to be tried again when the key comes.
+        event: Box<UndecryptableEvent>,
         /// The sender's power level in the room.
         sender_power: i64,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
-        /// The session whose key is missing.
-        session: String,
-        /// The event as the server sent it, to be tried again when the key comes.
-        raw: String,
     },
     /// Everything that the account was sent so far has been handed over.
     Synced(Box<Synced>),
@@ -507,12 +500,9 @@ impl MatrixEvent {
             }
             Self::Reaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
             Self::Redaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
-            Self::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            } => (Some(room), Some(event), Some(sender)),
+            Self::Undecryptable { event: it, .. } => {
+                (Some(&it.room), Some(&it.event), Some(&it.sender))
+            }
             Self::Joined(joined) => (Some(&joined.room), None, None),
             Self::AliasMoved { room, .. }
             | Self::Left { room, .. }
