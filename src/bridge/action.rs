@@ -10,6 +10,7 @@ use crate::model::{
 };
 
 use super::dropped::DropReason;
+use super::facts::SeenKey;
 use super::notice::Refused;
 use super::route::{RenamedChannel, RouteProblem, Spot};
 use super::succession::Waiting;
@@ -74,7 +75,7 @@ pub enum Action {
     /// The same, and the operator is told: a person has to act.
     DropAndTell(DropReason),
     /// Remember that an event was decided on.
-    Seen(Seen),
+    Seen(SeenKey),
     /// Forget an event that could not be decrypted: it could be read, or was taken away.
     ForgetUndecryptable(OwnedEventId),
     /// Forget the edit that came before this message.
@@ -221,32 +222,6 @@ impl Action {
             pair: None,
         }
     }
-
-    /// Returns under which name it remembers that something was said.
-    pub(super) fn remembered(&self) -> Option<String> {
-        match self {
-            Self::Remember { what, .. } => Some(what.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// What is remembered as decided on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// A packet: its sender, and its id.
-    Packet(NodeNum, PacketId),
-    /// An event.
-    Event(OwnedEventId),
-    /// The edit of a message.
-    Edit {
-        /// The edit.
-        event: OwnedEventId,
-        /// The message.
-        target: OwnedEventId,
-        /// Who wrote the edit.
-        sender: OwnedUserId,
-    },
 }
 
 /// How the radio stands that is ready now.

@@ -2,7 +2,7 @@
 //! read.
 
 use super::Bridge;
-use super::action::{Action, Change, Seen};
+use super::action::{Action, Change};
 use super::dropped::DropReason;
 use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
@@ -88,27 +88,18 @@ impl Bridge {
         if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
             return Vec::new();
         }
-        let mut actions = Vec::new();
-        let seen = match self.questions(event, now).seen {
-            None => return actions,
-            Some(SeenKey::Packet { sender, packet }) => Seen::Packet(sender, packet),
-            Some(SeenKey::Event(id)) => {
-                actions.push(Action::ForgetUndecryptable(id.clone()));
-                if facts.early_edit.is_some() {
-                    actions.push(Action::ForgetEarlyEdit(id.clone()));
-                }
-                match event {
-                    Event::Matrix(MatrixEvent::Edit(edit)) => Seen::Edit {
-                        event: id,
-                        target: edit.target.clone(),
-                        sender: edit.new.sender.clone(),
-                    },
-                    _ => Seen::Event(id),
-                }
-            }
+        let Some(key) = self.questions(event, now).seen else {
+            return Vec::new();
         };
+        let mut actions = Vec::new();
+        if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
+            actions.push(Action::ForgetUndecryptable(id.clone()));
+            if facts.early_edit.is_some() {
+                actions.push(Action::ForgetEarlyEdit(id.clone()));
+            }
+        }
         if !facts.already_seen {
-            actions.push(Action::Seen(seen));
+            actions.push(Action::Seen(key));
         }
         actions
     }

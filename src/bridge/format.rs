@@ -145,10 +145,7 @@ pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
 /// Returns what stands at the beginning of a user's packets.
 pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
     if !config.meshtastic.prefix_enabled {
-        return Heading {
-            prefix: String::new(),
-            label: String::new(),
-        };
+        return Heading::default();
     }
     let clean = match clean_name(display_name).as_str() {
         "" => clean_name(user.localpart()),

@@ -33,9 +33,7 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{
-    Action, Change, GivenUp, Held, OutageStep, RadioProblems, Readiness, Seen, WhyGivenUp,
-};
+pub use action::{Action, Change, GivenUp, Held, OutageStep, RadioProblems, Readiness, WhyGivenUp};
 pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};

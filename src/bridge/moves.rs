@@ -48,7 +48,10 @@ impl Bridge {
                     // A reaction is not worth a notice.
                     if is_first && packet.lane != Lane::Reaction {
                         let said = self.say(refused.into(), &packet.source, &told, now);
-                        told.extend(said.iter().filter_map(Action::remembered));
+                        told.extend(said.iter().filter_map(|it| match it {
+                            Action::Remember { what, .. } => Some(what.clone()),
+                            _ => None,
+                        }));
                         actions.extend(said);
                     }
                 }

@@ -181,7 +181,11 @@ fn relay_id_of(text: &RoomText) -> Option<String> {
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     Questions {
-        seen: Some(SeenKey::Event(new.event.clone())),
+        seen: Some(SeenKey::Edit {
+            event: new.event.clone(),
+            target: edit.target.clone(),
+            sender: new.sender.clone(),
+        }),
         versions: Some((new.room.clone(), edit.target.clone())),
         relay_id: relay_id_of(new),
         heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),

@@ -1,5 +1,7 @@
 //! How replies and reactions find their target on the other side.
 
+use strum::VariantArray as _;
+
 use super::facts::Facts;
 use super::route::{Routes, Spot};
 use super::text::folded;
@@ -103,7 +105,9 @@ pub(super) fn check_emoji(
     facts: &Facts,
 ) -> Result<(), DropReason> {
     let emoji = folded(emoji);
-    let ours = Sign::ALL.iter().any(|sign| folded(sign.key()) == emoji);
+    let ours = Sign::VARIANTS
+        .iter()
+        .any(|sign| folded(sign.key()) == emoji);
     if ours && target.pair.origin == Origin::Matrix {
         return Err(DropReason::FeedbackSign);
     }

@@ -17,7 +17,7 @@ pub(super) use channel::Aim;
 pub use channel::Spot;
 
 /// The routes of the configuration, followed through what is known of rooms and channels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
     /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
@@ -99,15 +99,15 @@ impl fmt::Display for RouteProblem {
             }
             (_, ChannelRef::Name(name)) => write!(f, "the radio has no channel named `{name}`")?,
         }
-        f.write_str("; it has ")?;
-        for (position, (index, name)) in self.available.iter().enumerate() {
-            let comma = if position == 0 { "" } else { ", " };
-            write!(f, "{comma}{index} ({name})")?;
-        }
-        if self.available.is_empty() {
-            f.write_str("none")?;
-        }
-        Ok(())
+        let available = self.available.iter();
+        let available: Vec<_> = available
+            .map(|(index, name)| format!("{index} ({name})"))
+            .collect();
+        let available = match available.as_slice() {
+            [] => "none".to_owned(),
+            some => some.join(", "),
+        };
+        write!(f, "; it has {available}")
     }
 }
 
@@ -115,12 +115,7 @@ impl Routes {
     pub(super) fn new(mapped: Vec<MappedRoom>) -> Self {
         Self {
             mapped,
-            known: BTreeMap::new(),
-            joined: BTreeMap::new(),
-            heirs: BTreeMap::new(),
-            channels: Vec::new(),
-            names: BTreeMap::new(),
-            renamed: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -223,11 +218,7 @@ impl Routes {
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
         match self.known.get(room) {
             Some(id) => self.joined.get(id),
-            None => self
-                .joined
-                .iter()
-                .find(|(id, _)| id.as_str() == room.as_str())
-                .map(|(_, joined)| joined),
+            None => self.joined.get(<&RoomId>::try_from(room).ok()?),
         }
     }
 

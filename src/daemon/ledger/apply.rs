@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::outcome::place;
 use super::{Ledger, Outcome};
-use crate::bridge::{Action, DropReason, OutageStep, Readiness, Seen, Spot};
+use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey, Spot};
 use crate::model::{
     Destination, Event, Jump, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomId, OwnedUserId,
     PacketId, RadioEvent, Sign, Synced, Timestamp, UserId,
@@ -107,11 +107,11 @@ impl Ledger {
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => dropped(event, reason, false, outcome),
             Action::DropAndTell(reason) => dropped(event, reason, true, outcome),
-            Action::Seen(Seen::Packet(sender, packet)) => {
+            Action::Seen(SeenKey::Packet { sender, packet }) => {
                 seen::mark_packet(tx, radio, sender, packet, now)?;
             }
-            Action::Seen(Seen::Event(event)) => seen::mark_event(tx, &event, now)?,
-            Action::Seen(Seen::Edit {
+            Action::Seen(SeenKey::Event(event)) => seen::mark_event(tx, &event, now)?,
+            Action::Seen(SeenKey::Edit {
                 event,
                 target,
                 sender,
