@@ -215,7 +215,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Says something in a room that stands for no packet.
+    /// Sends to a room what stands for no packet.
     pub(super) fn say(message: RoomMessage) -> Self {
         Self::ToRoom {
             message,

@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 use super::facts::Facts;
 use super::route::{Routes, Spot};
 use super::text::folded;
-use crate::config::{MessageInteractions, ReactionStyle};
+use crate::config::ReactionStyle;
 use crate::model::{
     Destination, EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
     RoomOrAliasId, Sign,
@@ -123,14 +123,5 @@ pub(super) fn check_emoji(
         Err(DropReason::TooManyEmoji)
     } else {
         Ok(())
-    }
-}
-
-/// Returns the pairs that a packet's reply may use.
-pub(super) fn reply_pairs(facts: &Facts, interactions: MessageInteractions) -> &[MessagePair] {
-    if interactions.replies {
-        &facts.target
-    } else {
-        &[]
     }
 }

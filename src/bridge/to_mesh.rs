@@ -37,14 +37,6 @@ const REACTION_AGE: Duration = Duration::from_mins(10);
 /// A room may have so many messages waiting for the mesh, and as many reactions.
 const MOST_WAITING: u64 = 1000;
 
-/// What is checked of every event that would cost air time.
-struct Sending<'a> {
-    room: &'a OwnedRoomId,
-    sent_at: Timestamp,
-    /// Worth so long.
-    age: Duration,
-}
-
 impl Bridge {
     pub(super) fn room_message(
         &self,
@@ -123,7 +115,7 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Result<(Vec<Action>, bool), DropReason> {
-        self.check_event(&text.room, &text.sender, text.suppress, facts)?;
+        self.check_event(source, text.suppress, facts)?;
         let said = self.words_of(text, facts);
         // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
         if let Ok(_)
@@ -138,12 +130,8 @@ impl Bridge {
         }
         let (heading, body) = said?;
         let target = packet_target(facts, &text.room, &self.routes);
-        let sending = Sending {
-            room: &text.room,
-            sent_at: text.sent_at,
-            age: self.config.meshtastic.max_message_age,
-        };
-        let spot = self.check_sending(&sending, aim(text, target), facts, now)?;
+        let age = self.config.meshtastic.max_message_age;
+        let spot = self.check_sending(source, age, aim(text, target), facts, now)?;
         let answered = target.filter(|_| self.config.meshtastic.message_interactions.replies);
         let reply_to = answered.and_then(|it| it.packet);
 
@@ -185,7 +173,7 @@ impl Bridge {
                 ..source.clone()
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),
-            expires: source.sent_at + self.config.meshtastic.max_message_age,
+            expires: source.sent_at + age,
         });
         Ok((vec![to_mesh], is_whole))
     }
@@ -278,7 +266,7 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Action, DropReason> {
-        self.check_event(&reaction.room, &reaction.sender, reaction.suppress, facts)?;
+        self.check_event(source, reaction.suppress, facts)?;
         let meshtastic = &self.config.meshtastic;
         if !meshtastic.message_interactions.reactions {
             return Err(DropReason::ReactionsOff);
@@ -290,12 +278,8 @@ impl Bridge {
             .ok_or(DropReason::NotEmoji)?;
         check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
         self.check_right(&reaction.room, &reaction.sender, reaction.sender_power)?;
-        let sending = Sending {
-            room: &reaction.room,
-            sent_at: reaction.sent_at,
-            age: REACTION_AGE,
-        };
-        let spot = self.check_sending(&sending, Aim::Channel(target.spot), facts, now)?;
+        let aim = Aim::Channel(target.spot);
+        let spot = self.check_sending(source, REACTION_AGE, aim, facts, now)?;
         self.check_limit(1, facts)?;
         let payload = match meshtastic.reaction_style {
             ReactionStyle::Tapback => RadioPayload::Tapback {
@@ -335,20 +319,19 @@ impl Bridge {
     /// Checks what concerns every event of a room, whoever sent it.
     fn check_event(
         &self,
-        room: &OwnedRoomId,
-        sender: &OwnedUserId,
+        source: &MeshSource,
         suppress: bool,
         facts: &Facts,
     ) -> Result<(), DropReason> {
         if facts.already_seen {
             Err(DropReason::Duplicate)
-        } else if self.own_user.as_ref() == Some(sender) {
+        } else if self.own_user.as_ref() == Some(&source.sender) {
             Err(DropReason::OwnEvent)
         } else if suppress {
             Err(DropReason::Suppressed)
-        } else if !self.routes.is_mapped(room) {
+        } else if !self.routes.is_mapped(&source.room) {
             Err(DropReason::UnmappedRoom)
-        } else if policy::is_ignored_user(&self.config, sender) {
+        } else if policy::is_ignored_user(&self.config, &source.sender) {
             Err(DropReason::IgnoredUser)
         } else {
             Ok(())
@@ -366,22 +349,23 @@ impl Bridge {
         policy::check_sender(&self.config, sender, power)
     }
 
-    /// Checks what stands in the way of an event that may go on the air, and returns its channel.
+    /// Checks what stands in the way of an event that may go on the air and is worth so long, and returns its channel.
     fn check_sending(
         &self,
-        sending: &Sending<'_>,
+        source: &MeshSource,
+        age: Duration,
         aim: Aim,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Spot, DropReason> {
-        if now.since(sending.sent_at) > sending.age {
+        if now.since(source.sent_at) > age {
             return Err(DropReason::TooOld);
         }
         policy::check_radio(&self.config, self.profile.as_ref())?;
         if facts.waiting_for_mesh >= MOST_WAITING {
             return Err(Refused::QueueFull.into());
         }
-        self.routes.channel_of(sending.room, aim)
+        self.routes.channel_of(&source.room, aim)
     }
 
     fn check_limit(&self, packets: u8, facts: &Facts) -> Result<(), Refused> {

@@ -448,12 +448,6 @@ impl RadioText {
             Destination::Direct(_) => None,
         }
     }
-
-    /// Returns whether it is addressed to that node alone.
-    #[must_use]
-    pub fn is_direct_to(&self, node: NodeNum) -> bool {
-        self.destination == Destination::Direct(node)
-    }
 }
 
 impl Event {

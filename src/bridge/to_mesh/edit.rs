@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Sending, source_of};
+use super::source_of;
 use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change};
 use crate::bridge::dropped::{DropReason, Telling};
@@ -84,7 +84,7 @@ impl Bridge {
         now: Timestamp,
     ) -> Result<Vec<Action>, DropReason> {
         let new = &edit.new;
-        self.check_event(&new.room, &new.sender, new.suppress, facts)?;
+        self.check_event(&source_of(new, now), new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
             // It may have come before its message.
             let is_early = is_words(new) && !facts.target_seen;
@@ -276,12 +276,8 @@ impl Bridge {
         now: Timestamp,
     ) -> Result<Spot, DropReason> {
         self.check_right(&new.room, &new.sender, new.sender_power)?;
-        let sending = Sending {
-            room: &new.room,
-            sent_at: new.sent_at,
-            age: self.config.meshtastic.max_message_age,
-        };
-        self.check_sending(&sending, aim, facts, now)
+        let age = self.config.meshtastic.max_message_age;
+        self.check_sending(&source_of(new, now), age, aim, facts, now)
     }
 
     /// Returns whether a message of that lane is an alert with its new text.
