@@ -8,7 +8,7 @@ use super::chore::Chore;
 use super::fate::RadioOutcome;
 use super::gap::Gap;
 use super::ids::{
-    ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    ChannelIndex, EventId, MeshRowId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, OwnedUserId, PacketId, RoomId, RoomRowId, UserId,
 };
 use super::late::UndecryptableEvent;

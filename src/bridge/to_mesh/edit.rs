@@ -28,6 +28,9 @@ const MOST_CORRECTIONS: u8 = 2;
 /// And only that long after it was written.
 const CORRECTION_AGE: Duration = Duration::from_mins(15);
 
+/// What follows from an edit, and what its author is to know of it.
+type Changed = (Vec<Action>, Option<DropReason>);
+
 impl Bridge {
     pub(in crate::bridge) fn room_edit(
         &self,
@@ -35,14 +38,11 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match self.change(edit, facts, now) {
-            Ok(actions) => actions,
-            Err(reason) => {
-                let mut actions = vec![Action::Drop(reason)];
-                actions.extend(self.tell_of_edit(reason, edit, facts, now));
-                actions
-            }
-        }
+        let changed = self.change(edit, facts, now);
+        let (mut actions, reason) =
+            changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
+        actions.extend(reason.map_or_else(Vec::new, |it| self.tell_of_edit(it, edit, facts, now)));
+        actions
     }
 
     /// Tells the author of an edit why it does not go on the air. What they may not do at all they have learnt from the
@@ -82,14 +82,14 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
         self.check_event(&source_of(new, now), new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
             // It may have come before its message.
             let is_early = is_words(new) && !facts.target_seen;
             return if is_early && self.config.meshtastic.edits != Edits::Ignore {
-                Ok(vec![keep(edit, now)])
+                Ok((vec![keep(edit, now)], None))
             } else {
                 Err(self.unsent(new, facts))
             };
@@ -131,7 +131,7 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
         let withdraw = match waiting.correction {
             0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
@@ -148,13 +148,11 @@ impl Bridge {
                     let about = about_target(edit, now);
                     actions.extend(self.tell(reason, new, &about, facts, now));
                 }
-                return Ok(actions);
+                return Ok((actions, None));
             }
             Err(reason) => {
                 let reason = unsaid(reason);
-                let mut actions = vec![withdraw, Action::Drop(reason)];
-                actions.extend(self.tell_of_edit(reason, edit, facts, now));
-                return Ok(actions);
+                return Ok((vec![withdraw, Action::Drop(reason)], Some(reason)));
             }
         };
         if body == waiting.text {
@@ -162,7 +160,7 @@ impl Bridge {
         }
         if before.is_some_and(|sent| body == sent.text) {
             // Changed back to what was sent: there is nothing to correct.
-            return Ok(vec![withdraw, Action::Drop(DropReason::SameText)]);
+            return Ok((vec![withdraw, Action::Drop(DropReason::SameText)], None));
         }
         // It has its place in the queue already.
         let placed = Facts {
@@ -179,19 +177,18 @@ impl Bridge {
             ..Draft::default()
         };
         let Some(plan) = plan(draft, &self.config.meshtastic.long_messages) else {
-            let refused = Refused::TooLong;
-            let mut actions = vec![withdraw, Action::Drop(DropReason::Refused(refused))];
+            let reason = DropReason::Refused(Refused::TooLong);
+            let mut actions = vec![withdraw, Action::Drop(reason)];
             if waiting.correction == 0 {
                 let (room, event) = (new.room.clone(), edit.target.clone());
                 actions.push(Action::Sign(room, event, Sign::Refused));
             }
-            actions.extend(self.tell_of_edit(refused.into(), edit, facts, now));
-            return Ok(actions);
+            return Ok((actions, Some(reason)));
         };
         let more = plan.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
-        let mut actions = vec![Action::Change(Change::Rewrite {
+        let actions = vec![Action::Change(Change::Rewrite {
             row: waiting.row,
             new: NewVersion {
                 draft: plan.draft,
@@ -201,10 +198,7 @@ impl Bridge {
                 not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
             },
         })];
-        if !plan.is_whole {
-            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
-        }
-        Ok(actions)
+        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
     /// Says again what was sent.
@@ -215,7 +209,7 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
         let sent_at = new.sent_at.min(now);
         let (heading, body) = self.words_of(new, facts).map_err(unsaid)?;
@@ -260,11 +254,8 @@ impl Bridge {
             not_before: Some(now + CORRECTION_WAIT),
             expires: sent_at + worth,
         };
-        let mut actions = vec![Action::Change(Change::Correct(message))];
-        if !plan.is_whole {
-            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
-        }
-        Ok(actions)
+        let actions = vec![Action::Change(Change::Correct(message))];
+        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
     /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
