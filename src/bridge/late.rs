@@ -21,17 +21,12 @@ const TOLD_AGAIN: Duration = Duration::from_hours(1);
 pub(super) const TOLD: &str = "undecryptable ";
 
 impl Bridge {
-    /// Returns how long an event is worth waiting for its key.
-    pub(super) fn longest_wait_for_key(&self) -> Duration {
-        self.config.meshtastic.max_message_age
-    }
-
     /// Gives up what waited too long for its key; its room is told once.
     pub(super) fn give_up_keys(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let days = Duration::from_hours(u64::from(self.config.database.keep_days) * 24);
         let mut actions = vec![Action::PruneKeys {
             events: now - days,
-            edits: now - self.longest_wait_for_key(),
+            edits: now - self.config.meshtastic.max_message_age,
         }];
         for unread in facts.unread.chunk_by(|one, other| one.room == other.room) {
             let Some(room) = unread.first().map(|it| &it.room) else {

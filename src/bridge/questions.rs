@@ -75,7 +75,8 @@ impl Bridge {
                 Questions::about([Table::Packets(row), Table::Told(lesson::REFUSED)])
             }
             Chore::Keys => Questions::about([
-                Table::Unread(now - self.longest_wait_for_key()),
+                // So long an event is worth waiting for its key.
+                Table::Unread(now - self.config.meshtastic.max_message_age),
                 Table::Told(late::TOLD),
             ]),
             Chore::Expired => Questions::about([
@@ -85,17 +86,14 @@ impl Bridge {
             Chore::Outage => {
                 Questions::about([Table::Outage, Table::Busy, Table::Told(outage::TOLD)])
             }
-            Chore::Waiting
-                if !self
-                    .config
-                    .meshtastic
-                    .delivery_feedback
-                    .shows(Sign::Waiting) =>
-            {
-                Questions::default()
-            }
             Chore::Waiting => {
-                Questions::about([Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting)])
+                let mode = self.config.meshtastic.delivery_feedback;
+                let waiting = Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting);
+                let tables = mode.shows(Sign::Waiting).then_some(waiting);
+                Questions {
+                    tables: tables.into_iter().collect(),
+                    ..Questions::default()
+                }
             }
             Chore::Tables => Questions::about([
                 Table::RowsForRooms,

@@ -134,17 +134,10 @@ impl MeshState {
         match self {
             Self::Waiting => next != Self::Waiting,
             Self::Submitted => next != Self::Submitted,
-            Self::Accepted | Self::Unknown | Self::Unheard | Self::Heard => match next {
-                Self::Waiting
-                | Self::Submitted
-                | Self::Accepted
-                | Self::Expired
-                | Self::Withdrawn => false,
-                Self::Unknown | Self::Unheard | Self::Heard | Self::Delivered => {
-                    next.number() > self.number()
-                }
-                Self::Refused => true,
-            },
+            Self::Accepted | Self::Unknown | Self::Unheard | Self::Heard => {
+                let improved = self.number() + 1..=Self::Delivered.number();
+                next == Self::Refused || improved.contains(&next.number())
+            }
             Self::Delivered | Self::Refused | Self::Expired | Self::Withdrawn => false,
         }
     }
