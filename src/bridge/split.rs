@@ -36,67 +36,89 @@ pub(super) fn fit(
     let text = trimmed(text);
     let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
     let splits = rules.split && rules.max_parts > 1;
+    let parts = Parts {
+        heading,
+        is_reply,
+        rules,
+    };
     let in_packets = if heading.prefix.len() + text.len() <= whole {
         Some(vec![format!("{}{text}", heading.prefix)])
     } else if splits {
-        (2..=rules.max_parts).find_map(|total| numbered(heading, text, is_reply, rules, total))
+        (2..=rules.max_parts).find_map(|total| parts.numbered(text, total))
     } else {
         None
     };
     let is_whole = in_packets.is_some();
     let packets = in_packets.or_else(|| match rules.overflow {
         Overflow::Refuse => None,
-        Overflow::Cut if splits => Some(cut_parts(heading, text, is_reply, rules)),
+        Overflow::Cut if splits => Some(parts.cut(text)),
         Overflow::Cut => Some(vec![cut_one(&heading.prefix, text, whole)]),
     })?;
     Some(Fitted { packets, is_whole })
 }
 
-/// Splits a text into parts numbered up to `total`; `None` if it needs more.
-fn numbered(
-    heading: &Heading,
-    text: &str,
+/// The numbered parts of a text.
+struct Parts<'a> {
+    heading: &'a Heading,
     is_reply: bool,
-    rules: &LongMessages,
-    total: usize,
-) -> Option<Vec<String>> {
-    let mut pieces = Vec::with_capacity(total);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let part = pieces.len();
-        if part == total {
-            return None;
-        }
-        let room = room_for_text(heading, part, total, is_reply, rules)?;
-        let (piece, left) = take(rest, room)?;
-        pieces.push(piece);
-        rest = left;
-    }
-    let total = pieces.len();
-    let packets = pieces.iter().enumerate();
-    Some(
-        packets
-            .map(|(part, piece)| format!("{}{piece}", head(heading, part, total)))
-            .collect(),
-    )
+    rules: &'a LongMessages,
 }
 
-/// Fills all parts that are allowed and loses the rest.
-fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Vec<String> {
-    let total = rules.max_parts;
-    let mut packets = Vec::with_capacity(total);
-    let mut rest = text;
-    for part in 0..total {
-        let head = head(heading, part, total);
-        let limit = part_limit(part, is_reply, rules);
-        if part + 1 == total {
-            packets.push(cut_one(&head, rest, limit));
-        } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
-            packets.push(format!("{head}{piece}"));
+impl Parts<'_> {
+    /// Splits a text into parts numbered up to `total`; `None` if it needs more.
+    fn numbered(&self, text: &str, total: usize) -> Option<Vec<String>> {
+        let mut pieces = Vec::with_capacity(total);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let part = pieces.len();
+            if part == total {
+                return None;
+            }
+            let (piece, left) = take(rest, self.room_for_text(part, total)?)?;
+            pieces.push(piece);
             rest = left;
         }
+        let total = pieces.len();
+        let packets = pieces.iter().enumerate();
+        let packets = packets.map(|(part, piece)| format!("{}{piece}", self.head(part, total)));
+        Some(packets.collect())
     }
-    packets
+
+    /// Fills all parts that are allowed and loses the rest.
+    fn cut(&self, text: &str) -> Vec<String> {
+        let total = self.rules.max_parts;
+        let mut packets = Vec::with_capacity(total);
+        let mut rest = text;
+        for part in 0..total {
+            let (head, limit) = (self.head(part, total), self.limit(part));
+            if part + 1 == total {
+                packets.push(cut_one(&head, rest, limit));
+            } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
+                packets.push(format!("{head}{piece}"));
+                rest = left;
+            }
+        }
+        packets
+    }
+
+    fn head(&self, part: usize, total: usize) -> String {
+        let (number, heading) = (part + 1, self.heading);
+        match part {
+            0 => format!("{}{number}/{total} ", heading.prefix),
+            _ if heading.label.is_empty() => format!("{number}/{total}: "),
+            _ => format!("{} {number}/{total}: ", heading.label),
+        }
+    }
+
+    fn limit(&self, part: usize) -> usize {
+        let is_reply = self.is_reply && part == 0;
+        let packet = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
+        self.rules.part_bytes.min(packet)
+    }
+
+    fn room_for_text(&self, part: usize, total: usize) -> Option<usize> {
+        self.limit(part).checked_sub(self.head(part, total).len())
+    }
 }
 
 fn cut_one(head: &str, text: &str, limit: usize) -> String {
@@ -106,34 +128,6 @@ fn cut_one(head: &str, text: &str, limit: usize) -> String {
         graphemes => graphemes,
     };
     format!("{head}{}{CUT}", kept.trim_end())
-}
-
-fn head(heading: &Heading, part: usize, total: usize) -> String {
-    let number = part + 1;
-    match part {
-        0 => format!("{}{number}/{total} ", heading.prefix),
-        _ if heading.label.is_empty() => format!("{number}/{total}: "),
-        _ => format!("{} {number}/{total}: ", heading.label),
-    }
-}
-
-fn part_limit(part: usize, is_reply: bool, rules: &LongMessages) -> usize {
-    let packet = if is_reply && part == 0 {
-        REPLY_BYTES
-    } else {
-        PACKET_BYTES
-    };
-    rules.part_bytes.min(packet)
-}
-
-fn room_for_text(
-    heading: &Heading,
-    part: usize,
-    total: usize,
-    is_reply: bool,
-    rules: &LongMessages,
-) -> Option<usize> {
-    part_limit(part, is_reply, rules).checked_sub(head(heading, part, total).len())
 }
 
 /// Takes a piece of at most `room` bytes from the beginning: up to a space in its second half, else up to the end
@@ -205,6 +199,17 @@ mod tests {
             max_parts: 3,
             overflow: Overflow::Refuse,
         }
+    }
+
+    /// Returns what stands before the text in one of Alice's parts.
+    fn head(part: usize, total: usize) -> String {
+        let (heading, rules) = (&alice(), &rules());
+        Parts {
+            heading,
+            is_reply: false,
+            rules,
+        }
+        .head(part, total)
     }
 
     fn packets(fitted: Option<Fitted>) -> Vec<String> {
@@ -378,7 +383,7 @@ mod tests {
         let piece = |(part, packet)| {
             let head = match total {
                 1 => alice().prefix,
-                _ => head(&alice(), part, total),
+                _ => head(part, total),
             };
             str::strip_prefix(packet, &head).expect("each packet begins with its heading")
         };
@@ -427,7 +432,7 @@ mod tests {
                 let limit = if is_reply && part == 0 { REPLY_BYTES } else { PACKET_BYTES };
                 let limit = if total > 1 { limit.min(part_bytes) } else { limit };
                 prop_assert!(packet.len() <= limit, "{} > {limit}", packet.len());
-                let head = if total > 1 { head(&alice(), part, total) } else { alice().prefix };
+                let head = if total > 1 { head(part, total) } else { alice().prefix };
                 joined.push_str(packet.strip_prefix(&head).unwrap_or("?"));
             }
             prop_assert_eq!(without_space(&joined), without_space(text));
@@ -455,7 +460,8 @@ mod tests {
                     continue;
                 }
                 // Cut within a word: then there was no space in the second half, and no room for more.
-                let room = room_for_text(&alice(), part, total, is_reply, &rules).unwrap();
+                let parts = Parts { heading: &alice(), is_reply, rules: &rules };
+                let room = parts.room_for_text(part, total).unwrap();
                 let mut second_half = text[start..end]
                     .grapheme_indices(true)
                     .filter(|(place, _)| *place > room / 2);
