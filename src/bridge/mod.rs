@@ -381,8 +381,8 @@ mod tests {
     use super::testing::*;
     use super::*;
     use crate::model::{
-        MeshRowId, NodeNum, PacketId, RadioText, Refusal, Relayed, RoomContent, RoomRedaction,
-        RoomText,
+        MeshRowId, MeshSource, NodeNum, PacketId, RadioText, Refusal, Relayed, RoomContent,
+        RoomRedaction, RoomText,
     };
 
     fn report(outcome: RadioOutcome) -> Event {

@@ -25,7 +25,7 @@ use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
     Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
-    OwnedUserId, RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
+    RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
 /// Pictures of one sender without caption within that time are told as one.
