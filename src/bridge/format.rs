@@ -398,7 +398,8 @@ mod tests {
         ] {
             let mut config = config();
             config.matrix.reaction_format = format.parse().unwrap();
-            let speaker = Speaker::of(&packet("👍"), "Valley");
+            let packet = packet("👍");
+            let speaker = Speaker::of(&packet, "Valley");
             assert_eq!(speaker.reaction_key(&config, "👍", false), key);
             assert_eq!(speaker.reaction_key(&config, "👍", true), "👍");
             let format = &config.matrix.reaction_format;

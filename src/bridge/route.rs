@@ -164,11 +164,8 @@ impl Routes {
 
     /// Takes note of the radio's channels.
     pub(super) fn follow(&mut self, channels: Vec<Channel>) {
-        let names: BTreeMap<_, _> = channels
-            .iter()
-            .filter(|it| it.role != ChannelRole::Disabled)
-            .map(|it| (it.index, it.name.clone()))
-            .collect();
+        let names = channel::in_use(&channels).map(|it| (it.index, it.name.clone()));
+        let names: BTreeMap<_, _> = names.collect();
         let mapped = self.mapped.iter().enumerate();
         self.renamed = mapped
             .filter_map(|(entry, route)| {
@@ -207,10 +204,8 @@ impl Routes {
 
     /// Returns the name of the primary channel, if known.
     pub(super) fn primary_name(&self) -> Option<&str> {
-        let primary = self
-            .channels
-            .iter()
-            .find(|it| it.role == ChannelRole::Primary)?;
+        let mut channels = self.channels.iter();
+        let primary = channels.find(|it| it.role == ChannelRole::Primary)?;
         Some(primary.name.as_str())
     }
 
@@ -280,12 +275,8 @@ impl Routes {
         if self.channels.is_empty() {
             return Vec::new();
         }
-        let available: Vec<_> = self
-            .channels
-            .iter()
-            .filter(|it| it.role != ChannelRole::Disabled && !is_admin(&it.name))
-            .map(|it| (it.index, it.name.clone()))
-            .collect();
+        let usable = channel::in_use(&self.channels).filter(|it| !is_admin(&it.name));
+        let available: Vec<_> = usable.map(|it| (it.index, it.name.clone())).collect();
         let mapped = self.mapped.iter().enumerate();
         mapped
             .filter_map(|(entry, route)| {

@@ -234,7 +234,7 @@ fn spot(slot: ChannelIndex, channels: &[Channel]) -> Spot {
     }
 }
 
-fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
+pub(super) fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
     channels
         .iter()
         .filter(|it| it.role != ChannelRole::Disabled)
