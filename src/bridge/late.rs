@@ -7,6 +7,7 @@ use super::Bridge;
 use super::action::Action;
 use super::dropped::DropReason;
 use super::facts::Facts;
+use super::lesson::ROOM_AGAIN;
 use super::route::Aim;
 use crate::model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
@@ -15,8 +16,6 @@ use crate::model::{
 /// So many senders are named in a notice.
 const MOST_NAMED: usize = 5;
 
-/// A room is told of keys that did not come at most once in this time.
-const TOLD_AGAIN: Duration = Duration::from_hours(1);
 /// The names under which it is remembered that rooms were told begin with this.
 pub(super) const TOLD: &str = "undecryptable ";
 
@@ -49,7 +48,7 @@ impl Bridge {
                 Action::say(message),
                 Action::Remember {
                     what,
-                    until: now + TOLD_AGAIN,
+                    until: now + ROOM_AGAIN,
                 },
             ]);
         }

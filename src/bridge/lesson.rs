@@ -8,8 +8,8 @@ use super::dropped::{DropReason, Often, Telling};
 use super::notice::to_room;
 use crate::model::{MeshSource, RoomId, Timestamp, UserId};
 
-/// A room is told the same reason again after that.
-const ROOM_AGAIN: Duration = Duration::from_hours(1);
+/// A room is told the same again after that.
+pub(super) const ROOM_AGAIN: Duration = Duration::from_hours(1);
 /// A person is told the same reason again after that.
 const PERSON_AGAIN: Duration = Duration::from_hours(24);
 
