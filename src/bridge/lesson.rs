@@ -48,12 +48,12 @@ fn has_it_written_again(reason: DropReason) -> bool {
 
 /// Returns the names under which it is remembered what was told in a room of what cannot go on the air.
 pub(super) fn room_names(room: &RoomId) -> impl Iterator<Item = String> {
-    DropReason::all().filter_map(|reason| name_of_room(reason, room))
+    DropReason::all().filter_map(move |reason| name_of_room(reason, room))
 }
 
 /// Returns the names under which it is remembered what a person has learnt.
 pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
-    DropReason::all().filter_map(|reason| name_of_person(reason, room, author))
+    DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
 impl Bridge {

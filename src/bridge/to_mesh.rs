@@ -2,8 +2,6 @@
 
 mod edit;
 
-pub(super) use edit::keep;
-
 use std::time::Duration;
 
 use super::Bridge;
@@ -27,6 +25,8 @@ use crate::model::{
     Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
     RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
+
+pub(super) use edit::keep;
 
 /// Pictures of one sender without caption within that time are told as one.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ pub(super) fn look_up(
             facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event) | SeenKey::Edit { event, .. }) => {
-            facts.already_seen = seen::has_event(tx, event)?
+            facts.already_seen = seen::has_event(tx, event)?;
         }
         None => {}
     }
