@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::model::{
     Channel, Chore, Draft, EarlyEdit, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource,
     MessagePair, NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, RadioText, RoomMessage, RoomRowId, SendReport, Sign,
-    Synced, Timestamp, Tombstone, UndecryptableEvent,
+    OwnedTransactionId, OwnedUserId, RadioText, RoomMessage, RoomRowId, SendReport, Sign, Synced,
+    Timestamp, Tombstone, UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
