@@ -41,7 +41,7 @@ pub use notice::Refused;
 pub use render::{render, told_age};
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::PACKET_BYTES;
-pub use succession::{Mapping, Succession, Waiting};
+pub use succession::Waiting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

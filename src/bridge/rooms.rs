@@ -99,19 +99,12 @@ impl Bridge {
 
     /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
     pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let configured: Vec<_> = self
-            .config
-            .matrix_rooms
-            .iter()
-            .map(|it| it.id.clone())
-            .collect();
         let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
         let mut actions = Vec::new();
         for standing in &facts.rooms {
             let room = &standing.old.room;
             let mapping = Mapping {
-                configured: &configured,
-                aliases: self.routes.names(),
+                routes: &self.routes,
                 joined: &self.rooms,
             };
             let succession = mapping.succession(&standing.old);
@@ -245,13 +238,8 @@ impl Bridge {
 
     /// Returns the directions that the configuration has for a room.
     fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
-        let names = self.routes.names();
-        let is_it = |name: &OwnedRoomOrAliasId| {
-            let known = names.get(name);
-            **name == *room || known.is_some_and(|id| id.as_str() == room.as_str())
-        };
         let mapped = self.config.matrix_rooms.iter();
-        let mapped = mapped.filter(|mapped| is_it(&mapped.id));
+        let mapped = mapped.filter(|mapped| self.routes.stands_for(&mapped.id, room));
         mapped.map(|mapped| mapped.direction).collect()
     }
 

@@ -144,12 +144,19 @@ impl Routes {
 
     /// Returns the rooms whose place a room has taken, or is about to take.
     pub(super) fn predecessors(&self, room: &RoomId) -> impl Iterator<Item = &OwnedRoomId> {
-        let is_it = move |name: &OwnedRoomOrAliasId| {
-            let known = self.known.get(name);
-            name.as_str() == room.as_str() || known.is_some_and(|id| **id == *room)
-        };
-        let before = self.heirs.iter().filter(move |(_, name)| is_it(name));
+        let heirs = self.heirs.iter();
+        let before = heirs.filter(move |(_, name)| self.stands_for(name, room.into()));
         before.map(|(old, _)| old)
+    }
+
+    /// Returns the names of the rooms in the configuration, in its order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &OwnedRoomOrAliasId> {
+        self.mapped.iter().map(|route| &route.id)
+    }
+
+    /// Returns whether a name is that of this room, or is known to stand for it.
+    pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
+        name == room || self.resolved(name) == room.as_str()
     }
 
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.

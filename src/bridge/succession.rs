@@ -7,22 +7,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use super::route::Routes;
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// What is known of the configuration's rooms.
 #[derive(Debug, Clone, Copy)]
-pub struct Mapping<'a> {
-    /// Their names.
-    pub configured: &'a [OwnedRoomOrAliasId],
-    /// The rooms that the aliases stand for, as far as it is known.
-    pub aliases: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+pub(super) struct Mapping<'a> {
+    /// Their names, and the rooms that the aliases stand for, as far as it is known.
+    pub(super) routes: &'a Routes,
     /// The rooms that the bot is in, in this run.
-    pub joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
+    pub(super) joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
 }
 
 /// What becomes of what waits for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Succession {
+pub(super) enum Succession {
     /// It goes there.
     Stays,
     /// It goes to another room, which the configuration has under this name.
@@ -154,7 +153,7 @@ impl Waiting {
 
 impl Mapping<'_> {
     /// Returns what becomes of what waits for a room.
-    pub fn succession(&self, old: &OldRoom) -> Succession {
+    pub(super) fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {
@@ -165,7 +164,9 @@ impl Mapping<'_> {
         {
             return self.by_tombstone(old, is_mapped, name, to);
         }
-        let alias = old.alias.as_ref().filter(|it| self.configured.contains(it));
+        let is_configured =
+            |alias: &&OwnedRoomOrAliasId| self.routes.entries().any(|it| it == *alias);
+        let alias = old.alias.as_ref().filter(is_configured);
         match (alias, successor) {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
             (_, Some(by)) if is_mapped => waits(None, Waiting::Unnamed(by.clone())),
@@ -197,7 +198,7 @@ impl Mapping<'_> {
 
     /// Its alias stands for another room, or for none that is known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
-        let to = self.aliases.get(alias);
+        let to = self.routes.names().get(alias);
         match to.and_then(|to| self.joined.get(to)) {
             None => waits(Some(alias), Waiting::NotJoined(to.cloned())),
             Some(joined) => self.unless_weak(old, alias, joined),
@@ -218,7 +219,7 @@ impl Mapping<'_> {
         let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
         if let Some((name, joined)) = named.next() {
             self.unless_weak(old, name, joined)
-        } else if self.configured.iter().all(|name| self.is_seen(name)) {
+        } else if self.routes.entries().all(|name| self.is_seen(name)) {
             Succession::Ends
         } else {
             waits(None, Waiting::Unmapped)
@@ -253,24 +254,23 @@ impl Mapping<'_> {
 
     /// Returns under which name the configuration has a room: its id, or an alias.
     fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
-        let configured = || self.configured.iter();
-        let by_id = configured().find(|name| name.as_str() == room.as_str());
-        let stands_for_it =
-            |name: &&OwnedRoomOrAliasId| self.aliases.get(*name).is_some_and(|id| **id == *room);
-        by_id.or_else(|| configured().find(stands_for_it))
+        let mut names = self.routes.entries();
+        let by_id = names.find(|name| name.as_str() == room.as_str());
+        by_id.or_else(|| {
+            let mut names = self.routes.entries();
+            names.find(|name| self.routes.stands_for(name, room.into()))
+        })
     }
 
     /// Returns whether the configuration has a room's id.
     fn names(&self, room: &RoomId) -> bool {
-        self.configured
-            .iter()
-            .any(|name| name.as_str() == room.as_str())
+        let mut names = self.routes.entries();
+        names.any(|name| name.as_str() == room.as_str())
     }
 
-    fn is_seen(&self, name: &OwnedRoomOrAliasId) -> bool {
-        self.joined.values().any(|joined| {
-            joined.room.as_str() == name.as_str() || self.aliases.get(name) == Some(&joined.room)
-        })
+    fn is_seen(&self, name: &RoomOrAliasId) -> bool {
+        let mut joined = self.joined.keys();
+        joined.any(|room| self.routes.stands_for(name, (&**room).into()))
     }
 }
 
