@@ -222,7 +222,7 @@ impl Account {
                 Err(error) => error,
             };
             wish = match &error {
-                MatrixError::Server(ServerError::RateLimited { after }) => *after,
+                MatrixError::Server(ServerError::RateLimited(after)) => *after,
                 _ => Duration::ZERO,
             };
             if matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession) {
@@ -243,7 +243,7 @@ impl Account {
         let pause = match &self.login {
             None => None,
             Some(login) => match login.log_in(&self.files).await {
-                Ok(()) | Err(AuthError::AlreadyLoggedIn { .. }) => {
+                Ok(()) | Err(AuthError::AlreadyLoggedIn(_)) => {
                     *tries = Tries::new();
                     return;
                 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Secret};
-use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
+use crate::matrix::auth::{self, AuthError, Given, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
 use crate::model::{Backoff, Explained as _};
 
@@ -131,30 +131,19 @@ fn what_now(error: &AuthError) -> (Option<&'static str>, Again) {
         "correct the configuration and start the relay again, or run `relay auth login`";
     const CORRECT_OR_WAIT: &str = "correct the configuration and start the relay again, or run `relay auth login`; it \
                                    is tried again in case the homeserver was wrong";
-    match error {
-        AuthError::DeviceInUse { .. } => (
+    let AuthError::Wrong(given, ..) = error else {
+        return (None, Again::Soon);
+    };
+    match given {
+        Given::UsedDevice => (
             Some(
                 "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay \
                  again: either makes a device of the relay's own",
             ),
             Again::Soon,
         ),
-        AuthError::NoHomeserver | AuthError::BadUsername { .. } => (Some(CORRECT), Again::Never),
-        AuthError::WrongPassword { .. } | AuthError::Deactivated { .. } => {
-            (Some(CORRECT_OR_WAIT), Again::Seldom)
-        }
-        AuthError::DeadToken { .. }
-        | AuthError::OtherAccount { .. }
-        | AuthError::NoDevice { .. }
-        | AuthError::NoPasswordLogin { .. } => (Some(CORRECT_OR_WAIT), Again::Soon),
-        AuthError::AlreadyLoggedIn { .. }
-        | AuthError::NotLoggedIn
-        | AuthError::Interrupted
-        | AuthError::Unfinished { .. }
-        | AuthError::DeviceLeft { .. }
-        | AuthError::BadAnswer { .. }
-        | AuthError::Server(_)
-        | AuthError::Files(_)
-        | AuthError::Store(_) => (None, Again::Soon),
+        Given::Name => (Some(CORRECT), Again::Never),
+        Given::Password => (Some(CORRECT_OR_WAIT), Again::Seldom),
+        Given::Way => (Some(CORRECT_OR_WAIT), Again::Soon),
     }
 }

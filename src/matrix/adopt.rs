@@ -7,7 +7,7 @@ use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{AuthError, KeyPlace, Login, find_server, stand};
+use super::auth::{AuthError, Given, KeyPlace, Login, find_server, stand};
 use super::client;
 use super::files::Files;
 use super::recovery::{Security, Unlock};
@@ -39,7 +39,7 @@ pub struct TokenOptions {
 pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthError> {
     files.finish()?;
     if let Some(session) = files.load_session()? {
-        return Err(AuthError::already(session));
+        return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
     }
     let user = options.user.as_deref().unwrap_or_default();
     let server = find_server(options.homeserver.as_deref(), user, options.allow_http).await?;
@@ -47,7 +47,10 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
     let (user_id, device_id) = owner(&server, token, options.user.as_deref()).await?;
     let keys = server.device_keys(token, &user_id, &device_id).await?;
     if has_keys(&keys, &user_id, &device_id) {
-        return Err(AuthError::DeviceInUse { device: device_id });
+        let what = format!(
+            "device {device_id} of `matrix.access_token` has encryption keys of another program, and a second set would make its messages unreadable"
+        );
+        return Err(AuthError::Wrong(Given::UsedDevice, what, None));
     }
     let mut session = Session {
         homeserver: server.base().clone(),
@@ -65,6 +68,7 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
     let (client, _) = client::open(files, &session, &files.create_key()?).await?;
     files.save_session(&session)?;
     let security = Security {
+        user: session.user_id.clone(),
         password: None,
         unlock: &Unlock::Nothing,
         is_exchange: false,
@@ -87,32 +91,31 @@ async fn owner(
     token: &str,
     expected: Option<&str>,
 ) -> Result<(OwnedUserId, OwnedDeviceId), AuthError> {
-    let answer = server
-        .whoami(token)
-        .await
-        .map_err(|error| match error.errcode() {
-            Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => AuthError::DeadToken {
-                homeserver: server.base().clone(),
-            },
-            Some(_) | None => error.into(),
-        })?;
-    let user = answer["user_id"].as_str().unwrap_or_default();
-    let user = OwnedUserId::try_from(user).map_err(|_| AuthError::BadAnswer {
-        homeserver: server.base().clone(),
-        what: "no user id",
+    let homeserver = server.base();
+    let wrong = |what| AuthError::Wrong(Given::Way, what, None);
+    let asked = server.whoami(token).await;
+    let answer = asked.map_err(|error| match error.errcode() {
+        Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => wrong(format!(
+            "{homeserver} does not accept `matrix.access_token`: it is mistyped, or its session has been signed out"
+        )),
+        Some(_) | None => error.into(),
     })?;
+    let user = answer["user_id"].as_str().unwrap_or_default();
+    let user = OwnedUserId::try_from(user)
+        .map_err(|_| AuthError::BadAnswer(homeserver.clone(), "no user id"))?;
     if let Some(expected) = expected
         && expected != user.as_str()
         && expected != user.localpart()
     {
-        return Err(AuthError::OtherAccount {
-            actual: user,
-            expected: expected.to_owned(),
-        });
+        return Err(wrong(format!(
+            "`matrix.access_token` belongs to {user}, and `matrix.bot_user_id` says {expected}"
+        )));
     }
     match answer["device_id"].as_str() {
         Some(device) => Ok((user, device.into())),
-        None => Err(AuthError::NoDevice { user }),
+        None => Err(wrong(format!(
+            "`matrix.access_token` belongs to no device of {user}, so it cannot be used"
+        ))),
     }
 }
 
@@ -162,10 +165,7 @@ mod tests {
             recovery_key_file: files.recovery_key(),
         };
         let error = adopt(&files, &options).await.unwrap_err();
-        assert!(
-            matches!(error, AuthError::AlreadyLoggedIn { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, AuthError::AlreadyLoggedIn(_)), "{error}");
         assert_eq!(files.load_session().unwrap(), Some(session));
     }
 }

@@ -211,11 +211,8 @@ fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
     let (Some(tokens), Some(saved)) = (client.session_tokens(), files.load_session()?) else {
         return Ok(false);
     };
-    if client.device_id() != Some(&saved.device_id) {
-        // Somebody has logged in anew meanwhile.
-        return Ok(false);
-    }
-    if saved.tokens == tokens {
+    // Somebody may have logged in anew meanwhile.
+    if client.device_id() != Some(&saved.device_id) || saved.tokens == tokens {
         return Ok(false);
     }
     files.save_session(&Session { tokens, ..saved })?;

@@ -70,7 +70,7 @@ impl Moment {
 }
 
 /// Returns which start of this computer this is; empty if it does not tell.
-fn boot() -> String {
+pub(super) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }
@@ -180,11 +180,7 @@ impl ServerClock {
     const SAME: i64 = 2_000;
 
     /// Makes one that goes on from what was known when we ran last.
-    pub(super) fn new(kept: Option<ClockReading>) -> Self {
-        Self::at_start(kept, Moment::now(), boot())
-    }
-
-    fn at_start(kept: Option<ClockReading>, now: Moment, boot: String) -> Self {
+    pub(super) fn new(kept: Option<ClockReading>, now: Moment, boot: String) -> Self {
         let is_known = |kept: &ClockReading| {
             kept.boot == boot && !boot.is_empty() && kept.passed <= now.passed
         };
@@ -361,13 +357,13 @@ fn differ(one: Timestamp, other: Timestamp) -> i64 {
 #[derive(Debug)]
 pub(super) struct News {
     start: Moment,
-    first_run: bool,
-    /// Rooms that were relayed when we ran last.
-    known: HashSet<OwnedRoomId>,
+    /// Nothing was handed over yet, ever.
+    pub(super) first_run: bool,
+    /// Rooms of which everything is news; on a first run, none.
+    pub(super) known: HashSet<OwnedRoomId>,
 }
 
 impl News {
-    /// What was said before the start is news in the known rooms; on a first run, in none.
     pub(super) fn new(mut known: HashSet<OwnedRoomId>, first_run: bool, start: Moment) -> Self {
         known.retain(|_| !first_run);
         Self {
@@ -375,28 +371,6 @@ impl News {
             first_run,
             known,
         }
-    }
-
-    /// Returns whether nothing was handed over yet, ever.
-    pub(super) fn is_first_run(&self) -> bool {
-        self.first_run
-    }
-
-    /// From here on nothing is history because of the first run.
-    pub(super) fn end_first_run(&mut self) {
-        self.first_run = false;
-    }
-
-    /// From here on everything of this room is news.
-    pub(super) fn know(&mut self, room: &RoomId) {
-        if !self.known.contains(room) {
-            self.known.insert(room.to_owned());
-        }
-    }
-
-    /// Returns whether what was said in a room before the start is news.
-    pub(super) fn knows(&self, room: &RoomId) -> bool {
-        self.known.contains(room)
     }
 
     /// Returns whether what was said in a room at that time, by the server's clock, is history.
@@ -407,7 +381,7 @@ impl News {
         server: &ServerClock,
         now: Moment,
     ) -> bool {
-        (self.first_run || !self.knows(room)) && sent_at < server.at(self.start, now)
+        (self.first_run || !self.known.contains(room)) && sent_at < server.at(self.start, now)
     }
 }
 
@@ -429,7 +403,7 @@ mod tests {
     }
 
     fn unknown() -> ServerClock {
-        ServerClock::at_start(None, moment(0, 0), "this".to_owned())
+        ServerClock::new(None, moment(0, 0), "this".to_owned())
     }
 
     #[test]
@@ -561,7 +535,7 @@ mod tests {
     fn what_was_known_of_the_servers_clock_holds_over_a_restart_whatever_ours_was_set_to_since() {
         for (before, after) in [(0, 0), (2 * HOUR, 2 * HOUR), (-2 * HOUR, 0), (0, 56 * HOUR)] {
             let now = moment(3 * HOUR, after);
-            let clock = ServerClock::at_start(Some(kept("this", before)), now, "this".to_owned());
+            let clock = ServerClock::new(Some(kept("this", before)), now, "this".to_owned());
             let written = Timestamp(NOON + 3 * HOUR);
             assert_eq!(clock.by_ours(written, now), now.wall, "{before} {after}");
             assert_eq!(clock.reading(), Some(kept("this", before)));
@@ -577,7 +551,7 @@ mod tests {
             ("", 2 * HOUR, 2 * HOUR),
         ] {
             let clock =
-                ServerClock::at_start(Some(kept(boot, before)), now, boot.replace("that", "this"));
+                ServerClock::new(Some(kept(boot, before)), now, boot.replace("that", "this"));
             assert_eq!(clock.difference(now), Some(ahead));
             assert_eq!(clock.reading(), None, "a guess is not kept");
         }

@@ -35,7 +35,9 @@ impl<'a> Outgoing<'a> {
                 fields,
                 suppress,
             } => {
-                let late = heard_at.and_then(|heard_at| lateness(now.since(heard_at)));
+                let age = heard_at.map(|heard_at| now.since(heard_at));
+                let late = age.filter(|age| *age > LATE);
+                let late = late.map(|age| format!("(delayed {}) ", span::short(age)));
                 let body = format!("{prefix}{}{text}", late.unwrap_or_default());
                 let mut event = fields.as_deref().map(named).unwrap_or_default();
                 event.extend([
@@ -68,11 +70,6 @@ impl<'a> Outgoing<'a> {
             RoomContent::Redaction { target } => Self::Redaction { target },
         }
     }
-}
-
-/// Returns what a message says of its age, if it is old enough.
-fn lateness(age: Duration) -> Option<String> {
-    (age > LATE).then(|| format!("(delayed {}) ", span::short(age)))
 }
 
 fn mentioned(users: &[OwnedUserId], room: bool) -> Map<String, Value> {

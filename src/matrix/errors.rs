@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use matrix_sdk::encryption::OlmError;
-use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
+use matrix_sdk::ruma::api::error::{ErrorKind, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
 use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
@@ -30,9 +30,6 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-/// The code of the answer to a reaction that is there already.
-pub(super) const DUPLICATE: &str = "M_DUPLICATE_ANNOTATION";
-
 /// A server that wants to be left alone for longer is asked again all the same: it may have meant something else, or
 /// the answer was a proxy's.
 const LONGEST_WISH: Duration = Duration::from_mins(5);
@@ -49,18 +46,10 @@ const ACCOUNT_CODES: [&str; 3] = [
 impl Answer {
     /// Returns the server's answer, if there is one in this error.
     pub(super) fn of(error: &HttpError) -> Option<Self> {
-        let HttpError::Api(error) = error else {
-            return match error {
-                HttpError::Cached(error) => Self::of(error),
-                _ => None,
-            };
-        };
-        let FromHttpResponseError::Server(answer) = error.as_ref() else {
-            return None;
-        };
-        let matrix_sdk::ruma::api::client::uiaa::UiaaResponse::MatrixError(answer) = answer else {
-            return None;
-        };
+        if let HttpError::Cached(error) = error {
+            return Self::of(error);
+        }
+        let answer = error.as_client_api_error()?;
         let kind = answer.error_kind();
         let retry_after = match kind {
             Some(ErrorKind::LimitExceeded(limit)) => limit.retry_after.as_ref().and_then(wish),
@@ -123,7 +112,6 @@ pub(super) fn bounded(wish: Duration) -> Option<Duration> {
     (!wish.is_zero()).then(|| wish.clamp(SHORTEST_WISH, LONGEST_WISH))
 }
 
-/// Returns the HTTP error inside, if this is one.
 pub(super) fn http(error: &Error) -> Option<&HttpError> {
     match error {
         Error::Http(error) => Some(error),
@@ -139,13 +127,19 @@ pub(super) fn is_broken_off(error: &Error) -> bool {
     }
 }
 
+/// Returns the server's answer, and whether it was to the renewal of the token.
+fn answer(error: &Error) -> Option<(Answer, bool)> {
+    match http(error)? {
+        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => {
+            Some((Answer::of(cause)?, true))
+        }
+        other => Some((Answer::of(other)?, false)),
+    }
+}
+
 /// Returns how long the server wants to be left alone, if it said so; five minutes at most.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
-    match http(error)? {
-        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => Answer::of(cause),
-        other => Answer::of(other),
-    }?
-    .retry_after
+    answer(error)?.0.retry_after
 }
 
 /// Returns whether such an answer, whatever was asked for, is about the login itself: the server does not accept it.
@@ -159,14 +153,7 @@ pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
 
 /// Returns why the server does not accept the login, if that is what is wrong.
 pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
-    http(error).and_then(refused)
-}
-
-fn refused(error: &HttpError) -> Option<Refusal> {
-    let (answer, is_renewal) = match error {
-        HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => (Answer::of(cause)?, true),
-        other => (Answer::of(other)?, false),
-    };
+    let (answer, is_renewal) = answer(error)?;
     let errcode = answer.errcode?;
     // A refresh token that is refused leaves nothing to renew with.
     let is_refused =
@@ -182,11 +169,10 @@ fn refused(error: &HttpError) -> Option<Refusal> {
 /// Returns whether the server does not know such a request, or the SDK believes so: what is remembered of the server's
 /// versions may be wrong.
 pub(super) fn is_about_versions(error: &Error) -> bool {
-    let Some(error) = http(error) else {
-        return false;
-    };
     let is_unknown = |answer: Answer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
-    matches!(error, HttpError::IntoHttp(_)) || Answer::of(error).is_some_and(is_unknown)
+    http(error).is_some_and(|error| {
+        matches!(error, HttpError::IntoHttp(_)) || Answer::of(error).is_some_and(is_unknown)
+    })
 }
 
 /// Returns what becomes of a message after this error.
@@ -323,6 +309,7 @@ pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn answered(status: u16, retry_after: Option<&str>, body: &serde_json::Value) -> Error {
     use matrix_sdk::ruma::api::EndpointError as _;
     use matrix_sdk::ruma::api::client::uiaa::UiaaResponse;
+    use matrix_sdk::ruma::api::error::FromHttpResponseError;
     use matrix_sdk::ruma::exports::http;
 
     let mut response = http::Response::builder().status(status);
@@ -487,7 +474,7 @@ mod tests {
     fn every_answer_of_a_server_has_its_outcome() {
         for (status, errcode, expected) in [
             (400, Some("M_BAD_JSON"), "refused"),
-            (400, Some(DUPLICATE), "refused"),
+            (400, Some("M_DUPLICATE_ANNOTATION"), "refused"),
             (400, Some("M_UNKNOWN"), "refused"),
             (404, Some("M_NOT_FOUND"), "refused"),
             (409, Some("M_UNKNOWN"), "refused"),

@@ -135,25 +135,6 @@ impl Envelope {
         }
     }
 
-    /// Returns this event as one that cannot be read.
-    pub(super) fn into_undecryptable(
-        self,
-        room: OwnedRoomId,
-        sender: &SenderFacts,
-        session: String,
-        raw: String,
-    ) -> MatrixEvent {
-        MatrixEvent::Undecryptable {
-            room,
-            event: self.event,
-            sender: self.sender,
-            sender_power: sender.power,
-            sent_at: self.sent_at,
-            session,
-            raw,
-        }
-    }
-
     /// Returns this event as one that says nothing to the relay.
     pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
         let nobody = SenderFacts {
@@ -228,17 +209,7 @@ impl Envelope {
                     sent_at: self.sent_at,
                 })))
             }
-            "m.room.message"
-            | "m.message"
-            | "org.matrix.msc1767.message"
-            | "m.sticker"
-            | "m.beacon_info"
-            | "m.beacon"
-            | "org.matrix.msc3672.beacon_info"
-            | "org.matrix.msc3672.beacon"
-            | "m.poll.start"
-            | "org.matrix.msc3381.poll.start" => self.into_message(room, sender, encrypted),
-            _ => None,
+            _ => self.into_message(room, sender, encrypted),
         }
     }
 

@@ -173,7 +173,6 @@ impl Files {
         delete(&self.fresh().directory)
     }
 
-    /// Returns the key of the SDK's store.
     pub(super) fn load_key(&self) -> Result<[u8; 32], FilesError> {
         let path = self.key();
         match fs::read(&path) {
@@ -189,7 +188,7 @@ impl Files {
 
     /// Makes room for a new store: deletes session, key and store of an earlier login, and writes a new key.
     pub(super) fn create_key(&self) -> Result<[u8; 32], FilesError> {
-        self.delete_session()?;
+        delete(&self.session())?;
         self.delete_store()?;
         create_directory(&self.directory)?;
         let mut key = [0_u8; 32];
@@ -197,10 +196,6 @@ impl Files {
         replace(&self.key(), &key)?;
         create_directory(&self.sdk())?;
         Ok(key)
-    }
-
-    pub(super) fn delete_session(&self) -> Result<(), FilesError> {
-        delete(&self.session())
     }
 
     /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished.

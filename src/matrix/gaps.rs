@@ -96,7 +96,6 @@ impl Gaps {
         open.find(|open| open.gap.room == gap.room && open.gap.from == gap.from)
     }
 
-    /// Returns all that is missing.
     pub(super) fn all(&self) -> Vec<Gap> {
         self.open.iter().map(|open| open.gap.clone()).collect()
     }
@@ -208,7 +207,6 @@ pub(super) fn counted(before: u32, is_so: bool) -> u32 {
     if is_so { before.saturating_add(1) } else { 0 }
 }
 
-/// Says that a room's history cannot be fetched.
 pub(super) fn say_missing(room: &RoomId, error: &matrix_sdk::Error) {
     warn!(
         %room,

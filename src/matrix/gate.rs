@@ -4,7 +4,7 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use url::{Host, Url};
+use url::Url;
 
 use super::server::USER_AGENT;
 
@@ -50,7 +50,6 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Notes that an answer was cut off.
     pub(super) fn note_cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
     }
@@ -96,7 +95,6 @@ impl Gate {
         Ok((gate, client))
     }
 
-    /// Returns what happens on the way.
     pub(super) fn notes(&self) -> Arc<Notes> {
         Arc::clone(&self.notes)
     }
@@ -215,12 +213,10 @@ async fn pass(
 
 async fn connect(server: &Url) -> io::Result<TcpStream> {
     let port = server.port_or_known_default().unwrap_or(443);
-    let addresses: Vec<SocketAddr> = match server.host() {
-        Some(Host::Domain(name)) => lookup_host((name, port)).await?.collect(),
-        Some(Host::Ipv4(address)) => vec![(IpAddr::from(address), port).into()],
-        Some(Host::Ipv6(address)) => vec![(IpAddr::from(address), port).into()],
-        None => Vec::new(),
-    };
+    // An address of IPv6 stands in brackets there.
+    let host = server.host_str().unwrap_or_default();
+    let host = host.trim_matches(['[', ']']);
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     let count = addresses.len();
     for (number, address) in addresses.into_iter().enumerate() {

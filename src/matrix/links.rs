@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use matrix_sdk::ruma::OwnedRoomAliasId;
 use percent_encoding::percent_decode_str;
 
+use super::events::cut;
 use crate::model::{OwnedServerName, OwnedUserId};
 
 /// What people are called in the room, as far as it is known.
@@ -168,17 +169,17 @@ fn up_to(text: &str, end: impl Fn(char) -> bool) -> &str {
 /// Returns the address that a text begins with: as much as is one of Matrix. What a sentence has right behind it, a `'s` or
 /// a dash or another address, is none of it.
 fn bare_address(text: &str) -> &str {
-    let text = before(text, LONGEST_ADDRESS);
+    let text = cut(text, LONGEST_ADDRESS);
     let word = up_to(text, |it| it.is_whitespace() || "<>\"|`".contains(it));
     let sites = BEGINNINGS.iter().filter(|it| it.starts_with("http"));
     let next = sites.filter_map(|site| Some(word.get(1..)?.find(site)? + 1));
-    let word = before(word, next.min().unwrap_or(word.len()));
+    let word = cut(word, next.min().unwrap_or(word.len()));
     // From an id's colon on nothing is written in other letters.
     let id = word.find("#/").map_or("matrix:".len(), |at| at + 2);
     let colon = word.get(id..).and_then(|it| it.find(':')).unwrap_or(0);
     let foreign = |(at, it): &(usize, char)| *at >= id + colon && !it.is_ascii();
     let end = word.char_indices().find(foreign);
-    let whole = before(word, end.map_or(word.len(), |(at, _)| at)).trim_end_matches(PUNCTUATION);
+    let whole = cut(word, end.map_or(word.len(), |(at, _)| at)).trim_end_matches(PUNCTUATION);
     let mut address = whole;
     for _ in 0..MOST_ENDS {
         #[cfg(test)]
@@ -191,14 +192,9 @@ fn bare_address(text: &str) -> &str {
         }
         let end = address.rfind(|it: char| !it.is_ascii_alphanumeric());
         let Some(end) = end else { break };
-        address = before(address, end).trim_end_matches(PUNCTUATION);
+        address = cut(address, end).trim_end_matches(PUNCTUATION);
     }
     whole
-}
-
-/// Returns so many bytes of a text, or fewer, so that no letter is cut.
-fn before(text: &str, end: usize) -> &str {
-    text.get(..text.floor_char_boundary(end)).unwrap_or(text)
 }
 
 /// Returns what stands behind a link whose address has been read: a title is part of the link.

@@ -1,7 +1,5 @@
 //! Whether the homeserver accepts the login: asked without the SDK, so that its store can be closed meanwhile.
 
-use std::fmt;
-
 use matrix_sdk::SessionTokens;
 use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
@@ -14,22 +12,19 @@ use super::server::{Server, ServerError};
 use super::session::Session;
 
 /// A login that the homeserver does not accept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the homeserver does not accept the login of {user} (device {device}): {} ({})",
+    .refusal.message,
+    .refusal.errcode
+)]
 pub struct RefusedLogin {
-    user: OwnedUserId,
-    device: OwnedDeviceId,
-    refusal: Refusal,
+    pub(super) user: OwnedUserId,
+    pub(super) device: OwnedDeviceId,
+    pub(super) refusal: Refusal,
 }
 
 impl RefusedLogin {
-    pub(super) fn new(user: OwnedUserId, device: OwnedDeviceId, refusal: Refusal) -> Self {
-        Self {
-            user,
-            device,
-            refusal,
-        }
-    }
-
     /// Returns the Matrix error code.
     pub fn errcode(&self) -> &str {
         &self.refusal.errcode
@@ -54,20 +49,6 @@ impl RefusedLogin {
     }
 }
 
-impl fmt::Display for RefusedLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            user,
-            device,
-            refusal: Refusal { errcode, message },
-        } = self;
-        write!(
-            f,
-            "the homeserver does not accept the login of {user} (device {device}): {message} ({errcode})"
-        )
-    }
-}
-
 /// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way.
 ///
 /// # Errors
@@ -82,7 +63,7 @@ pub async fn ask(files: &Files) -> Result<(), MatrixError> {
         (Err(error), Some(token)) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
             renew(&server, files, &session, token).await
         }
-        (Err(error), _) => Err(verdict(session, error)),
+        (Err(error), _) => Err(verdict(&session, error)),
     }
 }
 
@@ -94,8 +75,8 @@ async fn renew(
     token: &str,
 ) -> Result<(), MatrixError> {
     let body = json!({"refresh_token": token});
-    let answer = server.post(&["refresh"], None, &body).await;
-    let answer = answer.map_err(|error| verdict(session.clone(), error))?;
+    let answer = server.post(&["v3", "refresh"], None, &body).await;
+    let answer = answer.map_err(|error| verdict(session, error))?;
     let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
         return Err(server.not_matrix(StatusCode::OK).into());
     };
@@ -104,15 +85,16 @@ async fn renew(
         return Ok(());
     }
     let mut renewed = session.clone();
-    renewed.tokens.access_token = tokens.access_token;
-    if tokens.refresh_token.is_some() {
-        renewed.tokens.refresh_token = tokens.refresh_token;
-    }
+    let refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
+    renewed.tokens = SessionTokens {
+        refresh_token,
+        ..tokens
+    };
     Ok(files.save_session(&renewed)?)
 }
 
 /// Returns what such an answer says of a session.
-pub(super) fn verdict(session: Session, error: ServerError) -> MatrixError {
+pub(super) fn verdict(session: &Session, error: ServerError) -> MatrixError {
     match error {
         ServerError::Refused {
             status,
@@ -122,9 +104,7 @@ pub(super) fn verdict(session: Session, error: ServerError) -> MatrixError {
         } if status == 403 && errcode == "M_FORBIDDEN"
             || errors::is_about_login(status, &errcode) =>
         {
-            let refusal = Refusal { errcode, message };
-            let (user, device) = (session.user_id, session.device_id);
-            MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
+            session.refused(Refusal { errcode, message })
         }
         other => other.into(),
     }

@@ -38,10 +38,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::errors::Refusal;
 use crate::config::Invites;
 use crate::model::{
     ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
@@ -170,10 +169,6 @@ pub struct Matrix {
     rooms: Arc<rooms::Rooms>,
     /// What happens on the way to the server.
     way: Arc<gate::Notes>,
-    /// Ends what the senders have under way, before the store closes.
-    closed: CancellationToken,
-    /// What the server says of the login when a sender has asked.
-    refused: watch::Sender<Option<Refusal>>,
 }
 
 impl Matrix {
@@ -191,18 +186,14 @@ impl Matrix {
             session,
             rooms: Arc::new(rooms),
             way,
-            closed: CancellationToken::new(),
-            refused: watch::Sender::default(),
         })
     }
 
     /// Returns what sends to the rooms; it goes on working while [`Matrix::run`] runs.
     pub fn sender(&self) -> Sender {
-        Sender::new(
-            Arc::clone(&self.rooms),
-            self.closed.clone(),
-            self.refused.clone(),
-        )
+        Sender {
+            rooms: Arc::clone(&self.rooms),
+        }
     }
 
     /// Returns the session as it was on disk.
@@ -241,24 +232,22 @@ impl Matrix {
         };
         if let Err(MatrixError::SessionDead(_)) = result {
             // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
-            self.closed.cancel();
+            // This ends what the senders have under way.
+            self.rooms.closed.cancel();
             client::close(&self.rooms.client).await;
         }
         result
     }
 
-    /// Waits until a sender has learned that the server does not accept the session.
+    /// Waits until the server was heard not to accept the session.
     async fn is_refused(&self) -> MatrixError {
-        let mut refused = self.refused.subscribe();
+        let mut refused = self.rooms.refused.subscribe();
         let refusal = match refused.wait_for(Option::is_some).await {
             Ok(refusal) => refusal.clone(),
             Err(_) => None,
         };
         match refusal {
-            Some(refusal) => {
-                let (user, device) = (self.session.user_id.clone(), self.session.device_id.clone());
-                MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
-            }
+            Some(refusal) => self.session.refused(refusal),
             None => std::future::pending().await,
         }
     }

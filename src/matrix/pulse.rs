@@ -1,7 +1,6 @@
 //! Whether the homeserver answers, for whoever wants to know now.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -11,7 +10,7 @@ use crate::model::OwnedRoomOrAliasId;
 
 /// Where the sync loop notes the server's answers; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(Arc<watch::Sender<Heard>>);
+pub struct Pulse(watch::Sender<Heard>);
 
 /// What was heard of the homeserver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +45,6 @@ impl Pulse {
         self.0.borrow().clone()
     }
 
-    /// Notes an answer.
     pub(super) fn answered(&self) {
         self.0.send_modify(|heard| {
             heard.answered = Some(Instant::now());

@@ -9,7 +9,7 @@ use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use super::clock::{Moment, News, ServerClock};
+use super::clock::{Moment, News, ServerClock, boot};
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
 use super::rooms::Rooms;
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
             rooms,
             news,
             late: Late::new(kept),
-            server: ServerClock::new(clock),
+            server: ServerClock::new(clock, Moment::now(), boot()),
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             // Where our join is in sight, it is the border.
-            let is_history = is_old && (self.news.is_first_run() || !shows_join);
+            let is_history = is_old && (self.news.first_run || !shows_join);
             if joined && !is_history {
                 read.extend(self.convert(room, event, envelope, &mut senders).await);
             }
@@ -120,16 +120,23 @@ impl<'a> Reader<'a> {
             TimelineEventKind::Decrypted(_) => true,
             TimelineEventKind::PlainText { .. } => false,
             TimelineEventKind::UnableToDecrypt { event, .. } => {
-                let session = session_of(event).unwrap_or_default();
-                let raw = event.json().get().to_owned();
-                self.late.keep(UndecryptableEvent {
-                    room: id.clone(),
-                    event: envelope.event.clone(),
-                    sender: envelope.sender.clone(),
-                    session: session.clone(),
-                    raw: raw.clone(),
+                let kept = UndecryptableEvent {
+                    room: id,
+                    event: envelope.event,
+                    sender: envelope.sender,
+                    session: session_of(event).unwrap_or_default(),
+                    raw: event.json().get().to_owned(),
+                };
+                self.late.keep(kept.clone());
+                return Some(MatrixEvent::Undecryptable {
+                    room: kept.room,
+                    event: kept.event,
+                    sender: kept.sender,
+                    sender_power: facts.power,
+                    sent_at: envelope.sent_at,
+                    session: kept.session,
+                    raw: kept.raw,
                 });
-                return Some(envelope.into_undecryptable(id, &facts, session, raw));
             }
         };
         for user in envelope.mentioned() {

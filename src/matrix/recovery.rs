@@ -10,7 +10,7 @@ use matrix_sdk::encryption::CrossSigningResetAuthType;
 use matrix_sdk::encryption::recovery::RecoveryError;
 use matrix_sdk::encryption::secret_storage::SecretStorageError;
 use matrix_sdk::ruma::OwnedUserId;
-use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UserIdentifier};
+use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIdentifier};
 use tokio_util::sync::CancellationToken;
 
 use super::auth::AuthError;
@@ -84,6 +84,8 @@ pub struct Standing {
 
 /// How a new device gets its standing.
 pub(super) struct Security<'a> {
+    /// The account.
+    pub(super) user: OwnedUserId,
     /// The account's password. Without it this works where the account has no identity yet and the server asks for no
     /// proof.
     pub(super) password: Option<&'a Secret<String>>,
@@ -93,6 +95,16 @@ pub(super) struct Security<'a> {
     pub(super) is_exchange: bool,
     /// Ends it, as long as the account's identity is not being changed.
     pub(super) stop: CancellationToken,
+}
+
+impl Security<'_> {
+    /// Returns the proof that the server wants, if we have the password.
+    fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
+        let user = UserIdentifier::from(&self.user);
+        let mut proof = Password::new(user, self.password?.reveal().to_owned());
+        proof.session.clone_from(&wanted.session);
+        Some(AuthData::Password(proof))
+    }
 }
 
 /// Why the device got no standing.
@@ -135,7 +147,6 @@ impl From<RecoveryError> for Trouble {
 /// where it is unfinished.
 pub(super) async fn secure(
     client: &Client,
-    user: &OwnedUserId,
     security: &Security<'_>,
 ) -> Result<Standing, AuthError> {
     let mut standing = Standing {
@@ -145,11 +156,11 @@ pub(super) async fn secure(
         recovery_key: None,
         problems: Vec::new(),
     };
-    match take_identity(client, user, security, &mut standing).await {
+    match take_identity(client, security, &mut standing).await {
         Ok(()) => {}
         Err(Trouble::Interrupted) => return Err(AuthError::Interrupted),
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what)) if security.is_exchange => {
-            return Err(AuthError::Unfinished { what });
+            return Err(AuthError::Unfinished(what));
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
             let problem = format!("cross-signing failed: {what}");
@@ -175,7 +186,7 @@ pub(super) async fn secure(
     }
     standing.backup = encryption.backups().are_enabled().await;
     // Asks for our own device once more: the signature is on the server now.
-    if let Err(error) = encryption.request_user_identity(user).await {
+    if let Err(error) = encryption.request_user_identity(&security.user).await {
         standing.problems.push(sentence(&error));
     }
     standing.trust = verification::device_trust(client).await;
@@ -184,16 +195,16 @@ pub(super) async fn secure(
 
 async fn take_identity(
     client: &Client,
-    user: &OwnedUserId,
     security: &Security<'_>,
     standing: &mut Standing,
 ) -> Result<(), Trouble> {
-    let identity = client.encryption().request_user_identity(user).await?;
+    let encryption = client.encryption();
+    let identity = encryption.request_user_identity(&security.user).await?;
     if security.stop.is_cancelled() {
         return Err(Trouble::Interrupted);
     }
     if identity.is_none() {
-        create(client, user, security.password).await?;
+        create(client, security).await?;
         standing.identity = Identity::Created;
         return Ok(());
     }
@@ -224,26 +235,22 @@ async fn take_identity(
             }
         }
         Unlock::Reset => {
-            reset(client, user, security.password).await?;
+            reset(client, security).await?;
             standing.identity = Identity::Reset;
         }
     }
     Ok(())
 }
 
-async fn create(
-    client: &Client,
-    user: &OwnedUserId,
-    password: Option<&Secret<String>>,
-) -> Result<(), matrix_sdk::Error> {
+async fn create(client: &Client, security: &Security<'_>) -> Result<(), matrix_sdk::Error> {
     let encryption = client.encryption();
     let Err(error) = encryption.bootstrap_cross_signing(None).await else {
         return Ok(());
     };
-    let (Some(wanted), Some(password)) = (error.as_uiaa_response(), password) else {
+    let wanted = error.as_uiaa_response();
+    let Some(proof) = wanted.and_then(|wanted| security.proof(wanted)) else {
         return Err(error);
     };
-    let proof = proof(user, password, wanted.session.clone());
     encryption.bootstrap_cross_signing(Some(proof)).await
 }
 
@@ -258,21 +265,16 @@ async fn recover(client: &Client, key: &Secret<String>) -> Result<(), Trouble> {
     })
 }
 
-async fn reset(
-    client: &Client,
-    user: &OwnedUserId,
-    password: Option<&Secret<String>>,
-) -> Result<(), Trouble> {
+async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Trouble> {
     let recovery = client.encryption().recovery();
     let Some(handle) = recovery.reset_identity().await? else {
         return Ok(());
     };
     match handle.auth_type() {
         CrossSigningResetAuthType::Uiaa(wanted) => {
-            let password = password.ok_or_else(|| {
+            let proof = security.proof(wanted).ok_or_else(|| {
                 Trouble::Refused("the server wants the password for it".to_owned())
             })?;
-            let proof = proof(user, password, wanted.session.clone());
             Ok(handle.reset(Some(proof)).await?)
         }
         CrossSigningResetAuthType::OAuth(wanted) => Err(Trouble::Refused(format!(
@@ -292,10 +294,4 @@ async fn enable_backup(client: &Client, identity: Identity) -> Result<String, Re
         }
         other => other,
     }
-}
-
-fn proof(user: &OwnedUserId, password: &Secret<String>, session: Option<String>) -> AuthData {
-    let mut proof = Password::new(UserIdentifier::from(user), password.reveal().to_owned());
-    proof.session = session;
-    AuthData::Password(proof)
 }

@@ -8,9 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use matrix_sdk::sync::RoomUpdates;
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Options;
+use super::errors::Refusal;
 use crate::model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
@@ -34,6 +36,10 @@ pub(super) struct Rooms {
     pub(super) changed: Notify,
     /// The first answer of the server is handed over.
     pub(super) caught_up: watch::Sender<bool>,
+    /// The server does not accept the login: the adapter ends.
+    pub(super) refused: watch::Sender<Option<Refusal>>,
+    /// From then on nothing is sent with this client: its store closes.
+    pub(super) closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +79,9 @@ impl Rooms {
             known: Mutex::new(known),
             retry: Notify::new(),
             changed: Notify::new(),
-            caught_up: watch::channel(false).0,
+            caught_up: watch::Sender::default(),
+            refused: watch::Sender::default(),
+            closed: CancellationToken::new(),
         }
     }
 
@@ -117,14 +125,9 @@ impl Rooms {
     /// Returns the configured names of a room; none: it is not mapped.
     fn names_of(&self, room: &RoomId) -> Vec<OwnedRoomOrAliasId> {
         let known = self.known();
-        let stands_for_it =
-            |name: &&OwnedRoomOrAliasId| known.resolved.get(*name).is_some_and(|id| id == room);
-        self.options
-            .rooms
-            .iter()
-            .filter(stands_for_it)
-            .cloned()
-            .collect()
+        let mut names = self.options.rooms.clone();
+        names.retain(|name| known.resolved.get(name).is_some_and(|id| id == room));
+        names
     }
 
     /// Returns whether we would have to send in the clear into an encrypted room, which is never done.
@@ -170,11 +173,10 @@ impl Rooms {
     /// Returns whether there is a joined room of which nothing could be told yet: the server did not say whether it is
     /// encrypted.
     pub(super) fn is_one_untold(&self) -> bool {
-        let is_untold = |room: &Room| !self.known().announced.contains_key(room.room_id());
-        let joined = self.joined();
-        joined
-            .iter()
-            .any(|room| is_untold(room) && !self.is_refused(room))
+        let mut joined = self.joined().into_iter();
+        joined.any(|room| {
+            !self.known().announced.contains_key(room.room_id()) && !self.is_refused(&room)
+        })
     }
 
     /// Takes note of an invite, for whoever joins the rooms.
@@ -182,7 +184,6 @@ impl Rooms {
         self.known().invites.insert(room.to_owned());
     }
 
-    /// Returns the invites that nobody has looked at yet.
     pub(super) fn take_invites(&self) -> HashSet<OwnedRoomId> {
         std::mem::take(&mut self.known().invites)
     }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::receipt::create_receipt::v3::ReceiptType;
 use matrix_sdk::ruma::api::client::relations::get_relating_events_with_rel_type_and_event_type as relations;
+use matrix_sdk::ruma::api::error::ErrorKind;
 use matrix_sdk::ruma::events::TimelineEventType;
 use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::relation::RelationType;
 use matrix_sdk::ruma::{OwnedEventId, TransactionId, UserId};
 use matrix_sdk::{Error, Room, RoomState};
-use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::content::Outgoing;
-use super::errors::{self, Answer, Refusal, parked, retry};
+use super::errors::{self, parked, retry};
 use super::events::Envelope;
 use super::rooms::Rooms;
 use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
@@ -30,26 +29,10 @@ const MOST_PAGES: usize = 10;
 /// Sends to the mapped rooms; cheap to clone, works from any task.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    rooms: Arc<Rooms>,
-    /// From then on nothing is sent with this client: its store closes.
-    closed: CancellationToken,
-    /// Told when the server does not accept the login.
-    refused: watch::Sender<Option<Refusal>>,
+    pub(super) rooms: Arc<Rooms>,
 }
 
 impl Sender {
-    pub(super) fn new(
-        rooms: Arc<Rooms>,
-        closed: CancellationToken,
-        refused: watch::Sender<Option<Refusal>>,
-    ) -> Self {
-        Self {
-            rooms,
-            closed,
-            refused,
-        }
-    }
-
     /// Sends one event, once, and returns what became of it. Encrypted or plain by the room's own state.
     ///
     /// The same transaction again after a crash makes no second event, as long as the server remembers it.
@@ -72,7 +55,7 @@ impl Sender {
     async fn limited(&self, attempt: impl Future<Output = RoomOutcome>) -> RoomOutcome {
         tokio::select! {
             biased;
-            () = self.closed.cancelled() => retry("the homeserver does not accept the login now"),
+            () = self.rooms.closed.cancelled() => retry("the homeserver does not accept the login now"),
             outcome = timeout(LIMIT, attempt) => {
                 outcome.unwrap_or_else(|_| retry("the homeserver took too long"))
             }
@@ -110,7 +93,9 @@ impl Sender {
         };
         match (sent, content) {
             (Ok(event), _) => RoomOutcome::Sent { event },
-            (Err(error), RoomContent::Reaction { target, key }) if is_duplicate(&error) => {
+            (Err(error), RoomContent::Reaction { target, key })
+                if error.client_api_error_kind() == Some(&ErrorKind::DuplicateAnnotation) =>
+            {
                 self.find_reaction(&room, target, key).await
             }
             (Err(error), _) => self.outcome(&error).await,
@@ -124,7 +109,7 @@ impl Sender {
             && let Err(error) = self.rooms.client.whoami().await
             && let Some(refusal) = errors::refused_login(&error.into())
         {
-            self.refused.send_replace(Some(refusal));
+            self.rooms.refused.send_replace(Some(refusal));
         }
         errors::outcome(error)
     }
@@ -212,11 +197,6 @@ fn own_reaction(json: &str, own: &UserId, key: &str) -> Option<OwnedEventId> {
     let event = Envelope::read(json)?;
     let its_key = event.content()["m.relates_to"]["key"].as_str();
     (event.sender == own && its_key == Some(key)).then_some(event.event)
-}
-
-fn is_duplicate(error: &Error) -> bool {
-    let answer = errors::http(error).and_then(Answer::of);
-    answer.is_some_and(|answer| answer.errcode.as_deref() == Some(errors::DUPLICATE))
 }
 
 #[cfg(test)]

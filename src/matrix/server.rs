@@ -1,7 +1,6 @@
 //! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
 //! and out, asking how a device stands. Each has a limit in time and in size.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
@@ -19,61 +18,32 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// understood.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
-/// Why a request failed.
+/// Why a request failed; with the address where one was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// What was given is no address.
-    #[error("`{given}` is not a homeserver")]
-    BadAddress {
-        /// What was given.
-        given: String,
-    },
+    #[error("`{0}` is not a homeserver")]
+    BadAddress(String),
     /// Plain HTTP beyond this machine.
-    #[error("`{url}` is not encrypted")]
-    PlainHttp {
-        /// The address.
-        url: Url,
-    },
+    #[error("`{0}` is not encrypted")]
+    PlainHttp(Url),
     /// Nothing answers.
-    #[error("cannot reach the homeserver at {url}")]
-    Unreachable {
-        /// The address.
-        url: Url,
-        /// Why.
-        #[source]
-        cause: reqwest::Error,
-    },
+    #[error("cannot reach the homeserver at {0}")]
+    Unreachable(Url, #[source] reqwest::Error),
     /// The certificate is not accepted.
-    #[error("no secure connection to {url}")]
-    Tls {
-        /// The address.
-        url: Url,
-        /// Why.
-        #[source]
-        cause: reqwest::Error,
-    },
-    /// Something answers that does not speak Matrix.
-    #[error("{url} answers, but it is not a Matrix homeserver (HTTP {status})")]
-    NotMatrix {
-        /// The address.
-        url: Url,
-        /// Its answer.
-        status: u16,
-    },
+    #[error("no secure connection to {0}")]
+    Tls(Url, #[source] reqwest::Error),
+    /// Something answers that does not speak Matrix, with that HTTP status.
+    #[error("{0} answers, but it is not a Matrix homeserver (HTTP {1})")]
+    NotMatrix(Url, u16),
     /// The answer has no end.
     #[error(
-        "the answer of {url} is larger than 1 MB: that is no homeserver's answer to such a question"
+        "the answer of {0} is larger than 1 MB: that is no homeserver's answer to such a question"
     )]
-    TooLarge {
-        /// The address.
-        url: Url,
-    },
-    /// The homeserver wants a pause.
+    TooLarge(Url),
+    /// The homeserver wants a pause, of that length.
     #[error("the homeserver limits how often this may be tried")]
-    RateLimited {
-        /// How long.
-        after: Duration,
-    },
+    RateLimited(Duration),
     /// The homeserver said no.
     #[error("the homeserver refuses: {message} ({errcode}, HTTP {status})")]
     Refused {
@@ -93,13 +63,8 @@ impl ServerError {
     pub fn errcode(&self) -> Option<&str> {
         match self {
             Self::Refused { errcode, .. } => Some(errcode),
-            Self::RateLimited { .. } => Some("M_LIMIT_EXCEEDED"),
-            Self::BadAddress { .. }
-            | Self::PlainHttp { .. }
-            | Self::Unreachable { .. }
-            | Self::Tls { .. }
-            | Self::NotMatrix { .. }
-            | Self::TooLarge { .. } => None,
+            Self::RateLimited(_) => Some("M_LIMIT_EXCEEDED"),
+            _ => None,
         }
     }
 }
@@ -107,22 +72,22 @@ impl ServerError {
 impl Explained for ServerError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::BadAddress { .. } => {
+            Self::BadAddress(_) => {
                 "give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
             }
-            Self::PlainHttp { .. } => {
+            Self::PlainHttp(_) => {
                 "use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
             }
-            Self::Unreachable { .. } => "check the address and the network, then try again",
-            Self::Tls { .. } => {
+            Self::Unreachable(..) => "check the address and the network, then try again",
+            Self::Tls(..) => {
                 "check this machine's clock, and that the certificate fits the name and comes from an authority that \
                  this machine trusts"
             }
-            Self::NotMatrix { .. } => "give the server's name, or the address that its clients use",
-            Self::RateLimited { after } => {
+            Self::NotMatrix(..) => "give the server's name, or the address that its clients use",
+            Self::RateLimited(after) => {
                 return Some(format!("try again in {} s", after.as_secs().max(1)));
             }
-            Self::TooLarge { .. } | Self::Refused { .. } => return None,
+            Self::TooLarge(_) | Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -139,12 +104,10 @@ impl Server {
     /// Takes an address as it is, unless it is plain HTTP beyond loopback and that is not allowed.
     pub(super) fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(ServerError::BadAddress {
-                given: base.to_string(),
-            });
+            return Err(ServerError::BadAddress(base.into()));
         }
         if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
-            return Err(ServerError::PlainHttp { url: base });
+            return Err(ServerError::PlainHttp(base));
         }
         let http = http_client(redirect::Policy::none(), &base)?;
         Ok(Self { http, base })
@@ -153,14 +116,12 @@ impl Server {
     /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and makes sure
     /// that it is one.
     pub(super) async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
-        let bad = || ServerError::BadAddress {
-            given: given.to_owned(),
-        };
+        let bad = || ServerError::BadAddress(given.to_owned());
         let given = given.trim();
         if given.contains("://") {
             let url = Url::parse(given).map_err(|_| bad())?;
             let direct = Self::checked(url.clone(), allow_http).await;
-            if let Err(ServerError::NotMatrix { .. }) = direct
+            if let Err(ServerError::NotMatrix(..)) = direct
                 && let Some(base) = well_known(&url).await
             {
                 return Self::checked(base, allow_http).await;
@@ -181,12 +142,11 @@ impl Server {
 
     async fn checked(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         let server = Self::at(base, allow_http)?;
-        let answer = server
-            .request(Method::GET, &["versions"], None, None)
-            .await?;
-        match answer.get("versions") {
-            Some(Value::Array(_)) => Ok(server),
-            Some(_) | None => Err(server.not_matrix(StatusCode::OK)),
+        let answer = server.get(&["versions"], None).await?;
+        if answer["versions"].is_array() {
+            Ok(server)
+        } else {
+            Err(server.not_matrix(StatusCode::OK))
         }
     }
 
@@ -197,7 +157,7 @@ impl Server {
 
     /// Asks whose token it is.
     pub(super) async fn whoami(&self, token: &str) -> Result<Value, ServerError> {
-        self.get(&["account", "whoami"], Some(token)).await
+        self.get(&["v3", "account", "whoami"], Some(token)).await
     }
 
     /// Asks for the keys of a device, and with them for those of its owner.
@@ -208,13 +168,15 @@ impl Server {
         device: &DeviceId,
     ) -> Result<Value, ServerError> {
         let query = json!({"device_keys": {user.as_str(): [device]}});
-        self.post(&["keys", "query"], Some(token), &query).await
+        self.post(&["v3", "keys", "query"], Some(token), &query)
+            .await
     }
 
     /// Ends a session by its token.
     pub(super) async fn sign_out(&self, token: &str) -> Result<(), ServerError> {
-        let signed_out = self.post(&["logout"], Some(token), &json!({})).await;
-        signed_out.map(|_| ())
+        self.post(&["v3", "logout"], Some(token), &json!({}))
+            .await
+            .map(drop)
     }
 
     pub(super) async fn get(
@@ -222,7 +184,7 @@ impl Server {
         path: &[&str],
         token: Option<&str>,
     ) -> Result<Value, ServerError> {
-        self.call(Method::GET, path, token, None).await
+        self.ask(Method::GET, path, token, None).await
     }
 
     pub(super) async fn post(
@@ -231,22 +193,11 @@ impl Server {
         token: Option<&str>,
         body: &Value,
     ) -> Result<Value, ServerError> {
-        self.call(Method::POST, path, token, Some(body)).await
+        self.ask(Method::POST, path, token, Some(body)).await
     }
 
-    /// Sends a request below `/_matrix/client/v3` and returns the JSON of its answer.
-    pub(super) async fn call(
-        &self,
-        method: Method,
-        path: &[&str],
-        token: Option<&str>,
-        body: Option<&Value>,
-    ) -> Result<Value, ServerError> {
-        let path = [&["v3"], path].concat();
-        self.request(method, &path, token, body).await
-    }
-
-    async fn request(
+    /// Sends a request below `/_matrix/client` and returns the JSON of its answer.
+    pub(super) async fn ask(
         &self,
         method: Method,
         path: &[&str],
@@ -275,36 +226,31 @@ impl Server {
                 .map(Duration::from_secs);
             Ok((response.status(), retry_after, read(response).await?))
         };
-        let (status, retry_after, bytes) =
-            answered.await.map_err(|cause| self.unreachable(cause))?;
-        let bytes = bytes.ok_or_else(|| ServerError::TooLarge {
-            url: self.base.clone(),
+        let (status, retry_after, bytes) = answered.await.map_err(|cause| {
+            let url = self.base.clone();
+            if is_certificate_problem(&cause) {
+                ServerError::Tls(url, cause)
+            } else {
+                ServerError::Unreachable(url, cause)
+            }
         })?;
-        self.answer(status, retry_after, &bytes)
-    }
-
-    fn answer(
-        &self,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        bytes: &[u8],
-    ) -> Result<Value, ServerError> {
+        let bytes = bytes.ok_or_else(|| ServerError::TooLarge(self.base.clone()))?;
         if status.is_redirection() {
             return Err(self.not_matrix(status));
         }
-        let body: Value = serde_json::from_slice(bytes).map_err(|_| self.not_matrix(status))?;
+        let body: Value = serde_json::from_slice(&bytes).map_err(|_| self.not_matrix(status))?;
         if status.is_success() {
             return Ok(body);
         }
-        let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+        let text = |key: &str| body[key].as_str().unwrap_or_default();
         let errcode = text("errcode").to_owned();
         if errcode == "M_LIMIT_EXCEEDED" || status == StatusCode::TOO_MANY_REQUESTS {
-            let wait = body.get("retry_after_ms").and_then(Value::as_u64);
+            let wait = body["retry_after_ms"].as_u64().map(Duration::from_millis);
             let after = retry_after
-                .or(wait.map(Duration::from_millis))
+                .or(wait)
                 .and_then(errors::bounded)
                 .unwrap_or(Duration::from_mins(1));
-            return Err(ServerError::RateLimited { after });
+            return Err(ServerError::RateLimited(after));
         }
         // The first half of user-interactive authentication is a 401 without an error code.
         if errcode.is_empty() && body.get("flows").is_none() {
@@ -321,27 +267,15 @@ impl Server {
 
     /// Returns that something else than a homeserver has answered.
     pub(super) fn not_matrix(&self, status: StatusCode) -> ServerError {
-        ServerError::NotMatrix {
-            url: self.base.clone(),
-            status: status.as_u16(),
-        }
-    }
-
-    fn unreachable(&self, cause: reqwest::Error) -> ServerError {
-        let url = self.base.clone();
-        if is_certificate_problem(&cause) {
-            ServerError::Tls { url, cause }
-        } else {
-            ServerError::Unreachable { url, cause }
-        }
+        ServerError::NotMatrix(self.base.clone(), status.as_u16())
     }
 }
 
 /// Returns whether an address stays on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
@@ -353,10 +287,7 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
         .timeout(TIMEOUT)
         .redirect(redirects)
         .build()
-        .map_err(|cause| ServerError::Unreachable {
-            url: base.clone(),
-            cause,
-        })
+        .map_err(|cause| ServerError::Unreachable(base.clone(), cause))
 }
 
 /// Reads an answer; `None`: it is too large.
@@ -386,8 +317,7 @@ async fn well_known(name: &Url) -> Option<Url> {
     }
     let bytes = read(response).await.ok()??;
     let answer: Value = serde_json::from_slice(&bytes).ok()?;
-    let base = answer.get("m.homeserver")?.get("base_url")?.as_str()?;
-    Url::parse(base).ok()
+    Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()
 }
 
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
@@ -450,7 +380,7 @@ mod tests {
         ] {
             let error = Server::discover(wrong, false).await.unwrap_err();
             assert!(
-                matches!(error, ServerError::BadAddress { .. }),
+                matches!(error, ServerError::BadAddress(_)),
                 "{wrong}: {error}"
             );
         }
@@ -460,10 +390,7 @@ mod tests {
     async fn a_web_server_is_not_taken_for_a_homeserver() {
         let url = serve(2, "200 OK", "<html>");
         let error = Server::discover(url.as_str(), false).await.unwrap_err();
-        assert!(
-            matches!(error, ServerError::NotMatrix { status: 200, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ServerError::NotMatrix(_, 200)), "{error}");
     }
 
     #[tokio::test]
@@ -472,7 +399,7 @@ mod tests {
         let body = Box::leak(format!(r#"{{"versions":[{zeros}[0]]}}"#).into_boxed_str());
         let url = serve(1, "200 OK", body);
         let error = Server::discover(url.as_str(), false).await.unwrap_err();
-        assert!(matches!(error, ServerError::TooLarge { .. }), "{error}");
+        assert!(matches!(error, ServerError::TooLarge(_)), "{error}");
     }
 
     #[tokio::test]
@@ -481,7 +408,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let error = Server::discover(&address, false).await.unwrap_err();
-        assert!(matches!(error, ServerError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, ServerError::Unreachable(..)), "{error}");
     }
 
     #[tokio::test]
@@ -493,7 +420,7 @@ retry-after: 7",
             r#"{"errcode":"M_LIMIT_EXCEEDED","error":""}"#,
         );
         let server = Server::at(url, false).unwrap();
-        let error = server.get(&["login"], None).await.unwrap_err();
+        let error = server.get(&["v3", "login"], None).await.unwrap_err();
         assert_eq!(
             crate::model::told(&error),
             "the homeserver limits how often this may be tried; try again in 7 s"

@@ -8,7 +8,9 @@ use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::errors::Refusal;
 use super::server::{Server, ServerError};
+use super::{MatrixError, RefusedLogin};
 
 /// How a session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,15 @@ impl Session {
     /// Returns its homeserver, to be asked past the SDK.
     pub(super) fn server(&self) -> Result<Server, ServerError> {
         Server::at(self.homeserver.clone(), self.allow_http)
+    }
+
+    /// Returns that its homeserver does not accept it.
+    pub(super) fn refused(&self, refusal: Refusal) -> MatrixError {
+        MatrixError::SessionDead(Box::new(RefusedLogin {
+            user: self.user_id.clone(),
+            device: self.device_id.clone(),
+            refusal,
+        }))
     }
 
     /// Returns where the recovery key still lies, if it was written to a file and is there yet.

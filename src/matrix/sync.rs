@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use futures_util::{Stream, StreamExt};
+use futures_util::future::{Either, pending, select};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::ruma::api::client::filter::{Filter, FilterDefinition, RoomFilter};
@@ -25,16 +25,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::catch_up::{Page, lazy_members};
+use super::catch_up::lazy_members;
 use super::clock::{self, Moment, News};
-use super::errors::{self, Refusal};
+use super::errors;
 use super::gaps::Gaps;
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, RefusedLogin, Start};
+use super::{Batch, MatrixError, Start};
 use crate::disk::Trouble;
-use crate::model::{Backoff, Gap};
+use crate::model::Backoff;
 
 /// How long the server may keep a request open while nothing happens.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -53,7 +53,6 @@ type Keys = Pin<Box<dyn Stream<Item = Option<Vec<RoomKeyInfo>>> + Send>>;
 
 /// The loop and what it remembers.
 pub(super) struct Sync<'a> {
-    client: &'a Client,
     /// Where the SDK keeps its stores.
     store: &'a Path,
     rooms: &'a Rooms,
@@ -88,13 +87,6 @@ enum Standing {
     Failing(Option<Trouble>),
 }
 
-/// What comes up while the server is asked.
-enum Meanwhile {
-    RoomsChanged,
-    Keys(Option<Vec<RoomKeyInfo>>),
-    Missing(Gap, matrix_sdk::Result<Page>),
-}
-
 impl<'a> Sync<'a> {
     pub(super) fn new(
         rooms: &'a Rooms,
@@ -103,24 +95,16 @@ impl<'a> Sync<'a> {
         start: Start,
         batches: mpsc::Sender<Batch>,
     ) -> Self {
-        let Start {
-            position,
-            known,
-            former,
-            mut gaps,
-            kept,
-            clock,
-        } = start;
-        rooms.remember(&known, &former);
-        let known = known.into_iter().map(|(_, room)| room);
-        let known: HashSet<_> = known.chain(former).collect();
+        rooms.remember(&start.known, &start.former);
+        let (position, mut gaps) = (start.position, start.gaps);
+        let known = start.known.into_iter().map(|(_, room)| room);
+        let known: HashSet<_> = known.chain(start.former).collect();
         gaps.retain(|gap| position.is_some() && known.contains(&gap.room));
         let news = News::new(known, position.is_none(), Moment::now());
         Self {
-            client: &rooms.client,
             store,
             rooms,
-            reader: Reader::new(rooms, news, kept, clock),
+            reader: Reader::new(rooms, news, start.kept, start.clock),
             batches,
             gaps: Gaps::new(gaps),
             position,
@@ -135,7 +119,7 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Runs until `stop`, or until the session is dead.
+    /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
         tokio::select! {
             // An answer that is here is taken: the SDK counts it as seen.
@@ -154,19 +138,18 @@ impl<'a> Sync<'a> {
     /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         self.behind = self.position.is_some() && self.sdk_position().await != self.position;
-        let mut keys = keys(self.client).await;
+        let mut keys = keys(&self.rooms.client).await;
         let mut wait = Duration::ZERO;
         let mut last = String::new();
 
-        self.announce().await?;
         // A key that came just before the last stop opens what was kept then.
-        self.try_late(None).await?;
+        self.look_again().await?;
         loop {
             let asked = Instant::now();
             let response = match Box::pin(self.ask(wait, &mut keys)).await? {
                 Ok(response) => response,
                 Err(error) => {
-                    sleep(self.failed(&error).await?).await;
+                    sleep(self.failed(&error).await).await;
                     // The first answer after an outage should come at once.
                     wait = Duration::ZERO;
                     continue;
@@ -189,7 +172,6 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Takes note that the server has answered.
     fn answered(&mut self) {
         self.rooms.options.pulse.answered();
         if self.told != Some(Standing::Well) {
@@ -202,13 +184,16 @@ impl<'a> Sync<'a> {
     }
 
     /// Takes note that the server cannot be read, or its answer not be stored. Returns how long to wait before the next try.
-    async fn failed(&mut self, error: &matrix_sdk::Error) -> Result<Duration, MatrixError> {
+    async fn failed(&mut self, error: &matrix_sdk::Error) -> Duration {
         if let Some(refusal) = errors::refused_login(error) {
-            return Err(self.refused(refusal));
+            // It ends the adapter, and this loop with it.
+            self.rooms.refused.send_replace(Some(refusal));
+            return pending().await;
         }
         if errors::is_about_versions(error) {
             // One wrong answer of the server, or of a proxy, would be believed for a week.
-            self.client.reset_supported_versions().await.ok();
+            let client = &self.rooms.client;
+            client.reset_supported_versions().await.ok();
         }
         // The SDK stores an answer's place before it has done all that follows from it.
         let taken = self.sdk_position().await;
@@ -240,7 +225,7 @@ impl<'a> Sync<'a> {
             );
         }
         self.told = standing;
-        Ok(pause)
+        pause
     }
 
     /// Returns what to say of a failure, and the pauses after it. After an answer that was too large,
@@ -263,23 +248,13 @@ impl<'a> Sync<'a> {
         (error, pauses)
     }
 
-    fn refused(&self, refusal: Refusal) -> MatrixError {
-        match self.client.session_meta() {
-            Some(meta) => {
-                let (user, device) = (meta.user_id.clone(), meta.device_id.clone());
-                MatrixError::SessionDead(Box::new(RefusedLogin::new(user, device, refusal)))
-            }
-            None => MatrixError::NoSession,
-        }
-    }
-
     /// Asks the server for its time where that is due: what it has answered is dated by it.
     async fn look_at_clock(&mut self) {
         let server = &mut self.reader.server;
         if server.is_due(Moment::now()) {
-            let dated = clock::ask_date(self.client).await;
+            let dated = clock::ask_date(&self.rooms.client).await;
             let own = match dated {
-                Some(dated) if server.is_news(dated) => clock::ask_own(self.client).await,
+                Some(dated) if server.is_news(dated) => clock::ask_own(&self.rooms.client).await,
                 Some(_) | None => None,
             };
             server.answered(dated, own, Moment::now());
@@ -294,18 +269,18 @@ impl<'a> Sync<'a> {
         wait: Duration,
         keys: &mut Keys,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
-        let (client, rooms) = (self.client, self.rooms);
+        let rooms = self.rooms;
         // What was cut off before was another answer.
         self.way.take_cut();
-        let mut request = Box::pin(client.sync_once(settings(wait, self.timeline_limit)));
+        let settings = settings(wait, self.timeline_limit);
+        let mut request = Box::pin(rooms.client.sync_once(settings));
         loop {
-            let meanwhile = tokio::select! {
-                () = rooms.changed.notified() => Meanwhile::RoomsChanged,
-                Some(keys) = keys.next() => Meanwhile::Keys(keys),
-                (gap, fetched) = self.gaps.next(rooms) => Meanwhile::Missing(gap, fetched),
+            let work = tokio::select! {
+                () = rooms.changed.notified() => self.look_again().boxed(),
+                Some(keys) = keys.next() => self.try_late(keys).boxed(),
+                (gap, fetched) = self.gaps.next(rooms) => self.take_missing(gap, fetched).boxed(),
                 answer = &mut request => return Ok(answer),
             };
-            let work = Box::pin(self.do_meanwhile(meanwhile));
             // Both go on together: the request may hold a lock of the SDK that the work waits for.
             match select(work, request).await {
                 Either::Left((done, pending)) => {
@@ -320,26 +295,19 @@ impl<'a> Sync<'a> {
         }
     }
 
-    async fn do_meanwhile(&mut self, what: Meanwhile) -> Result<(), MatrixError> {
-        match what {
-            Meanwhile::RoomsChanged => {
-                self.announce().await?;
-                self.try_late(None).await
-            }
-            Meanwhile::Keys(keys) => self.try_late(keys.as_deref()).await,
-            Meanwhile::Missing(gap, fetched) => self.take_missing(&gap, fetched).await,
-        }
+    async fn look_again(&mut self) -> Result<(), MatrixError> {
+        self.announce().await?;
+        self.try_late(None).await
     }
 
     /// Returns up to where the SDK has taken answers.
     async fn sdk_position(&self) -> Option<String> {
-        let store = self.client.state_store();
+        let store = self.rooms.client.state_store();
         let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
         stored.ok()?.and_then(StateStoreDataValue::into_sync_token)
     }
 }
 
-/// Returns the keys that come.
 async fn keys(client: &Client) -> Keys {
     match client.encryption().room_keys_received_stream().await {
         Some(stream) => Box::pin(stream.map(Result::ok)),

@@ -3,7 +3,8 @@
 use crate::model::{Explained, OwnedRoomId, OwnedUserId};
 
 /// What is wrong with a room of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RoomTrouble {
     /// The alias does not exist.
     #[error("there is no such room alias")]
@@ -48,22 +49,10 @@ pub enum RoomTrouble {
 }
 
 impl RoomTrouble {
-    /// Returns its short name.
+    /// Returns its short name: that of its variant.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::NoSuchAlias => "no_such_alias",
-            Self::AliasGone(_) => "alias_gone",
-            Self::NoSuchRoom => "no_such_room",
-            Self::NotInvited(_) => "not_invited",
-            Self::Banned(_) => "banned",
-            Self::PutOut { .. } => "put_out",
-            Self::InvitesOff => "invites_off",
-            Self::Encrypted => "encrypted",
-            Self::ServerAway(_) => "server_away",
-            Self::Other(_) => "other",
-            Self::NoAnswer => "no_answer",
-        }
+        self.into()
     }
 
     /// Returns whether it is about a room that we are in.
@@ -75,53 +64,44 @@ impl RoomTrouble {
     /// Returns whether it may pass without anybody doing something.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer => true,
-            Self::NoSuchAlias
-            | Self::NoSuchRoom
-            | Self::NotInvited(_)
-            | Self::Banned(_)
-            | Self::PutOut { .. }
-            | Self::InvitesOff
-            | Self::Encrypted
-            | Self::Other(_) => false,
-        }
+        matches!(
+            self,
+            Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer
+        )
     }
 }
 
 impl Explained for RoomTrouble {
     fn hint(&self) -> Option<String> {
-        Some(match self {
+        let hint = match self {
             Self::NoSuchAlias => {
-                "check how it is written in `matrix_rooms`, or give the room's id (`!…`)".to_owned()
+                "check how it is written in `matrix_rooms`, or give the room's id (`!…`)"
             }
             Self::AliasGone(room) => {
-                format!("put {room} into `matrix_rooms` in its place, or set the alias again")
+                &format!("put {room} into `matrix_rooms` in its place, or set the alias again")
             }
             Self::NoSuchRoom => {
                 "check the id in `matrix_rooms`; if it is right, invite the bot there, or give the room's link, which names \
                  servers to join it over"
-                    .to_owned()
             }
-            Self::NotInvited(bot) => format!("invite {bot} there"),
+            Self::NotInvited(bot) => &format!("invite {bot} there"),
             Self::Banned(bot) => {
-                format!("ask an admin of the room to lift the ban of {bot}, and then to invite it")
+                &format!("ask an admin of the room to lift the ban of {bot}, and then to invite it")
             }
-            Self::PutOut { bot, .. } => {
-                format!("ask an admin of the room to invite {bot} again")
-            }
+            Self::PutOut { bot, .. } => &format!("ask an admin of the room to invite {bot} again"),
             Self::InvitesOff => {
                 "set it to `mapped`, or join the room with another client of the bot's account"
-                    .to_owned()
             }
-            Self::Encrypted => "set it to true, or map another room".to_owned(),
+            Self::Encrypted => "set it to true, or map another room",
             Self::ServerAway(_) => {
                 "check the server's name in `matrix_rooms`; if it is right, the relay goes on when that server is back"
-                    .to_owned()
             }
-            Self::Other(_) => "the homeserver's own words say what to change; the relay tries again".to_owned(),
-            Self::NoAnswer => "nothing is lost: the relay goes on when the homeserver is back".to_owned(),
-        })
+            Self::Other(_) => {
+                "the homeserver's own words say what to change; the relay tries again"
+            }
+            Self::NoAnswer => "nothing is lost: the relay goes on when the homeserver is back",
+        };
+        Some(hint.to_owned())
     }
 }
 

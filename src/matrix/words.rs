@@ -41,7 +41,8 @@ pub(super) fn read_message(
         "m.poll.start" | "org.matrix.msc3381.poll.start" => {
             return Some((RoomTextKind::Poll, poll_question(content)?));
         }
-        _ => {}
+        "m.room.message" | "m.message" | "org.matrix.msc1767.message" => {}
+        _ => return None,
     }
     let media = |word| {
         let caption = has_caption(content).then(words).flatten();
@@ -69,7 +70,6 @@ pub(super) fn read_message(
     }
 }
 
-/// Returns the words of a content.
 fn words(content: &Value, quote: Quote, names: &Names) -> Option<String> {
     let body = content["body"].as_str();
     let plain = body.or_else(|| extensible(content, "text/plain"));

@@ -91,7 +91,7 @@ async fn prepare(
     if !args.force
         && let Some(session) = files.load_session()?
     {
-        return Err(AuthError::already(session).into());
+        return Err(AuthError::AlreadyLoggedIn(Box::new(session)).into());
     }
     let defaults = Defaults::find(globals, home)?;
     let allow_http = args.allow_http || defaults.allow_http;
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_device_that_is_still_there_is_told_in_one_sentence() {
         let url = "https://example.org".parse().unwrap();
-        let left = Left::Server(ServerError::TooLarge { url });
+        let left = Left::Server(ServerError::TooLarge(url));
         let told = still_there("OLD", &left);
         assert!(told.contains("OLD") && !told.contains("  "), "{told}");
     }

@@ -71,20 +71,16 @@ impl Note {
 pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
     let directory = files.devices();
     files::create_directory(&directory)?;
-    let earlier = notes(files)
-        .into_iter()
-        .find(|(_, earlier)| earlier.device_id == note.device_id);
+    let mut earlier = notes(files).into_iter();
+    let earlier = earlier.find(|(_, earlier)| earlier.device_id == note.device_id);
     // What a server calls a device is no name for a file.
-    let path = earlier.map_or_else(
-        || directory.join(format!("{:016x}.json", rand::random::<u64>())),
-        |(path, _)| path,
-    );
+    let new = || directory.join(format!("{:016x}.json", rand::random::<u64>()));
+    let path = earlier.map_or_else(new, |(path, _)| path);
     let text =
         serde_json::to_vec(note).map_err(|error| FilesError::of("write", &path)(error.into()))?;
     files::replace(&path, &text).inspect_err(|_| sweep(files))
 }
 
-/// Deletes the note of a device.
 pub(super) fn forget(files: &Files, device: &DeviceId) {
     for (path, note) in notes(files) {
         if note.device_id == device {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::devices::{self, Note};
 use super::login::{GOODBYE, LoginOptions};
-use super::{AuthError, Files, Server, ServerError};
+use super::{AuthError, Files, Given, Server, ServerError};
 use crate::matrix::session::{BackupUse, Made, Session};
 
 /// Finds the homeserver, where it is given, else where the user id says; and makes sure that it takes passwords.
@@ -19,20 +19,19 @@ pub async fn find_homeserver(
     allow_http: bool,
 ) -> Result<Server, AuthError> {
     let server = find_server(homeserver, username, allow_http).await?;
-    let answer = server.get(&["login"], None).await?;
+    let answer = server.get(&["v3", "login"], None).await?;
     let flows = answer["flows"].as_array().into_iter().flatten();
     let flows: Vec<&str> = flows.filter_map(|flow| flow["type"].as_str()).collect();
     if flows.contains(&"m.login.password") {
         return Ok(server);
     }
-    Err(AuthError::NoPasswordLogin {
-        homeserver: server.base().clone(),
-        offered: if flows.is_empty() {
-            "nothing".to_owned()
-        } else {
-            flows.join(", ").chars().take(200).collect()
-        },
-    })
+    let offered: String = match &*flows {
+        [] => "nothing".to_owned(),
+        flows => flows.join(", ").chars().take(200).collect(),
+    };
+    let what = format!("{} takes no passwords (it offers {offered})", server.base());
+    let cure = "use an account with a password on another server";
+    Err(AuthError::Wrong(Given::Way, what, Some(cure)))
 }
 
 /// Finds the homeserver: where it is given, else where the user id says.
@@ -42,7 +41,12 @@ pub(in crate::matrix) async fn find_server(
     allow_http: bool,
 ) -> Result<Server, AuthError> {
     let of_id = || Some(username.strip_prefix('@')?.split_once(':')?.1);
-    let given = homeserver.or_else(of_id).ok_or(AuthError::NoHomeserver)?;
+    let Some(given) = homeserver.or_else(of_id) else {
+        let what = "it is not known which homeserver is meant".to_owned();
+        let cure = "give --homeserver (`matrix.homeserver`), or the whole user id (`@name:example.org`) as --username \
+                    (`matrix.bot_user_id`)";
+        return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
+    };
     Ok(Server::discover(given, allow_http).await?)
 }
 
@@ -55,9 +59,9 @@ pub(super) async fn request(
     let user = options.username.trim();
     let is_bad = user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
-        return Err(AuthError::BadUsername {
-            given: options.username.clone(),
-        });
+        let what = format!("`{}` is not a user name", options.username);
+        let cure = "give `name` or `@name:example.org`";
+        return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
     }
     // No refresh token is asked for: where a server gives tokens that do not age, that is what months without
     // anybody looking need.
@@ -66,10 +70,8 @@ pub(super) async fn request(
         answer = try_once(files, server, options, user, true).await?;
     }
     let Ok(MatrixSession { meta, tokens }) = serde_json::from_value(answer) else {
-        return Err(AuthError::BadAnswer {
-            homeserver: server.base().clone(),
-            what: "no user id, device id or access token",
-        });
+        let what = "no user id, device id or access token";
+        return Err(AuthError::BadAnswer(server.base().clone(), what));
     };
     Ok(Session {
         homeserver: server.base().clone(),
@@ -107,20 +109,18 @@ async fn try_once(
         "initial_device_display_name": options.device_name,
         "refresh_token": refresh,
     });
-    let answer = match server.post(&["login"], None, &body).await {
+    let answer = match server.post(&["v3", "login"], None, &body).await {
         Ok(answer) => answer,
         Err(error) => {
             if was_not_let_in(&error) {
                 devices::forget(files, &note.device_id);
             }
             return Err(match error.errcode() {
-                Some("M_FORBIDDEN") => AuthError::WrongPassword {
-                    user: user.to_owned(),
-                    homeserver: server.base().clone(),
-                },
-                Some("M_USER_DEACTIVATED") => AuthError::Deactivated {
-                    user: user.to_owned(),
-                },
+                Some("M_FORBIDDEN") => AuthError::wrong_password(user, server.base()),
+                Some("M_USER_DEACTIVATED") => {
+                    let what = format!("the account {user} is deactivated");
+                    AuthError::Wrong(Given::Password, what, Some("use another one"))
+                }
                 Some(_) | None => error.into(),
             });
         }
@@ -146,23 +146,20 @@ async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) ->
         devices::forget(files, &note.device_id);
         return error;
     }
-    AuthError::DeviceLeft {
-        device: note.device_id,
-        cause: Box::new(error),
-    }
+    AuthError::DeviceLeft(note.device_id, Box::new(error))
 }
 
 /// Returns whether it is certain that the server has made no device.
 fn was_not_let_in(error: &ServerError) -> bool {
     match error {
-        ServerError::BadAddress { .. }
-        | ServerError::PlainHttp { .. }
-        | ServerError::Tls { .. }
-        | ServerError::RateLimited { .. }
-        | ServerError::Refused { .. } => true,
-        ServerError::Unreachable { cause, .. } => cause.is_connect(),
+        ServerError::Unreachable(_, cause) => cause.is_connect(),
         // What a proxy says when the server took too long.
-        ServerError::NotMatrix { .. } | ServerError::TooLarge { .. } => false,
+        ServerError::NotMatrix(..) | ServerError::TooLarge(_) => false,
+        ServerError::BadAddress(_)
+        | ServerError::PlainHttp(_)
+        | ServerError::Tls(..)
+        | ServerError::RateLimited(_)
+        | ServerError::Refused { .. } => true,
     }
 }
 
@@ -181,7 +178,14 @@ mod tests {
     async fn a_name_without_a_server_is_asked_where() {
         for username in ["relay", "@relay"] {
             let error = find_homeserver(None, username, false).await.unwrap_err();
-            assert!(matches!(error, AuthError::NoHomeserver), "{error}");
+            assert!(
+                matches!(error, AuthError::Wrong(Given::Name, ..)),
+                "{error}"
+            );
+            assert_eq!(
+                error.to_string(),
+                "it is not known which homeserver is meant"
+            );
         }
     }
 

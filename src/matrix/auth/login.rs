@@ -75,7 +75,7 @@ pub async fn login(
     files.finish()?;
     let earlier = match files.load_session() {
         Ok(Some(session)) if !options.force => {
-            return Err(AuthError::already(session));
+            return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
         }
         Ok(session) => session,
         Err(FilesError::Damaged(..)) if options.force => None,
@@ -109,10 +109,7 @@ async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> Auth
     let is_gone = |parted: &Parted| parted.device == made.device_id && parted.left.is_none();
     match parted {
         Ok(Ok(parted)) if parted.iter().any(is_gone) => error,
-        _ => AuthError::DeviceLeft {
-            device: made.device_id,
-            cause: Box::new(error),
-        },
+        _ => AuthError::DeviceLeft(made.device_id, Box::new(error)),
     }
 }
 
@@ -128,6 +125,7 @@ async fn make(
     files.delete_fresh()?;
     let (client, _) = client::open(&fresh, session, &fresh.create_key()?).await?;
     let security = Security {
+        user: session.user_id.clone(),
         password: Some(&options.password),
         unlock: &options.unlock,
         is_exchange,
@@ -178,9 +176,9 @@ pub(in crate::matrix) async fn stand(
     if security.is_exchange
         && let Some(what) = problem
     {
-        return Err(AuthError::Unfinished { what });
+        return Err(AuthError::Unfinished(what));
     }
-    let mut standing = Box::pin(recovery::secure(client, &session.user_id, security)).await?;
+    let mut standing = Box::pin(recovery::secure(client, security)).await?;
     standing.problems.extend(problem);
     note(files, client, session, &standing, place).await?;
     Ok(standing)
@@ -270,7 +268,7 @@ mod tests {
         let stop = CancellationToken::new();
         let error = login(&files, &nobody(), &options, &stop).await.unwrap_err();
         assert!(
-            matches!(error, AuthError::Server(ServerError::Unreachable { .. })),
+            matches!(error, AuthError::Server(ServerError::Unreachable(..))),
             "{error}"
         );
         assert_eq!(files.load_session().unwrap(), Some(session()));

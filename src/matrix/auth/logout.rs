@@ -2,7 +2,7 @@
 
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::DeviceId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::status::{self, KeyBackup};
 use super::{AuthError, Files, Server, ServerError, devices};
@@ -40,39 +40,33 @@ pub async fn end_session(
     };
     ended.or_else(|error| match error.errcode() {
         Some("M_UNKNOWN_TOKEN") => Ok(()),
-        Some("M_FORBIDDEN") => Err(AuthError::WrongPassword {
-            user: session.user_id.to_string(),
-            homeserver: session.homeserver.clone(),
-        }),
+        Some("M_FORBIDDEN") => {
+            let user = session.user_id.as_str();
+            Err(AuthError::wrong_password(user, &session.homeserver))
+        }
         Some(_) | None => Err(error.into()),
     })
 }
 
-/// Deletes a device of the session's account.
 pub(super) async fn delete_device(
     server: &Server,
     session: &Session,
     device: &DeviceId,
     password: &Secret<String>,
 ) -> Result<(), ServerError> {
-    let path = ["devices", device.as_str()];
+    let path = ["v3", "devices", device.as_str()];
     let token = session.tokens.access_token.as_str();
     let delete = async |body| {
         let body = Some(&body);
-        server.call(Method::DELETE, &path, Some(token), body).await
+        server.ask(Method::DELETE, &path, Some(token), body).await
     };
     let challenge = match delete(json!({})).await {
         Ok(_) => return Ok(()),
         Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
         Err(error) => return Err(error),
     };
-    let offers_password = challenge
-        .get("flows")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|flow| flow.get("stages")?.as_array())
-        .any(|stages| stages.len() == 1 && stages.contains(&json!("m.login.password")));
+    let mut flows = challenge["flows"].as_array().into_iter().flatten();
+    let offers_password = flows.any(|flow| flow["stages"] == json!(["m.login.password"]));
     if !offers_password {
         // An account without a password: the token alone has to do.
         return if device == session.device_id {
@@ -86,14 +80,14 @@ pub(super) async fn delete_device(
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": session.user_id},
         "password": password.reveal(),
-        "session": challenge.get("session"),
+        "session": challenge["session"],
     }}));
     deleted.await.map(|_| ())
 }
 
 /// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step. Recovery keys stay.
 pub fn delete_local(files: &Files, mut told: impl FnMut(&str)) -> Result<(), AuthError> {
-    files.delete_session()?;
+    files::delete(&files.session())?;
     told("deleted session.json");
     files.delete_store()?;
     files::delete(&files.devices())?;

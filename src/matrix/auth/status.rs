@@ -103,10 +103,14 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
     match server.whoami(token).await {
         Ok(_) => {}
         // A token that ages is renewed by the daemon: only without that means it is dead.
-        Err(error) if session.tokens.refresh_token.is_some() && is_soft(&error) => {
+        Err(ServerError::Refused { errcode, body, .. })
+            if session.tokens.refresh_token.is_some()
+                && errcode == "M_UNKNOWN_TOKEN"
+                && body["soft_logout"] == true =>
+        {
             return Ok(status);
         }
-        Err(error) => match login_state::verdict(session, error) {
+        Err(error) => match login_state::verdict(&session, error) {
             dead @ MatrixError::SessionDead(_) => {
                 status.token_alive = false;
                 status.refused = Some(told(&dead));
@@ -121,14 +125,6 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
     status.key_backup = use_of(version.as_deref(), &session.key_backup);
     status.key_backup_on_server = Some(version.is_some());
     Ok(status)
-}
-
-fn is_soft(error: &ServerError) -> bool {
-    matches!(
-        error,
-        ServerError::Refused { errcode, body, .. }
-            if errcode == "M_UNKNOWN_TOKEN" && body["soft_logout"] == true
-    )
 }
 
 /// Returns whether the device's keys carry a signature of the account's self-signing key.
@@ -154,13 +150,12 @@ pub(super) fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
     }
 }
 
-/// Returns the version of the account's backup.
 pub(super) async fn backup_version(
     server: &Server,
     session: &Session,
 ) -> Result<Option<String>, ServerError> {
     let token = Some(session.tokens.access_token.as_str());
-    match server.get(&["room_keys", "version"], token).await {
+    match server.get(&["v3", "room_keys", "version"], token).await {
         Ok(backup) => Ok(backup["version"].as_str().map(str::to_owned)),
         Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
         Err(error) => Err(error),

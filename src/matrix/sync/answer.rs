@@ -56,7 +56,7 @@ impl Sync<'_> {
         let mut patience = Patience::default();
         if self.behind {
             for room in self.rooms.joined() {
-                if self.reader.news.knows(room.room_id()) {
+                if self.reader.news.known.contains(room.room_id()) {
                     self.fill(&room, &next, &[], &mut patience).await?;
                 }
             }
@@ -70,7 +70,8 @@ impl Sync<'_> {
                 events.extend(self.reader.bans(&room, state(update)));
             }
             let shown = &update.timeline.events;
-            let is_cut = update.timeline.limited && !self.behind && self.reader.news.knows(id);
+            let is_cut =
+                update.timeline.limited && !self.behind && self.reader.news.known.contains(id);
             if is_cut && !self.reader.shows_join(shown) {
                 self.fill(&room, &next, shown, &mut patience).await?;
             }
@@ -83,9 +84,9 @@ impl Sync<'_> {
             }
         }
         self.rooms.note_synced(&answer);
-        for room in self.rooms.joined() {
-            self.reader.news.know(room.room_id());
-        }
+        let joined = self.rooms.joined().into_iter();
+        let joined = joined.map(|room| room.room_id().to_owned());
+        self.reader.news.known.extend(joined);
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
         self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
         // Without a position the next start would take everything for history; an old one only costs a longer look back.

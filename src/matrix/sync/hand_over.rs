@@ -17,7 +17,7 @@ impl Sync<'_> {
     /// stored as no longer missing.
     pub(super) async fn take_missing(
         &mut self,
-        gap: &Gap,
+        gap: Gap,
         fetched: matrix_sdk::Result<Page>,
     ) -> Result<(), MatrixError> {
         let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
@@ -32,10 +32,10 @@ impl Sync<'_> {
                 banned.silence(&mut page.events);
                 let mut events = self.reader.read(&room, &page.events).await;
                 banned.forget_lifted(&mut events);
-                self.gaps.read(gap, page.next, is_empty);
+                self.gaps.read(&gap, page.next, is_empty);
                 events
             }
-            Err(error) if self.gaps.failed(gap, &error) => Vec::new(),
+            Err(error) if self.gaps.failed(&gap, &error) => Vec::new(),
             Err(_) => return Ok(()),
         };
         self.hand_over(events, position).await
@@ -44,12 +44,12 @@ impl Sync<'_> {
     /// Hands over what waited for these keys; without keys, all that waited is tried.
     pub(super) async fn try_late(
         &mut self,
-        keys: Option<&[RoomKeyInfo]>,
+        keys: Option<Vec<RoomKeyInfo>>,
     ) -> Result<(), MatrixError> {
         if self.position.is_none() {
             return Ok(());
         }
-        let events = self.reader.read_late(keys).await;
+        let events = self.reader.read_late(keys.as_deref()).await;
         self.tell(events).await
     }
 
@@ -83,7 +83,7 @@ impl Sync<'_> {
         sent.map_err(|_| MatrixError::Closed)?;
         committed.await.map_err(|_| MatrixError::Closed)?;
         self.position = Some(position);
-        self.reader.news.end_first_run();
+        self.reader.news.first_run = false;
         self.committed_at = Instant::now();
         Ok(())
     }

@@ -4,10 +4,11 @@ use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
 
+use super::super::catch_up::Page;
 use super::super::gaps::Patience;
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
-use crate::model::MatrixEvent;
+use crate::model::{Gap, MatrixEvent};
 
 /// Returns a loop that was last at `s1`, and who takes its batches.
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
@@ -141,7 +142,7 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
         batch.committed.send(()).unwrap();
         batch.events
     };
-    let (done, events) = tokio::join!(sync.take_missing(&gap, fetched), taking);
+    let (done, events) = tokio::join!(sync.take_missing(gap, fetched), taking);
     done.unwrap();
     let told = |event: &MatrixEvent| match event {
         MatrixEvent::Banned { user, .. } => format!("ban of {user}"),
