@@ -2,10 +2,9 @@
 //! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -13,13 +12,13 @@ use tracing::{debug, error, info, warn};
 use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
-use crate::matrix::{self, Batch, DeviceTrust, Files, Matrix, MatrixError, ServerError};
+use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError, ServerError};
 use crate::model::{Backoff, Chain, Explained, told};
-use crate::store::{Database, gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
+use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::first_login::{self, FirstLogin};
-use super::ledger::Ledger;
-use super::live::{Live, Session};
+use super::live::Session;
+use super::parts::Parts;
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -28,13 +27,8 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 /// After so long with an open session, pauses begin afresh.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
-/// What came of opening the session.
-pub(super) enum Opened {
-    /// It is open.
-    Session(Box<Matrix>),
-    /// It is not.
-    Not(Wait),
-}
+/// The open session, or what to wait for first.
+pub(super) type Opened = Result<Box<Matrix>, Wait>;
 
 /// What to wait for before the session is opened again.
 pub(super) enum Wait {
@@ -71,26 +65,14 @@ impl Tries {
     }
 }
 
-/// What the Matrix side needs.
 pub(super) struct Account {
-    /// The session's files.
     pub(super) files: Files,
-    /// What the adapter is told by the configuration.
     pub(super) options: matrix::Options,
     /// For a first login without a terminal.
     pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
     pub(super) lock: Lock,
-    /// Where the sync position is kept.
-    pub(super) database: Database,
-    /// Told which account the rooms are seen with.
-    pub(super) ledger: Arc<Mutex<Ledger>>,
-    /// Where what happens in the rooms goes.
-    pub(super) batches: mpsc::Sender<Batch>,
-    /// Who sends to rooms, while a session is open.
-    pub(super) sender: watch::Sender<Option<matrix::Sender>>,
-    /// Told how the session stands.
-    pub(super) live: Arc<Live>,
+    pub(super) parts: Parts<matrix::Sender>,
 }
 
 impl Account {
@@ -108,15 +90,15 @@ impl Account {
             if tries.is_news(Chain(&error).to_string()) {
                 warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
             }
-            return Opened::Not(Wait::Store);
+            return Err(Wait::Store);
         }
         if self.login.is_some() && !self.files.session().exists() {
-            return Opened::Not(Wait::Login);
+            return Err(Wait::Login);
         }
-        match Matrix::restore(self.files.clone(), self.options.clone()).await {
-            Ok(matrix) => Opened::Session(Box::new(matrix)),
-            Err(error) => Opened::Not(self.end(&error, tries)),
-        }
+        let restored = Matrix::restore(self.files.clone(), self.options.clone()).await;
+        restored
+            .map(Box::new)
+            .map_err(|error| self.end(&error, tries))
     }
 
     /// Says why there is no session, once, and lets go of the store. Returns what to wait for.
@@ -155,11 +137,14 @@ impl Account {
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
-    pub(super) async fn run(self, (first, tries): (Opened, Tries), stop: CancellationToken) {
-        let (mut opened, mut tries) = (first, tries);
+    pub(super) async fn run(
+        self,
+        (mut opened, mut tries): (Opened, Tries),
+        stop: CancellationToken,
+    ) {
         loop {
             let wait = match opened {
-                Opened::Session(matrix) => {
+                Ok(matrix) => {
                     let since = Instant::now();
                     match self.serve(*matrix, &stop).await {
                         Ok(()) => return,
@@ -171,7 +156,7 @@ impl Account {
                         }
                     }
                 }
-                Opened::Not(wait) => wait,
+                Err(wait) => wait,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -257,15 +242,9 @@ impl Account {
             },
         };
         self.release();
-        let time_is_up = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.other_token(None) => *tries = Tries::new(),
-            () = time_is_up => {}
+            () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
     }
 
@@ -284,8 +263,8 @@ impl Account {
         info!(account = user, device, verification, "Matrix session open");
         let from = loop {
             let account = matrix.session().user_id.clone();
-            let ledger = Arc::clone(&self.ledger);
-            let start = self.database.run(move |store| {
+            let ledger = Arc::clone(&self.parts.ledger);
+            let start = self.parts.database.run(move |store| {
                 let start = store.transaction(|tx| {
                     // What was refused to the session before may be granted to this one.
                     outbox_room::unpark_all(tx)?;
@@ -304,7 +283,8 @@ impl Account {
                 ledger
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .use_account(account);
+                    .bridge
+                    .remember_own_user(account);
                 Ok(start)
             });
             match start.await {
@@ -322,8 +302,8 @@ impl Account {
                 }
             }
         };
-        self.sender.send_replace(Some(matrix.sender()));
-        let running = matrix.run(from, self.batches.clone(), stop.clone());
+        self.parts.sender.send_replace(Some(matrix.sender()));
+        let running = matrix.run(from, self.parts.batches.clone(), stop.clone());
         let beside = async {
             tokio::join!(
                 self.part_with_others(),
@@ -335,7 +315,7 @@ impl Account {
             ((), ()) = beside => Ok(()),
         };
         if !stop.is_cancelled() {
-            self.sender.send_replace(None);
+            self.parts.sender.send_replace(None);
         }
         result
     }
@@ -374,7 +354,7 @@ impl Account {
         trust: &mut matrix::Trust,
     ) -> DeviceTrust {
         let trust = trust.now().await;
-        self.live.session(Session::Open {
+        self.parts.live.session(Session::Open {
             account: user.to_owned(),
             device: device.to_owned(),
             trust,
@@ -391,7 +371,7 @@ impl Account {
     }
 
     fn no_session(&self, error: &(dyn Explained + 'static)) {
-        self.live.session(Session::None(told(error)));
+        self.parts.live.session(Session::None(told(error)));
     }
 
     fn release(&self) {

@@ -35,21 +35,14 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    limited: Option<Limited>,
+    /// Nothing before then; [`CALM_AFTER`] that the limit is over, if nothing more comes.
+    limited: Option<Instant>,
     /// Complaints since a request was taken last.
     in_a_row: u32,
     /// Rooms that have messages to send.
     busy: usize,
     /// How often the server has complained so far, and when last.
     complaints: Option<(u64, Instant)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Limited {
-    /// Nothing before then.
-    until: Instant,
-    /// Over then, if nothing more comes.
-    calm: Instant,
 }
 
 /// The right to make one request; give it back with [`Turn::over`].
@@ -82,12 +75,12 @@ impl AccountLimit {
     /// May be dropped: the place in the line is lost.
     pub(super) async fn message_turn(&self) -> Turn {
         let mut alone = None;
-        while let Some(limited) = self.limited() {
+        while let Some(until) = self.limited() {
             if alone.is_none() {
                 let turn = Arc::clone(&self.inner.turn);
                 alone = Some(turn.lock_owned().await);
-            } else if limited.until > Instant::now() {
-                sleep_until(limited.until).await;
+            } else if until > Instant::now() {
+                sleep_until(until).await;
             } else {
                 return self.turn(alone);
             }
@@ -111,9 +104,9 @@ impl AccountLimit {
             match (busy, self.still(limited)) {
                 (false, None) => return self.turn(None),
                 (true, _) => changed.await,
-                (false, Some(limited)) => tokio::select! {
+                (false, Some(until)) => tokio::select! {
                     () = changed => {}
-                    () = sleep_until(limited.calm) => {}
+                    () = sleep_until(until + CALM_AFTER) => {}
                 },
             }
         }
@@ -132,19 +125,18 @@ impl AccountLimit {
     }
 
     /// Returns the limit that holds now, if one does.
-    fn limited(&self) -> Option<Limited> {
+    fn limited(&self) -> Option<Instant> {
         let limited = self.state().limited;
         self.still(limited)
     }
 
-    fn still(&self, limited: Option<Limited>) -> Option<Limited> {
-        let limited = limited?;
-        if limited.calm > Instant::now() {
-            return Some(limited);
+    fn still(&self, limited: Option<Instant>) -> Option<Instant> {
+        if limited? + CALM_AFTER > Instant::now() {
+            return limited;
         }
         let mut state = self.state();
         // Somebody may have been told otherwise since.
-        if state.limited.is_some_and(|it| it.calm == limited.calm) {
+        if state.limited == limited {
             state.limited = None;
             state.in_a_row = 0;
             info!("the homeserver takes everything again");
@@ -165,7 +157,6 @@ impl AccountLimit {
                 .min(LONGEST),
             None => PAUSES.after(state.in_a_row, rand::random()),
         };
-        let until = Instant::now() + wait;
         let delay_ms = wait.as_millis();
         if state.limited.is_none() {
             warn!(
@@ -175,10 +166,7 @@ impl AccountLimit {
         } else {
             debug!(delay_ms, "the homeserver still wants fewer events");
         }
-        state.limited = Some(Limited {
-            until,
-            calm: until + CALM_AFTER,
-        });
+        state.limited = Some(Instant::now() + wait);
         drop(state);
         self.inner.changed.notify_waiters();
     }

@@ -47,9 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
-    /// How the daemon stands.
     Status,
-    /// Whether it does its work.
     Doctor,
 }
 
@@ -64,25 +62,19 @@ pub(crate) struct Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// How the daemon stands.
     Status(Box<Status>),
-    /// Whether it does its work.
     Doctor(Health),
-    /// Why there is no answer.
     Error(String),
 }
 
 /// Answers clients.
 pub(super) struct Control {
-    /// What the daemon knows of itself.
     pub(super) live: Arc<Live>,
     pub(super) database: Database,
     pub(super) config: Config,
-    /// How the link to the radio stands.
     pub(super) link: watch::Receiver<Link>,
     /// What was heard of the homeserver.
     pub(super) pulse: Pulse,
-    /// How the homeserver limits the account.
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
     pub(super) started: Instant,
@@ -244,7 +236,6 @@ impl Control {
         match timeout(DATABASE_LIMIT, work).await {
             Ok(told) => told.map_err(|error| (&error).into()),
             Err(_) => Err(DatabaseStatus {
-                ok: false,
                 error: Some(format!(
                     "it did not answer in {} s",
                     DATABASE_LIMIT.as_secs()
@@ -253,7 +244,7 @@ impl Control {
                     "look whether the disk is slow, or another program has the database open"
                         .to_owned(),
                 ),
-                for_seconds: None,
+                ..DatabaseStatus::default()
             }),
         }
     }

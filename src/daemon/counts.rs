@@ -13,9 +13,7 @@ const MOST_NODES: usize = 100;
 /// Where a message came from, or went.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
-    /// A room.
     Room(OwnedRoomOrAliasId),
-    /// A channel, by its slot.
     Channel(u8),
     /// Between single nodes.
     Direct,
@@ -23,12 +21,9 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-/// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
-    /// From the mesh to Matrix.
     ToMatrix,
-    /// From Matrix to the mesh.
     ToMesh,
 }
 
@@ -50,7 +45,6 @@ pub(super) struct Tally {
 pub(super) struct Echoes {
     /// The node's long name as it was last.
     pub(super) name: String,
-    /// How many texts.
     pub(super) count: u64,
 }
 

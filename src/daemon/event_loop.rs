@@ -18,7 +18,7 @@ use crate::store::{Database, StoreError};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::queues::Queues;
-use super::reports::Report;
+use super::room_worker::{Report, SendToRoom};
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;
@@ -31,35 +31,23 @@ const FORGET_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
-/// What the loop needs.
-pub(super) struct EventLoop {
-    /// The tables.
+pub(super) struct EventLoop<S> {
     pub(super) database: Database,
-    /// Decides, and writes down what was decided.
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    /// What the radio tells.
     pub(super) radio: mpsc::Receiver<Event>,
-    /// What the rooms' workers tell.
     pub(super) reports: mpsc::Receiver<Report>,
-    /// What the Matrix side tells.
     pub(super) batches: mpsc::Receiver<Batch>,
-    /// The workers.
-    pub(super) queues: Queues,
-    /// Told whether the link to the radio is ready.
+    pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
-    /// When the daemon started.
     pub(super) started: Instant,
     /// How long the computer had slept before that.
     pub(super) slept: Duration,
-    /// When the next round is due.
     pub(super) chores_at: Instant,
-    /// Told how it goes.
     pub(super) live: Arc<Live>,
-    /// Tells the time.
     pub(super) clock: Clock,
 }
 
-impl EventLoop {
+impl<S: SendToRoom> EventLoop<S> {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
@@ -69,7 +57,7 @@ impl EventLoop {
             self.live.beat();
             let mut work = tokio::select! {
                 Some(event) = self.radio.recv() => Work::event(event),
-                Some(report) = self.reports.recv() => Work::report(report),
+                Some(report) = self.reports.recv() => Work::default().and(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
@@ -85,7 +73,7 @@ impl EventLoop {
                 if let Ok(event) = self.radio.try_recv() {
                     work.events.push(event);
                 } else if let Ok(report) = self.reports.try_recv() {
-                    work.add(report);
+                    work = work.and(report);
                 } else {
                     break;
                 }
@@ -110,7 +98,12 @@ impl EventLoop {
         let events = Arc::new(events);
         let mut backoff = PAUSES;
         loop {
-            let error = match self.commit(Arc::clone(&events)).await {
+            let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
+            let now = self.clock.now();
+            let committed = self
+                .database
+                .run(move |store| Ledger::commit(&ledger, store, &batch, now));
+            let error = match committed.await {
                 Ok(outcome) => {
                     self.go_on(&events, outcome);
                     return true;
@@ -133,7 +126,8 @@ impl EventLoop {
                 }
                 // Up to where the account's events are accepted is stored before more are.
                 [] | [Event::Matrix(MatrixEvent::Synced(_))] => {}
-                _ if !concerns_one_event(&error) => {}
+                // The disk or the file is not sound: no other event could be stored either.
+                _ if !matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_)) => {}
                 [event] => {
                     // Better one event lost, and said, than none handled ever again.
                     error!(
@@ -201,14 +195,6 @@ impl EventLoop {
             self.chores_at = self.chores_at.min(now + FORGET_EVERY);
         }
     }
-
-    async fn commit(&self, events: Arc<Vec<Event>>) -> Result<Outcome, StoreError> {
-        let ledger = Arc::clone(&self.ledger);
-        let now = self.clock.now();
-        self.database
-            .run(move |store| Ledger::commit(&ledger, store, &events, now))
-            .await
-    }
 }
 
 /// What one transaction is about, and who waits for it.
@@ -226,12 +212,6 @@ impl Work {
         }
     }
 
-    fn report(first: Report) -> Self {
-        let mut work = Self::default();
-        work.add(first);
-        work
-    }
-
     fn batch(batch: Batch) -> Self {
         let synced = MatrixEvent::Synced(Box::new(Synced {
             position: batch.position,
@@ -245,15 +225,11 @@ impl Work {
         }
     }
 
-    fn add(&mut self, report: Report) {
+    fn and(mut self, report: Report) -> Self {
         self.events.push(Event::Report(report.report));
         self.committed.push(report.committed);
+        self
     }
-}
-
-/// Returns whether another event could be stored: the disk and the file are sound.
-fn concerns_one_event(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_))
 }
 
 /// Returns how long this computer has slept since it was started: nobody has set its clock meanwhile.

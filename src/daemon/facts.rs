@@ -7,8 +7,8 @@ use tracing::error;
 use crate::bridge::{Facts, Questions, SeenKey, Table, Target};
 use crate::model::{EventId, NodeNum, Timestamp};
 use crate::store::{
-    StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
-    outage, outbox_mesh, outbox_room, relayed, seen, told,
+    Result, StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map,
+    meta, outage, outbox_mesh, outbox_room, relayed, seen, told,
 };
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
@@ -17,7 +17,7 @@ pub(super) fn look_up(
     radio: NodeNum,
     questions: &Questions,
     now: Timestamp,
-) -> Result<Facts, StoreError> {
+) -> Result<Facts> {
     let mut facts = Facts::default();
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
@@ -107,12 +107,7 @@ pub(super) fn look_up(
     Ok(facts)
 }
 
-fn look_into(
-    tx: &Tx<'_>,
-    table: &Table,
-    facts: &mut Facts,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> Result<()> {
     match table {
         Table::Told(start) => facts.told.extend(told::beginning_with(tx, start, now)?),
         Table::Packets(None) => facts.packets = mesh_report::on_channels(tx)?,
@@ -120,10 +115,7 @@ fn look_into(
         Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
         Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,
-        Table::Busy => {
-            let waiting = outbox_room::waiting(tx)?.into_iter();
-            facts.busy = waiting.map(|it| it.room).collect();
-        }
+        Table::Busy => facts.busy = outbox_room::rooms(tx)?.into_iter().collect(),
         Table::Parked => {
             let parked = outbox_room::parked(tx)?.into_iter();
             facts.parked = parked.map(|it| it.room).collect();
@@ -156,7 +148,7 @@ fn look_into(
     Ok(())
 }
 
-fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<(), StoreError> {
+fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
     match feedback::message(tx, event) {
         Ok(fate) => facts.fates.extend(fate),
         // It must not fail the batch: a sign is worth less than a message.

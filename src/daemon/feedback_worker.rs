@@ -7,19 +7,19 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Backoff, Clock, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp,
+    Backoff, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp,
 };
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{Database, StoreError, Tx};
+use crate::store::{Result, Tx};
 
-use super::account_limit::{AccountLimit, Turn};
-use super::room_worker::{SendToRoom, current};
+use super::account_limit::Turn;
+use super::room_worker::{RoomSide, SendToRoom, current};
 use super::{LONGEST_PAUSE, PAUSES};
 
 /// How long to wait when the database cannot be read.
@@ -29,16 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// What the worker needs.
 pub(super) struct FeedbackWorker<S> {
-    /// The tables.
-    pub(super) database: Database,
-    /// Who sends; `None` while no session is open.
-    pub(super) sender: watch::Receiver<Option<S>>,
     /// Rung when there may be something new in the tables.
     pub(super) bell: Arc<Notify>,
-    /// Holds it back.
-    pub(super) limit: AccountLimit,
-    /// Tells the time.
-    pub(super) clock: Clock,
+    pub(super) side: RoomSide<S>,
 }
 
 impl<S: SendToRoom> FeedbackWorker<S> {
@@ -73,20 +66,27 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         }
     }
 
-    async fn step(&mut self, backoff: &mut Backoff) -> Result<Step, StoreError> {
-        let Some(sender) = current(&mut self.sender).await else {
+    async fn step(&mut self, backoff: &mut Backoff) -> Result<Step> {
+        let Some(sender) = current(&mut self.side.sender).await else {
             return Ok(Step::Nothing(LOOK_EVERY));
         };
         // Only then the latest wish is chosen.
-        let turn = self.limit.quiet_turn().await;
-        let now = self.clock.now();
-        let sign = self.database.run(move |store| store.next_sign(now)).await?;
+        let turn = self.side.limit.quiet_turn().await;
+        let now = self.side.clock.now();
+        let sign = self
+            .side
+            .database
+            .run(move |store| store.note(|tx| feedback::next(tx, now)))
+            .await?;
         let sign_later = match sign {
             Next::Due(request) => return self.show(&sender, turn, request, backoff).await,
             Next::Later(due) => Some(due),
             Next::Nothing => None,
         };
-        let receipt = self.database.run(move |store| store.next_receipt(now));
+        let receipt = self
+            .side
+            .database
+            .run(move |store| store.note(|tx| receipts::next(tx, now)));
         let receipt_later = match receipt.await? {
             Next::Due(receipt) => return self.mark(&sender, turn, receipt, backoff).await,
             Next::Later(due) => Some(due),
@@ -104,14 +104,14 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         turn: Turn,
         request: Request,
         backoff: &mut Backoff,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<Step> {
         let Request {
             event,
             room,
             transaction,
             content,
         } = request;
-        let now = self.clock.now();
+        let now = self.side.clock.now();
         let room_name = (&*room).into();
         let outcome = sender.send(room_name, &transaction, &content, now).await;
         turn.over(&outcome);
@@ -119,6 +119,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         let step = judge(&outcome, backoff);
         let room_for_note = room.clone();
         let newly_forbidden = self
+            .side
             .database
             .run(move |store| {
                 store.note(|tx| note(tx, &room_for_note, &transaction, &outcome, now))
@@ -137,15 +138,16 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         turn: Turn,
         receipt: Receipt,
         backoff: &mut Backoff,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<Step> {
         let thread = receipt.thread.as_deref();
         let room_name = (&*receipt.room).into();
         let outcome = sender.mark_read(room_name, &receipt.event, thread).await;
         turn.over(&outcome);
         debug!(room = %receipt.room, event_id = %receipt.event, ?outcome, "receipt tried");
         let step = judge(&outcome, backoff);
-        let now = self.clock.now();
-        self.database
+        let now = self.side.clock.now();
+        self.side
+            .database
             .run(move |store| {
                 store.note(|tx| match &outcome {
                     // Whatever the server has against a receipt: it is not worth a second try.
@@ -189,7 +191,7 @@ fn note(
     transaction: &OwnedTransactionId,
     outcome: &RoomOutcome,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let transaction = transaction.as_str();
     match outcome {
         RoomOutcome::Sent { event } => {

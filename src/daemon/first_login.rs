@@ -17,10 +17,8 @@ const PASSWORD_EVERY: Duration = Duration::from_hours(1);
 
 /// What lets the relay log in by itself.
 pub(super) struct FirstLogin {
-    homeserver: Option<String>,
-    user: Option<String>,
+    config: config::Matrix,
     proof: Proof,
-    allow_http: bool,
 }
 
 /// What lets us in.
@@ -41,26 +39,25 @@ impl FirstLogin {
             .filter(|_| config.bot_user_id.is_some());
         let token = config.access_token.clone().map(Proof::AccessToken);
         Some(Self {
-            homeserver: config.homeserver.clone(),
-            user: config.bot_user_id.clone(),
+            config: config.clone(),
             proof: password.map(Proof::Password).or(token)?,
-            allow_http: config.allow_http,
         })
     }
 
     /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
     pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
+        let config = &self.config;
         let made = match &self.proof {
             Proof::Password(password) => {
-                let user = self.user.as_deref().unwrap_or_default();
-                let homeserver = self.homeserver.as_deref();
-                let server = auth::find_homeserver(homeserver, user, self.allow_http).await?;
+                let user = config.bot_user_id.clone().unwrap_or_default();
+                let homeserver = config.homeserver.as_deref();
+                let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
                 let options = LoginOptions {
-                    username: self.user.clone().unwrap_or_default(),
+                    username: user,
                     password: password.clone(),
                     device_name: "relay".to_owned(),
                     display_name: None,
-                    allow_http: self.allow_http,
+                    allow_http: config.allow_http,
                     force: false,
                     unlock: Unlock::Nothing,
                     recovery_key: KeyPlace::File(files.recovery_key()),
@@ -71,10 +68,10 @@ impl FirstLogin {
             }
             Proof::AccessToken(token) => {
                 let options = TokenOptions {
-                    homeserver: self.homeserver.clone(),
-                    user: self.user.clone(),
+                    homeserver: config.homeserver.clone(),
+                    user: config.bot_user_id.clone(),
                     access_token: token.clone(),
-                    allow_http: self.allow_http,
+                    allow_http: config.allow_http,
                     recovery_key_file: files.recovery_key(),
                 };
                 Box::pin(auth::adopt(files, &options)).await?

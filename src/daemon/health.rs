@@ -184,7 +184,10 @@ impl Examined<'_> {
     fn rooms(&self) -> Check {
         let mapped = || self.status.rooms.iter().filter(|room| room.mapped);
         let count = mapped().count();
-        let mut found: Vec<Found> = self.status.rooms.iter().filter_map(Found::of).collect();
+        // With whose hint it is, where that is not said by itself.
+        let troubles = self.status.rooms.iter();
+        let troubles = troubles.filter_map(|room| Some((Some(&room.room), trouble_of(room)?)));
+        let mut found: Vec<(Option<&String>, Check)> = troubles.collect();
         let absent = mapped().filter(|room| !room.joined && room.trouble.is_none());
         let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
         match self.status.matrix.state {
@@ -200,38 +203,34 @@ impl Examined<'_> {
                 ));
             }
             MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {}
-            MatrixState::Connected => found.push(Found {
-                room: None,
-                result: CheckResult::Failed,
-                text: format!("the bot is not in {}", absent.join(", ")),
-                hint: "the relay is about to join; if this stays, the log says more".to_owned(),
-            }),
-        }
-        found.extend(mapped().flat_map(|room| &room.problems).map(|it| {
-            Found {
-                room: None,
-                result: CheckResult::Warning,
-                text: it.clone(),
-                hint: "correct matrix_rooms, or the radio's channels; other rooms are not affected"
-                    .to_owned(),
+            MatrixState::Connected => {
+                let text = format!("the bot is not in {}", absent.join(", "));
+                let hint = "the relay is about to join; if this stays, the log says more";
+                found.push((None, failed(text, hint)));
             }
-        }));
+        }
+        for problem in mapped().flat_map(|room| &room.problems) {
+            let hint =
+                "correct matrix_rooms, or the radio's channels; other rooms are not affected";
+            found.push((None, warning(problem, hint)));
+        }
         // What a person has to cure comes first.
-        found.sort_by_key(|it| it.result != CheckResult::Failed);
-        let Some(worst) = found.first().map(|it| it.result) else {
+        found.sort_by_key(|(_, it)| it.result != CheckResult::Failed);
+        let Some(worst) = found.first().map(|(_, it)| it.result) else {
             return ok(format!("{count} mapped"));
         };
         let mut hints: Vec<String> = Vec::new();
-        for it in &found {
-            let hint = match &it.room {
-                Some(room) if found.len() > 1 => format!("{room}: {}", it.hint),
-                Some(_) | None => it.hint.clone(),
+        for (room, it) in &found {
+            let hint = it.hint.clone().unwrap_or_default();
+            let hint = match room {
+                Some(room) if found.len() > 1 => format!("{room}: {hint}"),
+                Some(_) | None => hint,
             };
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
-        let texts: Vec<&str> = found.iter().map(|it| it.text.as_str()).collect();
+        let texts: Vec<&str> = found.iter().map(|(_, it)| it.text.as_str()).collect();
         Check {
             result: worst,
             ..warning(texts.join("; "), &hints.join("; "))
@@ -253,47 +252,30 @@ impl Examined<'_> {
     }
 }
 
-/// What is wrong with a room.
-struct Found {
-    /// Whose hint it is, where that is not said by itself.
-    room: Option<String>,
-    result: CheckResult,
-    text: String,
-    hint: String,
-}
-
-impl Found {
-    fn of(room: &RoomStatus) -> Option<Self> {
-        let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
-        let waiting = match waiting {
-            0 => String::new(),
-            waiting => format!(" ({waiting} waiting)"),
-        };
-        if let Some(trouble) = &room.trouble {
-            return Some(Self {
-                room: Some(room.room.clone()),
-                result: if trouble.may_pass {
-                    CheckResult::Warning
-                } else {
-                    CheckResult::Failed
-                },
-                text: format!("{}: {}{waiting}", room.room, trouble.text),
-                hint: trouble.hint.clone(),
-            });
-        }
-        let parked = room.parked.as_ref().filter(|_| room.mapped)?;
-        Some(Self {
-            room: Some(room.room.clone()),
-            result: CheckResult::Failed,
-            text: format!(
-                "{} takes nothing, for {}: {}{waiting}",
-                room.room,
-                span::of_seconds(parked.for_seconds),
-                parked.reason
-            ),
-            hint: "the homeserver's own words say what to change; the relay tries again".to_owned(),
-        })
+/// Returns what is wrong with a room.
+fn trouble_of(room: &RoomStatus) -> Option<Check> {
+    let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
+    let waiting = match waiting {
+        0 => String::new(),
+        waiting => format!(" ({waiting} waiting)"),
+    };
+    let name = &room.room;
+    if let Some(trouble) = &room.trouble {
+        let text = format!("{name}: {}{waiting}", trouble.text);
+        return Some(if trouble.may_pass {
+            warning(text, &trouble.hint)
+        } else {
+            failed(text, &trouble.hint)
+        });
     }
+    let parked = room.parked.as_ref().filter(|_| room.mapped)?;
+    let since = span::of_seconds(parked.for_seconds);
+    let text = format!(
+        "{name} takes nothing, for {since}: {}{waiting}",
+        parked.reason
+    );
+    let hint = "the homeserver's own words say what to change; the relay tries again";
+    Some(failed(text, hint))
 }
 
 /// What to do about a homeserver that wants fewer events.

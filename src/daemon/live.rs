@@ -26,14 +26,12 @@ pub(super) struct Live {
     now: Mutex<Facts>,
 }
 
-/// What is known.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     /// When the event loop was last seen at work.
     pub(super) beat: Instant,
-    /// Why what is received cannot be stored.
-    pub(super) trouble: Option<Trouble>,
-    /// The radio that was there last.
+    /// Why what is received cannot be stored, and since when.
+    pub(super) trouble: Option<(DatabaseStatus, Instant)>,
     pub(super) radio: Option<RadioFacts>,
     /// How busy its channel is, in percent, and when it said so.
     pub(super) channel_use: Option<(f32, Instant)>,
@@ -41,17 +39,7 @@ pub(super) struct Facts {
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The rooms that the names of the configuration stand for, as far as it is known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
-    /// What became of messages.
     pub(super) counts: Counts,
-}
-
-/// Why what is received cannot be stored.
-#[derive(Debug, Clone)]
-pub(super) struct Trouble {
-    /// How the database stands.
-    pub(super) status: DatabaseStatus,
-    /// Since when.
-    pub(super) since: Instant,
 }
 
 /// The radio, as it told of itself when it was ready last.
@@ -69,12 +57,10 @@ pub(super) struct RadioFacts {
     pub(super) route_problems: Vec<RouteProblem>,
 }
 
-/// The Matrix session.
 #[derive(Debug, Clone)]
 pub(super) enum Session {
     /// There is none, for this reason, which names the cure.
     None(String),
-    /// It is open.
     Open {
         account: String,
         device: String,
@@ -114,17 +100,14 @@ impl Live {
     /// Notes that what was received is stored. Returns how long it could not be.
     pub(super) fn stored(&self) -> Option<std::time::Duration> {
         let trouble = self.lock().trouble.take();
-        trouble.map(|trouble| trouble.since.elapsed())
+        trouble.map(|(_, since)| since.elapsed())
     }
 
     /// Notes that what was received cannot be stored.
     pub(super) fn not_stored(&self, error: &StoreError) {
         let mut now = self.lock();
-        let before = now.trouble.take();
-        now.trouble = Some(Trouble {
-            status: error.into(),
-            since: before.map_or_else(Instant::now, |it| it.since),
-        });
+        let since = now.trouble.take().map(|(_, since)| since);
+        now.trouble = Some((error.into(), since.unwrap_or_else(Instant::now)));
     }
 
     /// Notes how the session stands.
@@ -235,8 +218,8 @@ mod tests {
             live.not_stored(&StoreError::Closed);
             tokio::time::advance(Duration::from_secs(4)).await;
         }
-        let trouble = live.facts().trouble.unwrap();
-        assert_eq!(trouble.status.error.unwrap(), "the database is closed");
+        let (trouble, since) = live.facts().trouble.unwrap();
+        assert_eq!(trouble.error.unwrap(), "the database is closed");
         assert_eq!(live.stored(), Some(Duration::from_secs(12)));
         assert!(live.facts().trouble.is_none());
     }

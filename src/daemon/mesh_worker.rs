@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -17,7 +17,8 @@ use crate::model::{
     RadioPayload, SendReport, Timestamp,
 };
 use crate::radio::Submission;
-use crate::store::{Database, Store, StoreError, Tx, drafts, mesh_report, outbox_mesh};
+use crate::store::feedback::Next;
+use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
 /// How long to wait when the database cannot be read.
 const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -34,11 +35,12 @@ pub(super) struct InFlight {
 impl InFlight {
     fn add(&self, row: MeshRowId) -> oneshot::Receiver<()> {
         let (told, verdict) = oneshot::channel();
-        self.rows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(row, told);
+        self.rows().insert(row, told);
         verdict
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<MeshRowId, oneshot::Sender<()>>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
@@ -55,12 +57,7 @@ impl InFlight {
             RadioOutcome::Accepted { .. }
             | RadioOutcome::Retry { .. }
             | RadioOutcome::Refused(_) => {
-                let waiting = self
-                    .rows
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(outbox);
-                if let Some(told) = waiting {
+                if let Some(told) = self.rows().remove(outbox) {
                     // The worker may have been stopped.
                     let _ = told.send(());
                 }
@@ -69,12 +66,10 @@ impl InFlight {
     }
 }
 
-/// How messages go to the mesh.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MeshRules {
     /// From one message of a room's backlog to the next.
     pub(super) spacing: Duration,
-    /// How texts fit into packets.
     pub(super) long_messages: LongMessages,
 }
 
@@ -88,28 +83,28 @@ impl MeshRules {
     }
 }
 
-/// What such a worker needs.
-pub(super) struct MeshWorker {
-    /// Its destination.
-    pub(super) destination: Destination,
-    /// Its lane.
-    pub(super) lane: Lane,
-    /// The tables.
+/// What the workers of all lanes share.
+#[derive(Clone)]
+pub(super) struct MeshSide {
     pub(super) database: Database,
-    /// The radio's pacer.
     pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready: rows stay in the table until it is, where they can still be withdrawn.
     pub(super) ready: watch::Receiver<bool>,
     /// Whether the air bears more than urgent texts: the others stay in the table until it does, too.
     pub(super) air: watch::Receiver<bool>,
-    /// Rung when there may be something new in the table.
-    pub(super) wake: Arc<Notify>,
     /// Rows whose verdict is awaited.
     pub(super) in_flight: InFlight,
-    /// How messages go to the mesh.
     pub(super) rules: MeshRules,
-    /// Tells the time.
     pub(super) clock: Clock,
+}
+
+/// What such a worker needs.
+pub(super) struct MeshWorker {
+    pub(super) destination: Destination,
+    pub(super) lane: Lane,
+    /// Rung when there may be something new in the table.
+    pub(super) wake: Arc<Notify>,
+    pub(super) side: MeshSide,
     /// It ends when it has had nothing to do for so long; `None`: never.
     pub(super) idle: Option<Duration>,
 }
@@ -137,16 +132,11 @@ impl MeshWorker {
                     Some(DATABASE_DELAY)
                 }
             };
-            let timer = async {
-                match pause.or(self.idle) {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let wait = pause.or(self.idle);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
-                () = timer => if pause.is_none() { return },
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => if pause.is_none() { return },
             }
         }
     }
@@ -154,24 +144,25 @@ impl MeshWorker {
     /// Waits until a row of this lane may be handed to the pacer; the error says that the radio's task has ended.
     async fn may_submit(&mut self) -> Result<(), watch::error::RecvError> {
         loop {
-            self.ready.wait_for(|ready| *ready).await?;
-            if self.lane == Lane::Urgent || *self.air.borrow() {
+            self.side.ready.wait_for(|ready| *ready).await?;
+            if self.lane == Lane::Urgent || *self.side.air.borrow() {
                 return Ok(());
             }
-            self.air.wait_for(|open| *open).await?;
+            self.side.air.wait_for(|open| *open).await?;
         }
     }
 
     /// Cancel safe: a row handed to the pacer and not settled stays in the table as submitted, and goes on at the
     /// next start under the same packet id.
-    async fn step(&mut self) -> Result<Step, StoreError> {
+    async fn step(&mut self) -> Result<Step> {
         if self.may_submit().await.is_err() {
             return Ok(Step::RadioGone);
         }
         let (destination, lane) = (self.destination, self.lane);
-        let now = self.clock.now();
-        let rules = self.rules;
+        let now = self.side.clock.now();
+        let rules = self.side.rules;
         let next = self
+            .side
             .database
             .run(move |store| hand_over(store, (destination, lane), rules, now));
         let submission = match next.await? {
@@ -179,25 +170,14 @@ impl MeshWorker {
             Next::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
             Next::Nothing => return Ok(Step::Nothing),
         };
-        let verdict = self.in_flight.add(submission.outbox);
-        if self.submissions.send(submission).await.is_err() {
+        let verdict = self.side.in_flight.add(submission.outbox);
+        if self.side.submissions.send(submission).await.is_err() {
             return Ok(Step::RadioGone);
         }
         // An error says that the event loop has ended.
         drop(verdict.await);
         Ok(Step::Sent)
     }
-}
-
-/// What the table holds for a destination and lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
-    /// This is due; it is noted as submitted.
-    Due(Submission),
-    /// Nothing before then.
-    Later(Timestamp),
-    /// Nothing waits.
-    Nothing,
 }
 
 /// Returns what is to be handed to the radio next for a destination and lane, and notes that it is. A power cut can take the
@@ -207,7 +187,7 @@ pub(super) fn hand_over(
     queue: (Destination, Lane),
     rules: MeshRules,
     now: Timestamp,
-) -> Result<Next, StoreError> {
+) -> Result<Next<Submission>> {
     if let Some(next) = store.note(|tx| take(tx, queue, rules, now, false))? {
         return Ok(next);
     }
@@ -224,7 +204,7 @@ fn take(
     rules: MeshRules,
     now: Timestamp,
     may_tell_age: bool,
-) -> Result<Option<Next>, StoreError> {
+) -> Result<Option<Next<Submission>>> {
     let Some(row) = outbox_mesh::next(tx, destination, lane, rules.spacing, now)? else {
         let due = outbox_mesh::next_due(tx, destination, lane, rules.spacing, now)?;
         return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
@@ -261,11 +241,9 @@ fn take(
 enum Step {
     /// A row has its verdict; there may be another.
     Sent,
-    /// The table holds nothing for this destination and lane.
     Nothing,
     /// Not before this time has passed.
     Wait(Duration),
-    /// The radio's task has ended.
     RadioGone,
 }
 
@@ -307,14 +285,16 @@ mod tests {
         let worker = MeshWorker {
             destination,
             lane,
-            database,
-            submissions,
-            ready,
-            air,
             wake: Arc::new(Notify::new()),
-            in_flight: InFlight::default(),
-            rules: rules(),
-            clock: Clock::new(|| NOON),
+            side: MeshSide {
+                database,
+                submissions,
+                ready,
+                air,
+                in_flight: InFlight::default(),
+                rules: rules(),
+                clock: Clock::new(|| NOON),
+            },
             idle: Some(Duration::from_millis(1)),
         };
         Bench {
@@ -381,7 +361,7 @@ mod tests {
     /// How many packets wait.
     fn packets(store: &mut Store) -> u64 {
         store
-            .transaction(outbox_mesh::waiting)
+            .transaction(crate::store::summary::to_mesh)
             .unwrap()
             .iter()
             .map(|it| it.count)
@@ -498,7 +478,7 @@ mod tests {
                 store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &message, NOON));
             let mut bench = bench(store, channel, lane);
             bench.air.send_replace(false);
-            let database = bench.worker.database.clone();
+            let database = bench.worker.side.database.clone();
             let stop = CancellationToken::new();
             let run = bench.worker.run(stop.clone());
             let look = async {

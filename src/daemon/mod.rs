@@ -16,7 +16,6 @@ mod mesh_worker;
 mod overview;
 mod parts;
 mod queues;
-mod reports;
 mod room_trouble;
 mod room_worker;
 pub(crate) mod status;
@@ -104,14 +103,10 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let mut supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let Some(opened) = open_database(&config, &home, start, &mut signals).await? else {
+    let opened = open_database(&config, &home, start, &mut signals).await?;
+    let Some((database, database_end, found)) = opened else {
         return Ok(ExitCode::SUCCESS);
     };
-    let Opened {
-        database,
-        database_end,
-        found,
-    } = opened;
 
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
@@ -129,9 +124,9 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         live: Arc::clone(&parts.live),
         database: parts.database.clone(),
         config: config.clone(),
-        link: parts.link,
+        link: parts.link.clone(),
         pulse: pulse.clone(),
-        limit: parts.limit,
+        limit: parts.limit.clone(),
         clock,
         started,
         last: Mutex::default(),
@@ -144,14 +139,10 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
-        database: parts.database,
-        ledger: parts.ledger,
-        batches: parts.batches,
-        sender: parts.sender,
-        live: parts.live,
+        parts,
     };
     let opened = account.open().await;
-    let has_session = matches!(opened.0, account::Opened::Session(..));
+    let has_session = opened.0.is_ok();
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
@@ -183,11 +174,7 @@ async fn close(database_end: DatabaseEnd) {
 }
 
 /// What the start needs of the database.
-struct Opened {
-    database: Database,
-    database_end: DatabaseEnd,
-    found: Found,
-}
+type Opened = (Database, DatabaseEnd, Found);
 
 /// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for; `None`
 /// when a signal came meanwhile.
@@ -227,11 +214,7 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
     let mut store = Store::open(path)?;
     let found = Found::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;
-    Ok(Opened {
-        database,
-        database_end,
-        found,
-    })
+    Ok((database, database_end, found))
 }
 
 /// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.

@@ -1,11 +1,10 @@
 //! Puts together what `relay status` tells, from what is known in memory and what the tables hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{ChannelRef, Config};
+use crate::config::{ChannelRef, Config, MappedRoom};
 use crate::home::utc;
 use crate::matrix::Heard;
 use crate::model::{
@@ -27,9 +26,7 @@ use super::status::{
 pub(super) struct Overview<'a> {
     pub(super) config: &'a Config,
     pub(super) started: Instant,
-    /// What it knows of itself.
     pub(super) facts: Facts,
-    /// The link to the radio.
     pub(super) link: Link,
     /// What was heard of the homeserver.
     pub(super) heard: Heard,
@@ -122,16 +119,15 @@ impl Overview<'_> {
     }
 
     fn database(&self) -> DatabaseStatus {
-        let trouble = self.facts.trouble.as_ref().map(|trouble| DatabaseStatus {
-            for_seconds: Some(trouble.since.elapsed().as_secs()),
-            ..trouble.status.clone()
+        let trouble = self.facts.trouble.clone();
+        let trouble = trouble.map(|(status, since)| DatabaseStatus {
+            for_seconds: Some(since.elapsed().as_secs()),
+            ..status
         });
         let unreadable = || self.summary.as_ref().err().cloned();
         trouble.or_else(unreadable).unwrap_or(DatabaseStatus {
             ok: true,
-            error: None,
-            hint: None,
-            for_seconds: None,
+            ..DatabaseStatus::default()
         })
     }
 
@@ -162,21 +158,19 @@ impl Overview<'_> {
     fn room(&self, name: &RoomOrAliasId) -> RoomStatus {
         let joined = self.joined(name);
         let mapped = self.config.matrix_rooms.iter();
-        let channels: Vec<_> = mapped
-            .filter(|it| *self.known(&it.id) == *name)
-            .map(|it| it.meshtastic_channel.to_string())
-            .collect();
+        let mapped: Vec<_> = mapped.filter(|it| *self.known(&it.id) == *name).collect();
+        let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
         let place = Place::Room(name.to_owned());
         let is_from = |waiting: &Waiting| waiting.room.as_deref() == Some(name);
         RoomStatus {
             room: name.to_string(),
             name: joined.map(|room| room.name.clone()),
-            mapped: !channels.is_empty(),
+            mapped: !mapped.is_empty(),
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
-            channels,
+            channels: channels.collect(),
             problems: self.problems(name),
-            trouble: self.trouble(name),
+            trouble: self.trouble(name, &mapped),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
             to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
@@ -195,17 +189,14 @@ impl Overview<'_> {
     }
 
     /// Returns what keeps the room from doing its part.
-    fn trouble(&self, room: &RoomOrAliasId) -> Option<RoomTroubleStatus> {
+    fn trouble(&self, room: &RoomOrAliasId, mapped: &[&MappedRoom]) -> Option<RoomTroubleStatus> {
         let summary = self.summary.as_ref().ok();
         let mut held = summary.into_iter().flat_map(|summary| &summary.held);
-        let mapped = self.config.matrix_rooms.iter();
-        let mut mapped = mapped.filter(|it| *self.known(&it.id) == *room).peekable();
-        let is_mapped = mapped.peek().is_some();
         let known = Known {
             held: held.find(|it| it.room.as_str() == room.as_str()),
-            heard: mapped.find_map(|it| self.heard.troubles.get(&it.id)),
+            heard: mapped.iter().find_map(|it| self.heard.troubles.get(&it.id)),
             joined: self.joined(room),
-            mapped: is_mapped,
+            mapped: !mapped.is_empty(),
         };
         known.trouble()
     }
@@ -303,7 +294,7 @@ impl Overview<'_> {
         let oldest = of().map(|waiting| waiting.oldest).min();
         Waits {
             waiting: of().map(|waiting| waiting.count).sum(),
-            oldest_seconds: oldest.map(|oldest| self.age(oldest).as_secs()),
+            oldest_seconds: oldest.map(|oldest| self.now.since(oldest).as_secs()),
         }
     }
 
@@ -314,7 +305,7 @@ impl Overview<'_> {
             .find(|parked| parked.room.as_deref() == room)?;
         Some(ParkedStatus {
             reason: found.error.clone(),
-            for_seconds: self.age(found.since).as_secs(),
+            for_seconds: self.now.since(found.since).as_secs(),
         })
     }
 
@@ -341,10 +332,6 @@ impl Overview<'_> {
         let mut rooms = self.facts.rooms.values();
         rooms.find(|joined| joined.room.as_str() == room.as_str())
     }
-
-    fn age(&self, moment: Timestamp) -> Duration {
-        self.now.since(moment)
-    }
 }
 
 /// Returns whole seconds: nobody reads a clock more exactly.
@@ -354,6 +341,8 @@ fn seconds(milliseconds: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::bridge::{Refused, RouteProblem};
     use crate::config::{Connection, Direction, MappedRoom};

@@ -13,16 +13,15 @@ use crate::config::Config;
 use crate::matrix::Batch;
 use crate::model::{Clock, Node, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
-use crate::store::{Database, Store, StoreError, meta, nodes};
+use crate::store::{Database, Result, Store, meta, nodes};
 
 use super::account_limit::AccountLimit;
 use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
-use super::mesh_worker::MeshRules;
+use super::mesh_worker::{InFlight, MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
-use super::reports::Reports;
-use super::room_worker::SendToRoom;
+use super::room_worker::{RoomSide, SendToRoom};
 use super::supervisor::Supervisor;
 
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
@@ -43,15 +42,11 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads it; what was under way when the relay stopped goes back into its queue.
-    pub(super) fn in_store(
-        store: &mut Store,
-        config: &Config,
-        now: Timestamp,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn in_store(store: &mut Store, config: &Config, now: Timestamp) -> Result<Self> {
         store.transaction(|tx| {
             let (ledger, waiting) = Ledger::open(tx, config, now)?;
             Ok(Self {
-                nodes: nodes::all(tx, ledger.radio())?,
+                nodes: nodes::all(tx, ledger.bridge.radio())?,
                 waiting,
                 last_accepted: meta::last_acceptance(tx)?,
                 rules: MeshRules::of(&config.meshtastic),
@@ -64,19 +59,14 @@ impl Found {
 /// What the Matrix side holds of the parts that run.
 #[derive(Debug)]
 pub(super) struct Parts<S> {
-    /// The tables.
     pub(super) database: Database,
-    /// Decides, and writes down what was decided.
     pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Where what happens in the rooms goes.
     pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while there is somebody.
     pub(super) sender: watch::Sender<Option<S>>,
-    /// What is known of the running daemon.
     pub(super) live: Arc<Live>,
-    /// How the link to the radio stands.
     pub(super) link: watch::Receiver<Link>,
-    /// How the homeserver limits the account.
     pub(super) limit: AccountLimit,
 }
 
@@ -91,7 +81,7 @@ impl<S: SendToRoom> Parts<S> {
         clock: Clock,
         stop: &CancellationToken,
     ) -> Self {
-        let names = found.ledger.names().clone();
+        let names = found.ledger.bridge.names().clone();
         let ledger = Arc::new(Mutex::new(found.ledger));
         let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
         let (reports, take_reports) = mpsc::channel(EVENTS);
@@ -109,17 +99,24 @@ impl<S: SendToRoom> Parts<S> {
         let (live, link) = (Arc::new(Live::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
-            database: database.clone(),
-            sender: take_sender,
-            submissions,
-            withdrawals: radio.withdrawals(),
-            radio_ready: is_radio_ready,
-            air: radio.air(),
-            reports: Reports::new(reports),
+            rooms: RoomSide {
+                database: database.clone(),
+                sender: take_sender,
+                reports,
+                limit: limit.clone(),
+                clock: clock.clone(),
+            },
+            mesh: MeshSide {
+                database: database.clone(),
+                submissions,
+                ready: is_radio_ready,
+                air: radio.air(),
+                in_flight: InFlight::default(),
+                rules: found.rules,
+                clock: clock.clone(),
+            },
             workers: supervisor.workers(),
-            rules: found.rules,
-            clock: clock.clone(),
-            limit: limit.clone(),
+            withdrawals: radio.withdrawals(),
             stop: stop.clone(),
         });
         found.waiting.lines.write();

@@ -5,144 +5,63 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Clock, Destination, Lane, MeshRowId, OwnedRoomOrAliasId};
-use crate::radio::Submission;
-use crate::store::Database;
+use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId};
 
-use super::account_limit::AccountLimit;
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
-use super::mesh_worker::{InFlight, MeshRules, MeshWorker};
-use super::reports::Reports;
-use super::room_worker::{RoomBell, RoomWorker, SendToRoom};
+use super::mesh_worker::{InFlight, MeshSide, MeshWorker};
+use super::room_worker::{RoomBell, RoomSide, RoomWorker, SendToRoom};
 use super::supervisor::Workers;
 
-/// Starts a worker for one key, with what wakes it.
-type Start<K, B> = Box<dyn Fn(K, Arc<B>) + Send + Sync>;
-
 /// Starts and wakes the workers.
-pub(super) struct Queues {
-    start_room: Start<OwnedRoomOrAliasId, RoomBell>,
-    start_mesh: Start<(Destination, Lane), Notify>,
+pub(super) struct Queues<S> {
+    shared: Shared<S>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
     mesh: HashMap<(Destination, Lane), Arc<Notify>>,
     feedback: Arc<Notify>,
-    in_flight: InFlight,
-    withdrawals: mpsc::Sender<MeshRowId>,
 }
 
 /// What every worker shares.
 pub(super) struct Shared<S> {
-    /// The tables.
-    pub(super) database: Database,
-    /// Who sends to rooms; `None` while no session is open.
-    pub(super) sender: watch::Receiver<Option<S>>,
-    /// The radio's pacer.
-    pub(super) submissions: mpsc::Sender<Submission>,
-    /// Whether the link is ready.
-    pub(super) radio_ready: watch::Receiver<bool>,
-    /// Whether the air bears more than urgent texts.
-    pub(super) air: watch::Receiver<bool>,
-    /// Where outcomes go.
-    pub(super) reports: Reports,
-    /// Starts the workers' tasks.
+    pub(super) rooms: RoomSide<S>,
+    pub(super) mesh: MeshSide,
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
     pub(super) withdrawals: mpsc::Sender<MeshRowId>,
-    /// How messages go to the mesh.
-    pub(super) rules: MeshRules,
-    /// Tells the time.
-    pub(super) clock: Clock,
-    /// The one limit of the account.
-    pub(super) limit: AccountLimit,
-    /// Ends them.
     pub(super) stop: CancellationToken,
 }
 
-impl Queues {
+impl<S: SendToRoom> Queues<S> {
     /// Makes them; only the one for feedback runs yet.
-    pub(super) fn new<S: SendToRoom>(shared: Shared<S>) -> Self {
-        let shared = Arc::new(shared);
-        let in_flight = InFlight::default();
-        let withdrawals = shared.withdrawals.clone();
-        let limit = shared.limit.clone();
+    pub(super) fn new(shared: Shared<S>) -> Self {
         let feedback = Arc::new(Notify::new());
-        let feedback_worker = FeedbackWorker {
-            database: shared.database.clone(),
-            sender: shared.sender.clone(),
+        let worker = FeedbackWorker {
             bell: Arc::clone(&feedback),
-            limit: limit.clone(),
-            clock: shared.clock.clone(),
+            side: shared.rooms.clone(),
         };
-        shared
-            .workers
-            .start("feedback worker", feedback_worker.run(shared.stop.clone()));
-        let start_room = {
-            let shared = Arc::clone(&shared);
-            Box::new(move |room, bell| {
-                let worker = RoomWorker {
-                    room,
-                    database: shared.database.clone(),
-                    sender: shared.sender.clone(),
-                    bell,
-                    reports: shared.reports.clone(),
-                    limit: limit.clone(),
-                    clock: shared.clock.clone(),
-                };
-                shared
-                    .workers
-                    .start("room worker", worker.run(shared.stop.clone()));
-            })
-        };
-        let start_mesh = {
-            let in_flight = in_flight.clone();
-            Box::new(move |(destination, lane), wake| {
-                let worker = MeshWorker {
-                    destination,
-                    lane,
-                    database: shared.database.clone(),
-                    submissions: shared.submissions.clone(),
-                    ready: shared.radio_ready.clone(),
-                    air: shared.air.clone(),
-                    wake,
-                    in_flight: in_flight.clone(),
-                    rules: shared.rules,
-                    clock: shared.clock.clone(),
-                    idle: match destination {
-                        Destination::Channel(_) => None,
-                        // There can be any number of nodes.
-                        Destination::Direct(_) => Some(Duration::from_mins(1)),
-                    },
-                };
-                shared
-                    .workers
-                    .start("mesh worker", worker.run(shared.stop.clone()));
-            })
-        };
+        let stop = shared.stop.clone();
+        shared.workers.start("feedback worker", worker.run(stop));
         Self {
-            start_room,
-            start_mesh,
+            shared,
             rooms: HashMap::new(),
             mesh: HashMap::new(),
             feedback,
-            in_flight,
-            withdrawals,
         }
     }
 
     /// Returns the rows that the radio's pacer holds.
     pub(super) fn in_flight(&self) -> &InFlight {
-        &self.in_flight
+        &self.shared.mesh.in_flight
     }
 
     /// Wakes the workers of everything that a batch touched.
     pub(super) fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
             // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
-            let _ = self.withdrawals.try_send(*row);
+            let _ = self.shared.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
             self.bell(room).news.notify_one();
@@ -156,23 +75,40 @@ impl Queues {
         for queue in &outcome.mesh {
             // A worker that has ended has let go of its bell.
             self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
-            let start = &self.start_mesh;
-            self.mesh
-                .entry(*queue)
-                .or_insert_with(|| {
-                    let wake = Arc::new(Notify::new());
-                    start(*queue, Arc::clone(&wake));
-                    wake
-                })
-                .notify_one();
+            let shared = &self.shared;
+            let wake = self.mesh.entry(*queue).or_insert_with(|| {
+                let (destination, lane) = *queue;
+                let wake = Arc::new(Notify::new());
+                let worker = MeshWorker {
+                    destination,
+                    lane,
+                    wake: Arc::clone(&wake),
+                    side: shared.mesh.clone(),
+                    idle: match destination {
+                        Destination::Channel(_) => None,
+                        // There can be any number of nodes.
+                        Destination::Direct(_) => Some(Duration::from_mins(1)),
+                    },
+                };
+                let stop = shared.stop.clone();
+                shared.workers.start("mesh worker", worker.run(stop));
+                wake
+            });
+            wake.notify_one();
         }
     }
 
     fn bell(&mut self, room: &OwnedRoomOrAliasId) -> &RoomBell {
-        let start = &self.start_room;
+        let shared = &self.shared;
         self.rooms.entry(room.clone()).or_insert_with(|| {
             let bell = Arc::new(RoomBell::default());
-            start(room.clone(), Arc::clone(&bell));
+            let worker = RoomWorker {
+                room: room.clone(),
+                bell: Arc::clone(&bell),
+                side: shared.rooms.clone(),
+            };
+            let stop = shared.stop.clone();
+            shared.workers.start("room worker", worker.run(stop));
             bell
         })
     }

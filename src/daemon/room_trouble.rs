@@ -38,44 +38,45 @@ impl Known<'_> {
         if !self.mapped {
             return None;
         }
+        let status =
+            |reason: &str, text: String, hint: &str, successor: Option<String>, may_pass| {
+                Some(RoomTroubleStatus {
+                    reason: reason.to_owned(),
+                    text,
+                    hint: hint.to_owned(),
+                    successor,
+                    may_pass,
+                })
+            };
         if let Some(Held { heir: Some(to), .. }) = followed {
-            return Some(RoomTroubleStatus {
-                reason: FOLLOWED.to_owned(),
-                text: format!("this room was replaced by {to}, which is in `matrix_rooms` as well"),
-                hint: "nothing has to be done: what is for it goes there, and this entry can be taken out"
-                    .to_owned(),
-                successor: Some(to.to_string()),
-                may_pass: true,
-            });
+            let text =
+                format!("this room was replaced by {to}, which is in `matrix_rooms` as well");
+            let hint = "nothing has to be done: what is for it goes there, and this entry can be taken out";
+            return status(FOLLOWED, text, hint, Some(to.to_string()), true);
         }
         let heard = self
             .heard
             .filter(|it| self.joined.is_none() || it.concerns_joined());
-        let (reason, text, hint, may_pass) = if let Some(trouble) = heard {
-            let (text, hint) = (trouble.to_string(), trouble.hint().unwrap_or_default());
-            (trouble.name(), text, hint, trouble.may_pass())
-        } else if let Some(tombstone) = &self.joined?.tombstone {
+        if let Some(trouble) = heard {
+            let (name, hint) = (trouble.name(), trouble.hint().unwrap_or_default());
+            return status(name, trouble.to_string(), &hint, None, trouble.may_pass());
+        }
+        let joined = self.joined?;
+        if let Some(tombstone) = &joined.tombstone {
+            // With a successor, what becomes of it is being settled.
             if tombstone.successor.is_some() {
-                // What becomes of it is being settled.
                 return None;
             }
-            let text = "this room was closed by its admins, who name no other";
+            let text = "this room was closed by its admins, who name no other".to_owned();
             let hint = "map the room that people have gone to";
-            ("closed", text.to_owned(), hint.to_owned(), false)
-        } else if !self.joined?.may_write {
-            let text = "the bot may not write there";
-            let hint = "let the bot write there (its power level is too low); the relay notices";
-            ("may_not_write", text.to_owned(), hint.to_owned(), false)
-        } else {
+            return status("closed", text, hint, None, false);
+        }
+        if joined.may_write {
             return None;
-        };
-        Some(RoomTroubleStatus {
-            reason: reason.to_owned(),
-            text,
-            hint,
-            successor: None,
-            may_pass,
-        })
+        }
+        let text = "the bot may not write there".to_owned();
+        let hint = "let the bot write there (its power level is too low); the relay notices";
+        status("may_not_write", text, hint, None, false)
     }
 }
 

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -16,10 +16,9 @@ use crate::model::{
     Backoff, Clock, EventId, Explained as _, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId,
     RoomOutcome, SendReport, Timestamp, TransactionId,
 };
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Result};
 
 use super::account_limit::{AccountLimit, Busy};
-use super::reports::Reports;
 use super::{LONGEST_PAUSE, PAUSES};
 
 /// How long to wait when the database cannot be read.
@@ -54,22 +53,30 @@ pub(super) struct RoomBell {
     pub(super) changed: Notify,
 }
 
-/// What a room's worker needs.
-pub(super) struct RoomWorker<S> {
-    /// Its room.
-    pub(super) room: OwnedRoomOrAliasId,
-    /// The tables.
+/// What became of a message, for the event loop.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) report: SendReport,
+    /// Told when it is committed.
+    pub(super) committed: oneshot::Sender<()>,
+}
+
+/// What those share who send to rooms.
+#[derive(Clone)]
+pub(super) struct RoomSide<S> {
     pub(super) database: Database,
     /// Who sends; `None` while no session is open.
     pub(super) sender: watch::Receiver<Option<S>>,
-    /// Wakes it.
-    pub(super) bell: Arc<RoomBell>,
-    /// Where outcomes go.
-    pub(super) reports: Reports,
-    /// What the server lets the account do.
+    pub(super) reports: mpsc::Sender<Report>,
     pub(super) limit: AccountLimit,
-    /// Tells the time.
     pub(super) clock: Clock,
+}
+
+/// What a room's worker needs.
+pub(super) struct RoomWorker<S> {
+    pub(super) room: OwnedRoomOrAliasId,
+    pub(super) bell: Arc<RoomBell>,
+    pub(super) side: RoomSide<S>,
 }
 
 impl<S: SendToRoom> RoomWorker<S> {
@@ -95,19 +102,14 @@ impl<S: SendToRoom> RoomWorker<S> {
             // Signs go on while this room cannot.
             busy = None;
             // News do not shorten the wait after a failure.
-            let over = async {
-                match pause {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => self.bell.news.notified().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.bell.changed.notified() => backoff.reset(),
                 // Another session, or the same one again, may be let do what was refused.
-                Ok(()) = self.sender.changed() => backoff.reset(),
-                () = over => {}
+                Ok(()) = self.side.sender.changed() => backoff.reset(),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                () = self.bell.news.notified(), if pause.is_none() => {}
             }
         }
     }
@@ -117,28 +119,36 @@ impl<S: SendToRoom> RoomWorker<S> {
         backoff: &mut Backoff,
         busy: &mut Option<Busy>,
         stop: &CancellationToken,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<Step> {
         let sender = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Step::Nothing),
-            sender = current(&mut self.sender) => match sender {
+            sender = current(&mut self.side.sender) => match sender {
                 Some(sender) => sender,
                 None => return Ok(Step::Nothing),
             },
         };
         let room = self.room.clone();
-        let next = self.database.run(move |store| store.next_for_room(&room));
+        let next = self
+            .side
+            .database
+            .run(move |store| store.next_for_room(&room));
         let Some(row) = next.await? else {
             return Ok(Step::Nothing);
         };
-        busy.get_or_insert_with(|| self.limit.busy());
+        busy.get_or_insert_with(|| self.side.limit.busy());
         let turn = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Step::Nothing),
-            turn = self.limit.message_turn() => turn,
+            turn = self.side.limit.message_turn() => turn,
         };
         let outcome = sender
-            .send(&self.room, &row.transaction, &row.content, self.clock.now())
+            .send(
+                &self.room,
+                &row.transaction,
+                &row.content,
+                self.side.clock.now(),
+            )
             .await;
         turn.over(&outcome);
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
@@ -165,20 +175,23 @@ impl<S: SendToRoom> RoomWorker<S> {
                 Step::Wait(LONGEST_PAUSE)
             }
         };
-        self.reports
-            .committed(SendReport::Room {
-                outbox: row.id,
-                outcome,
-            })
-            .await;
+        let (committed, is_committed) = oneshot::channel();
+        let report = SendReport::Room {
+            outbox: row.id,
+            outcome,
+        };
+        let report = Report { report, committed };
+        // An error says that the event loop ended without committing: then the row goes on at the next start as if it had not
+        // been tried, under the same identifier.
+        if self.side.reports.send(report).await.is_ok() {
+            drop(is_committed.await);
+        }
         Ok(next)
     }
 }
 
 enum Step {
-    /// There may be something to send.
     Again,
-    /// The table holds nothing for this room.
     Nothing,
     /// Not before this time has passed.
     Wait(Duration),

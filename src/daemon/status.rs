@@ -40,7 +40,6 @@ pub(crate) struct Status {
     pub(crate) direct_messages: Option<u64>,
 }
 
-/// How the radio stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RadioStatus {
     pub(crate) connection: Connection,
@@ -55,7 +54,6 @@ pub(crate) struct RadioStatus {
     pub(crate) restarts: u32,
     /// Its own node; of the radio that was there last.
     pub(crate) node: Option<String>,
-    /// Its long name.
     pub(crate) name: Option<String>,
     pub(crate) firmware: Option<String>,
     /// How busy its channel is, in percent.
@@ -66,7 +64,6 @@ pub(crate) struct RadioStatus {
     pub(crate) silence: Option<String>,
 }
 
-/// How the Matrix side stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MatrixStatus {
     pub(crate) state: MatrixState,
@@ -126,13 +123,12 @@ pub(crate) struct ParkedStatus {
 }
 
 /// How the database stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DatabaseStatus {
     /// What is received can be stored.
     pub(crate) ok: bool,
     /// Why not, with all causes.
     pub(crate) error: Option<String>,
-    /// What a person can do about it.
     pub(crate) hint: Option<String>,
     /// For how long it has not worked.
     pub(crate) for_seconds: Option<u64>,
@@ -141,10 +137,9 @@ pub(crate) struct DatabaseStatus {
 impl From<&StoreError> for DatabaseStatus {
     fn from(error: &StoreError) -> Self {
         Self {
-            ok: false,
             error: Some(Chain(error).to_string()),
             hint: error.hint(),
-            for_seconds: None,
+            ..Self::default()
         }
     }
 }
@@ -152,13 +147,10 @@ impl From<&StoreError> for DatabaseStatus {
 /// What waits in all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OutboxStatus {
-    /// Events for rooms.
     pub(crate) to_matrix: Waits,
-    /// Packets for the mesh.
     pub(crate) to_mesh: Waits,
 }
 
-/// How much waits, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waits {
     pub(crate) waiting: u64,
@@ -181,7 +173,6 @@ pub(crate) struct Traffic {
     pub(crate) dropped: BTreeMap<String, u64>,
 }
 
-/// How a room stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoomStatus {
     /// Its id, or the alias under which it is configured as long as no server has told the id.
@@ -189,7 +180,6 @@ pub(crate) struct RoomStatus {
     pub(crate) name: Option<String>,
     /// It is in `matrix_rooms`.
     pub(crate) mapped: bool,
-    /// The bot is in it.
     pub(crate) joined: bool,
     /// It is encrypted; `None` if it is not joined.
     pub(crate) encrypted: Option<bool>,
@@ -197,16 +187,13 @@ pub(crate) struct RoomStatus {
     pub(crate) channels: Vec<String>,
     /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
     pub(crate) problems: Vec<String>,
-    /// What is wrong with it.
     #[serde(default)]
     pub(crate) trouble: Option<RoomTroubleStatus>,
     /// It takes nothing, for this reason.
     pub(crate) parked: Option<ParkedStatus>,
     /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.
     pub(crate) missing: Option<u64>,
-    /// What goes into it.
     pub(crate) to_matrix: Traffic,
-    /// What comes from it.
     pub(crate) to_mesh: Traffic,
 }
 
@@ -217,9 +204,7 @@ pub(crate) struct RoomTroubleStatus {
     pub(crate) reason: String,
     /// What, for people.
     pub(crate) text: String,
-    /// What a person can do about it.
     pub(crate) hint: String,
-    /// The room that takes its place.
     pub(crate) successor: Option<String>,
     /// It may pass without anybody doing something.
     pub(crate) may_pass: bool,
@@ -229,29 +214,24 @@ pub(crate) struct RoomTroubleStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EchoStatus {
     pub(crate) node: String,
-    /// Its long name.
     pub(crate) name: String,
     /// How many of its texts were not posted.
     pub(crate) count: u64,
 }
 
-/// How a channel stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChannelStatus {
     /// Its slot.
     pub(crate) channel: u8,
     /// Its name, as the radio told it.
     pub(crate) name: Option<String>,
-    /// What comes from it.
     pub(crate) to_matrix: Traffic,
-    /// What goes into it.
     pub(crate) to_mesh: Traffic,
 }
 
 /// Whether the daemon does its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
-    /// No check failed.
     pub(crate) healthy: bool,
     /// The checks, in the order of a message's way.
     pub(crate) checks: Vec<Check>,
@@ -262,10 +242,8 @@ pub(crate) struct Health {
 pub(crate) struct Check {
     /// What was looked at: `daemon`, `event_loop`, `database`, `radio`, `matrix`, `rooms`, `outbox`.
     pub(crate) name: String,
-    /// How it is.
     pub(crate) result: CheckResult,
     pub(crate) text: String,
-    /// What a person can do about it.
     pub(crate) hint: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use rusqlite::types::FromSql;
 
 use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
 use super::mesh_state::{Ended, end_all};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
     RoomId, Sign, Timestamp,
@@ -24,15 +24,11 @@ const QUIET: Duration = Duration::from_secs(10);
 const LONGEST_GATHERING: Duration = Duration::from_mins(2);
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
-pub fn gathering(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+pub fn gathering(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<Option<Timestamp>> {
     let times = tx.first(
         "SELECT opened_at, added_at FROM backlog_room WHERE room = ?1",
         [room.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.try_into(),
     )?;
     Ok(times.and_then(|(opened, added): (Timestamp, Timestamp)| {
         let open = added <= now + SLACK
@@ -44,7 +40,7 @@ pub fn gathering(
 }
 
 /// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
-pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
+pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
     let opened = if let Some(since) = gathering(tx, room, now)? {
         since
     } else {
@@ -55,17 +51,16 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreErr
         )?;
         now
     };
-    tx.execute(
+    tx.run(
         "INSERT INTO backlog_room (room, opened_at, added_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (room) DO UPDATE SET opened_at = excluded.opened_at, added_at = excluded.added_at",
         (room.as_str(), opened, now),
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
 /// gathered already.
-pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<(), StoreError> {
+pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
     match gathering(tx, room, now)? {
         Some(_) => Ok(()),
         None => gather(tx, room, now),
@@ -80,7 +75,7 @@ pub fn add(
     message: MeshRowId,
     newest: u32,
     now: Timestamp,
-) -> Result<Vec<Ended>, StoreError> {
+) -> Result<Vec<Ended>> {
     gather(tx, room, now)?;
     tx.execute(
         "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
@@ -96,7 +91,7 @@ pub fn after_outage(
     late: Duration,
     newest: u32,
     now: Timestamp,
-) -> Result<Vec<Ended>, StoreError> {
+) -> Result<Vec<Ended>> {
     let rooms: Vec<OwnedRoomId> = tx.all(
         "SELECT DISTINCT room FROM mesh_waiting
          WHERE lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
@@ -121,13 +116,12 @@ pub fn after_outage(
 
 /// Ends all of a room's backlog but so many of its newest messages, by when they were written: one whose key was late is
 /// not newer for that. Returns the rows that have expired by that.
-fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>, StoreError> {
-    let beyond: Vec<MeshRowId> = tx.all(
+fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
+    let beyond: Vec<MeshRowId> = tx.column(
         "SELECT message FROM mesh_waiting
          WHERE room = ?1 AND backlog > 0 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
-        |row| row.get(0),
     )?;
     let mut expired = Vec::new();
     for message in beyond.into_iter().rev() {
@@ -160,40 +154,21 @@ macro_rules! with_due {
     };
 }
 
-/// Returns the row of the backlog whose turn it is; of none if nothing is due.
-pub(super) fn next(
-    tx: &Tx<'_>,
-    queue: (Destination, Lane),
-    spacing: Duration,
-    now: Timestamp,
-) -> Result<Option<MeshRowId>, StoreError> {
-    let sql = with_due!("SELECT id FROM waiting WHERE due <= :now ORDER BY message LIMIT 1");
-    select(tx, sql, queue, spacing, now)
-}
+/// Finds the row of the backlog whose turn it is; none if nothing is due.
+pub(super) const NEXT: &str =
+    with_due!("SELECT id FROM waiting WHERE due <= :now ORDER BY message LIMIT 1");
 
-/// Returns when [`next`] can have something; `None` if there is no backlog.
-pub(super) fn next_due(
-    tx: &Tx<'_>,
-    queue: (Destination, Lane),
-    spacing: Duration,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
-    select(
-        tx,
-        with_due!("SELECT MIN(due) FROM waiting"),
-        queue,
-        spacing,
-        now,
-    )
-}
+/// Finds when [`NEXT`] can find something; nothing if there is no backlog.
+pub(super) const NEXT_DUE: &str = with_due!("SELECT MIN(due) FROM waiting");
 
-fn select<T: FromSql>(
+/// Returns what [`NEXT`] or [`NEXT_DUE`] finds for a destination and lane.
+pub(super) fn find<T: FromSql>(
     tx: &Tx<'_>,
     sql: &'static str,
     (to, lane): (Destination, Lane),
     spacing: Duration,
     now: Timestamp,
-) -> Result<Option<T>, StoreError> {
+) -> Result<Option<T>> {
     let (kind, target) = target(to);
     let milliseconds = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4);
     let found = tx.first(
@@ -216,7 +191,7 @@ fn select<T: FromSql>(
 
 /// Notes that a message's turn has come: it is no backlog any more, its parts follow it, and the next one of its room
 /// waits.
-pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<()> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
          WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > 0)",
@@ -234,8 +209,8 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<(), 
 }
 
 /// Notes that a message of Matrix has expired, until its room is told.
-pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
          VALUES (?1, 1, ?2, ?2, ?3, ?4, ?5, ?5)
          ON CONFLICT (room) DO UPDATE SET
@@ -252,12 +227,11 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
             source.thread.as_ref().map(|thread| thread.as_str()),
             now,
         ),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns what expired and was not told yet, by room.
-pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>, StoreError> {
+pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
     tx.all(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_open
                  WHERE mesh_open.room = expired_room.room AND lane <= ?1) AS more_waits
@@ -286,7 +260,7 @@ pub fn without_sign(
     expired: &Expired,
     few: u32,
     sign: Sign,
-) -> Result<Vec<OwnedEventId>, StoreError> {
+) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "SELECT event FROM (
              SELECT ?2 AS event UNION SELECT event FROM mesh_outbox
@@ -309,9 +283,8 @@ pub fn without_sign(
 }
 
 /// Forgets what expired in a room: it is told.
-pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])?;
-    Ok(())
+pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
+    tx.run("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])
 }
 
 #[cfg(test)]

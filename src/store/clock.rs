@@ -4,92 +4,63 @@
 use rusqlite::named_params;
 
 use super::columns::SLACK;
-use super::{StoreError, Tx, meta};
+use super::{Result, Tx, meta};
 use crate::model::{Jump, Timestamp};
+
+/// What moves along, and the times by which that is chosen.
+const MOVES: [&str; 7] = [
+    "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
+         active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
+         not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
+     WHERE id IN (SELECT id FROM mesh_open) AND accepted_at BETWEEN :began AND :expected
+         AND accepted_at NOT BETWEEN :looked AND :now",
+    // What was sent lately counts against its sender, and can be corrected, as before.
+    "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
+     WHERE id IN (SELECT id FROM mesh_closed) AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
+         AND accepted_at NOT BETWEEN :looked AND :now",
+    "UPDATE backlog_room SET opened_at = opened_at + :by, added_at = added_at + :by,
+         handed_at = handed_at + :by
+     WHERE added_at BETWEEN :began AND :expected AND added_at NOT BETWEEN :looked AND :now",
+    "UPDATE expired_room SET oldest = oldest + :by, newest = newest + :by, since = since + :by,
+         last = last + :by
+     WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
+    "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
+     WHERE given_up = 0 AND kept_at BETWEEN :began AND :expected
+         AND kept_at NOT BETWEEN :looked AND :now",
+    "UPDATE outage SET since = since + :by, back = back + :by
+     WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+    "UPDATE outage_told SET since = since + :by, back = back + :by
+     WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+];
 
 /// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
 /// clock that was right: what it left keeps its times.
-pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<(), StoreError> {
-    shift(
-        tx,
-        "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
-             active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
-             not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
-         WHERE id IN (SELECT id FROM mesh_open) AND accepted_at BETWEEN :began AND :expected
-             AND accepted_at NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    // What was sent lately counts against its sender, and can be corrected, as before.
-    shift(
-        tx,
-        "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
-         WHERE id IN (SELECT id FROM mesh_closed) AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
-             AND accepted_at NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    shift(
-        tx,
-        "UPDATE backlog_room SET opened_at = opened_at + :by, added_at = added_at + :by,
-             handed_at = handed_at + :by
-         WHERE added_at BETWEEN :began AND :expected AND added_at NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    shift(
-        tx,
-        "UPDATE expired_room SET oldest = oldest + :by, newest = newest + :by, since = since + :by,
-             last = last + :by
-         WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    shift(
-        tx,
-        "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
-         WHERE given_up = 0 AND kept_at BETWEEN :began AND :expected
-             AND kept_at NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    shift(
-        tx,
-        "UPDATE outage SET since = since + :by, back = back + :by
-         WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
-    shift(
-        tx,
-        "UPDATE outage_told SET since = since + :by, back = back + :by
-         WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
-        jump,
-    )?;
+pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<()> {
+    let by = jump.now.0.saturating_sub(jump.expected.0);
+    for sql in MOVES {
+        tx.run(
+            sql,
+            named_params! {
+                ":by": by,
+                ":began": jump.began - SLACK,
+                ":expected": jump.expected + SLACK,
+                ":looked": jump.now.0.saturating_sub(jump.looked_ago),
+                ":now": jump.now + SLACK,
+            },
+        )?;
+    }
     if let Some(since) = meta::radio_away_since(tx)?
         && (jump.began..=jump.expected).contains(&since)
     {
-        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by(jump)))))?;
+        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by))))?;
     }
-    if by(jump) < 0 {
+    if by < 0 {
         // Whenever they were accepted: a wait is over when it would have been.
         tx.execute(
             "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE not_before > ?2 AND id IN (SELECT id FROM mesh_open)",
-            (by(jump), jump.now),
+            (by, jump.now),
         )?;
     }
-    Ok(())
-}
-
-fn by(jump: &Jump) -> i64 {
-    jump.now.0.saturating_sub(jump.expected.0)
-}
-
-fn shift(tx: &Tx<'_>, sql: &'static str, jump: &Jump) -> Result<(), StoreError> {
-    tx.execute(
-        sql,
-        named_params! {
-            ":by": by(jump),
-            ":began": jump.began - SLACK,
-            ":expected": jump.expected + SLACK,
-            ":looked": jump.now.0.saturating_sub(jump.looked_ago),
-            ":now": jump.now + SLACK,
-        },
-    )?;
     Ok(())
 }
 
@@ -105,7 +76,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
         next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
     }
 

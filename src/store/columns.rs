@@ -159,12 +159,6 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(2);
 /// Two readings of a clock that nobody set differ by less, whichever was stored first.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
 
-/// Reads how many rows there are from the column `count`.
-pub(super) fn count(row: &Row<'_>) -> rusqlite::Result<u64> {
-    let count: i64 = row.get("count")?;
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
 /// Makes the error of a row that we cannot read.
 pub(super) fn unreadable(cause: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(cause))

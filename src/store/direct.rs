@@ -2,12 +2,12 @@
 
 use rusqlite::params;
 
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{NodeNum, RadioText};
 
 /// Keeps a direct message.
-pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<(), StoreError> {
-    tx.insert(
+pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<()> {
+    tx.run(
         "INSERT INTO direct_message (radio, sender, packet, sender_name, port_name, text, reply_to,
              tapback, heard_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -22,13 +22,12 @@ pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<(), Stor
             message.is_reaction,
             message.heard_at,
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns how many direct messages are kept.
-pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
-    tx.count("SELECT COUNT(*) FROM direct_message", ())
+pub fn count(tx: &Tx<'_>) -> Result<u64> {
+    tx.value("SELECT COUNT(*) FROM direct_message", ())
 }
 
 #[cfg(test)]

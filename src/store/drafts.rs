@@ -5,7 +5,7 @@
 use rusqlite::Row;
 
 use super::own_packets::{free_packet_id, own_packet};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{Draft, Heading, MeshRowId, MeshState, PacketId, Timestamp};
 
 /// How many packets rows stand for.
@@ -17,8 +17,8 @@ macro_rules! packets {
 pub(super) use packets;
 
 /// Writes down what a row says.
-pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<(), StoreError> {
-    tx.execute(
+pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
+    tx.run(
         "UPDATE mesh_outbox SET draft = 1, text = '', prefix = ?2, label = ?3, source_text = ?4,
              media = ?5, correction = ?6, parts = ?7
          WHERE id = ?1",
@@ -31,8 +31,7 @@ pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<(), Store
             draft.correction,
             draft.packets,
         ),
-    )?;
-    Ok(())
+    )
 }
 
 /// Reads what a row says, as an answer to that packet.
@@ -54,32 +53,11 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
 /// first.
 pub fn make_packets(
     tx: &Tx<'_>,
-    id: MeshRowId,
+    first: MeshRowId,
     packets: &[String],
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let parts = u8::try_from(packets.len()).unwrap_or(u8::MAX);
-    for (part, text) in (0_u8..).zip(packets) {
-        if part == 0 {
-            tx.execute(
-                "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
-                (id, text, parts),
-            )?;
-        } else {
-            add_part(tx, id, part, text, now)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds a part to a message, like its first one but for what it carries.
-fn add_part(
-    tx: &Tx<'_>,
-    first: MeshRowId,
-    part: u8,
-    text: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
     let radio = tx.first(
         "SELECT radio FROM mesh_outbox WHERE id = ?1",
         [first],
@@ -88,31 +66,41 @@ fn add_part(
     let Some(radio) = radio else {
         return Ok(());
     };
-    let packet = free_packet_id(tx, radio)?;
-    let id = MeshRowId(tx.insert(
-        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound, lane, tapback,
-             text, packet, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
-             accepted_at, active_at, correction, edited_at, backlog)
-         SELECT message, ?2, parts, radio, target_kind, target, channel, bound, lane, tapback,
-             ?3, ?4, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
-             accepted_at, ?5, correction, edited_at, backlog
-         FROM mesh_outbox WHERE id = ?1",
-        (first, part, text, packet, now),
-    )?);
-    own_packet(tx, radio, packet, id, now)?;
-    tx.execute(
-        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
-             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, ?2, target_kind, target, channel, room, event,
-             thread, author, text, alert, part + ?3, ?4, NULL, ?5
-         FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id DESC LIMIT 1",
-        (first, packet, part, now, id),
-    )?;
+    for (part, text) in (0_u8..).zip(packets) {
+        if part == 0 {
+            tx.execute(
+                "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
+                (first, text, parts),
+            )?;
+            continue;
+        }
+        // Like the first one but for what it carries.
+        let packet = free_packet_id(tx, radio)?;
+        let id = MeshRowId(tx.insert(
+            "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound, lane, tapback,
+                 text, packet, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
+                 accepted_at, active_at, correction, edited_at, backlog)
+             SELECT message, ?2, parts, radio, target_kind, target, channel, bound, lane, tapback,
+                 ?3, ?4, not_before, expires, room, event, thread, sender, sent_at, source_text, alert, author,
+                 accepted_at, ?5, correction, edited_at, backlog
+             FROM mesh_outbox WHERE id = ?1",
+            (first, part, text, packet, now),
+        )?);
+        own_packet(tx, radio, packet, id, now)?;
+        tx.execute(
+            "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+                 event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+             SELECT origin, radio, sender, ?2, target_kind, target, channel, room, event,
+                 thread, author, text, alert, part + ?3, ?4, NULL, ?5
+             FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id DESC LIMIT 1",
+            (first, packet, part, now, id),
+        )?;
+    }
     Ok(())
 }
 
 /// Has a message that was handed over and never written to the radio become packets anew, when it is handed over again.
-pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET draft = 1, text = ''
          WHERE id = (SELECT id FROM mesh_waiting
@@ -127,7 +115,7 @@ pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreErro
 
 /// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Returns false, and
 /// changes nothing, if the radio may know any of it.
-pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool, StoreError> {
+pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool> {
     // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
     let waits = tx.exists(
         "SELECT 1 FROM mesh_waiting WHERE id = ?1
@@ -148,16 +136,15 @@ pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool, St
 }
 
 /// Forgets all parts of a message but the first. Their ids are never used again.
-fn forget_further_parts(tx: &Tx<'_>, message: MeshRowId) -> Result<(), StoreError> {
+fn forget_further_parts(tx: &Tx<'_>, message: MeshRowId) -> Result<()> {
     tx.execute(
         "DELETE FROM message_pair WHERE mesh_outbox IN (
              SELECT id FROM mesh_open WHERE message = ?1 AND part > 0)",
         [message],
     )?;
-    tx.execute(
+    tx.run(
         "DELETE FROM mesh_outbox WHERE id IN (
              SELECT id FROM mesh_open WHERE message = ?1 AND part > 0)",
         [message],
-    )?;
-    Ok(())
+    )
 }

@@ -234,7 +234,7 @@ fn what_was_known_is_known() {
     let room = OwnedRoomId::try_from("!room:example.org").unwrap();
     let alice = UserId::parse("@alice:example.org").unwrap();
     let account = UserId::parse("@relay:example.org").unwrap();
-    let under_way = match store.next_sign(THEN).unwrap() {
+    let under_way = match store.note(|tx| feedback::next(tx, THEN)).unwrap() {
         feedback::Next::Due(request) => request,
         other => panic!("{other:?}"),
     };

@@ -7,7 +7,7 @@ use rusqlite::Row;
 
 use super::columns::{destination, identifier, mesh_source};
 use super::drafts::{self, packets};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomId,
     Timestamp, UserId, Version,
@@ -17,7 +17,7 @@ use crate::model::{
 const MOST_EARLY: u32 = 1_000;
 
 /// Returns the versions of a message in a room that wait or were sent, the oldest first.
-pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Version>, StoreError> {
+pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Version>> {
     let versions = tx.all(
         // Beside the one minimum stand the columns of its row: the first part.
         concat!(
@@ -62,7 +62,7 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
 }
 
 /// Changes a message that waits: it keeps its place. Returns false, and changes nothing, if the radio may know any of it.
-pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<bool, StoreError> {
+pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<bool> {
     let changed = drafts::change(tx, message, &new.draft)?;
     if changed {
         tx.execute(
@@ -85,13 +85,12 @@ pub fn edited(
     event: &EventId,
     sender: &UserId,
     sent_at: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<()> {
+    tx.run(
         "UPDATE mesh_outbox SET edited_at = MAX(COALESCE(edited_at, ?4), ?4)
          WHERE event = ?1 AND room = ?2 AND sender = ?3 AND tapback = 0",
         (event.as_str(), room.as_str(), sender.as_str(), sent_at),
-    )?;
-    Ok(())
+    )
 }
 
 /// Keeps an edit whose message has not come yet, or whose correction waits, in place of one that its author wrote before.
@@ -102,7 +101,7 @@ pub fn keep_early(
     sender: &UserId,
     edit: (&EventId, &EarlyEdit),
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let (event, edit) = edit;
     tx.execute(
         "INSERT OR REPLACE INTO early_edit (target, room, sender, event, emote, body, sent_at, kept_at)
@@ -119,12 +118,11 @@ pub fn keep_early(
             now,
         ),
     )?;
-    tx.execute(
+    tx.run(
         "DELETE FROM early_edit
          WHERE id <= (SELECT id FROM early_edit ORDER BY id DESC LIMIT 1 OFFSET ?1)",
         [MOST_EARLY],
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns the edit that a person made of a message of a room before it came.
@@ -133,7 +131,7 @@ pub fn early(
     target: &EventId,
     room: &RoomId,
     sender: &OwnedUserId,
-) -> Result<Option<EarlyEdit>, StoreError> {
+) -> Result<Option<EarlyEdit>> {
     tx.first(
         "SELECT emote, body, sent_at FROM early_edit WHERE target = ?1 AND sender = ?2 AND room = ?3",
         (target.as_str(), sender.as_str(), room.as_str()),
@@ -152,7 +150,7 @@ pub fn target_of(
     tx: &Tx<'_>,
     room: &RoomId,
     edit: &EventId,
-) -> Result<Option<(OwnedEventId, OwnedUserId)>, StoreError> {
+) -> Result<Option<(OwnedEventId, OwnedUserId)>> {
     tx.first(
         "SELECT target, sender FROM early_edit WHERE event = ?1 AND room = ?2",
         (edit.as_str(), room.as_str()),
@@ -161,28 +159,22 @@ pub fn target_of(
 }
 
 /// Returns the correction of a message that waits, if the radio cannot know any of it.
-pub fn waiting_correction(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    event: &EventId,
-) -> Result<Option<Version>, StoreError> {
+pub fn waiting_correction(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Option<Version>> {
     let newest = versions(tx, room, event)?.pop();
     Ok(newest.filter(|version| version.correction > 0 && version.waits))
 }
 
 /// Forgets the early edits of a message, and an early edit that was taken away itself.
-pub fn forget_early(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
-    tx.execute(
+pub fn forget_early(tx: &Tx<'_>, event: &EventId) -> Result<()> {
+    tx.run(
         "DELETE FROM early_edit WHERE target = ?1 OR event = ?1",
         [event.as_str()],
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets early edits that were kept before then.
-pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM early_edit WHERE kept_at < ?1", [before])?;
-    Ok(())
+pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
+    tx.run("DELETE FROM early_edit WHERE kept_at < ?1", [before])
 }
 
 #[cfg(test)]
@@ -198,11 +190,11 @@ mod tests {
         ROOM.try_into().unwrap()
     }
 
-    fn versions_of(tx: &Tx<'_>, name: &str) -> Result<Vec<Version>, StoreError> {
+    fn versions_of(tx: &Tx<'_>, name: &str) -> Result<Vec<Version>> {
         versions(tx, &here(), &event(name))
     }
 
-    fn change(tx: &Tx<'_>, message: MeshRowId, packets: u8) -> Result<bool, StoreError> {
+    fn change(tx: &Tx<'_>, message: MeshRowId, packets: u8) -> Result<bool> {
         let draft = Draft {
             packets,
             ..draft("new")
@@ -217,7 +209,7 @@ mod tests {
     }
 
     /// Sends everything that waits, and returns it in its order.
-    fn sent(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    fn sent(tx: &Tx<'_>) -> Result<Vec<String>> {
         let mut texts = Vec::new();
         for lane in [Lane::Urgent, Lane::Message] {
             while let Some(row) = next_packet(tx, lane, later(60))? {
@@ -229,7 +221,7 @@ mod tests {
         Ok(texts)
     }
 
-    fn correct(tx: &Tx<'_>, name: &str, text: &str, number: u8) -> Result<MeshRowId, StoreError> {
+    fn correct(tx: &Tx<'_>, name: &str, text: &str, number: u8) -> Result<MeshRowId> {
         let correction = Draft {
             correction: number,
             ..draft(text)

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::disk::Trouble;
-use crate::model::{Explained, Retry};
+use crate::model::Explained;
+
+/// What the tables' functions return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
 /// is rolled back.
@@ -100,47 +103,17 @@ impl StoreError {
     /// Returns the same for a database in that file, after a look at its disk.
     #[must_use]
     pub(super) fn at(self, path: &Path) -> Self {
-        let place = || Where(Some(path.to_owned()));
+        let place = Where(Some(path.to_owned()));
         match self {
-            Self::Full(_, cause) => Self::Full(place(), cause),
-            Self::Damaged(_, cause) => Self::Damaged(place(), cause),
-            Self::ReadOnly(_, cause) => Self::ReadOnly(place(), cause),
+            Self::Full(_, cause) => Self::Full(place, cause),
+            Self::Damaged(_, cause) => Self::Damaged(place, cause),
+            Self::ReadOnly(_, cause) => Self::ReadOnly(place, cause),
             Self::Disk(_, cause) => match Trouble::Failed.at(path) {
-                Trouble::Full => Self::Full(place(), cause),
-                Trouble::ReadOnly => Self::ReadOnly(place(), cause),
-                Trouble::Failed | Trouble::Directory => Self::Disk(place(), cause),
+                Trouble::Full => Self::Full(place, cause),
+                Trouble::ReadOnly => Self::ReadOnly(place, cause),
+                Trouble::Failed | Trouble::Directory => Self::Disk(place, cause),
             },
-            other @ (Self::Open { .. }
-            | Self::Gone { .. }
-            | Self::Foreign { .. }
-            | Self::NotDatabase { .. }
-            | Self::Newer { .. }
-            | Self::Busy(_)
-            | Self::Unreadable(_)
-            | Self::Thread(_)
-            | Self::Closed
-            | Self::Statement(_)) => other,
-        }
-    }
-
-    /// Returns whether trying the same again can help.
-    #[must_use]
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Full(..)
-            | Self::Busy(_)
-            | Self::Disk(..)
-            | Self::Open { .. }
-            | Self::Gone { .. } => Retry::Later,
-            Self::Foreign { .. }
-            | Self::NotDatabase { .. }
-            | Self::Newer { .. }
-            | Self::Damaged(..)
-            | Self::ReadOnly(..)
-            | Self::Unreadable(_)
-            | Self::Thread(_)
-            | Self::Closed
-            | Self::Statement(_) => Retry::Never,
+            other => other,
         }
     }
 
@@ -148,38 +121,15 @@ impl StoreError {
     /// again, the other program is done.
     #[must_use]
     pub fn passes(&self) -> bool {
-        match self {
-            Self::Full(..) | Self::Busy(_) | Self::Disk(..) => true,
-            Self::Open { .. }
-            | Self::Gone { .. }
-            | Self::Foreign { .. }
-            | Self::NotDatabase { .. }
-            | Self::Newer { .. }
-            | Self::Damaged(..)
-            | Self::ReadOnly(..)
-            | Self::Unreadable(_)
-            | Self::Thread(_)
-            | Self::Closed
-            | Self::Statement(_) => false,
-        }
+        matches!(self, Self::Full(..) | Self::Busy(_) | Self::Disk(..))
     }
 
     /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
     pub(super) fn concerns_file(&self) -> bool {
-        match self {
-            Self::Damaged(..) | Self::ReadOnly(..) | Self::Disk(..) => true,
-            Self::Open { .. }
-            | Self::Gone { .. }
-            | Self::Foreign { .. }
-            | Self::NotDatabase { .. }
-            | Self::Newer { .. }
-            | Self::Full(..)
-            | Self::Busy(_)
-            | Self::Unreadable(_)
-            | Self::Thread(_)
-            | Self::Closed
-            | Self::Statement(_) => false,
-        }
+        matches!(
+            self,
+            Self::Damaged(..) | Self::ReadOnly(..) | Self::Disk(..)
+        )
     }
 }
 
@@ -286,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_tried_again_and_a_damaged_file_is_not() {
-        assert_eq!(sqlite(rusqlite::ffi::SQLITE_FULL).retry(), Retry::Later);
-        assert_eq!(sqlite(rusqlite::ffi::SQLITE_CORRUPT).retry(), Retry::Never);
+        assert!(sqlite(rusqlite::ffi::SQLITE_FULL).passes());
+        assert!(!sqlite(rusqlite::ffi::SQLITE_CORRUPT).passes());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::StoreError;
+use super::{Result, StoreError};
 
 thread_local! {
     /// So many statements and commits of this thread succeed before one fails.
@@ -15,7 +15,7 @@ pub(crate) fn after(successes: Option<u32>) {
 }
 
 /// Fails if it is this one's turn.
-pub(super) fn pass() -> Result<(), StoreError> {
+pub(super) fn pass() -> Result<()> {
     match LEFT.get() {
         Some(0) => {
             LEFT.set(None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::Row;
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
     OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
@@ -44,9 +44,8 @@ pub enum Next<T> {
 }
 
 /// Returns the messages of which a part has changed its state since [`forget_changed`].
-pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
-    let changed: Vec<String> =
-        tx.all("SELECT event FROM feedback_changed", (), |row| row.get(0))?;
+pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
+    let changed: Vec<String> = tx.column("SELECT event FROM feedback_changed", ())?;
     // What cannot be read must not fail the batch: a sign is worth less than a message.
     let changed = changed
         .into_iter()
@@ -55,24 +54,22 @@ pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
 }
 
 /// Notes that what has changed was looked at.
-pub fn forget_changed(tx: &Tx<'_>) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM feedback_changed", ())?;
-    Ok(())
+pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
+    tx.run("DELETE FROM feedback_changed", ())
 }
 
 /// Notes that a row for the mesh has changed its state. Reactions have no sign.
-pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
-    tx.execute(
+pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    tx.run(
         "INSERT OR IGNORE INTO feedback_changed (event)
          SELECT event FROM mesh_outbox WHERE id = ?1 AND event IS NOT NULL AND lane <> ?2",
         (id, Lane::Reaction),
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that a row's message goes to the mesh after all, or anew (a correction): it is shown as it fares, whatever sign was
 /// given to it.
-pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let given = tx.execute(
         "UPDATE feedback SET given = NULL
          WHERE event = (SELECT event FROM mesh_outbox WHERE id = ?1 AND lane <> ?2) AND given IS NOT NULL",
@@ -86,11 +83,7 @@ pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError>
 
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
 /// this one.
-pub fn waiting_without(
-    tx: &Tx<'_>,
-    sign: Sign,
-    before: Timestamp,
-) -> Result<Vec<OwnedEventId>, StoreError> {
+pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "SELECT DISTINCT event FROM mesh_open
          WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
@@ -103,7 +96,7 @@ pub fn waiting_without(
 
 /// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
 /// the last time counts; a correction counts from when the radio took it.
-pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>, StoreError> {
+pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     let known = tx.first(
         "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
         [event.as_str()],
@@ -149,23 +142,16 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>, StoreEr
 }
 
 /// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
-pub fn give(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    event: &EventId,
-    sign: Sign,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn give(tx: &Tx<'_>, room: &RoomId, event: &EventId, sign: Sign, now: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO feedback (event, room, given, at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (event) DO UPDATE SET given = excluded.given",
         (event.as_str(), room.as_str(), sign, now),
     )?;
-    tx.execute(
+    tx.run(
         "INSERT OR IGNORE INTO feedback_changed (event) VALUES (?1)",
         [event.as_str()],
-    )?;
-    Ok(())
+    )
 }
 
 /// Wants a sign on a message, or none. Returns whether there is something to do now that there was not before.
@@ -175,7 +161,7 @@ pub fn want(
     event: &EventId,
     sign: Option<Sign>,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let known = tx.exists("SELECT 1 FROM feedback WHERE event = ?1", [event.as_str()])?;
     if !known {
         if sign.is_none() {
@@ -198,51 +184,39 @@ pub fn want(
 }
 
 /// Takes note that a message was taken away: nothing more is shown of it.
-pub fn close(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    event: &EventId,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Result<()> {
     // Of what was never ours to transmit nothing needs to be known.
     tx.execute(
         "INSERT OR IGNORE INTO feedback (event, room, at)
          SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM mesh_outbox WHERE event = ?1 AND room = ?2)",
         (event.as_str(), room.as_str(), now),
     )?;
-    tx.execute(
+    tx.run(
         "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
          WHERE event = ?1 AND room = ?2",
         (event.as_str(), room.as_str()),
-    )?;
-    Ok(())
+    )
 }
 
 /// Gives up every wish for this sign. Where `taken_back` is shown it is taken away; any other stays.
-pub fn forget_wishes(
-    tx: &Tx<'_>,
-    sign: Sign,
-    taken_back: Sign,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE feedback SET wanted = CASE WHEN shown IS ?2 THEN NULL ELSE shown END
          WHERE wanted = ?1 AND closed = 0",
         (sign, taken_back),
     )?;
-    tx.execute(
+    tx.run(
         "UPDATE feedback SET due = CASE
              WHEN txn IS NULL AND wanted IS shown THEN NULL
              ELSE COALESCE(due, ?1) END
          WHERE closed = 0 AND (due IS NOT NULL OR wanted IS NOT shown)",
         [now],
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
 /// that takes signs.
-pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>, StoreError> {
+pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
     while let Some(row) = tx.first(
         "SELECT * FROM feedback
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
@@ -252,12 +226,8 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>, StoreError> {
         (now, now + LONGEST_WAIT),
         read,
     )? {
-        let under_way = row
-            .transaction
-            .clone()
-            .map(|txn| (txn, row.placing.clone()));
-        let (transaction, placing) = match under_way {
-            Some(under_way) => under_way,
+        let (transaction, placing) = match row.transaction.clone() {
+            Some(under_way) => (under_way, row.placing.clone()),
             None if row.shown == row.wanted => {
                 settle(tx, &row.event, now)?;
                 continue;
@@ -272,7 +242,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>, StoreError> {
             (None, Some(target)) => RoomContent::Redaction { target },
             (None, None) => {
                 // There is nothing to take away.
-                finish(tx, transaction.as_str(), None, now)?;
+                done(tx, transaction.as_str(), &row.event, now)?;
                 continue;
             }
         };
@@ -283,25 +253,18 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>, StoreError> {
             content,
         }));
     }
-    let later: Option<Timestamp> = tx
-        .first(
-            "SELECT MIN(due) FROM feedback WHERE due IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
-                 AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)",
-            (),
-            |row| row.get(0),
-        )?
-        .flatten();
+    let later: Option<Timestamp> = tx.value(
+        "SELECT MIN(due) FROM feedback WHERE due IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
+             AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)",
+        (),
+    )?;
     Ok(later.map_or(Next::Nothing, Next::Later))
 }
 
 /// Chooses the next request of a message: first what is shown goes, then what is wanted comes.
-fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>), StoreError> {
-    let placing = if row.shown.is_some() {
-        None
-    } else {
-        row.wanted.clone()
-    };
+fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)> {
+    let placing = row.wanted.clone().filter(|_| row.shown.is_none());
     let transaction = OwnedTransactionId::from(format!("relay-{:032x}", rand::random::<u128>()));
     tx.execute(
         "UPDATE feedback SET txn = ?2, placing = ?3 WHERE event = ?1",
@@ -312,21 +275,7 @@ fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)
 
 /// Takes note that a request was carried out, by the server's answer or because its event came back in sync. Returns
 /// whether it was one of these and not noted before.
-pub fn done(
-    tx: &Tx<'_>,
-    transaction: &str,
-    event: &EventId,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    finish(tx, transaction, Some(event), now)
-}
-
-fn finish(
-    tx: &Tx<'_>,
-    transaction: &str,
-    event: Option<&EventId>,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
     let Some(message) = message_of(tx, transaction)? else {
         return Ok(false);
     };
@@ -334,7 +283,7 @@ fn finish(
         "UPDATE feedback SET shown = placing, reaction = CASE WHEN placing IS NULL THEN NULL ELSE ?2 END,
              txn = NULL, placing = NULL, attempts = 0
          WHERE event = ?1",
-        (message.as_str(), event.map(EventId::as_str)),
+        (message.as_str(), event.as_str()),
     )?;
     settle(tx, &message, now)?;
     Ok(true)
@@ -342,7 +291,7 @@ fn finish(
 
 /// Takes note that the server did not carry out a request just now: the wish that holds then is tried. If an earlier try
 /// of the same request may have got through, it goes on under its transaction.
-pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     if let Some(message) = message_of(tx, transaction)? {
         tx.execute(
             "UPDATE feedback SET txn = NULL, placing = NULL WHERE event = ?1 AND attempts = 0",
@@ -355,7 +304,7 @@ pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), St
 
 /// Takes note that requests that were under way when the relay stopped may have got through, and permits all rooms: what was
 /// changed while the relay was down was not seen. For the start.
-pub fn recover(tx: &Tx<'_>) -> Result<(), StoreError> {
+pub fn recover(tx: &Tx<'_>) -> Result<()> {
     tx.execute(
         "UPDATE feedback SET attempts = attempts + 1 WHERE txn IS NOT NULL",
         (),
@@ -365,11 +314,11 @@ pub fn recover(tx: &Tx<'_>) -> Result<(), StoreError> {
 
 /// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction, and
 /// what else is wanted in its room waits as long. A room that was left holds no other up.
-pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     let tried: Option<(u32, String)> = tx.first(
         "SELECT attempts, room FROM feedback WHERE txn = ?1",
         [transaction],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.try_into(),
     )?;
     let Some((attempts, room)) = tried else {
         return Ok(());
@@ -379,16 +328,15 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), Store
         "UPDATE feedback SET attempts = attempts + 1 WHERE txn = ?1",
         [transaction],
     )?;
-    tx.execute(
+    tx.run(
         "UPDATE feedback SET due = ?3 WHERE due IS NOT NULL AND room = ?1 AND (due < ?3 OR txn = ?2)",
         (room, transaction, now + delay),
-    )?;
-    Ok(())
+    )
 }
 
 /// Gives a wish up that can never be fulfilled: the server knows its message, or its reaction, no more. A later wish is
 /// tried.
-pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     if let Some(message) = message_of(tx, transaction)? {
         // A reaction that cannot be taken away is not there any more.
         tx.execute(
@@ -404,36 +352,33 @@ pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<(), Sto
 }
 
 /// Shows nothing in a room until [`permit`]. Returns whether it was permitted until now.
-pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool, StoreError> {
-    let changed = tx.execute(
+pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
+    tx.changes(
         "INSERT OR IGNORE INTO feedback_forbidden (room) VALUES (?1)",
         [room.as_str()],
-    )?;
-    Ok(changed > 0)
+    )
 }
 
 /// Shows signs in a room again; `None`: in all.
-pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<(), StoreError> {
-    tx.execute(
+pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<()> {
+    tx.run(
         "DELETE FROM feedback_forbidden WHERE ?1 IS NULL OR room = ?1",
         [room.map(RoomId::as_str)],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes when something is to be done next about a message: nothing, where it shows what it should.
-fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
+    tx.run(
         "UPDATE feedback SET due = CASE
              WHEN txn IS NULL AND wanted IS shown THEN NULL
              ELSE MIN(COALESCE(due, ?2), ?2) END
          WHERE event = ?1",
         (event.as_str(), now),
-    )?;
-    Ok(())
+    )
 }
 
-fn message_of(tx: &Tx<'_>, transaction: &str) -> Result<Option<OwnedEventId>, StoreError> {
+fn message_of(tx: &Tx<'_>, transaction: &str) -> Result<Option<OwnedEventId>> {
     tx.first(
         "SELECT event FROM feedback WHERE txn = ?1",
         [transaction],
@@ -453,14 +398,13 @@ struct Wish {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Wish> {
-    let transaction: Option<String> = row.get("txn")?;
     Ok(Wish {
         event: identifier(row, "event")?,
         room: identifier(row, "room")?,
         wanted: row.get("wanted")?,
         shown: row.get("shown")?,
         reaction: optional(row, "reaction")?,
-        transaction: transaction.map(OwnedTransactionId::from),
+        transaction: row.get::<_, Option<String>>("txn")?.map(Into::into),
         placing: row.get("placing")?,
     })
 }

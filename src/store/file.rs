@@ -32,25 +32,19 @@ pub(super) fn identity(path: &Path) -> io::Result<Option<Identity>> {
 /// Reads the file's header without SQLite, which would already make files beside it.
 pub(super) fn look_at(path: &Path) -> io::Result<Found> {
     // The SQLite file format: magic at 0, user version at 60, application id at 68, 100 bytes in all.
-    const HEADER: usize = 100;
+    const HEADER: u64 = 100;
     const MAGIC: &[u8] = b"SQLite format 3\0";
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     };
-    let mut header = [0; HEADER];
-    let mut length = 0;
-    while let Some(rest) = header.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest)? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    if length == 0 {
+    let mut header = Vec::new();
+    file.take(HEADER).read_to_end(&mut header)?;
+    if header.is_empty() {
         return Ok(Found::Empty);
     }
-    if length < HEADER || !header.starts_with(MAGIC) {
+    if u64::try_from(header.len()) != Ok(HEADER) || !header.starts_with(MAGIC) {
         return Ok(Found::NoDatabase);
     }
     let number = |at: usize| {

@@ -1,8 +1,8 @@
 //! What was said in rooms and could not be fetched yet, though the account's position is past it. It is written with the
 //! position, in one transaction: nothing lies behind the position without being known here.
 
-use super::columns::{count, identifier};
-use super::{StoreError, Tx};
+use super::columns::identifier;
+use super::{Result, Tx};
 use crate::model::{Gap, OwnedRoomId, OwnedUserId, UserId};
 
 /// How much of what was said in a room could not be fetched yet.
@@ -17,7 +17,7 @@ pub struct Missing {
 }
 
 /// Stores that these stretches, and no others, are missing, in this order.
-pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreError> {
+pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
     tx.execute("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
     for (number, gap) in (0_i64..).zip(gaps) {
         tx.execute(
@@ -35,7 +35,7 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<(), StoreE
 }
 
 /// Returns what is missing, in its order.
-pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
+pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     tx.all(
         "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
         [account.as_str()],
@@ -50,7 +50,7 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>, StoreError> {
 }
 
 /// Returns how much is missing in each room.
-pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>, StoreError> {
+pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>> {
     tx.all(
         "SELECT account, room, COUNT(*) AS count FROM gap GROUP BY account, room",
         (),
@@ -58,7 +58,7 @@ pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>, StoreError> {
             Ok(Missing {
                 account: identifier(row, "account")?,
                 room: identifier(row, "room")?,
-                stretches: count(row)?,
+                stretches: row.get("count")?,
             })
         },
     )

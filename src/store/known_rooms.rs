@@ -2,11 +2,11 @@
 //! in them since is news, in any other room it is history. And a room is known by its alias before a server is asked.
 
 use super::columns::identifier;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// Notes that a room is joined and mapped under these names; they stand for no other room any more.
-pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<(), StoreError> {
+pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<()> {
     for name in names {
         tx.execute(
             "INSERT INTO known_room (name, room) VALUES (?1, ?2)
@@ -18,13 +18,12 @@ pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<
 }
 
 /// Forgets a name: it stands for a room that we are not in.
-pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
-    Ok(())
+pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
+    tx.run("DELETE FROM known_room WHERE name = ?1", [name.as_str()])
 }
 
 /// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew.
-pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<(), StoreError> {
+pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     for (name, _) in all(tx)? {
         if !configured.contains(&name) {
             tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
@@ -34,7 +33,7 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<(), S
 }
 
 /// Returns each name with its room.
-pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>, StoreError> {
+pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
     tx.all("SELECT name, room FROM known_room", (), |row| {
         Ok((identifier(row, "name")?, identifier(row, "room")?))
     })

@@ -4,7 +4,7 @@
 //! pushed out. Those are known, without what they hold, until their room is told of them.
 
 use super::columns::identifier;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{EventId, OwnedEventId, RoomId, Timestamp, UndecryptableEvent, Unread, UserId};
 
 /// Events of a room.
@@ -30,7 +30,7 @@ pub fn keep(
     event: &UndecryptableEvent,
     sent_at: Timestamp,
     now: Timestamp,
-) -> Result<Kept, StoreError> {
+) -> Result<Kept> {
     let added = tx.execute(
         "INSERT OR IGNORE INTO undecryptable (event, room, session, sender, sent_at, raw, kept_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -80,7 +80,7 @@ pub fn keep(
 }
 
 /// Returns the events whose key may still come in time, in order of arrival.
-pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
+pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>> {
     tx.all(
         "SELECT * FROM undecryptable WHERE given_up = 0 ORDER BY id",
         (),
@@ -97,7 +97,7 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>, StoreError> {
 }
 
 /// Returns whether an event is kept.
-pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
+pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM undecryptable WHERE event = ?1",
         [event.as_str()],
@@ -105,20 +105,15 @@ pub fn is_kept(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
 }
 
 /// Forgets an event: it could be read, or was taken away. Returns false if it was not kept.
-pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
-    let deleted = tx.execute(
+pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
+    tx.changes(
         "DELETE FROM undecryptable WHERE event = ?1",
         [event.as_str()],
-    )?;
-    Ok(deleted > 0)
+    )
 }
 
 /// Forgets what a person wrote in a room, and returns it.
-pub fn forget_sender(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    sender: &UserId,
-) -> Result<Vec<OwnedEventId>, StoreError> {
+pub fn forget_sender(tx: &Tx<'_>, room: &RoomId, sender: &UserId) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "DELETE FROM undecryptable WHERE room = ?1 AND sender = ?2 RETURNING event",
         (room.as_str(), sender.as_str()),
@@ -127,7 +122,7 @@ pub fn forget_sender(
 }
 
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
-pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>, StoreError> {
+pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
     tx.all(
         "SELECT room, event, sender, sent_at FROM undecryptable
          WHERE (given_up = 0 AND sent_at <= ?1) OR given_up = 2 ORDER BY room, sent_at, id",
@@ -144,23 +139,21 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>, StoreError>
 }
 
 /// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
-pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<(), StoreError> {
-    tx.execute(
+pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<()> {
+    tx.run(
         "UPDATE undecryptable SET given_up = 1, raw = '' WHERE event = ?1",
         [event.as_str()],
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns how many events are kept, those included that were given up.
-pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
-    tx.count("SELECT COUNT(*) FROM undecryptable", ())
+pub fn count(tx: &Tx<'_>) -> Result<u64> {
+    tx.value("SELECT COUNT(*) FROM undecryptable", ())
 }
 
 /// Forgets what was kept before then.
-pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM undecryptable WHERE kept_at < ?1", [before])?;
-    Ok(())
+pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
+    tx.run("DELETE FROM undecryptable WHERE kept_at < ?1", [before])
 }
 
 #[cfg(test)]
@@ -191,7 +184,7 @@ mod tests {
         "@alice:example.org".try_into().unwrap()
     }
 
-    fn numbers(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    fn numbers(tx: &Tx<'_>) -> Result<Vec<String>> {
         let kept = waiting(tx)?;
         Ok(kept.into_iter().map(|it| it.session).collect())
     }

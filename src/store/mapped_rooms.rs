@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::columns::{identifier, optional};
 use super::drafts::packets;
-use super::{StoreError, Tx, outbox_room};
+use super::{Result, Tx, outbox_room};
 use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone, WaitsForRoom};
 
 /// All that waits for a room waits for another to take its place: it has been moved, and more may come.
@@ -32,9 +32,9 @@ pub struct Moved {
 }
 
 /// Notes how a room is now. Without an alias, the one that it had stays known.
-pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<(), StoreError> {
+pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<()> {
     let successor = room.tombstone.as_ref().and_then(|it| it.successor.as_ref());
-    tx.execute(
+    tx.run(
         "INSERT INTO mapped_room (room, alias, encrypted, public, replaced, successor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (room) DO UPDATE SET alias = coalesce(excluded.alias, alias), encrypted = excluded.encrypted,
              public = excluded.public, replaced = excluded.replaced, successor = excluded.successor",
@@ -46,24 +46,22 @@ pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<(), StoreError> {
             room.tombstone.is_some(),
             successor.map(|it| it.as_str()),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that a room, which the bot is not in any more, is replaced or closed.
-pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Result<(), StoreError> {
-    tx.execute(
+pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Result<()> {
+    tx.run(
         "UPDATE mapped_room SET replaced = 1, successor = ?2 WHERE room = ?1",
         (
             room.as_str(),
             tombstone.successor.as_ref().map(|it| it.as_str()),
         ),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns all of them.
-pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
+pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
         let successor = optional(row, "successor")?;
         let is_replaced: bool = row.get("replaced")?;
@@ -78,11 +76,7 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>, StoreError> {
 }
 
 /// Notes for what all that is for a room waits; `None`: for nothing. Returns whether that is new.
-pub fn hold(
-    tx: &Tx<'_>,
-    room: &RoomId,
-    why: Option<(&str, Option<&RoomId>)>,
-) -> Result<bool, StoreError> {
+pub fn hold(tx: &Tx<'_>, room: &RoomId, why: Option<(&str, Option<&RoomId>)>) -> Result<bool> {
     let (why, heir) = why.unzip();
     let heir = heir.flatten().map(RoomId::as_str);
     // A room that was never joined may be known by what waits for it alone.
@@ -92,21 +86,19 @@ pub fn hold(
             [room.as_str()],
         )?;
     }
-    let changed = tx.execute(
+    tx.changes(
         "UPDATE mapped_room SET waits = ?2, heir = ?3 WHERE room = ?1 AND (waits IS NOT ?2 OR heir IS NOT ?3)",
         (room.as_str(), why, heir),
-    )?;
-    Ok(changed > 0)
+    )
 }
 
 /// Forgets a room.
-pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])?;
-    Ok(())
+pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
+    tx.run("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])
 }
 
 /// Returns the rooms to which nothing goes just now: another is to take their place, or has ([`FOLLOWED`]).
-pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
+pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>> {
     tx.all(
         "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL ORDER BY room",
         (),
@@ -121,7 +113,7 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>, StoreError> {
 }
 
 /// Returns whether what is for a room waits.
-pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
+pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM mapped_room WHERE room = ?1 AND waits IS NOT NULL",
         [room],
@@ -129,44 +121,32 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool, StoreError> {
 }
 
 /// Returns how many messages wait for a room, and how many packets from it for the mesh.
-pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64), StoreError> {
+pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64)> {
     let counts = tx.first(
         concat!(
-            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1) AS rows,
+            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1),
                  (SELECT COALESCE(",
             packets!(),
-            ", 0) FROM mesh_open WHERE room = ?1) AS packets"
+            ", 0) FROM mesh_open WHERE room = ?1)"
         ),
         [room.as_str()],
-        |row| {
-            let (rows, packets): (i64, i64) = (row.get("rows")?, row.get("packets")?);
-            Ok((rows, packets))
-        },
+        |row| row.try_into(),
     )?;
-    let whole = |count: i64| u64::try_from(count).unwrap_or(0);
-    Ok(counts.map_or((0, 0), |(rows, packets)| (whole(rows), whole(packets))))
+    Ok(counts.unwrap_or_default())
 }
 
-/// Has what a room has waiting for the mesh wait for longer, whatever its turn. Returns how many rows that concerns.
-pub fn set_aside(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
+/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
+/// concerns.
+pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
     tx.execute(
         "UPDATE mesh_outbox SET backlog = -1 - backlog
-         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog >= 0)",
-        [room.as_str()],
-    )
-}
-
-/// Ends that. Returns how many rows that concerns.
-pub fn take_up(tx: &Tx<'_>, room: &RoomId) -> Result<usize, StoreError> {
-    tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog
-         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND backlog < 0)",
-        [room.as_str()],
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND (backlog >= 0) = ?2)",
+        (room.as_str(), aside),
     )
 }
 
 /// Returns the rooms that were mapped once, and those for which, or from which, something waits.
-pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>, StoreError> {
+pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
     let mut rooms = all(tx)?;
     for room in waited_for(tx)? {
         if !rooms.iter().any(|it| it.room == room) {
@@ -193,7 +173,7 @@ pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>, StoreError> {
 }
 
 /// Returns the rooms for which, or from which, something waits, by their ids.
-pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
+pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>> {
     tx.all(
         "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
          UNION SELECT room FROM mesh_open WHERE room IS NOT NULL",
@@ -205,17 +185,16 @@ pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>, StoreError> {
 /// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
 /// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
 /// new room gets anyway does not go there twice.
-pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, StoreError> {
+pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     let rooms = (from.as_str(), to.as_str());
     if waiting(tx, from)?.0 == 0 {
         return Ok(Moved::default());
     }
-    let twice: Vec<RoomRowId> = tx.all(
+    let twice: Vec<RoomRowId> = tx.column(
         "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
              ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
          WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> 0",
         rooms,
-        |row| row.get(0),
     )?;
     for row in twice {
         outbox_room::refuse(tx, row)?;
@@ -223,7 +202,7 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved, Store
     let rows: Vec<(RoomRowId, String)> = tx.all(
         "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
         [from.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.try_into(),
     )?;
     let mut moved = Moved::default();
     for (id, content) in rows {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::columns::{destination, identifier, mesh_source};
 use super::drafts::{self, packets};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     Destination, Draft, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId,
     OwnedUserId, PacketId, RoomId, Timestamp, UserId,
@@ -12,50 +12,18 @@ use crate::model::{
 
 /// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
 /// to take is included; a message of which the radio took a part is not.
-pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64, StoreError> {
-    tx.count(
+pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64> {
+    tx.value(
         "SELECT COUNT(*) FROM mesh_open
          WHERE room = ?1 AND part = 0 AND (lane = ?3) = (?2 = ?3)",
         (room.as_str(), lane, Lane::Reaction),
     )
 }
 
-/// How much waits for a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MeshWaiting {
-    /// The destination.
-    pub destination: Destination,
-    /// How many packets.
-    pub count: u64,
-    /// When the oldest of them was accepted.
-    pub oldest: Timestamp,
-}
-
-/// Returns how much waits for each destination for which something waits.
-pub fn waiting(tx: &Tx<'_>) -> Result<Vec<MeshWaiting>, StoreError> {
-    tx.all(
-        concat!(
-            "SELECT target_kind, target, ",
-            packets!(),
-            " AS count, MIN(accepted_at) AS oldest
-             FROM mesh_waiting GROUP BY target_kind, target"
-        ),
-        (),
-        |row| {
-            let count: i64 = row.get("count")?;
-            Ok(MeshWaiting {
-                destination: destination(row)?,
-                count: u64::try_from(count).unwrap_or(0),
-                oldest: row.get("oldest")?,
-            })
-        },
-    )
-}
-
 /// Returns how many packets a person has put on the air, or is about to, within a minute and within an hour of `at`,
 /// counted by the messages' own time stamps: also those after it, as time stamps need not come in their order.
-pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32), StoreError> {
-    let counts = tx.first(
+pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)> {
+    tx.first(
         concat!(
             "SELECT COALESCE(",
             packets!(),
@@ -71,20 +39,15 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
             at - Duration::from_hours(1),
             at + Duration::from_hours(1),
         ),
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    Ok(counts.unwrap_or_default())
+        |row| row.try_into(),
+    )
+    .map(Option::unwrap_or_default)
 }
 
 /// Returns how many messages of a person, beside that event, went before others within an hour of `at`, as [`sent_by`]
 /// counts. What answers an alert of another is not counted, nor what corrects a message that went so itself.
-pub fn urgent_by(
-    tx: &Tx<'_>,
-    sender: &UserId,
-    at: Timestamp,
-    but: &EventId,
-) -> Result<u32, StoreError> {
-    let count = tx.first(
+pub fn urgent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp, but: &EventId) -> Result<u32> {
+    tx.value(
         "SELECT COUNT(DISTINCT event) FROM mesh_counted AS row
          WHERE sender = ?1 AND sent_at > ?2 AND sent_at < ?3
              AND lane = ?5 AND part = 0 AND event <> ?4
@@ -101,9 +64,7 @@ pub fn urgent_by(
             but.as_str(),
             Lane::Urgent,
         ),
-        |row| row.get(0),
-    )?;
-    Ok(count.unwrap_or_default())
+    )
 }
 
 /// Returns the different emoji that we have put on a packet of a channel, waiting ones included.
@@ -111,12 +72,11 @@ pub fn tapbacks(
     tx: &Tx<'_>,
     channel: Option<Fingerprint>,
     packet: PacketId,
-) -> Result<Vec<String>, StoreError> {
-    tx.all(
+) -> Result<Vec<String>> {
+    tx.column(
         "SELECT DISTINCT text FROM mesh_counted
          WHERE tapback = 1 AND reference = ?1 AND (channel IS ?2 OR channel IS NULL OR ?2 IS NULL)",
         (packet, channel),
-        |row| row.get(0),
     )
 }
 
@@ -127,7 +87,7 @@ pub fn newest_waiting_of(
     room: &RoomId,
     sender: &UserId,
     now: Timestamp,
-) -> Result<Option<(MeshRowId, Draft)>, StoreError> {
+) -> Result<Option<(MeshRowId, Draft)>> {
     tx.first(
         "SELECT * FROM mesh_waiting
          WHERE room = ?1 AND sender = ?2 AND draft = 1 AND tried = 0 AND not_before > ?3
@@ -138,7 +98,7 @@ pub fn newest_waiting_of(
 }
 
 /// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
-pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>, StoreError> {
+pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>> {
     let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
         Ok((mesh_source(row)?, row.get("lane")?))
     })?;
@@ -146,7 +106,7 @@ pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane
 }
 
 /// Returns from whom in which room something waits for the mesh.
-pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>, StoreError> {
+pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>> {
     tx.all(
         "SELECT DISTINCT room, sender FROM mesh_open WHERE room IS NOT NULL",
         (),
@@ -155,7 +115,7 @@ pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>, S
 }
 
 /// Returns the destination and lane of a row.
-pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)>, StoreError> {
+pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)>> {
     tx.first(
         "SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1",
         [id],
@@ -167,11 +127,13 @@ pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)
 mod tests {
     use super::*;
     use crate::model::{MeshContent, MeshMessage, RadioPayload};
+    use crate::store::StoreError;
     use crate::store::drafts::make_packets;
     use crate::store::edits::versions;
     use crate::store::mesh_report::{Withdrawal, accepted, expire, refused, submitted, withdraw};
     use crate::store::outbox_mesh::insert;
     use crate::store::samples::*;
+    use crate::store::summary::{Waiting, to_mesh};
 
     fn bob() -> crate::model::OwnedUserId {
         source("$any:example.org").sender
@@ -186,12 +148,13 @@ mod tests {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
-            let expected = MeshWaiting {
-                destination: CHANNEL,
+            let expected = Waiting {
+                room: Some(room_id().into()),
+                destination: Some(CHANNEL),
                 count: 2,
                 oldest: NOON,
             };
-            assert_eq!(waiting(tx)?, [expected]);
+            assert_eq!(to_mesh(tx)?, [expected]);
             submit_next(tx, NOON)?;
             assert_eq!(waiting_of_room(tx, &room_id(), Lane::Message)?, 1);
             let other = RoomId::parse("!other:example.org").unwrap();
@@ -239,7 +202,7 @@ mod tests {
             let (row, _) = insert(tx, RADIO, &long, NOON)?;
             for parts in [3, 4] {
                 assert_eq!(sent_by(tx, &bob(), NOON)?, (parts, parts));
-                assert_eq!(waiting(tx)?[0].count, u64::from(parts));
+                assert_eq!(to_mesh(tx)?[0].count, u64::from(parts));
                 let version = &versions(tx, &room_id(), &event("$one:example.org"))?[0];
                 assert_eq!(u32::from(version.packets), parts);
                 let texts = ["1/4", "2/4", "3/4", "4/4"].map(str::to_owned);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backlog;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
 use super::own_packets::{free_packet_id, own_packet};
-use super::{StoreError, Tx, drafts, message_map, meta, turns};
+use super::{Result, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
@@ -18,7 +18,7 @@ pub use super::mesh_waiting::{
 const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
-pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, StoreError> {
+pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
     if state(tx, id)? != Some(MeshState::Waiting) {
         return Ok(false);
     }
@@ -33,7 +33,7 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool, Sto
 }
 
 /// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
-pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, StoreError> {
+pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
     let is_news = state(tx, id)?.is_some_and(MeshState::waits);
     if is_news {
         set_state(tx, id, MeshState::Accepted)?;
@@ -55,21 +55,28 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool, Store
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
 /// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
-pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool, StoreError> {
-    change(tx, id, state, None)
+pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
+    let allowed = self::state(tx, id)?.is_some_and(|now| now.may_become(state));
+    if allowed {
+        set_state(tx, id, state)?;
+    }
+    Ok(allowed)
 }
 
 /// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
 /// behind it that still wait are refused with it. Returns the rows that are refused now.
-pub fn refused(
-    tx: &Tx<'_>,
-    id: MeshRowId,
-    packet: PacketId,
-    error: &str,
-) -> Result<Vec<Ended>, StoreError> {
-    if !is_current(tx, id, packet)? || !change(tx, id, MeshState::Refused, Some(error))? {
+pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Result<Vec<Ended>> {
+    let is_current = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
+        (id, packet),
+    )?;
+    if !is_current || !outcome(tx, id, MeshState::Refused)? {
         return Ok(Vec::new());
     }
+    tx.execute(
+        "UPDATE mesh_outbox SET error = ?2 WHERE id = ?1",
+        (id, error),
+    )?;
     message_map::forget_mesh_row(tx, id, Some(packet))?;
     let mut refused = tx.all("SELECT * FROM mesh_outbox WHERE id = ?1", [id], ended)?;
     refused.extend(end_all(
@@ -103,18 +110,18 @@ pub fn retry(
     not_before: Timestamp,
     new_id: bool,
     error: &str,
-) -> Result<Retried, StoreError> {
+) -> Result<Retried> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
         "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
         (id, packet, MeshState::Unknown),
-        |row| Ok((row.get::<_, NodeNum>(0)?, row.get::<_, bool>(1)?)),
+        |row| <(NodeNum, bool)>::try_from(row),
     )?;
     let Some((radio, withdraw)) = row else {
         return Ok(Retried::Late);
     };
     if withdraw {
-        change(tx, id, MeshState::Withdrawn, None)?;
+        outcome(tx, id, MeshState::Withdrawn)?;
         return Ok(Retried::Withdrawn);
     }
     set_state(tx, id, MeshState::Waiting)?;
@@ -150,7 +157,7 @@ pub fn not_tried(
     packet: PacketId,
     not_before: Timestamp,
     reason: &str,
-) -> Result<Retried, StoreError> {
+) -> Result<Retried> {
     tx.execute(
         "UPDATE mesh_outbox SET tried = tried - 1, attempts = attempts - 1
          WHERE id IN (SELECT id FROM mesh_submitted
@@ -168,20 +175,19 @@ pub fn not_tried(
 }
 
 /// Returns the rows that the radio took before then and of which nothing was heard since.
-pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
+pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
+    tx.column(
         "SELECT id FROM mesh_accepted WHERE taken_at <= ?1 ORDER BY taken_at",
         [before],
-        |row| row.get(0),
     )
 }
 
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
-pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
+pub fn recover(tx: &Tx<'_>) -> Result<usize> {
     let rows: Vec<(MeshRowId, bool)> =
         tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            row.try_into()
         })?;
     for (id, withdrawn) in &rows {
         let next = if *withdrawn {
@@ -192,30 +198,6 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize, StoreError> {
         set_state(tx, *id, next)?;
     }
     Ok(rows.len())
-}
-
-fn is_current(tx: &Tx<'_>, id: MeshRowId, packet: PacketId) -> Result<bool, StoreError> {
-    tx.exists(
-        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
-        (id, packet),
-    )
-}
-
-fn change(
-    tx: &Tx<'_>,
-    id: MeshRowId,
-    next: MeshState,
-    error: Option<&str>,
-) -> Result<bool, StoreError> {
-    let allowed = state(tx, id)?.is_some_and(|state| state.may_become(next));
-    if allowed {
-        set_state(tx, id, next)?;
-        tx.execute(
-            "UPDATE mesh_outbox SET error = COALESCE(?2, error) WHERE id = ?1",
-            (id, error),
-        )?;
-    }
-    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use rusqlite::{Params, Row};
 
 use super::columns::mesh_source;
-use super::{StoreError, Tx, feedback, message_map};
+use super::{Result, Tx, feedback, message_map};
 use crate::model::{Lane, MeshRowId, MeshSource, MeshState};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
@@ -24,7 +24,7 @@ pub struct Ended {
 }
 
 /// Returns what became of a row so far.
-pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError> {
+pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>> {
     tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
         row.get(0)
     })
@@ -32,7 +32,7 @@ pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>, StoreError
 
 /// Gives a row this state, and notes the change for the sign of its message. Returns false if it has it already, or is
 /// gone.
-pub(super) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool, StoreError> {
+pub(super) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1 AND state <> ?2",
         (id, state),
@@ -45,7 +45,7 @@ pub(super) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<
 }
 
 /// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
-pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<(), StoreError> {
+pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
     set_state(tx, id, state)?;
     let tried = tx.exists(
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
@@ -64,7 +64,7 @@ pub(super) fn end_all(
     sql: &'static str,
     parameters: impl Params,
     state: MeshState,
-) -> Result<Vec<Ended>, StoreError> {
+) -> Result<Vec<Ended>> {
     let rows = tx.all(sql, parameters, ended)?;
     for row in &rows {
         end_waiting(tx, row.id, state)?;

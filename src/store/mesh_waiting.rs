@@ -5,7 +5,7 @@ use rusqlite::Row;
 use super::columns::{destination, mesh_source, target};
 use super::mesh_state::{Ended, end_all, end_waiting};
 use super::own_packets::UNKNOWN_RADIO;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     ChannelIndex, Destination, EventId, Fingerprint, MeshRowId, MeshState, NodeNum, RoomId,
     Timestamp, UserId, WaitingPacket,
@@ -21,8 +21,6 @@ pub enum Withdrawal<'a> {
     Event(&'a RoomId, &'a EventId),
     /// What a person says in a room.
     Sender(&'a RoomId, &'a UserId),
-    /// All that a room says.
-    Room(&'a RoomId),
     /// A message, or a correction, named by the row of its first part.
     Message(MeshRowId),
 }
@@ -37,9 +35,9 @@ pub struct Withdrawn {
 }
 
 /// Takes back what still waits, and what the radio has not answered yet.
-pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn, StoreError> {
-    let read = |row: &Row<'_>| Ok((row.get("id")?, row.get("state")?));
-    let open: Vec<(MeshRowId, MeshState)> = match what {
+pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
+    let read = |row: &Row<'_>| <(MeshRowId, MeshState)>::try_from(row);
+    let open = match what {
         Withdrawal::Event(room, event) => tx.all(
             "SELECT id, state FROM mesh_open WHERE room = ?1 AND event = ?2",
             (room.as_str(), event.as_str()),
@@ -48,11 +46,6 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn, StoreErr
         Withdrawal::Sender(room, sender) => tx.all(
             "SELECT id, state FROM mesh_open WHERE room = ?1 AND sender = ?2",
             (room.as_str(), sender.as_str()),
-            read,
-        ),
-        Withdrawal::Room(room) => tx.all(
-            "SELECT id, state FROM mesh_open WHERE room = ?1",
-            [room.as_str()],
             read,
         ),
         Withdrawal::Message(message) => tx.all(
@@ -75,7 +68,7 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn, StoreErr
 }
 
 /// Ends what waits and is worthless now. Returns it, oldest first.
-pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
+pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
     let mut rows = end_all(
         tx,
         "SELECT * FROM mesh_waiting WHERE expires <= ?1 ORDER BY expires",
@@ -87,30 +80,19 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>, StoreError> {
 }
 
 /// Returns what the radio's pacer was given and is worthless now: to be called back.
-pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<MeshRowId>, StoreError> {
-    tx.all(
-        "SELECT id FROM mesh_submitted WHERE expires <= ?1",
-        [now],
-        |row| row.get(0),
-    )
+pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<MeshRowId>> {
+    tx.column("SELECT id FROM mesh_submitted WHERE expires <= ?1", [now])
 }
 
 /// Returns when the next waiting row expires.
-pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    let expiry = tx.first("SELECT MIN(expires) FROM mesh_waiting", (), |row| {
-        row.get(0)
-    })?;
-    Ok(expiry.flatten())
+pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    tx.value("SELECT MIN(expires) FROM mesh_waiting", ())
 }
 
 /// Gives everything that waits for a radio to the one that is attached now: messages are accepted before a radio has
 /// told its number, and a radio can be replaced. What the old one has sent stays in its name.
-pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
-    let rows: Vec<MeshRowId> = tx.all(
-        "SELECT id FROM mesh_waiting WHERE radio <> ?1",
-        [own],
-        |row| row.get(0),
-    )?;
+pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
+    let rows: Vec<MeshRowId> = tx.column("SELECT id FROM mesh_waiting WHERE radio <> ?1", [own])?;
     for id in rows {
         tx.execute(
             "INSERT OR REPLACE INTO own_packet (radio, packet, outbox, at)
@@ -143,7 +125,7 @@ macro_rules! waiting_packets {
 }
 
 /// Returns all packets of rooms that wait for a channel, oldest first.
-pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>, StoreError> {
+pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>> {
     let rows = tx.all(
         concat!(waiting_packets!(), " ORDER BY id"),
         [MeshState::Refused],
@@ -153,7 +135,7 @@ pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>, StoreError> {
 }
 
 /// Returns a packet if it is one that [`on_channels`] returns.
-pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>, StoreError> {
+pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>> {
     let row = tx.first(
         concat!(waiting_packets!(), " AND id = ?2"),
         (MeshState::Refused, id),
@@ -189,30 +171,28 @@ pub fn move_to(
     id: MeshRowId,
     slot: ChannelIndex,
     channel: Option<Fingerprint>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let (kind, target) = target(Destination::Channel(slot));
     tx.execute(
         "UPDATE mesh_outbox SET target_kind = ?2, target = ?3, channel = ?4 WHERE id = ?1",
         (id, kind, target, channel),
     )?;
-    tx.execute(
+    tx.run(
         "UPDATE message_pair SET target_kind = ?2, target = ?3, channel = ?4 WHERE mesh_outbox = ?1",
         (id, kind, target, channel),
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
-pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
-    tx.execute(
+pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    tx.run(
         "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = 0",
         (id, REFUSE, MeshState::Submitted),
-    )?;
-    Ok(())
+    )
 }
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.
-pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>, StoreError> {
+pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
     let rows = end_all(
         tx,
         "SELECT * FROM mesh_waiting WHERE id = ?1",
@@ -234,7 +214,7 @@ mod tests {
         source("$any:example.org").room
     }
 
-    fn take_back(tx: &Tx<'_>, name: &str) -> Result<Withdrawn, StoreError> {
+    fn take_back(tx: &Tx<'_>, name: &str) -> Result<Withdrawn> {
         withdraw(tx, Withdrawal::Event(&here(), &event(name)))
     }
 

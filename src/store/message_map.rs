@@ -7,7 +7,7 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, optional, target};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{
     EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
     RoomRowId,
@@ -17,7 +17,7 @@ use crate::model::{
 const MOST_PAIRS: u8 = 64;
 
 /// Returns the pairs of an event, newest first. A split message has one for each part.
-pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
+pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
     tx.all(
         "SELECT * FROM message_pair WHERE event = ?1 ORDER BY id DESC LIMIT ?2",
         (event.as_str(), MOST_PAIRS),
@@ -26,7 +26,7 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreE
 }
 
 /// Returns the pairs of the message that an event is or, if it is an edit by that message's author, changes; newest first.
-pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, StoreError> {
+pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
     let own = by_event(tx, event)?;
     if !own.is_empty() {
         return Ok(own);
@@ -41,21 +41,8 @@ pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>, Stor
 }
 
 /// Returns whether a post of ours has this `relay_id`.
-pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool, StoreError> {
+pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool> {
     tx.exists("SELECT 1 FROM message_pair WHERE relay_id = ?1", [relay_id])
-}
-
-/// Remembers the `relay_id` of the post of a row of the room outbox.
-pub(super) fn set_relay_id(
-    tx: &Tx<'_>,
-    outbox: RoomRowId,
-    relay_id: &str,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE message_pair SET relay_id = ?2 WHERE room_outbox = ?1",
-        (outbox, relay_id),
-    )?;
-    Ok(())
 }
 
 /// Returns the pairs of a packet that was sent on that channel by anyone: those of this radio first, then newest first. A
@@ -65,7 +52,7 @@ pub fn by_packet(
     radio: NodeNum,
     channel: Option<Fingerprint>,
     packet: PacketId,
-) -> Result<Vec<MessagePair>, StoreError> {
+) -> Result<Vec<MessagePair>> {
     tx.all(
         "SELECT * FROM message_pair
          WHERE packet = ?1 AND target_kind = 0 AND (channel IS ?2 OR channel IS NULL)
@@ -81,20 +68,19 @@ pub fn stands_too(
     outbox: MeshRowId,
     event: &EventId,
     thread: Option<&EventId>,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<()> {
+    tx.run(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
              event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
          SELECT origin, radio, sender, packet, target_kind, target, channel, room, ?2, ?3, author,
              text, alert, part, at, room_outbox, mesh_outbox
          FROM message_pair WHERE mesh_outbox = ?1 ORDER BY id LIMIT 1",
         (outbox, event.as_str(), thread.map(EventId::as_str)),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns the further events that the rows of an event stand for: the other pictures of its note.
-pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>, StoreError> {
+pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
          WHERE mesh_outbox.event = ?1 AND pair.event <> ?1",
@@ -104,7 +90,7 @@ pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>, StoreEr
 }
 
 /// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
-pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
+pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM own_packet WHERE radio = ?1 AND packet = ?2",
         (radio, packet),
@@ -117,7 +103,7 @@ pub(super) fn event_of(
     room: &RoomOrAliasId,
     sender: NodeNum,
     packet: PacketId,
-) -> Result<Option<OwnedEventId>, StoreError> {
+) -> Result<Option<OwnedEventId>> {
     let found = tx.first(
         "SELECT event FROM message_pair
          WHERE packet = ?1 AND sender = ?2 AND room = ?3 AND event IS NOT NULL
@@ -129,50 +115,40 @@ pub(super) fn event_of(
 }
 
 /// Remembers to which channel a message belongs that is not transmitted: it has no packet.
-pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<(), StoreError> {
-    insert(tx, radio, pair, Link::Nothing)
+pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<()> {
+    insert(tx, radio, pair, Link::default())
 }
 
 /// Remembers that what we say of a message belongs to the channel of that message.
-pub(super) fn stands_beside(
-    tx: &Tx<'_>,
-    notice: &EventId,
-    message: &EventId,
-) -> Result<(), StoreError> {
-    tx.execute(
+pub(super) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) -> Result<()> {
+    tx.run(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
              event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
          SELECT origin, radio, sender, 0, target_kind, target, channel, room, ?2, thread, NULL, '', 0, 0, at, NULL, NULL
          FROM message_pair WHERE event = ?1 ORDER BY part, id DESC LIMIT 1",
         (message.as_str(), notice.as_str()),
-    )?;
-    Ok(())
+    )
 }
 
-/// Which row of an outbox a pair waits for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Link {
-    Room(RoomRowId),
-    Mesh(MeshRowId),
-    Nothing,
+/// Which row of an outbox a pair waits for: of that for rooms with the `relay_id` of its post, or of that for the mesh.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Link<'a> {
+    pub(super) room: Option<RoomRowId>,
+    pub(super) relay_id: Option<&'a str>,
+    pub(super) mesh: Option<MeshRowId>,
 }
 
 pub(super) fn insert(
     tx: &Tx<'_>,
     radio: NodeNum,
     pair: &MessagePair,
-    link: Link,
-) -> Result<(), StoreError> {
+    link: Link<'_>,
+) -> Result<()> {
     let (kind, target) = target(pair.destination);
-    let (room_outbox, mesh_outbox) = match link {
-        Link::Room(id) => (Some(id), None),
-        Link::Mesh(id) => (None, Some(id)),
-        Link::Nothing => (None, None),
-    };
-    tx.insert(
+    tx.run(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
-             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox, relay_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         rusqlite::params![
             pair.origin,
             radio,
@@ -189,20 +165,19 @@ pub(super) fn insert(
             pair.alert,
             pair.part,
             pair.at,
-            room_outbox,
-            mesh_outbox,
+            link.room,
+            link.mesh,
+            link.relay_id,
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Completes the pair of a row of the room outbox.
-pub(super) fn set_event(tx: &Tx<'_>, outbox: RoomRowId, event: &EventId) -> Result<(), StoreError> {
-    tx.execute(
+pub(super) fn set_event(tx: &Tx<'_>, outbox: RoomRowId, event: &EventId) -> Result<()> {
+    tx.run(
         "UPDATE message_pair SET event = ?2, room_outbox = NULL WHERE room_outbox = ?1",
         (outbox, event.as_str()),
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets the packets of a row for the mesh that was never sent, or one of them: nothing on the mesh can answer it. It is still
@@ -211,23 +186,21 @@ pub(super) fn forget_mesh_row(
     tx: &Tx<'_>,
     outbox: MeshRowId,
     packet: Option<PacketId>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     tx.execute(
         "DELETE FROM message_pair WHERE mesh_outbox = ?1 AND packet = coalesce(?2, packet) AND part > 0",
         (outbox, packet),
     )?;
-    tx.execute(
+    tx.run(
         "UPDATE message_pair SET packet = 0, text = '', alert = 0
          WHERE mesh_outbox = ?1 AND packet = coalesce(?2, packet)",
         (outbox, packet),
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets the pair of a row of the room outbox that will never be sent.
-pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: RoomRowId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])?;
-    Ok(())
+pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: RoomRowId) -> Result<()> {
+    tx.run("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
@@ -252,6 +225,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 mod tests {
     use super::*;
     use crate::model::{Lane, MeshContent, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
+    use crate::store::StoreError;
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh;
     use crate::store::outbox_room::{self, NewRoomRow};
@@ -301,7 +275,15 @@ mod tests {
                 channel: None,
                 ..pair_of(ROOM, 7, "hello")
             };
-            insert(tx, RADIO, &old, Link::Room(RoomRowId(0)))?;
+            insert(
+                tx,
+                RADIO,
+                &old,
+                Link {
+                    room: Some(RoomRowId(0)),
+                    ..Link::default()
+                },
+            )?;
             for channel in [Some(FIRST), Some(Fingerprint([2; 32])), None] {
                 let found = by_packet(tx, RADIO, channel, PacketId(7))?;
                 assert_eq!(found, std::slice::from_ref(&old));
@@ -316,7 +298,15 @@ mod tests {
             accept_for_room(tx, ROOM, 7, "first")?;
             accept_for_room(tx, "!other:example.org", 7, "second")?;
             let elsewhere = pair_of(ROOM, 7, "another mesh");
-            insert(tx, NodeNum(99), &elsewhere, Link::Room(RoomRowId(0)))?;
+            insert(
+                tx,
+                NodeNum(99),
+                &elsewhere,
+                Link {
+                    room: Some(RoomRowId(0)),
+                    ..Link::default()
+                },
+            )?;
             let texts: Vec<String> = by_packet(tx, RADIO, Some(FIRST), PacketId(7))?
                 .into_iter()
                 .map(|pair| pair.text)

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{StoreError, Tx};
+use super::columns::unreadable;
+use super::{Result, Tx};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp, UserId,
 };
@@ -16,59 +17,59 @@ const PROBED: &str = "probed";
 const SERVER_CLOCK: &str = "server_clock";
 
 /// Returns up to where the account's events were accepted; `None` before the first sync.
-pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>, StoreError> {
+pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
     value(tx, &sync_position_of(account))
 }
 
 /// Notes up to where the account's events are accepted; in the transaction of the last of them.
-pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<(), StoreError> {
+pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<()> {
     set(tx, &sync_position_of(account), position)
 }
 
 /// Returns the mesh's name, as it was seen last.
-pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
+pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>> {
     value(tx, MESHNET)
 }
 
 /// Remembers the mesh's name.
-pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<(), StoreError> {
+pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<()> {
     set(tx, MESHNET, name)
 }
 
 /// Returns the own node's number of the radio that was attached last.
-pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>, StoreError> {
+pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>> {
     Ok(value(tx, OWN_RADIO)?.and_then(|text| text.parse().ok()))
 }
 
 /// Remembers the own node's number of the radio that is attached.
-pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<(), StoreError> {
+pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     set(tx, OWN_RADIO, &own.to_string())
 }
 
 /// Returns when the radio took a packet of ours last: the pace goes on from there.
-pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     let time = value(tx, LAST_ACCEPTANCE)?.and_then(|text| text.parse().ok());
     Ok(time.map(Timestamp))
 }
 
 /// Notes when the radio took a packet of ours, or may have taken it.
-pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<(), StoreError> {
+pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<()> {
     set(tx, LAST_ACCEPTANCE, &at.to_string())
 }
 
 /// Notes that somebody looked whether the database can be written.
-pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     set(tx, PROBED, &now.to_string())
 }
 
 /// Returns since when nothing reaches the radio; `None` while it can be reached.
-pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     let time = value(tx, RADIO_AWAY)?.and_then(|text| text.parse().ok());
     Ok(time.map(Timestamp))
 }
 
 /// Notes since when nothing reaches the radio, or that it can be reached.
-pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(), StoreError> {
+pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<()> {
     set(
         tx,
         RADIO_AWAY,
@@ -77,20 +78,18 @@ pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<(),
 }
 
 /// Returns what the homeserver's clock showed last.
-pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>, StoreError> {
+pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>> {
     // It is asked again at the next connect.
     Ok(value(tx, SERVER_CLOCK)?.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 /// Remembers what the homeserver's clock showed.
-pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<(), StoreError> {
-    let json =
-        serde_json::to_string(reading).map_err(|error| StoreError::Unreadable(Box::new(error)))?;
-    set(tx, SERVER_CLOCK, &json)
+pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<()> {
+    set_json(tx, SERVER_CLOCK, reading)
 }
 
 /// Returns a radio's channels as they were seen last; empty if none were.
-pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError> {
+pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
     let Some(json) = value(tx, &channels_of(radio))? else {
         return Ok(Vec::new());
     };
@@ -113,7 +112,7 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>, StoreError>
 }
 
 /// Remembers a radio's channels.
-pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<(), StoreError> {
+pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<()> {
     let stored: Vec<StoredChannel> = channels
         .iter()
         .map(|channel| StoredChannel {
@@ -123,9 +122,7 @@ pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result
             fingerprint: channel.fingerprint,
         })
         .collect();
-    let json =
-        serde_json::to_string(&stored).map_err(|error| StoreError::Unreadable(Box::new(error)))?;
-    set(tx, &channels_of(radio), &json)
+    set_json(tx, &channels_of(radio), &stored)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,20 +143,24 @@ fn channels_of(radio: NodeNum) -> String {
     format!("channels {radio}")
 }
 
-fn value(tx: &Tx<'_>, name: &str) -> Result<Option<String>, StoreError> {
+fn value(tx: &Tx<'_>, name: &str) -> Result<Option<String>> {
     tx.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
         row.get(0)
     })
 }
 
+fn set_json(tx: &Tx<'_>, name: &str, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string(value).map_err(unreadable)?;
+    set(tx, name, &json)
+}
+
 /// What is stored already is not written again.
-fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<(), StoreError> {
-    tx.execute(
+fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<()> {
+    tx.run(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
         (name, value),
-    )?;
-    Ok(())
+    )
 }
 
 #[cfg(test)]

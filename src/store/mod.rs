@@ -46,12 +46,12 @@ pub mod summary;
 mod thread;
 pub mod told;
 mod turns;
-mod workers;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::types::FromSql;
 use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
     TransactionBehavior,
@@ -59,11 +59,12 @@ use rusqlite::{
 use tracing::warn;
 
 use crate::config;
-use crate::model::Timestamp;
+use crate::model::{RoomOrAliasId, Timestamp};
 
 use file::{Found, Identity};
+use outbox_room::RoomRow;
 
-pub use error::StoreError;
+pub use error::{Result, StoreError};
 pub use thread::{Database, DatabaseEnd};
 
 /// Marks the file as ours.
@@ -119,11 +120,11 @@ impl Store {
     /// # Errors
     ///
     /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path) -> Result<Self> {
         Self::open_file(path).map_err(|error| error.at(path))
     }
 
-    fn open_file(path: &Path) -> Result<Self, StoreError> {
+    fn open_file(path: &Path) -> Result<Self> {
         let open_error = |cause| open_error(path, cause);
         let newer = |found| StoreError::Newer {
             path: path.to_owned(),
@@ -188,11 +189,11 @@ impl Store {
     /// # Errors
     ///
     /// When there is no memory.
-    pub fn in_memory() -> Result<Self, StoreError> {
+    pub fn in_memory() -> Result<Self> {
         Self::prepare(Connection::open_in_memory()?, None)
     }
 
-    fn prepare(mut connection: Connection, file: Option<Opened>) -> Result<Self, StoreError> {
+    fn prepare(mut connection: Connection, file: Option<Opened>) -> Result<Self> {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -210,10 +211,7 @@ impl Store {
     /// # Errors
     ///
     /// Those of `work` and of the commit.
-    pub fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub fn transaction<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(true)?;
             store.commit(work)
@@ -226,10 +224,7 @@ impl Store {
     /// # Errors
     ///
     /// Those of `work` and of the commit.
-    pub fn note<T>(
-        &mut self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub fn note<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(false)?;
             store.commit(work)
@@ -238,10 +233,7 @@ impl Store {
 
     /// Does `work` on the file that has the database's name. SQLite goes on writing to a file that was deleted or whose
     /// disk was taken away, and all of it is lost: so what was moved away is missed, and what was put back is opened again.
-    fn in_place<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn in_place<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let Some(file) = &self.file else {
             return work(self);
         };
@@ -269,10 +261,7 @@ impl Store {
         Err(error)
     }
 
-    fn commit<T>(
-        &mut self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn commit<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -290,10 +279,7 @@ impl Store {
     /// # Errors
     ///
     /// Those of `work`.
-    pub fn read<T>(
-        &mut self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub fn read<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             let transaction = store.connection.transaction()?;
             work(&Tx {
@@ -302,18 +288,28 @@ impl Store {
         })
     }
 
+    /// Returns the row that is to be sent to a room next; writes nothing, normally. A room's worker asks again only after
+    /// that row's outcome is stored.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
+        self.commit(|tx| outbox_room::next(tx, room))
+    }
+
     /// Writes a few bytes, to find out whether that works.
     ///
     /// # Errors
     ///
     /// When it does not.
-    pub fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    pub fn probe(&mut self, now: Timestamp) -> Result<()> {
         self.note(|tx| meta::set_probed(tx, now))
     }
 
     /// Lets the file grow to so many pages and no further, as a disk does.
     #[cfg(test)]
-    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<(), StoreError> {
+    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<()> {
         self.connection
             .pragma_update(None, "max_page_count", pages)?;
         Ok(())
@@ -357,11 +353,11 @@ impl Store {
 
     /// Waits for no other program.
     #[cfg(test)]
-    pub(crate) fn wait_for_nobody(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn wait_for_nobody(&mut self) -> Result<()> {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
-    fn wait_for_disk(&mut self, wait: bool) -> Result<(), StoreError> {
+    fn wait_for_disk(&mut self, wait: bool) -> Result<()> {
         if self.relaxed == wait {
             let mode = if wait { "full" } else { "normal" };
             self.connection.pragma_update(None, "synchronous", mode)?;
@@ -378,23 +374,32 @@ pub struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>, StoreError> {
+    fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
         #[cfg(test)]
         fault::pass()?;
         Ok(self.connection.prepare_cached(sql)?)
     }
 
     /// Returns the number of rows that were changed.
-    fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize, StoreError> {
+    fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize> {
         Ok(self.statement(sql)?.execute(parameters)?)
     }
 
+    /// Returns whether a row was changed.
+    fn changes(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
+        Ok(self.execute(sql, parameters)? > 0)
+    }
+
+    fn run(&self, sql: &'static str, parameters: impl Params) -> Result<()> {
+        self.execute(sql, parameters).map(drop)
+    }
+
     /// Returns the number of the new row.
-    fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64, StoreError> {
+    fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64> {
         Ok(self.statement(sql)?.insert(parameters)?)
     }
 
-    fn exists(&self, sql: &'static str, parameters: impl Params) -> Result<bool, StoreError> {
+    fn exists(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
         Ok(self.statement(sql)?.exists(parameters)?)
     }
 
@@ -404,7 +409,7 @@ impl Tx<'_> {
         sql: &'static str,
         parameters: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, StoreError> {
+    ) -> Result<Option<T>> {
         Ok(self
             .statement(sql)?
             .query_row(parameters, read)
@@ -416,19 +421,23 @@ impl Tx<'_> {
         sql: &'static str,
         parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
+    ) -> Result<Vec<T>> {
         Ok(self
             .statement(sql)?
             .query_map(parameters, read)?
             .collect::<Result<_, _>>()?)
     }
 
-    /// Returns a number that one row with one column holds.
-    fn count(&self, sql: &'static str, parameters: impl Params) -> Result<u64, StoreError> {
-        let count: i64 = self
+    /// Returns what the one column of the only row holds, as of a sum or a least value.
+    fn value<T: FromSql>(&self, sql: &'static str, parameters: impl Params) -> Result<T> {
+        Ok(self
             .statement(sql)?
-            .query_row(parameters, |row| row.get(0))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+            .query_row(parameters, |row| row.get(0))?)
+    }
+
+    /// Returns what the one column of every row holds.
+    fn column<T: FromSql>(&self, sql: &'static str, parameters: impl Params) -> Result<Vec<T>> {
+        self.all(sql, parameters, |row| row.get(0))
     }
 }
 
@@ -443,12 +452,12 @@ fn newest_version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-fn version(connection: &Connection) -> Result<i64, StoreError> {
+fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 /// Runs the migrations that the file has not seen, each in a transaction.
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+fn migrate(connection: &mut Connection) -> Result<()> {
     let seen = usize::try_from(version(connection)?).unwrap_or(0);
     for (index, sql) in MIGRATIONS.iter().enumerate().skip(seen) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -803,7 +812,7 @@ mod tests {
     }
 
     fn count_told(store: &mut Store) -> Result<u64, StoreError> {
-        store.read(|tx| tx.count("SELECT COUNT(*) FROM told NOT INDEXED", ()))
+        store.read(|tx| tx.value::<u64>("SELECT COUNT(*) FROM told NOT INDEXED", ()))
     }
 
     #[test]

@@ -2,16 +2,11 @@
 
 use rusqlite::params;
 
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{Node, NodeNum, Timestamp};
 
 /// Writes what is known of these nodes now.
-pub fn update(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    nodes: &[Node],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Result<()> {
     for node in nodes {
         tx.execute(
             "INSERT INTO node (radio, num, long_name, short_name, licensed, ignored, last_heard, updated_at)
@@ -39,7 +34,7 @@ pub fn update(
 }
 
 /// Returns all nodes that this radio ever told of, in order of their numbers.
-pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>, StoreError> {
+pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>> {
     tx.all(
         "SELECT * FROM node WHERE radio = ?1 ORDER BY num",
         [radio],

@@ -1,27 +1,25 @@
 //! That the radio is away, and which rooms were told so and not yet that it is back.
 
 use super::columns::identifier;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{Outage, RoomId, Timestamp, ToldRoom};
 
 /// Notes that the radio is away. An outage that was not over goes on.
-pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT INTO outage (one, since) VALUES (1, ?1)
          ON CONFLICT (one) DO UPDATE SET back = NULL WHERE back IS NOT NULL",
         [now],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that the radio is there again.
-pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])?;
-    Ok(())
+pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    tx.run("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])
 }
 
 /// Returns the outage that is not over, if there is one.
-pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>, StoreError> {
+pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>> {
     tx.first("SELECT since, back FROM outage", (), |row| {
         Ok(Outage {
             since: row.get(0)?,
@@ -31,35 +29,32 @@ pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>, StoreError> {
 }
 
 /// Ends the outage: the rooms that know of it are to be told.
-pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<(), StoreError> {
+pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<()> {
     tx.execute("DELETE FROM outage", ())?;
-    tx.execute(
+    tx.run(
         "UPDATE outage_told SET back = ?1 WHERE back IS NULL",
         [back],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that a room was told of an outage.
-pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT OR REPLACE INTO outage_told (room, since) VALUES (?1, ?2)",
         (room.as_str(), since),
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes that the radio is away again: for rooms that were not told yet that it had been back it has never been.
-pub fn goes_on(tx: &Tx<'_>) -> Result<(), StoreError> {
-    tx.execute(
+pub fn goes_on(tx: &Tx<'_>) -> Result<()> {
+    tx.run(
         "UPDATE outage_told SET back = NULL WHERE back IS NOT NULL",
         (),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns the rooms that were told of an outage.
-pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
+pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>> {
     tx.all(
         "SELECT room, since, back FROM outage_told ORDER BY room",
         (),
@@ -74,31 +69,29 @@ pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>, StoreError> {
 }
 
 /// Has the room that takes another's place be told of the end of an outage in its stead.
-pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<(), StoreError> {
-    tx.execute(
+pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<()> {
+    tx.run(
         "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
         (from.as_str(), to.as_str()),
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets that a room was told of an outage.
-pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])?;
-    Ok(())
+pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
+    tx.run("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])
 }
 
 /// Forgets all of it.
-pub fn forget_all(tx: &Tx<'_>) -> Result<(), StoreError> {
+pub fn forget_all(tx: &Tx<'_>) -> Result<()> {
     tx.execute("DELETE FROM outage", ())?;
-    tx.execute("DELETE FROM outage_told", ())?;
-    Ok(())
+    tx.run("DELETE FROM outage_told", ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::OwnedRoomId;
+    use crate::store::StoreError;
     use crate::store::samples::*;
 
     #[test]

@@ -17,15 +17,15 @@ use super::columns::{LONGEST_WAIT, SLACK, destination, mesh_source, target};
 use super::mesh_state::end_waiting;
 use super::message_map::{self, Link};
 use super::own_packets::{free_packet_id, own_packet};
-use super::{StoreError, Tx, drafts, feedback, turns};
+use super::{Result, Tx, drafts, feedback, turns};
 use crate::model::{
-    Destination, EventId, Lane, MeshContent, MeshMessage, MeshRowId, MeshSource, MeshState,
-    MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
+    Destination, Lane, MeshContent, MeshMessage, MeshRowId, MeshSource, MeshState, MessagePair,
+    NodeNum, Origin, PacketId, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
-    MeshWaiting, message_of, newest_waiting_of, queue_of, sent_by, tapbacks, urgent_by, waiting,
-    waiting_of_room, waiting_senders,
+    message_of, newest_waiting_of, queue_of, sent_by, tapbacks, urgent_by, waiting_of_room,
+    waiting_senders,
 };
 pub use super::own_packets::UNKNOWN_RADIO;
 
@@ -59,7 +59,7 @@ pub fn insert(
     radio: NodeNum,
     new: &MeshMessage,
     now: Timestamp,
-) -> Result<(MeshRowId, PacketId), StoreError> {
+) -> Result<(MeshRowId, PacketId)> {
     let packet = free_packet_id(tx, radio)?;
     let (tapback, text, reference) = match &new.content {
         MeshContent::Text(draft) => (false, draft.text.as_str(), draft.reply_to),
@@ -70,7 +70,37 @@ pub fn insert(
             (true, emoji.as_str(), Some(*target))
         }
     };
-    let id = insert_row(tx, radio, packet, new, (tapback, text, reference), now)?;
+    let (target_kind, target) = target(new.destination);
+    let source = new.source.as_deref();
+    let id = MeshRowId(tx.insert(
+        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
+             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
+             source_text, alert, accepted_at, active_at, channel, bound)
+         VALUES (0, 0, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+             ?16, ?17, ?18, ?18, ?19, ?20)",
+        params![
+            radio,
+            target_kind,
+            target,
+            new.lane,
+            tapback,
+            text,
+            reference,
+            packet,
+            new.not_before.unwrap_or(AT_ONCE),
+            new.expires,
+            source.map(|source| source.room.as_str()),
+            source.map(|source| source.event.as_str()),
+            source.and_then(|source| Some(source.thread.as_deref()?.as_str())),
+            source.map(|source| source.sender.as_str()),
+            source.map(|source| source.sent_at),
+            source.map(|_| text),
+            source.is_some_and(|source| source.alert),
+            now,
+            new.channel,
+            new.bound,
+        ],
+    )?);
     tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
     feedback::row_accepted(tx, id)?;
     let mut correction = 0;
@@ -95,53 +125,13 @@ pub fn insert(
             part: PARTS.saturating_mul(correction),
             at: now,
         };
-        message_map::insert(tx, radio, &pair, Link::Mesh(id))?;
+        let link = Link {
+            mesh: Some(id),
+            ..Link::default()
+        };
+        message_map::insert(tx, radio, &pair, link)?;
     }
     Ok((id, packet))
-}
-
-fn insert_row(
-    tx: &Tx<'_>,
-    radio: NodeNum,
-    packet: PacketId,
-    new: &MeshMessage,
-    (tapback, text, reference): (bool, &str, Option<PacketId>),
-    now: Timestamp,
-) -> Result<MeshRowId, StoreError> {
-    let (target_kind, target) = target(new.destination);
-    let source = new.source.as_deref();
-    let id = tx.insert(
-        "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, lane, tapback,
-             text, reference, packet, not_before, expires, room, event, thread, sender, sent_at,
-             source_text, alert, accepted_at, active_at, channel, bound)
-         VALUES (0, 0, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-             ?16, ?17, ?18, ?18, ?19, ?20)",
-        params![
-            radio,
-            target_kind,
-            target,
-            new.lane,
-            tapback,
-            text,
-            reference,
-            packet,
-            new.not_before.unwrap_or(AT_ONCE),
-            new.expires,
-            source.map(|source| source.room.as_str()),
-            source.map(|source| source.event.as_str()),
-            source
-                .and_then(|source| source.thread.as_deref())
-                .map(EventId::as_str),
-            source.map(|source| source.sender.as_str()),
-            source.map(|source| source.sent_at),
-            source.map(|_| text),
-            source.is_some_and(|source| source.alert),
-            now,
-            new.channel,
-            new.bound,
-        ],
-    )?;
-    Ok(MeshRowId(id))
 }
 
 /// Whether the packet that `row` refers to is one of ours in such a state.
@@ -174,14 +164,13 @@ macro_rules! is_free {
 }
 
 /// Ends the reactions on messages of ours that will never be sent. Returns how many.
-pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
-    let rows: Vec<MeshRowId> = tx.all(
+pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize> {
+    let rows: Vec<MeshRowId> = tx.column(
         concat!(
             "SELECT id FROM mesh_waiting AS row WHERE lane = ?1 AND ",
             refers_to_ours!("mesh_failed")
         ),
         [Lane::Reaction],
-        |row| row.get(0),
     )?;
     for id in &rows {
         end_waiting(tx, *id, MeshState::Withdrawn)?;
@@ -190,7 +179,7 @@ pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize, StoreError> {
 }
 
 /// Returns whether a reaction waits for a destination: it may wait for the message that it is on.
-pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool, StoreError> {
+pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
         "SELECT 1 FROM mesh_waiting WHERE target_kind = ?1 AND target = ?2 AND lane = ?3",
@@ -223,7 +212,7 @@ pub fn next(
     lane: Lane,
     spacing: Duration,
     now: Timestamp,
-) -> Result<Option<MeshRow>, StoreError> {
+) -> Result<Option<MeshRow>> {
     let (kind, target) = target(to);
     let sql = if turns::are_taken(tx, to, lane)? {
         may_go!(
@@ -247,19 +236,19 @@ pub fn next(
             now + SLACK,
             Lane::Reaction,
         ),
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.try_into(),
     )?;
     let id = match new {
         Some((id, true)) => Some(id),
         // It was tried: nothing overtakes it.
         Some((_, false)) => None,
-        None => backlog::next(tx, (to, lane), spacing, now)?,
+        None => backlog::find(tx, backlog::NEXT, (to, lane), spacing, now)?,
     };
     id.map_or(Ok(None), |id| row(tx, id))
 }
 
 /// Returns a row as it goes to the radio.
-fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>, StoreError> {
+fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>> {
     tx.first(
         "SELECT *, COALESCE(
              (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
@@ -279,21 +268,17 @@ pub fn next_due(
     lane: Lane,
     spacing: Duration,
     now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<Option<Timestamp>> {
     let (kind, target) = target(to);
-    let tried: Option<MeshRowId> = tx
-        .first(
-            "SELECT MIN(message) FROM mesh_waiting
-             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
-                 AND expires > ?4 AND attempts > 0",
-            (kind, target, lane, now),
-            |row| row.get(0),
-        )?
-        .flatten();
+    let tried: Option<MeshRowId> = tx.value(
+        "SELECT MIN(message) FROM mesh_waiting
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+             AND expires > ?4 AND attempts > 0",
+        (kind, target, lane, now),
+    )?;
     // Nothing overtakes the oldest row that was tried; where senders take turns, not even what is older.
     let turns = turns::are_taken(tx, to, lane)?;
-    let due: Option<Timestamp> = tx
-        .first(
+    let due: Option<Timestamp> = tx.value(
             concat!(
                 "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
                  FROM mesh_waiting AS row
@@ -312,26 +297,21 @@ pub fn next_due(
                 turns,
                 Lane::Reaction,
             ],
-            |row| row.get(0),
-        )?
-        .flatten();
+        )?;
     if tried.is_some() {
         return Ok(due);
     }
-    let backlog = backlog::next_due(tx, (to, lane), spacing, now)?;
+    let backlog = backlog::find(tx, backlog::NEXT_DUE, (to, lane), spacing, now)?;
     Ok([due, backlog].into_iter().flatten().min())
 }
 
 /// Returns when something was last accepted for the mesh, handed to the radio or taken by it.
-pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    let last = tx.first("SELECT MAX(active_at) FROM mesh_outbox", (), |row| {
-        row.get(0)
-    })?;
-    Ok(last.flatten())
+pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    tx.value("SELECT MAX(active_at) FROM mesh_outbox", ())
 }
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
-pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>, StoreError> {
+pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>> {
     tx.all(
         "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
         (),
@@ -372,10 +352,11 @@ mod tests {
     use super::*;
     use crate::model::{ChannelIndex, Draft};
     use crate::store::Store;
+    use crate::store::StoreError;
     use crate::store::mesh_report::{self, accepted, retry, submitted};
     use crate::store::samples::*;
 
-    fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+    fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
         Ok(next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?
             .map(|row| text_of(&row).to_owned()))
     }
@@ -571,7 +552,7 @@ mod tests {
 
     #[test]
     fn a_reaction_waits_for_the_message_of_ours_that_it_is_on_and_ends_with_it() {
-        type End = fn(&Tx<'_>, MeshRowId, PacketId) -> Result<(), StoreError>;
+        type End = fn(&Tx<'_>, MeshRowId, PacketId) -> Result<()>;
         let taken: End = |tx, id, packet| {
             submitted(tx, id, NOON)?;
             // The message goes under another id than the one that was reacted to.

@@ -11,7 +11,7 @@ use tracing::error;
 use super::columns::{identifier, optional, unreadable};
 use super::message_map::{self, Link};
 use super::room_content::ContentError;
-use super::{StoreError, Tx, mapped_rooms, parked, room_content};
+use super::{Result, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
     EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
     RoomContent, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp, UserId,
@@ -42,9 +42,9 @@ impl<'a> NewRoomRow<'a> {
     }
 }
 
-/// A row that is to be sent.
+/// A row that is to be sent; as it stands in the table its content is text, so that one that cannot be read ends alone.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RoomRow {
+pub struct RoomRow<C = RoomContent> {
     /// Its id.
     pub id: RoomRowId,
     /// The transaction id of all its tries.
@@ -54,26 +54,13 @@ pub struct RoomRow {
     /// The room.
     pub room: OwnedRoomOrAliasId,
     /// What it gets.
-    pub content: RoomContent,
+    pub content: C,
     /// How many tries have failed.
     pub attempts: u32,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-}
-
-/// How much waits for a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomWaiting {
-    /// The room.
-    pub room: OwnedRoomOrAliasId,
-    /// How many rows.
-    pub count: u64,
-    /// When the oldest of them was accepted.
-    pub oldest: Timestamp,
 }
 
 /// Accepts an event for a room, under a new random transaction id.
-pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomRowId, StoreError> {
+pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomRowId> {
     let mut content = new.message.content.clone();
     let relay_id = relay_id_of(&mut content);
     let content = room_content::to_json(&content).map_err(unreadable)?;
@@ -89,10 +76,12 @@ pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomR
     )?;
     let id = RoomRowId(id);
     if let Some((radio, pair)) = new.pair {
-        message_map::insert(tx, radio, pair, Link::Room(id))?;
-        if let Some(relay_id) = relay_id {
-            message_map::set_relay_id(tx, id, &relay_id)?;
-        }
+        let link = Link {
+            room: Some(id),
+            relay_id: relay_id.as_deref(),
+            mesh: None,
+        };
+        message_map::insert(tx, radio, pair, link)?;
     }
     Ok(id)
 }
@@ -113,7 +102,7 @@ fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
 /// Returns the oldest row of a room, with its target filled in; nothing of a room that is parked, or whose place another is
 /// to take. What can never be sent is
 /// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
-pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreError> {
+pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
     if parked::is_parked(tx, room)? || mapped_rooms::is_held(tx, room.as_str())? {
         return Ok(None);
     }
@@ -137,7 +126,7 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>, StoreE
 /// Ends a row that the server has: completes its pair, or notes to which channel it belongs if it is a notice, and deletes
 /// it. Without an event (the server had an equal reaction already) the pair is forgotten. Returns false if the row was
 /// ended before.
-pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool, StoreError> {
+pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool> {
     match event {
         Some(event) => {
             message_map::set_event(tx, id, event)?;
@@ -158,16 +147,15 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool,
 }
 
 /// Notes a failed try. How long to wait for the next one is up to the caller.
-pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<(), StoreError> {
-    tx.execute(
+pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<()> {
+    tx.run(
         "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
         (id, at, error),
-    )?;
-    Ok(())
+    )
 }
 
 /// Ends a row that will never be sent, and forgets its pair. Returns false if the row was ended before.
-pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
+pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
     message_map::forget_room_row(tx, id)?;
     delete(tx, id)
 }
@@ -176,7 +164,7 @@ pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
 pub fn by_transaction(
     tx: &Tx<'_>,
     transaction: &str,
-) -> Result<Option<(RoomRowId, OwnedRoomOrAliasId)>, StoreError> {
+) -> Result<Option<(RoomRowId, OwnedRoomOrAliasId)>> {
     tx.first(
         "SELECT id, room FROM room_outbox WHERE txn = ?1",
         [transaction],
@@ -185,7 +173,7 @@ pub fn by_transaction(
 }
 
 /// Returns the room of a row that is not ended.
-pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>, StoreError> {
+pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>> {
     tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
         identifier(row, 0)
     })
@@ -193,15 +181,11 @@ pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>,
 
 /// Ends what waits for a room, and forgets its pairs: everything, or all but what the relay says about itself. Returns
 /// how many rows.
-pub fn refuse_room(
-    tx: &Tx<'_>,
-    room: &RoomOrAliasId,
-    but_notices: bool,
-) -> Result<usize, StoreError> {
+pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Result<usize> {
     let rows: Vec<(RoomRowId, String)> = tx.all(
         "SELECT id, content FROM room_outbox WHERE room = ?1",
         [room.as_str()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.try_into(),
     )?;
     let mut refused = 0;
     for (id, content) in &rows {
@@ -214,42 +198,28 @@ pub fn refuse_room(
     Ok(refused)
 }
 
-/// Returns how much waits for each room that something waits for.
-pub fn waiting(tx: &Tx<'_>) -> Result<Vec<RoomWaiting>, StoreError> {
-    tx.all(
-        "SELECT room, COUNT(*), MIN(accepted_at) FROM room_outbox GROUP BY room",
-        (),
-        |row| {
-            let count: i64 = row.get(1)?;
-            Ok(RoomWaiting {
-                room: identifier(row, 0)?,
-                count: u64::try_from(count).unwrap_or(0),
-                oldest: row.get(2)?,
-            })
-        },
-    )
+/// Returns the rooms that something waits for.
+pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
+    tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
+        identifier(row, 0)
+    })
 }
 
 /// Returns how many rows wait, for all rooms together.
-pub fn count(tx: &Tx<'_>) -> Result<u64, StoreError> {
-    tx.count("SELECT COUNT(*) FROM room_outbox", ())
+pub fn count(tx: &Tx<'_>) -> Result<u64> {
+    tx.value("SELECT COUNT(*) FROM room_outbox", ())
 }
 
 /// Moves everything that waits for an alias, and the message map, to the room that a server named for it. Their
 /// order with what waits for the room already is the order in which they were accepted.
-pub fn rename_room(
-    tx: &Tx<'_>,
-    alias: &RoomOrAliasId,
-    room: &RoomOrAliasId,
-) -> Result<(), StoreError> {
+pub fn rename_room(tx: &Tx<'_>, alias: &RoomOrAliasId, room: &RoomOrAliasId) -> Result<()> {
     let names = (alias.as_str(), room.as_str());
     tx.execute("UPDATE room_outbox SET room = ?2 WHERE room = ?1", names)?;
     tx.execute(
         "UPDATE message_pair SET room = ?2 WHERE room = ?1 AND substr(room, 1, 1) = '#'",
         names,
     )?;
-    tx.execute("DELETE FROM parked WHERE room = ?1", [alias.as_str()])?;
-    Ok(())
+    tx.run("DELETE FROM parked WHERE room = ?1", [alias.as_str()])
 }
 
 /// Returns a stored content as it is in another room, where the events of this one are not; `None`: it is about one of
@@ -279,30 +249,18 @@ pub(super) fn detached(stored: &str) -> Option<String> {
     room_content::to_json(&content).ok()
 }
 
-fn delete(tx: &Tx<'_>, id: RoomRowId) -> Result<bool, StoreError> {
+fn delete(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
     Ok(tx.execute("DELETE FROM room_outbox WHERE id = ?1", [id])? > 0)
 }
 
-/// A row as it stands in the table; its content is read later, so that one that cannot be read ends alone.
-struct Stored {
-    id: RoomRowId,
-    room: OwnedRoomOrAliasId,
-    send_as: Option<OwnedUserId>,
-    transaction: OwnedTransactionId,
-    content: String,
-    attempts: u32,
-    accepted_at: Timestamp,
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
+fn read(row: &Row<'_>) -> rusqlite::Result<RoomRow<String>> {
+    Ok(RoomRow {
         id: row.get("id")?,
         room: identifier(row, "room")?,
         send_as: optional(row, "send_as")?,
         transaction: row.get::<_, String>("txn")?.into(),
         content: row.get("content")?,
         attempts: row.get("attempts")?,
-        accepted_at: row.get("accepted_at")?,
     })
 }
 
@@ -317,7 +275,7 @@ enum Unsendable {
 
 /// Reads the content and finds its target. What stood before the row has been sent, so the target has its event, or never
 /// will.
-fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, StoreError> {
+fn resolve(tx: &Tx<'_>, row: RoomRow<String>) -> Result<Result<RoomRow, Unsendable>> {
     let content = match room_content::from_json(&row.content) {
         Ok(content) => content,
         Err(error) => return Ok(Err(error.into())),
@@ -340,7 +298,6 @@ fn resolve(tx: &Tx<'_>, row: Stored) -> Result<Result<RoomRow, Unsendable>, Stor
         room: row.room,
         content,
         attempts: row.attempts,
-        accepted_at: row.accepted_at,
     }))
 }
 
@@ -353,7 +310,9 @@ mod tests {
     use super::*;
     use crate::model::{Notice, PacketId};
     use crate::store::Store;
+    use crate::store::StoreError;
     use crate::store::samples::*;
+    use crate::store::summary::{Waiting, to_matrix};
 
     const OTHER: &str = "!other:example.org";
 
@@ -371,10 +330,7 @@ mod tests {
         }
     }
 
-    fn insert_content(
-        tx: &Tx<'_>,
-        content: RoomContent<EventRef>,
-    ) -> Result<RoomRowId, StoreError> {
+    fn insert_content(tx: &Tx<'_>, content: RoomContent<EventRef>) -> Result<RoomRowId> {
         let room = room(ROOM);
         insert(
             tx,
@@ -383,7 +339,7 @@ mod tests {
         )
     }
 
-    fn insert_reply(tx: &Tx<'_>, to_packet: u32) -> Result<RoomRowId, StoreError> {
+    fn insert_reply(tx: &Tx<'_>, to_packet: u32) -> Result<RoomRowId> {
         let mut reply = text_for(ROOM, "reply").content;
         if let RoomContent::Text { reply_to, .. } = &mut reply {
             *reply_to = Some(on_packet(to_packet));
@@ -608,12 +564,14 @@ mod tests {
         on_empty(|tx| {
             accept_for_room(tx, ROOM, 1, "hello")?;
             accept_for_room(tx, ROOM, 2, "hello")?;
-            let expected = RoomWaiting {
-                room: room(ROOM),
+            let expected = Waiting {
+                room: Some(room(ROOM)),
+                destination: None,
                 count: 2,
                 oldest: NOON,
             };
-            assert_eq!(waiting(tx)?, [expected]);
+            assert_eq!(to_matrix(tx)?, [expected]);
+            assert_eq!(rooms(tx)?, [room(ROOM)]);
             Ok(())
         });
     }

@@ -2,7 +2,7 @@
 //! whole (401).
 
 use super::columns::optional;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 
 /// A room, or the account, that takes nothing until something changes.
@@ -17,37 +17,29 @@ pub struct Parked {
 }
 
 /// Parks a room, or the whole account (`None`), until [`unpark`].
-pub fn park(
-    tx: &Tx<'_>,
-    room: Option<&RoomOrAliasId>,
-    error: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
+pub fn park(tx: &Tx<'_>, room: Option<&RoomOrAliasId>, error: &str, now: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT INTO parked (room, error, since) VALUES (?1, ?2, ?3)
          ON CONFLICT (room) DO UPDATE SET error = excluded.error",
         (room.map_or("", RoomOrAliasId::as_str), error, now),
-    )?;
-    Ok(())
+    )
 }
 
 /// Ends the parking of a room, or of the account (`None`). Returns whether it was parked.
-pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool, StoreError> {
-    let changed = tx.execute(
+pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool> {
+    tx.changes(
         "DELETE FROM parked WHERE room = ?1",
         [room.map_or("", RoomOrAliasId::as_str)],
-    )?;
-    Ok(changed > 0)
+    )
 }
 
 /// Ends all parking. For the start: what was changed while the relay was down was not seen, so one try is due.
-pub fn unpark_all(tx: &Tx<'_>) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM parked", ())?;
-    Ok(())
+pub fn unpark_all(tx: &Tx<'_>) -> Result<()> {
+    tx.run("DELETE FROM parked", ())
 }
 
 /// Returns what is parked.
-pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
+pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>> {
     tx.all(
         "SELECT NULLIF(room, ''), error, since FROM parked ORDER BY room",
         (),
@@ -62,7 +54,7 @@ pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>, StoreError> {
 }
 
 /// Returns whether a room, or the account, is parked.
-pub(super) fn is_parked(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<bool, StoreError> {
+pub(super) fn is_parked(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM parked WHERE room IN ('', ?1)",
         [room.as_str()],

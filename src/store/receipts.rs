@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::feedback::Next;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{EventId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
 
 /// A room gets at most one receipt in that time.
@@ -31,8 +31,8 @@ pub fn arrived(
     event: &EventId,
     thread: Option<&EventId>,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<()> {
+    tx.run(
         "INSERT OR IGNORE INTO unread (event, room, thread, at) VALUES (?1, ?2, ?3, ?4)",
         (
             event.as_str(),
@@ -40,12 +40,11 @@ pub fn arrived(
             thread.map_or("", EventId::as_str),
             now,
         ),
-    )?;
-    Ok(())
+    )
 }
 
 /// Takes note that a message is dealt with. Returns whether a receipt moves there.
-pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool, StoreError> {
+pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool> {
     let moved = tx.execute(
         "INSERT INTO receipt (room, thread, event, number, due, at)
          SELECT room, thread, event, number, ?2, ?2 FROM unread WHERE event = ?1
@@ -59,7 +58,7 @@ pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool, StoreE
 }
 
 /// Returns the receipt that is to be sent next.
-pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>, StoreError> {
+pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
     let due = tx.first(
         "SELECT room, NULLIF(thread, ''), event FROM receipt
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
@@ -77,21 +76,18 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>, StoreError> {
     if let Some(receipt) = due {
         return Ok(Next::Due(receipt));
     }
-    let later: Option<Timestamp> = tx
-        .first(
-            "SELECT MIN(due) FROM receipt WHERE due IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', receipt.room))",
-            (),
-            |row| row.get(0),
-        )?
-        .flatten();
+    let later: Option<Timestamp> = tx.value(
+        "SELECT MIN(due) FROM receipt WHERE due IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', receipt.room))",
+        (),
+    )?;
     Ok(later.map_or(Next::Nothing, Next::Later))
 }
 
 /// Takes note that the server has a receipt, or will never take it. If the room was read further meanwhile the next one
 /// follows in some seconds, and so do those of its threads.
-pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
+    tx.run(
         "UPDATE receipt SET due = CASE WHEN thread = ?2 AND event = ?3 THEN NULL ELSE MAX(due, ?4) END
          WHERE room = ?1 AND due IS NOT NULL",
         (
@@ -100,17 +96,15 @@ pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreE
             receipt.event.as_str(),
             now + SPACING,
         ),
-    )?;
-    Ok(())
+    )
 }
 
 /// Takes note that a receipt could not be sent now.
-pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
+    tx.run(
         "UPDATE receipt SET due = ?2 WHERE room = ?1 AND due IS NOT NULL",
         (receipt.room.as_str(), now + DELAY),
-    )?;
-    Ok(())
+    )
 }
 
 #[cfg(test)]
@@ -123,14 +117,14 @@ mod tests {
         ROOM.try_into().unwrap()
     }
 
-    fn arrive(tx: &Tx<'_>, names: &[&str]) -> Result<(), StoreError> {
+    fn arrive(tx: &Tx<'_>, names: &[&str]) -> Result<()> {
         for name in names {
             arrived(tx, &room_id(), &event(name), None, NOON)?;
         }
         Ok(())
     }
 
-    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Receipt>, StoreError> {
+    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Receipt>> {
         Ok(match next(tx, now)? {
             Next::Due(receipt) => Some(receipt),
             Next::Later(_) | Next::Nothing => None,
@@ -160,7 +154,7 @@ mod tests {
             // What never came in, or is dealt with, moves nothing.
             assert!(!read(tx, &event("$three:x"), NOON)?);
             assert!(!read(tx, &event("$unknown:x"), NOON)?);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM unread", ())?, 0);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM unread", ())?, 0);
             Ok(())
         });
     }

@@ -3,21 +3,20 @@
 use rusqlite::Row;
 
 use super::columns::{optional, target};
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{Destination, EventId, Node, NodeNum, OwnedUserId, Relayed, Timestamp, spoken};
 
 /// More texts than a radio can send, or hear, in the time of interest.
 const MOST: u16 = 400;
 
 /// Notes the names that the author of what is accepted for an event goes by.
-pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<(), StoreError> {
+pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<()> {
     // A name has one line.
     let lines: Vec<String> = author.iter().map(|it| it.replace('\n', " ")).collect();
-    tx.execute(
+    tx.run(
         "UPDATE mesh_outbox SET author = ?2 WHERE event = ?1 AND author IS NULL",
         (event.as_str(), lines.join("\n")),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns what was relayed between a channel and Matrix since then: what people in Matrix have said, then what nodes have,
@@ -27,7 +26,7 @@ pub fn on(
     radio: NodeNum,
     channel: Destination,
     since: Timestamp,
-) -> Result<Vec<Relayed>, StoreError> {
+) -> Result<Vec<Relayed>> {
     let (kind, target) = target(channel);
     let mut relayed = tx.all(
         "SELECT sender, author, source_text, correction, draft, prefix, text FROM mesh_outbox

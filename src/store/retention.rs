@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{StoreError, Tx, told};
+use super::{Result, Tx, told};
 use crate::model::Timestamp;
 
 /// Rows of one table in one batch: few enough that no message waits noticeably for it.
@@ -16,12 +16,7 @@ const MOST_TOLD: u32 = 10_000;
 
 /// Forgets one batch of what is older than `keep_days`, but keeps the newest `keep_pairs` pairs and seen ids whatever
 /// their age. Returns whether more is left: then call it again, in a transaction of its own.
-pub fn prune(
-    tx: &Tx<'_>,
-    now: Timestamp,
-    keep_days: u32,
-    keep_pairs: u64,
-) -> Result<bool, StoreError> {
+pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Result<bool> {
     let before = now - Duration::from_hours(u64::from(keep_days) * 24);
     // What is kept without limit need not be looked through.
     let messages_left = match i64::try_from(keep_pairs) {
@@ -91,7 +86,7 @@ pub fn prune(
 }
 
 /// Forgets one batch of old pairs and seen ids, but keeps so many of the newest. Returns whether more is left.
-fn prune_messages(tx: &Tx<'_>, before: Timestamp, keep: i64) -> Result<bool, StoreError> {
+fn prune_messages(tx: &Tx<'_>, before: Timestamp, keep: i64) -> Result<bool> {
     let kept = (before, keep, BATCH);
     let deleted = [
         tx.execute(
@@ -185,14 +180,14 @@ mod tests {
         NOON + Duration::from_hours(24 * days)
     }
 
-    fn prune_all(tx: &Tx<'_>, now: Timestamp, keep_pairs: u64) -> Result<(), StoreError> {
+    fn prune_all(tx: &Tx<'_>, now: Timestamp, keep_pairs: u64) -> Result<()> {
         while prune(tx, now, DAYS, keep_pairs)? {}
         // What other tables held back goes in the next round.
         while prune(tx, now, DAYS, keep_pairs)? {}
         Ok(())
     }
 
-    fn send_all(tx: &Tx<'_>, count: u32) -> Result<(), StoreError> {
+    fn send_all(tx: &Tx<'_>, count: u32) -> Result<()> {
         for number in 1..=count {
             let id = accept_for_room(tx, ROOM, number, "hello")?;
             let event = EventId::parse(format!("${number}:example.org")).unwrap();
@@ -229,8 +224,8 @@ mod tests {
                 message_map::by_packet(tx, RADIO, Some(FIRST), PacketId(number)).map(|it| it.len())
             };
             assert_eq!((pairs(3)?, pairs(4)?, pairs(5)?), (0, 1, 1));
-            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_event", ())?, 2);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 2);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM seen_event", ())?, 2);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM seen_packet", ())?, 2);
             Ok(())
         });
     }
@@ -253,7 +248,7 @@ mod tests {
             prune_all(tx, days(400), 0)?;
             assert_eq!(message_map::by_event(tx, &event("$one:example.org"))?, []);
             assert!(!message_map::is_own_packet(tx, RADIO, rows[0].1)?);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM mesh_outbox", ())?, 0);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM mesh_outbox", ())?, 0);
             Ok(())
         });
     }
@@ -264,7 +259,7 @@ mod tests {
             let room_id = source("$one:example.org").room;
             let rows = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let count = |tx: &Tx<'_>| {
-                tx.count(
+                tx.value::<u64>(
                     "SELECT (SELECT COUNT(*) FROM feedback) + (SELECT COUNT(*) FROM unread)
                          + (SELECT COUNT(*) FROM receipt)",
                     (),
@@ -296,8 +291,8 @@ mod tests {
         on_empty(|tx| {
             send_all(tx, 5)?;
             prune_all(tx, days(400), u64::MAX)?;
-            assert_eq!(tx.count("SELECT COUNT(*) FROM message_pair", ())?, 5);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 5);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM message_pair", ())?, 5);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM seen_packet", ())?, 5);
             Ok(())
         });
     }
@@ -310,9 +305,9 @@ mod tests {
                 seen::mark_packet(tx, RADIO, ALICE, PacketId(number), NOON)?;
             }
             assert!(prune(tx, days(400), DAYS, 0)?);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 1);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM seen_packet", ())?, 1);
             assert!(!prune(tx, days(400), DAYS, 0)?);
-            assert_eq!(tx.count("SELECT COUNT(*) FROM seen_packet", ())?, 0);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM seen_packet", ())?, 0);
             Ok(())
         });
     }
@@ -340,9 +335,9 @@ mod tests {
             // By a clock that was ahead.
             told::remember(tx, "b", days(400))?;
             prune(tx, later(9), DAYS, 0)?;
-            assert_eq!(tx.count("SELECT COUNT(*) FROM told", ())?, 1);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM told", ())?, 1);
             prune(tx, later(10), DAYS, 0)?;
-            assert_eq!(tx.count("SELECT COUNT(*) FROM told", ())?, 0);
+            assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM told", ())?, 0);
             Ok(())
         });
     }
@@ -354,7 +349,7 @@ mod tests {
                 told::remember(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
             }
             prune(tx, days(400), DAYS, 0)?;
-            let kept = tx.count("SELECT COUNT(*) FROM told", ())?;
+            let kept = tx.value::<u64>("SELECT COUNT(*) FROM told", ())?;
             assert_eq!(kept, u64::from(MOST_TOLD));
             Ok(())
         });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::feedback;
 use super::outbox_room::{self, NewRoomRow};
-use super::{Store, StoreError, Tx, drafts, outbox_mesh};
+use super::{Result, Store, Tx, drafts, outbox_mesh};
 use crate::model::{
     ChannelIndex, Destination, Draft, EventId, Fingerprint, Lane, MeshContent, MeshMessage,
     MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId,
@@ -23,7 +23,7 @@ pub(super) const ROOM: &str = "!room:example.org";
 pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
 
 /// Runs a test in one transaction on an empty database.
-pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>) {
+pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<()>) {
     Store::in_memory().unwrap().transaction(test).unwrap();
 }
 
@@ -82,7 +82,7 @@ pub(super) fn accept_for_room(
     room_name: &str,
     packet: u32,
     text: &str,
-) -> Result<RoomRowId, StoreError> {
+) -> Result<RoomRowId> {
     let message = text_for(room_name, text);
     let row = NewRoomRow {
         pair: Some((RADIO, &pair_of(room_name, packet, text))),
@@ -157,7 +157,7 @@ pub(super) fn accept_for_mesh(
     event_name: &str,
     parts: &[&str],
     when: When,
-) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+) -> Result<Vec<(MeshRowId, PacketId)>> {
     let message = MeshMessage {
         not_before: when.not_before,
         expires: when.expires,
@@ -171,7 +171,7 @@ pub(super) fn accept_in_parts(
     tx: &Tx<'_>,
     message: &MeshMessage,
     parts: &[&str],
-) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+) -> Result<Vec<(MeshRowId, PacketId)>> {
     let (id, _) = outbox_mesh::insert(tx, RADIO, message, NOON)?;
     let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
     drafts::make_packets(tx, id, &parts, NOON)?;
@@ -187,7 +187,7 @@ pub(super) fn next_packet(
     tx: &Tx<'_>,
     lane: Lane,
     now: Timestamp,
-) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
+) -> Result<Option<outbox_mesh::MeshRow>> {
     let next = || outbox_mesh::next(tx, CHANNEL, lane, BACKLOG_SPACING, now);
     let row = next()?;
     if let Some(outbox_mesh::MeshRow {
@@ -204,10 +204,7 @@ pub(super) fn next_packet(
 }
 
 /// Takes and submits the next packet of the first channel.
-pub(super) fn submit_next(
-    tx: &Tx<'_>,
-    now: Timestamp,
-) -> Result<Option<outbox_mesh::MeshRow>, StoreError> {
+pub(super) fn submit_next(tx: &Tx<'_>, now: Timestamp) -> Result<Option<outbox_mesh::MeshRow>> {
     let row = next_packet(tx, Lane::Message, now)?;
     if let Some(row) = &row {
         assert!(super::mesh_report::submitted(tx, row.id, now)?);
@@ -225,7 +222,7 @@ pub(super) fn text_of(row: &outbox_mesh::MeshRow) -> &str {
 }
 
 /// Returns what has changed since this was asked last.
-pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>, StoreError> {
+pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     let changed = feedback::changed(tx)?;
     feedback::forget_changed(tx)?;
     Ok(changed)

@@ -1,10 +1,10 @@
 //! What was decided on before: packets and events.
 
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{EventId, NodeNum, PacketId, Timestamp, UserId};
 
 /// Returns whether this packet was decided on before, whichever radio of ours told it. [`PacketId::NONE`] never was.
-pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
+pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM seen_packet WHERE packet = ?1 AND sender = ?2",
         (packet, sender),
@@ -18,19 +18,18 @@ pub fn mark_packet(
     sender: NodeNum,
     packet: PacketId,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     if packet == PacketId::NONE {
         return Ok(());
     }
-    tx.execute(
+    tx.run(
         "INSERT OR IGNORE INTO seen_packet (radio, packet, sender, at) VALUES (?1, ?2, ?3, ?4)",
         (radio, packet, sender, now),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns whether our radio heard a packet with this id from anyone.
-pub fn was_heard(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, StoreError> {
+pub fn was_heard(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM seen_packet WHERE radio = ?1 AND packet = ?2",
         (radio, packet),
@@ -38,7 +37,7 @@ pub fn was_heard(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool, 
 }
 
 /// Returns whether this event was decided on before.
-pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
+pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM seen_event WHERE event = ?1",
         [event.as_str()],
@@ -46,12 +45,11 @@ pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool, StoreError> {
 }
 
 /// Marks an event as decided on.
-pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT OR IGNORE INTO seen_event (event, at) VALUES (?1, ?2)",
         (event.as_str(), now),
-    )?;
-    Ok(())
+    )
 }
 
 /// Marks an edit as decided on, and remembers which message it changes.
@@ -61,12 +59,11 @@ pub fn mark_edit(
     target: &EventId,
     author: &UserId,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
+) -> Result<()> {
+    tx.run(
         "INSERT OR IGNORE INTO seen_event (event, at, edits, author) VALUES (?1, ?2, ?3, ?4)",
         (edit.as_str(), now, target.as_str(), author.as_str()),
-    )?;
-    Ok(())
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
 
-use super::columns::{count, destination, identifier, optional};
+use super::columns::{destination, identifier, optional};
 use super::drafts::packets;
 use super::gaps::{Missing, missing};
 use super::mapped_rooms::{Held, held};
 use super::parked::{Parked, parked};
-use super::{StoreError, Tx, direct, late};
+use super::{Result, Tx, direct, late};
 use crate::model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// How the outboxes stand.
@@ -54,7 +54,7 @@ pub struct CountedPacket {
 }
 
 /// Returns how the outboxes stand.
-pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
+pub fn summary(tx: &Tx<'_>) -> Result<Summary> {
     Ok(Summary {
         to_matrix: to_matrix(tx)?,
         to_mesh: to_mesh(tx)?,
@@ -71,7 +71,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary, StoreError> {
 pub fn room_message(
     tx: &Tx<'_>,
     id: RoomRowId,
-) -> Result<Option<(OwnedRoomOrAliasId, Destination)>, StoreError> {
+) -> Result<Option<(OwnedRoomOrAliasId, Destination)>> {
     tx.first(
         "SELECT room, target_kind, target FROM message_pair WHERE room_outbox = ?1",
         [id],
@@ -80,7 +80,7 @@ pub fn room_message(
 }
 
 /// Returns the message of a row of the mesh outbox; `None` for an answer of our own.
-pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>, StoreError> {
+pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
              taken_at IS NOT NULL AS taken
@@ -97,7 +97,8 @@ pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>,
     )
 }
 
-fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
+/// Returns what waits for rooms, one entry a room.
+pub fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
     tx.all(
         "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room",
         (),
@@ -105,14 +106,15 @@ fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
             Ok(Waiting {
                 room: Some(identifier(row, "room")?),
                 destination: None,
-                count: count(row)?,
+                count: row.get("count")?,
                 oldest: row.get("oldest")?,
             })
         },
     )
 }
 
-fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
+/// Returns what waits for the mesh, one entry for each room and destination.
+pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
     tx.all(
         concat!(
             "SELECT room, target_kind, target, ",
@@ -125,7 +127,7 @@ fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>, StoreError> {
             Ok(Waiting {
                 room: optional(row, "room")?,
                 destination: Some(destination(row)?),
-                count: count(row)?,
+                count: row.get("count")?,
                 oldest: row.get("oldest")?,
             })
         },

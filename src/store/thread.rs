@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Store, StoreError};
+use super::{Result, Store, StoreError};
 
 /// Jobs that wait for the thread. A caller waits for its job, so this is the number of tasks that can ask at once
 /// before further ones wait in line.
@@ -36,7 +36,7 @@ impl Database {
     /// # Errors
     ///
     /// [`StoreError::Thread`] when the system gives none.
-    pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd), StoreError> {
+    pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let (closing, closed) = oneshot::channel();
         thread::Builder::new()
@@ -79,10 +79,10 @@ impl Database {
     ///
     /// Dropped while it waits for a place in the queue, `work` never runs; dropped later, it runs to its end, and its
     /// result is lost.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&mut Store) -> Result<T> + Send + 'static,
     {
         #[cfg(test)]
         if let Some(store) = &self.here {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::Timestamp;
 
 /// Nothing else than what is remembered for good is remembered for longer than a day, so what is to be forgotten later than
@@ -10,17 +10,16 @@ use crate::model::Timestamp;
 pub(super) const LONGEST: Duration = Duration::from_hours(25);
 
 /// Remembers that something was said; forgotten at `until`, which is a day ahead at most, or [`Timestamp::NEVER`].
-pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
+    tx.run(
         "INSERT INTO told (what, until) VALUES (?1, ?2)
          ON CONFLICT (what) DO UPDATE SET until = excluded.until",
         (what, until),
-    )?;
-    Ok(())
+    )
 }
 
 /// Returns whether something was said and is not forgotten yet.
-pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
         (what, now, now + LONGEST, Timestamp::NEVER),
@@ -32,7 +31,7 @@ pub fn told<'a>(
     tx: &Tx<'_>,
     names: impl IntoIterator<Item = &'a str>,
     now: Timestamp,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>> {
     let mut told = Vec::new();
     for name in names {
         if is_told(tx, name, now)? {
@@ -43,12 +42,11 @@ pub fn told<'a>(
 }
 
 /// Returns what was said and is not forgotten yet, of the names that begin like this.
-pub fn beginning_with(tx: &Tx<'_>, start: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
-    tx.all(
+pub fn beginning_with(tx: &Tx<'_>, start: &str, now: Timestamp) -> Result<Vec<String>> {
+    tx.column(
         "SELECT what FROM told WHERE what >= ?1 AND what < ?1 || char(1114111)
              AND until > ?2 AND (until <= ?3 OR until = ?4)",
         (start, now, now + LONGEST, Timestamp::NEVER),
-        |row| row.get(0),
     )
 }
 

@@ -6,11 +6,11 @@
 //! waits since an outage takes no part in it, see `backlog.rs`.
 
 use super::columns::target;
-use super::{StoreError, Tx};
+use super::{Result, Tx};
 use crate::model::{Destination, Lane, MeshRowId};
 
 /// Returns whether the senders of a queue take turns, or a message of it has begun.
-pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool, StoreError> {
+pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
         "SELECT 1 FROM mesh_waiting AS row
@@ -23,7 +23,7 @@ pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool
 }
 
 /// Notes that a sender had their turn: this packet of theirs was handed to the radio.
-pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
+pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.execute(
         "INSERT INTO mesh_turn (target_kind, target, lane, sender, turn)
          SELECT target_kind, target, lane, COALESCE(sender, ''),
@@ -32,15 +32,14 @@ pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<(), StoreError> {
          ON CONFLICT DO UPDATE SET turn = excluded.turn",
         [id],
     )?;
-    tx.execute(
+    tx.run(
         "DELETE FROM mesh_turn
          WHERE (target_kind, target, lane) = (SELECT target_kind, target, lane FROM mesh_outbox WHERE id = ?1)
              AND NOT EXISTS (SELECT 1 FROM mesh_waiting AS row
                  WHERE row.target_kind = mesh_turn.target_kind
                      AND row.target = mesh_turn.target AND row.lane = mesh_turn.lane)",
         [id],
-    )?;
-    Ok(())
+    )
 }
 
 #[cfg(test)]
@@ -55,7 +54,7 @@ mod tests {
     use crate::store::samples::*;
 
     /// Accepts a message of a person whose texts are `name` and a number, in these parts.
-    fn says(tx: &Tx<'_>, name: &str, number: u32, parts: &[&str]) -> Result<(), StoreError> {
+    fn says(tx: &Tx<'_>, name: &str, number: u32, parts: &[&str]) -> Result<()> {
         let source = MeshSource {
             sender: format!("@{name}:example.org").try_into().unwrap(),
             ..source(&format!("${name}{number}:example.org"))
@@ -68,12 +67,12 @@ mod tests {
         Ok(())
     }
 
-    fn text(tx: &Tx<'_>, name: &str, number: u32) -> Result<(), StoreError> {
+    fn text(tx: &Tx<'_>, name: &str, number: u32) -> Result<()> {
         says(tx, name, number, &[&format!("{name}{number}")])
     }
 
     /// Has the radio take the next packet. Returns its text.
-    fn take(tx: &Tx<'_>) -> Result<Option<String>, StoreError> {
+    fn take(tx: &Tx<'_>) -> Result<Option<String>> {
         let Some(row) = submit_next(tx, NOON)? else {
             return Ok(None);
         };
@@ -81,7 +80,7 @@ mod tests {
         Ok(Some(text_of(&row).to_owned()))
     }
 
-    fn take_all(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    fn take_all(tx: &Tx<'_>) -> Result<Vec<String>> {
         std::iter::from_fn(|| take(tx).transpose()).collect()
     }
 

@@ -16,10 +16,9 @@ use crate::model::{
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
 use super::super::account_limit::AccountLimit;
-use super::super::mesh_worker::MeshRules;
+use super::super::mesh_worker::{InFlight, MeshRules, MeshSide};
 use super::super::queues::Shared;
-use super::super::reports::Reports;
-use super::super::room_worker::SendToRoom;
+use super::super::room_worker::RoomSide;
 use super::super::supervisor::Supervisor;
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -91,7 +90,9 @@ impl Bench {
         let config = config();
         let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
         let (mut ledger, _) = ledger.unwrap();
-        ledger.use_account("@relay:example.org".try_into().unwrap());
+        ledger
+            .bridge
+            .remember_own_user("@relay:example.org".try_into().unwrap());
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
@@ -108,17 +109,24 @@ impl Bench {
         let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
-            database: database.clone(),
-            sender,
-            submissions,
-            radio_ready: is_ready,
-            air,
-            reports: Reports::new(reports),
+            rooms: RoomSide {
+                database: database.clone(),
+                sender,
+                reports,
+                limit: AccountLimit::default(),
+                clock: clock.clone(),
+            },
+            mesh: MeshSide {
+                database: database.clone(),
+                submissions,
+                ready: is_ready,
+                air,
+                in_flight: InFlight::default(),
+                rules: MeshRules::of(&config.meshtastic),
+                clock: clock.clone(),
+            },
             workers: supervisor.workers(),
             withdrawals,
-            rules: MeshRules::of(&config.meshtastic),
-            clock: clock.clone(),
-            limit: AccountLimit::default(),
             stop: stop.clone(),
         });
         let live = Arc::new(Live::new(std::collections::BTreeMap::new()));

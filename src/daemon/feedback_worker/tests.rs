@@ -3,19 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
 use crate::model::{
-    EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign, TransactionId,
+    Clock, EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign,
+    TransactionId,
 };
-use crate::store::Store;
 use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::{Database, Store};
 
-use super::super::reports::{Report, Reports};
-use super::super::room_worker::{RoomBell, RoomWorker};
+use super::super::account_limit::AccountLimit;
+use super::super::room_worker::{Report, RoomBell, RoomWorker};
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";
@@ -127,13 +128,21 @@ impl Scene {
         }
     }
 
-    fn start(&mut self) {
-        let worker = FeedbackWorker {
+    fn side(&self, reports: mpsc::Sender<Report>) -> RoomSide<Server> {
+        RoomSide {
             database: self.database.clone(),
             sender: self.session.subscribe(),
-            bell: Arc::clone(&self.bell),
+            reports,
             limit: self.limit.clone(),
             clock: self.clock.clone(),
+        }
+    }
+
+    fn start(&mut self) {
+        let (reports, _) = mpsc::channel(1);
+        let worker = FeedbackWorker {
+            bell: Arc::clone(&self.bell),
+            side: self.side(reports),
         };
         self.workers.spawn(worker.run(CancellationToken::new()));
     }
@@ -331,12 +340,8 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
     });
     let room_worker = RoomWorker {
         room: OwnedRoomId::try_from(ROOM).unwrap().into(),
-        database: scene.database.clone(),
-        sender: scene.session.subscribe(),
         bell: Arc::new(RoomBell::default()),
-        reports: Reports::new(reports),
-        limit: scene.limit.clone(),
-        clock: scene.clock.clone(),
+        side: scene.side(reports),
     };
     scene
         .workers

@@ -6,18 +6,18 @@ mod outcome;
 mod reports;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::info;
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
-use crate::model::{
-    Chore, Event, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, Timestamp,
-};
+use crate::model::{Chore, Event, Timestamp};
 use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{Store, StoreError, Tx, feedback, known_rooms, mesh_report, meta, outbox_room};
+use crate::store::{Result, Store, Tx, feedback, known_rooms, mesh_report, meta, outbox_room};
+
+use apply::Books;
 
 use super::facts;
 
@@ -26,17 +26,13 @@ pub(super) use outcome::Outcome;
 /// Keeps the books by the bridge's decisions.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
-    bridge: Bridge,
+    pub(super) bridge: Bridge,
 }
 
 impl Ledger {
     /// Makes one, and tells its bridge what the tables remember. What was handed to the radio when the relay stopped goes back
     /// into the queue. Returns with it everything for which a worker is due.
-    pub(super) fn open(
-        tx: &Tx<'_>,
-        config: &Config,
-        now: Timestamp,
-    ) -> Result<(Self, Outcome), StoreError> {
+    pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
@@ -73,8 +69,7 @@ impl Ledger {
         feedback::recover(tx)?;
         let mut ledger = Self { bridge };
         ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
-        let waiting = outbox_room::waiting(tx)?.into_iter();
-        outcome.rooms.extend(waiting.map(|it| it.room));
+        outcome.rooms.extend(outbox_room::rooms(tx)?);
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         Ok((ledger, outcome))
     }
@@ -86,7 +81,7 @@ impl Ledger {
         store: &mut Store,
         events: &[Event],
         now: Timestamp,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<Outcome> {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = kept.clone();
         let mut outcome = store.transaction(|tx| {
@@ -109,34 +104,26 @@ impl Ledger {
         event: &Event,
         now: Timestamp,
         outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let mut next = VecDeque::from([Cow::Borrowed(event)]);
         while let Some(event) = next.pop_front() {
             let questions = self.bridge.questions(&event, now);
             let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
-            for action in self.bridge.decide(&event, &facts, now) {
+            let actions = self.bridge.decide(&event, &facts, now);
+            let mut books = Books {
+                tx,
+                radio: self.bridge.radio(),
+                now,
+                outcome,
+            };
+            for action in actions {
                 match action {
                     Action::Next(chore) => next.push_back(Cow::Owned(Event::Chore(chore))),
-                    action => self.apply(tx, &event, action, now, outcome)?,
+                    action => books.apply(&event, action)?,
                 }
             }
         }
         Ok(())
-    }
-
-    /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
-    pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
-        self.bridge.names()
-    }
-
-    /// Takes note of the account that the rooms are seen with.
-    pub(super) fn use_account(&mut self, account: OwnedUserId) {
-        self.bridge.remember_own_user(account);
-    }
-
-    /// Returns the radio that was attached last, or is now.
-    pub(super) fn radio(&self) -> NodeNum {
-        self.bridge.radio()
     }
 }
 

@@ -31,11 +31,9 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) chores_at: Option<Timestamp>,
     /// A sign or a read receipt may be due.
     pub(in crate::daemon) feedback: bool,
-    /// What became of messages.
     pub(in crate::daemon) counts: Counts,
     /// There is more to forget than one transaction should.
     pub(in crate::daemon) more_to_forget: bool,
-    /// What is to be logged.
     pub(in crate::daemon) lines: Lines,
 }
 
@@ -49,14 +47,12 @@ impl Outcome {
         self.chores_at = Some(self.chores_at.map_or(time, |other| other.min(time)));
     }
 
-    /// Has a line logged.
     pub(super) fn log(&mut self, line: impl FnOnce() + Send + 'static) {
         self.lines.0.push(Box::new(line));
     }
 }
 
 impl Lines {
-    /// Writes them.
     pub(in crate::daemon) fn write(&mut self) {
         for line in self.0.drain(..) {
             line();

@@ -16,15 +16,17 @@ use super::super::counts::{Place, Way};
 use super::*;
 use crate::bridge::{Facts, Refused};
 use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
-use crate::daemon::mesh_worker::{self, MeshRules, Next};
+use crate::daemon::mesh_worker::{self, MeshRules};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Destination, Fingerprint, JoinedRoom, Lane,
-    MatrixEvent, MeshRowId, MeshState, Node, OwnedEventId, PacketId, RadioEvent, RadioProfile,
-    RadioText, RoomText, RoomTextKind, SendReport, TextPort, Tombstone,
+    MatrixEvent, MeshRowId, MeshState, Node, NodeNum, OwnedEventId, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioProfile, RadioText, RoomText,
+    RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
+use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, mapped_rooms, message_map};
+use crate::store::{edits, mapped_rooms, message_map, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
@@ -117,7 +119,7 @@ pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
 }
 
 /// Opens a ledger, whatever is due then.
-fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Ledger, StoreError> {
+fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Ledger> {
     Ok(Ledger::open(tx, config, now)?.0)
 }
 
@@ -291,7 +293,7 @@ fn time_stamps_that_run_backwards_pass_no_limit() {
             events.push(text_of_alice(&format!("message {number}"), sent_at));
         }
         decide(&mut store, &config(), &events);
-        let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+        let waiting = store.transaction(summary::to_mesh).unwrap();
         let accepted: u64 = waiting.iter().map(|it| it.count).sum();
         assert!(
             (20..40).contains(&accepted),
@@ -355,6 +357,6 @@ fn an_event_is_decided_on_once_however_often_it_comes() {
     let events = [joined(), hello_of_alice(), hello_of_alice()];
     decide(&mut store, &config(), &events);
     decide(&mut store, &config(), &events);
-    let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+    let waiting = store.transaction(summary::to_mesh).unwrap();
     assert_eq!(waiting.iter().map(|it| it.count).sum::<u64>(), 1);
 }

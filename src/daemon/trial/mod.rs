@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom, SenderLimit};
 use crate::model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Timestamp};
 use crate::radio::{RadioOptions, Wire};
-use crate::store::{Database, Store, StoreError, Tx, meta, outbox_mesh, outbox_room, seen};
+use crate::store::{Database, Store, StoreError, Tx, meta, seen, summary};
 
 use super::parts::{Found, Parts};
 use super::supervisor::{End, Supervisor};
@@ -108,7 +108,10 @@ impl Trial {
         let (position, found) = {
             let mut store = self.store.lock().unwrap();
             let found = Found::in_store(&mut store, &self.config, self.clock.now());
-            (store.sync_position(&account).unwrap(), found.unwrap())
+            (
+                store.read(|tx| meta::sync_position(tx, &account)).unwrap(),
+                found.unwrap(),
+            )
         };
         let stop = CancellationToken::new();
         let mut supervisor = Supervisor::mortal(stop.clone(), life.clone());
@@ -126,7 +129,12 @@ impl Trial {
             self.clock.clone(),
             &stop,
         );
-        parts.ledger.lock().unwrap().use_account(account);
+        parts
+            .ledger
+            .lock()
+            .unwrap()
+            .bridge
+            .remember_own_user(account);
         parts.sender.send_replace(Some(self.homeserver.clone()));
         let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
         supervisor.essential("matrix", async move {
@@ -207,8 +215,8 @@ impl Trial {
     /// Returns how many messages wait in the outboxes for rooms, and how many packets for the mesh.
     fn waiting(&self) -> (u64, u64) {
         self.look(|tx| {
-            let rooms = outbox_room::waiting(tx)?.iter().map(|it| it.count).sum();
-            let mesh = outbox_mesh::waiting(tx)?.iter().map(|it| it.count).sum();
+            let rooms = summary::to_matrix(tx)?.iter().map(|it| it.count).sum();
+            let mesh = summary::to_mesh(tx)?.iter().map(|it| it.count).sum();
             Ok((rooms, mesh))
         })
     }

@@ -21,7 +21,7 @@ fn accept(
     text: &str,
     written: Timestamp,
     parts: usize,
-) -> Result<Vec<(MeshRowId, PacketId)>, StoreError> {
+) -> Result<Vec<(MeshRowId, PacketId)>> {
     let source = MeshSource {
         room: room_of(room),
         sent_at: written,
@@ -32,13 +32,13 @@ fn accept(
 }
 
 /// Accepts a message that comes late.
-fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>, StoreError> {
+fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>> {
     let rows = accept(tx, room, text, NOON - LATE * 2, 1)?;
     add(tx, &room_of(room), rows[0].0, 3, NOON)
 }
 
 /// Has the radio take the next packet; returns its text.
-fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
     let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
         return Ok(None);
     };
@@ -47,7 +47,7 @@ fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
     Ok(Some(text_of(&row).to_owned()))
 }
 
-fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
     outbox_mesh::next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
 }
 

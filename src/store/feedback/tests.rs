@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::MeshState;
+use crate::store::StoreError;
 use crate::store::mesh_report::{
     Withdrawal, accepted, expire, outcome, refused, submitted, withdraw,
 };
@@ -15,13 +16,13 @@ fn room_id() -> OwnedRoomId {
     ROOM.try_into().unwrap()
 }
 
-fn wish(tx: &Tx<'_>, sign: Option<Sign>) -> Result<(), StoreError> {
+fn wish(tx: &Tx<'_>, sign: Option<Sign>) -> Result<()> {
     want(tx, &room_id(), &event(MESSAGE), sign, NOON)?;
     Ok(())
 }
 
 /// Returns the request that is due: its transaction, and the key that it places or the event that it takes away.
-fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<(OwnedTransactionId, String)>, StoreError> {
+fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<(OwnedTransactionId, String)>> {
     Ok(match next(tx, now)? {
         Next::Due(request) => {
             let what = match request.content {
@@ -39,7 +40,7 @@ fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<(OwnedTransactionId, String
 }
 
 /// Carries out the request that is due, which must be this one.
-fn carry_out(tx: &Tx<'_>, what: &str, as_event: &str) -> Result<(), StoreError> {
+fn carry_out(tx: &Tx<'_>, what: &str, as_event: &str) -> Result<()> {
     let (transaction, request) = due(tx, NOON)?.expect("a request is due");
     assert_eq!(request, what);
     assert!(done(tx, transaction.as_str(), &event(as_event), NOON)?);
@@ -184,7 +185,7 @@ fn a_message_that_was_taken_away_gets_no_sign_any_more() {
             close(tx, &room_id(), &event(name), NOON)?;
             assert_eq!(message(tx, &event(name))?, None);
         }
-        assert_eq!(tx.count("SELECT COUNT(*) FROM feedback", ())?, 2);
+        assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM feedback", ())?, 2);
         Ok(())
     });
 }
@@ -201,7 +202,7 @@ fn a_room_that_takes_no_signs_is_left_alone_and_the_others_go_on() {
             Some(Sign::Unheard),
             later(1),
         )?;
-        let in_room = |tx: &Tx<'_>| -> Result<Option<OwnedRoomId>, StoreError> {
+        let in_room = |tx: &Tx<'_>| -> Result<Option<OwnedRoomId>> {
             Ok(match next(tx, later(1))? {
                 Next::Due(request) => Some(request.room),
                 Next::Later(_) | Next::Nothing => None,

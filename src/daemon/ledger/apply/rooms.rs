@@ -2,36 +2,32 @@
 
 use tracing::{info, warn};
 
-use super::super::Outcome;
+use super::Books;
 use crate::bridge::{DropReason, GivenUp, Held, WhyGivenUp};
 use crate::daemon::counts::{Place, Way};
 use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId};
 use crate::store::mesh_report::Withdrawal;
-use crate::store::{StoreError, Tx, known_rooms, mapped_rooms, mesh_report, outage, outbox_room};
+use crate::store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
-pub(super) fn join(
-    tx: &Tx<'_>,
-    room: &JoinedRoom,
-    is_news: bool,
-    is_open: bool,
-    outcome: &mut Outcome,
-) -> Result<(), StoreError> {
-    let id: OwnedRoomOrAliasId = room.room.clone().into();
-    known_rooms::note(tx, &room.room, &room.configured)?;
-    let aliases = || room.configured.iter().filter(|name| **name != id);
-    for alias in aliases() {
-        outbox_room::rename_room(tx, alias, &id)?;
-    }
-    let last = OldRoom {
-        room: room.room.clone(),
-        alias: aliases().next().cloned(),
-        encrypted: room.encrypted,
-        public: room.public,
-        tombstone: room.tombstone.clone(),
-    };
-    mapped_rooms::note(tx, &last)?;
-    let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
-    outcome.log(move || {
+impl Books<'_> {
+    pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
+        let tx = self.tx;
+        let id: OwnedRoomOrAliasId = room.room.clone().into();
+        known_rooms::note(tx, &room.room, &room.configured)?;
+        let aliases = || room.configured.iter().filter(|name| **name != id);
+        for alias in aliases() {
+            outbox_room::rename_room(tx, alias, &id)?;
+        }
+        let last = OldRoom {
+            room: room.room.clone(),
+            alias: aliases().next().cloned(),
+            encrypted: room.encrypted,
+            public: room.public,
+            tombstone: room.tombstone.clone(),
+        };
+        mapped_rooms::note(tx, &last)?;
+        let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
+        self.outcome.log(move || {
         if is_news {
             info!(%room, name, encrypted, "room joined");
         }
@@ -42,51 +38,43 @@ pub(super) fn join(
             );
         }
     });
-    Ok(())
-}
+        Ok(())
+    }
 
-pub(super) fn hold(
-    tx: &Tx<'_>,
-    room: OwnedRoomId,
-    held: Held,
-    outcome: &mut Outcome,
-) -> Result<(), StoreError> {
-    match held {
-        Held::No => {
-            if mapped_rooms::hold(tx, &room, None)? {
-                outcome.rooms.insert(room.into());
+    pub(super) fn hold(&mut self, room: OwnedRoomId, held: Held) -> Result<()> {
+        let tx = self.tx;
+        match held {
+            Held::No => {
+                if mapped_rooms::hold(tx, &room, None)? {
+                    self.outcome.rooms.insert(room.into());
+                }
+            }
+            Held::Followed(to) => {
+                mapped_rooms::hold(tx, &room, Some((mapped_rooms::FOLLOWED, Some(&to))))?;
+            }
+            Held::Waits(why, news) => {
+                let successor = why.successor();
+                mapped_rooms::hold(tx, &room, Some((why.name(), successor.map(|it| &**it))))?;
+                if let Some((messages, packets)) = news {
+                    let successor = successor.map_or_else(String::new, ToString::to_string);
+                    let (reason, hint) = (why.text(), why.hint(&room));
+                    self.outcome.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
+                }
             }
         }
-        Held::Followed(to) => {
-            mapped_rooms::hold(tx, &room, Some((mapped_rooms::FOLLOWED, Some(&to))))?;
-        }
-        Held::Waits(why, news) => {
-            let successor = why.successor();
-            mapped_rooms::hold(tx, &room, Some((why.name(), successor.map(|it| &**it))))?;
-            if let Some((messages, packets)) = news {
-                let successor = successor.map_or_else(String::new, ToString::to_string);
-                let (reason, hint) = (why.text(), why.hint(&room));
-                outcome.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
-            }
-        }
+        Ok(())
     }
-    Ok(())
-}
 
-pub(super) fn hand_over(
-    tx: &Tx<'_>,
-    from: OwnedRoomId,
-    to: OwnedRoomId,
-    outcome: &mut Outcome,
-) -> Result<(), StoreError> {
-    outage::hand_over(tx, &from, &to)?;
-    let moved = mapped_rooms::hand_over(tx, &from, &to)?;
-    if moved == mapped_rooms::Moved::default() {
-        return Ok(());
-    }
-    count(&from.clone().into(), moved.ended, 0, outcome);
-    outcome.rooms.insert(to.clone().into());
-    outcome.log(move || {
+    pub(super) fn hand_over(&mut self, from: OwnedRoomId, to: OwnedRoomId) -> Result<()> {
+        let tx = self.tx;
+        outage::hand_over(tx, &from, &to)?;
+        let moved = mapped_rooms::hand_over(tx, &from, &to)?;
+        if moved == mapped_rooms::Moved::default() {
+            return Ok(());
+        }
+        self.count(&from.clone().into(), moved.ended, 0);
+        self.outcome.rooms.insert(to.clone().into());
+        self.outcome.log(move || {
         info!(room = %from, successor = %to, messages = moved.rows, "what waited for this room goes to the one that takes its place");
         if moved.ended > 0 {
             warn!(
@@ -95,35 +83,29 @@ pub(super) fn hand_over(
             );
         }
     });
-    Ok(())
-}
+        Ok(())
+    }
 
-pub(super) fn give_up(
-    tx: &Tx<'_>,
-    given_up: GivenUp,
-    outcome: &mut Outcome,
-) -> Result<(), StoreError> {
-    let GivenUp {
-        room,
-        messages,
-        packets: senders,
-        why,
-    } = given_up;
-    let messages = match messages {
-        Some((of, but_notices)) => outbox_room::refuse_room(tx, &of, but_notices)?,
-        None => 0,
-    };
-    let mut packets = 0;
-    for (from, sender) in senders {
-        let withdrawn = mesh_report::withdraw(tx, Withdrawal::Sender(&from, &sender))?;
-        outcome.withdrawn.extend(withdrawn.submitted);
-        packets += withdrawn.packets;
-    }
-    count(&room, messages, packets, outcome);
-    if messages + packets == 0 {
-        return Ok(());
-    }
-    outcome.log(move || match why {
+    pub(super) fn give_up(&mut self, given_up: GivenUp) -> Result<()> {
+        let GivenUp {
+            room,
+            messages,
+            packets: senders,
+            why,
+        } = given_up;
+        let messages = match messages {
+            Some((of, but_notices)) => outbox_room::refuse_room(self.tx, &of, but_notices)?,
+            None => 0,
+        };
+        let mut packets = 0;
+        for (from, sender) in senders {
+            packets += self.take_back(Withdrawal::Sender(&from, &sender))?;
+        }
+        self.count(&room, messages, packets);
+        if messages + packets == 0 {
+            return Ok(());
+        }
+        self.outcome.log(move || match why {
         WhyGivenUp::Direction(successor) => {
             warn!(%room, %successor, messages, packets, "the room that takes this one's place has another direction: what waited is given up");
         }
@@ -135,14 +117,16 @@ pub(super) fn give_up(
             warn!(%room, messages, packets, "these waited, and the configuration does not permit them any more: they are given up");
         }
     });
-    Ok(())
-}
+        Ok(())
+    }
 
-fn count(room: &OwnedRoomOrAliasId, messages: usize, packets: usize, outcome: &mut Outcome) {
-    for (count, way) in [(messages, Way::ToMatrix), (packets, Way::ToMesh)] {
-        for _ in 0..count {
-            let place = Place::Room(room.clone());
-            outcome.counts.dropped(place, way, DropReason::UnmappedRoom);
+    fn count(&mut self, room: &OwnedRoomOrAliasId, messages: usize, packets: usize) {
+        for (count, way) in [(messages, Way::ToMatrix), (packets, Way::ToMesh)] {
+            for _ in 0..count {
+                let place = Place::Room(room.clone());
+                let counts = &mut self.outcome.counts;
+                counts.dropped(place, way, DropReason::UnmappedRoom);
+            }
         }
     }
 }

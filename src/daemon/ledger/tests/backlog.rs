@@ -36,7 +36,7 @@ fn messages(count: u32, last: Timestamp) -> Vec<Event> {
 }
 
 fn waiting(store: &mut Store) -> u64 {
-    let waiting = store.transaction(outbox_mesh::waiting).unwrap();
+    let waiting = store.transaction(summary::to_mesh).unwrap();
     waiting.iter().map(|it| it.count).sum()
 }
 

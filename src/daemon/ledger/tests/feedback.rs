@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Feedback;
 use crate::model::{RadioOutcome, Refusal, RoomContent, RoomRedaction};
 use crate::store::feedback::{self, Next};
+use crate::store::receipts;
 
 /// A ledger with its tables, and a clock.
 struct Books {
@@ -88,10 +89,15 @@ impl Books {
         row
     }
 
+    fn next_sign(&mut self) -> Next<feedback::Request> {
+        let now = self.now;
+        self.store.note(|tx| feedback::next(tx, now)).unwrap()
+    }
+
     /// Carries out all wishes; returns what was asked for: keys that are placed, and `-` for each that is taken away.
     fn shows(&mut self) -> String {
         let mut shown = String::new();
-        while let Next::Due(request) = self.store.next_sign(self.now).unwrap() {
+        while let Next::Due(request) = self.next_sign() {
             match &request.content {
                 RoomContent::Reaction { key, .. } => shown.push_str(key),
                 RoomContent::Redaction { .. } => shown.push('-'),
@@ -110,7 +116,7 @@ impl Books {
     /// Returns up to where the room is to be read.
     fn read_up_to(&mut self) -> Option<String> {
         let later = self.now + Duration::from_mins(1);
-        match self.store.next_receipt(later).unwrap() {
+        match self.store.note(|tx| receipts::next(tx, later)).unwrap() {
             Next::Due(receipt) => Some(receipt.event.to_string()),
             Next::Later(_) | Next::Nothing => None,
         }
@@ -248,7 +254,7 @@ fn a_room_without_the_right_to_react_gets_its_signs_once_it_is_given() {
 fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
     let mut books = Books::open(&config());
     books.says(HELLO, |text| text.body = "x".repeat(900));
-    let Next::Due(request) = books.store.next_sign(NOON).unwrap() else {
+    let Next::Due(request) = books.store.note(|tx| feedback::next(tx, NOON)).unwrap() else {
         panic!("a sign is due");
     };
     books.happens(&Event::Matrix(MatrixEvent::Own {

@@ -62,7 +62,7 @@ fn a_message_whose_key_comes_late_crosses_once() {
         &[joined(), hello_of_alice(), hello_of_alice()],
     );
     assert_eq!(waiting(&mut store), 0);
-    let rows = store.transaction(crate::store::outbox_mesh::waiting);
+    let rows = store.transaction(crate::store::summary::to_mesh);
     assert_eq!(rows.unwrap().iter().map(|it| it.count).sum::<u64>(), 1);
 
     // The server shows it again, and again without its key: it was decided on.

@@ -44,7 +44,9 @@ impl Relay {
     fn new(config: &Config) -> Self {
         let mut store = Store::in_memory().unwrap();
         let mut ledger = store.transaction(|tx| open(tx, config, NOON)).unwrap();
-        ledger.use_account("@relay:example.org".try_into().unwrap());
+        ledger
+            .bridge
+            .remember_own_user("@relay:example.org".try_into().unwrap());
         Self {
             store,
             ledger: Mutex::new(ledger),
@@ -52,7 +54,7 @@ impl Relay {
         }
     }
 
-    fn run(&mut self, events: &[Event], up: Duration) -> Result<Outcome, StoreError> {
+    fn run(&mut self, events: &[Event], up: Duration) -> Result<Outcome> {
         let subscriber = tracing_subscriber::registry().with(self.log.clone());
         tracing::subscriber::with_default(subscriber, || {
             Ledger::commit(&self.ledger, &mut self.store, events, NOON + up)

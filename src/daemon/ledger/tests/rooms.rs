@@ -58,8 +58,8 @@ fn run(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
 /// Returns how many wait for a room, and how many of them may go there.
 fn waiting(store: &mut Store, name: &str) -> (u64, usize) {
     let counted = store.transaction(|tx| {
-        let waiting = outbox_room::waiting(tx)?;
-        let here = waiting.iter().find(|it| it.room == named(name));
+        let waiting = summary::to_matrix(tx)?;
+        let here = waiting.iter().find(|it| it.room == Some(named(name)));
         let next = outbox_room::next(tx, &named(name))?;
         Ok((here.map_or(0, |it| it.count), usize::from(next.is_some())))
     });
