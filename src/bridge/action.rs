@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::model::{
     Channel, Chore, Draft, EarlyEdit, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource,
     MessagePair, NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, RadioText, RoomMessage, RoomRowId, SendReport, Sign,
-    Synced, Timestamp, Tombstone, UndecryptableEvent,
+    OwnedTransactionId, OwnedUserId, RadioText, RoomMessage, RoomRowId, SendReport, Sign, Synced,
+    Timestamp, Tombstone, UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
+use super::facts::SeenKey;
 use super::notice::Refused;
 use super::route::{RenamedChannel, RouteProblem, Spot};
 use super::succession::Waiting;
@@ -43,13 +44,9 @@ pub enum Action {
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of this event (message, parts, tapback).
-    Withdraw {
-        /// The room in which it was taken away: an event of another room stays.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-    },
+    /// Take back what waits for the mesh of an event (message, parts, tapback) that was taken away in this room: an event of
+    /// another room stays.
+    Withdraw(OwnedRoomId, OwnedEventId),
     /// Take back the correction that was made of this edit, which was taken away.
     TakeEditBack(MeshRowId, OwnedEventId),
     /// Forget an event that was taken away before its key came, so that the key brings nothing.
@@ -61,23 +58,11 @@ pub enum Action {
     /// What follows from the edit of a message.
     Change(Change),
     /// Change what a row says that waits for the mesh: one more picture.
-    Rewrite {
-        /// The row.
-        outbox: MeshRowId,
-        /// What it says now.
-        draft: Draft,
-    },
+    Rewrite(MeshRowId, Draft),
     /// This packet stands for one more event, in that thread: who answers that answers the packet.
     StandsToo(MeshRowId, OwnedEventId, Option<OwnedEventId>),
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
-    Sign {
-        /// Its room.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-        /// The sign.
-        sign: Sign,
-    },
+    Sign(OwnedRoomId, OwnedEventId, Sign),
     /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
     Remember {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
@@ -90,7 +75,7 @@ pub enum Action {
     /// The same, and the operator is told: a person has to act.
     DropAndTell(DropReason),
     /// Remember that an event was decided on.
-    Seen(Seen),
+    Seen(SeenKey),
     /// Forget an event that could not be decrypted: it could be read, or was taken away.
     ForgetUndecryptable(OwnedEventId),
     /// Forget the edit that came before this message.
@@ -230,39 +215,13 @@ pub enum Action {
 }
 
 impl Action {
-    /// Says something in a room that stands for no packet.
+    /// Sends to a room what stands for no packet.
     pub(super) fn say(message: RoomMessage) -> Self {
         Self::ToRoom {
             message,
             pair: None,
         }
     }
-
-    /// Returns under which name it remembers that something was said.
-    pub(super) fn remembered(&self) -> Option<String> {
-        match self {
-            Self::Remember { what, .. } => Some(what.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// What is remembered as decided on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// A packet: its sender, and its id.
-    Packet(NodeNum, PacketId),
-    /// An event.
-    Event(OwnedEventId),
-    /// The edit of a message.
-    Edit {
-        /// The edit.
-        event: OwnedEventId,
-        /// The message.
-        target: OwnedEventId,
-        /// Who wrote the edit.
-        sender: OwnedUserId,
-    },
 }
 
 /// How the radio stands that is ready now.

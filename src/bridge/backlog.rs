@@ -6,6 +6,7 @@ use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
 use super::late::written;
+use super::lesson::ROOM_AGAIN;
 use crate::config::Config;
 use crate::model::{Chore, Expired, MeshSource, Notice, RoomMessage, Sign, Timestamp, span};
 
@@ -18,8 +19,6 @@ const RETURN: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(10);
 /// or, while messages of it wait still, so long after the first of them.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
-/// A room is told again after that.
-const TOLD_AGAIN: Duration = Duration::from_hours(1);
 /// Of so many messages that expired together each has its sign, of more only the newest.
 pub(super) const FEW: u32 = 5;
 /// The names under which it is remembered that rooms were told begin with this.
@@ -78,14 +77,13 @@ impl Bridge {
                 .without_sign
                 .iter()
                 .filter(|(room, _)| *room == expired.room);
-            actions.extend(without_sign.map(|(room, event)| Action::Sign {
-                room: room.clone(),
-                event: event.clone(),
-                sign: Sign::Expired,
-            }));
+            actions.extend(
+                without_sign
+                    .map(|(room, event)| Action::Sign(room.clone(), event.clone(), Sign::Expired)),
+            );
             let what = format!("{TOLD}{}", expired.room);
             if !facts.told.contains(&what) {
-                let until = now + TOLD_AGAIN;
+                let until = now + ROOM_AGAIN;
                 actions.extend([
                     Action::Remember { what, until },
                     Action::ForgetExpired(expired.room.clone(), expired.messages),

@@ -2,13 +2,12 @@
 //! read.
 
 use super::Bridge;
-use super::action::{Action, Change, Seen};
+use super::action::{Action, Change};
 use super::dropped::DropReason;
 use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
-use crate::model::{
-    Chore, EarlyEdit, Event, Lane, MatrixEvent, RoomEdit, RoomText, RoomTextKind, Timestamp,
-};
+use super::to_mesh::keep;
+use crate::model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {
     /// Returns what is to be remembered of an event on which this was decided.
@@ -55,13 +54,10 @@ impl Bridge {
                         actions.extend(self.gather(source, facts, now));
                     }
                 }
-                Action::Rewrite { outbox, .. } => {
+                Action::Rewrite(outbox, _) => {
                     is_sent = true;
-                    actions.push(Action::StandsToo(
-                        *outbox,
-                        text.event.clone(),
-                        text.thread.clone(),
-                    ));
+                    let (event, thread) = (text.event.clone(), text.thread.clone());
+                    actions.push(Action::StandsToo(*outbox, event, thread));
                 }
                 _ => {}
             }
@@ -92,27 +88,18 @@ impl Bridge {
         if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
             return Vec::new();
         }
-        let mut actions = Vec::new();
-        let seen = match self.questions(event, now).seen {
-            None => return actions,
-            Some(SeenKey::Packet { sender, packet }) => Seen::Packet(sender, packet),
-            Some(SeenKey::Event(id)) => {
-                actions.push(Action::ForgetUndecryptable(id.clone()));
-                if facts.early_edit.is_some() {
-                    actions.push(Action::ForgetEarlyEdit(id.clone()));
-                }
-                match event {
-                    Event::Matrix(MatrixEvent::Edit(edit)) => Seen::Edit {
-                        event: id,
-                        target: edit.target.clone(),
-                        sender: edit.new.sender.clone(),
-                    },
-                    _ => Seen::Event(id),
-                }
-            }
+        let Some(key) = self.questions(event, now).seen else {
+            return Vec::new();
         };
+        let mut actions = Vec::new();
+        if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
+            actions.push(Action::ForgetUndecryptable(id.clone()));
+            if facts.early_edit.is_some() {
+                actions.push(Action::ForgetEarlyEdit(id.clone()));
+            }
+        }
         if !facts.already_seen {
-            actions.push(Action::Seen(seen));
+            actions.push(Action::Seen(key));
         }
         actions
     }
@@ -136,17 +123,7 @@ fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -
         };
         // A correction that waits is taken back with the edit that it was made of.
         if is_correction {
-            actions.push(Action::Change(Change::Keep {
-                room: new.room.clone(),
-                target: edit.target.clone(),
-                sender: new.sender.clone(),
-                event: new.event.clone(),
-                edit: EarlyEdit {
-                    emote: new.kind == RoomTextKind::Emote,
-                    body: new.body.clone(),
-                    sent_at: new.sent_at.min(now),
-                },
-            }));
+            actions.push(keep(edit, now));
         }
     }
     // Whatever became of it.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::VariantArray as _;
+
 use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
@@ -55,7 +57,8 @@ impl Bridge {
         self.calendar.look(now, Duration::ZERO);
         let mode = self.config.meshtastic.delivery_feedback;
         // Nobody would ever take an hourglass away again.
-        let unwanted = Sign::ALL.into_iter().filter(|sign| !mode.shows(*sign));
+        let signs = Sign::VARIANTS.iter().copied();
+        let unwanted = signs.filter(|sign| !mode.shows(*sign));
         let mut actions: Vec<Action> = unwanted.map(Action::ForgetWishes).collect();
         actions.extend([Action::Next(Chore::Rooms), Action::Next(Chore::Permissions)]);
         actions

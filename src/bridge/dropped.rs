@@ -1,22 +1,57 @@
-//! The reasons for which nothing is relayed, for counters, the log and `status`.
+//! The reasons for which nothing is relayed: for counters, the log and `status`, and who learns of each.
 
 use std::fmt;
 
-use super::lesson::{Lesson, Telling};
-use super::notice::Refused;
+use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
+use self::Telling::{Author, Expired, Nobody, Operator};
+use super::notice::{Refused, filled_in};
+use crate::config::Config;
+use crate::model::{Sign, UserId};
 
-/// Makes the reasons: who learns of each ([`Telling`]), its short name in counters, and its words in the log.
+/// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Nobody: it takes nothing from anyone, or its author knows.
+    Nobody,
+    /// The operator, once for each sender: another relay is about, and something may have to be set.
+    Operator,
+    /// Its author, with all others whose messages have expired in the room.
+    Expired,
+    /// Its author, so often, and by this sign on the message; by none where its author means it so, or where the sign tells
+    /// how the message itself fared and not its edit.
+    Author(Often, Option<Sign>),
+}
+
+/// How often the same is told to authors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Often {
+    /// The sign each time, the words once in a room and hour.
+    Each,
+    /// Sign and words on a person's first of a day; it is true of that person.
+    FirstOfPerson,
+    /// The sign on a person's first of a day, and the words if the room has not read them within the hour: it is true of the
+    /// room, and many may write there.
+    FirstInRoom,
+    /// To each person once, for good.
+    Once,
+}
+
+/// Makes the reasons: who learns of each, its short name in counters, its words in the log and in its documentation, and the
+/// sentences for its author.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident: $who:ident $(($lesson:ident))?, $name:literal, $words:literal;)*) => {
+    ($($(#[$doc:meta])* $reason:ident: $telling:expr, $name:literal, $words:literal $(, $sentences:literal)?;)*) => {
         /// Why nothing is relayed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum DropReason {
-            $($(#[$doc])* $reason,)*
+            $($(#[$doc])* #[doc = concat!("In the log: `` ", $words, " ``.")] $reason,)*
             /// It cannot go on the air; its sender was told.
             Refused(Refused),
         }
 
         impl DropReason {
+            /// All reasons but the refusals.
+            const ALL: &[Self] = &[$(Self::$reason,)*];
+
             /// Returns its short name, as used in counters; that of the refusal for a refused message.
             pub fn name(self) -> &'static str {
                 match self {
@@ -28,9 +63,18 @@ macro_rules! reasons {
             /// Returns who learns of it.
             pub(super) fn telling(self) -> Telling {
                 match self {
-                    $(Self::$reason => Telling::$who $((Lesson::$lesson))?,)*
-                    Self::Refused(refused) => Telling::Author(Lesson::Refused(refused)),
+                    $(Self::$reason => $telling,)*
+                    Self::Refused(_) => Author(Each, Some(Sign::Refused)),
                 }
+            }
+
+            /// Returns the sentences for the author: what happened, and the cure; nothing where none is told.
+            pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
+                let sentences = match self {
+                    $(Self::$reason => concat!($($sentences)?),)*
+                    Self::Refused(refused) => return refused.explanation(config),
+                };
+                filled_in(sentences, config).replace("{author}", author.as_str())
             }
         }
 
@@ -45,29 +89,45 @@ macro_rules! reasons {
     };
 }
 
+impl DropReason {
+    /// Returns all reasons.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let refusals = Refused::ALL.iter().map(|refused| Self::Refused(*refused));
+        Self::ALL.iter().copied().chain(refusals)
+    }
+
+    /// Returns how often its author learns of it; `None`: never.
+    pub(super) fn often(self) -> Option<Often> {
+        match self.telling() {
+            Author(often, _) => Some(often),
+            Nobody | Operator | Expired => None,
+        }
+    }
+
+    /// Returns whether its author learns of it, and it is about an edit and not about the message.
+    pub(super) fn is_of_edits(self) -> bool {
+        matches!(
+            self,
+            Self::Edit | Self::EditsOff | Self::LateEdit | Self::TooManyEdits | Self::Unsaid
+        )
+    }
+}
+
 reasons! {
     // It has crossed already, or is ours.
-    /// Decided on before.
     Duplicate: Nobody, "duplicate", "decided on before";
-    /// A packet of the mesh that we sent ourselves.
     OwnPacket: Nobody, "own_packet", "a packet of our own";
-    /// An event of our own.
     OwnEvent: Nobody, "own_event", "an event of our own";
-    /// A reaction with one of our own signs.
     FeedbackSign: Nobody, "feedback_sign", "a reaction with a sign of our own";
     // What a relay says of itself, by another account: a person forwards it, or another relay says it.
-    /// It carries `mmrelay_suppress`.
     Suppressed: Nobody, "suppressed", "marked `mmrelay_suppress`";
     // A word to a node would cost everybody's air time; `status` counts it.
-    /// A direct message between other nodes.
     ForAnotherNode: Nobody, "for_another_node", "a direct message for another node";
-    /// The channel named `admin`.
     AdminChannel: Nobody, "admin_channel", "on the channel `admin`";
     /// The radio or `ignore_nodes` ignores its sender.
     IgnoredNode: Nobody, "ignored_node", "its node is ignored";
     /// Its port is in `disabled_portnums`, or is never relayed.
     DisabledPort: Nobody, "disabled_port", "its port is disabled";
-    /// Its port carries no chat.
     OtherPort: Nobody, "other_port", "its port carries no chat";
     /// `detection_sensor` is off.
     SensorsOff: Nobody, "sensors_off", "detection sensors are not relayed";
@@ -78,7 +138,6 @@ reasons! {
     /// No room is mapped to its channel, or none in this direction.
     UnmappedChannel: Nobody, "unmapped_channel", "no room for its channel";
     // Nobody there wants anything of the bridge, or the operator wants nothing of them.
-    /// Its room is not mapped.
     UnmappedRoom: Nobody, "unmapped_room", "its room is not mapped";
     /// Neither text nor media: a request for verification, or an unknown kind without words.
     NotText: Nobody, "not_text", "not a text";
@@ -89,57 +148,62 @@ reasons! {
     ReactionsOff: Nobody, "reactions_off", "reactions are not relayed";
     /// A reaction on something that is not on the mesh, or an edit of something unknown.
     UnknownTarget: Nobody, "unknown_target", "on something that is not on the mesh";
-    /// A reaction that is no emoji.
     NotEmoji: Nobody, "not_emoji", "a reaction that is no emoji";
-    /// That emoji is on that packet already.
     RepeatedEmoji: Nobody, "repeated_emoji", "that emoji is on that message already";
-    /// Three different emoji are on that packet already.
     TooManyEmoji: Nobody, "too_many_emoji", "three emoji are on that message already";
     // Clients show nothing of it, or a newer one counts.
-    /// An edit by somebody else than the author.
     ForeignEdit: Nobody, "foreign_edit", "an edit by another person";
-    /// An edit that was written before one that has come already.
     OlderEdit: Nobody, "older_edit", "an edit written before one that came already";
-    /// An edit that does not change the text.
     SameText: Nobody, "same_text", "an edit that does not change the text";
     // Another relay is about.
-    /// Another relay repeats on the mesh what we relayed.
     Echo: Operator, "echo", "another relay's echo of what we relayed";
-    /// Another relay's message, and that relay is not in `trusted_relays`.
     UntrustedRelay: Operator, "untrusted_relay", "from another relay; to carry it on, list its user in matrix.trusted_relays";
-    /// A trusted relay's message under the name of our own mesh.
     SameMeshnet: Operator, "same_meshnet", "from another relay whose mesh has the name of ours; if it is another mesh, change meshtastic.meshnet_name";
     /// A trusted relay's message that our own radio heard or sent.
     RelayOnOurMesh: Operator, "relay_on_our_mesh", "from another relay on our own mesh; two relays on one mesh and one room are not supported";
     // Its author is to know.
-    /// It was written too long ago.
     TooOld: Expired, "too_old", "too old (meshtastic.max_message_age)";
-    /// Nothing to read in it.
-    Empty: Author(Empty), "empty", "nothing to read in it";
+    Empty: Author(Each, Some(Sign::Refused)), "empty", "nothing to read in it",
+        "Not sent to the mesh: there is nothing in it that can be read there.";
     /// Its sender is not in `allowed_users`, or lacks the power level.
-    Denied: Author(Denied), "denied", "its sender may not transmit";
+    Denied: Author(FirstOfPerson, Some(Sign::Denied)), "denied", "its sender may not transmit",
+        "Not sent to the mesh: {author} may not transmit here. The operator of this bridge decides who may.";
     /// Its room only listens (`direction: to_matrix`).
-    OneWayRoom: Author(OneWayRoom), "one_way_room", "its room is one-way";
-    /// `broadcast_enabled` is off.
-    BroadcastOff: Author(BroadcastOff), "broadcast_off", "nothing is transmitted (meshtastic.broadcast_enabled)";
+    OneWayRoom: Author(FirstInRoom, Some(Sign::Denied)), "one_way_room", "its room is one-way",
+        "Not sent to the mesh: this room shows what the mesh says, and nothing that is written here is transmitted.";
+    BroadcastOff: Author(FirstInRoom, Some(Sign::Denied)), "broadcast_off", "nothing is transmitted (meshtastic.broadcast_enabled)",
+        "Not sent to the mesh: this bridge only listens, and nothing that is written here is transmitted \
+         (meshtastic.broadcast_enabled).";
     /// A picture or the like, and `media` is `ignore`.
-    MediaOff: Author(MediaOff), "media_off", "media are not relayed";
+    MediaOff: Author(FirstInRoom, Some(Sign::Refused)), "media_off", "media are not relayed",
+        "Not sent to the mesh: nothing is said there of pictures and files, captions included (meshtastic.media). Please write \
+         the words as a message of their own.";
     /// A notice, and `relay_notices` is off.
-    Notice: Author(Notice), "notice", "notices are not relayed";
+    Notice: Author(Once, Some(Sign::Refused)), "notice", "notices are not relayed",
+        "Not sent to the mesh: it is a notice, as programs write them. Please send an ordinary message; the operator of this \
+         bridge can have notices sent, too (matrix.relay_notices). This is said once.";
     /// A live location: a mesh has no room for a place every few seconds.
-    LiveLocation: Author(LiveLocation), "live_location", "live locations are not relayed";
+    LiveLocation: Author(FirstOfPerson, None), "live_location", "live locations are not relayed",
+        "Not sent to the mesh: live locations are not sent there. Please send where you are as a location, once, or write it.";
     /// It begins with `off_air_prefix`.
-    OffAir: Author(OffAir), "off_air", "meant to stay off the air";
-    /// An edit of what is not on the mesh.
-    Edit: Author(UnsentEdit), "edit", "an edit of what is not on the mesh";
+    OffAir: Author(Once, None), "off_air", "meant to stay off the air",
+        "Not sent to the mesh: what begins with `{off_air_prefix}` stays in Matrix. Without `{off_air_prefix}` it is sent. This \
+         is said once.";
+    Edit: Author(FirstOfPerson, None), "edit", "an edit of what is not on the mesh",
+        "Not sent to the mesh: the message that was edited was not sent there either. Please write it as a new message.";
     /// An edit, or one of what was sent already, and `edits` is not `resend`.
-    EditsOff: Author(EditsOff), "edits_off", "edits are not relayed (meshtastic.edits)";
-    /// An edit that came too long after the message was sent.
-    LateEdit: Author(LateEdit), "late_edit", "an edit long after the message was sent";
-    /// The message was corrected twice already.
-    TooManyEdits: Author(TooManyEdits), "too_many_edits", "its message was corrected twice already";
+    EditsOff: Author(FirstOfPerson, None), "edits_off", "edits are not relayed (meshtastic.edits)",
+        "On the mesh the text stays as it was: edits are not sent there (meshtastic.edits). To correct it, please write a new \
+         message.";
+    LateEdit: Author(FirstOfPerson, None), "late_edit", "an edit long after the message was sent",
+        "On the mesh the text stays as it was: the edit came too long after the message. To correct it, please write a new \
+         message.";
+    TooManyEdits: Author(FirstOfPerson, None), "too_many_edits", "its message was corrected twice already",
+        "On the mesh the text stays as it was: a message is corrected there twice at most. To correct it again, please write a \
+         new message.";
     /// An edit that would take back what was sent: it makes a command of it, or keeps it off the air.
-    Unsaid: Author(Unsaid), "unsaid", "an edit that would take back what was sent";
+    Unsaid: Author(FirstOfPerson, None), "unsaid", "an edit that would take back what was sent",
+        "On the mesh the text stays as it was: what was transmitted cannot be taken back.";
 }
 
 impl From<Refused> for DropReason {

@@ -97,6 +97,15 @@ pub enum SeenKey {
     },
     /// An event of Matrix.
     Event(OwnedEventId),
+    /// The edit of a message.
+    Edit {
+        /// The edit.
+        event: OwnedEventId,
+        /// The message.
+        target: OwnedEventId,
+        /// Who wrote the edit.
+        sender: OwnedUserId,
+    },
 }
 
 /// The message that is answered, reacted to, changed or taken away.

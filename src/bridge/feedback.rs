@@ -34,6 +34,7 @@ pub(super) fn sign(fate: &MeshFate, mode: Feedback, now: Timestamp) -> Option<Si
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use strum::VariantArray as _;
 
     use super::*;
     use crate::model::MeshState::{
@@ -112,7 +113,10 @@ mod tests {
     #[test]
     fn failures_are_what_does_not_go_well_and_off_is_nothing() {
         let shown = |mode: Feedback| {
-            let keys = Sign::ALL.into_iter().filter(|sign| mode.shows(*sign));
+            let keys = Sign::VARIANTS
+                .iter()
+                .copied()
+                .filter(|sign| mode.shows(*sign));
             keys.map(Sign::key).collect::<String>()
         };
         assert_eq!(shown(Feedback::Reactions), "⏳📡📤✅❌🚫⌛");
@@ -133,8 +137,9 @@ mod tests {
     /// What a report, or a try that the radio did not take, can make of a part.
     fn next_states(state: MeshState) -> Vec<MeshState> {
         let again = matches!(state, Submitted | Accepted | Unknown).then_some(Waiting);
-        let next = MeshState::ALL
-            .into_iter()
+        let next = MeshState::VARIANTS
+            .iter()
+            .copied()
             .filter(|next| state.may_become(*next));
         next.chain(again).collect()
     }

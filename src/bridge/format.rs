@@ -1,5 +1,7 @@
 //! Names, prefixes and bodies: what a message of one side looks like on the other.
 
+use std::borrow::Cow;
+
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::text::{clean_name, clean_text, excerpt, first_graphemes, fitting, folded, one_emoji};
@@ -22,38 +24,24 @@ const LABEL_GRAPHEMES: usize = 5;
 /// Of the text that a reaction in words is about, so many are quoted.
 const QUOTED: usize = 40;
 
-/// What is known of a packet and its sender, harmless to show.
+/// A packet and the names of its sender and mesh, harmless to show.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker {
+pub(super) struct Speaker<'a> {
+    packet: &'a RadioText,
     long: String,
     short: String,
     mesh: String,
-    channel: String,
-    hops: String,
-    snr: String,
-    rssi: String,
-    mqtt: String,
 }
 
-impl Speaker {
-    /// Collects it.
-    pub(super) fn of(packet: &RadioText, meshnet: &str) -> Self {
+impl<'a> Speaker<'a> {
+    /// Names it.
+    pub(super) fn of(packet: &'a RadioText, meshnet: &str) -> Self {
         let (long, short) = node_names(&packet.sender);
-        let or_unknown = |value: Option<String>| value.unwrap_or_else(|| UNKNOWN.to_owned());
         Self {
+            packet,
             long,
             short,
             mesh: clean_name(meshnet),
-            channel: clean_name(&packet.channel_name),
-            hops: or_unknown(packet.hops.map(|it| it.to_string())),
-            snr: or_unknown(
-                packet
-                    .snr
-                    .filter(|it| it.is_finite())
-                    .map(|it| it.to_string()),
-            ),
-            rssi: or_unknown(packet.rssi.map(|it| it.to_string())),
-            mqtt: if packet.via_mqtt { "MQTT" } else { "" }.to_owned(),
         }
     }
 
@@ -73,7 +61,7 @@ impl Speaker {
             return emoji.to_owned();
         }
         let key = render(&config.matrix.reaction_format, |it| match it {
-            ReactionVariable::Emoji => emoji,
+            ReactionVariable::Emoji => emoji.into(),
             ReactionVariable::Packet(variable) => self.value(variable),
         });
         match key.trim() {
@@ -83,7 +71,8 @@ impl Speaker {
     }
 
     /// Returns MMRelay's fields for an event with this text.
-    pub(super) fn fields(&self, packet: &RadioText, text: &str) -> RelayFields {
+    pub(super) fn fields(&self, text: &str) -> RelayFields {
+        let packet = self.packet;
         RelayFields {
             id: Some(packet.packet).filter(|it| *it != PacketId::NONE),
             longname: self.long.clone(),
@@ -102,16 +91,19 @@ impl Speaker {
         }
     }
 
-    fn value(&self, variable: RoomVariable) -> &str {
+    fn value(&self, variable: RoomVariable) -> Cow<'_, str> {
+        let packet = self.packet;
+        let measured = |value: Option<String>| value.map_or(UNKNOWN.into(), Cow::from);
+        let snr = packet.snr.filter(|it| it.is_finite());
         match variable {
-            RoomVariable::Long => &self.long,
-            RoomVariable::Short => &self.short,
-            RoomVariable::Mesh => &self.mesh,
-            RoomVariable::Channel => &self.channel,
-            RoomVariable::Hops => &self.hops,
-            RoomVariable::Snr => &self.snr,
-            RoomVariable::Rssi => &self.rssi,
-            RoomVariable::Mqtt => &self.mqtt,
+            RoomVariable::Long => (&self.long).into(),
+            RoomVariable::Short => (&self.short).into(),
+            RoomVariable::Mesh => (&self.mesh).into(),
+            RoomVariable::Channel => clean_name(&packet.channel_name).into(),
+            RoomVariable::Hops => measured(packet.hops.map(|it| it.to_string())),
+            RoomVariable::Snr => measured(snr.map(|it| it.to_string())),
+            RoomVariable::Rssi => measured(packet.rssi.map(|it| it.to_string())),
+            RoomVariable::Mqtt => if packet.via_mqtt { "MQTT" } else { "" }.into(),
         }
     }
 }
@@ -145,10 +137,7 @@ pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
 /// Returns what stands at the beginning of a user's packets.
 pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
     if !config.meshtastic.prefix_enabled {
-        return Heading {
-            prefix: String::new(),
-            label: String::new(),
-        };
+        return Heading::default();
     }
     let clean = match clean_name(display_name).as_str() {
         "" => clean_name(user.localpart()),
@@ -176,10 +165,10 @@ fn user_prefix(
     let (id, localpart) = (clean_name(user.as_str()), clean_name(user.localpart()));
     loop {
         let prefix = render(template, |it| match it {
-            MeshVariable::Display => name,
-            MeshVariable::User => &id,
-            MeshVariable::Username => &localpart,
-            MeshVariable::Server => user.server_name().as_str(),
+            MeshVariable::Display => name.into(),
+            MeshVariable::User => (&id).into(),
+            MeshVariable::Username => (&localpart).into(),
+            MeshVariable::Server => user.server_name().as_str().into(),
         });
         if prefix.len() <= limit {
             return prefix;
@@ -290,8 +279,8 @@ pub(super) fn emoji_of_key(format: &Template<ReactionVariable>, key: &str) -> Op
     }
     let emoji = key.graphemes(true).find_map(one_emoji)?;
     let made = render(format, |it| match it {
-        ReactionVariable::Emoji => emoji,
-        ReactionVariable::Packet(_) => ANYTHING,
+        ReactionVariable::Emoji => emoji.into(),
+        ReactionVariable::Packet(_) => ANYTHING.into(),
     });
     is_made_of(&folded(key), folded(made.trim()).split(ANYTHING)).then(|| emoji.to_owned())
 }
@@ -322,14 +311,14 @@ const ANYTHING: &str = "\0";
 /// The longest value in a reaction's key: a long name has at most 39 bytes.
 const LONGEST_GAP: usize = 40;
 
-fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> &'a str) -> String {
+fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> Cow<'a, str>) -> String {
     let mut text = String::new();
     for piece in template.pieces() {
         match piece {
             Piece::Text(literal) => text.push_str(literal),
             Piece::Value { variable, limit } => {
                 let whole = value(*variable);
-                text.push_str(limit.map_or(whole, |limit| first_graphemes(whole, limit)));
+                text.push_str(limit.map_or(&*whole, |limit| first_graphemes(&whole, limit)));
             }
         }
     }
@@ -409,7 +398,8 @@ mod tests {
         ] {
             let mut config = config();
             config.matrix.reaction_format = format.parse().unwrap();
-            let speaker = Speaker::of(&packet("👍"), "Valley");
+            let packet = packet("👍");
+            let speaker = Speaker::of(&packet, "Valley");
             assert_eq!(speaker.reaction_key(&config, "👍", false), key);
             assert_eq!(speaker.reaction_key(&config, "👍", true), "👍");
             let format = &config.matrix.reaction_format;

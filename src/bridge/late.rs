@@ -3,36 +3,29 @@
 
 use std::time::Duration;
 
+use super::Bridge;
 use super::action::Action;
 use super::dropped::DropReason;
 use super::facts::Facts;
+use super::lesson::ROOM_AGAIN;
 use super::route::Aim;
-use super::{Bridge, policy};
 use crate::model::{
-    MatrixEvent, Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent,
-    Unread, span,
+    Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
 };
 
 /// So many senders are named in a notice.
 const MOST_NAMED: usize = 5;
 
-/// A room is told of keys that did not come at most once in this time.
-const TOLD_AGAIN: Duration = Duration::from_hours(1);
 /// The names under which it is remembered that rooms were told begin with this.
 pub(super) const TOLD: &str = "undecryptable ";
 
 impl Bridge {
-    /// Returns how long an event is worth waiting for its key.
-    pub(super) fn longest_wait_for_key(&self) -> Duration {
-        self.config.meshtastic.max_message_age
-    }
-
     /// Gives up what waited too long for its key; its room is told once.
     pub(super) fn give_up_keys(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let days = Duration::from_hours(u64::from(self.config.database.keep_days) * 24);
         let mut actions = vec![Action::PruneKeys {
             events: now - days,
-            edits: now - self.longest_wait_for_key(),
+            edits: now - self.config.meshtastic.max_message_age,
         }];
         for unread in facts.unread.chunk_by(|one, other| one.room == other.room) {
             let Some(room) = unread.first().map(|it| &it.room) else {
@@ -55,7 +48,7 @@ impl Bridge {
                 Action::say(message),
                 Action::Remember {
                     what,
-                    until: now + TOLD_AGAIN,
+                    until: now + ROOM_AGAIN,
                 },
             ]);
         }
@@ -99,38 +92,22 @@ impl Bridge {
     }
 
     /// Decides on an event that cannot be decrypted: it is kept if it could go on the air.
-    pub(super) fn undecryptable(&self, event: &MatrixEvent, facts: &Facts) -> Option<Action> {
-        let MatrixEvent::Undecryptable {
-            room,
-            event,
-            sender,
-            sender_power,
-            sent_at,
-            session,
-            raw,
-        } = event
-        else {
-            return None;
-        };
+    pub(super) fn undecryptable(
+        &self,
+        event: &UndecryptableEvent,
+        power: i64,
+        sent_at: Timestamp,
+        facts: &Facts,
+    ) -> Action {
         let checked = if facts.already_seen {
             Err(DropReason::Duplicate)
         } else {
-            self.check_room(room)
-                .and_then(|()| policy::check_sender(&self.config, sender, *sender_power))
+            self.check_right(&event.room, &event.sender, power)
         };
-        Some(match checked {
-            Ok(()) => Action::KeepUndecryptable(
-                Box::new(UndecryptableEvent {
-                    room: room.clone(),
-                    event: event.clone(),
-                    sender: sender.clone(),
-                    session: session.clone(),
-                    raw: raw.clone(),
-                }),
-                *sent_at,
-            ),
+        match checked {
+            Ok(()) => Action::KeepUndecryptable(Box::new(event.clone()), sent_at),
             Err(reason) => Action::Drop(reason),
-        })
+        }
     }
 
     /// Returns why nothing goes from a room to the mesh, whatever the radio says of its channel.
@@ -188,13 +165,15 @@ mod tests {
 
     fn decided(config: Config, sender: OwnedUserId, facts: &Facts) -> Vec<Action> {
         let event = Event::Matrix(MatrixEvent::Undecryptable {
-            room: room(ROOM),
-            event: event("$secret"),
-            sender,
+            event: Box::new(UndecryptableEvent {
+                room: room(ROOM),
+                event: event("$secret"),
+                sender,
+                session: "session".into(),
+                raw: "{}".into(),
+            }),
             sender_power: 0,
             sent_at: NOON,
-            session: "session".into(),
-            raw: "{}".into(),
         });
         bridge_of(config).verdict(&event, facts, NOON)
     }

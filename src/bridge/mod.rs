@@ -33,9 +33,7 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{
-    Action, Change, GivenUp, Held, OutageStep, RadioProblems, Readiness, Seen, WhyGivenUp,
-};
+pub use action::{Action, Change, GivenUp, Held, OutageStep, RadioProblems, Readiness, WhyGivenUp};
 pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};
@@ -43,7 +41,7 @@ pub use notice::Refused;
 pub use render::{render, told_age};
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::PACKET_BYTES;
-pub use succession::{Mapping, Succession, Waiting};
+pub use succession::Waiting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,13 +50,12 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    Channel, Chore, Event, JoinedRoom, Lane, MatrixEvent, MeshSource, NodeNum, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomEdit,
-    RoomRedaction, RoomText, SendReport, Timestamp,
+    Channel, Chore, Event, JoinedRoom, Lane, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedUserId, RadioEvent, RadioOutcome, RadioProfile, RoomEdit, RoomRedaction, RoomText,
+    SendReport, Timestamp,
 };
 use calendar::Calendar;
-use lesson::{Lesson, Telling};
-use notice::About;
+use dropped::Telling;
 use outage::Presence;
 use route::Routes;
 
@@ -282,9 +279,11 @@ impl Bridge {
                 let target = edit.target.clone();
                 self.room_edit(&RoomEdit { target, new }, facts, now)
             }
-            MatrixEvent::Undecryptable { .. } => {
-                self.undecryptable(event, facts).into_iter().collect()
-            }
+            MatrixEvent::Undecryptable {
+                event,
+                sender_power,
+                sent_at,
+            } => vec![self.undecryptable(event, *sender_power, *sent_at, facts)],
             MatrixEvent::Banned { room, user } => self.banned(room, user),
             MatrixEvent::Own {
                 event, transaction, ..
@@ -318,9 +317,8 @@ impl Bridge {
             match (outcome, facts.reported.as_deref()) {
                 // Failed tapbacks are only counted.
                 (RadioOutcome::Refused(refusal), Some((source, Lane::Urgent | Lane::Message))) => {
-                    let lesson = Lesson::Refused((*refusal).into());
-                    let about = about(source);
-                    actions.extend(self.say(lesson, about, &facts.told, now));
+                    let refused = Refused::from(*refusal);
+                    actions.extend(self.say(refused.into(), source, &facts.told, now));
                 }
                 // Its channel may be gone.
                 (RadioOutcome::Retry { .. }, _) => {
@@ -359,10 +357,7 @@ fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
         // The key brings nothing.
         actions.push(Action::TakeUnreadBack(event.clone()));
     }
-    actions.push(Action::Withdraw {
-        room,
-        event: event.clone(),
-    });
+    actions.push(Action::Withdraw(room, event.clone()));
     actions.push(Action::ForgetEarlyEdit(event));
     actions
 }
@@ -379,15 +374,6 @@ fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
     })
 }
 
-fn about(source: &MeshSource) -> About<'_> {
-    About {
-        room: &source.room,
-        event: &source.event,
-        thread: source.thread.as_ref(),
-        sender: &source.sender,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -395,8 +381,8 @@ mod tests {
     use super::testing::*;
     use super::*;
     use crate::model::{
-        MeshRowId, NodeNum, PacketId, RadioText, Refusal, Relayed, RoomContent, RoomRedaction,
-        RoomText,
+        MeshRowId, MeshSource, NodeNum, PacketId, RadioText, Refusal, Relayed, RoomContent,
+        RoomRedaction, RoomText,
     };
 
     fn report(outcome: RadioOutcome) -> Event {
@@ -454,10 +440,7 @@ mod tests {
             target: event("$message"),
         })));
         let actions = bridge().verdict(&redaction, &Facts::default(), NOON);
-        assert!(actions.contains(&Action::Withdraw {
-            room: room(ROOM),
-            event: event("$message"),
-        }));
+        assert!(actions.contains(&Action::Withdraw(room(ROOM), event("$message"))));
     }
 
     /// Every name that a decision remembers is one that is asked for.

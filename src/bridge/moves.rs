@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
-use super::lesson::Lesson;
 use super::notice::Refused;
 use super::route::Spot;
-use super::{Bridge, about};
-use crate::model::{Channel, Lane, MeshRowId, RoomId, Timestamp};
+use crate::model::{Channel, Lane, MeshRowId, Timestamp};
 
 impl Bridge {
     /// Has what waits go where its rooms speak with these channels of the radio (`None`: those that are known), and refuses
@@ -19,6 +18,9 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        // Nothing goes elsewhere until a radio has told its channels in this run.
+        let profile = self.profile.as_ref().filter(|it| !it.locked);
+        let channels = channels.or(profile.map(|it| it.channels.as_slice()));
         let mut told = facts.told.clone();
         let mut known: BTreeSet<MeshRowId> = BTreeSet::new();
         let (mut packets, mut moved, mut actions) = (Vec::new(), 0, Vec::new());
@@ -27,7 +29,9 @@ impl Bridge {
                 slot: packet.slot,
                 channel: packet.channel,
             };
-            let goes = match self.moved(&packet.source.room, from, packet.bound, channels) {
+            let room = &packet.source.room;
+            let place = channels.map(|it| self.routes.moved(room, from, packet.bound, it));
+            let goes = match place.unwrap_or(Ok(from)) {
                 // Its slot may be another channel's now.
                 Ok(_) if packet.refused => Err(Refused::NoChannel),
                 goes => goes,
@@ -48,10 +52,11 @@ impl Bridge {
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
                     // A reaction is not worth a notice.
                     if is_first && packet.lane != Lane::Reaction {
-                        let lesson = Lesson::Refused(refused);
-                        let about = about(&packet.source);
-                        let said = self.say(lesson, about, &told, now);
-                        told.extend(said.iter().filter_map(Action::remembered));
+                        let said = self.say(refused.into(), &packet.source, &told, now);
+                        told.extend(said.iter().filter_map(|it| match it {
+                            Action::Remember { what, .. } => Some(what.clone()),
+                            _ => None,
+                        }));
                         actions.extend(said);
                     }
                 }
@@ -64,21 +69,5 @@ impl Bridge {
             actions.push(Action::Move(packets, moved));
         }
         actions
-    }
-
-    /// Returns where what a room has waiting for a channel goes once the radio has these channels; with `bound`, to its
-    /// channel or nowhere. `None`: those that it has, and nothing goes elsewhere until a radio has told them in this run.
-    pub(super) fn moved(
-        &self,
-        room: &RoomId,
-        from: Spot,
-        bound: bool,
-        channels: Option<&[Channel]>,
-    ) -> Result<Spot, Refused> {
-        let told = self.profile.as_ref().filter(|it| !it.locked);
-        match channels.or(told.map(|it| it.channels.as_slice())) {
-            Some(channels) => self.routes.moved(room, from, bound, channels),
-            None => Ok(from),
-        }
     }
 }

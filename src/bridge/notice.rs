@@ -3,17 +3,18 @@
 use std::fmt;
 
 use crate::config::Config;
-use crate::model::{NodeNum, Notice, OwnedEventId, OwnedRoomId, OwnedUserId, Refusal};
+use crate::model::{MeshSource, NodeNum, Notice, Refusal};
 
 use super::action::Action;
 
-/// Makes the refusals: the short name of each, as used in counters and in the names of notices, and its words in the log.
+/// Makes the refusals: the short name of each, as used in counters and in the names of notices, its words in the log and in
+/// its documentation, and the sentences for the sender.
 macro_rules! refusals {
-    ($($(#[$doc:meta])* $refused:ident: $name:literal, $words:literal;)*) => {
+    ($($refused:ident: $name:literal, $words:literal, $sentences:literal;)*) => {
         /// Why a message of a room cannot go on the air.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Refused {
-            $($(#[$doc])* $refused,)*
+            $(#[doc = concat!("In the log: `` ", $words, " ``.")] $refused,)*
         }
 
         impl Refused {
@@ -24,6 +25,12 @@ macro_rules! refusals {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$refused => $name,)*
+                }
+            }
+
+            fn sentences(self) -> &'static str {
+                match self {
+                    $(Self::$refused => $sentences,)*
                 }
             }
         }
@@ -39,38 +46,45 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// It is too long, even for parts.
-    TooLong: "too_long", "it is too long (meshtastic.long_messages)";
-    /// It went, but without its end (`overflow: cut`).
-    Cut: "cut", "it is too long and went without its end (meshtastic.long_messages)";
-    /// The radio has no such channel, or it is switched off.
-    NoChannel: "no_channel", "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio";
-    /// The channel that it belongs to is gone from the radio, or has another name or key.
-    ChannelGone: "channel_gone", "its channel is gone from the radio, or has another name or key; it goes to no other";
-    /// The radio has the channel that it belongs to, and its room does not speak there.
-    ChannelNotSpoken: "channel_not_spoken", "its room does not speak on its channel (matrix_rooms); it goes to no other";
-    /// It concerns a message of which it is not known to which of the room's channels it belongs.
-    ChannelForgotten: "channel_forgotten", "it is not known to which of its room's channels the message belongs that it is about";
-    /// The channel is named `admin`.
-    AdminChannel: "admin_channel", "the channel `admin` is never relayed; map another one in matrix_rooms";
-    /// The channel is given by name, and no radio has told its channels yet.
-    ChannelsUnknown: "channels_unknown", "no radio has told its channels yet";
-    /// The radio belongs to a licensed operator, and `allowed_users` is not set.
-    Licensed: "licensed", "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users";
-    /// The radio is locked.
-    Locked: "locked", "the radio is locked and tells its client nothing; switch lockdown off in the app";
-    /// The radio has no region.
-    NoRegion: "no_region", "the radio has no region; set lora.region on it";
-    /// The radio's transmitter is switched off.
-    TransmitOff: "transmit_off", "the radio's transmitter is switched off; set lora.tx_enabled on it";
-    /// Too many messages of the room wait.
-    QueueFull: "queue_full", "too many messages of its room are waiting";
-    /// The sender was on the air too often.
-    SenderLimit: "sender_limit", "its sender was on the air too often (matrix.sender_limit)";
-    /// The radio refused it for another reason.
-    Radio: "radio", "the radio refused it";
-    /// It is a command, and nobody here answers it.
-    Command: "command", "it is a command that is not built yet (matrix.command_prefix)";
+    TooLong: "too_long", "it is too long (meshtastic.long_messages)",
+        "Not sent to the mesh: it does not fit into one packet. Please send it again, shorter.";
+    Cut: "cut", "it is too long and went without its end (meshtastic.long_messages)",
+        "Sent to the mesh without its end: it is too long. Please shorten long messages.";
+    NoChannel: "no_channel", "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
+        "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
+         can correct matrix_rooms or the radio's channels.";
+    ChannelGone: "channel_gone", "its channel is gone from the radio, or has another name or key; it goes to no other",
+        "Not sent to the mesh: there is no such channel any more as the one that this belongs to, or it has another \
+         name or key now, and it does not go to another one. If it is meant for the channel that this room has now, \
+         please write it as a new message.";
+    ChannelNotSpoken: "channel_not_spoken", "its room does not speak on its channel (matrix_rooms); it goes to no other",
+        "Not sent to the mesh: nothing of this room goes to the channel that this belongs to, and it does not go to \
+         another one. If it is meant for the channel to which this room speaks, please write it as a new message.";
+    ChannelForgotten: "channel_forgotten", "it is not known to which of its room's channels the message belongs that it is about",
+        "Not sent to the mesh: it is not known to which of this room's channels the message belongs that this is about. \
+         If it is meant for the first of them, please write it as a new message.";
+    AdminChannel: "admin_channel", "the channel `admin` is never relayed; map another one in matrix_rooms",
+        "Not sent to the mesh: this room is mapped to the channel that administers radios, which is never relayed.";
+    ChannelsUnknown: "channels_unknown", "no radio has told its channels yet",
+        "Not sent to the mesh: the radio has not been reached yet, so its channels are not known. Please try later.";
+    Licensed: "licensed", "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users",
+        "Not sent to the mesh: the radio is a licensed (ham) station. Its operator must say who may transmit \
+         (matrix.allowed_users).";
+    Locked: "locked", "the radio is locked and tells its client nothing; switch lockdown off in the app",
+        "Not sent to the mesh: the radio is locked. The operator of this bridge can switch its lockdown off.";
+    NoRegion: "no_region", "the radio has no region; set lora.region on it",
+        "Not sent to the mesh: the radio has no region set (lora.region), so it may not transmit.";
+    TransmitOff: "transmit_off", "the radio's transmitter is switched off; set lora.tx_enabled on it",
+        "Not sent to the mesh: the radio's transmitter is switched off (lora.tx_enabled).";
+    QueueFull: "queue_full", "too many messages of its room are waiting",
+        "Not sent to the mesh: too many messages of this room are waiting. Please try later.";
+    SenderLimit: "sender_limit", "its sender was on the air too often (matrix.sender_limit)",
+        "Not sent to the mesh: nobody may send more than {per_minute} packets a minute and {per_hour} an hour. Please try later.";
+    Radio: "radio", "the radio refused it",
+        "Not sent to the mesh: the radio refused it.";
+    Command: "command", "it is a command that is not built yet (matrix.command_prefix)",
+        "Not sent to the mesh: it is a command (`{command_prefix}help`, `{command_prefix}ping` and the like), and this bridge does \
+         not answer that one yet. To send the words, please write them without `{command_prefix}`.";
 }
 
 impl Refused {
@@ -85,78 +99,40 @@ impl Refused {
     /// Returns the sentences for the sender: what happened, and the cure.
     pub fn explanation(self, config: &Config) -> String {
         let long = &config.meshtastic.long_messages;
-        match self {
-            Self::TooLong if long.split && long.max_parts > 1 => format!(
-                "Not sent to the mesh: it does not fit into {} packets of {} bytes. Please send it again, shorter.",
-                long.max_parts, long.part_bytes
-            ),
-            Self::TooLong => {
-                "Not sent to the mesh: it does not fit into one packet. Please send it again, shorter.".into()
+        let sentences = match self {
+            Self::TooLong if long.split && long.max_parts > 1 => {
+                "Not sent to the mesh: it does not fit into {max_parts} packets of {part_bytes} bytes. Please send it \
+                 again, shorter."
             }
-            Self::Cut => {
-                "Sent to the mesh without its end: it is too long. Please shorten long messages."
-                    .into()
-            }
-            Self::NoChannel => {
-                "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
-                 can correct matrix_rooms or the radio's channels."
-                    .into()
-            }
-            Self::ChannelGone => {
-                "Not sent to the mesh: there is no such channel any more as the one that this belongs to, or it has another \
-                 name or key now, and it does not go to another one. If it is meant for the channel that this room has now, \
-                 please write it as a new message."
-                    .into()
-            }
-            Self::ChannelNotSpoken => {
-                "Not sent to the mesh: nothing of this room goes to the channel that this belongs to, and it does not go to \
-                 another one. If it is meant for the channel to which this room speaks, please write it as a new message."
-                    .into()
-            }
-            Self::ChannelForgotten => {
-                "Not sent to the mesh: it is not known to which of this room's channels the message belongs that this is about. \
-                 If it is meant for the first of them, please write it as a new message."
-                    .into()
-            }
-            Self::AdminChannel => {
-                "Not sent to the mesh: this room is mapped to the channel that administers radios, which is never relayed."
-                    .into()
-            }
-            Self::ChannelsUnknown => {
-                "Not sent to the mesh: the radio has not been reached yet, so its channels are not known. Please try later."
-                    .into()
-            }
-            Self::Licensed => {
-                "Not sent to the mesh: the radio is a licensed (ham) station. Its operator must say who may transmit \
-                 (matrix.allowed_users)."
-                    .into()
-            }
-            Self::Locked => {
-                "Not sent to the mesh: the radio is locked. The operator of this bridge can switch its lockdown off.".into()
-            }
-            Self::NoRegion => {
-                "Not sent to the mesh: the radio has no region set (lora.region), so it may not transmit.".into()
-            }
-            Self::TransmitOff => {
-                "Not sent to the mesh: the radio's transmitter is switched off (lora.tx_enabled).".into()
-            }
-            Self::QueueFull => {
-                "Not sent to the mesh: too many messages of this room are waiting. Please try later.".into()
-            }
-            Self::SenderLimit => format!(
-                "Not sent to the mesh: nobody may send more than {} packets a minute and {} an hour. Please try later.",
-                config.matrix.sender_limit.per_minute, config.matrix.sender_limit.per_hour
-            ),
-            Self::Radio => "Not sent to the mesh: the radio refused it.".into(),
-            Self::Command => {
-                let prefix = config.matrix.command_prefix.as_deref().unwrap_or_default();
-                format!(
-                    "Not sent to the mesh: it is a command (`{prefix}help`, `{prefix}ping` and the like), and this bridge does \
-                     not answer that one yet. To send the words, please write them without `{prefix}`."
-                )
-            }
-        }
+            refused => refused.sentences(),
+        };
+        filled_in(sentences, config)
     }
+}
+
+/// Returns sentences with the settings that they name.
+pub(super) fn filled_in(sentences: &str, config: &Config) -> String {
+    let long = &config.meshtastic.long_messages;
+    let (limit, matrix) = (config.matrix.sender_limit, &config.matrix);
+    let settings = [
+        ("{max_parts}", long.max_parts.to_string()),
+        ("{part_bytes}", long.part_bytes.to_string()),
+        ("{per_minute}", limit.per_minute.to_string()),
+        ("{per_hour}", limit.per_hour.to_string()),
+        (
+            "{command_prefix}",
+            matrix.command_prefix.clone().unwrap_or_default(),
+        ),
+        (
+            "{off_air_prefix}",
+            matrix.off_air_prefix.clone().unwrap_or_default(),
+        ),
+    ];
+    let mut filled = sentences.to_owned();
+    for (name, value) in settings {
+        filled = filled.replace(name, &value);
+    }
+    filled
 }
 
 impl From<Refusal> for Refused {
@@ -168,19 +144,6 @@ impl From<Refusal> for Refused {
             Refusal::NoKey | Refusal::Other(_) => Self::Radio,
         }
     }
-}
-
-/// The message that a notice answers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
-    /// Its room.
-    pub(super) room: &'a OwnedRoomId,
-    /// The event.
-    pub(super) event: &'a OwnedEventId,
-    /// Its thread.
-    pub(super) thread: Option<&'a OwnedEventId>,
-    /// Who wrote it.
-    pub(super) sender: &'a OwnedUserId,
 }
 
 /// The name under which it is remembered that any node got `dm_reply` just now.
@@ -197,13 +160,13 @@ pub(super) fn alert_name(node: NodeNum) -> String {
 }
 
 /// Answers a message in its room.
-pub(super) fn to_room(text: String, about: About<'_>) -> Action {
+pub(super) fn to_room(text: String, about: &MeshSource) -> Action {
     let notice = Notice {
         text,
         reply_to: Some(about.event.clone()),
-        thread: about.thread.cloned(),
+        thread: about.thread.clone(),
         mentions: vec![about.sender.clone()],
         at: None,
     };
-    Action::say(notice.for_room(about.room))
+    Action::say(notice.for_room(&about.room))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::{Action, OutageStep};
 use super::facts::Facts;
+use super::lesson::ROOM_AGAIN;
 use crate::model::{
     Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span,
 };
@@ -16,8 +17,6 @@ use crate::model::{
 /// So long a link has to stand, or to be missed in this run, before it is believed; or as long as a notice takes to be
 /// due, if that is shorter. After a power cut the radio needs longer to start than the relay.
 const STEADY: Duration = Duration::from_mins(1);
-/// A room is told again after that.
-const TOLD_AGAIN: Duration = Duration::from_hours(1);
 /// After that nobody wants to know any more that it was back.
 const OLD_NEWS: Duration = Duration::from_hours(24);
 /// The names under which it is remembered that rooms were told begin with this.
@@ -99,7 +98,7 @@ impl Bridge {
             if facts.told_rooms.iter().any(|it| it.room == *room) || facts.told.contains(&what) {
                 continue;
             }
-            let until = now + TOLD_AGAIN;
+            let until = now + ROOM_AGAIN;
             actions.extend([
                 Action::Remember { what, until },
                 Action::Outage(OutageStep::ToldAway(room.clone(), since)),

@@ -110,18 +110,11 @@ pub(super) fn check_words(
     if !off_air.is_empty() && words.starts_with(off_air) {
         return Err(DropReason::OffAir);
     }
-    let may_command = match kind {
-        RoomTextKind::Text
-        | RoomTextKind::Emote
-        | RoomTextKind::Media { .. }
-        | RoomTextKind::Other => true,
-        // What a program writes, a place, and a question to everybody are no commands.
-        RoomTextKind::Notice
-        | RoomTextKind::Location
-        | RoomTextKind::Poll
-        | RoomTextKind::LiveLocation
-        | RoomTextKind::VerificationRequest => false,
-    };
+    // What a program writes, a place, and a question to everybody are no commands.
+    let may_command = matches!(
+        kind,
+        RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Media { .. } | RoomTextKind::Other
+    );
     let prefix = config.matrix.command_prefix.as_deref().unwrap_or_default();
     if may_command && is_command(words, prefix, bot) {
         return Err(Refused::Command.into());

@@ -7,8 +7,8 @@ use super::facts::{Questions, SeenKey, Table, Target};
 use super::feedback::SHOWN_WAITING_AFTER;
 use super::{Bridge, backlog, chores, late, lesson, notice, outage};
 use crate::model::{
-    Chore, Event, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText, RoomEdit,
-    RoomReaction, RoomText, RoomTextKind, SendReport, Sign, Timestamp,
+    Chore, Event, EventId, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText,
+    RoomEdit, RoomReaction, RoomText, RoomTextKind, SendReport, Sign, Timestamp,
 };
 
 /// How far back an echo of what we relayed is recognised.
@@ -29,7 +29,7 @@ impl Bridge {
             Event::Matrix(MatrixEvent::Edit(edit)) => about_edit(edit, now),
             // Asked, but not marked: it is decided on when its key has come.
             Event::Matrix(MatrixEvent::Undecryptable { event, .. }) => Questions {
-                seen: Some(SeenKey::Event(event.clone())),
+                seen: Some(SeenKey::Event(event.event.clone())),
                 ..Questions::default()
             },
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
@@ -75,7 +75,8 @@ impl Bridge {
                 Questions::about([Table::Packets(row), Table::Told(lesson::REFUSED)])
             }
             Chore::Keys => Questions::about([
-                Table::Unread(now - self.longest_wait_for_key()),
+                // So long an event is worth waiting for its key.
+                Table::Unread(now - self.config.meshtastic.max_message_age),
                 Table::Told(late::TOLD),
             ]),
             Chore::Expired => Questions::about([
@@ -85,17 +86,14 @@ impl Bridge {
             Chore::Outage => {
                 Questions::about([Table::Outage, Table::Busy, Table::Told(outage::TOLD)])
             }
-            Chore::Waiting
-                if !self
-                    .config
-                    .meshtastic
-                    .delivery_feedback
-                    .shows(Sign::Waiting) =>
-            {
-                Questions::default()
-            }
             Chore::Waiting => {
-                Questions::about([Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting)])
+                let mode = self.config.meshtastic.delivery_feedback;
+                let waiting = Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting);
+                let tables = mode.shows(Sign::Waiting).then_some(waiting);
+                Questions {
+                    tables: tables.into_iter().collect(),
+                    ..Questions::default()
+                }
             }
             Chore::Tables => Questions::about([
                 Table::RowsForRooms,
@@ -151,48 +149,37 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
         thread: text.thread.clone(),
         waiting_media: (is_media && text.body.trim().is_empty())
             .then(|| (text.room.clone(), text.sender.clone())),
-        relay_id: relay_id_of(text),
-        heard_by_our_radio: text.relay.as_ref().and_then(|fields| fields.id),
-        waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
         gathering: Some(text.room.clone()),
-        sender_sent: Some((text.sender.clone(), text.sent_at.min(now))),
-        urgent_sent: Some((
-            text.sender.clone(),
-            text.sent_at.min(now),
-            text.event.clone(),
-        )),
-        told: told_to(text),
-        ..Questions::default()
+        ..about_words(text, &text.event, now)
     }
-}
-
-/// Returns the names of what may have been told to the author of a message.
-fn told_to(text: &RoomText) -> Vec<String> {
-    let in_room = lesson::room_names(&text.room);
-    in_room
-        .chain(lesson::person_names(&text.room, &text.sender))
-        .collect()
-}
-
-fn relay_id_of(text: &RoomText) -> Option<String> {
-    text.relay.as_ref()?.relay_id.clone()
 }
 
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     Questions {
-        seen: Some(SeenKey::Event(new.event.clone())),
+        seen: Some(SeenKey::Edit {
+            event: new.event.clone(),
+            target: edit.target.clone(),
+            sender: new.sender.clone(),
+        }),
         versions: Some((new.room.clone(), edit.target.clone())),
-        relay_id: relay_id_of(new),
-        heard_by_our_radio: new.relay.as_ref().and_then(|fields| fields.id),
-        waiting_for_mesh: Some((new.room.clone(), Lane::Message)),
-        sender_sent: Some((new.sender.clone(), new.sent_at.min(now))),
-        urgent_sent: Some((
-            new.sender.clone(),
-            new.sent_at.min(now),
-            edit.target.clone(),
-        )),
-        told: told_to(new),
+        ..about_words(new, &edit.target, now)
+    }
+}
+
+/// Returns what has to be looked up for the words of this message, whether they are new or changed.
+fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions {
+    let sent_at = text.sent_at.min(now);
+    let relay = text.relay.as_ref();
+    let in_room = lesson::room_names(&text.room);
+    let told = in_room.chain(lesson::person_names(&text.room, &text.sender));
+    Questions {
+        relay_id: relay.and_then(|fields| fields.relay_id.clone()),
+        heard_by_our_radio: relay.and_then(|fields| fields.id),
+        waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
+        sender_sent: Some((text.sender.clone(), sent_at)),
+        urgent_sent: Some((text.sender.clone(), sent_at, message.to_owned())),
+        told: told.collect(),
         ..Questions::default()
     }
 }

@@ -1,9 +1,11 @@
 //! How replies and reactions find their target on the other side.
 
+use strum::VariantArray as _;
+
 use super::facts::Facts;
 use super::route::{Routes, Spot};
 use super::text::folded;
-use crate::config::{MessageInteractions, ReactionStyle};
+use crate::config::ReactionStyle;
 use crate::model::{
     Destination, EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
     RoomOrAliasId, Sign,
@@ -103,7 +105,9 @@ pub(super) fn check_emoji(
     facts: &Facts,
 ) -> Result<(), DropReason> {
     let emoji = folded(emoji);
-    let ours = Sign::ALL.iter().any(|sign| folded(sign.key()) == emoji);
+    let ours = Sign::VARIANTS
+        .iter()
+        .any(|sign| folded(sign.key()) == emoji);
     if ours && target.pair.origin == Origin::Matrix {
         return Err(DropReason::FeedbackSign);
     }
@@ -119,14 +123,5 @@ pub(super) fn check_emoji(
         Err(DropReason::TooManyEmoji)
     } else {
         Ok(())
-    }
-}
-
-/// Returns the pairs that a packet's reply may use.
-pub(super) fn reply_pairs(facts: &Facts, interactions: MessageInteractions) -> &[MessagePair] {
-    if interactions.replies {
-        &facts.target
-    } else {
-        &[]
     }
 }

@@ -21,11 +21,7 @@ pub(super) struct Plan {
 
 /// Counts the packets of a text; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
-    let (packets, is_whole) = match fitted(&draft, &draft.heading, rules) {
-        Fitted::Packets(packets) => (packets, true),
-        Fitted::Cut(packets) => (packets, false),
-        Fitted::TooLong { .. } => return None,
-    };
+    let Fitted { packets, is_whole } = fitted(&draft, &draft.heading, rules)?;
     let packets = u8::try_from(packets.len()).unwrap_or(u8::MAX);
     let draft = Draft { packets, ..draft };
     Some(Plan { draft, is_whole })
@@ -42,38 +38,33 @@ pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
 /// where there is no room for it, it is left out.
 #[must_use]
 pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
-    let (packets, is_whole) = match fitted(draft, &draft.heading, rules) {
-        Fitted::Packets(packets) => (packets, true),
-        Fitted::Cut(packets) => (packets, false),
-        Fitted::TooLong { .. } => (by_other_rules(draft), true),
+    let plain = fitted(draft, &draft.heading, rules).or_else(|| by_other_rules(draft));
+    let Some(plain) = plain else {
+        return Vec::new();
     };
-    age.and_then(|age| with_age(draft, &packets, is_whole, age, rules))
-        .unwrap_or(packets)
+    age.and_then(|age| with_age(draft, &plain, age, rules))
+        .unwrap_or(plain.packets)
 }
 
-fn fitted(draft: &Draft, heading: &Heading, rules: &LongMessages) -> Fitted {
+fn fitted(draft: &Draft, heading: &Heading, rules: &LongMessages) -> Option<Fitted> {
     let text = spoken(&draft.text, draft.correction);
     fit(heading, &text, draft.reply_to.is_some(), rules)
 }
 
 /// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
-fn by_other_rules(draft: &Draft) -> Vec<String> {
+fn by_other_rules(draft: &Draft) -> Option<Fitted> {
     let rules = LongMessages {
         split: draft.packets > 1,
         part_bytes: PACKET_BYTES,
         max_parts: draft.packets.into(),
         overflow: Overflow::Cut,
     };
-    match fitted(draft, &draft.heading, &rules) {
-        Fitted::Packets(packets) | Fitted::Cut(packets) => packets,
-        Fitted::TooLong { .. } => Vec::new(),
-    }
+    fitted(draft, &draft.heading, &rules)
 }
 
 fn with_age(
     draft: &Draft,
-    plain: &[String],
-    is_whole: bool,
+    plain: &Fitted,
     age: Duration,
     rules: &LongMessages,
 ) -> Option<Vec<String>> {
@@ -82,18 +73,17 @@ fn with_age(
         prefix: format!("{prefix}{}", age_mark(age)),
         label: draft.heading.label.clone(),
     };
-    match fitted(draft, &heading, rules) {
-        Fitted::Packets(packets) => return Some(packets),
-        // Its sender was told that its end is lost; nobody would be told that the age has cost it.
-        Fitted::Cut(packets) if !is_whole => return Some(packets),
-        Fitted::Cut(_) | Fitted::TooLong { .. } => {}
+    // Where something is lost, its sender was told that its end is; nobody would be told that the age has cost it.
+    let aged = fitted(draft, &heading, rules).filter(|it| it.is_whole || !plain.is_whole);
+    if let Some(aged) = aged {
+        return Some(aged.packets);
     }
     // A part may be as long as a packet, if need be.
     let limit = match draft.reply_to {
         Some(_) => REPLY_BYTES,
         None => PACKET_BYTES,
     };
-    let mut packets = plain.to_vec();
+    let mut packets = plain.packets.clone();
     let first = packets.first_mut()?;
     *first = format!("{}{}", heading.prefix, first.strip_prefix(prefix)?);
     (first.len() <= limit).then_some(packets)

@@ -75,8 +75,7 @@ impl Bridge {
         tombstone: Option<&Tombstone>,
     ) -> Vec<Action> {
         self.rooms.remove(room);
-        let noted =
-            tombstone.map(|tombstone| Action::NoteTombstone(room.clone(), tombstone.clone()));
+        let noted = tombstone.map(|it| Action::NoteTombstone(room.clone(), it.clone()));
         noted
             .into_iter()
             .chain([Action::Next(Chore::Rooms)])
@@ -100,32 +99,23 @@ impl Bridge {
 
     /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
     pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let configured: Vec<_> = self
-            .config
-            .matrix_rooms
-            .iter()
-            .map(|it| it.id.clone())
-            .collect();
         let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
         let mut actions = Vec::new();
         for standing in &facts.rooms {
             let room = &standing.old.room;
             let mapping = Mapping {
-                configured: &configured,
-                aliases: self.routes.names(),
+                routes: &self.routes,
                 joined: &self.rooms,
             };
             let succession = mapping.succession(&standing.old);
-            actions.push(match &succession {
-                Succession::Waits {
-                    why: Waiting::Unmapped,
-                    ..
-                } => Action::SetAside(room.clone()),
-                Succession::Waits { .. }
-                | Succession::Stays
-                | Succession::Goes { .. }
-                | Succession::Ends => Action::TakeUp(room.clone()),
-            });
+            let why = Waiting::Unmapped;
+            let set_aside = succession == Succession::Waits { name: None, why };
+            let place = if set_aside {
+                Action::SetAside
+            } else {
+                Action::TakeUp
+            };
+            actions.push(place(room.clone()));
             match succession {
                 Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
                 Succession::Waits { name, why } => {
@@ -183,15 +173,11 @@ impl Bridge {
         let is_deaf = !directions.iter().any(|it| it.to_matrix());
         let is_mute = !directions.iter().any(|it| it.to_mesh());
         if is_deaf || is_mute {
-            let senders = if is_mute {
-                senders_in(room, facts)
-            } else {
-                Vec::new()
-            };
+            let senders = is_mute.then(|| senders_in(room, facts));
             actions.push(Action::GiveUp(Box::new(GivenUp {
                 room: room.clone().into(),
                 messages: is_deaf.then(|| (to.clone().into(), true)),
-                packets: senders,
+                packets: senders.unwrap_or_default(),
                 why: WhyGivenUp::Direction(to.clone()),
             })));
         }
@@ -207,22 +193,22 @@ impl Bridge {
         let is_mapped = !self.directions((&*room).into()).is_empty();
         let is_idle = messages == 0 && (packets == 0 || why != Waiting::Unmapped);
         if !is_mapped && is_idle {
-            let held = Held::No;
-            return Action::Hold(room, held);
+            return Action::Hold(room, Held::No);
         }
         let before = self.waits.insert(room.clone(), why.clone());
         let news = (before.as_ref() != Some(&why)).then_some((messages, packets));
-        let held = Held::Waits(why, news);
-        Action::Hold(room, held)
+        Action::Hold(room, Held::Waits(why, news))
     }
 
     /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
     pub(super) fn end_forbidden(&self, facts: &Facts) -> Vec<Action> {
-        type Forbidden = (
-            Option<(OwnedRoomOrAliasId, bool)>,
-            Vec<(OwnedRoomId, OwnedUserId)>,
-        );
-        let mut forbidden: BTreeMap<OwnedRoomOrAliasId, Forbidden> = BTreeMap::new();
+        let mut forbidden: BTreeMap<OwnedRoomOrAliasId, GivenUp> = BTreeMap::new();
+        let of = |room: &OwnedRoomOrAliasId| GivenUp {
+            room: room.clone(),
+            messages: None,
+            packets: Vec::new(),
+            why: WhyGivenUp::Forbidden,
+        };
         for (room, sender) in &facts.senders {
             let directions = self.directions_with_heir((&**room).into());
             // What comes from a room that is not mapped at all is set aside.
@@ -230,8 +216,9 @@ impl Bridge {
             let is_permitted =
                 self.config.meshtastic.broadcast_enabled && self.config.matrix.permits(sender);
             if is_silent || !is_permitted {
-                let of_room = forbidden.entry(room.clone().into()).or_default();
-                of_room.1.push((room.clone(), sender.clone()));
+                let of_room = forbidden.entry(room.clone().into());
+                let of_room = of_room.or_insert_with_key(of);
+                of_room.packets.push((room.clone(), sender.clone()));
             }
         }
         for room in &facts.busy {
@@ -241,29 +228,18 @@ impl Bridge {
             let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_matrix());
             if is_lost || is_silent {
                 // What became of messages from there is told there, whatever crosses.
-                forbidden.entry(room.clone()).or_default().0 = Some((room.clone(), is_silent));
+                let of_room = forbidden.entry(room.clone()).or_insert_with_key(of);
+                of_room.messages = Some((room.clone(), is_silent));
             }
         }
-        let give_up = forbidden.into_iter().map(|(room, (messages, packets))| {
-            Action::GiveUp(Box::new(GivenUp {
-                room,
-                messages,
-                packets,
-                why: WhyGivenUp::Forbidden,
-            }))
-        });
-        give_up.collect()
+        let give_up = forbidden.into_values();
+        give_up.map(|it| Action::GiveUp(Box::new(it))).collect()
     }
 
     /// Returns the directions that the configuration has for a room.
     fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
-        let names = self.routes.names();
-        let is_it = |name: &OwnedRoomOrAliasId| {
-            let known = names.get(name);
-            **name == *room || known.is_some_and(|id| id.as_str() == room.as_str())
-        };
         let mapped = self.config.matrix_rooms.iter();
-        let mapped = mapped.filter(|mapped| is_it(&mapped.id));
+        let mapped = mapped.filter(|mapped| self.routes.stands_for(&mapped.id, room));
         mapped.map(|mapped| mapped.direction).collect()
     }
 

@@ -17,7 +17,7 @@ pub(super) use channel::Aim;
 pub use channel::Spot;
 
 /// The routes of the configuration, followed through what is known of rooms and channels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
     /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
@@ -99,15 +99,15 @@ impl fmt::Display for RouteProblem {
             }
             (_, ChannelRef::Name(name)) => write!(f, "the radio has no channel named `{name}`")?,
         }
-        f.write_str("; it has ")?;
-        for (position, (index, name)) in self.available.iter().enumerate() {
-            let comma = if position == 0 { "" } else { ", " };
-            write!(f, "{comma}{index} ({name})")?;
-        }
-        if self.available.is_empty() {
-            f.write_str("none")?;
-        }
-        Ok(())
+        let available = self.available.iter();
+        let available: Vec<_> = available
+            .map(|(index, name)| format!("{index} ({name})"))
+            .collect();
+        let available = match available.as_slice() {
+            [] => "none".to_owned(),
+            some => some.join(", "),
+        };
+        write!(f, "; it has {available}")
     }
 }
 
@@ -115,12 +115,7 @@ impl Routes {
     pub(super) fn new(mapped: Vec<MappedRoom>) -> Self {
         Self {
             mapped,
-            known: BTreeMap::new(),
-            joined: BTreeMap::new(),
-            heirs: BTreeMap::new(),
-            channels: Vec::new(),
-            names: BTreeMap::new(),
-            renamed: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -149,12 +144,19 @@ impl Routes {
 
     /// Returns the rooms whose place a room has taken, or is about to take.
     pub(super) fn predecessors(&self, room: &RoomId) -> impl Iterator<Item = &OwnedRoomId> {
-        let is_it = move |name: &OwnedRoomOrAliasId| {
-            let known = self.known.get(name);
-            name.as_str() == room.as_str() || known.is_some_and(|id| **id == *room)
-        };
-        let before = self.heirs.iter().filter(move |(_, name)| is_it(name));
+        let heirs = self.heirs.iter();
+        let before = heirs.filter(move |(_, name)| self.stands_for(name, room.into()));
         before.map(|(old, _)| old)
+    }
+
+    /// Returns the names of the rooms in the configuration, in its order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &OwnedRoomOrAliasId> {
+        self.mapped.iter().map(|route| &route.id)
+    }
+
+    /// Returns whether a name is that of this room, or is known to stand for it.
+    pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
+        name == room || self.resolved(name) == room.as_str()
     }
 
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
@@ -169,11 +171,8 @@ impl Routes {
 
     /// Takes note of the radio's channels.
     pub(super) fn follow(&mut self, channels: Vec<Channel>) {
-        let names: BTreeMap<_, _> = channels
-            .iter()
-            .filter(|it| it.role != ChannelRole::Disabled)
-            .map(|it| (it.index, it.name.clone()))
-            .collect();
+        let names = channel::in_use(&channels).map(|it| (it.index, it.name.clone()));
+        let names: BTreeMap<_, _> = names.collect();
         let mapped = self.mapped.iter().enumerate();
         self.renamed = mapped
             .filter_map(|(entry, route)| {
@@ -212,10 +211,8 @@ impl Routes {
 
     /// Returns the name of the primary channel, if known.
     pub(super) fn primary_name(&self) -> Option<&str> {
-        let primary = self
-            .channels
-            .iter()
-            .find(|it| it.role == ChannelRole::Primary)?;
+        let mut channels = self.channels.iter();
+        let primary = channels.find(|it| it.role == ChannelRole::Primary)?;
         Some(primary.name.as_str())
     }
 
@@ -223,11 +220,7 @@ impl Routes {
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
         match self.known.get(room) {
             Some(id) => self.joined.get(id),
-            None => self
-                .joined
-                .iter()
-                .find(|(id, _)| id.as_str() == room.as_str())
-                .map(|(_, joined)| joined),
+            None => self.joined.get(<&RoomId>::try_from(room).ok()?),
         }
     }
 
@@ -289,12 +282,8 @@ impl Routes {
         if self.channels.is_empty() {
             return Vec::new();
         }
-        let available: Vec<_> = self
-            .channels
-            .iter()
-            .filter(|it| it.role != ChannelRole::Disabled && !is_admin(&it.name))
-            .map(|it| (it.index, it.name.clone()))
-            .collect();
+        let usable = channel::in_use(&self.channels).filter(|it| !is_admin(&it.name));
+        let available: Vec<_> = usable.map(|it| (it.index, it.name.clone())).collect();
         let mapped = self.mapped.iter().enumerate();
         mapped
             .filter_map(|(entry, route)| {

@@ -18,87 +18,107 @@ const CUT: &str = "…";
 
 /// How a text fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fitted {
-    /// Into these packets; one if it fits whole.
-    Packets(Vec<String>),
-    /// Into these packets, but its end is lost.
-    Cut(Vec<String>),
-    /// Not at all; it has so many bytes, heading included.
-    TooLong {
-        /// The bytes.
-        bytes: usize,
-    },
+pub(super) struct Fitted {
+    /// Into these packets, at least one.
+    pub(super) packets: Vec<String>,
+    /// All of it; else its end is lost.
+    pub(super) is_whole: bool,
 }
 
-/// Fits a text into packets. The first carries the relation of a reply, if it is one.
-pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
-    // White space at the ends could make parts that say nothing.
-    let text = trimmed(text);
-    let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
-    let bytes = heading.prefix.len() + text.len();
-    if bytes <= whole {
-        return Fitted::Packets(vec![format!("{}{text}", heading.prefix)]);
-    }
-    let splits = rules.split && rules.max_parts > 1;
-    if splits {
-        for total in 2..=rules.max_parts {
-            if let Some(packets) = numbered(heading, text, is_reply, rules, total) {
-                return Fitted::Packets(packets);
-            }
-        }
-    }
-    match rules.overflow {
-        Overflow::Refuse => Fitted::TooLong { bytes },
-        Overflow::Cut if splits => cut_parts(heading, text, is_reply, rules),
-        Overflow::Cut => Fitted::Cut(vec![cut_one(&heading.prefix, text, whole)]),
-    }
-}
-
-/// Splits a text into parts numbered up to `total`; `None` if it needs more.
-fn numbered(
+/// Fits a text into packets; `None`: it is too long. The first carries the relation of a reply, if it is one.
+pub(super) fn fit(
     heading: &Heading,
     text: &str,
     is_reply: bool,
     rules: &LongMessages,
-    total: usize,
-) -> Option<Vec<String>> {
-    let mut pieces = Vec::with_capacity(total);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let part = pieces.len();
-        if part == total {
-            return None;
-        }
-        let room = room_for_text(heading, part, total, is_reply, rules)?;
-        let (piece, left) = take(rest, room)?;
-        pieces.push(piece);
-        rest = left;
-    }
-    let total = pieces.len();
-    let packets = pieces.iter().enumerate();
-    Some(
-        packets
-            .map(|(part, piece)| format!("{}{piece}", head(heading, part, total)))
-            .collect(),
-    )
+) -> Option<Fitted> {
+    // White space at the ends could make parts that say nothing.
+    let text = trimmed(text);
+    let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
+    let splits = rules.split && rules.max_parts > 1;
+    let parts = Parts {
+        heading,
+        is_reply,
+        rules,
+    };
+    let in_packets = if heading.prefix.len() + text.len() <= whole {
+        Some(vec![format!("{}{text}", heading.prefix)])
+    } else if splits {
+        (2..=rules.max_parts).find_map(|total| parts.numbered(text, total))
+    } else {
+        None
+    };
+    let is_whole = in_packets.is_some();
+    let packets = in_packets.or_else(|| match rules.overflow {
+        Overflow::Refuse => None,
+        Overflow::Cut if splits => Some(parts.cut(text)),
+        Overflow::Cut => Some(vec![cut_one(&heading.prefix, text, whole)]),
+    })?;
+    Some(Fitted { packets, is_whole })
 }
 
-/// Fills all parts that are allowed and loses the rest.
-fn cut_parts(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
-    let total = rules.max_parts;
-    let mut packets = Vec::with_capacity(total);
-    let mut rest = text;
-    for part in 0..total {
-        let head = head(heading, part, total);
-        let limit = part_limit(part, is_reply, rules);
-        if part + 1 == total {
-            packets.push(cut_one(&head, rest, limit));
-        } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
-            packets.push(format!("{head}{piece}"));
+/// The numbered parts of a text.
+struct Parts<'a> {
+    heading: &'a Heading,
+    is_reply: bool,
+    rules: &'a LongMessages,
+}
+
+impl Parts<'_> {
+    /// Splits a text into parts numbered up to `total`; `None` if it needs more.
+    fn numbered(&self, text: &str, total: usize) -> Option<Vec<String>> {
+        let mut pieces = Vec::with_capacity(total);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let part = pieces.len();
+            if part == total {
+                return None;
+            }
+            let (piece, left) = take(rest, self.room_for_text(part, total)?)?;
+            pieces.push(piece);
             rest = left;
         }
+        let total = pieces.len();
+        let packets = pieces.iter().enumerate();
+        let packets = packets.map(|(part, piece)| format!("{}{piece}", self.head(part, total)));
+        Some(packets.collect())
     }
-    Fitted::Cut(packets)
+
+    /// Fills all parts that are allowed and loses the rest.
+    fn cut(&self, text: &str) -> Vec<String> {
+        let total = self.rules.max_parts;
+        let mut packets = Vec::with_capacity(total);
+        let mut rest = text;
+        for part in 0..total {
+            let (head, limit) = (self.head(part, total), self.limit(part));
+            if part + 1 == total {
+                packets.push(cut_one(&head, rest, limit));
+            } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
+                packets.push(format!("{head}{piece}"));
+                rest = left;
+            }
+        }
+        packets
+    }
+
+    fn head(&self, part: usize, total: usize) -> String {
+        let (number, heading) = (part + 1, self.heading);
+        match part {
+            0 => format!("{}{number}/{total} ", heading.prefix),
+            _ if heading.label.is_empty() => format!("{number}/{total}: "),
+            _ => format!("{} {number}/{total}: ", heading.label),
+        }
+    }
+
+    fn limit(&self, part: usize) -> usize {
+        let is_reply = self.is_reply && part == 0;
+        let packet = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
+        self.rules.part_bytes.min(packet)
+    }
+
+    fn room_for_text(&self, part: usize, total: usize) -> Option<usize> {
+        self.limit(part).checked_sub(self.head(part, total).len())
+    }
 }
 
 fn cut_one(head: &str, text: &str, limit: usize) -> String {
@@ -108,34 +128,6 @@ fn cut_one(head: &str, text: &str, limit: usize) -> String {
         graphemes => graphemes,
     };
     format!("{head}{}{CUT}", kept.trim_end())
-}
-
-fn head(heading: &Heading, part: usize, total: usize) -> String {
-    let number = part + 1;
-    match part {
-        0 => format!("{}{number}/{total} ", heading.prefix),
-        _ if heading.label.is_empty() => format!("{number}/{total}: "),
-        _ => format!("{} {number}/{total}: ", heading.label),
-    }
-}
-
-fn part_limit(part: usize, is_reply: bool, rules: &LongMessages) -> usize {
-    let packet = if is_reply && part == 0 {
-        REPLY_BYTES
-    } else {
-        PACKET_BYTES
-    };
-    rules.part_bytes.min(packet)
-}
-
-fn room_for_text(
-    heading: &Heading,
-    part: usize,
-    total: usize,
-    is_reply: bool,
-    rules: &LongMessages,
-) -> Option<usize> {
-    part_limit(part, is_reply, rules).checked_sub(head(heading, part, total).len())
 }
 
 /// Takes a piece of at most `room` bytes from the beginning: up to a space in its second half, else up to the end
@@ -209,11 +201,19 @@ mod tests {
         }
     }
 
-    fn packets(fitted: Fitted) -> Vec<String> {
-        match fitted {
-            Fitted::Packets(packets) | Fitted::Cut(packets) => packets,
-            Fitted::TooLong { bytes } => panic!("{bytes} bytes are too long"),
+    /// Returns what stands before the text in one of Alice's parts.
+    fn head(part: usize, total: usize) -> String {
+        let (heading, rules) = (&alice(), &rules());
+        Parts {
+            heading,
+            is_reply: false,
+            rules,
         }
+        .head(part, total)
+    }
+
+    fn packets(fitted: Option<Fitted>) -> Vec<String> {
+        fitted.expect("not too long").packets
     }
 
     #[test]
@@ -221,7 +221,10 @@ mod tests {
         let fits = "x".repeat(222);
         assert_eq!(
             fit(&alice(), &fits, false, &rules()),
-            Fitted::Packets(vec![format!("Alice[M]: {fits}")])
+            Some(Fitted {
+                packets: vec![format!("Alice[M]: {fits}")],
+                is_whole: true
+            })
         );
         assert_eq!(
             packets(fit(&alice(), &"x".repeat(223), false, &rules())).len(),
@@ -271,10 +274,7 @@ mod tests {
             assert!(part.len() <= 200 && part.ends_with(family));
         }
         let long = "x".repeat(700);
-        assert_eq!(
-            fit(&alice(), &long, false, &rules()),
-            Fitted::TooLong { bytes: 710 }
-        );
+        assert_eq!(fit(&alice(), &long, false, &rules()), None);
     }
 
     #[test]
@@ -283,7 +283,11 @@ mod tests {
             overflow: Overflow::Cut,
             ..rules()
         };
-        let Fitted::Cut(parts) = fit(&alice(), &"x ".repeat(400), false, &cut) else {
+        let Some(Fitted {
+            packets: parts,
+            is_whole: false,
+        }) = fit(&alice(), &"x ".repeat(400), false, &cut)
+        else {
             panic!("not cut");
         };
         assert_eq!(parts.len(), 3);
@@ -293,7 +297,11 @@ mod tests {
             split: false,
             ..cut
         };
-        let Fitted::Cut(parts) = fit(&alice(), &"ä".repeat(400), true, &one) else {
+        let Some(Fitted {
+            packets: parts,
+            is_whole: false,
+        }) = fit(&alice(), &"ä".repeat(400), true, &one)
+        else {
             panic!("not cut");
         };
         assert_eq!(parts.len(), 1);
@@ -306,10 +314,7 @@ mod tests {
             split: false,
             ..rules()
         };
-        assert_eq!(
-            fit(&alice(), &"x".repeat(223), false, &whole),
-            Fitted::TooLong { bytes: 233 }
-        );
+        assert_eq!(fit(&alice(), &"x".repeat(223), false, &whole), None);
     }
 
     #[test]
@@ -331,7 +336,7 @@ mod tests {
             label: "l".repeat(240),
         };
         let fitted = fit(&heading, "text", false, &rules());
-        assert_eq!(fitted, Fitted::TooLong { bytes: 244 });
+        assert_eq!(fitted, None);
     }
 
     fn without_space(text: &str) -> String {
@@ -378,7 +383,7 @@ mod tests {
         let piece = |(part, packet)| {
             let head = match total {
                 1 => alice().prefix,
-                _ => head(&alice(), part, total),
+                _ => head(part, total),
             };
             str::strip_prefix(packet, &head).expect("each packet begins with its heading")
         };
@@ -419,7 +424,7 @@ mod tests {
             let rules = LongMessages { split: true, part_bytes, max_parts, overflow: Overflow::Refuse };
             let fitted = fit(&alice(), text, is_reply, &rules);
             prop_assert_eq!(&fitted, &fit(&alice(), text, is_reply, &rules));
-            let Fitted::Packets(packets) = fitted else { return Ok(()) };
+            let Some(Fitted { packets, .. }) = fitted else { return Ok(()) };
             let total = packets.len();
             prop_assert!(total <= max_parts);
             let mut joined = String::new();
@@ -427,7 +432,7 @@ mod tests {
                 let limit = if is_reply && part == 0 { REPLY_BYTES } else { PACKET_BYTES };
                 let limit = if total > 1 { limit.min(part_bytes) } else { limit };
                 prop_assert!(packet.len() <= limit, "{} > {limit}", packet.len());
-                let head = if total > 1 { head(&alice(), part, total) } else { alice().prefix };
+                let head = if total > 1 { head(part, total) } else { alice().prefix };
                 joined.push_str(packet.strip_prefix(&head).unwrap_or("?"));
             }
             prop_assert_eq!(without_space(&joined), without_space(text));
@@ -442,7 +447,7 @@ mod tests {
             let text = text.trim();
             prop_assume!(!text.is_empty());
             let rules = LongMessages { split: true, part_bytes, max_parts: 9, overflow: Overflow::Refuse };
-            let Fitted::Packets(packets) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
+            let Some(Fitted { packets, .. }) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
             let pieces = pieces(&packets);
             let boundaries: Vec<usize> =
                 text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();
@@ -455,7 +460,8 @@ mod tests {
                     continue;
                 }
                 // Cut within a word: then there was no space in the second half, and no room for more.
-                let room = room_for_text(&alice(), part, total, is_reply, &rules).unwrap();
+                let parts = Parts { heading: &alice(), is_reply, rules: &rules };
+                let room = parts.room_for_text(part, total).unwrap();
                 let mut second_half = text[start..end]
                     .grapheme_indices(true)
                     .filter(|(place, _)| *place > room / 2);

@@ -7,22 +7,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use super::route::Routes;
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// What is known of the configuration's rooms.
 #[derive(Debug, Clone, Copy)]
-pub struct Mapping<'a> {
-    /// Their names.
-    pub configured: &'a [OwnedRoomOrAliasId],
-    /// The rooms that the aliases stand for, as far as it is known.
-    pub aliases: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+pub(super) struct Mapping<'a> {
+    /// Their names, and the rooms that the aliases stand for, as far as it is known.
+    pub(super) routes: &'a Routes,
     /// The rooms that the bot is in, in this run.
-    pub joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
+    pub(super) joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
 }
 
 /// What becomes of what waits for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Succession {
+pub(super) enum Succession {
     /// It goes there.
     Stays,
     /// It goes to another room, which the configuration has under this name.
@@ -154,7 +153,7 @@ impl Waiting {
 
 impl Mapping<'_> {
     /// Returns what becomes of what waits for a room.
-    pub fn succession(&self, old: &OldRoom) -> Succession {
+    pub(super) fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {
@@ -165,13 +164,12 @@ impl Mapping<'_> {
         {
             return self.by_tombstone(old, is_mapped, name, to);
         }
-        let alias = old.alias.as_ref().filter(|it| self.configured.contains(it));
+        let is_configured =
+            |alias: &&OwnedRoomOrAliasId| self.routes.entries().any(|it| it == *alias);
+        let alias = old.alias.as_ref().filter(is_configured);
         match (alias, successor) {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
-            (_, Some(by)) if is_mapped => Succession::Waits {
-                name: None,
-                why: Waiting::Unnamed(by.clone()),
-            },
+            (_, Some(by)) if is_mapped => waits(None, Waiting::Unnamed(by.clone())),
             (_, successor) => self.by_its_own_word(old, successor),
         }
     }
@@ -185,45 +183,25 @@ impl Mapping<'_> {
         to: &OwnedRoomId,
     ) -> Succession {
         let why = match self.joined.get(to) {
-            None => Waiting::NotJoined(Some(to.clone())),
+            None => Some(Waiting::NotJoined(Some(to.clone()))),
             Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
-                Waiting::Unconfirmed(to.clone())
+                Some(Waiting::Unconfirmed(to.clone()))
             }
-            Some(joined) => match self.weakness(old, joined) {
-                Some(why) => why,
-                None => {
-                    return Succession::Goes {
-                        name: name.clone(),
-                        to: to.clone(),
-                    };
-                }
-            },
+            Some(joined) => self.weakness(old, joined),
         };
-        Succession::Waits {
+        match why {
+            None => goes(name, to),
             // As long as it is mapped itself, its own words go its own way.
-            name: (!is_mapped).then(|| name.clone()),
-            why,
+            Some(why) => waits((!is_mapped).then_some(name), why),
         }
     }
 
     /// Its alias stands for another room, or for none that is known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
-        let to = self.aliases.get(alias);
-        let joined = to.and_then(|to| self.joined.get(to));
-        let why = match joined {
-            None => Some(Waiting::NotJoined(to.cloned())),
-            Some(joined) => self.weakness(old, joined),
-        };
-        let name = alias.clone();
-        match (why, joined) {
-            (None, Some(joined)) => Succession::Goes {
-                name,
-                to: joined.room.clone(),
-            },
-            (why, _) => Succession::Waits {
-                name: Some(name),
-                why: why.unwrap_or(Waiting::NotJoined(None)),
-            },
+        let to = self.routes.names().get(alias);
+        match to.and_then(|to| self.joined.get(to)) {
+            None => waits(Some(alias), Waiting::NotJoined(to.cloned())),
+            Some(joined) => self.unless_weak(old, alias, joined),
         }
     }
 
@@ -240,23 +218,23 @@ impl Mapping<'_> {
         let named = self.joined.values().filter(|joined| follows(joined));
         let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
         if let Some((name, joined)) = named.next() {
-            return match self.weakness(old, joined) {
-                Some(why) => Succession::Waits {
-                    name: Some(name.clone()),
-                    why,
-                },
-                None => Succession::Goes {
-                    name: name.clone(),
-                    to: joined.room.clone(),
-                },
-            };
+            self.unless_weak(old, name, joined)
+        } else if self.routes.entries().all(|name| self.is_seen(name)) {
+            Succession::Ends
+        } else {
+            waits(None, Waiting::Unmapped)
         }
-        if self.configured.iter().all(|name| self.is_seen(name)) {
-            return Succession::Ends;
-        }
-        Succession::Waits {
-            name: None,
-            why: Waiting::Unmapped,
+    }
+
+    fn unless_weak(
+        &self,
+        old: &OldRoom,
+        name: &OwnedRoomOrAliasId,
+        joined: &JoinedRoom,
+    ) -> Succession {
+        match self.weakness(old, joined) {
+            Some(why) => waits(Some(name), why),
+            None => goes(name, &joined.room),
         }
     }
 
@@ -276,25 +254,34 @@ impl Mapping<'_> {
 
     /// Returns under which name the configuration has a room: its id, or an alias.
     fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
-        let configured = || self.configured.iter();
-        let by_id = configured().find(|name| name.as_str() == room.as_str());
-        let stands_for_it =
-            |name: &&OwnedRoomOrAliasId| self.aliases.get(*name).is_some_and(|id| **id == *room);
-        by_id.or_else(|| configured().find(stands_for_it))
+        let mut names = self.routes.entries();
+        let by_id = names.find(|name| name.as_str() == room.as_str());
+        by_id.or_else(|| {
+            let mut names = self.routes.entries();
+            names.find(|name| self.routes.stands_for(name, room.into()))
+        })
     }
 
     /// Returns whether the configuration has a room's id.
     fn names(&self, room: &RoomId) -> bool {
-        self.configured
-            .iter()
-            .any(|name| name.as_str() == room.as_str())
+        let mut names = self.routes.entries();
+        names.any(|name| name.as_str() == room.as_str())
     }
 
-    fn is_seen(&self, name: &OwnedRoomOrAliasId) -> bool {
-        self.joined.values().any(|joined| {
-            joined.room.as_str() == name.as_str() || self.aliases.get(name) == Some(&joined.room)
-        })
+    fn is_seen(&self, name: &RoomOrAliasId) -> bool {
+        let mut joined = self.joined.keys();
+        joined.any(|room| self.routes.stands_for(name, (&**room).into()))
     }
+}
+
+fn goes(name: &OwnedRoomOrAliasId, to: &OwnedRoomId) -> Succession {
+    let (name, to) = (name.clone(), to.clone());
+    Succession::Goes { name, to }
+}
+
+fn waits(name: Option<&OwnedRoomOrAliasId>, why: Waiting) -> Succession {
+    let name = name.cloned();
+    Succession::Waits { name, why }
 }
 
 #[cfg(test)]

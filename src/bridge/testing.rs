@@ -380,11 +380,7 @@ pub(super) fn refused(actions: &[Action]) -> Option<Refused> {
 
 /// The sign that Alice's message gets.
 pub(super) fn signed(sign: Sign) -> Action {
-    Action::Sign {
-        room: room(ROOM),
-        event: event("$message"),
-        sign,
-    }
+    Action::Sign(room(ROOM), event("$message"), sign)
 }
 
 /// Alice's answer to `$target` in [`ROOM`].

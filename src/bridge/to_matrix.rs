@@ -8,7 +8,7 @@ use super::echo::is_echo;
 use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
 use super::policy;
-use super::relation::{RoomTarget, reply_pairs, room_target};
+use super::relation::{RoomTarget, room_target};
 use super::text::{clean_text, fitting, one_emoji};
 use super::{Bridge, notice};
 use crate::config::SensorType;
@@ -56,7 +56,6 @@ impl Bridge {
         }
         policy::check_packet(&self.config, self.profile.as_ref(), packet)?;
         let mut actions = vec![Action::KeepDirect(Box::new(packet.clone()))];
-        let what = notice::direct_name(packet.sender.num);
         if let Some(text) = self.answer_to(packet)
             && facts.told.is_empty()
         {
@@ -73,14 +72,13 @@ impl Bridge {
                 not_before: None,
                 expires: now + self.config.meshtastic.max_message_age.min(ANSWER_AGE),
             }));
-            actions.push(Action::Remember {
-                what,
-                until: now + ANSWER_AGAIN,
-            });
-            actions.push(Action::Remember {
-                what: notice::ANY_DIRECT.to_owned(),
-                until: now + ANSWER_ANOTHER,
-            });
+            for (what, again) in [
+                (notice::direct_name(packet.sender.num), ANSWER_AGAIN),
+                (notice::ANY_DIRECT.to_owned(), ANSWER_ANOTHER),
+            ] {
+                let until = now + again;
+                actions.push(Action::Remember { what, until });
+            }
         }
         Ok(actions)
     }
@@ -143,24 +141,15 @@ impl Bridge {
         facts: &Facts,
     ) -> Option<Vec<Action>> {
         let emoji = one_emoji(text)?;
-        let speaker = self.speaker(packet);
-        let reactions: Vec<Action> = rooms
-            .iter()
-            .filter_map(|room| {
-                let target = room_target(&facts.target, room, &self.routes)?;
-                let encrypted = self.routes.joined(room).is_none_or(|it| it.encrypted);
-                Some(Action::ToRoom {
-                    message: RoomMessage {
-                        room: room.clone(),
-                        content: RoomContent::Reaction {
-                            target: target.event?,
-                            key: speaker.reaction_key(&self.config, emoji, encrypted),
-                        },
-                    },
-                    pair: None,
-                })
-            })
-            .collect();
+        let speaker = Speaker::of(packet, &self.meshnet());
+        let reactions = rooms.iter().filter_map(|room| {
+            let target = room_target(&facts.target, room, &self.routes)?.event?;
+            let encrypted = self.routes.joined(room).is_none_or(|it| it.encrypted);
+            let key = speaker.reaction_key(&self.config, emoji, encrypted);
+            let (room, content) = (room.clone(), RoomContent::Reaction { target, key });
+            Some(Action::say(RoomMessage { room, content }))
+        });
+        let reactions: Vec<Action> = reactions.collect();
         (!reactions.is_empty()).then_some(reactions)
     }
 
@@ -173,23 +162,59 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        let meshtastic = &self.config.meshtastic;
         let what = notice::alert_name(packet.sender.num);
-        let mentions_rooms = self.config.meshtastic.alert_mentions_room
-            && packet.port == TextPort::Alert
-            && !facts.told.contains(&what);
+        let is_alert = packet.port == TextPort::Alert;
+        let mentions_rooms =
+            meshtastic.alert_mentions_room && is_alert && !facts.told.contains(&what);
+        let is_sensor = packet.port == TextPort::DetectionSensor;
+        let notice = is_sensor && meshtastic.detection_sensor_type == SensorType::Notice;
+        let speaker = Speaker::of(packet, &self.meshnet());
+        let answers = meshtastic.message_interactions.replies;
+        let answered = if answers {
+            facts.target.as_slice()
+        } else {
+            &[]
+        };
+        let mut actions = Vec::new();
         let mut mentioned = false;
-        let mut actions: Vec<Action> = rooms
-            .into_iter()
-            .map(|room| {
-                let may_mention = self
-                    .routes
-                    .joined(&room)
-                    .is_some_and(|it| it.may_mention_room);
-                let mentions_room = mentions_rooms && may_mention;
-                mentioned |= mentions_room;
-                self.room_text(packet, text, room, mentions_room, facts, now)
-            })
-            .collect();
+        for room in rooms {
+            let joined = self.routes.joined(&room);
+            let mentions_room = mentions_rooms && joined.is_some_and(|it| it.may_mention_room);
+            mentioned |= mentions_room;
+            let target: RoomTarget = room_target(answered, &room, &self.routes).unwrap_or_default();
+            let pair = MessagePair {
+                origin: Origin::Mesh,
+                sender: packet.sender.num,
+                packet: packet.packet,
+                destination: packet.destination,
+                channel: packet.fingerprint,
+                room: room.clone(),
+                event: None,
+                thread: target.thread.clone(),
+                author: None,
+                text: text.to_owned(),
+                alert: is_alert || text.starts_with(ALERT),
+                part: 0,
+                at: now,
+            };
+            let content = RoomContent::Text {
+                notice,
+                prefix: speaker.prefix(&self.config),
+                text: shown_text(packet, text).trim_end().to_owned(),
+                heard_at: Some(packet.heard_at),
+                reply_to: target.event,
+                thread: target.thread,
+                mentions: target.author.into_iter().collect(),
+                mentions_room,
+                fields: Some(Box::new(speaker.fields(text))),
+                suppress: false,
+            };
+            actions.push(Action::ToRoom {
+                message: RoomMessage { room, content },
+                pair: Some(Box::new(pair)),
+            });
+        }
         if mentioned {
             actions.push(Action::Remember {
                 what,
@@ -197,59 +222,6 @@ impl Bridge {
             });
         }
         actions
-    }
-
-    fn speaker(&self, packet: &RadioText) -> Speaker {
-        Speaker::of(packet, &self.meshnet())
-    }
-
-    fn room_text(
-        &self,
-        packet: &RadioText,
-        text: &str,
-        room: OwnedRoomOrAliasId,
-        mentions_room: bool,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Action {
-        let speaker = self.speaker(packet);
-        let meshtastic = &self.config.meshtastic;
-        let pairs = reply_pairs(facts, meshtastic.message_interactions);
-        let target: RoomTarget = room_target(pairs, &room, &self.routes).unwrap_or_default();
-        let is_sensor = packet.port == TextPort::DetectionSensor;
-        let pair = Box::new(MessagePair {
-            origin: Origin::Mesh,
-            sender: packet.sender.num,
-            packet: packet.packet,
-            destination: packet.destination,
-            channel: packet.fingerprint,
-            room: room.clone(),
-            event: None,
-            thread: target.thread.clone(),
-            author: None,
-            text: text.to_owned(),
-            alert: packet.port == TextPort::Alert || text.starts_with(ALERT),
-            part: 0,
-            at: now,
-        });
-        Action::ToRoom {
-            message: RoomMessage {
-                room,
-                content: RoomContent::Text {
-                    notice: is_sensor && meshtastic.detection_sensor_type == SensorType::Notice,
-                    prefix: speaker.prefix(&self.config),
-                    text: shown_text(packet, text).trim_end().to_owned(),
-                    heard_at: Some(packet.heard_at),
-                    reply_to: target.event,
-                    thread: target.thread,
-                    mentions: target.author.into_iter().collect(),
-                    mentions_room,
-                    fields: Some(Box::new(speaker.fields(packet, text))),
-                    suppress: false,
-                },
-            },
-            pair: Some(pair),
-        }
     }
 }
 

@@ -7,25 +7,26 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::Action;
 use super::backlog::is_backlog;
-use super::dropped::DropReason;
+use super::dropped::{DropReason, Telling};
 use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
     spoken_text, user_heading,
 };
-use super::lesson::{Lesson, Telling};
-use super::notice::{About, Refused};
+use super::notice::Refused;
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::render::{Plan, plan};
 use super::route::{Aim, Spot};
-use super::split::{Fitted, fit};
+use super::split::fit;
 use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
     Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
-    OwnedUserId, RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
+    RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
+
+pub(super) use edit::keep;
 
 /// Pictures of one sender without caption within that time are told as one.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
@@ -36,14 +37,6 @@ const REACTION_AGE: Duration = Duration::from_mins(10);
 /// A room may have so many messages waiting for the mesh, and as many reactions.
 const MOST_WAITING: u64 = 1000;
 
-/// What is checked of every event that would cost air time.
-struct Sending<'a> {
-    room: &'a OwnedRoomId,
-    sent_at: Timestamp,
-    /// Worth so long.
-    age: Duration,
-}
-
 impl Bridge {
     pub(super) fn room_message(
         &self,
@@ -51,23 +44,17 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        let about = About {
-            room: &text.room,
-            event: &text.event,
-            thread: text.thread.as_ref(),
-            sender: &text.sender,
-        };
-        match self.transmit(text, facts, now) {
+        let source = source_of(text, now);
+        match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
                 if !whole {
-                    let cut = Lesson::Refused(Refused::Cut);
-                    actions.extend(self.say(cut, about, &facts.told, now));
+                    actions.extend(self.say(Refused::Cut.into(), &source, &facts.told, now));
                 }
                 actions
             }
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
-                actions.extend(self.tell(reason, text, about, facts, now));
+                actions.extend(self.tell(reason, text, &source, facts, now));
                 actions.extend(self.keep_place(reason, text, facts));
                 actions
             }
@@ -105,40 +92,30 @@ impl Bridge {
         &self,
         reason: DropReason,
         text: &RoomText,
-        about: About<'_>,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match reason.telling() {
-            Telling::Nobody | Telling::Operator => Vec::new(),
-            Telling::Expired => vec![Action::Expire(Box::new(MeshSource {
-                room: text.room.clone(),
-                event: text.event.clone(),
-                thread: text.thread.clone(),
-                sender: text.sender.clone(),
-                sent_at: text.sent_at.min(now),
-                alert: false,
-            }))],
-            // Where nothing of theirs is transmitted, how it could be helps nobody.
-            Telling::Author(Lesson::Notice | Lesson::OffAir)
-                if self
-                    .check_right(&text.room, &text.sender, text.sender_power)
-                    .is_err() =>
-            {
-                Vec::new()
-            }
-            Telling::Author(lesson) => self.teach(lesson, about, &facts.told, now),
+        if reason.telling() == Telling::Expired {
+            return vec![Action::Expire(Box::new(source.clone()))];
         }
+        // Where nothing of theirs is transmitted, how it could be helps nobody.
+        let right = || self.check_right(&text.room, &text.sender, text.sender_power);
+        if matches!(reason, DropReason::Notice | DropReason::OffAir) && right().is_err() {
+            return Vec::new();
+        }
+        self.teach(reason, source, &facts.told, now)
     }
 
     /// Returns what goes on the air, and whether that is the whole text.
     fn transmit(
         &self,
         text: &RoomText,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<(Vec<Action>, bool), DropReason> {
-        self.check_event(&text.room, &text.sender, text.suppress, facts)?;
+        self.check_event(source, text.suppress, facts)?;
         let said = self.words_of(text, facts);
         // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
         if let Ok(_)
@@ -153,12 +130,8 @@ impl Bridge {
         }
         let (heading, body) = said?;
         let target = packet_target(facts, &text.room, &self.routes);
-        let sending = Sending {
-            room: &text.room,
-            sent_at: text.sent_at,
-            age: self.config.meshtastic.max_message_age,
-        };
-        let spot = self.check_sending(&sending, aim(text, target), facts, now)?;
+        let age = self.config.meshtastic.max_message_age;
+        let spot = self.check_sending(source, age, aim(text, target), facts, now)?;
         let answered = target.filter(|_| self.config.meshtastic.message_interactions.replies);
         let reply_to = answered.and_then(|it| it.packet);
 
@@ -189,7 +162,6 @@ impl Bridge {
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(draft.packets, facts)?;
         }
-        let sent_at = text.sent_at.min(now);
         let to_mesh = Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
@@ -197,15 +169,11 @@ impl Bridge {
             lane: if urgent { Lane::Urgent } else { Lane::Message },
             content: MeshContent::Text(draft),
             source: Some(Box::new(MeshSource {
-                room: text.room.clone(),
-                event: text.event.clone(),
-                thread: text.thread.clone(),
-                sender: text.sender.clone(),
-                sent_at,
                 alert,
+                ..source.clone()
             })),
             not_before: bare_media.map(|_| now + MEDIA_WAIT),
-            expires: sent_at + self.config.meshtastic.max_message_age,
+            expires: source.sent_at + age,
         });
         Ok((vec![to_mesh], is_whole))
     }
@@ -240,16 +208,11 @@ impl Bridge {
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
             let heading = user_heading(&self.config, &text.sender, &text.sender_name);
-            let heading = match text.kind {
-                RoomTextKind::Emote => emote_heading(&heading),
-                RoomTextKind::Text
-                | RoomTextKind::Notice
-                | RoomTextKind::Media { .. }
-                | RoomTextKind::Location
-                | RoomTextKind::Poll
-                | RoomTextKind::LiveLocation
-                | RoomTextKind::VerificationRequest
-                | RoomTextKind::Other => heading,
+            let is_emote = text.kind == RoomTextKind::Emote;
+            let heading = if is_emote {
+                emote_heading(&heading)
+            } else {
+                heading
             };
             return Ok((heading, spoken_text(text)));
         };
@@ -270,7 +233,15 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match self.tap_back(reaction, facts, now) {
+        let source = MeshSource {
+            room: reaction.room.clone(),
+            event: reaction.event.clone(),
+            thread: None,
+            sender: reaction.sender.clone(),
+            sent_at: reaction.sent_at.min(now),
+            alert: false,
+        };
+        match self.tap_back(reaction, &source, facts, now) {
             Ok(action) => vec![action],
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
@@ -279,14 +250,9 @@ impl Bridge {
                     && refused.is_of_its_target()
                 {
                     // It stands beside the message, which is what people see.
-                    let about = About {
-                        room: &reaction.room,
-                        event: &reaction.target,
-                        thread: None,
-                        sender: &reaction.sender,
-                    };
-                    let lesson = Lesson::Refused(refused);
-                    actions.extend(self.say(lesson, about, &facts.told, now));
+                    let event = reaction.target.clone();
+                    let about = MeshSource { event, ..source };
+                    actions.extend(self.say(reason, &about, &facts.told, now));
                 }
                 actions
             }
@@ -296,10 +262,11 @@ impl Bridge {
     fn tap_back(
         &self,
         reaction: &RoomReaction,
+        source: &MeshSource,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Action, DropReason> {
-        self.check_event(&reaction.room, &reaction.sender, reaction.suppress, facts)?;
+        self.check_event(source, reaction.suppress, facts)?;
         let meshtastic = &self.config.meshtastic;
         if !meshtastic.message_interactions.reactions {
             return Err(DropReason::ReactionsOff);
@@ -311,12 +278,8 @@ impl Bridge {
             .ok_or(DropReason::NotEmoji)?;
         check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
         self.check_right(&reaction.room, &reaction.sender, reaction.sender_power)?;
-        let sending = Sending {
-            room: &reaction.room,
-            sent_at: reaction.sent_at,
-            age: REACTION_AGE,
-        };
-        let spot = self.check_sending(&sending, Aim::Channel(target.spot), facts, now)?;
+        let aim = Aim::Channel(target.spot);
+        let spot = self.check_sending(source, REACTION_AGE, aim, facts, now)?;
         self.check_limit(1, facts)?;
         let payload = match meshtastic.reaction_style {
             ReactionStyle::Tapback => RadioPayload::Tapback {
@@ -325,23 +288,15 @@ impl Bridge {
             },
             ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
         };
-        let sent_at = reaction.sent_at.min(now);
         Ok(Action::ToMesh(MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
             lane: Lane::Reaction,
             content: MeshContent::Packet(payload),
-            source: Some(Box::new(MeshSource {
-                room: reaction.room.clone(),
-                event: reaction.event.clone(),
-                thread: None,
-                sender: reaction.sender.clone(),
-                sent_at,
-                alert: false,
-            })),
+            source: Some(Box::new(source.clone())),
             not_before: Some(now + REACTION_WAIT),
-            expires: sent_at + REACTION_AGE,
+            expires: source.sent_at + REACTION_AGE,
         }))
     }
 
@@ -353,37 +308,30 @@ impl Bridge {
     ) -> Result<RadioPayload, Refused> {
         let heading = user_heading(&self.config, &reaction.sender, &reaction.sender_name);
         let words = reaction_in_words(emoji, &target.pair.text);
-        match fit(
-            &heading,
-            &words,
-            true,
-            &self.config.meshtastic.long_messages,
-        ) {
-            Fitted::Packets(mut packets) if packets.len() == 1 => Ok(RadioPayload::Text {
-                text: packets.remove(0),
-                reply_to: target.packet,
-            }),
-            Fitted::Packets(_) | Fitted::Cut(_) | Fitted::TooLong { .. } => Err(Refused::TooLong),
-        }
+        let rules = &self.config.meshtastic.long_messages;
+        let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
+        let packets = fitted.ok_or(Refused::TooLong)?.packets;
+        let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
+        let reply_to = target.packet;
+        Ok(RadioPayload::Text { text, reply_to })
     }
 
     /// Checks what concerns every event of a room, whoever sent it.
     fn check_event(
         &self,
-        room: &OwnedRoomId,
-        sender: &OwnedUserId,
+        source: &MeshSource,
         suppress: bool,
         facts: &Facts,
     ) -> Result<(), DropReason> {
         if facts.already_seen {
             Err(DropReason::Duplicate)
-        } else if self.own_user.as_ref() == Some(sender) {
+        } else if self.own_user.as_ref() == Some(&source.sender) {
             Err(DropReason::OwnEvent)
         } else if suppress {
             Err(DropReason::Suppressed)
-        } else if !self.routes.is_mapped(room) {
+        } else if !self.routes.is_mapped(&source.room) {
             Err(DropReason::UnmappedRoom)
-        } else if policy::is_ignored_user(&self.config, sender) {
+        } else if policy::is_ignored_user(&self.config, &source.sender) {
             Err(DropReason::IgnoredUser)
         } else {
             Ok(())
@@ -391,7 +339,7 @@ impl Bridge {
     }
 
     /// Checks whether anything of this sender goes from this room to the mesh.
-    fn check_right(
+    pub(super) fn check_right(
         &self,
         room: &OwnedRoomId,
         sender: &UserId,
@@ -401,22 +349,23 @@ impl Bridge {
         policy::check_sender(&self.config, sender, power)
     }
 
-    /// Checks what stands in the way of an event that may go on the air, and returns its channel.
+    /// Checks what stands in the way of an event that may go on the air and is worth so long, and returns its channel.
     fn check_sending(
         &self,
-        sending: &Sending<'_>,
+        source: &MeshSource,
+        age: Duration,
         aim: Aim,
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Spot, DropReason> {
-        if now.since(sending.sent_at) > sending.age {
+        if now.since(source.sent_at) > age {
             return Err(DropReason::TooOld);
         }
         policy::check_radio(&self.config, self.profile.as_ref())?;
         if facts.waiting_for_mesh >= MOST_WAITING {
             return Err(Refused::QueueFull.into());
         }
-        self.routes.channel_of(sending.room, aim)
+        self.routes.channel_of(&source.room, aim)
     }
 
     fn check_limit(&self, packets: u8, facts: &Facts) -> Result<(), Refused> {
@@ -429,6 +378,18 @@ impl Bridge {
             return Err(Refused::SenderLimit);
         }
         Ok(())
+    }
+}
+
+/// Returns what stands behind a text for the mesh.
+fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
+    MeshSource {
+        room: text.room.clone(),
+        event: text.event.clone(),
+        thread: text.thread.clone(),
+        sender: text.sender.clone(),
+        sent_at: text.sent_at.min(now),
+        alert: false,
     }
 }
 
@@ -457,14 +418,13 @@ fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let is_note = waiting.media > 0 && waiting.text == media_note(word, waiting.media);
     (is_note && waiting.heading == *heading).then(|| {
         let media = waiting.media.saturating_add(1);
-        Action::Rewrite {
-            outbox: *outbox,
-            draft: Draft {
-                text: media_note(word, media),
-                media,
-                ..waiting.clone()
-            },
-        }
+        let text = media_note(word, media);
+        let draft = Draft {
+            text,
+            media,
+            ..waiting.clone()
+        };
+        Action::Rewrite(*outbox, draft)
     })
 }
 

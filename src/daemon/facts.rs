@@ -23,7 +23,9 @@ pub(super) fn look_up(
         Some(SeenKey::Packet { sender, packet }) => {
             facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
         }
-        Some(SeenKey::Event(event)) => facts.already_seen = seen::has_event(tx, event)?,
+        Some(SeenKey::Event(event) | SeenKey::Edit { event, .. }) => {
+            facts.already_seen = seen::has_event(tx, event)?;
+        }
         None => {}
     }
     if facts.already_seen {

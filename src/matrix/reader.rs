@@ -120,22 +120,18 @@ impl<'a> Reader<'a> {
             TimelineEventKind::Decrypted(_) => true,
             TimelineEventKind::PlainText { .. } => false,
             TimelineEventKind::UnableToDecrypt { event, .. } => {
-                let kept = UndecryptableEvent {
+                let event = UndecryptableEvent {
                     room: id,
                     event: envelope.event,
                     sender: envelope.sender,
                     session: session_of(event).unwrap_or_default(),
                     raw: event.json().get().to_owned(),
                 };
-                self.late.keep(kept.clone());
+                self.late.keep(event.clone());
                 return Some(MatrixEvent::Undecryptable {
-                    room: kept.room,
-                    event: kept.event,
-                    sender: kept.sender,
+                    event: Box::new(event),
                     sender_power: facts.power,
                     sent_at: envelope.sent_at,
-                    session: kept.session,
-                    raw: kept.raw,
                 });
             }
         };

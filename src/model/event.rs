@@ -8,9 +8,10 @@ use super::chore::Chore;
 use super::fate::RadioOutcome;
 use super::gap::Gap;
 use super::ids::{
-    ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    ChannelIndex, EventId, MeshRowId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, OwnedUserId, PacketId, RoomId, RoomRowId, UserId,
 };
+use super::late::UndecryptableEvent;
 use super::message::{Channel, Destination, Fingerprint, Node};
 use super::time::{ClockReading, Timestamp};
 
@@ -223,20 +224,12 @@ pub enum MatrixEvent {
     },
     /// An event that cannot be decrypted (yet).
     Undecryptable {
-        /// Its room.
-        room: OwnedRoomId,
-        /// Its id.
-        event: OwnedEventId,
-        /// Its sender.
-        sender: OwnedUserId,
+        /// The event, to be tried again when the key comes.
+        event: Box<UndecryptableEvent>,
         /// The sender's power level in the room.
         sender_power: i64,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
-        /// The session whose key is missing.
-        session: String,
-        /// The event as the server sent it, to be tried again when the key comes.
-        raw: String,
     },
     /// Everything that the account was sent so far has been handed over.
     Synced(Box<Synced>),
@@ -455,12 +448,6 @@ impl RadioText {
             Destination::Direct(_) => None,
         }
     }
-
-    /// Returns whether it is addressed to that node alone.
-    #[must_use]
-    pub fn is_direct_to(&self, node: NodeNum) -> bool {
-        self.destination == Destination::Direct(node)
-    }
 }
 
 impl Event {
@@ -507,12 +494,9 @@ impl MatrixEvent {
             }
             Self::Reaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
             Self::Redaction(it) => (Some(&it.room), Some(&it.event), Some(&it.sender)),
-            Self::Undecryptable {
-                room,
-                event,
-                sender,
-                ..
-            } => (Some(room), Some(event), Some(sender)),
+            Self::Undecryptable { event: it, .. } => {
+                (Some(&it.room), Some(&it.event), Some(&it.sender))
+            }
             Self::Joined(joined) => (Some(&joined.room), None, None),
             Self::AliasMoved { room, .. }
             | Self::Left { room, .. }

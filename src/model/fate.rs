@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::ids::{OwnedEventId, OwnedRoomId};
 use super::time::Timestamp;
 
@@ -68,8 +70,8 @@ pub enum Refusal {
     Other(u32),
 }
 
-/// What became of a packet for the mesh so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What became of a packet for the mesh so far; in the order of their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum MeshState {
     /// It waits in the outbox.
     Waiting,
@@ -94,20 +96,6 @@ pub enum MeshState {
 }
 
 impl MeshState {
-    /// All states, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
-        Self::Waiting,
-        Self::Submitted,
-        Self::Accepted,
-        Self::Unknown,
-        Self::Unheard,
-        Self::Heard,
-        Self::Delivered,
-        Self::Refused,
-        Self::Expired,
-        Self::Withdrawn,
-    ];
-
     /// Returns the number under which the tables keep it. The migrations' indexes name some of them.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -117,7 +105,7 @@ impl MeshState {
     /// Returns the state with that number.
     #[must_use]
     pub fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
+        Self::VARIANTS.get(usize::from(number)).copied()
     }
 
     /// Returns the sign of a packet in this state; `None`: nothing is to be shown of it.
@@ -146,24 +134,17 @@ impl MeshState {
         match self {
             Self::Waiting => next != Self::Waiting,
             Self::Submitted => next != Self::Submitted,
-            Self::Accepted | Self::Unknown | Self::Unheard | Self::Heard => match next {
-                Self::Waiting
-                | Self::Submitted
-                | Self::Accepted
-                | Self::Expired
-                | Self::Withdrawn => false,
-                Self::Unknown | Self::Unheard | Self::Heard | Self::Delivered => {
-                    next.number() > self.number()
-                }
-                Self::Refused => true,
-            },
+            Self::Accepted | Self::Unknown | Self::Unheard | Self::Heard => {
+                let improved = self.number() + 1..=Self::Delivered.number();
+                next == Self::Refused || improved.contains(&next.number())
+            }
             Self::Delivered | Self::Refused | Self::Expired | Self::Withdrawn => false,
         }
     }
 }
 
 /// A sign on a message of Matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Sign {
     /// It waits in our queue.
     Waiting,
@@ -182,17 +163,6 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// All signs, in the order in which they are declared.
-    pub const ALL: [Self; 7] = [
-        Self::Waiting,
-        Self::Heard,
-        Self::Unheard,
-        Self::Delivered,
-        Self::Refused,
-        Self::Denied,
-        Self::Expired,
-    ];
-
     /// Returns the key of the reaction.
     #[must_use]
     pub fn key(self) -> &'static str {
@@ -210,7 +180,8 @@ impl Sign {
     /// Returns the sign with that key.
     #[must_use]
     pub fn of_key(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sign| sign.key() == key)
+        let mut signs = Self::VARIANTS.iter().copied();
+        signs.find(|sign| sign.key() == key)
     }
 }
 
@@ -224,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_state_comes_back_from_its_number() {
-        for state in MeshState::ALL {
+        for &state in MeshState::VARIANTS {
             assert_eq!(MeshState::of_number(state.number()), Some(state));
         }
         assert_eq!(MeshState::of_number(10), None);
@@ -248,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_over_stays_over() {
         for state in [Delivered, Refused, Expired, Withdrawn] {
-            for next in MeshState::ALL {
+            for &next in MeshState::VARIANTS {
                 assert!(!state.may_become(next), "{state:?} {next:?}");
             }
         }
@@ -256,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_sign_is_known_by_its_key() {
-        for sign in Sign::ALL {
+        for &sign in Sign::VARIANTS {
             assert_eq!(Sign::of_key(sign.key()), Some(sign));
         }
         assert_eq!(Sign::of_key("👍"), None);

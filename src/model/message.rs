@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use super::ids::{
     ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId, ParseIdError,
@@ -122,7 +123,7 @@ impl fmt::Display for Destination {
 }
 
 /// How urgent a message to the mesh is; lower lanes wait for higher ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum Lane {
     /// Begins with 🚨 of a sender who may, or answers an alert.
     Urgent,
@@ -136,11 +137,7 @@ impl Lane {
     /// Returns the number under which the tables keep it: 0 is the most urgent.
     #[must_use]
     pub fn number(self) -> u8 {
-        match self {
-            Self::Urgent => 0,
-            Self::Message => 1,
-            Self::Reaction => 2,
-        }
+        self as u8
     }
 }
 
@@ -148,12 +145,8 @@ impl TryFrom<u8> for Lane {
     type Error = ParseIdError;
 
     fn try_from(number: u8) -> Result<Self, Self::Error> {
-        match number {
-            0 => Ok(Self::Urgent),
-            1 => Ok(Self::Message),
-            2 => Ok(Self::Reaction),
-            other => Err(ParseIdError::Lane(other)),
-        }
+        let lane = Self::VARIANTS.get(usize::from(number));
+        lane.copied().ok_or(ParseIdError::Lane(number))
     }
 }
 

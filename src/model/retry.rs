@@ -1,14 +1,10 @@
 //! What the caller of something that failed can do.
 
-use std::time::Duration;
-
 /// Whether trying again can help; each error type says it in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Yes, after the caller's usual delay.
     Later,
-    /// Yes, after that long.
-    After(Duration),
     /// Not before a person has changed something.
     Never,
 }

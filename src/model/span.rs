@@ -2,34 +2,21 @@
 
 use std::time::Duration;
 
-#[derive(Debug, Clone, Copy)]
-enum Unit {
-    Second,
-    Minute,
-    Hour,
-    Day,
-}
-
-fn cut(span: Duration) -> (u64, Unit) {
+/// Returns how many whole units a span has, and the unit: its sign, and its name in sentences.
+fn cut(span: Duration) -> (u64, &'static str, &'static str) {
     let seconds = span.as_secs();
     match seconds {
-        0..120 => (seconds, Unit::Second),
-        120..7_200 => (seconds / 60, Unit::Minute),
-        7_200..172_800 => (seconds / 3_600, Unit::Hour),
-        _ => (seconds / 86_400, Unit::Day),
+        0..120 => (seconds, "s", "seconds"),
+        120..7_200 => (seconds / 60, "min", "minutes"),
+        7_200..172_800 => (seconds / 3_600, "h", "hours"),
+        _ => (seconds / 86_400, "days", "days"),
     }
 }
 
 /// Returns a span as `12 s`, `3 min`, `5 h` or `9 days`.
 #[must_use]
 pub fn short(span: Duration) -> String {
-    let (count, unit) = cut(span);
-    let unit = match unit {
-        Unit::Second => "s",
-        Unit::Minute => "min",
-        Unit::Hour => "h",
-        Unit::Day => "days",
-    };
+    let (count, unit, _) = cut(span);
     format!("{count} {unit}")
 }
 
@@ -42,12 +29,13 @@ pub fn of_seconds(seconds: u64) -> String {
 /// Returns a span in whole words, for sentences: `less than a minute`, `1 minute`, `3 minutes`, `5 hours`, `9 days`.
 #[must_use]
 pub fn long(span: Duration) -> String {
-    match cut(span) {
-        (0..60, Unit::Second) => "less than a minute".to_owned(),
-        (_, Unit::Second) => "1 minute".to_owned(),
-        (count, Unit::Minute) => format!("{count} minutes"),
-        (count, Unit::Hour) => format!("{count} hours"),
-        (count, Unit::Day) => format!("{count} days"),
+    match span.as_secs() {
+        0..60 => "less than a minute".to_owned(),
+        60..120 => "1 minute".to_owned(),
+        _ => {
+            let (count, _, unit) = cut(span);
+            format!("{count} {unit}")
+        }
     }
 }
 

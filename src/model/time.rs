@@ -24,10 +24,8 @@ impl Timestamp {
         reason = "the one place that reads the wall clock"
     )]
     pub fn now() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self(milliseconds(since.unwrap_or_default()))
     }
 
     /// Makes one from whole seconds since 1970, as packets carry them.
@@ -104,6 +102,10 @@ pub struct Jump {
     pub looked_ago: i64,
 }
 
+fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl From<Timestamp> for SystemTime {
     fn from(moment: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0))
@@ -114,10 +116,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(milliseconds(span)))
     }
 }
 
@@ -125,10 +124,7 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
 
     fn sub(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_sub(milliseconds(span)))
     }
 }
 

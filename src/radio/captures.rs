@@ -138,7 +138,7 @@ mod tests {
         let [answer] = texts(&outputs)[..] else {
             panic!("one text: {outputs:?}")
         };
-        assert!(answer.is_direct_to(OWN));
+        assert_eq!(answer.destination, Destination::Direct(OWN));
         assert_eq!(answer.text, "answer");
         assert_eq!(answer.channel_name, "");
         // The second answers a packet that is not ours: the pacer does not know it.

@@ -92,7 +92,7 @@ mod tests {
     fn the_views_hold_what_they_are_named_after() {
         on_empty(|tx| {
             let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
-            for state in MeshState::ALL {
+            for &state in <MeshState as strum::VariantArray>::VARIANTS {
                 set_state(tx, id, state)?;
                 let failed = matches!(
                     state,

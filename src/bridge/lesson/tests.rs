@@ -3,7 +3,8 @@
 use super::super::testing::*;
 use super::*;
 use crate::bridge::Facts;
-use crate::config::{Direction, Media};
+use crate::bridge::notice::Refused;
+use crate::config::{Config, Direction, Media};
 use crate::model::{Event, MatrixEvent, RoomText, RoomTextKind, Sign};
 
 /// What the author of a message learns: the reason, remembered under these names until then, and a sign.
@@ -16,12 +17,12 @@ struct Learnt {
 impl Learnt {
     /// Checks that it is told as it is to be, and not again while it is remembered.
     fn is_told_of(&self, config: &Config, text: &RoomText) {
-        let Telling::Author(lesson) = self.reason.telling() else {
+        let Telling::Author(..) = self.reason.telling() else {
             panic!("{} is nobody's business", self.reason);
         };
         let actions = said(&mut bridge_of(config.clone()), text, &Facts::default());
         let mut wanted = vec![Action::Drop(self.reason)];
-        assert_eq!(notices(&actions), [lesson.words(config, &alice())]);
+        assert_eq!(notices(&actions), [self.reason.sentences(config, &alice())]);
         wanted.push(actions[1].clone());
         let remembered = self.names.iter().cloned();
         wanted.extend(remembered.map(|(what, until)| Action::Remember { what, until }));
@@ -190,7 +191,7 @@ fn what_has_nothing_to_read_in_it_is_refused() {
         assert_eq!(actions[0], Action::Drop(DropReason::Empty));
         assert_eq!(
             notices(&actions),
-            [Lesson::Empty.words(&config(), &alice())]
+            [DropReason::Empty.sentences(&config(), &alice())]
         );
         assert_eq!(actions.last(), Some(&signed(Sign::Refused)));
     }

@@ -57,17 +57,17 @@ impl Routes {
         let Some(first) = speaking.first() else {
             return Err(DropReason::OneWayRoom);
         };
-        let first = slot_of(&first.meshtastic_channel, &self.channels);
+        let first = self.channel(&first.meshtastic_channel);
         let spot = match aim {
             Aim::Room => first.map(|slot| spot(slot, &self.channels)),
-            Aim::Waiting(slot) => speaking
-                .iter()
-                .any(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(slot))
-                .then(|| spot(slot, &self.channels))
-                .ok_or_else(|| {
-                    let waiting = spot(slot, &self.channels);
-                    first.err().unwrap_or(out_of_reach(waiting, &self.channels))
-                }),
+            Aim::Waiting(slot) => {
+                let waiting = spot(slot, &self.channels);
+                if self.named_in(slot, &speaking).is_some() {
+                    Ok(waiting)
+                } else {
+                    Err(first.err().unwrap_or(out_of_reach(waiting, &self.channels)))
+                }
+            }
             Aim::Channel(target) => self.spot_of(target, room, &speaking, first),
         };
         spot.map_err(DropReason::Refused)
@@ -96,15 +96,19 @@ impl Routes {
             return Err(out_of_reach(target, &self.channels));
         }
         // It waits, and finds its place once the radio has told its channels.
-        let names_slot = |route: &&MappedRoom| {
-            slot_of(&route.meshtastic_channel, &self.channels) == Ok(target.slot)
-        };
-        let slot = if speaking.iter().any(names_slot) {
-            target.slot
-        } else {
-            first
-        };
+        let is_named = self.named_in(target.slot, speaking).is_some();
+        let slot = if is_named { target.slot } else { first };
         Ok(Spot { slot, ..target })
+    }
+
+    /// Returns the entry that names a slot of the radio as it is now.
+    fn named_in<'a>(
+        &self,
+        slot: ChannelIndex,
+        entries: &[&'a MappedRoom],
+    ) -> Option<&'a MappedRoom> {
+        let is_it = |entry: &&&MappedRoom| self.channel(&entry.meshtastic_channel) == Ok(slot);
+        entries.iter().find(is_it).copied()
     }
 
     /// Returns whether a room hears and speaks on one channel alone.
@@ -159,10 +163,7 @@ impl Routes {
         if let Some(slot) = place_of(from, &speaking, channels) {
             return Ok(Spot { slot, ..from });
         }
-        let followed = speaking
-            .iter()
-            .find(|route| slot_of(&route.meshtastic_channel, &self.channels) == Ok(from.slot));
-        let slot = match followed {
+        let slot = match self.named_in(from.slot, &speaking) {
             Some(route) => slot_of(&route.meshtastic_channel, channels)?,
             None if bound => return Err(out_of_reach(from, channels)),
             None => {
@@ -233,7 +234,7 @@ fn spot(slot: ChannelIndex, channels: &[Channel]) -> Spot {
     }
 }
 
-fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
+pub(super) fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
     channels
         .iter()
         .filter(|it| it.role != ChannelRole::Disabled)

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bridge::testing;
+use crate::config::Direction;
 use crate::model::Tombstone;
 
 const OLD: &str = "!old:example.org";
@@ -46,18 +47,16 @@ fn of(
     alias: Option<&str>,
     joined: &[JoinedRoom],
 ) -> Succession {
-    let configured: Vec<OwnedRoomOrAliasId> = configured
+    let mapped = configured
         .iter()
-        .map(|name| (*name).try_into().unwrap())
-        .collect();
-    let aliases = alias
-        .map(|room| (ALIAS.try_into().unwrap(), id(room)))
-        .into_iter()
-        .collect();
+        .map(|name| testing::route(name, 0, Direction::Both));
+    let mut routes = Routes::new(mapped.collect());
+    if let Some(room) = alias {
+        routes.alias(&testing::named(ALIAS), &id(room));
+    }
     let joined = joined.iter().map(|it| (it.room.clone(), it.clone()));
     let mapping = Mapping {
-        configured: &configured,
-        aliases: &aliases,
+        routes: &routes,
         joined: &joined.collect(),
     };
     mapping.succession(old)

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use super::Sending;
+use super::source_of;
 use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change};
-use crate::bridge::dropped::DropReason;
+use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
-use crate::bridge::lesson::{Lesson, Telling};
-use crate::bridge::notice::{About, Refused};
+use crate::bridge::notice::Refused;
 use crate::bridge::policy;
 use crate::bridge::render::plan;
 use crate::bridge::route::{Aim, Spot};
@@ -29,6 +28,9 @@ const MOST_CORRECTIONS: u8 = 2;
 /// And only that long after it was written.
 const CORRECTION_AGE: Duration = Duration::from_mins(15);
 
+/// What follows from an edit, and what its author is to know of it.
+type Changed = (Vec<Action>, Option<DropReason>);
+
 impl Bridge {
     pub(in crate::bridge) fn room_edit(
         &self,
@@ -36,14 +38,11 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        match self.change(edit, facts, now) {
-            Ok(actions) => actions,
-            Err(reason) => {
-                let mut actions = vec![Action::Drop(reason)];
-                actions.extend(self.tell_of_edit(reason, edit, facts, now));
-                actions
-            }
-        }
+        let changed = self.change(edit, facts, now);
+        let (mut actions, reason) =
+            changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
+        actions.extend(reason.map_or_else(Vec::new, |it| self.tell_of_edit(it, edit, facts, now)));
+        actions
     }
 
     /// Tells the author of an edit why it does not go on the air. What they may not do at all they have learnt from the
@@ -55,35 +54,24 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        let about = about_target(edit);
-        match reason.telling() {
-            Telling::Author(lesson @ Lesson::Refused(_)) => {
-                self.say(lesson, about, &facts.told, now)
-            }
-            Telling::Author(lesson) if lesson.is_of_edits() => {
-                self.teach(lesson, about, &facts.told, now)
-            }
-            Telling::Author(_) | Telling::Nobody | Telling::Operator | Telling::Expired => {
-                Vec::new()
-            }
+        let about = about_target(edit, now);
+        if matches!(reason, DropReason::Refused(_)) {
+            self.say(reason, &about, &facts.told, now)
+        } else if reason.is_of_edits() {
+            self.teach(reason, &about, &facts.told, now)
+        } else {
+            Vec::new()
         }
     }
 
     /// Returns a message as its author changed it before it came.
     pub(in crate::bridge) fn changed_early(text: &RoomText, edit: &EarlyEdit) -> Option<RoomText> {
-        let kind = match text.kind {
-            RoomTextKind::Text | RoomTextKind::Emote if edit.emote => RoomTextKind::Emote,
-            RoomTextKind::Text | RoomTextKind::Emote => RoomTextKind::Text,
-            RoomTextKind::Notice
-            | RoomTextKind::Media { .. }
-            | RoomTextKind::Location
-            | RoomTextKind::Poll
-            | RoomTextKind::LiveLocation
-            | RoomTextKind::VerificationRequest
-            | RoomTextKind::Other => return None,
-        };
-        Some(RoomText {
-            kind,
+        is_words(text).then(|| RoomText {
+            kind: if edit.emote {
+                RoomTextKind::Emote
+            } else {
+                RoomTextKind::Text
+            },
             body: edit.body.clone(),
             ..text.clone()
         })
@@ -94,13 +82,17 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
-        self.check_event(&new.room, &new.sender, new.suppress, facts)?;
+        self.check_event(&source_of(new, now), new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
-            let kept =
-                keep(edit, facts, now).filter(|_| self.config.meshtastic.edits != Edits::Ignore);
-            return kept.ok_or_else(|| self.unsent(new, facts));
+            // It may have come before its message.
+            let is_early = is_words(new) && !facts.target_seen;
+            return if is_early && self.config.meshtastic.edits != Edits::Ignore {
+                Ok((vec![keep(edit, now)], None))
+            } else {
+                Err(self.unsent(new, facts))
+            };
         };
         if first.source.sender != new.sender {
             return Err(DropReason::ForeignEdit);
@@ -139,13 +131,10 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
         let withdraw = match waiting.correction {
-            0 => Action::Withdraw {
-                room: new.room.clone(),
-                event: edit.target.clone(),
-            },
+            0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
             // Parts of the message itself may wait still.
             _ => Action::Change(Change::Withdraw { row: waiting.row }),
         };
@@ -156,15 +145,14 @@ impl Bridge {
             Err(reason) if waiting.correction == 0 => {
                 let mut actions = vec![withdraw, Action::Drop(reason)];
                 if reason != DropReason::Empty {
-                    actions.extend(self.tell(reason, new, about_target(edit), facts, now));
+                    let about = about_target(edit, now);
+                    actions.extend(self.tell(reason, new, &about, facts, now));
                 }
-                return Ok(actions);
+                return Ok((actions, None));
             }
             Err(reason) => {
                 let reason = unsaid(reason);
-                let mut actions = vec![withdraw, Action::Drop(reason)];
-                actions.extend(self.tell_of_edit(reason, edit, facts, now));
-                return Ok(actions);
+                return Ok((vec![withdraw, Action::Drop(reason)], Some(reason)));
             }
         };
         if body == waiting.text {
@@ -172,7 +160,7 @@ impl Bridge {
         }
         if before.is_some_and(|sent| body == sent.text) {
             // Changed back to what was sent: there is nothing to correct.
-            return Ok(vec![withdraw, Action::Drop(DropReason::SameText)]);
+            return Ok((vec![withdraw, Action::Drop(DropReason::SameText)], None));
         }
         // It has its place in the queue already.
         let placed = Facts {
@@ -189,22 +177,18 @@ impl Bridge {
             ..Draft::default()
         };
         let Some(plan) = plan(draft, &self.config.meshtastic.long_messages) else {
-            let refused = Refused::TooLong;
-            let mut actions = vec![withdraw, Action::Drop(DropReason::Refused(refused))];
+            let reason = DropReason::Refused(Refused::TooLong);
+            let mut actions = vec![withdraw, Action::Drop(reason)];
             if waiting.correction == 0 {
-                actions.push(Action::Sign {
-                    room: new.room.clone(),
-                    event: edit.target.clone(),
-                    sign: Sign::Refused,
-                });
+                let (room, event) = (new.room.clone(), edit.target.clone());
+                actions.push(Action::Sign(room, event, Sign::Refused));
             }
-            actions.extend(self.tell_of_edit(refused.into(), edit, facts, now));
-            return Ok(actions);
+            return Ok((actions, Some(reason)));
         };
         let more = plan.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
-        let mut actions = vec![Action::Change(Change::Rewrite {
+        let actions = vec![Action::Change(Change::Rewrite {
             row: waiting.row,
             new: NewVersion {
                 draft: plan.draft,
@@ -214,10 +198,7 @@ impl Bridge {
                 not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
             },
         })];
-        if !plan.is_whole {
-            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
-        }
-        Ok(actions)
+        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
     /// Says again what was sent.
@@ -228,7 +209,7 @@ impl Bridge {
         edit: &RoomEdit,
         facts: &Facts,
         now: Timestamp,
-    ) -> Result<Vec<Action>, DropReason> {
+    ) -> Result<Changed, DropReason> {
         let new = &edit.new;
         let sent_at = new.sent_at.min(now);
         let (heading, body) = self.words_of(new, facts).map_err(unsaid)?;
@@ -273,11 +254,8 @@ impl Bridge {
             not_before: Some(now + CORRECTION_WAIT),
             expires: sent_at + worth,
         };
-        let mut actions = vec![Action::Change(Change::Correct(message))];
-        if !plan.is_whole {
-            actions.extend(self.tell_of_edit(Refused::Cut.into(), edit, facts, now));
-        }
-        Ok(actions)
+        let actions = vec![Action::Change(Change::Correct(message))];
+        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
     /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
@@ -289,12 +267,8 @@ impl Bridge {
         now: Timestamp,
     ) -> Result<Spot, DropReason> {
         self.check_right(&new.room, &new.sender, new.sender_power)?;
-        let sending = Sending {
-            room: &new.room,
-            sent_at: new.sent_at,
-            age: self.config.meshtastic.max_message_age,
-        };
-        self.check_sending(&sending, aim, facts, now)
+        let age = self.config.meshtastic.max_message_age;
+        self.check_sending(&source_of(new, now), age, aim, facts, now)
     }
 
     /// Returns whether a message of that lane is an alert with its new text.
@@ -305,48 +279,40 @@ impl Bridge {
 }
 
 /// An answer to an edit answers the message: that is what people see.
-fn about_target(edit: &RoomEdit) -> About<'_> {
-    About {
-        room: &edit.new.room,
-        event: &edit.target,
-        thread: edit.new.thread.as_ref(),
-        sender: &edit.new.sender,
+fn about_target(edit: &RoomEdit, now: Timestamp) -> MeshSource {
+    MeshSource {
+        event: edit.target.clone(),
+        ..source_of(&edit.new, now)
     }
+}
+
+/// Returns whether a message says words of a person: an edit may make an emote of a text, and a text of an emote.
+fn is_words(text: &RoomText) -> bool {
+    matches!(text.kind, RoomTextKind::Text | RoomTextKind::Emote)
 }
 
 /// Returns what it means for a message that was sent that its new text is not for the mesh.
 fn unsaid(reason: DropReason) -> DropReason {
-    match reason.telling() {
-        Telling::Author(_) => DropReason::Unsaid,
-        Telling::Nobody | Telling::Operator | Telling::Expired => reason,
+    if let Telling::Author(..) = reason.telling() {
+        DropReason::Unsaid
+    } else {
+        reason
     }
 }
 
-/// What becomes of an edit of a message that is not on its way to the mesh: it may come first.
-fn keep(edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Option<Vec<Action>> {
-    let emote = match edit.new.kind {
-        RoomTextKind::Text => false,
-        RoomTextKind::Emote => true,
-        RoomTextKind::Notice
-        | RoomTextKind::Media { .. }
-        | RoomTextKind::Location
-        | RoomTextKind::Poll
-        | RoomTextKind::LiveLocation
-        | RoomTextKind::VerificationRequest
-        | RoomTextKind::Other => return None,
-    };
-    (!facts.target_seen).then(|| {
-        vec![Action::Change(Change::Keep {
-            room: edit.new.room.clone(),
-            target: edit.target.clone(),
-            sender: edit.new.sender.clone(),
-            event: edit.new.event.clone(),
-            edit: EarlyEdit {
-                emote,
-                body: edit.new.body.clone(),
-                sent_at: edit.new.sent_at.min(now),
-            },
-        })]
+/// Keeps an edit until the message comes that it changes, or until it is taken away itself.
+pub(in crate::bridge) fn keep(edit: &RoomEdit, now: Timestamp) -> Action {
+    let new = &edit.new;
+    Action::Change(Change::Keep {
+        room: new.room.clone(),
+        target: edit.target.clone(),
+        sender: new.sender.clone(),
+        event: new.event.clone(),
+        edit: EarlyEdit {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+            sent_at: new.sent_at.min(now),
+        },
     })
 }
 

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::outcome::place;
-use crate::bridge::{Action, DropReason, OutageStep, Readiness, Seen};
+use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
     Sign, Timestamp,
@@ -88,7 +88,7 @@ impl Books<'_> {
                 let node = message.sender.num;
                 self.outcome.log(move || info!(%node, "a direct message to our node is kept"));
             }
-            Action::Withdraw { room, event } => self.withdraw(&room, event)?,
+            Action::Withdraw(room, event) => self.withdraw(&room, event)?,
             Action::TakeEditBack(row, event) => {
                 mesh_report::withdraw(tx, Withdrawal::Message(row))?;
                 self.outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
@@ -106,21 +106,21 @@ impl Books<'_> {
                 self.outcome.log(move || mesh::say_kept(&event, kept));
             }
             Action::Change(change) => self.change(change)?,
-            Action::Rewrite { outbox, draft } => {
+            Action::Rewrite(outbox, draft) => {
                 drafts::change(tx, outbox, &draft)?;
             }
             Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
-            Action::Sign { room, event, sign } => {
+            Action::Sign(room, event, sign) => {
                 feedback::give(tx, &room, &event, sign, now)?;
             }
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
-            Action::Seen(Seen::Packet(sender, packet)) => {
+            Action::Seen(SeenKey::Packet { sender, packet }) => {
                 seen::mark_packet(tx, radio, sender, packet, now)?;
             }
-            Action::Seen(Seen::Event(event)) => seen::mark_event(tx, &event, now)?,
-            Action::Seen(Seen::Edit {
+            Action::Seen(SeenKey::Event(event)) => seen::mark_event(tx, &event, now)?,
+            Action::Seen(SeenKey::Edit {
                 event,
                 target,
                 sender,

@@ -146,7 +146,7 @@ fn a_packet_to_our_own_node_is_direct_whatever_its_channel() {
         channel: 0,
         ..hello()
     });
-    assert!(text.is_direct_to(OWN));
+    assert_eq!(text.destination, Destination::Direct(OWN));
     assert_eq!(text.channel(), None);
     assert_eq!(text.channel_name, "");
     let text = text_of(&proto::MeshPacket { to: 1, ..hello() });
@@ -286,7 +286,10 @@ fn texts_told_again_are_the_originals() {
     );
     assert_eq!(text.port, TextPort::Text);
     assert!(text.replayed);
-    assert!(text_of(&stored(8, OWN)).is_direct_to(OWN));
+    assert_eq!(
+        text_of(&stored(8, OWN)).destination,
+        Destination::Direct(OWN)
+    );
     assert_eq!(translated(&stored(9, BOB)), Err("for another node"));
     assert_eq!(translated(&stored(2, OWN)), Err("another port"));
 }

@@ -463,7 +463,8 @@ fn before_a_radio_has_told_its_channels_an_answer_waits_for_its_own() {
     let moved = |names: &[&str]| {
         let channels = radio(names).channels;
         bridge
-            .moved(&room(ROOM), from, true, Some(&channels))
+            .routes
+            .moved(&room(ROOM), from, true, &channels)
             .map(|it| it.slot)
     };
     assert_eq!(moved(&["Search", "LongFast"]), Ok(slot(0)));
@@ -480,7 +481,8 @@ fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_
         };
         let channels = radio(names).channels;
         bridge
-            .moved(&room(ROOM), from, bound, Some(&channels))
+            .routes
+            .moved(&room(ROOM), from, bound, &channels)
             .map(|it| it.slot)
     };
     let one = || config_with(vec![route(ROOM, 1, Direction::Both)]);

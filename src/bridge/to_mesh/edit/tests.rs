@@ -142,16 +142,9 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     assert_eq!(
         actions[..3],
         [
-            Action::Withdraw {
-                room: room(ROOM),
-                event: event("$target"),
-            },
+            Action::Withdraw(room(ROOM), event("$target")),
             Action::Drop(DropReason::Refused(Refused::TooLong)),
-            Action::Sign {
-                room: room(ROOM),
-                event: event("$target"),
-                sign: Sign::Refused,
-            },
+            Action::Sign(room(ROOM), event("$target"), Sign::Refused),
         ]
     );
     assert_eq!(notices(&actions), [Refused::TooLong.explanation(&config())]);
@@ -167,11 +160,8 @@ fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_
     let facts = knowing_versions(vec![waiting()]);
     let refusal = Refused::Command;
     let command = DropReason::Refused(refusal);
-    let off_air = Lesson::OffAir.words(&config(), &alice());
-    let taken = Action::Withdraw {
-        room: room(ROOM),
-        event: event("$target"),
-    };
+    let off_air = DropReason::OffAir.sentences(&config(), &alice());
+    let taken = Action::Withdraw(room(ROOM), event("$target"));
     for (body, reason, told) in [
         ("// only for this room", DropReason::OffAir, vec![off_air]),
         ("!help", command, vec![refusal.explanation(&config())]),
@@ -184,11 +174,7 @@ fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_
             "{body}"
         );
         assert_eq!(notices(&actions), told, "{body}");
-        let sign = Action::Sign {
-            room: room(ROOM),
-            event: event("$target"),
-            sign: Sign::Refused,
-        };
+        let sign = Action::Sign(room(ROOM), event("$target"), Sign::Refused);
         assert_eq!(actions.contains(&sign), reason == command, "{body}");
     }
     // It is a text as long as no command has that name.
@@ -198,13 +184,13 @@ fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_
 
 /// The author is told in words, once a day: the sign of the message says how the message itself fared.
 fn is_told(edit: &RoomEdit, facts: &Facts, reason: DropReason, config: &Config) {
-    let Telling::Author(lesson) = reason.telling() else {
+    let Telling::Author(..) = reason.telling() else {
         panic!("{reason} is nobody's business");
     };
     let actions = edited(config.clone(), edit, facts);
     let what = format!("{} {}", reason.name(), alice());
     assert!(actions.contains(&Action::Drop(reason)), "{actions:?}");
-    assert_eq!(notices(&actions), [lesson.words(config, &alice())]);
+    assert_eq!(notices(&actions), [reason.sentences(config, &alice())]);
     assert_eq!(
         actions.last(),
         Some(&Action::Remember {
@@ -507,7 +493,7 @@ fn edits_count_for_the_senders_limit() {
     assert!(
         !actions
             .iter()
-            .any(|it| matches!(it, Action::Sign { .. } | Action::Withdraw { .. }))
+            .any(|it| matches!(it, Action::Sign(..) | Action::Withdraw(..)))
     );
 }
 

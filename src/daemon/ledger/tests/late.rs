@@ -6,15 +6,7 @@ use crate::store::late;
 
 /// Alice's `$hello` while its key is missing.
 fn unreadable_hello() -> Event {
-    Event::Matrix(MatrixEvent::Undecryptable {
-        room: "!room:example.org".try_into().unwrap(),
-        event: hello(),
-        sender: "@alice:example.org".try_into().unwrap(),
-        sender_power: 0,
-        sent_at: NOON,
-        session: "session".to_owned(),
-        raw: "{}".to_owned(),
-    })
+    unreadable(hello().as_str())
 }
 
 fn hello() -> OwnedEventId {
@@ -89,24 +81,16 @@ fn a_key_that_does_not_come_in_time_is_told_once_and_brings_nothing_later() {
 
 /// Another such event.
 fn unreadable(name: &str) -> Event {
-    let Event::Matrix(MatrixEvent::Undecryptable {
-        room,
-        sender,
-        session,
-        raw,
-        ..
-    }) = unreadable_hello()
-    else {
-        panic!("it is undecryptable");
-    };
     Event::Matrix(MatrixEvent::Undecryptable {
-        room,
-        event: name.try_into().unwrap(),
-        sender,
+        event: Box::new(UndecryptableEvent {
+            room: "!room:example.org".try_into().unwrap(),
+            event: name.try_into().unwrap(),
+            sender: "@alice:example.org".try_into().unwrap(),
+            session: "session".to_owned(),
+            raw: "{}".to_owned(),
+        }),
         sender_power: 0,
         sent_at: NOON,
-        session,
-        raw,
     })
 }
 

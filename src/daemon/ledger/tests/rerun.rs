@@ -124,13 +124,15 @@ fn redaction(of: &str) -> Event {
 
 fn undecryptable(name: &str) -> Event {
     Event::Matrix(MatrixEvent::Undecryptable {
-        room: "!room:example.org".try_into().unwrap(),
-        event: format!("${name}:example.org").try_into().unwrap(),
-        sender: "@bob:example.org".try_into().unwrap(),
+        event: Box::new(crate::model::UndecryptableEvent {
+            room: "!room:example.org".try_into().unwrap(),
+            event: format!("${name}:example.org").try_into().unwrap(),
+            sender: "@bob:example.org".try_into().unwrap(),
+            session: "session".to_owned(),
+            raw: "{}".to_owned(),
+        }),
         sender_power: 0,
         sent_at: NOON,
-        session: "session".to_owned(),
-        raw: "{}".to_owned(),
     })
 }
 
