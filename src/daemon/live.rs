@@ -218,7 +218,7 @@ mod tests {
             live.not_stored(&StoreError::Closed);
             tokio::time::advance(Duration::from_secs(4)).await;
         }
-        let (trouble, since) = live.facts().trouble.unwrap();
+        let (trouble, _) = live.facts().trouble.unwrap();
         assert_eq!(trouble.error.unwrap(), "the database is closed");
         assert_eq!(live.stored(), Some(Duration::from_secs(12)));
         assert!(live.facts().trouble.is_none());

@@ -232,7 +232,7 @@ impl Bench {
     async fn fails(&self, with: &str) {
         let trouble = || self.live.facts().trouble;
         let is = || {
-            let status = trouble().map(|it| it.status);
+            let status = trouble().map(|(status, _)| status);
             status.is_some_and(|it| it.hint.is_some() && it.error.unwrap().contains(with))
         };
         wait_for(is, trouble).await;

@@ -58,7 +58,7 @@ impl Books<'_> {
                 }
             }
             Change::Correct(message) => {
-                self.accept(&message, "correction accepted for the mesh")?
+                self.accept(&message, "correction accepted for the mesh")?;
             }
             Change::Withdraw { row } => {
                 let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
