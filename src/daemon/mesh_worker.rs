@@ -254,6 +254,7 @@ mod tests {
     use crate::model::{
         ChannelIndex, Draft, Heading, MeshMessage, MeshSource, MeshState, NodeNum, PacketId,
     };
+    use crate::store::samples::waiting_packets;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -360,12 +361,7 @@ mod tests {
 
     /// How many packets wait.
     fn packets(store: &mut Store) -> u64 {
-        store
-            .transaction(crate::store::summary::to_mesh)
-            .unwrap()
-            .iter()
-            .map(|it| it.count)
-            .sum()
+        store.transaction(waiting_packets).unwrap()
     }
 
     #[test]

@@ -185,7 +185,6 @@ mod tests {
     use crate::store::message_map;
     use crate::store::outbox_mesh;
     use crate::store::samples::*;
-    use crate::store::summary::to_mesh;
 
     fn here() -> OwnedRoomId {
         ROOM.try_into().unwrap()
@@ -278,7 +277,7 @@ mod tests {
             assert_eq!((version.waits, version.packets), (true, 2));
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!(pairs.len(), 1);
-            assert_eq!(to_mesh(tx)?[0].count, 3);
+            assert_eq!(waiting_packets(tx)?, 3);
             // The ids that were given away are never given to others.
             assert!(message_map::is_own_packet(tx, RADIO, rows[2].1)?);
             assert_eq!(sent(tx)?, ["new", "next"]);

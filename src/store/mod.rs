@@ -40,7 +40,7 @@ pub mod relayed;
 pub mod retention;
 mod room_content;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod seen;
 pub mod summary;
 mod thread;

@@ -22,6 +22,16 @@ pub(super) const ROOM: &str = "!room:example.org";
 /// From one message of a backlog to the next.
 pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
 
+/// Returns how many packets wait for the mesh; what the radio was asked to take does not.
+pub(crate) fn waiting_packets(tx: &Tx<'_>) -> Result<u64> {
+    let sql = concat!(
+        "SELECT COALESCE(",
+        drafts::packets!(),
+        ", 0) FROM mesh_waiting"
+    );
+    tx.value(sql, ())
+}
+
 /// Runs a test in one transaction on an empty database.
 pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<()>) {
     Store::in_memory().unwrap().transaction(test).unwrap();

@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
@@ -37,6 +37,12 @@ impl Person {
             let options = File::options().read(true).write(true).open(&name);
             options.expect("it can be opened").into()
         };
+        let terminal = File::from(master);
+        // A key that sends a signal throws away what is on its way to the screen: also the answer of a program that is
+        // faster than the key's way through the kernel.
+        let mut settings = tcgetattr(&terminal).expect("a terminal has settings");
+        settings.local_modes.insert(LocalModes::NOFLSH);
+        tcsetattr(&terminal, OptionalActions::Now, &settings).expect("they can be changed");
         let command = command.as_std();
         // The terminal becomes the one that the command belongs to: Ctrl-C and `/dev/tty` are its own. And a person may
         // have set that everybody can read new files.
@@ -58,7 +64,6 @@ impl Person {
             .kill_on_drop(true)
             .spawn()
             .expect("the command runs");
-        let terminal = File::from(master);
         let reader = terminal.try_clone().expect("it can be read");
         let (sender, screen) = watch::channel(String::new());
         std::thread::spawn(move || read(reader, &sender));
