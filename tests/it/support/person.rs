@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::{LIMIT, within};
+use super::LIMIT;
 
 /// Who reads what a command writes, and types.
 #[derive(Debug)]
@@ -123,9 +123,10 @@ impl Person {
 
     /// Waits for the command's end.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
-        within("the command's end", self.program.wait())
-            .await
-            .expect("the command can be waited for")
+        let Ok(ended) = tokio::time::timeout(LIMIT, self.program.wait()).await else {
+            panic!("the command does not end:\n{}", self.screen());
+        };
+        ended.expect("the command can be waited for")
     }
 }
 
