@@ -180,8 +180,11 @@ impl MeshWorker {
     }
 }
 
-/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is. A power cut can take the
-/// note back: then it goes again under the same packet id, as it does after any other end.
+/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is.
+///
+/// As long as a text was never handed over it can be changed, or come to tell its age; and of two texts under one id a radio
+/// drops the second. So the first time waits for the disk. What only goes again, under the same id as it is, does not: a
+/// power cut can take that note back, and it goes once more, as after any other end.
 pub(super) fn hand_over(
     store: &mut Store,
     queue: (Destination, Lane),
@@ -191,33 +194,32 @@ pub(super) fn hand_over(
     if let Some(next) = store.note(|tx| take(tx, queue, rules, now, false))? {
         return Ok(next);
     }
-    // With its age a text is another one: no power cut takes that back, as an id never stands for two.
     let taken = store.transaction(|tx| take(tx, queue, rules, now, true))?;
     Ok(taken.unwrap_or(Next::Nothing))
 }
 
-/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if a text has
-/// to tell its age and may not.
+/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if that has to
+/// be safe on the disk and will not be.
 fn take(
     tx: &Tx<'_>,
     (destination, lane): (Destination, Lane),
     rules: MeshRules,
     now: Timestamp,
-    may_tell_age: bool,
+    is_safe: bool,
 ) -> Result<Option<Next<Submission>>> {
     let Some(row) = outbox_mesh::next(tx, destination, lane, rules.spacing, now)? else {
         let due = outbox_mesh::next_due(tx, destination, lane, rules.spacing, now)?;
         return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
     };
+    if row.may_change && !is_safe {
+        return Ok(None);
+    }
     let payload = match row.content {
         MeshContent::Packet(payload) => payload,
         MeshContent::Text(draft) => {
             let age = row
                 .source
                 .and_then(|source| bridge::told_age(source.sent_at, now));
-            if age.is_some() && !may_tell_age {
-                return Ok(None);
-            }
             let packets = bridge::render(&draft, age, &rules.long_messages);
             drafts::make_packets(tx, row.id, &packets, now)?;
             RadioPayload::Text {
@@ -421,6 +423,40 @@ mod tests {
         let (_, second) = next(&mut store, later(61)).unwrap();
         assert!(second.starts_with("Alice 2/2: word"), "{second}");
         assert_eq!(next(&mut store, later(61)), None);
+    }
+
+    #[test]
+    fn no_power_cut_lets_a_text_change_under_an_id_that_the_radio_may_have_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&home.path().join("relay.sqlite")).unwrap();
+        let row = store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &text("hello"), NOON));
+        let (id, mut packet) = row.unwrap();
+        let state = |store: &mut Store| store.transaction(|tx| mesh_report::state(tx, id)).unwrap();
+        for minutes in [1, 20] {
+            let handed = next(&mut store, later(minutes)).unwrap();
+            assert_eq!(handed, (packet, "Alice[M]: hello".to_owned()));
+            store = store.after_power_cut();
+            assert_eq!(state(&mut store), Some(MeshState::Submitted));
+            let changed = store.transaction(|tx| {
+                mesh_report::recover(tx)?;
+                drafts::change(tx, id, &Draft::default())
+            });
+            assert!(!changed.unwrap());
+            // Now it is late, and does not say so.
+            assert_eq!(next(&mut store, later(minutes + 10)), Some(handed));
+            store = store.after_power_cut();
+            // Nothing depends on this note: it has not waited for the disk.
+            assert_eq!(state(&mut store), Some(MeshState::Waiting));
+            // Nor has the radio been given anything under the next id.
+            let again = store.transaction(|tx| {
+                mesh_report::submitted(tx, id, NOON)?;
+                mesh_report::retry(tx, id, packet, NOON, true, "too fast")
+            });
+            let mesh_report::Retried::Waits(other) = again.unwrap() else {
+                panic!("it waits");
+            };
+            packet = other;
+        }
     }
 
     #[test]

@@ -112,6 +112,9 @@ struct Opened {
     identity: Identity,
     /// It failed: what is open, or remembered of it, may be of no use any more.
     doubtful: bool,
+    /// So much of the log beside it no power cut takes away.
+    #[cfg(test)]
+    safe: usize,
 }
 
 impl Store {
@@ -180,6 +183,8 @@ impl Store {
             path: path.to_owned(),
             identity,
             doubtful: false,
+            #[cfg(test)]
+            safe: 0,
         };
         Self::prepare(connection, Some(file))
     }
@@ -271,6 +276,8 @@ impl Store {
         #[cfg(test)]
         fault::pass()?;
         transaction.commit()?;
+        #[cfg(test)]
+        self.note_what_is_safe();
         Ok(result)
     }
 

@@ -48,6 +48,8 @@ pub struct MeshRow {
     pub part: (u8, u8),
     /// How often it was handed to the radio.
     pub attempts: u32,
+    /// What it says may still be changed: it is a text of Matrix of which the radio was given nothing under this id.
+    pub may_change: bool,
     /// The Matrix message behind it.
     pub source: Option<MeshSource>,
 }
@@ -333,13 +335,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
             reply_to => RadioPayload::Text { text, reply_to },
         })
     };
+    let (part, source) = (row.get("part")?, mesh_source(row)?);
+    let is_text = source.is_some() && !row.get::<_, bool>("tapback")?;
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
         content,
-        part: (row.get("part")?, row.get("parts")?),
+        part: (part, row.get("parts")?),
         attempts: row.get("attempts")?,
-        source: mesh_source(row)?,
+        may_change: is_text && part == 0 && row.get::<_, u32>("tried")? == 0,
+        source,
     })
 }
 
@@ -371,6 +376,7 @@ mod tests {
                 content: packet("Bob[M]: hello"),
                 part: (0, 1),
                 attempts: 0,
+                may_change: true,
                 source: Some(source("$one:example.org")),
             };
             assert_eq!(
