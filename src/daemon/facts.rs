@@ -155,7 +155,8 @@ fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
         Ok(fate) => facts.fates.extend(fate),
         // It must not fail the batch: a sign is worth less than a message.
         Err(error @ StoreError::Unreadable(_)) => {
-            error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown");
+            let event = event.to_owned();
+            tx.log(move || error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown"));
         }
         Err(error) => return Err(error),
     }

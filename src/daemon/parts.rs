@@ -119,7 +119,6 @@ impl<S: SendToRoom> Parts<S> {
             withdrawals: radio.withdrawals(),
             stop: stop.clone(),
         });
-        found.waiting.lines.write();
         live.committed(&[], &mut found.waiting);
         queues.wake(&found.waiting);
 

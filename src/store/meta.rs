@@ -95,7 +95,7 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
     };
     let stored: Vec<StoredChannel> = serde_json::from_str(&json).unwrap_or_else(|error| {
         // The radio tells them again at the next connect.
-        warn!(%error, "cannot read the channels stored last");
+        tx.log(move || warn!(%error, "cannot read the channels stored last"));
         Vec::new()
     });
     Ok(stored

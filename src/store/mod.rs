@@ -47,6 +47,8 @@ mod thread;
 pub mod told;
 mod turns;
 
+use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -270,12 +272,15 @@ impl Store {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&Tx {
-            connection: &transaction,
-        })?;
+        let tx = Tx::on(&transaction);
+        let result = work(&tx)?;
+        let lines = tx.lines.into_inner();
         #[cfg(test)]
         fault::pass()?;
         transaction.commit()?;
+        for line in lines {
+            line();
+        }
         #[cfg(test)]
         self.note_what_is_safe();
         Ok(result)
@@ -289,9 +294,7 @@ impl Store {
     pub fn read<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             let transaction = store.connection.transaction()?;
-            work(&Tx {
-                connection: &transaction,
-            })
+            work(&Tx::on(&transaction))
         })
     }
 
@@ -375,12 +378,29 @@ impl Store {
 }
 
 /// A transaction; the functions of the tables take it.
-#[derive(Debug)]
 pub struct Tx<'a> {
     connection: &'a Connection,
+    /// To be written once it is committed.
+    lines: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
-impl Tx<'_> {
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Tx<'a> {
+    fn on(connection: &'a Connection) -> Self {
+        let lines = RefCell::default();
+        Self { connection, lines }
+    }
+
+    /// Writes a line to the log once this is committed: what is rolled back, and may be run again, leaves none.
+    pub fn log(&self, line: impl FnOnce() + 'static) {
+        self.lines.borrow_mut().push(Box::new(line));
+    }
+
     fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
         #[cfg(test)]
         fault::pass()?;
@@ -477,9 +497,11 @@ fn migrate(connection: &mut Connection) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fmt::Write as _;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::rc::Rc;
 
     use super::*;
     use crate::model::{EventId, Explained as _, NodeNum, PacketId, RoomContent, Timestamp};
@@ -686,6 +708,27 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+    }
+
+    #[test]
+    fn a_line_for_the_log_is_written_once_what_it_tells_of_is_committed() {
+        let mut store = Store::in_memory().unwrap();
+        let written = Rc::new(Cell::new(0));
+        let mut run = |faults| {
+            let line = Rc::clone(&written);
+            let at_commit = Rc::clone(&written);
+            fault::after(faults);
+            let done = store.transaction(|tx| {
+                tx.log(move || line.set(line.get() + 1));
+                told::remember(tx, "a", Timestamp(9))?;
+                Ok(at_commit.get())
+            });
+            (done.ok(), written.get())
+        };
+        // The statement fails, the commit, and nothing.
+        assert_eq!(run(Some(0)), (None, 0));
+        assert_eq!(run(Some(1)), (None, 0));
+        assert_eq!(run(None), (Some(0), 1));
     }
 
     #[test]

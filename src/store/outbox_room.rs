@@ -115,7 +115,8 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
         match resolve(tx, stored)? {
             Ok(row) => return Ok(Some(row)),
             Err(error) => {
-                error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent");
+                let room = room.to_owned();
+                tx.log(move || error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent"));
                 refuse(tx, id)?;
             }
         }

@@ -46,7 +46,7 @@ impl Books<'_> {
                 };
                 let id = outbox_room::insert(tx, &row, now)?;
                 let room = message.room.clone();
-                self.outcome.log(move || debug!(outbox = %id, %room, "accepted for a room"));
+                self.tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
             }
             Action::ToMesh(message) => self.accept(&message, "accepted for the mesh")?,
@@ -86,24 +86,24 @@ impl Books<'_> {
             Action::KeepDirect(message) => {
                 direct::keep(tx, radio, &message)?;
                 let node = message.sender.num;
-                self.outcome.log(move || info!(%node, "a direct message to our node is kept"));
+                self.tx.log(move || info!(%node, "a direct message to our node is kept"));
             }
             Action::Withdraw(room, event) => self.withdraw(&room, event)?,
             Action::TakeEditBack(row, event) => {
                 mesh_report::withdraw(tx, Withdrawal::Message(row))?;
-                self.outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
+                self.tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
             }
             Action::TakeUnreadBack(event) => {
                 late::forget(tx, &event)?;
                 seen::mark_event(tx, &event, now)?;
-                self.outcome.log(move || info!(event_id = %event, "taken away before its key came"));
+                self.tx.log(move || info!(event_id = %event, "taken away before its key came"));
             }
             Action::WithdrawSender(room, sender) => {
                 self.withdraw_sender(room, sender)?;
             }
             Action::KeepUndecryptable(event, sent_at) => {
                 let kept = late::keep(tx, &event, sent_at, now)?;
-                self.outcome.log(move || mesh::say_kept(&event, kept));
+                self.tx.log(move || mesh::say_kept(&event, kept));
             }
             Action::Change(change) => self.change(change)?,
             Action::Rewrite(outbox, draft) => {
@@ -149,12 +149,12 @@ impl Books<'_> {
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
             Action::ForbidSigns { room, wanted } => {
                 if feedback::forbid(tx, &room)? && wanted {
-                    self.outcome.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+                    self.tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
             }
             Action::RoomSent(row, event) => {
                 self.room_sent(row, &event)?;
-                self.outcome.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
+                self.tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
             }
             Action::SignSent(transaction, event) => {
                 self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?;
@@ -189,14 +189,14 @@ impl Books<'_> {
                 newest,
             } => {
                 let seconds = lasted.as_secs();
-                self.outcome.log(move || info!(seconds, "the radio can be reached again: what waited for it goes spaced"));
+                self.tx.log(move || info!(seconds, "the radio can be reached again: what waited for it goes spaced"));
                 let expired = backlog::after_outage(tx, late, newest, now)?;
                 self.note_expired(&expired)?;
             }
             Action::Outage(step) => self.outage_step(step)?,
             Action::ForgetExpired(room, messages) => {
                 backlog::forget_expired(tx, &room)?;
-                self.outcome.log(move || {
+                self.tx.log(move || {
                     warn!(
                         %room, messages,
                         "messages were too old, or too many after an outage, and were not transmitted; the room is told"
@@ -210,7 +210,7 @@ impl Books<'_> {
                     seen::mark_event(tx, event, now)?;
                 }
                 let messages = events.len();
-                self.outcome.log(move || info!(%room, messages, "the keys of these messages did not arrive in time: the room is told"));
+                self.tx.log(move || info!(%room, messages, "the keys of these messages did not arrive in time: the room is told"));
             }
             Action::PruneKeys {
                 events,
@@ -250,12 +250,12 @@ impl Books<'_> {
             Action::ForgetRoom(room) => mapped_rooms::forget(tx, &room)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;
-                self.outcome.log(move || say_jump(&jump));
+                self.tx.log(move || say_jump(&jump));
             }
             Action::Prune { days, pairs } => {
                 self.outcome.more_to_forget = retention::prune(tx, now, days, pairs)?;
             }
-            Action::SayBacklog(rows) => self.outcome.log(move || {
+            Action::SayBacklog(rows) => self.tx.log(move || {
                 warn!(
                     rows,
                     "very much waits for Matrix, and fills the disk: `relay status` says for which rooms, and since when"
@@ -274,7 +274,7 @@ impl Books<'_> {
     pub(super) fn accept(&mut self, message: &MeshMessage, what: &'static str) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;
-        self.outcome
+        self.tx
             .log(move || debug!(outbox = %id, %packet, %destination, "{what}"));
         self.outcome.mesh.insert((destination, lane));
         Ok(())
@@ -289,7 +289,7 @@ impl Books<'_> {
             self.outcome.counts.echo(&text.sender);
         }
         let (name, sender) = (event.name(), event.sender());
-        self.outcome.log(move || {
+        self.tx.log(move || {
             if tell {
                 warn!(%reason, event = name, sender, "not relayed");
             } else {
@@ -304,7 +304,7 @@ impl Books<'_> {
         self.outcome.may_transmit = problems.silence.is_none();
         self.outcome.silence = problems.silence.map(|reason| reason.to_string());
         self.outcome.route_problems = Some(problems.routes.clone());
-        self.outcome.log(move || {
+        self.tx.log(move || {
             info!(
                 node = %readiness.own.num,
                 name = readiness.own.long(),
@@ -335,13 +335,13 @@ impl Books<'_> {
             OutageStep::ToldAway(room, since) => {
                 outage::told_of(tx, &room, since)?;
                 let minutes = now.since(since).as_secs() / 60;
-                self.outcome
+                self.tx
                     .log(move || info!(%room, minutes, "the room is told that the radio is away"));
                 Ok(())
             }
             OutageStep::ToldBack(room) => {
                 outage::forget(tx, &room)?;
-                self.outcome
+                self.tx
                     .log(move || info!(%room, "the room is told that the radio is back"));
                 Ok(())
             }

@@ -52,7 +52,7 @@ impl Ledger {
         }
         let again = mesh_report::recover(tx)?;
         if again > 0 {
-            outcome.log(move || {
+            tx.log(move || {
                 info!(
                     packets = again,
                     "the radio may or may not have taken these, trying again under the same ids"
@@ -75,7 +75,7 @@ impl Ledger {
     }
 
     /// Decides on a batch of events in one transaction, on a copy of the ledger that takes its place once that is committed:
-    /// what is rolled back has left nothing behind, here or in the log, and can be run again.
+    /// what is rolled back has left nothing behind, and can be run again.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
@@ -84,7 +84,7 @@ impl Ledger {
     ) -> Result<Outcome> {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = kept.clone();
-        let mut outcome = store.transaction(|tx| {
+        let outcome = store.transaction(|tx| {
             let mut outcome = Outcome::default();
             for event in events {
                 next.event(tx, event, now, &mut outcome)?;
@@ -93,7 +93,6 @@ impl Ledger {
             Ok(outcome)
         })?;
         *kept = next;
-        outcome.lines.write();
         Ok(outcome)
     }
 

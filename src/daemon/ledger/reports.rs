@@ -32,7 +32,7 @@ impl Books<'_> {
         match report {
             RoomOutcome::Sent { event } => {
                 self.room_sent(outbox, &event)?;
-                self.outcome
+                self.tx
                     .log(move || debug!(%outbox, room, event_id = %event, "message sent"));
             }
             RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, self.now, &error)?,
@@ -43,7 +43,7 @@ impl Books<'_> {
                     &error,
                     self.now,
                 )?;
-                self.outcome.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
+                self.tx.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
             }
             RoomOutcome::Refused { error } => {
                 if let Some((room, _)) = summary::room_message(tx, outbox)? {
@@ -53,7 +53,7 @@ impl Books<'_> {
                         .refused(place, Way::ToMatrix, "homeserver");
                 }
                 outbox_room::refuse(tx, outbox)?;
-                self.outcome.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));
+                self.tx.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));
             }
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Books<'_> {
     ) -> Result<()> {
         let tx = self.tx;
         let told = report.clone();
-        self.outcome
+        self.tx
             .log(move || debug!(%outbox, %packet, report = ?told, "report of the radio"));
         match report {
             RadioOutcome::Accepted { at } => {
@@ -100,7 +100,7 @@ impl Books<'_> {
                 written: true,
                 reason,
             } => match mesh_report::retry(tx, outbox, packet, self.now + after, new_id, &reason)? {
-                Retried::Waits(next) => self.outcome.log(move || {
+                Retried::Waits(next) => self.tx.log(move || {
                     info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
                 }),
                 Retried::Withdrawn | Retried::Late => {}
@@ -122,7 +122,7 @@ impl Books<'_> {
                         self.outcome.counts.refused(place, Way::ToMesh, "radio");
                     }
                 }
-                self.outcome.log(
+                self.tx.log(
                     move || warn!(%outbox, %packet, ?refusal, parts, "the radio refused a packet"),
                 );
             }

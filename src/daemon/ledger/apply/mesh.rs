@@ -24,7 +24,7 @@ impl Books<'_> {
     pub(super) fn withdraw(&mut self, room: &RoomId, event: OwnedEventId) -> Result<()> {
         let packets = self.take_back(Withdrawal::Event(room, &event))?;
         if packets > 0 {
-            self.outcome.log(
+            self.tx.log(
                 move || info!(event_id = %event, packets, "taken back before it was transmitted"),
             );
         }
@@ -38,7 +38,7 @@ impl Books<'_> {
             seen::mark_event(self.tx, &event, self.now)?;
         }
         if packets > 0 {
-            self.outcome.log(
+            self.tx.log(
                 move || info!(%room, %sender, packets, "banned: what waited of them is taken back"),
             );
         }
@@ -51,7 +51,7 @@ impl Books<'_> {
             Change::Rewrite { row, new } => {
                 if edits::rewrite(tx, row, &new)? {
                     let packets = new.draft.packets;
-                    self.outcome.log(
+                    self.tx.log(
                         move || debug!(packets, outbox = %row, "changed before it was transmitted"),
                     );
                     self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
@@ -62,7 +62,7 @@ impl Books<'_> {
             }
             Change::Withdraw { row } => {
                 let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
-                self.outcome.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
+                self.tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
             Change::Keep {
                 room,
@@ -72,7 +72,7 @@ impl Books<'_> {
                 edit,
             } => {
                 edits::keep_early(tx, &target, &room, &sender, (&event, &edit), self.now)?;
-                self.outcome.log(move || debug!(event_id = %target, "an edit is kept until its message comes, or is sent"));
+                self.tx.log(move || debug!(event_id = %target, "an edit is kept until its message comes, or is sent"));
             }
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Books<'_> {
             return Ok(());
         }
         let packets = ended.len();
-        self.outcome
+        self.tx
             .log(move || debug!(packets, "packets for the mesh have expired"));
         let mut last = None;
         for row in ended.iter().filter(|row| row.lane != Lane::Reaction) {
@@ -132,7 +132,7 @@ impl Books<'_> {
             self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
         }
         if moved > 0 {
-            self.outcome.log(move || {
+            self.tx.log(move || {
                 info!(
                     packets = moved,
                     "the channels have changed: what waits follows its channel to another slot"
@@ -153,7 +153,7 @@ impl Books<'_> {
         let Some(ended) = mesh_report::refuse_waiting(tx, row)? else {
             return Ok(());
         };
-        self.outcome
+        self.tx
             .log(move || warn!(outbox = %row, reason = %refused, "what waited is not transmitted"));
         if let (true, Some(source)) = (is_first, ended.source) {
             let room = Place::Room(source.room.into());
