@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tracing::error;
 
-use crate::bridge::{Facts, Questions, SeenKey, Table, Target};
+use crate::bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use crate::model::{EventId, NodeNum, Timestamp};
 use crate::store::{
     Result, StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map,
@@ -78,7 +78,7 @@ pub(super) fn look_up(
         facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room, *lane)?;
     }
     if let Some(room) = &questions.gathering {
-        facts.gathering = backlog::gathering(tx, room, now)?;
+        facts.gathering = backlog::gathering(tx, room, GATHERING, now)?;
     }
     if let Some((sender, at)) = &questions.sender_sent {
         facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;

@@ -13,8 +13,8 @@ use tracing::error;
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
 use crate::model::{
-    Clock, Destination, Explained as _, Lane, MeshContent, MeshRowId, RadioMessage, RadioOutcome,
-    RadioPayload, SendReport, Timestamp,
+    Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, MeshRowId, RadioMessage,
+    RadioOutcome, RadioPayload, SendReport, Timestamp,
 };
 use crate::radio::Submission;
 use crate::store::feedback::Next;
@@ -68,8 +68,7 @@ impl InFlight {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MeshRules {
-    /// From one message of a room's backlog to the next.
-    pub(super) spacing: Duration,
+    pub(super) order: MeshOrder,
     pub(super) long_messages: LongMessages,
 }
 
@@ -77,7 +76,7 @@ impl MeshRules {
     /// Takes them from the configuration.
     pub(super) fn of(config: &Meshtastic) -> Self {
         Self {
-            spacing: config.backlog.spacing,
+            order: bridge::mesh_order(config),
             long_messages: config.long_messages,
         }
     }
@@ -207,8 +206,8 @@ fn take(
     now: Timestamp,
     is_safe: bool,
 ) -> Result<Option<Next<Submission>>> {
-    let Some(row) = outbox_mesh::next(tx, destination, lane, rules.spacing, now)? else {
-        let due = outbox_mesh::next_due(tx, destination, lane, rules.spacing, now)?;
+    let Some(row) = outbox_mesh::next(tx, destination, lane, &rules.order, now)? else {
+        let due = outbox_mesh::next_due(tx, destination, lane, &rules.order, now)?;
         return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
     };
     if row.may_change && !is_safe {
@@ -269,12 +268,16 @@ mod tests {
 
     fn rules() -> MeshRules {
         MeshRules {
-            spacing: Duration::from_secs(10),
             long_messages: LongMessages {
                 split: true,
                 part_bytes: 200,
                 max_parts: 3,
                 overflow: Overflow::Refuse,
+            },
+            order: MeshOrder {
+                in_a_row: 3,
+                gathering: bridge::GATHERING,
+                spacing: Duration::from_secs(10),
             },
         }
     }
@@ -418,7 +421,10 @@ mod tests {
         let (_, first) = next(&mut store, NOON).unwrap();
         assert!(first.starts_with("Alice[M]: 1/2 word"), "{first}");
         assert_eq!(next(&mut store, NOON), None, "the radio has not taken it");
-        let taken = store.transaction(|tx| mesh_report::accepted(tx, id, later(59)));
+        let taken = store.transaction(|tx| {
+            mesh_report::let_finish(tx, id, bridge::finish_by(later(59)))?;
+            mesh_report::accepted(tx, id, later(59))
+        });
         assert!(taken.unwrap());
         let (_, second) = next(&mut store, later(61)).unwrap();
         assert!(second.starts_with("Alice 2/2: word"), "{second}");

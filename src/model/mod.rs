@@ -38,8 +38,8 @@ pub use ids::{
 };
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
-    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version,
-    WaitingPacket, spoken,
+    Draft, EarlyEdit, Gathering, Heading, MeshContent, MeshMessage, MeshOrder, MeshSource,
+    NewVersion, Version, WaitingPacket, spoken,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,

@@ -14,17 +14,17 @@ use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
 use super::mesh_state::{Ended, end_all};
 use super::{Result, Tx};
 use crate::model::{
-    Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
-    RoomId, Sign, Timestamp,
+    Destination, Expired, Gathering, Lane, MeshOrder, MeshRowId, MeshSource, MeshState,
+    OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
 };
 
-/// A backlog to which nothing was added for so long is complete.
-const QUIET: Duration = Duration::from_secs(10);
-/// It is not gathered longer, however much still comes.
-const LONGEST_GATHERING: Duration = Duration::from_mins(2);
-
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
-pub fn gathering(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<Option<Timestamp>> {
+pub fn gathering(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    until: Gathering,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
     let times = tx.first(
         "SELECT opened_at, added_at FROM backlog_room WHERE room = ?1",
         [room.as_str()],
@@ -32,16 +32,16 @@ pub fn gathering(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<Option<Ti
     )?;
     Ok(times.and_then(|(opened, added): (Timestamp, Timestamp)| {
         let open = added <= now + SLACK
-            && now < added + QUIET
-            && now < opened + LONGEST_GATHERING
+            && now < added + until.quiet
+            && now < opened + until.longest
             && opened <= now + SLACK;
         open.then_some(opened)
     }))
 }
 
 /// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
-pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
-    let opened = if let Some(since) = gathering(tx, room, now)? {
+pub fn gather(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
+    let opened = if let Some(since) = gathering(tx, room, until, now)? {
         since
     } else {
         tx.execute(
@@ -60,10 +60,10 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
 
 /// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
 /// gathered already.
-pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
-    match gathering(tx, room, now)? {
+pub fn expect_more(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
+    match gathering(tx, room, until, now)? {
         Some(_) => Ok(()),
-        None => gather(tx, room, now),
+        None => gather(tx, room, until, now),
     }
 }
 
@@ -74,9 +74,10 @@ pub fn add(
     room: &RoomId,
     message: MeshRowId,
     newest: u32,
+    until: Gathering,
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
-    gather(tx, room, now)?;
+    gather(tx, room, until, now)?;
     tx.execute(
         "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
         [message],
@@ -90,6 +91,7 @@ pub fn after_outage(
     tx: &Tx<'_>,
     late: Duration,
     newest: u32,
+    until: Gathering,
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
     let rooms: Vec<OwnedRoomId> = tx.all(
@@ -100,7 +102,7 @@ pub fn after_outage(
     )?;
     let mut expired = Vec::new();
     for room in rooms {
-        gather(tx, &room, now)?;
+        gather(tx, &room, until, now)?;
         tx.execute(
             "UPDATE mesh_outbox SET backlog = 1
              WHERE id IN (SELECT id FROM mesh_waiting AS row
@@ -166,7 +168,7 @@ pub(super) fn find<T: FromSql>(
     tx: &Tx<'_>,
     sql: &'static str,
     (to, lane): (Destination, Lane),
-    spacing: Duration,
+    order: &MeshOrder,
     now: Timestamp,
 ) -> Result<Option<T>> {
     let (kind, target) = target(to);
@@ -180,9 +182,9 @@ pub(super) fn find<T: FromSql>(
             ":now": now,
             ":soon": now + SLACK,
             ":far": now + LONGEST_WAIT,
-            ":quiet": milliseconds(QUIET),
-            ":longest": milliseconds(LONGEST_GATHERING),
-            ":spacing": milliseconds(spacing),
+            ":quiet": milliseconds(order.gathering.quiet),
+            ":longest": milliseconds(order.gathering.longest),
+            ":spacing": milliseconds(order.spacing),
         },
         |row| row.get(0),
     )?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::outbox_mesh::{self, MeshRow};
-use super::samples::{BACKLOG_SPACING, draft, event, room, text_of};
+use super::samples::{ORDER, draft, event, room, text_of};
 use super::*;
 use crate::model::{
     Destination, EventId, Lane, MeshContent, MeshState, NodeNum, OwnedRoomId, PacketId,
@@ -74,7 +74,7 @@ fn take_all(store: &mut Store) -> Vec<((Destination, Lane), MeshRow)> {
         let mut now = THEN;
         let mut next = |now| {
             store.transaction(|tx| {
-                let row = outbox_mesh::next(tx, destination, lane, BACKLOG_SPACING, now)?;
+                let row = outbox_mesh::next(tx, destination, lane, &ORDER, now)?;
                 if let Some(row) = &row {
                     mesh_report::submitted(tx, row.id, now)?;
                     mesh_report::accepted(tx, row.id, now)?;
@@ -86,7 +86,7 @@ fn take_all(store: &mut Store) -> Vec<((Destination, Lane), MeshRow)> {
             while let Some(row) = next(now).unwrap() {
                 taken.push(((destination, lane), row));
             }
-            now = now + BACKLOG_SPACING;
+            now = now + ORDER.spacing;
         }
     }
     taken

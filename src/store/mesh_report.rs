@@ -1,7 +1,5 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
-use std::time::Duration;
-
 use super::backlog;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
 use super::own_packets::{free_packet_id, own_packet};
@@ -13,9 +11,6 @@ pub use super::mesh_waiting::{
     Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channel, on_channels, overdue,
     refuse_later, refuse_waiting, withdraw,
 };
-
-/// The parts of a message whose first one the radio took expire no sooner.
-const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
@@ -42,15 +37,18 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
             (id, at),
         )?;
     }
-    // Half a message is worth less than a late one.
-    tx.execute(
+    meta::set_last_acceptance(tx, at)?;
+    Ok(is_news)
+}
+
+/// Has the other parts of a packet's message, which wait, expire no sooner.
+pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> {
+    tx.run(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
          WHERE id IN (SELECT id FROM mesh_waiting
              WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
-        (id, at + FINISHES_WITHIN),
-    )?;
-    meta::set_last_acceptance(tx, at)?;
-    Ok(is_news)
+        (id, expires),
+    )
 }
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,

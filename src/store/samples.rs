@@ -6,9 +6,9 @@ use super::feedback;
 use super::outbox_room::{self, NewRoomRow};
 use super::{Result, Store, Tx, drafts, outbox_mesh};
 use crate::model::{
-    ChannelIndex, Destination, Draft, EventId, Fingerprint, Lane, MeshContent, MeshMessage,
-    MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId,
-    PacketId, RadioPayload, RoomContent, RoomMessage, RoomRowId, Timestamp,
+    ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
+    MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,
+    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, RoomRowId, Timestamp,
 };
 
 pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
@@ -19,8 +19,18 @@ pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMA
 pub(super) const FIRST: Fingerprint = Fingerprint([1; 32]);
 pub(super) const ROOM: &str = "!room:example.org";
 
-/// From one message of a backlog to the next.
-pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
+/// In which order what waits for the mesh goes there.
+pub(super) const ORDER: MeshOrder = MeshOrder {
+    in_a_row: 3,
+    gathering: GATHERING,
+    spacing: Duration::from_secs(10),
+};
+
+/// When a backlog is complete.
+pub(super) const GATHERING: Gathering = Gathering {
+    quiet: Duration::from_secs(10),
+    longest: Duration::from_mins(2),
+};
 
 /// Runs a test in one transaction on an empty database.
 pub(super) fn on_empty(test: impl FnOnce(&Tx<'_>) -> Result<()>) {
@@ -188,7 +198,7 @@ pub(super) fn next_packet(
     lane: Lane,
     now: Timestamp,
 ) -> Result<Option<outbox_mesh::MeshRow>> {
-    let next = || outbox_mesh::next(tx, CHANNEL, lane, BACKLOG_SPACING, now);
+    let next = || outbox_mesh::next(tx, CHANNEL, lane, &ORDER, now);
     let row = next()?;
     if let Some(outbox_mesh::MeshRow {
         id,

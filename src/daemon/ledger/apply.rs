@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::outcome::place;
-use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey};
+use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
     Sign, Timestamp,
@@ -75,12 +75,12 @@ impl Books<'_> {
             }
             Action::ToBacklog(room, event, newest) => {
                 if let Some(accepted) = edits::versions(tx, &room, &event)?.pop() {
-                    let expired = backlog::add(tx, &room, accepted.row, newest, now)?;
+                    let expired = backlog::add(tx, &room, accepted.row, newest, GATHERING, now)?;
                     self.note_expired(&expired)?;
                 }
             }
             Action::Expire(source) => {
-                backlog::expect_more(tx, &source.room, now)?;
+                backlog::expect_more(tx, &source.room, GATHERING, now)?;
                 backlog::note_expired(tx, &source, now)?;
             }
             Action::KeepDirect(message) => {
@@ -190,7 +190,7 @@ impl Books<'_> {
             } => {
                 let seconds = lasted.as_secs();
                 self.tx.log(move || info!(seconds, "the radio can be reached again: what waited for it goes spaced"));
-                let expired = backlog::after_outage(tx, late, newest, now)?;
+                let expired = backlog::after_outage(tx, late, newest, GATHERING, now)?;
                 self.note_expired(&expired)?;
             }
             Action::Outage(step) => self.outage_step(step)?,

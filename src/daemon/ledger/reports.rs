@@ -4,6 +4,7 @@ use tracing::{debug, error, info, warn};
 
 use super::super::counts::{Place, Way};
 use super::apply::Books;
+use crate::bridge;
 use crate::model::{
     EventId, Lane, MeshRowId, PacketId, RadioOutcome, RoomOutcome, RoomRowId, SendReport,
 };
@@ -90,6 +91,7 @@ impl Books<'_> {
                     let counts = &mut self.outcome.counts;
                     counts.relayed(message.room, message.destination, Way::ToMesh);
                 }
+                mesh_report::let_finish(tx, outbox, bridge::finish_by(at))?;
             }
             RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {
                 mesh_report::outcome(tx, outbox, report.state())?;

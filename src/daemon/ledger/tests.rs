@@ -154,10 +154,8 @@ pub(super) fn decide_at(
 /// Hands what is next to the radio.
 pub(super) fn hand_over(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
     let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
-    let rules = MeshRules {
-        spacing: Duration::ZERO,
-        ..MeshRules::of(&config.meshtastic)
-    };
+    let mut rules = MeshRules::of(&config.meshtastic);
+    rules.order.spacing = Duration::ZERO;
     match mesh_worker::hand_over(store, queue, rules, now).unwrap() {
         Next::Due(submission) => submission,
         other => panic!("{other:?}"),
