@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{MeshContent, MeshSource, MeshState, PacketId};
-use crate::store::mesh_report::{Retried, accepted, expire, retry, state, submitted};
+use crate::store::mesh_report::{Retried, accepted, expire, let_finish, retry, state, submitted};
 use crate::store::outbox_mesh;
 use crate::store::samples::{self, *};
 
@@ -300,6 +300,7 @@ fn a_message_of_which_a_part_was_sent_is_given_time_for_the_rest() {
         let end = NOW.expires;
         submitted(tx, rows[0].0, end - SLACK)?;
         accepted(tx, rows[0].0, end - SLACK)?;
+        let_finish(tx, rows[0].0, end + SLACK)?;
         assert_eq!(expire(tx, end)?, []);
         assert_eq!(send(tx, end)?.as_deref(), Some("x"));
         assert_eq!(state(tx, rows[1].0)?, Some(MeshState::Accepted));

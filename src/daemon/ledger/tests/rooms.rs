@@ -110,7 +110,7 @@ fn what_waits_for_a_room_that_is_taken_out_is_given_up_and_counted_when_all_othe
 #[test]
 fn an_upgrade_that_nobody_saw_costs_no_message_for_the_mesh_and_a_restriction_holds_at_once() {
     let on_air = |store: &mut Store| {
-        let order = bridge::mesh_order(&config().meshtastic);
+        let order = crate::bridge::mesh_order(&config().meshtastic);
         let later = NOON + Duration::from_mins(1);
         let next =
             store.transaction(|tx| outbox_mesh::next(tx, PRIMARY, Lane::Message, &order, later));
