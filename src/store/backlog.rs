@@ -18,6 +18,14 @@ use crate::model::{
     OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
 };
 
+/// In the column `backlog`: it takes its turn.
+const IN_TURN: i8 = 0;
+/// Its backlog is gathered.
+const GATHERED: i8 = 1;
+/// Another backlog is gathered behind its own.
+const COMPLETE: i8 = 2;
+// Below 0: what it was, less than -1 by that, as long as it is set aside ([`set_aside`]).
+
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
 pub fn gathering(
     tx: &Tx<'_>,
@@ -45,9 +53,9 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> R
         since
     } else {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 2
-             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = 1)",
-            [room.as_str()],
+            "UPDATE mesh_outbox SET backlog = ?2
+             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = ?3)",
+            (room.as_str(), COMPLETE, GATHERED),
         )?;
         now
     };
@@ -79,8 +87,8 @@ pub fn add(
 ) -> Result<Vec<Ended>> {
     gather(tx, room, until, now)?;
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
-        [message],
+        "UPDATE mesh_outbox SET backlog = ?2 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
+        (message, GATHERED),
     )?;
     keep_newest(tx, room, newest)
 }
@@ -96,20 +104,20 @@ pub fn after_outage(
 ) -> Result<Vec<Ended>> {
     let rooms: Vec<OwnedRoomId> = tx.all(
         "SELECT DISTINCT room FROM mesh_waiting
-         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
-        (Lane::Message, now - late),
+         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= ?3 AND sent_at < ?2",
+        (Lane::Message, now - late, IN_TURN),
         |row| identifier(row, 0),
     )?;
     let mut expired = Vec::new();
     for room in rooms {
         gather(tx, &room, until, now)?;
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 1
+            "UPDATE mesh_outbox SET backlog = ?3
              WHERE id IN (SELECT id FROM mesh_waiting AS row
-                 WHERE room = ?1 AND backlog >= 0 AND lane = ?2 AND EXISTS (
+                 WHERE room = ?1 AND backlog >= ?4 AND lane = ?2 AND EXISTS (
                      SELECT 1 FROM mesh_waiting AS first
                      WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0))",
-            (room.as_str(), Lane::Message),
+            (room.as_str(), Lane::Message, GATHERED, IN_TURN),
         )?;
         expired.extend(keep_newest(tx, &room, newest)?);
     }
@@ -120,8 +128,8 @@ pub fn after_outage(
 /// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
     let beyond: Vec<MeshRowId> = tx.column(
-        "SELECT message FROM mesh_waiting
-         WHERE room = ?1 AND backlog > 0 AND part = 0
+        "SELECT message FROM mesh_backlog
+         WHERE room = ?1 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
     )?;
@@ -144,13 +152,13 @@ macro_rules! with_due {
         concat!(
             "WITH waiting AS (SELECT row.id, row.message, MAX(
                  CASE WHEN row.not_before > :far OR row.active_at > :soon THEN 0 ELSE row.not_before END,
-                 CASE WHEN row.backlog = 2 OR pause.added_at IS NULL OR pause.added_at > :soon THEN 0
+                 CASE WHEN row.backlog = :complete OR pause.added_at IS NULL OR pause.added_at > :soon THEN 0
                       ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
                  CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
                       ELSE pause.handed_at + :spacing END) AS due
-             FROM mesh_waiting AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
+             FROM mesh_backlog AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
              WHERE row.target_kind = :kind AND row.target = :target AND row.lane = :lane
-                 AND row.backlog > 0 AND row.part = 0 AND row.expires > :now) ",
+                 AND row.part = 0 AND row.expires > :now) ",
             $query
         )
     };
@@ -179,6 +187,7 @@ pub(super) fn find<T: FromSql>(
             ":kind": kind,
             ":target": target,
             ":lane": lane,
+            ":complete": COMPLETE,
             ":now": now,
             ":soon": now + SLACK,
             ":far": now + LONGEST_WAIT,
@@ -196,18 +205,28 @@ pub(super) fn find<T: FromSql>(
 pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<()> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
-         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > 0)",
-        (id, now),
+         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > ?3)",
+        (id, now, IN_TURN),
     )?;
     if of_backlog > 0 {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 0
+            "UPDATE mesh_outbox SET backlog = ?2
              WHERE id IN (SELECT id FROM mesh_open
                  WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
-            [id],
+            (id, IN_TURN),
         )?;
     }
     Ok(())
+}
+
+/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
+/// concerns.
+pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
+    tx.execute(
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND (backlog >= ?3) = ?2)",
+        (room.as_str(), aside, IN_TURN),
+    )
 }
 
 /// Notes that a message of Matrix has expired, until its room is told.

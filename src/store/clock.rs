@@ -25,7 +25,7 @@ const MOVES: [&str; 7] = [
          last = last + :by
      WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
     "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
-     WHERE given_up = 0 AND kept_at BETWEEN :began AND :expected
+     WHERE id IN (SELECT id FROM key_awaited) AND kept_at BETWEEN :began AND :expected
          AND kept_at NOT BETWEEN :looked AND :now",
     "UPDATE outage SET since = since + :by, back = back + :by
      WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",

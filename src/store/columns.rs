@@ -98,11 +98,16 @@ impl FromSql for Origin {
     }
 }
 
+/// In the column `target_kind`: `target` is a channel's slot.
+pub(super) const CHANNEL: u8 = 0;
+/// It is a node.
+const NODE: u8 = 1;
+
 /// Returns the two columns of a destination: (`target_kind`, `target`).
 pub(super) fn target(destination: Destination) -> (u8, u32) {
     match destination {
-        Destination::Channel(index) => (0, u32::from(index.number())),
-        Destination::Direct(node) => (1, node.0),
+        Destination::Channel(index) => (CHANNEL, u32::from(index.number())),
+        Destination::Direct(node) => (NODE, node.0),
     }
 }
 
@@ -110,10 +115,10 @@ pub(super) fn target(destination: Destination) -> (u8, u32) {
 pub(super) fn destination(row: &Row<'_>) -> rusqlite::Result<Destination> {
     let target: u32 = row.get("target")?;
     match row.get::<_, u8>("target_kind")? {
-        0 => ChannelIndex::try_from(target)
+        CHANNEL => ChannelIndex::try_from(target)
             .map(Destination::Channel)
             .map_err(unreadable),
-        1 => Ok(Destination::Direct(NodeNum(target))),
+        NODE => Ok(Destination::Direct(NodeNum(target))),
         other => Err(unreadable(FromSqlError::OutOfRange(i64::from(other)))),
     }
 }

@@ -12,6 +12,13 @@ pub const MOST_EVENTS: u32 = UndecryptableEvent::MOST_OF_ROOM;
 /// Bytes of JSON of a room.
 pub const MOST_BYTES: u64 = UndecryptableEvent::MOST_BYTES_OF_ROOM;
 
+/// In the column `given_up`: its key may still come in time (the view `key_awaited`).
+const AWAITED: u8 = 0;
+/// Its room knows that it would be too late.
+const TOLD: u8 = 1;
+/// It was pushed out, and its room does not know yet (`key_pushed_out`).
+const PUSHED_OUT: u8 = 2;
+
 /// What became of an event that is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
@@ -49,13 +56,13 @@ pub fn keep(
     }
     let bytes = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
     let dropped = tx.execute(
-        "UPDATE undecryptable SET given_up = 2, raw = '' WHERE id IN (
+        "UPDATE undecryptable SET given_up = ?6, raw = '' WHERE id IN (
              SELECT id FROM (
                  SELECT id, ROW_NUMBER() OVER newest AS place,
                      SUM(LENGTH(CAST(raw AS BLOB))) OVER newest AS bytes,
                      ROW_NUMBER() OVER own AS own_place,
                      SUM(LENGTH(CAST(raw AS BLOB))) OVER own AS own_bytes
-                 FROM undecryptable WHERE room = ?1 AND given_up = 0
+                 FROM key_awaited WHERE room = ?1
                  WINDOW newest AS (ORDER BY id DESC), own AS (PARTITION BY sender ORDER BY id DESC))
              WHERE place > ?2 OR (bytes > ?3 AND place > 1)
                  OR own_place > ?4 OR (own_bytes > ?5 AND own_place > 1))",
@@ -65,15 +72,16 @@ pub fn keep(
             bytes(MOST_BYTES),
             UndecryptableEvent::MOST_OF_SENDER,
             bytes(UndecryptableEvent::MOST_BYTES_OF_SENDER),
+            PUSHED_OUT,
         ),
     )?;
     if dropped > 0 {
         // What nobody is told of any more goes first.
         tx.execute(
             "DELETE FROM undecryptable WHERE id IN (
-                 SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> 0
+                 SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> ?3
                  ORDER BY given_up DESC, id DESC LIMIT -1 OFFSET ?2)",
-            (event.room.as_str(), MOST_EVENTS),
+            (event.room.as_str(), MOST_EVENTS, AWAITED),
         )?;
     }
     Ok(Kept::Now { dropped })
@@ -81,19 +89,15 @@ pub fn keep(
 
 /// Returns the events whose key may still come in time, in order of arrival.
 pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>> {
-    tx.all(
-        "SELECT * FROM undecryptable WHERE given_up = 0 ORDER BY id",
-        (),
-        |row| {
-            Ok(UndecryptableEvent {
-                room: identifier(row, "room")?,
-                event: identifier(row, "event")?,
-                sender: identifier(row, "sender")?,
-                session: row.get("session")?,
-                raw: row.get("raw")?,
-            })
-        },
-    )
+    tx.all("SELECT * FROM key_awaited ORDER BY id", (), |row| {
+        Ok(UndecryptableEvent {
+            room: identifier(row, "room")?,
+            event: identifier(row, "event")?,
+            sender: identifier(row, "sender")?,
+            session: row.get("session")?,
+            raw: row.get("raw")?,
+        })
+    })
 }
 
 /// Returns whether an event is kept.
@@ -124,8 +128,8 @@ pub fn forget_sender(tx: &Tx<'_>, room: &RoomId, sender: &UserId) -> Result<Vec<
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
     tx.all(
-        "SELECT room, event, sender, sent_at FROM undecryptable
-         WHERE (given_up = 0 AND sent_at <= ?1) OR given_up = 2 ORDER BY room, sent_at, id",
+        "SELECT * FROM (SELECT * FROM key_awaited WHERE sent_at <= ?1 UNION ALL SELECT * FROM key_pushed_out)
+         ORDER BY room, sent_at, id",
         [until],
         |row| {
             Ok(Unread {
@@ -141,8 +145,8 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
 /// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
 pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     tx.run(
-        "UPDATE undecryptable SET given_up = 1, raw = '' WHERE event = ?1",
-        [event.as_str()],
+        "UPDATE undecryptable SET given_up = ?2, raw = '' WHERE event = ?1",
+        (event.as_str(), TOLD),
     )
 }
 

@@ -1,12 +1,12 @@
-//! The rooms that were ever mapped and joined, as they were last, and what becomes of what waits for those that are
-//! replaced or not mapped any more. Which room takes whose place is not decided here.
+//! The rooms that were ever mapped and joined, as they were last, and what waits for those that are replaced or not mapped
+//! any more. Which room takes whose place is not decided here.
 
 use rusqlite::params;
 
 use super::columns::{identifier, optional};
 use super::drafts::packets;
-use super::{Result, Tx, outbox_room};
-use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone, WaitsForRoom};
+use super::{Result, Tx};
+use crate::model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 
 /// All that waits for a room waits for another to take its place: it has been moved, and more may come.
 pub const FOLLOWED: &str = "followed";
@@ -20,15 +20,6 @@ pub struct Held {
     pub why: String,
     /// Which room is to take its place.
     pub heir: Option<OwnedRoomId>,
-}
-
-/// What was moved from one room to another.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// So many rows.
-    pub rows: usize,
-    /// So many were about an event of the old room, and ended: reactions.
-    pub ended: usize,
 }
 
 /// Notes how a room is now. Without an alias, the one that it had stays known.
@@ -135,16 +126,6 @@ pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64)> {
     Ok(counts.unwrap_or_default())
 }
 
-/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
-/// concerns.
-pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
-    tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog
-         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND (backlog >= 0) = ?2)",
-        (room.as_str(), aside),
-    )
-}
-
 /// Returns the rooms that were mapped once, and those for which, or from which, something waits.
 pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
     let mut rooms = all(tx)?;
@@ -180,47 +161,4 @@ pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>> {
         (),
         |row| identifier(row, "room"),
     )
-}
-
-/// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
-/// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
-/// new room gets anyway does not go there twice.
-pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
-    let rooms = (from.as_str(), to.as_str());
-    if waiting(tx, from)?.0 == 0 {
-        return Ok(Moved::default());
-    }
-    let twice: Vec<RoomRowId> = tx.column(
-        "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
-             ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
-         WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> 0",
-        rooms,
-    )?;
-    for row in twice {
-        outbox_room::refuse(tx, row)?;
-    }
-    let rows: Vec<(RoomRowId, String)> = tx.all(
-        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
-        [from.as_str()],
-        |row| row.try_into(),
-    )?;
-    let mut moved = Moved::default();
-    for (id, content) in rows {
-        let Some(content) = outbox_room::detached(&content) else {
-            outbox_room::refuse(tx, id)?;
-            moved.ended += 1;
-            continue;
-        };
-        tx.execute(
-            "UPDATE room_outbox SET room = ?2, content = ?3 WHERE id = ?1",
-            params![id, to.as_str(), content],
-        )?;
-        tx.execute(
-            "UPDATE message_pair SET room = ?2, thread = NULL WHERE room_outbox = ?1",
-            (id, to.as_str()),
-        )?;
-        moved.rows += 1;
-    }
-    tx.execute("DELETE FROM parked WHERE room = ?1", [from.as_str()])?;
-    Ok(moved)
 }

@@ -2,6 +2,7 @@
 
 use super::backlog;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
@@ -111,8 +112,8 @@ pub fn retry(
 ) -> Result<Retried> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
-        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
-        (id, packet, MeshState::Unknown),
+        "SELECT radio, withdraw = ?4 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
+        (id, packet, MeshState::Unknown, TAKE_BACK),
         |row| <(NodeNum, bool)>::try_from(row),
     )?;
     let Some((radio, withdraw)) = row else {
@@ -183,10 +184,11 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
 pub fn recover(tx: &Tx<'_>) -> Result<usize> {
-    let rows: Vec<(MeshRowId, bool)> =
-        tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
-            row.try_into()
-        })?;
+    let rows: Vec<(MeshRowId, bool)> = tx.all(
+        "SELECT id, withdraw = ?1 FROM mesh_submitted",
+        [TAKE_BACK],
+        |row| row.try_into(),
+    )?;
     for (id, withdrawn) in &rows {
         let next = if *withdrawn {
             MeshState::Withdrawn

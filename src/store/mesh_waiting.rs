@@ -11,7 +11,11 @@ use crate::model::{
     Timestamp, UserId, WaitingPacket,
 };
 
-/// In the column `withdraw`: to be refused, not taken back.
+/// In the column `withdraw`, of what the radio was asked to take: it is tried again if it comes back.
+const TRY_AGAIN: u8 = 0;
+/// It is taken back then.
+pub(super) const TAKE_BACK: u8 = 1;
+/// It is refused then.
 const REFUSE: u8 = 2;
 
 /// What is taken back.
@@ -57,7 +61,10 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
     let mut withdrawn = Withdrawn::default();
     for (id, state) in open {
         if state == MeshState::Submitted {
-            tx.execute("UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1", [id])?;
+            tx.execute(
+                "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1",
+                (id, TAKE_BACK),
+            )?;
             withdrawn.submitted.push(id);
         } else {
             end_waiting(tx, id, MeshState::Withdrawn)?;
@@ -186,8 +193,8 @@ pub fn move_to(
 /// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
 pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.run(
-        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = 0",
-        (id, REFUSE, MeshState::Submitted),
+        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = ?4",
+        (id, REFUSE, MeshState::Submitted, TRY_AGAIN),
     )
 }
 

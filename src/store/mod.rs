@@ -89,6 +89,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_event_refs.sql"),
     include_str!("migrations/0014_states.sql"),
     include_str!("migrations/0015_drafts.sql"),
+    include_str!("migrations/0016_names.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

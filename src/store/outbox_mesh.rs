@@ -192,8 +192,8 @@ macro_rules! may_go {
     ($order:literal) => {
         concat!(
             "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
-             FROM mesh_waiting AS row
-             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+             FROM mesh_in_turn AS row
+             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
                  AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6) AND ",
             is_free!("?7"),
             " ORDER BY ",
@@ -271,8 +271,8 @@ pub fn next_due(
 ) -> Result<Option<Timestamp>> {
     let (kind, target) = target(to);
     let tried: Option<MeshRowId> = tx.value(
-        "SELECT MIN(message) FROM mesh_waiting
-         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+        "SELECT MIN(message) FROM mesh_in_turn
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3
              AND expires > ?4 AND attempts > 0",
         (kind, target, lane, now),
     )?;
@@ -281,8 +281,8 @@ pub fn next_due(
     let due: Option<Timestamp> = tx.value(
             concat!(
                 "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
-                 FROM mesh_waiting AS row
-                 WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 FROM mesh_in_turn AS row
+                 WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
                      AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0) AND ",
                 is_free!("?9")
             ),

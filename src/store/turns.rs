@@ -13,8 +13,8 @@ use crate::model::{Destination, Lane, MeshRowId};
 pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane, in_a_row: u32) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
-        "SELECT 1 FROM mesh_waiting AS row
-         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+        "SELECT 1 FROM mesh_in_turn AS row
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3
          GROUP BY sender HAVING COUNT(DISTINCT message) > ?4 OR MAX(part > 0
              AND NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
                  WHERE earlier.message = row.message AND earlier.part < row.part))",

@@ -237,10 +237,10 @@ impl Books<'_> {
             }
             Action::TryAgain(rooms) => self.outcome.changed.extend(rooms),
             Action::SetAside(room) => {
-                mapped_rooms::set_aside(tx, &room, true)?;
+                backlog::set_aside(tx, &room, true)?;
             }
             Action::TakeUp(room) => {
-                if mapped_rooms::set_aside(tx, &room, false)? > 0 {
+                if backlog::set_aside(tx, &room, false)? > 0 {
                     self.outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 }
             }

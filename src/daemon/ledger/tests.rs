@@ -26,7 +26,7 @@ use crate::model::{
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, mapped_rooms, message_map, summary};
+use crate::store::{edits, message_map, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);

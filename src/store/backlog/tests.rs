@@ -145,6 +145,25 @@ fn a_packet_of_a_backlog_that_was_tried_is_overtaken_by_nothing() {
 }
 
 #[test]
+fn the_views_hold_what_they_are_named_after() {
+    on_empty(|tx| {
+        let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+        for (backlog, in_turn, waits) in [
+            (IN_TURN, true, false),
+            (GATHERED, false, true),
+            (super::COMPLETE, false, true),
+            (-1 - GATHERED, false, false),
+        ] {
+            let set = "UPDATE mesh_outbox SET backlog = ?2 WHERE id = ?1";
+            tx.execute(set, (id, backlog))?;
+            assert_eq!(tx.exists("SELECT 1 FROM mesh_in_turn", ())?, in_turn);
+            assert_eq!(tx.exists("SELECT 1 FROM mesh_backlog", ())?, waits);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_backlog_is_gathered_as_long_as_more_comes_but_not_for_ever() {
     on_empty(|tx| {
         let here = room_of(ROOM);

@@ -68,8 +68,8 @@ impl Books<'_> {
     pub(super) fn hand_over(&mut self, from: OwnedRoomId, to: OwnedRoomId) -> Result<()> {
         let tx = self.tx;
         outage::hand_over(tx, &from, &to)?;
-        let moved = mapped_rooms::hand_over(tx, &from, &to)?;
-        if moved == mapped_rooms::Moved::default() {
+        let moved = outbox_room::hand_over(tx, &from, &to)?;
+        if moved == outbox_room::Moved::default() {
             return Ok(());
         }
         self.count(&from.clone().into(), moved.ended, 0);

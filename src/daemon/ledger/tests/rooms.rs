@@ -216,7 +216,7 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
             outbox_room::insert(tx, &row, NOON)?;
         }
         let (old, new) = (OLD.try_into().unwrap(), NEW.try_into().unwrap());
-        let moved = mapped_rooms::hand_over(tx, old, new)?;
+        let moved = outbox_room::hand_over(tx, old, new)?;
         assert_eq!((moved.rows, moved.ended), (1, 1));
         outbox_room::next(tx, &named(NEW))
     });
