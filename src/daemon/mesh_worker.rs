@@ -1,70 +1,28 @@
-//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, waits for
-//! the verdict, and takes the next. The pacer decides when which of the candidates goes on the air.
+//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, and takes the next once the
+//! table knows the verdict. The pacer decides when which of the candidates goes on the air.
 
-use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
 use crate::model::{
-    Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, MeshRowId, RadioMessage,
-    RadioOutcome, RadioPayload, SendReport, Timestamp,
+    Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
+    Timestamp,
 };
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
-/// How long to wait when the database cannot be read.
-const DATABASE_DELAY: Duration = Duration::from_secs(5);
+use super::queues::DATABASE_DELAY;
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
-
-/// Rows that the pacer holds, and who waits for their verdict.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InFlight {
-    rows: Arc<Mutex<HashMap<MeshRowId, oneshot::Sender<()>>>>,
-}
-
-impl InFlight {
-    fn add(&self, row: MeshRowId) -> oneshot::Receiver<()> {
-        let (told, verdict) = oneshot::channel();
-        self.rows().insert(row, told);
-        verdict
-    }
-
-    fn rows(&self) -> MutexGuard<'_, HashMap<MeshRowId, oneshot::Sender<()>>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
-    pub(super) fn settle(&self, report: &SendReport) {
-        let SendReport::Radio {
-            outbox, outcome, ..
-        } = report
-        else {
-            return;
-        };
-        match outcome {
-            // Comes after the radio took the packet: nobody waits any more.
-            RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {}
-            RadioOutcome::Accepted { .. }
-            | RadioOutcome::Retry { .. }
-            | RadioOutcome::Refused(_) => {
-                if let Some(told) = self.rows().remove(outbox) {
-                    // The worker may have been stopped.
-                    let _ = told.send(());
-                }
-            }
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MeshRules {
@@ -91,8 +49,6 @@ pub(super) struct MeshSide {
     pub(super) ready: watch::Receiver<bool>,
     /// Whether the air bears more than urgent texts: the others stay in the table until it does, too.
     pub(super) air: watch::Receiver<bool>,
-    /// Rows whose verdict is awaited.
-    pub(super) in_flight: InFlight,
     pub(super) rules: MeshRules,
     pub(super) clock: Clock,
 }
@@ -112,12 +68,10 @@ impl MeshWorker {
     /// Works until `stop`, or until it is idle.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let handed_over = tokio::select! {
-                () = stop.cancelled() => return,
-                done = self.step() => done,
+            let Some(handed_over) = stop.run_until_cancelled(self.step()).await else {
+                return;
             };
             let pause = match handed_over {
-                Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
                 Ok(Step::RadioGone) => return,
@@ -169,17 +123,16 @@ impl MeshWorker {
             Next::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
             Next::Nothing => return Ok(Step::Nothing),
         };
-        let verdict = self.side.in_flight.add(submission.outbox);
-        if self.side.submissions.send(submission).await.is_err() {
-            return Ok(Step::RadioGone);
-        }
-        // An error says that the event loop has ended.
-        drop(verdict.await);
-        Ok(Step::Sent)
+        Ok(match self.side.submissions.send(submission).await {
+            // The event loop rings when the verdict is stored.
+            Ok(()) => Step::Nothing,
+            Err(_) => Step::RadioGone,
+        })
     }
 }
 
-/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is.
+/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is; nothing as long as the
+/// radio has not answered for the last.
 ///
 /// As long as a text was never handed over it can be changed, or come to tell its age; and of two texts under one id a radio
 /// drops the second. So the first time waits for the disk. What only goes again, under the same id as it is, does not: a
@@ -206,6 +159,9 @@ fn take(
     now: Timestamp,
     is_safe: bool,
 ) -> Result<Option<Next<Submission>>> {
+    if outbox_mesh::is_asked(tx, destination, lane)? {
+        return Ok(Some(Next::Nothing));
+    }
     let Some(row) = outbox_mesh::next(tx, destination, lane, &rules.order, now)? else {
         let due = outbox_mesh::next_due(tx, destination, lane, &rules.order, now)?;
         return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
@@ -240,8 +196,6 @@ fn take(
 }
 
 enum Step {
-    /// A row has its verdict; there may be another.
-    Sent,
     Nothing,
     /// Not before this time has passed.
     Wait(Duration),
@@ -253,7 +207,8 @@ mod tests {
     use super::*;
     use crate::config::Overflow;
     use crate::model::{
-        ChannelIndex, Draft, Heading, MeshMessage, MeshSource, MeshState, NodeNum, PacketId,
+        ChannelIndex, Draft, Heading, MeshMessage, MeshRowId, MeshSource, MeshState, NodeNum,
+        PacketId,
     };
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -296,7 +251,6 @@ mod tests {
                 submissions,
                 ready,
                 air,
-                in_flight: InFlight::default(),
                 rules: rules(),
                 clock: Clock::new(|| NOON),
             },

@@ -187,6 +187,15 @@ pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool> {
     )
 }
 
+/// Returns whether the radio was asked to take a packet of a queue, and has not answered.
+pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
+    let (kind, target) = target(to);
+    tx.exists(
+        "SELECT 1 FROM mesh_submitted WHERE target_kind = ?1 AND target = ?2 AND lane = ?3",
+        (kind, target, lane),
+    )
+}
+
 /// The new packets of a queue that may go, and those that were tried, in this order.
 macro_rules! may_go {
     ($order:literal) => {
