@@ -115,6 +115,7 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
         Table::Packets(None) => facts.packets = mesh_report::on_channels(tx)?,
         Table::Packets(Some(row)) => facts.packets.extend(mesh_report::on_channel(tx, *row)?),
         Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
+        Table::LastActive => facts.last_active = outbox_mesh::last_active(tx)?,
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
         Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,
         Table::Busy => facts.busy = outbox_room::rooms(tx)?.into_iter().collect(),

@@ -61,10 +61,6 @@ impl Ledger {
             // It may have taken them this very moment: the next text keeps its distance.
             meta::set_last_acceptance(tx, now)?;
         }
-        // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
-        if meta::radio_away_since(tx)?.is_none() {
-            meta::set_radio_away_since(tx, outbox_mesh::last_active(tx)?)?;
-        }
         outbox_room::unpark_all(tx)?;
         feedback::recover(tx)?;
         let mut ledger = Self { bridge };
