@@ -112,8 +112,7 @@ pub(super) fn look_up(
 fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> Result<()> {
     match table {
         Table::Told(start) => facts.told.extend(told::beginning_with(tx, start, now)?),
-        Table::Packets(None) => facts.packets = mesh_report::on_channels(tx)?,
-        Table::Packets(Some(row)) => facts.packets.extend(mesh_report::on_channel(tx, *row)?),
+        Table::Packets(only) => facts.packets = mesh_report::on_channels(tx, *only)?,
         Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
         Table::LastActive => facts.last_active = outbox_mesh::last_active(tx)?,
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,

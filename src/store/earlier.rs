@@ -117,7 +117,7 @@ fn what_waits_for_the_mesh_crosses_once_with_the_text_and_the_id_it_had() {
     let mut store = start(&left);
     // Its channel is gone: it was to be refused as soon as it was back.
     let refused = store.transaction(|tx| {
-        let rows = mesh_report::on_channels(tx)?;
+        let rows = mesh_report::on_channels(tx, None)?;
         let refused: Vec<_> = rows.into_iter().filter(|row| row.refused).collect();
         for row in &refused {
             mesh_report::refuse_waiting(tx, row.id)?;

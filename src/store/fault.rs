@@ -1,8 +1,9 @@
-//! Faults for tests: a statement, or the commit, fails; or the power does.
+//! Faults for tests: a statement, or the commit, fails, the disk is full, another program has the file, or the power fails.
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Result, Store, StoreError};
 
@@ -31,6 +32,18 @@ pub(super) fn pass() -> Result<()> {
 }
 
 impl Store {
+    /// Lets the file grow to so many pages and no further, as a disk does.
+    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<()> {
+        self.connection
+            .pragma_update(None, "max_page_count", pages)?;
+        Ok(())
+    }
+
+    /// Waits for no other program.
+    pub(crate) fn wait_for_nobody(&mut self) -> Result<()> {
+        Ok(self.connection.busy_timeout(Duration::ZERO)?)
+    }
+
     /// Notes that all of it is on the disk, if the last commit has waited for that.
     pub(super) fn note_what_is_safe(&mut self) {
         if let (Some(file), false) = (&mut self.file, self.relaxed) {

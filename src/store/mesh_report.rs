@@ -9,8 +9,8 @@ use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
-    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channel, on_channels, overdue,
-    refuse_later, refuse_waiting, withdraw,
+    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_later,
+    refuse_waiting, withdraw,
 };
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.

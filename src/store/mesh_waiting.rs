@@ -120,35 +120,19 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     Ok(())
 }
 
-/// The packets, and whether the radio was asked to take a part of their message.
-macro_rules! waiting_packets {
-    () => {
+/// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first.
+pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
+    let rows = tx.all(
+        // Whether the radio was asked to take a part of their message, and refused another.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
                  AND part.message = row.message AND part.id <> row.id AND part.state = ?1) AS is_known
-         FROM mesh_open AS row WHERE room IS NOT NULL"
-    };
-}
-
-/// Returns all packets of rooms that wait for a channel, oldest first.
-pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>> {
-    let rows = tx.all(
-        concat!(waiting_packets!(), " ORDER BY id"),
-        [MeshState::Refused],
+         FROM mesh_open AS row WHERE room IS NOT NULL AND id = COALESCE(?2, id) ORDER BY id",
+        (MeshState::Refused, only),
         read_on_channel,
     )?;
     Ok(rows.into_iter().flatten().collect())
-}
-
-/// Returns a packet if it is one that [`on_channels`] returns.
-pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>> {
-    let row = tx.first(
-        concat!(waiting_packets!(), " AND id = ?2"),
-        (MeshState::Refused, id),
-        read_on_channel,
-    )?;
-    Ok(row.flatten())
 }
 
 fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<WaitingPacket>> {

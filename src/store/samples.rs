@@ -237,3 +237,40 @@ pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     feedback::forget_changed(tx)?;
     Ok(changed)
 }
+
+impl Store {
+    /// Returns every row of every table, without what was chosen at random.
+    pub(crate) fn dump(&mut self) -> Vec<String> {
+        const RANDOM: [&str; 4] = ["packet", "reference", "txn", "relay_id"];
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+        let mut tables = self.connection.prepare(names).unwrap();
+        let tables = tables.query_map((), |row| row.get::<_, String>(0)).unwrap();
+        let mut rows = Vec::new();
+        for table in tables.map(Result::unwrap) {
+            let mut all = self
+                .connection
+                .prepare(&format!("SELECT * FROM {table}"))
+                .unwrap();
+            let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+            let read = all.query_map((), |row| {
+                let mut shown = table.clone();
+                for (number, column) in columns.iter().enumerate() {
+                    if !RANDOM.contains(&column.as_str()) {
+                        let value: rusqlite::types::Value = row.get(number)?;
+                        let value = format!("{value:?}");
+                        // In the content of a post.
+                        let value = match value.split_once(r#""relay_id\":\""#) {
+                            Some((before, id)) => format!("{before}{}", &id[32..]),
+                            None => value,
+                        };
+                        shown = format!("{shown} {column}={value}");
+                    }
+                }
+                Ok(shown)
+            });
+            rows.extend(read.unwrap().map(Result::unwrap));
+        }
+        rows.sort();
+        rows
+    }
+}
