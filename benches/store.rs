@@ -147,7 +147,7 @@ fn mesh_messages(criterion: &mut Criterion) {
                 store
                     .transaction(|tx| outbox_mesh::insert(tx, RADIO, &message, NOW))
                     .unwrap();
-                let handed = store.note(|tx| {
+                let handed = store.transaction(|tx| {
                     let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &order, NOW)?;
                     if let Some(row) = &next {
                         drafts::make_packets(tx, row.id, &packets, NOW)?;

@@ -14,7 +14,6 @@ mod late;
 mod mesh;
 mod message;
 mod outage;
-mod retry;
 mod room;
 mod room_address;
 mod room_message;
@@ -46,7 +45,6 @@ pub use message::{
     RadioPayload, Relayed,
 };
 pub use outage::{Outage, ToldRoom};
-pub use retry::Retry;
 pub use room::{Expired, OldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};

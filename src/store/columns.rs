@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Row, RowIndex};
+use strum::VariantArray as _;
 
 use crate::model::{
     ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshSource, MeshState, NodeNum,
@@ -47,54 +48,31 @@ impl FromSql for Fingerprint {
     }
 }
 
-impl ToSql for Lane {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.number()))
-    }
+/// By its place among the variants.
+macro_rules! variant_column {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(*self as u8))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let number = u8::column_result(value)?;
+                let variant = Self::VARIANTS.get(usize::from(number)).copied();
+                variant.ok_or(FromSqlError::OutOfRange(number.into()))
+            }
+        }
+    )*};
 }
 
-impl FromSql for Lane {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::try_from(u8::column_result(value)?).map_err(FromSqlError::other)
-    }
-}
-
-impl ToSql for MeshState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.number()))
-    }
-}
-
-impl FromSql for MeshState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let number = u8::column_result(value)?;
-        Self::of_number(number).ok_or(FromSqlError::OutOfRange(i64::from(number)))
-    }
-}
+variant_column!(Lane, MeshState, Origin);
 
 /// By its key: what an earlier or later version showed stays as it is.
 impl ToSql for Sign {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(self.key()))
-    }
-}
-
-impl ToSql for Origin {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(match self {
-            Self::Mesh => 0_u8,
-            Self::Matrix => 1,
-        }))
-    }
-}
-
-impl FromSql for Origin {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match u8::column_result(value)? {
-            0 => Ok(Self::Mesh),
-            1 => Ok(Self::Matrix),
-            other => Err(FromSqlError::OutOfRange(i64::from(other))),
-        }
     }
 }
 
@@ -184,6 +162,20 @@ mod tests {
             )
             .unwrap();
         assert_eq!((node, packet), (NodeNum(u32::MAX), PacketId(u32::MAX)));
+    }
+
+    #[test]
+    fn every_variant_comes_back_and_a_number_that_stands_for_none_is_an_error() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for &state in MeshState::VARIANTS {
+            let read = connection.query_row("SELECT ?1", [state], |row| row.get(0));
+            assert_eq!(read, Ok(state));
+        }
+        let read = |number: u8| {
+            connection.query_row("SELECT ?1", [number], |row| row.get::<_, MeshState>(0))
+        };
+        assert_eq!(read(9), Ok(MeshState::Withdrawn));
+        assert!(read(10).is_err());
     }
 
     #[test]

@@ -19,25 +19,13 @@ const TOLD: u8 = 1;
 /// It was pushed out, and its room does not know yet (`key_pushed_out`).
 const PUSHED_OUT: u8 = 2;
 
-/// What became of an event that is to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// It was kept already.
-    Before,
-    /// It is kept now; so many older ones of its room were pushed out.
-    Now {
-        /// How many.
-        dropped: usize,
-    },
-}
-
-/// Keeps an event.
+/// Keeps an event. Returns how many older ones of its room were pushed out by that; `None`: it was kept already.
 pub fn keep(
     tx: &Tx<'_>,
     event: &UndecryptableEvent,
     sent_at: Timestamp,
     now: Timestamp,
-) -> Result<Kept> {
+) -> Result<Option<usize>> {
     let added = tx.execute(
         "INSERT OR IGNORE INTO undecryptable (event, room, session, sender, sent_at, raw, kept_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -52,7 +40,7 @@ pub fn keep(
         ),
     )?;
     if added == 0 {
-        return Ok(Kept::Before);
+        return Ok(None);
     }
     let bytes = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
     let dropped = tx.execute(
@@ -84,7 +72,7 @@ pub fn keep(
             (event.room.as_str(), MOST_EVENTS, AWAITED),
         )?;
     }
-    Ok(Kept::Now { dropped })
+    Ok(Some(dropped))
 }
 
 /// Returns the events whose key may still come in time, in order of arrival.
@@ -197,8 +185,8 @@ mod tests {
     fn an_event_is_kept_once_and_comes_back_as_it_was() {
         on_empty(|tx| {
             let one = undecryptable(1, "{\"a\": \"é\"}");
-            assert_eq!(keep(tx, &one, NOON, NOON)?, Kept::Now { dropped: 0 });
-            assert_eq!(keep(tx, &one, NOON, later(9))?, Kept::Before);
+            assert_eq!(keep(tx, &one, NOON, NOON)?, Some(0));
+            assert_eq!(keep(tx, &one, NOON, later(9))?, None);
             assert_eq!(waiting(tx)?, std::slice::from_ref(&one));
             assert!(is_kept(tx, &one.event)?);
             assert!(forget(tx, &one.event)?);
@@ -219,7 +207,7 @@ mod tests {
                 keep(tx, &of_many(number), NOON, NOON)?;
             }
             let one_more = of_many(MOST_EVENTS + 1);
-            assert_eq!(keep(tx, &one_more, NOON, NOON)?, Kept::Now { dropped: 1 });
+            assert_eq!(keep(tx, &one_more, NOON, NOON)?, Some(1));
             let kept = numbers(tx)?;
             assert_eq!(kept[..2], ["session 0", "session 2"]);
             let pushed_out = overdue(tx, Timestamp(0))?;
@@ -278,7 +266,7 @@ mod tests {
             let half = "x".repeat(usize::try_from(MOST_BYTES).unwrap() / 2 + 1);
             for (number, dropped) in [(1, 0), (2, 1), (3, 1)] {
                 let kept = keep(tx, &undecryptable(number, &half), NOON, NOON)?;
-                assert_eq!(kept, Kept::Now { dropped });
+                assert_eq!(kept, Some(dropped));
             }
             assert_eq!(numbers(tx)?, ["session 3"]);
             Ok(())

@@ -1,7 +1,7 @@
 //! The rooms that were ever mapped and joined, as they were last, and what waits for those that are replaced or not mapped
 //! any more. Which room takes whose place is not decided here.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::columns::{identifier, optional};
 use super::drafts::packets;
@@ -53,16 +53,18 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 
 /// Returns all of them.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>> {
-    tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
-        let successor = optional(row, "successor")?;
-        let is_replaced: bool = row.get("replaced")?;
-        Ok(OldRoom {
-            room: identifier(row, "room")?,
-            alias: optional(row, "alias")?,
-            encrypted: row.get("encrypted")?,
-            public: row.get("public")?,
-            tombstone: is_replaced.then_some(Tombstone { successor }),
-        })
+    tx.all("SELECT * FROM mapped_room ORDER BY room", (), read)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<OldRoom> {
+    let successor = optional(row, "successor")?;
+    let is_replaced: bool = row.get("replaced")?;
+    Ok(OldRoom {
+        room: identifier(row, "room")?,
+        alias: optional(row, "alias")?,
+        encrypted: row.get("encrypted")?,
+        public: row.get("public")?,
+        tombstone: is_replaced.then_some(Tombstone { successor }),
     })
 }
 
@@ -111,54 +113,31 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool> {
     )
 }
 
-/// Returns how many messages wait for a room, and how many packets from it for the mesh.
-pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64)> {
-    let counts = tx.first(
+/// Returns the rooms that were mapped once, and those for which, or from which, something waits: how many messages for
+/// them, and packets from them. What is not known of a room is taken for the strictest.
+pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
+    tx.all(
         concat!(
-            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1),
+            "SELECT name.room AS room, alias, COALESCE(encrypted, 1) AS encrypted, COALESCE(public, 0) AS public,
+                 COALESCE(replaced, 0) AS replaced, successor, waits IS NOT NULL AS is_held,
+                 (SELECT COUNT(*) FROM room_outbox WHERE room_outbox.room = name.room) AS messages,
                  (SELECT COALESCE(",
             packets!(),
-            ", 0) FROM mesh_open WHERE room = ?1)"
+            ", 0) FROM mesh_open WHERE mesh_open.room = name.room) AS packets
+             FROM (SELECT room FROM mapped_room
+                 UNION SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
+                 UNION SELECT room FROM mesh_open WHERE room IS NOT NULL) AS name
+                 LEFT JOIN mapped_room ON mapped_room.room = name.room
+             ORDER BY mapped_room.room IS NULL, name.room"
         ),
-        [room.as_str()],
-        |row| row.try_into(),
-    )?;
-    Ok(counts.unwrap_or_default())
-}
-
-/// Returns the rooms that were mapped once, and those for which, or from which, something waits.
-pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
-    let mut rooms = all(tx)?;
-    for room in waited_for(tx)? {
-        if !rooms.iter().any(|it| it.room == room) {
-            // What is not known is taken for the strictest.
-            rooms.push(OldRoom {
-                room,
-                alias: None,
-                encrypted: true,
-                public: false,
-                tombstone: None,
-            });
-        }
-    }
-    let standing = rooms.into_iter().map(|old| {
-        let (messages, packets) = waiting(tx, &old.room)?;
-        Ok(WaitsForRoom {
-            is_held: is_held(tx, old.room.as_str())?,
-            old,
-            messages,
-            packets,
-        })
-    });
-    standing.collect()
-}
-
-/// Returns the rooms for which, or from which, something waits, by their ids.
-pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>> {
-    tx.all(
-        "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
-         UNION SELECT room FROM mesh_open WHERE room IS NOT NULL",
         (),
-        |row| identifier(row, "room"),
+        |row| {
+            Ok(WaitsForRoom {
+                old: read(row)?,
+                messages: row.get("messages")?,
+                packets: row.get("packets")?,
+                is_held: row.get("is_held")?,
+            })
+        },
     )
 }

@@ -27,7 +27,7 @@ impl Books<'_> {
         };
         mapped_rooms::note(tx, &last)?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
-        self.tx.log(move || {
+        tx.log(move || {
         if is_news {
             info!(%room, name, encrypted, "room joined");
         }
@@ -58,7 +58,7 @@ impl Books<'_> {
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
                     let (reason, hint) = (why.text(), why.hint(&room));
-                    self.tx.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
+                    tx.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
                 }
             }
         }
@@ -74,7 +74,7 @@ impl Books<'_> {
         }
         self.count(&from.clone().into(), moved.ended, 0);
         self.outcome.rooms.insert(to.clone().into());
-        self.tx.log(move || {
+        tx.log(move || {
         info!(room = %from, successor = %to, messages = moved.rows, "what waited for this room goes to the one that takes its place");
         if moved.ended > 0 {
             warn!(
