@@ -420,6 +420,25 @@ mod tests {
     }
 
     #[test]
+    fn of_a_queue_the_radio_is_asked_to_take_one_packet_at_a_time() {
+        let (mut store, first, packet) = accepted("first");
+        let second =
+            store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &text("second"), NOON));
+        let (_, second) = second.unwrap();
+        let handed = |store: &mut Store| next(store, NOON).map(|(packet, _)| packet);
+        assert_eq!(handed(&mut store), Some(packet));
+        assert_eq!(handed(&mut store), None);
+        let answered =
+            store.transaction(|tx| mesh_report::retry(tx, first, packet, NOON, false, "busy"));
+        answered.unwrap();
+        assert_eq!(handed(&mut store), Some(packet));
+        assert_eq!(handed(&mut store), None);
+        let answered = store.transaction(|tx| mesh_report::accepted(tx, first, NOON));
+        assert!(answered.unwrap());
+        assert_eq!(handed(&mut store), Some(second));
+    }
+
+    #[test]
     fn a_worker_is_given_a_row_once_and_then_told_when_to_come_again() {
         let mut store = Store::in_memory().unwrap();
         assert_eq!(

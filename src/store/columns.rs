@@ -77,15 +77,15 @@ impl ToSql for Sign {
 }
 
 /// In the column `target_kind`: `target` is a channel's slot.
-pub(super) const CHANNEL: u8 = 0;
+pub(super) const TO_CHANNEL: u8 = 0;
 /// It is a node.
-const NODE: u8 = 1;
+const TO_NODE: u8 = 1;
 
 /// Returns the two columns of a destination: (`target_kind`, `target`).
 pub(super) fn target(destination: Destination) -> (u8, u32) {
     match destination {
-        Destination::Channel(index) => (CHANNEL, u32::from(index.number())),
-        Destination::Direct(node) => (NODE, node.0),
+        Destination::Channel(index) => (TO_CHANNEL, u32::from(index.number())),
+        Destination::Direct(node) => (TO_NODE, node.0),
     }
 }
 
@@ -93,10 +93,10 @@ pub(super) fn target(destination: Destination) -> (u8, u32) {
 pub(super) fn destination(row: &Row<'_>) -> rusqlite::Result<Destination> {
     let target: u32 = row.get("target")?;
     match row.get::<_, u8>("target_kind")? {
-        CHANNEL => ChannelIndex::try_from(target)
+        TO_CHANNEL => ChannelIndex::try_from(target)
             .map(Destination::Channel)
             .map_err(unreadable),
-        NODE => Ok(Destination::Direct(NodeNum(target))),
+        TO_NODE => Ok(Destination::Direct(NodeNum(target))),
         other => Err(unreadable(FromSqlError::OutOfRange(i64::from(other)))),
     }
 }
@@ -123,17 +123,20 @@ where
 
 /// Reads the Matrix message behind a row, if there is one.
 pub(super) fn mesh_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
-    let Some(room) = optional(row, "room")? else {
-        return Ok(None);
-    };
-    Ok(Some(MeshSource {
-        room,
+    let room: Option<String> = row.get("room")?;
+    room.map(|_| source_of(row)).transpose()
+}
+
+/// Reads the Matrix message behind a row.
+pub(super) fn source_of(row: &Row<'_>) -> rusqlite::Result<MeshSource> {
+    Ok(MeshSource {
+        room: identifier(row, "room")?,
         event: identifier(row, "event")?,
         thread: optional(row, "thread")?,
         sender: identifier(row, "sender")?,
         sent_at: row.get("sent_at")?,
         alert: row.get("alert")?,
-    }))
+    })
 }
 
 /// No wait that we set is longer. A time further ahead was written while the clock was wrong.

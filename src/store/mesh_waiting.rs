@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, mesh_source, target};
+use super::columns::{TO_CHANNEL, source_of, target, unreadable};
 use super::mesh_state::{Ended, end_all, end_waiting};
 use super::own_packets::UNKNOWN_RADIO;
 use super::{Result, Tx};
@@ -122,38 +122,32 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
 
 /// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first.
 pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
-    let rows = tx.all(
+    tx.all(
         // Whether the radio was asked to take a part of their message, and refused another.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
                  AND part.message = row.message AND part.id <> row.id AND part.state = ?1) AS is_known
-         FROM mesh_open AS row WHERE room IS NOT NULL AND id = COALESCE(?2, id) ORDER BY id",
-        (MeshState::Refused, only),
+         FROM mesh_open AS row WHERE room IS NOT NULL AND target_kind = ?3 AND id = COALESCE(?2, id) ORDER BY id",
+        (MeshState::Refused, only, TO_CHANNEL),
         read_on_channel,
-    )?;
-    Ok(rows.into_iter().flatten().collect())
+    )
 }
 
-fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<WaitingPacket>> {
-    let Destination::Channel(slot) = destination(row)? else {
-        return Ok(None);
-    };
-    let Some(source) = mesh_source(row)? else {
-        return Ok(None);
-    };
-    Ok(Some(WaitingPacket {
+fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<WaitingPacket> {
+    let slot: u32 = row.get("target")?;
+    Ok(WaitingPacket {
         id: row.get("id")?,
         message: row.get("message")?,
         lane: row.get("lane")?,
-        source,
-        slot,
+        source: source_of(row)?,
+        slot: slot.try_into().map_err(unreadable)?,
         channel: row.get("channel")?,
         bound: row.get("stays")?,
         submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
         refused: row.get::<_, u8>("withdraw")? == REFUSE,
         is_known: row.get("is_known")?,
-    }))
+    })
 }
 
 /// Has a packet that is not sent yet go to a slot, with this channel, and its answers found there.

@@ -6,7 +6,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{CHANNEL, destination, identifier, optional, target};
+use super::columns::{TO_CHANNEL, destination, identifier, optional, target};
 use super::{Result, Tx};
 use crate::model::{
     EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
@@ -57,7 +57,7 @@ pub fn by_packet(
         "SELECT * FROM message_pair
          WHERE packet = ?1 AND target_kind = ?5 AND (channel IS ?2 OR channel IS NULL)
          ORDER BY radio = ?3 DESC, id DESC LIMIT ?4",
-        (packet, channel, radio, MOST_PAIRS, CHANNEL),
+        (packet, channel, radio, MOST_PAIRS, TO_CHANNEL),
         read,
     )
 }

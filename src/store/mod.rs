@@ -187,15 +187,6 @@ impl Store {
         Self::prepare(connection, Some(file))
     }
 
-    /// Makes an empty database in memory, for tests.
-    ///
-    /// # Errors
-    ///
-    /// When there is no memory.
-    pub fn in_memory() -> Result<Self> {
-        Self::prepare(Connection::open_in_memory()?, None)
-    }
-
     fn prepare(mut connection: Connection, file: Option<Opened>) -> Result<Self> {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", "on")?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use super::feedback;
 use super::outbox_room::{self, NewRoomRow};
 use super::{Result, Store, Tx, drafts, outbox_mesh};
@@ -239,6 +241,11 @@ pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
 }
 
 impl Store {
+    /// Makes an empty database in memory.
+    pub(crate) fn in_memory() -> Result<Self> {
+        Self::prepare(Connection::open_in_memory()?, None)
+    }
+
     /// Returns every row of every table, without what was chosen at random.
     pub(crate) fn dump(&mut self) -> Vec<String> {
         const RANDOM: [&str; 4] = ["packet", "reference", "txn", "relay_id"];

@@ -80,6 +80,7 @@ impl Books<'_> {
         let tx = self.tx;
         let told = report.clone();
         tx.log(move || debug!(%outbox, %packet, report = ?told, "report of the radio"));
+        let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {
                 let message = summary::mesh_message(tx, outbox)?;
@@ -91,13 +92,9 @@ impl Books<'_> {
                 }
                 mesh_report::let_finish(tx, outbox, bridge::finish_by(at))?;
             }
-            RadioOutcome::Heard => mesh_report::outcome(tx, outbox, MeshState::Heard).map(drop)?,
-            RadioOutcome::Unheard => {
-                mesh_report::outcome(tx, outbox, MeshState::Unheard).map(drop)?
-            }
-            RadioOutcome::Delivered => {
-                mesh_report::outcome(tx, outbox, MeshState::Delivered).map(drop)?
-            }
+            RadioOutcome::Heard => became(MeshState::Heard)?,
+            RadioOutcome::Unheard => became(MeshState::Unheard)?,
+            RadioOutcome::Delivered => became(MeshState::Delivered)?,
             RadioOutcome::Retry {
                 after,
                 new_id,
