@@ -9,3 +9,6 @@ CREATE VIEW mesh_backlog AS SELECT * FROM mesh_outbox WHERE state <= 1 AND state
 CREATE VIEW key_awaited AS SELECT * FROM undecryptable WHERE given_up = 0;
 -- Too many of its room, or of its sender, waited; the room does not know yet.
 CREATE VIEW key_pushed_out AS SELECT * FROM undecryptable WHERE given_up = 2;
+
+-- A worker asks before each packet whether the radio has answered for the last of its queue.
+CREATE INDEX mesh_outbox_submitted ON mesh_outbox (target_kind, target, lane) WHERE state = 1;
