@@ -122,14 +122,16 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
 
 /// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first.
 pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
+    let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
     tx.all(
         // Whether the radio was asked to take a part of their message, and refused another.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
                  AND part.message = row.message AND part.id <> row.id AND part.state = ?1) AS is_known
-         FROM mesh_open AS row WHERE room IS NOT NULL AND target_kind = ?3 AND id = COALESCE(?2, id) ORDER BY id",
-        (MeshState::Refused, only, TO_CHANNEL),
+         FROM mesh_open AS row
+         WHERE room IS NOT NULL AND +target_kind = ?4 AND id BETWEEN ?2 AND ?3 ORDER BY id",
+        (MeshState::Refused, first, last, TO_CHANNEL),
         read_on_channel,
     )
 }
