@@ -124,7 +124,8 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
 pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
     let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
     tx.all(
-        // Whether the radio was asked to take a part of their message, and refused another.
+        // Whether the radio was asked to take a part of their message, and refused another. `+`: by the rows themselves, not
+        // by an index of all that ever went to a channel.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
