@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use relay::model::{
-    ChannelIndex, Destination, Draft, EventId, Lane, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent, RoomMessage, Timestamp,
+    ChannelIndex, Destination, Draft, EventId, Gathering, Lane, MeshContent, MeshMessage,
+    MeshOrder, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent,
+    RoomMessage, Timestamp,
 };
 use relay::store::outbox_room::NewRoomRow;
 use relay::store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
@@ -130,6 +131,14 @@ fn mesh_messages(criterion: &mut Criterion) {
         not_before: None,
         expires: LATER,
     };
+    let order = MeshOrder {
+        in_a_row: 3,
+        gathering: Gathering {
+            quiet: Duration::from_secs(10),
+            longest: Duration::from_mins(2),
+        },
+        spacing: Duration::from_secs(10),
+    };
     let packets = ["Alice[M]: a text of about the usual length".to_owned()];
     criterion.bench_function(
         "to the mesh: accept, submit and take one packet",
@@ -138,9 +147,8 @@ fn mesh_messages(criterion: &mut Criterion) {
                 store
                     .transaction(|tx| outbox_mesh::insert(tx, RADIO, &message, NOW))
                     .unwrap();
-                let handed = store.note(|tx| {
-                    let spacing = Duration::from_secs(10);
-                    let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, spacing, NOW)?;
+                let handed = store.transaction(|tx| {
+                    let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &order, NOW)?;
                     if let Some(row) = &next {
                         drafts::make_packets(tx, row.id, &packets, NOW)?;
                         mesh_report::submitted(tx, row.id, NOW)?;

@@ -7,14 +7,25 @@ use super::action::Action;
 use super::facts::Facts;
 use super::late::written;
 use super::lesson::ROOM_AGAIN;
-use crate::config::Config;
-use crate::model::{Chore, Expired, MeshSource, Notice, RoomMessage, Sign, Timestamp, span};
+use crate::config::{Config, Meshtastic};
+use crate::model::{
+    Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,
+};
 
 /// An outage that was shorter leaves no backlog.
 const OUTAGE: Duration = Duration::from_mins(2);
 /// So long may a radio that is there again take to be found, and to tell its configuration: its absence was no longer for
 /// that.
 const RETURN: Duration = Duration::from_secs(10);
+/// When a room's backlog is complete.
+pub const GATHERING: Gathering = Gathering {
+    quiet: Duration::from_secs(10),
+    longest: Duration::from_mins(2),
+};
+/// So many messages of one sender keep their places among those of others.
+const IN_A_ROW: u32 = 3;
+/// Half a message is worth less than a late one: so long a message of which a part went is worth transmitting.
+const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 /// A room is told of what expired when nothing more has for so long,
 const QUIET: Duration = Duration::from_secs(10);
 /// or, while messages of it wait still, so long after the first of them.
@@ -93,6 +104,22 @@ impl Bridge {
         }
         actions
     }
+}
+
+/// Returns in which order what waits for the mesh goes there.
+#[must_use]
+pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
+    MeshOrder {
+        in_a_row: IN_A_ROW,
+        gathering: GATHERING,
+        spacing: config.backlog.spacing,
+    }
+}
+
+/// Returns until when the rest of a message does not expire of which a part was taken then.
+#[must_use]
+pub fn finish_by(taken: Timestamp) -> Timestamp {
+    taken + FINISHES_WITHIN
 }
 
 /// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of

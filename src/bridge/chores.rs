@@ -25,7 +25,7 @@ const BACKLOG_AGAIN: Duration = Duration::from_hours(1);
 impl Bridge {
     pub(super) fn chore(&mut self, chore: Chore, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match chore {
-            Chore::Start => self.start(now),
+            Chore::Start => self.start(facts, now),
             Chore::Permissions => self.end_forbidden(facts),
             Chore::Round(up) => self.round(up, now),
             Chore::Rooms => self.settle_rooms(facts, now),
@@ -53,13 +53,17 @@ impl Bridge {
         }
     }
 
-    fn start(&mut self, now: Timestamp) -> Vec<Action> {
+    fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         self.calendar.look(now, Duration::ZERO);
         let mode = self.config.meshtastic.delivery_feedback;
         // Nobody would ever take an hourglass away again.
         let signs = Sign::VARIANTS.iter().copied();
         let unwanted = signs.filter(|sign| !mode.shows(*sign));
         let mut actions: Vec<Action> = unwanted.map(Action::ForgetWishes).collect();
+        // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(facts.last_active));
+        }
         actions.extend([Action::Next(Chore::Rooms), Action::Next(Chore::Permissions)]);
         actions
     }

@@ -63,6 +63,8 @@ pub enum Table {
     Packets(Option<MeshRowId>),
     /// [`Facts::radio_away`].
     RadioAway,
+    /// [`Facts::last_active`].
+    LastActive,
     /// [`Facts::rooms`].
     Rooms,
     /// [`Facts::senders`].
@@ -172,6 +174,8 @@ pub struct Facts {
     pub packets: Vec<WaitingPacket>,
     /// Since when nothing reaches the radio.
     pub radio_away: Option<Timestamp>,
+    /// When something was last accepted for the mesh, handed to the radio or taken by it.
+    pub last_active: Option<Timestamp>,
     /// The rooms that were mapped once, and those that something waits for.
     pub rooms: Vec<WaitsForRoom>,
     /// Whose messages wait for the mesh, by room.

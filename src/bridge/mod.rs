@@ -34,6 +34,7 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, Change, GivenUp, Held, OutageStep, RadioProblems, Readiness, WhyGivenUp};
+pub use backlog::{GATHERING, finish_by, mesh_order};
 pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};

@@ -179,8 +179,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 Event::Radio(RadioEvent::Lost { .. }) => {
                     self.radio_ready.send_replace(false);
                 }
-                Event::Report(report) => self.queues.in_flight().settle(report),
-                Event::Radio(_) | Event::Matrix(_) | Event::Chore(_) => {}
+                Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
             }
         }
         self.queues.wake(&outcome);

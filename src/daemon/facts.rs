@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tracing::error;
 
-use crate::bridge::{Facts, Questions, SeenKey, Table, Target};
+use crate::bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use crate::model::{EventId, NodeNum, Timestamp};
 use crate::store::{
     Result, StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map,
@@ -78,7 +78,7 @@ pub(super) fn look_up(
         facts.waiting_for_mesh = outbox_mesh::waiting_of_room(tx, room, *lane)?;
     }
     if let Some(room) = &questions.gathering {
-        facts.gathering = backlog::gathering(tx, room, now)?;
+        facts.gathering = backlog::gathering(tx, room, GATHERING, now)?;
     }
     if let Some((sender, at)) = &questions.sender_sent {
         facts.sender_sent = outbox_mesh::sent_by(tx, sender, *at)?;
@@ -112,9 +112,9 @@ pub(super) fn look_up(
 fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> Result<()> {
     match table {
         Table::Told(start) => facts.told.extend(told::beginning_with(tx, start, now)?),
-        Table::Packets(None) => facts.packets = mesh_report::on_channels(tx)?,
-        Table::Packets(Some(row)) => facts.packets.extend(mesh_report::on_channel(tx, *row)?),
+        Table::Packets(only) => facts.packets = mesh_report::on_channels(tx, *only)?,
         Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
+        Table::LastActive => facts.last_active = outbox_mesh::last_active(tx)?,
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
         Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,
         Table::Busy => facts.busy = outbox_room::rooms(tx)?.into_iter().collect(),
@@ -155,7 +155,8 @@ fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
         Ok(fate) => facts.fates.extend(fate),
         // It must not fail the batch: a sign is worth less than a message.
         Err(error @ StoreError::Unreadable(_)) => {
-            error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown");
+            let event = event.to_owned();
+            tx.log(move || error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown"));
         }
         Err(error) => return Err(error),
     }

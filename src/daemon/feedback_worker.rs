@@ -11,19 +11,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::model::{
-    Backoff, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp,
-};
+use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, Timestamp};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{Result, Tx};
+use crate::store::{Result, Store, Tx};
 
-use super::account_limit::Turn;
+use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, SendToRoom, current};
 use super::{LONGEST_PAUSE, PAUSES};
 
-/// How long to wait when the database cannot be read.
-const DATABASE_DELAY: Duration = Duration::from_secs(5);
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -40,10 +36,8 @@ impl<S: SendToRoom> FeedbackWorker<S> {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = PAUSES;
         loop {
-            let done = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                done = self.step(&mut backoff) => done,
+            let Some(done) = stop.run_until_cancelled(self.step(&mut backoff)).await else {
+                return;
             };
             let (pause, listens) = match done {
                 Ok(Step::Made) => continue,
@@ -73,99 +67,54 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         // Only then the latest wish is chosen.
         let turn = self.side.limit.quiet_turn().await;
         let now = self.side.clock.now();
-        let sign = self
-            .side
-            .database
-            .run(move |store| store.note(|tx| feedback::next(tx, now)))
-            .await?;
-        let sign_later = match sign {
-            Next::Due(request) => return self.show(&sender, turn, request, backoff).await,
-            Next::Later(due) => Some(due),
-            Next::Nothing => None,
+        let next = move |store: &mut Store| store.note(|tx| next_wish(tx, now));
+        let wish = match self.side.database.run(next).await? {
+            Next::Due(wish) => wish,
+            Next::Later(due) => return Ok(Step::Nothing(due.since(now).min(LOOK_EVERY))),
+            Next::Nothing => return Ok(Step::Nothing(LOOK_EVERY)),
         };
-        let receipt = self
-            .side
-            .database
-            .run(move |store| store.note(|tx| receipts::next(tx, now)));
-        let receipt_later = match receipt.await? {
-            Next::Due(receipt) => return self.mark(&sender, turn, receipt, backoff).await,
-            Next::Later(due) => Some(due),
-            Next::Nothing => None,
+        let outcome = match &wish {
+            Wish::Sign(it) => {
+                let outcome = sender.send((&*it.room).into(), &it.transaction, &it.content, now);
+                let outcome = outcome.await;
+                debug!(room = %it.room, event_id = %it.event, txn = %it.transaction, ?outcome, "sign tried");
+                outcome
+            }
+            Wish::Receipt(it) => {
+                let outcome = sender.mark_read((&*it.room).into(), &it.event, it.thread.as_deref());
+                let outcome = outcome.await;
+                debug!(room = %it.room, event_id = %it.event, ?outcome, "receipt tried");
+                outcome
+            }
         };
-        let later = sign_later.into_iter().chain(receipt_later).min();
-        let wait = later.map_or(LOOK_EVERY, |due| due.since(now).min(LOOK_EVERY));
-        Ok(Step::Nothing(wait))
-    }
-
-    /// Shows a sign, or takes one away.
-    async fn show(
-        &self,
-        sender: &S,
-        turn: Turn,
-        request: Request,
-        backoff: &mut Backoff,
-    ) -> Result<Step> {
-        let Request {
-            event,
-            room,
-            transaction,
-            content,
-        } = request;
-        let now = self.side.clock.now();
-        let room_name = (&*room).into();
-        let outcome = sender.send(room_name, &transaction, &content, now).await;
         turn.over(&outcome);
-        debug!(%room, event_id = %event, txn = %transaction, ?outcome, "sign tried");
-        let step = judge(&outcome, backoff);
-        let room_for_note = room.clone();
-        let newly_forbidden = self
-            .side
-            .database
-            .run(move |store| {
-                store.note(|tx| note(tx, &room_for_note, &transaction, &outcome, now))
-            })
-            .await?;
-        if newly_forbidden {
-            warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back");
-        }
-        Ok(step)
-    }
-
-    /// Moves a read receipt.
-    async fn mark(
-        &self,
-        sender: &S,
-        turn: Turn,
-        receipt: Receipt,
-        backoff: &mut Backoff,
-    ) -> Result<Step> {
-        let thread = receipt.thread.as_deref();
-        let room_name = (&*receipt.room).into();
-        let outcome = sender.mark_read(room_name, &receipt.event, thread).await;
-        turn.over(&outcome);
-        debug!(room = %receipt.room, event_id = %receipt.event, ?outcome, "receipt tried");
         let step = judge(&outcome, backoff);
         let now = self.side.clock.now();
-        self.side
-            .database
-            .run(move |store| {
-                store.note(|tx| match &outcome {
-                    // Whatever the server has against a receipt: it is not worth a second try.
-                    RoomOutcome::Sent { .. }
-                    | RoomOutcome::Refused { .. }
-                    | RoomOutcome::Parked { account: false, .. } => {
-                        receipts::sent(tx, &receipt, now)
-                    }
-                    RoomOutcome::Retry { limited: true, .. } => Ok(()),
-                    RoomOutcome::Retry { limited: false, .. }
-                    | RoomOutcome::Parked { account: true, .. } => {
-                        receipts::retry(tx, &receipt, now)
-                    }
-                })
-            })
-            .await?;
+        let noted = move |store: &mut Store| store.note(|tx| note(tx, &wish, &outcome, now));
+        self.side.database.run(noted).await?;
         Ok(step)
     }
+}
+
+/// What is to be shown in a room.
+enum Wish {
+    Sign(Request),
+    Receipt(Receipt),
+}
+
+/// Returns what is to be shown next: signs before receipts.
+fn next_wish(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Wish>> {
+    let sign = match feedback::next(tx, now)? {
+        Next::Due(sign) => return Ok(Next::Due(Wish::Sign(sign))),
+        Next::Later(due) => Some(due),
+        Next::Nothing => None,
+    };
+    Ok(match (receipts::next(tx, now)?, sign) {
+        (Next::Due(receipt), _) => Next::Due(Wish::Receipt(receipt)),
+        (Next::Later(due), sign) => Next::Later(sign.map_or(due, |sign| sign.min(due))),
+        (Next::Nothing, Some(sign)) => Next::Later(sign),
+        (Next::Nothing, None) => Next::Nothing,
+    })
 }
 
 /// Returns how to go on after this.
@@ -184,30 +133,45 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     }
 }
 
-/// Notes what became of a request. Returns whether the room turned out to take no signs.
-fn note(
+/// Notes what became of a request.
+fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
+    match wish {
+        Wish::Sign(it) => note_sign(tx, &it.room, it.transaction.as_str(), outcome, now),
+        Wish::Receipt(it) => match outcome {
+            // Whatever the server has against a receipt: it is not worth a second try.
+            RoomOutcome::Sent { .. }
+            | RoomOutcome::Refused { .. }
+            | RoomOutcome::Parked { account: false, .. } => receipts::sent(tx, it, now),
+            RoomOutcome::Retry { limited: true, .. } => Ok(()),
+            RoomOutcome::Retry { limited: false, .. }
+            | RoomOutcome::Parked { account: true, .. } => receipts::retry(tx, it, now),
+        },
+    }
+}
+
+fn note_sign(
     tx: &Tx<'_>,
-    room: &OwnedRoomId,
-    transaction: &OwnedTransactionId,
+    room: &RoomId,
+    transaction: &str,
     outcome: &RoomOutcome,
     now: Timestamp,
-) -> Result<bool> {
-    let transaction = transaction.as_str();
+) -> Result<()> {
     match outcome {
-        RoomOutcome::Sent { event } => {
-            feedback::done(tx, transaction, event, now)?;
-        }
-        RoomOutcome::Refused { .. } => feedback::give_up(tx, transaction, now)?,
-        RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now)?,
+        RoomOutcome::Sent { event } => feedback::done(tx, transaction, event, now).map(drop),
+        RoomOutcome::Refused { .. } => feedback::give_up(tx, transaction, now),
+        RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now),
         RoomOutcome::Parked { account: false, .. } => {
             feedback::not_done(tx, transaction, now)?;
-            return feedback::forbid(tx, room);
+            if feedback::forbid(tx, room)? {
+                let room = room.to_owned();
+                tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+            }
+            Ok(())
         }
         RoomOutcome::Retry { limited: false, .. } | RoomOutcome::Parked { account: true, .. } => {
-            feedback::retry(tx, transaction, now)?;
+            feedback::retry(tx, transaction, now)
         }
     }
-    Ok(false)
 }
 
 enum Step {

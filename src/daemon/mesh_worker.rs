@@ -1,75 +1,32 @@
-//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, waits for
-//! the verdict, and takes the next. The pacer decides when which of the candidates goes on the air.
+//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, and takes the next once the
+//! table knows the verdict. The pacer decides when which of the candidates goes on the air.
 
-use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
 use crate::model::{
-    Clock, Destination, Explained as _, Lane, MeshContent, MeshRowId, RadioMessage, RadioOutcome,
-    RadioPayload, SendReport, Timestamp,
+    Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
+    Timestamp,
 };
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
-/// How long to wait when the database cannot be read.
-const DATABASE_DELAY: Duration = Duration::from_secs(5);
+use super::queues::DATABASE_DELAY;
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
-/// Rows that the pacer holds, and who waits for their verdict.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InFlight {
-    rows: Arc<Mutex<HashMap<MeshRowId, oneshot::Sender<()>>>>,
-}
-
-impl InFlight {
-    fn add(&self, row: MeshRowId) -> oneshot::Receiver<()> {
-        let (told, verdict) = oneshot::channel();
-        self.rows().insert(row, told);
-        verdict
-    }
-
-    fn rows(&self) -> MutexGuard<'_, HashMap<MeshRowId, oneshot::Sender<()>>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the worker of a row whose verdict is committed: the pacer holds it no longer.
-    pub(super) fn settle(&self, report: &SendReport) {
-        let SendReport::Radio {
-            outbox, outcome, ..
-        } = report
-        else {
-            return;
-        };
-        match outcome {
-            // Comes after the radio took the packet: nobody waits any more.
-            RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {}
-            RadioOutcome::Accepted { .. }
-            | RadioOutcome::Retry { .. }
-            | RadioOutcome::Refused(_) => {
-                if let Some(told) = self.rows().remove(outbox) {
-                    // The worker may have been stopped.
-                    let _ = told.send(());
-                }
-            }
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MeshRules {
-    /// From one message of a room's backlog to the next.
-    pub(super) spacing: Duration,
+    pub(super) order: MeshOrder,
     pub(super) long_messages: LongMessages,
 }
 
@@ -77,7 +34,7 @@ impl MeshRules {
     /// Takes them from the configuration.
     pub(super) fn of(config: &Meshtastic) -> Self {
         Self {
-            spacing: config.backlog.spacing,
+            order: bridge::mesh_order(config),
             long_messages: config.long_messages,
         }
     }
@@ -92,8 +49,6 @@ pub(super) struct MeshSide {
     pub(super) ready: watch::Receiver<bool>,
     /// Whether the air bears more than urgent texts: the others stay in the table until it does, too.
     pub(super) air: watch::Receiver<bool>,
-    /// Rows whose verdict is awaited.
-    pub(super) in_flight: InFlight,
     pub(super) rules: MeshRules,
     pub(super) clock: Clock,
 }
@@ -113,12 +68,10 @@ impl MeshWorker {
     /// Works until `stop`, or until it is idle.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let handed_over = tokio::select! {
-                () = stop.cancelled() => return,
-                done = self.step() => done,
+            let Some(handed_over) = stop.run_until_cancelled(self.step()).await else {
+                return;
             };
             let pause = match handed_over {
-                Ok(Step::Sent) => continue,
                 Ok(Step::Nothing) => None,
                 Ok(Step::Wait(wait)) => Some(wait),
                 Ok(Step::RadioGone) => return,
@@ -170,18 +123,20 @@ impl MeshWorker {
             Next::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
             Next::Nothing => return Ok(Step::Nothing),
         };
-        let verdict = self.side.in_flight.add(submission.outbox);
-        if self.side.submissions.send(submission).await.is_err() {
-            return Ok(Step::RadioGone);
-        }
-        // An error says that the event loop has ended.
-        drop(verdict.await);
-        Ok(Step::Sent)
+        Ok(match self.side.submissions.send(submission).await {
+            // The event loop rings when the verdict is stored.
+            Ok(()) => Step::Nothing,
+            Err(_) => Step::RadioGone,
+        })
     }
 }
 
-/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is. A power cut can take the
-/// note back: then it goes again under the same packet id, as it does after any other end.
+/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is; nothing as long as the
+/// radio has not answered for the last.
+///
+/// As long as a text was never handed over it can be changed, or come to tell its age; and of two texts under one id a radio
+/// drops the second. So the first time waits for the disk. What only goes again, under the same id as it is, does not: a
+/// power cut can take that note back, and it goes once more, as after any other end.
 pub(super) fn hand_over(
     store: &mut Store,
     queue: (Destination, Lane),
@@ -191,33 +146,35 @@ pub(super) fn hand_over(
     if let Some(next) = store.note(|tx| take(tx, queue, rules, now, false))? {
         return Ok(next);
     }
-    // With its age a text is another one: no power cut takes that back, as an id never stands for two.
     let taken = store.transaction(|tx| take(tx, queue, rules, now, true))?;
     Ok(taken.unwrap_or(Next::Nothing))
 }
 
-/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if a text has
-/// to tell its age and may not.
+/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if that has to
+/// be safe on the disk and will not be.
 fn take(
     tx: &Tx<'_>,
     (destination, lane): (Destination, Lane),
     rules: MeshRules,
     now: Timestamp,
-    may_tell_age: bool,
+    is_safe: bool,
 ) -> Result<Option<Next<Submission>>> {
-    let Some(row) = outbox_mesh::next(tx, destination, lane, rules.spacing, now)? else {
-        let due = outbox_mesh::next_due(tx, destination, lane, rules.spacing, now)?;
+    if outbox_mesh::is_asked(tx, destination, lane)? {
+        return Ok(Some(Next::Nothing));
+    }
+    let Some(row) = outbox_mesh::next(tx, destination, lane, &rules.order, now)? else {
+        let due = outbox_mesh::next_due(tx, destination, lane, &rules.order, now)?;
         return Ok(Some(due.map_or(Next::Nothing, Next::Later)));
     };
+    if row.may_change && !is_safe {
+        return Ok(None);
+    }
     let payload = match row.content {
         MeshContent::Packet(payload) => payload,
         MeshContent::Text(draft) => {
             let age = row
                 .source
                 .and_then(|source| bridge::told_age(source.sent_at, now));
-            if age.is_some() && !may_tell_age {
-                return Ok(None);
-            }
             let packets = bridge::render(&draft, age, &rules.long_messages);
             drafts::make_packets(tx, row.id, &packets, now)?;
             RadioPayload::Text {
@@ -239,8 +196,6 @@ fn take(
 }
 
 enum Step {
-    /// A row has its verdict; there may be another.
-    Sent,
     Nothing,
     /// Not before this time has passed.
     Wait(Duration),
@@ -252,7 +207,8 @@ mod tests {
     use super::*;
     use crate::config::Overflow;
     use crate::model::{
-        ChannelIndex, Draft, Heading, MeshMessage, MeshSource, MeshState, NodeNum, PacketId,
+        ChannelIndex, Draft, Heading, MeshMessage, MeshRowId, MeshSource, MeshState, NodeNum,
+        PacketId,
     };
     use crate::store::samples::waiting_packets;
 
@@ -268,12 +224,16 @@ mod tests {
 
     fn rules() -> MeshRules {
         MeshRules {
-            spacing: Duration::from_secs(10),
             long_messages: LongMessages {
                 split: true,
                 part_bytes: 200,
                 max_parts: 3,
                 overflow: Overflow::Refuse,
+            },
+            order: MeshOrder {
+                in_a_row: 3,
+                gathering: bridge::GATHERING,
+                spacing: Duration::from_secs(10),
             },
         }
     }
@@ -292,7 +252,6 @@ mod tests {
                 submissions,
                 ready,
                 air,
-                in_flight: InFlight::default(),
                 rules: rules(),
                 clock: Clock::new(|| NOON),
             },
@@ -359,7 +318,7 @@ mod tests {
         }
     }
 
-    /// How many packets wait.
+    /// How many packets wait, or are with the radio.
     fn packets(store: &mut Store) -> u64 {
         store.transaction(waiting_packets).unwrap()
     }
@@ -395,7 +354,7 @@ mod tests {
             handed.1.starts_with("Alice[M]: (6 min ago) 1/2 xx"),
             "{handed:?}"
         );
-        assert_eq!(packets(&mut store), 1);
+        assert_eq!(packets(&mut store), 2);
         let back =
             store.transaction(|tx| mesh_report::not_tried(tx, id, packet, later(6), "link lost"));
         back.unwrap();
@@ -403,7 +362,7 @@ mod tests {
         let (again, text) = next(&mut store, later(20)).unwrap();
         assert_eq!(again, packet);
         assert!(text.starts_with("Alice[M]: (20 min ago) 1/2 xx"), "{text}");
-        assert_eq!(packets(&mut store), 1);
+        assert_eq!(packets(&mut store), 2);
     }
 
     #[test]
@@ -412,11 +371,67 @@ mod tests {
         let (_, first) = next(&mut store, NOON).unwrap();
         assert!(first.starts_with("Alice[M]: 1/2 word"), "{first}");
         assert_eq!(next(&mut store, NOON), None, "the radio has not taken it");
-        let taken = store.transaction(|tx| mesh_report::accepted(tx, id, later(59)));
+        let taken = store.transaction(|tx| {
+            mesh_report::let_finish(tx, id, bridge::finish_by(later(59)))?;
+            mesh_report::accepted(tx, id, later(59))
+        });
         assert!(taken.unwrap());
         let (_, second) = next(&mut store, later(61)).unwrap();
         assert!(second.starts_with("Alice 2/2: word"), "{second}");
         assert_eq!(next(&mut store, later(61)), None);
+    }
+
+    #[test]
+    fn no_power_cut_lets_a_text_change_under_an_id_that_the_radio_may_have_sent() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&home.path().join("relay.sqlite")).unwrap();
+        let row = store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &text("hello"), NOON));
+        let (id, mut packet) = row.unwrap();
+        let state = |store: &mut Store| store.transaction(|tx| mesh_report::state(tx, id)).unwrap();
+        for minutes in [1, 20] {
+            let handed = next(&mut store, later(minutes)).unwrap();
+            assert_eq!(handed, (packet, "Alice[M]: hello".to_owned()));
+            store = store.after_power_cut();
+            assert_eq!(state(&mut store), Some(MeshState::Submitted));
+            let changed = store.transaction(|tx| {
+                mesh_report::recover(tx)?;
+                drafts::change(tx, id, &Draft::default())
+            });
+            assert!(!changed.unwrap());
+            // Now it is late, and does not say so.
+            assert_eq!(next(&mut store, later(minutes + 10)), Some(handed));
+            store = store.after_power_cut();
+            // Nothing depends on this note: it has not waited for the disk.
+            assert_eq!(state(&mut store), Some(MeshState::Waiting));
+            // Nor has the radio been given anything under the next id.
+            let again = store.transaction(|tx| {
+                mesh_report::submitted(tx, id, NOON)?;
+                mesh_report::retry(tx, id, packet, NOON, true, "too fast")
+            });
+            let mesh_report::Retried::Waits(other) = again.unwrap() else {
+                panic!("it waits");
+            };
+            packet = other;
+        }
+    }
+
+    #[test]
+    fn of_a_queue_the_radio_is_asked_to_take_one_packet_at_a_time() {
+        let (mut store, first, packet) = accepted("first");
+        let second =
+            store.transaction(|tx| outbox_mesh::insert(tx, NodeNum(1), &text("second"), NOON));
+        let (_, second) = second.unwrap();
+        let handed = |store: &mut Store| next(store, NOON).map(|(packet, _)| packet);
+        assert_eq!(handed(&mut store), Some(packet));
+        assert_eq!(handed(&mut store), None);
+        let answered =
+            store.transaction(|tx| mesh_report::retry(tx, first, packet, NOON, false, "busy"));
+        answered.unwrap();
+        assert_eq!(handed(&mut store), Some(packet));
+        assert_eq!(handed(&mut store), None);
+        let answered = store.transaction(|tx| mesh_report::accepted(tx, first, NOON));
+        assert!(answered.unwrap());
+        assert_eq!(handed(&mut store), Some(second));
     }
 
     #[test]

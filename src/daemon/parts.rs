@@ -19,7 +19,7 @@ use super::account_limit::AccountLimit;
 use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
-use super::mesh_worker::{InFlight, MeshRules, MeshSide};
+use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::room_worker::{RoomSide, SendToRoom};
 use super::supervisor::Supervisor;
@@ -111,7 +111,6 @@ impl<S: SendToRoom> Parts<S> {
                 submissions,
                 ready: is_radio_ready,
                 air: radio.air(),
-                in_flight: InFlight::default(),
                 rules: found.rules,
                 clock: clock.clone(),
             },
@@ -119,7 +118,6 @@ impl<S: SendToRoom> Parts<S> {
             withdrawals: radio.withdrawals(),
             stop: stop.clone(),
         });
-        found.waiting.lines.write();
         live.committed(&[], &mut found.waiting);
         queues.wake(&found.waiting);
 

@@ -12,9 +12,12 @@ use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId};
 
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
-use super::mesh_worker::{InFlight, MeshSide, MeshWorker};
+use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker, SendToRoom};
 use super::supervisor::Workers;
+
+/// How long a worker waits when the database cannot be read.
+pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
 /// Starts and wakes the workers.
 pub(super) struct Queues<S> {
@@ -50,11 +53,6 @@ impl<S: SendToRoom> Queues<S> {
             mesh: HashMap::new(),
             feedback,
         }
-    }
-
-    /// Returns the rows that the radio's pacer holds.
-    pub(super) fn in_flight(&self) -> &InFlight {
-        &self.shared.mesh.in_flight
     }
 
     /// Wakes the workers of everything that a batch touched.

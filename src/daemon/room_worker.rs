@@ -19,10 +19,8 @@ use crate::model::{
 use crate::store::{Database, Result};
 
 use super::account_limit::{AccountLimit, Busy};
+use super::queues::DATABASE_DELAY;
 use super::{LONGEST_PAUSE, PAUSES};
-
-/// How long to wait when the database cannot be read.
-const DATABASE_DELAY: Duration = Duration::from_secs(5);
 
 /// Sends to a room. The Matrix adapter does it; a test can.
 pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
@@ -120,13 +118,9 @@ impl<S: SendToRoom> RoomWorker<S> {
         busy: &mut Option<Busy>,
         stop: &CancellationToken,
     ) -> Result<Step> {
-        let sender = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(Step::Nothing),
-            sender = current(&mut self.side.sender) => match sender {
-                Some(sender) => sender,
-                None => return Ok(Step::Nothing),
-            },
+        let sender = current(&mut self.side.sender);
+        let Some(Some(sender)) = stop.run_until_cancelled(sender).await else {
+            return Ok(Step::Nothing);
         };
         let room = self.room.clone();
         let next = self
@@ -137,10 +131,9 @@ impl<S: SendToRoom> RoomWorker<S> {
             return Ok(Step::Nothing);
         };
         busy.get_or_insert_with(|| self.side.limit.busy());
-        let turn = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(Step::Nothing),
-            turn = self.side.limit.message_turn() => turn,
+        let turn = self.side.limit.message_turn();
+        let Some(turn) = stop.run_until_cancelled(turn).await else {
+            return Ok(Step::Nothing);
         };
         let outcome = sender
             .send(

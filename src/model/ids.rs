@@ -19,9 +19,6 @@ pub enum ParseIdError {
     /// Not one of the radio's channel slots.
     #[error("{0} is out of range: a radio has channels 0 to 7")]
     Channel(i64),
-    /// Not a lane of the outbox.
-    #[error("{0} is not a lane: lanes are 0 to 2")]
-    Lane(u8),
 }
 
 /// A node's number on the mesh; printed and parsed as `!a1b2c3d4`.

@@ -1,6 +1,8 @@
 //! What goes from Matrix to the mesh: the message behind the packets, the forms it takes as its author changes it, and
 //! what becomes of a packet.
 
+use std::time::Duration;
+
 use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
 use super::time::Timestamp;
@@ -41,6 +43,26 @@ pub struct MeshMessage {
     pub not_before: Option<Timestamp>,
     /// Worthless after that.
     pub expires: Timestamp,
+}
+
+/// In which order what waits for the mesh goes there.
+#[derive(Debug, Clone, Copy)]
+pub struct MeshOrder {
+    /// Where more messages than that of one sender wait in a queue the senders take turns.
+    pub in_a_row: u32,
+    /// When a backlog goes.
+    pub gathering: Gathering,
+    /// From one message of a room's backlog to the next.
+    pub spacing: Duration,
+}
+
+/// When a room's backlog is complete.
+#[derive(Debug, Clone, Copy)]
+pub struct Gathering {
+    /// When nothing was added to it for so long,
+    pub quiet: Duration,
+    /// and so long after its first message, however much still comes.
+    pub longest: Duration,
 }
 
 /// What a message for the mesh says.

@@ -5,9 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
-use super::ids::{
-    ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId, ParseIdError,
-};
+use super::ids::{ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
 use super::time::Timestamp;
 
 /// A device on the mesh, as far as it told of itself. Names are untrusted, may be empty, and are not unique.
@@ -122,7 +120,7 @@ impl fmt::Display for Destination {
     }
 }
 
-/// How urgent a message to the mesh is; lower lanes wait for higher ones.
+/// How urgent a message to the mesh is; lower lanes wait for higher ones. The tables keep its place among these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum Lane {
     /// Begins with 🚨 of a sender who may, or answers an alert.
@@ -131,23 +129,6 @@ pub enum Lane {
     Message,
     /// Tapbacks.
     Reaction,
-}
-
-impl Lane {
-    /// Returns the number under which the tables keep it: 0 is the most urgent.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        self as u8
-    }
-}
-
-impl TryFrom<u8> for Lane {
-    type Error = ParseIdError;
-
-    fn try_from(number: u8) -> Result<Self, Self::Error> {
-        let lane = Self::VARIANTS.get(usize::from(number));
-        lane.copied().ok_or(ParseIdError::Lane(number))
-    }
 }
 
 /// What one packet to the mesh carries.
@@ -191,8 +172,8 @@ pub struct RadioMessage {
     pub payload: RadioPayload,
 }
 
-/// On which side a message was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// On which side a message was written. The tables keep its place among these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Origin {
     /// By a node.
     Mesh,

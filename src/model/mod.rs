@@ -14,7 +14,6 @@ mod late;
 mod mesh;
 mod message;
 mod outage;
-mod retry;
 mod room;
 mod room_address;
 mod room_message;
@@ -38,15 +37,14 @@ pub use ids::{
 };
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
-    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version,
-    WaitingPacket, spoken,
+    Draft, EarlyEdit, Gathering, Heading, MeshContent, MeshMessage, MeshOrder, MeshSource,
+    NewVersion, Version, WaitingPacket, spoken,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
 pub use outage::{Outage, ToldRoom};
-pub use retry::Retry;
 pub use room::{Expired, OldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};

@@ -14,17 +14,25 @@ use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
 use super::mesh_state::{Ended, end_all};
 use super::{Result, Tx};
 use crate::model::{
-    Destination, Expired, Lane, MeshRowId, MeshSource, MeshState, OwnedEventId, OwnedRoomId,
-    RoomId, Sign, Timestamp,
+    Destination, Expired, Gathering, Lane, MeshOrder, MeshRowId, MeshSource, MeshState,
+    OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
 };
 
-/// A backlog to which nothing was added for so long is complete.
-const QUIET: Duration = Duration::from_secs(10);
-/// It is not gathered longer, however much still comes.
-const LONGEST_GATHERING: Duration = Duration::from_mins(2);
+/// In the column `backlog`: it takes its turn.
+const IN_TURN: i8 = 0;
+/// Its backlog is gathered.
+const GATHERED: i8 = 1;
+/// Another backlog is gathered behind its own.
+const COMPLETE: i8 = 2;
+// Below 0: what it was, less than -1 by that, as long as it is set aside ([`set_aside`]).
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
-pub fn gathering(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<Option<Timestamp>> {
+pub fn gathering(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    until: Gathering,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
     let times = tx.first(
         "SELECT opened_at, added_at FROM backlog_room WHERE room = ?1",
         [room.as_str()],
@@ -32,22 +40,22 @@ pub fn gathering(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<Option<Ti
     )?;
     Ok(times.and_then(|(opened, added): (Timestamp, Timestamp)| {
         let open = added <= now + SLACK
-            && now < added + QUIET
-            && now < opened + LONGEST_GATHERING
+            && now < added + until.quiet
+            && now < opened + until.longest
             && opened <= now + SLACK;
         open.then_some(opened)
     }))
 }
 
 /// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
-pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
-    let opened = if let Some(since) = gathering(tx, room, now)? {
+pub fn gather(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
+    let opened = if let Some(since) = gathering(tx, room, until, now)? {
         since
     } else {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 2
-             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = 1)",
-            [room.as_str()],
+            "UPDATE mesh_outbox SET backlog = ?2
+             WHERE id IN (SELECT id FROM mesh_open WHERE room = ?1 AND backlog = ?3)",
+            (room.as_str(), COMPLETE, GATHERED),
         )?;
         now
     };
@@ -60,10 +68,10 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
 
 /// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
 /// gathered already.
-pub fn expect_more(tx: &Tx<'_>, room: &RoomId, now: Timestamp) -> Result<()> {
-    match gathering(tx, room, now)? {
+pub fn expect_more(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
+    match gathering(tx, room, until, now)? {
         Some(_) => Ok(()),
-        None => gather(tx, room, now),
+        None => gather(tx, room, until, now),
     }
 }
 
@@ -74,12 +82,13 @@ pub fn add(
     room: &RoomId,
     message: MeshRowId,
     newest: u32,
+    until: Gathering,
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
-    gather(tx, room, now)?;
+    gather(tx, room, until, now)?;
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = 1 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
-        [message],
+        "UPDATE mesh_outbox SET backlog = ?2 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
+        (message, GATHERED),
     )?;
     keep_newest(tx, room, newest)
 }
@@ -90,24 +99,25 @@ pub fn after_outage(
     tx: &Tx<'_>,
     late: Duration,
     newest: u32,
+    until: Gathering,
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
     let rooms: Vec<OwnedRoomId> = tx.all(
         "SELECT DISTINCT room FROM mesh_waiting
-         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= 0 AND sent_at < ?2",
-        (Lane::Message, now - late),
+         WHERE lane = ?1 AND room IS NOT NULL AND backlog >= ?3 AND sent_at < ?2",
+        (Lane::Message, now - late, IN_TURN),
         |row| identifier(row, 0),
     )?;
     let mut expired = Vec::new();
     for room in rooms {
-        gather(tx, &room, now)?;
+        gather(tx, &room, until, now)?;
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 1
+            "UPDATE mesh_outbox SET backlog = ?3
              WHERE id IN (SELECT id FROM mesh_waiting AS row
-                 WHERE room = ?1 AND backlog >= 0 AND lane = ?2 AND EXISTS (
+                 WHERE room = ?1 AND backlog >= ?4 AND lane = ?2 AND EXISTS (
                      SELECT 1 FROM mesh_waiting AS first
                      WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0))",
-            (room.as_str(), Lane::Message),
+            (room.as_str(), Lane::Message, GATHERED, IN_TURN),
         )?;
         expired.extend(keep_newest(tx, &room, newest)?);
     }
@@ -118,8 +128,8 @@ pub fn after_outage(
 /// not newer for that. Returns the rows that have expired by that.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
     let beyond: Vec<MeshRowId> = tx.column(
-        "SELECT message FROM mesh_waiting
-         WHERE room = ?1 AND backlog > 0 AND part = 0
+        "SELECT message FROM mesh_backlog
+         WHERE room = ?1 AND part = 0
          ORDER BY sent_at DESC, message DESC LIMIT -1 OFFSET ?2",
         (room.as_str(), newest),
     )?;
@@ -142,13 +152,13 @@ macro_rules! with_due {
         concat!(
             "WITH waiting AS (SELECT row.id, row.message, MAX(
                  CASE WHEN row.not_before > :far OR row.active_at > :soon THEN 0 ELSE row.not_before END,
-                 CASE WHEN row.backlog = 2 OR pause.added_at IS NULL OR pause.added_at > :soon THEN 0
+                 CASE WHEN row.backlog = :complete OR pause.added_at IS NULL OR pause.added_at > :soon THEN 0
                       ELSE MIN(pause.added_at + :quiet, pause.opened_at + :longest) END,
                  CASE WHEN pause.handed_at IS NULL OR pause.handed_at > :soon THEN 0
                       ELSE pause.handed_at + :spacing END) AS due
-             FROM mesh_waiting AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
+             FROM mesh_backlog AS row LEFT JOIN backlog_room AS pause ON pause.room = row.room
              WHERE row.target_kind = :kind AND row.target = :target AND row.lane = :lane
-                 AND row.backlog > 0 AND row.part = 0 AND row.expires > :now) ",
+                 AND row.part = 0 AND row.expires > :now) ",
             $query
         )
     };
@@ -166,7 +176,7 @@ pub(super) fn find<T: FromSql>(
     tx: &Tx<'_>,
     sql: &'static str,
     (to, lane): (Destination, Lane),
-    spacing: Duration,
+    order: &MeshOrder,
     now: Timestamp,
 ) -> Result<Option<T>> {
     let (kind, target) = target(to);
@@ -177,12 +187,13 @@ pub(super) fn find<T: FromSql>(
             ":kind": kind,
             ":target": target,
             ":lane": lane,
+            ":complete": COMPLETE,
             ":now": now,
             ":soon": now + SLACK,
             ":far": now + LONGEST_WAIT,
-            ":quiet": milliseconds(QUIET),
-            ":longest": milliseconds(LONGEST_GATHERING),
-            ":spacing": milliseconds(spacing),
+            ":quiet": milliseconds(order.gathering.quiet),
+            ":longest": milliseconds(order.gathering.longest),
+            ":spacing": milliseconds(order.spacing),
         },
         |row| row.get(0),
     )?;
@@ -194,18 +205,28 @@ pub(super) fn find<T: FromSql>(
 pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<()> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
-         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > 0)",
-        (id, now),
+         WHERE room = (SELECT room FROM mesh_outbox WHERE id = ?1 AND backlog > ?3)",
+        (id, now, IN_TURN),
     )?;
     if of_backlog > 0 {
         tx.execute(
-            "UPDATE mesh_outbox SET backlog = 0
+            "UPDATE mesh_outbox SET backlog = ?2
              WHERE id IN (SELECT id FROM mesh_open
                  WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
-            [id],
+            (id, IN_TURN),
         )?;
     }
     Ok(())
+}
+
+/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
+/// concerns.
+pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
+    tx.execute(
+        "UPDATE mesh_outbox SET backlog = -1 - backlog
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND (backlog >= ?3) = ?2)",
+        (room.as_str(), aside, IN_TURN),
+    )
 }
 
 /// Notes that a message of Matrix has expired, until its room is told.

@@ -25,7 +25,7 @@ const MOVES: [&str; 7] = [
          last = last + :by
      WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
     "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
-     WHERE given_up = 0 AND kept_at BETWEEN :began AND :expected
+     WHERE id IN (SELECT id FROM key_awaited) AND kept_at BETWEEN :began AND :expected
          AND kept_at NOT BETWEEN :looked AND :now",
     "UPDATE outage SET since = since + :by, back = back + :by
      WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
@@ -77,7 +77,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
-        next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
+        next_due(tx, CHANNEL, Lane::Message, &ORDER, now)
     }
 
     /// A jump 20 s after noon, of a run that began a minute before.
@@ -102,7 +102,7 @@ mod tests {
                 follow(tx, &jump_to(now))?;
                 let soon = now + Duration::from_secs(10);
                 assert_eq!(due(tx, now)?, Some(soon));
-                let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, soon)?;
+                let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &ORDER, soon)?;
                 let row = next.unwrap();
                 let expires = next_expiry(tx)?.unwrap();
                 assert_eq!(expires.0 - now.0, NOW.expires.0 - later(20).0);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Row, RowIndex};
+use strum::VariantArray as _;
 
 use crate::model::{
     ChannelIndex, Destination, Fingerprint, Lane, MeshRowId, MeshSource, MeshState, NodeNum,
@@ -47,30 +48,26 @@ impl FromSql for Fingerprint {
     }
 }
 
-impl ToSql for Lane {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.number()))
-    }
+/// By its place among the variants.
+macro_rules! variant_column {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(*self as u8))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let number = u8::column_result(value)?;
+                let variant = Self::VARIANTS.get(usize::from(number)).copied();
+                variant.ok_or(FromSqlError::OutOfRange(number.into()))
+            }
+        }
+    )*};
 }
 
-impl FromSql for Lane {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::try_from(u8::column_result(value)?).map_err(FromSqlError::other)
-    }
-}
-
-impl ToSql for MeshState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.number()))
-    }
-}
-
-impl FromSql for MeshState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let number = u8::column_result(value)?;
-        Self::of_number(number).ok_or(FromSqlError::OutOfRange(i64::from(number)))
-    }
-}
+variant_column!(Lane, MeshState, Origin);
 
 /// By its key: what an earlier or later version showed stays as it is.
 impl ToSql for Sign {
@@ -79,30 +76,16 @@ impl ToSql for Sign {
     }
 }
 
-impl ToSql for Origin {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(match self {
-            Self::Mesh => 0_u8,
-            Self::Matrix => 1,
-        }))
-    }
-}
-
-impl FromSql for Origin {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match u8::column_result(value)? {
-            0 => Ok(Self::Mesh),
-            1 => Ok(Self::Matrix),
-            other => Err(FromSqlError::OutOfRange(i64::from(other))),
-        }
-    }
-}
+/// In the column `target_kind`: `target` is a channel's slot.
+pub(super) const TO_CHANNEL: u8 = 0;
+/// It is a node.
+const TO_NODE: u8 = 1;
 
 /// Returns the two columns of a destination: (`target_kind`, `target`).
 pub(super) fn target(destination: Destination) -> (u8, u32) {
     match destination {
-        Destination::Channel(index) => (0, u32::from(index.number())),
-        Destination::Direct(node) => (1, node.0),
+        Destination::Channel(index) => (TO_CHANNEL, u32::from(index.number())),
+        Destination::Direct(node) => (TO_NODE, node.0),
     }
 }
 
@@ -110,10 +93,10 @@ pub(super) fn target(destination: Destination) -> (u8, u32) {
 pub(super) fn destination(row: &Row<'_>) -> rusqlite::Result<Destination> {
     let target: u32 = row.get("target")?;
     match row.get::<_, u8>("target_kind")? {
-        0 => ChannelIndex::try_from(target)
+        TO_CHANNEL => ChannelIndex::try_from(target)
             .map(Destination::Channel)
             .map_err(unreadable),
-        1 => Ok(Destination::Direct(NodeNum(target))),
+        TO_NODE => Ok(Destination::Direct(NodeNum(target))),
         other => Err(unreadable(FromSqlError::OutOfRange(i64::from(other)))),
     }
 }
@@ -140,17 +123,20 @@ where
 
 /// Reads the Matrix message behind a row, if there is one.
 pub(super) fn mesh_source(row: &Row<'_>) -> rusqlite::Result<Option<MeshSource>> {
-    let Some(room) = optional(row, "room")? else {
-        return Ok(None);
-    };
-    Ok(Some(MeshSource {
-        room,
+    let room: Option<String> = row.get("room")?;
+    room.map(|_| source_of(row)).transpose()
+}
+
+/// Reads the Matrix message behind a row.
+pub(super) fn source_of(row: &Row<'_>) -> rusqlite::Result<MeshSource> {
+    Ok(MeshSource {
+        room: identifier(row, "room")?,
         event: identifier(row, "event")?,
         thread: optional(row, "thread")?,
         sender: identifier(row, "sender")?,
         sent_at: row.get("sent_at")?,
         alert: row.get("alert")?,
-    }))
+    })
 }
 
 /// No wait that we set is longer. A time further ahead was written while the clock was wrong.
@@ -179,6 +165,20 @@ mod tests {
             )
             .unwrap();
         assert_eq!((node, packet), (NodeNum(u32::MAX), PacketId(u32::MAX)));
+    }
+
+    #[test]
+    fn every_variant_comes_back_and_a_number_that_stands_for_none_is_an_error() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for &state in MeshState::VARIANTS {
+            let read = connection.query_row("SELECT ?1", [state], |row| row.get(0));
+            assert_eq!(read, Ok(state));
+        }
+        let read = |number: u8| {
+            connection.query_row("SELECT ?1", [number], |row| row.get::<_, MeshState>(0))
+        };
+        assert_eq!(read(9), Ok(MeshState::Withdrawn));
+        assert!(read(10).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::outbox_mesh::{self, MeshRow};
-use super::samples::{BACKLOG_SPACING, draft, event, room, text_of};
+use super::samples::{ORDER, draft, event, room, text_of};
 use super::*;
 use crate::model::{
     Destination, EventId, Lane, MeshContent, MeshState, NodeNum, OwnedRoomId, PacketId,
@@ -74,7 +74,7 @@ fn take_all(store: &mut Store) -> Vec<((Destination, Lane), MeshRow)> {
         let mut now = THEN;
         let mut next = |now| {
             store.transaction(|tx| {
-                let row = outbox_mesh::next(tx, destination, lane, BACKLOG_SPACING, now)?;
+                let row = outbox_mesh::next(tx, destination, lane, &ORDER, now)?;
                 if let Some(row) = &row {
                     mesh_report::submitted(tx, row.id, now)?;
                     mesh_report::accepted(tx, row.id, now)?;
@@ -86,7 +86,7 @@ fn take_all(store: &mut Store) -> Vec<((Destination, Lane), MeshRow)> {
             while let Some(row) = next(now).unwrap() {
                 taken.push(((destination, lane), row));
             }
-            now = now + BACKLOG_SPACING;
+            now = now + ORDER.spacing;
         }
     }
     taken
@@ -117,7 +117,7 @@ fn what_waits_for_the_mesh_crosses_once_with_the_text_and_the_id_it_had() {
     let mut store = start(&left);
     // Its channel is gone: it was to be refused as soon as it was back.
     let refused = store.transaction(|tx| {
-        let rows = mesh_report::on_channels(tx)?;
+        let rows = mesh_report::on_channels(tx, None)?;
         let refused: Vec<_> = rows.into_iter().filter(|row| row.refused).collect();
         for row in &refused {
             mesh_report::refuse_waiting(tx, row.id)?;

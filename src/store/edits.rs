@@ -5,7 +5,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, identifier, mesh_source};
+use super::columns::{destination, identifier, source_of};
 use super::drafts::{self, packets};
 use super::{Result, Tx};
 use crate::model::{
@@ -18,7 +18,7 @@ const MOST_EARLY: u32 = 1_000;
 
 /// Returns the versions of a message in a room that wait or were sent, the oldest first.
 pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Version>> {
-    let versions = tx.all(
+    tx.all(
         // Beside the one minimum stand the columns of its row: the first part.
         concat!(
             "SELECT *, MIN(part), ",
@@ -36,19 +36,15 @@ pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Versi
             MeshState::Expired,
         ),
         read_version,
-    )?;
-    Ok(versions.into_iter().flatten().collect())
+    )
 }
 
-fn read_version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
-    let Some(source) = mesh_source(row)? else {
-        return Ok(None);
-    };
-    Ok(Some(Version {
+fn read_version(row: &Row<'_>) -> rusqlite::Result<Version> {
+    Ok(Version {
         row: row.get("message")?,
         correction: row.get("correction")?,
         waits: row.get("waits")?,
-        source,
+        source: source_of(row)?,
         text: row.get("source_text")?,
         destination: destination(row)?,
         channel: row.get("channel")?,
@@ -58,7 +54,7 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<Option<Version>> {
         packets: row.get("packets")?,
         accepted_at: row.get("accepted_at")?,
         edited_at: row.get("edited_at")?,
-    }))
+    })
 }
 
 /// Changes a message that waits: it keeps its place. Returns false, and changes nothing, if the radio may know any of it.

@@ -26,11 +26,8 @@ pub enum StoreError {
         cause: io::Error,
     },
     /// The file was taken away while it was in use; what is written to it now would be lost.
-    #[error("the database `{path}` is gone")]
-    Gone {
-        /// Where it was.
-        path: PathBuf,
-    },
+    #[error("the database `{0}` is gone")]
+    Gone(PathBuf),
     /// The file is somebody else's; it was only looked at.
     #[error("`{path}` is not a database of the relay (application id {found:#010x})")]
     Foreign {
@@ -40,11 +37,8 @@ pub enum StoreError {
         found: u32,
     },
     /// The file is not an SQLite database at all; it was only looked at.
-    #[error("`{path}` is not an SQLite database")]
-    NotDatabase {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("`{0}` is not an SQLite database")]
+    NotDatabase(PathBuf),
     /// A later relay has written the file.
     #[error(
         "the database `{path}` has schema version {found}; this relay knows versions up to {known}"
@@ -142,10 +136,10 @@ impl Explained for StoreError {
                     "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
                 }
             },
-            Self::Gone { .. } => {
+            Self::Gone(_) => {
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
             }
-            Self::Foreign { .. } | Self::NotDatabase { .. } => {
+            Self::Foreign { .. } | Self::NotDatabase(_) => {
                 "name another file in `database.path`; this one is left as it is"
             }
             Self::Newer { .. } => "install the newer relay again; its database is left as it is",

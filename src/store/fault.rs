@@ -1,8 +1,11 @@
-//! Faults for tests: a statement, or the commit, fails.
+//! Faults for tests: a statement, or the commit, fails, the disk is full, another program has the file, or the power fails.
 
 use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Result, StoreError};
+use super::{Result, Store, StoreError};
 
 thread_local! {
     /// So many statements and commits of this thread succeed before one fails.
@@ -26,4 +29,42 @@ pub(super) fn pass() -> Result<()> {
             Ok(())
         }
     }
+}
+
+impl Store {
+    /// Lets the file grow to so many pages and no further, as a disk does.
+    pub(crate) fn limit_pages(&mut self, pages: u32) -> Result<()> {
+        self.connection
+            .pragma_update(None, "max_page_count", pages)?;
+        Ok(())
+    }
+
+    /// Waits for no other program.
+    pub(crate) fn wait_for_nobody(&mut self) -> Result<()> {
+        Ok(self.connection.busy_timeout(Duration::ZERO)?)
+    }
+
+    /// Notes that all of it is on the disk, if the last commit has waited for that.
+    pub(super) fn note_what_is_safe(&mut self) {
+        if let (Some(file), false) = (&mut self.file, self.relaxed) {
+            file.safe = fs::read(log_of(&file.path)).map_or(0, |log| log.len());
+        }
+    }
+
+    /// Opens what a power cut leaves at worst: what the last commit that waited for the disk has left.
+    pub(crate) fn after_power_cut(self) -> Self {
+        let file = self.file.as_ref().expect("one in memory has no disk");
+        let (path, safe) = (file.path.clone(), file.safe);
+        let database = fs::read(&path).unwrap();
+        let log = fs::read(log_of(&path)).unwrap();
+        // Writes the log into the file.
+        drop(self);
+        fs::write(&path, database).unwrap();
+        fs::write(log_of(&path), &log[..safe]).unwrap();
+        Self::open(&path).unwrap()
+    }
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    database.with_extension("sqlite-wal")
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use rusqlite::Row;
+use rusqlite::{Params, Row};
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::{Result, Tx};
@@ -276,30 +276,28 @@ fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)
 /// Takes note that a request was carried out, by the server's answer or because its event came back in sync. Returns
 /// whether it was one of these and not noted before.
 pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
-    let Some(message) = message_of(tx, transaction)? else {
-        return Ok(false);
-    };
-    tx.execute(
+    over(
+        tx,
         "UPDATE feedback SET shown = placing, reaction = CASE WHEN placing IS NULL THEN NULL ELSE ?2 END,
              txn = NULL, placing = NULL, attempts = 0
-         WHERE event = ?1",
-        (message.as_str(), event.as_str()),
-    )?;
-    settle(tx, &message, now)?;
-    Ok(true)
+         WHERE txn = ?1 RETURNING event",
+        (transaction, event.as_str()),
+        now,
+    )
 }
 
 /// Takes note that the server did not carry out a request just now: the wish that holds then is tried. If an earlier try
 /// of the same request may have got through, it goes on under its transaction.
 pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
-    if let Some(message) = message_of(tx, transaction)? {
-        tx.execute(
-            "UPDATE feedback SET txn = NULL, placing = NULL WHERE event = ?1 AND attempts = 0",
-            [message.as_str()],
-        )?;
-        settle(tx, &message, now)?;
-    }
-    Ok(())
+    over(
+        tx,
+        "UPDATE feedback SET txn = CASE attempts WHEN 0 THEN NULL ELSE txn END,
+             placing = CASE attempts WHEN 0 THEN NULL ELSE placing END
+         WHERE txn = ?1 RETURNING event",
+        [transaction],
+        now,
+    )
+    .map(drop)
 }
 
 /// Takes note that requests that were under way when the relay stopped may have got through, and permits all rooms: what was
@@ -337,18 +335,17 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
 /// Gives a wish up that can never be fulfilled: the server knows its message, or its reaction, no more. A later wish is
 /// tried.
 pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
-    if let Some(message) = message_of(tx, transaction)? {
+    over(
+        tx,
         // A reaction that cannot be taken away is not there any more.
-        tx.execute(
-            "UPDATE feedback SET
-                 wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
-                 shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
-             WHERE event = ?1",
-            [message.as_str()],
-        )?;
-        settle(tx, &message, now)?;
-    }
-    Ok(())
+        "UPDATE feedback SET
+             wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
+             shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
+         WHERE txn = ?1 RETURNING event",
+        [transaction],
+        now,
+    )
+    .map(drop)
 }
 
 /// Shows nothing in a room until [`permit`]. Returns whether it was permitted until now.
@@ -378,12 +375,12 @@ fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
     )
 }
 
-fn message_of(tx: &Tx<'_>, transaction: &str) -> Result<Option<OwnedEventId>> {
-    tx.first(
-        "SELECT event FROM feedback WHERE txn = ?1",
-        [transaction],
-        |row| identifier(row, 0),
-    )
+/// Notes by this statement what became of a request, and when something is to be done next about its message. Returns
+/// whether it was under way.
+fn over(tx: &Tx<'_>, sql: &'static str, parameters: impl Params, now: Timestamp) -> Result<bool> {
+    let message: Option<OwnedEventId> = tx.first(sql, parameters, |row| identifier(row, 0))?;
+    message.as_ref().map_or(Ok(()), |it| settle(tx, it, now))?;
+    Ok(message.is_some())
 }
 
 /// A row as it stands in the table.

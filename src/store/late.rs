@@ -12,25 +12,20 @@ pub const MOST_EVENTS: u32 = UndecryptableEvent::MOST_OF_ROOM;
 /// Bytes of JSON of a room.
 pub const MOST_BYTES: u64 = UndecryptableEvent::MOST_BYTES_OF_ROOM;
 
-/// What became of an event that is to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// It was kept already.
-    Before,
-    /// It is kept now; so many older ones of its room were pushed out.
-    Now {
-        /// How many.
-        dropped: usize,
-    },
-}
+/// In the column `given_up`: its key may still come in time (the view `key_awaited`).
+const AWAITED: u8 = 0;
+/// Its room knows that it would be too late.
+const TOLD: u8 = 1;
+/// It was pushed out, and its room does not know yet (`key_pushed_out`).
+const PUSHED_OUT: u8 = 2;
 
-/// Keeps an event.
+/// Keeps an event. Returns how many older ones of its room were pushed out by that; `None`: it was kept already.
 pub fn keep(
     tx: &Tx<'_>,
     event: &UndecryptableEvent,
     sent_at: Timestamp,
     now: Timestamp,
-) -> Result<Kept> {
+) -> Result<Option<usize>> {
     let added = tx.execute(
         "INSERT OR IGNORE INTO undecryptable (event, room, session, sender, sent_at, raw, kept_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -45,17 +40,17 @@ pub fn keep(
         ),
     )?;
     if added == 0 {
-        return Ok(Kept::Before);
+        return Ok(None);
     }
     let bytes = |most: u64| i64::try_from(most).unwrap_or(i64::MAX);
     let dropped = tx.execute(
-        "UPDATE undecryptable SET given_up = 2, raw = '' WHERE id IN (
+        "UPDATE undecryptable SET given_up = ?6, raw = '' WHERE id IN (
              SELECT id FROM (
                  SELECT id, ROW_NUMBER() OVER newest AS place,
                      SUM(LENGTH(CAST(raw AS BLOB))) OVER newest AS bytes,
                      ROW_NUMBER() OVER own AS own_place,
                      SUM(LENGTH(CAST(raw AS BLOB))) OVER own AS own_bytes
-                 FROM undecryptable WHERE room = ?1 AND given_up = 0
+                 FROM key_awaited WHERE room = ?1
                  WINDOW newest AS (ORDER BY id DESC), own AS (PARTITION BY sender ORDER BY id DESC))
              WHERE place > ?2 OR (bytes > ?3 AND place > 1)
                  OR own_place > ?4 OR (own_bytes > ?5 AND own_place > 1))",
@@ -65,35 +60,32 @@ pub fn keep(
             bytes(MOST_BYTES),
             UndecryptableEvent::MOST_OF_SENDER,
             bytes(UndecryptableEvent::MOST_BYTES_OF_SENDER),
+            PUSHED_OUT,
         ),
     )?;
     if dropped > 0 {
         // What nobody is told of any more goes first.
         tx.execute(
             "DELETE FROM undecryptable WHERE id IN (
-                 SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> 0
+                 SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> ?3
                  ORDER BY given_up DESC, id DESC LIMIT -1 OFFSET ?2)",
-            (event.room.as_str(), MOST_EVENTS),
+            (event.room.as_str(), MOST_EVENTS, AWAITED),
         )?;
     }
-    Ok(Kept::Now { dropped })
+    Ok(Some(dropped))
 }
 
 /// Returns the events whose key may still come in time, in order of arrival.
 pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>> {
-    tx.all(
-        "SELECT * FROM undecryptable WHERE given_up = 0 ORDER BY id",
-        (),
-        |row| {
-            Ok(UndecryptableEvent {
-                room: identifier(row, "room")?,
-                event: identifier(row, "event")?,
-                sender: identifier(row, "sender")?,
-                session: row.get("session")?,
-                raw: row.get("raw")?,
-            })
-        },
-    )
+    tx.all("SELECT * FROM key_awaited ORDER BY id", (), |row| {
+        Ok(UndecryptableEvent {
+            room: identifier(row, "room")?,
+            event: identifier(row, "event")?,
+            sender: identifier(row, "sender")?,
+            session: row.get("session")?,
+            raw: row.get("raw")?,
+        })
+    })
 }
 
 /// Returns whether an event is kept.
@@ -124,8 +116,8 @@ pub fn forget_sender(tx: &Tx<'_>, room: &RoomId, sender: &UserId) -> Result<Vec<
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
     tx.all(
-        "SELECT room, event, sender, sent_at FROM undecryptable
-         WHERE (given_up = 0 AND sent_at <= ?1) OR given_up = 2 ORDER BY room, sent_at, id",
+        "SELECT * FROM (SELECT * FROM key_awaited WHERE sent_at <= ?1 UNION ALL SELECT * FROM key_pushed_out)
+         ORDER BY room, sent_at, id",
         [until],
         |row| {
             Ok(Unread {
@@ -141,8 +133,8 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
 /// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
 pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     tx.run(
-        "UPDATE undecryptable SET given_up = 1, raw = '' WHERE event = ?1",
-        [event.as_str()],
+        "UPDATE undecryptable SET given_up = ?2, raw = '' WHERE event = ?1",
+        (event.as_str(), TOLD),
     )
 }
 
@@ -193,8 +185,8 @@ mod tests {
     fn an_event_is_kept_once_and_comes_back_as_it_was() {
         on_empty(|tx| {
             let one = undecryptable(1, "{\"a\": \"é\"}");
-            assert_eq!(keep(tx, &one, NOON, NOON)?, Kept::Now { dropped: 0 });
-            assert_eq!(keep(tx, &one, NOON, later(9))?, Kept::Before);
+            assert_eq!(keep(tx, &one, NOON, NOON)?, Some(0));
+            assert_eq!(keep(tx, &one, NOON, later(9))?, None);
             assert_eq!(waiting(tx)?, std::slice::from_ref(&one));
             assert!(is_kept(tx, &one.event)?);
             assert!(forget(tx, &one.event)?);
@@ -215,7 +207,7 @@ mod tests {
                 keep(tx, &of_many(number), NOON, NOON)?;
             }
             let one_more = of_many(MOST_EVENTS + 1);
-            assert_eq!(keep(tx, &one_more, NOON, NOON)?, Kept::Now { dropped: 1 });
+            assert_eq!(keep(tx, &one_more, NOON, NOON)?, Some(1));
             let kept = numbers(tx)?;
             assert_eq!(kept[..2], ["session 0", "session 2"]);
             let pushed_out = overdue(tx, Timestamp(0))?;
@@ -274,7 +266,7 @@ mod tests {
             let half = "x".repeat(usize::try_from(MOST_BYTES).unwrap() / 2 + 1);
             for (number, dropped) in [(1, 0), (2, 1), (3, 1)] {
                 let kept = keep(tx, &undecryptable(number, &half), NOON, NOON)?;
-                assert_eq!(kept, Kept::Now { dropped });
+                assert_eq!(kept, Some(dropped));
             }
             assert_eq!(numbers(tx)?, ["session 3"]);
             Ok(())

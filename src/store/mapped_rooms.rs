@@ -1,12 +1,12 @@
-//! The rooms that were ever mapped and joined, as they were last, and what becomes of what waits for those that are
-//! replaced or not mapped any more. Which room takes whose place is not decided here.
+//! The rooms that were ever mapped and joined, as they were last, and what waits for those that are replaced or not mapped
+//! any more. Which room takes whose place is not decided here.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::columns::{identifier, optional};
 use super::drafts::packets;
-use super::{Result, Tx, outbox_room};
-use crate::model::{OldRoom, OwnedRoomId, RoomId, RoomRowId, Tombstone, WaitsForRoom};
+use super::{Result, Tx};
+use crate::model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 
 /// All that waits for a room waits for another to take its place: it has been moved, and more may come.
 pub const FOLLOWED: &str = "followed";
@@ -20,15 +20,6 @@ pub struct Held {
     pub why: String,
     /// Which room is to take its place.
     pub heir: Option<OwnedRoomId>,
-}
-
-/// What was moved from one room to another.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// So many rows.
-    pub rows: usize,
-    /// So many were about an event of the old room, and ended: reactions.
-    pub ended: usize,
 }
 
 /// Notes how a room is now. Without an alias, the one that it had stays known.
@@ -62,16 +53,18 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
 
 /// Returns all of them.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>> {
-    tx.all("SELECT * FROM mapped_room ORDER BY room", (), |row| {
-        let successor = optional(row, "successor")?;
-        let is_replaced: bool = row.get("replaced")?;
-        Ok(OldRoom {
-            room: identifier(row, "room")?,
-            alias: optional(row, "alias")?,
-            encrypted: row.get("encrypted")?,
-            public: row.get("public")?,
-            tombstone: is_replaced.then_some(Tombstone { successor }),
-        })
+    tx.all("SELECT * FROM mapped_room ORDER BY room", (), read)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<OldRoom> {
+    let successor = optional(row, "successor")?;
+    let is_replaced: bool = row.get("replaced")?;
+    Ok(OldRoom {
+        room: identifier(row, "room")?,
+        alias: optional(row, "alias")?,
+        encrypted: row.get("encrypted")?,
+        public: row.get("public")?,
+        tombstone: is_replaced.then_some(Tombstone { successor }),
     })
 }
 
@@ -120,107 +113,31 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool> {
     )
 }
 
-/// Returns how many messages wait for a room, and how many packets from it for the mesh.
-pub fn waiting(tx: &Tx<'_>, room: &RoomId) -> Result<(u64, u64)> {
-    let counts = tx.first(
+/// Returns the rooms that were mapped once, and those for which, or from which, something waits: how many messages for
+/// them, and packets from them. What is not known of a room is taken for the strictest.
+pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
+    tx.all(
         concat!(
-            "SELECT (SELECT COUNT(*) FROM room_outbox WHERE room = ?1),
+            "SELECT name.room AS room, alias, COALESCE(encrypted, 1) AS encrypted, COALESCE(public, 0) AS public,
+                 COALESCE(replaced, 0) AS replaced, successor, waits IS NOT NULL AS is_held,
+                 (SELECT COUNT(*) FROM room_outbox WHERE room_outbox.room = name.room) AS messages,
                  (SELECT COALESCE(",
             packets!(),
-            ", 0) FROM mesh_open WHERE room = ?1)"
+            ", 0) FROM mesh_open WHERE mesh_open.room = name.room) AS packets
+             FROM (SELECT room FROM mapped_room
+                 UNION SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
+                 UNION SELECT room FROM mesh_open WHERE room IS NOT NULL) AS name
+                 LEFT JOIN mapped_room ON mapped_room.room = name.room
+             ORDER BY mapped_room.room IS NULL, name.room"
         ),
-        [room.as_str()],
-        |row| row.try_into(),
-    )?;
-    Ok(counts.unwrap_or_default())
-}
-
-/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
-/// concerns.
-pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
-    tx.execute(
-        "UPDATE mesh_outbox SET backlog = -1 - backlog
-         WHERE id IN (SELECT id FROM mesh_waiting WHERE room = ?1 AND (backlog >= 0) = ?2)",
-        (room.as_str(), aside),
-    )
-}
-
-/// Returns the rooms that were mapped once, and those for which, or from which, something waits.
-pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
-    let mut rooms = all(tx)?;
-    for room in waited_for(tx)? {
-        if !rooms.iter().any(|it| it.room == room) {
-            // What is not known is taken for the strictest.
-            rooms.push(OldRoom {
-                room,
-                alias: None,
-                encrypted: true,
-                public: false,
-                tombstone: None,
-            });
-        }
-    }
-    let standing = rooms.into_iter().map(|old| {
-        let (messages, packets) = waiting(tx, &old.room)?;
-        Ok(WaitsForRoom {
-            is_held: is_held(tx, old.room.as_str())?,
-            old,
-            messages,
-            packets,
-        })
-    });
-    standing.collect()
-}
-
-/// Returns the rooms for which, or from which, something waits, by their ids.
-pub fn waited_for(tx: &Tx<'_>) -> Result<Vec<OwnedRoomId>> {
-    tx.all(
-        "SELECT room FROM room_outbox WHERE substr(room, 1, 1) = '!'
-         UNION SELECT room FROM mesh_open WHERE room IS NOT NULL",
         (),
-        |row| identifier(row, "room"),
+        |row| {
+            Ok(WaitsForRoom {
+                old: read(row)?,
+                messages: row.get("messages")?,
+                packets: row.get("packets")?,
+                is_held: row.get("is_held")?,
+            })
+        },
     )
-}
-
-/// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
-/// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
-/// new room gets anyway does not go there twice.
-pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
-    let rooms = (from.as_str(), to.as_str());
-    if waiting(tx, from)?.0 == 0 {
-        return Ok(Moved::default());
-    }
-    let twice: Vec<RoomRowId> = tx.column(
-        "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
-             ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
-         WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> 0",
-        rooms,
-    )?;
-    for row in twice {
-        outbox_room::refuse(tx, row)?;
-    }
-    let rows: Vec<(RoomRowId, String)> = tx.all(
-        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
-        [from.as_str()],
-        |row| row.try_into(),
-    )?;
-    let mut moved = Moved::default();
-    for (id, content) in rows {
-        let Some(content) = outbox_room::detached(&content) else {
-            outbox_room::refuse(tx, id)?;
-            moved.ended += 1;
-            continue;
-        };
-        tx.execute(
-            "UPDATE room_outbox SET room = ?2, content = ?3 WHERE id = ?1",
-            params![id, to.as_str(), content],
-        )?;
-        tx.execute(
-            "UPDATE message_pair SET room = ?2, thread = NULL WHERE room_outbox = ?1",
-            (id, to.as_str()),
-        )?;
-        moved.rows += 1;
-    }
-    tx.execute("DELETE FROM parked WHERE room = ?1", [from.as_str()])?;
-    Ok(moved)
 }

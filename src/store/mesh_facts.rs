@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::columns::{destination, identifier, mesh_source};
+use super::columns::{destination, identifier, source_of};
 use super::drafts::{self, packets};
 use super::{Result, Tx};
 use crate::model::{
@@ -99,10 +99,11 @@ pub fn newest_waiting_of(
 
 /// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
 pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>> {
-    let found = tx.first("SELECT * FROM mesh_outbox WHERE id = ?1", [id], |row| {
-        Ok((mesh_source(row)?, row.get("lane")?))
-    })?;
-    Ok(found.and_then(|(source, lane)| Some((source?, lane))))
+    tx.first(
+        "SELECT * FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
+        [id],
+        |row| Ok((source_of(row)?, row.get("lane")?)),
+    )
 }
 
 /// Returns from whom in which room something waits for the mesh.

@@ -1,21 +1,17 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
-use std::time::Duration;
-
 use super::backlog;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, message_map, meta, turns};
 use crate::model::{MeshRowId, MeshState, NodeNum, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
-    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channel, on_channels, overdue,
-    refuse_later, refuse_waiting, withdraw,
+    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_later,
+    refuse_waiting, withdraw,
 };
-
-/// The parts of a message whose first one the radio took expire no sooner.
-const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 
 /// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
@@ -42,15 +38,18 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
             (id, at),
         )?;
     }
-    // Half a message is worth less than a late one.
-    tx.execute(
+    meta::set_last_acceptance(tx, at)?;
+    Ok(is_news)
+}
+
+/// Has the other parts of a packet's message, which wait, expire no sooner.
+pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> {
+    tx.run(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
          WHERE id IN (SELECT id FROM mesh_waiting
              WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
-        (id, at + FINISHES_WITHIN),
-    )?;
-    meta::set_last_acceptance(tx, at)?;
-    Ok(is_news)
+        (id, expires),
+    )
 }
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
@@ -113,8 +112,8 @@ pub fn retry(
 ) -> Result<Retried> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse after all what it had taken.
-        "SELECT radio, withdraw = 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
-        (id, packet, MeshState::Unknown),
+        "SELECT radio, withdraw = ?4 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
+        (id, packet, MeshState::Unknown, TAKE_BACK),
         |row| <(NodeNum, bool)>::try_from(row),
     )?;
     let Some((radio, withdraw)) = row else {
@@ -185,10 +184,11 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
 /// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
 pub fn recover(tx: &Tx<'_>) -> Result<usize> {
-    let rows: Vec<(MeshRowId, bool)> =
-        tx.all("SELECT id, withdraw = 1 FROM mesh_submitted", (), |row| {
-            row.try_into()
-        })?;
+    let rows: Vec<(MeshRowId, bool)> = tx.all(
+        "SELECT id, withdraw = ?1 FROM mesh_submitted",
+        [TAKE_BACK],
+        |row| row.try_into(),
+    )?;
     for (id, withdrawn) in &rows {
         let next = if *withdrawn {
             MeshState::Withdrawn

@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, mesh_source, target};
+use super::columns::{TO_CHANNEL, source_of, target, unreadable};
 use super::mesh_state::{Ended, end_all, end_waiting};
 use super::own_packets::UNKNOWN_RADIO;
 use super::{Result, Tx};
@@ -11,7 +11,11 @@ use crate::model::{
     Timestamp, UserId, WaitingPacket,
 };
 
-/// In the column `withdraw`: to be refused, not taken back.
+/// In the column `withdraw`, of what the radio was asked to take: it is tried again if it comes back.
+const TRY_AGAIN: u8 = 0;
+/// It is taken back then.
+pub(super) const TAKE_BACK: u8 = 1;
+/// It is refused then.
 const REFUSE: u8 = 2;
 
 /// What is taken back.
@@ -57,7 +61,10 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
     let mut withdrawn = Withdrawn::default();
     for (id, state) in open {
         if state == MeshState::Submitted {
-            tx.execute("UPDATE mesh_outbox SET withdraw = 1 WHERE id = ?1", [id])?;
+            tx.execute(
+                "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1",
+                (id, TAKE_BACK),
+            )?;
             withdrawn.submitted.push(id);
         } else {
             end_waiting(tx, id, MeshState::Withdrawn)?;
@@ -113,56 +120,37 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     Ok(())
 }
 
-/// The packets, and whether the radio was asked to take a part of their message.
-macro_rules! waiting_packets {
-    () => {
+/// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first.
+pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
+    let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
+    tx.all(
+        // Whether the radio was asked to take a part of their message, and refused another. `+`: by the rows themselves, not
+        // by an index of all that ever went to a channel.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
                  AND part.message = row.message AND part.id <> row.id AND part.state = ?1) AS is_known
-         FROM mesh_open AS row WHERE room IS NOT NULL"
-    };
-}
-
-/// Returns all packets of rooms that wait for a channel, oldest first.
-pub fn on_channels(tx: &Tx<'_>) -> Result<Vec<WaitingPacket>> {
-    let rows = tx.all(
-        concat!(waiting_packets!(), " ORDER BY id"),
-        [MeshState::Refused],
+         FROM mesh_open AS row
+         WHERE room IS NOT NULL AND +target_kind = ?4 AND id BETWEEN ?2 AND ?3 ORDER BY id",
+        (MeshState::Refused, first, last, TO_CHANNEL),
         read_on_channel,
-    )?;
-    Ok(rows.into_iter().flatten().collect())
+    )
 }
 
-/// Returns a packet if it is one that [`on_channels`] returns.
-pub fn on_channel(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<WaitingPacket>> {
-    let row = tx.first(
-        concat!(waiting_packets!(), " AND id = ?2"),
-        (MeshState::Refused, id),
-        read_on_channel,
-    )?;
-    Ok(row.flatten())
-}
-
-fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<Option<WaitingPacket>> {
-    let Destination::Channel(slot) = destination(row)? else {
-        return Ok(None);
-    };
-    let Some(source) = mesh_source(row)? else {
-        return Ok(None);
-    };
-    Ok(Some(WaitingPacket {
+fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<WaitingPacket> {
+    let slot: u32 = row.get("target")?;
+    Ok(WaitingPacket {
         id: row.get("id")?,
         message: row.get("message")?,
         lane: row.get("lane")?,
-        source,
-        slot,
+        source: source_of(row)?,
+        slot: slot.try_into().map_err(unreadable)?,
         channel: row.get("channel")?,
         bound: row.get("stays")?,
         submitted: row.get::<_, MeshState>("state")? == MeshState::Submitted,
         refused: row.get::<_, u8>("withdraw")? == REFUSE,
         is_known: row.get("is_known")?,
-    }))
+    })
 }
 
 /// Has a packet that is not sent yet go to a slot, with this channel, and its answers found there.
@@ -186,8 +174,8 @@ pub fn move_to(
 /// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
 pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.run(
-        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = 0",
-        (id, REFUSE, MeshState::Submitted),
+        "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = ?4",
+        (id, REFUSE, MeshState::Submitted, TRY_AGAIN),
     )
 }
 

@@ -6,7 +6,7 @@
 
 use rusqlite::Row;
 
-use super::columns::{destination, identifier, optional, target};
+use super::columns::{TO_CHANNEL, destination, identifier, optional, target};
 use super::{Result, Tx};
 use crate::model::{
     EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
@@ -55,9 +55,9 @@ pub fn by_packet(
 ) -> Result<Vec<MessagePair>> {
     tx.all(
         "SELECT * FROM message_pair
-         WHERE packet = ?1 AND target_kind = 0 AND (channel IS ?2 OR channel IS NULL)
+         WHERE packet = ?1 AND target_kind = ?5 AND (channel IS ?2 OR channel IS NULL)
          ORDER BY radio = ?3 DESC, id DESC LIMIT ?4",
-        (packet, channel, radio, MOST_PAIRS),
+        (packet, channel, radio, MOST_PAIRS, TO_CHANNEL),
         read,
     )
 }
@@ -124,9 +124,9 @@ pub(super) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) ->
     tx.run(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
              event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
-         SELECT origin, radio, sender, 0, target_kind, target, channel, room, ?2, thread, NULL, '', 0, 0, at, NULL, NULL
+         SELECT origin, radio, sender, ?3, target_kind, target, channel, room, ?2, thread, NULL, '', 0, 0, at, NULL, NULL
          FROM message_pair WHERE event = ?1 ORDER BY part, id DESC LIMIT 1",
-        (message.as_str(), notice.as_str()),
+        (message.as_str(), notice.as_str(), PacketId::NONE),
     )
 }
 
@@ -192,9 +192,9 @@ pub(super) fn forget_mesh_row(
         (outbox, packet),
     )?;
     tx.run(
-        "UPDATE message_pair SET packet = 0, text = '', alert = 0
+        "UPDATE message_pair SET packet = ?3, text = '', alert = 0
          WHERE mesh_outbox = ?1 AND packet = coalesce(?2, packet)",
-        (outbox, packet),
+        (outbox, packet, PacketId::NONE),
     )
 }
 

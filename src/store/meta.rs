@@ -48,8 +48,7 @@ pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
 
 /// Returns when the radio took a packet of ours last: the pace goes on from there.
 pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
-    let time = value(tx, LAST_ACCEPTANCE)?.and_then(|text| text.parse().ok());
-    Ok(time.map(Timestamp))
+    time(tx, LAST_ACCEPTANCE)
 }
 
 /// Notes when the radio took a packet of ours, or may have taken it.
@@ -64,17 +63,13 @@ pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
 
 /// Returns since when nothing reaches the radio; `None` while it can be reached.
 pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
-    let time = value(tx, RADIO_AWAY)?.and_then(|text| text.parse().ok());
-    Ok(time.map(Timestamp))
+    time(tx, RADIO_AWAY)
 }
 
 /// Notes since when nothing reaches the radio, or that it can be reached.
 pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<()> {
-    set(
-        tx,
-        RADIO_AWAY,
-        &since.map(|it| it.to_string()).unwrap_or_default(),
-    )
+    let since = since.map(|it| it.to_string());
+    set(tx, RADIO_AWAY, &since.unwrap_or_default())
 }
 
 /// Returns what the homeserver's clock showed last.
@@ -95,34 +90,29 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
     };
     let stored: Vec<StoredChannel> = serde_json::from_str(&json).unwrap_or_else(|error| {
         // The radio tells them again at the next connect.
-        warn!(%error, "cannot read the channels stored last");
+        tx.log(move || warn!(%error, "cannot read the channels stored last"));
         Vec::new()
     });
-    Ok(stored
-        .into_iter()
-        .filter_map(|channel| {
-            Some(Channel {
-                index: ChannelIndex::try_from(channel.index).ok()?,
-                name: channel.name,
-                role: channel.role,
-                fingerprint: channel.fingerprint,
-            })
+    let channels = stored.into_iter().filter_map(|channel| {
+        Some(Channel {
+            index: ChannelIndex::try_from(channel.index).ok()?,
+            name: channel.name,
+            role: channel.role,
+            fingerprint: channel.fingerprint,
         })
-        .collect())
+    });
+    Ok(channels.collect())
 }
 
 /// Remembers a radio's channels.
 pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<()> {
-    let stored: Vec<StoredChannel> = channels
-        .iter()
-        .map(|channel| StoredChannel {
-            index: u32::from(channel.index.number()),
-            name: channel.name.clone(),
-            role: channel.role,
-            fingerprint: channel.fingerprint,
-        })
-        .collect();
-    set_json(tx, &channels_of(radio), &stored)
+    let stored = channels.iter().map(|channel| StoredChannel {
+        index: u32::from(channel.index.number()),
+        name: channel.name.clone(),
+        role: channel.role,
+        fingerprint: channel.fingerprint,
+    });
+    set_json(tx, &channels_of(radio), &stored.collect::<Vec<_>>())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +137,10 @@ fn value(tx: &Tx<'_>, name: &str) -> Result<Option<String>> {
     tx.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
         row.get(0)
     })
+}
+
+fn time(tx: &Tx<'_>, name: &str) -> Result<Option<Timestamp>> {
+    Ok(value(tx, name)?.and_then(|text| text.parse().ok().map(Timestamp)))
 }
 
 fn set_json(tx: &Tx<'_>, name: &str, value: &impl Serialize) -> Result<()> {

@@ -8,8 +8,6 @@
 //! the one before it was taken by the radio. What waits since an outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
 //! and ends with it.
 
-use std::time::Duration;
-
 use rusqlite::{Row, params};
 
 use super::backlog;
@@ -19,8 +17,8 @@ use super::message_map::{self, Link};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, feedback, turns};
 use crate::model::{
-    Destination, Lane, MeshContent, MeshMessage, MeshRowId, MeshSource, MeshState, MessagePair,
-    NodeNum, Origin, PacketId, RadioPayload, Timestamp,
+    Destination, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource, MeshState,
+    MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -48,6 +46,8 @@ pub struct MeshRow {
     pub part: (u8, u8),
     /// How often it was handed to the radio.
     pub attempts: u32,
+    /// What it says may still be changed: it is a text of Matrix of which the radio was given nothing under this id.
+    pub may_change: bool,
     /// The Matrix message behind it.
     pub source: Option<MeshSource>,
 }
@@ -187,13 +187,22 @@ pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool> {
     )
 }
 
+/// Returns whether the radio was asked to take a packet of a queue, and has not answered.
+pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
+    let (kind, target) = target(to);
+    tx.exists(
+        "SELECT 1 FROM mesh_submitted WHERE target_kind = ?1 AND target = ?2 AND lane = ?3",
+        (kind, target, lane),
+    )
+}
+
 /// The new packets of a queue that may go, and those that were tried, in this order.
 macro_rules! may_go {
     ($order:literal) => {
         concat!(
             "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
-             FROM mesh_waiting AS row
-             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+             FROM mesh_in_turn AS row
+             WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
                  AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6) AND ",
             is_free!("?7"),
             " ORDER BY ",
@@ -204,17 +213,17 @@ macro_rules! may_go {
 }
 
 /// Returns what is to be handed to the radio next for a destination and lane, if its time has come: what is
-/// new before the backlog, whose messages are `spacing` apart in a room. It changes nothing: `mesh_report::submitted`
+/// new before the backlog, whose messages are spaced in a room. It changes nothing: `mesh_report::submitted`
 /// does.
 pub fn next(
     tx: &Tx<'_>,
     to: Destination,
     lane: Lane,
-    spacing: Duration,
+    order: &MeshOrder,
     now: Timestamp,
 ) -> Result<Option<MeshRow>> {
     let (kind, target) = target(to);
-    let sql = if turns::are_taken(tx, to, lane)? {
+    let sql = if turns::are_taken(tx, to, lane, order.in_a_row)? {
         may_go!(
             "attempts = 0 AND part = 0,
              (SELECT turn FROM mesh_turn
@@ -242,7 +251,7 @@ pub fn next(
         Some((id, true)) => Some(id),
         // It was tried: nothing overtakes it.
         Some((_, false)) => None,
-        None => backlog::find(tx, backlog::NEXT, (to, lane), spacing, now)?,
+        None => backlog::find(tx, backlog::NEXT, (to, lane), order, now)?,
     };
     id.map_or(Ok(None), |id| row(tx, id))
 }
@@ -266,23 +275,23 @@ pub fn next_due(
     tx: &Tx<'_>,
     to: Destination,
     lane: Lane,
-    spacing: Duration,
+    order: &MeshOrder,
     now: Timestamp,
 ) -> Result<Option<Timestamp>> {
     let (kind, target) = target(to);
     let tried: Option<MeshRowId> = tx.value(
-        "SELECT MIN(message) FROM mesh_waiting
-         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
+        "SELECT MIN(message) FROM mesh_in_turn
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3
              AND expires > ?4 AND attempts > 0",
         (kind, target, lane, now),
     )?;
     // Nothing overtakes the oldest row that was tried; where senders take turns, not even what is older.
-    let turns = turns::are_taken(tx, to, lane)?;
+    let turns = turns::are_taken(tx, to, lane, order.in_a_row)?;
     let due: Option<Timestamp> = tx.value(
             concat!(
                 "SELECT MIN(CASE WHEN not_before > ?5 OR active_at > ?6 THEN ?4 ELSE not_before END)
-                 FROM mesh_waiting AS row
-                 WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0 AND expires > ?4
+                 FROM mesh_in_turn AS row
+                 WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
                      AND message <= COALESCE(?7, message) AND (?7 IS NULL OR NOT ?8 OR attempts > 0) AND ",
                 is_free!("?9")
             ),
@@ -301,7 +310,7 @@ pub fn next_due(
     if tried.is_some() {
         return Ok(due);
     }
-    let backlog = backlog::find(tx, backlog::NEXT_DUE, (to, lane), spacing, now)?;
+    let backlog = backlog::find(tx, backlog::NEXT_DUE, (to, lane), order, now)?;
     Ok([due, backlog].into_iter().flatten().min())
 }
 
@@ -333,13 +342,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
             reply_to => RadioPayload::Text { text, reply_to },
         })
     };
+    let (part, source) = (row.get("part")?, mesh_source(row)?);
+    let is_text = source.is_some() && !row.get::<_, bool>("tapback")?;
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
         content,
-        part: (row.get("part")?, row.get("parts")?),
+        part: (part, row.get("parts")?),
         attempts: row.get("attempts")?,
-        source: mesh_source(row)?,
+        may_change: is_text && part == 0 && row.get::<_, u32>("tried")? == 0,
+        source,
     })
 }
 
@@ -357,8 +369,7 @@ mod tests {
     use crate::store::samples::*;
 
     fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
-        Ok(next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)?
-            .map(|row| text_of(&row).to_owned()))
+        Ok(next(tx, CHANNEL, Lane::Message, &ORDER, now)?.map(|row| text_of(&row).to_owned()))
     }
 
     #[test]
@@ -371,10 +382,11 @@ mod tests {
                 content: packet("Bob[M]: hello"),
                 part: (0, 1),
                 attempts: 0,
+                may_change: true,
                 source: Some(source("$one:example.org")),
             };
             assert_eq!(
-                next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next(tx, CHANNEL, Lane::Message, &ORDER, NOON)?,
                 Some(expected)
             );
             assert_ne!(rows[0].1, PacketId::NONE);
@@ -402,7 +414,7 @@ mod tests {
                 insert(tx, RADIO, &message, NOON)?;
             }
             for (destination, lane) in all {
-                let row = next(tx, destination, lane, BACKLOG_SPACING, NOON)?.unwrap();
+                let row = next(tx, destination, lane, &ORDER, NOON)?.unwrap();
                 assert_eq!(text_of(&row), format!("{destination} {lane:?}"));
                 assert_eq!(row.source, None);
             }
@@ -423,13 +435,13 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["later"], waits)?;
             assert_eq!(next_text(tx, NOON)?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?,
                 Some(later(10))
             );
             accept_for_mesh(tx, "$two:example.org", &["now"], NOW)?;
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("now"));
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?,
                 Some(AT_ONCE)
             );
             assert_eq!(next_text(tx, later(10))?.as_deref(), Some("later"));
@@ -446,7 +458,7 @@ mod tests {
             retry(tx, first[0].0, first[0].1, later(2), true, "too fast")?;
             assert_eq!(next_text(tx, later(1))?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(1))?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, later(1))?,
                 Some(later(2))
             );
             assert_eq!(next_text(tx, later(2))?.as_deref(), Some("first"));
@@ -461,10 +473,7 @@ mod tests {
             let first = submit_next(tx, NOON)?.unwrap();
             assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
             assert_eq!(next_text(tx, NOON)?, None);
-            assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
-                None
-            );
+            assert_eq!(next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?, None);
             accepted(tx, rows[0].0, NOON)?;
             let second = submit_next(tx, NOON)?.unwrap();
             assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
@@ -478,7 +487,7 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?;
             assert_eq!(next_text(tx, NOW.expires)?, None);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOW.expires)?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, NOW.expires)?,
                 None
             );
             Ok(())
@@ -495,7 +504,7 @@ mod tests {
             };
             accept_for_mesh(tx, "$one:example.org", &["hello"], when)?;
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?,
                 Some(NOON)
             );
             assert_eq!(next_text(tx, NOON)?.as_deref(), Some("hello"));
@@ -512,7 +521,7 @@ mod tests {
             assert_eq!(next_text(tx, NOON)?, None);
             let back = NOON - Duration::from_mins(30);
             assert_eq!(
-                next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, back)?,
+                next_due(tx, CHANNEL, Lane::Message, &ORDER, back)?,
                 Some(back)
             );
             assert_eq!(next_text(tx, back)?.as_deref(), Some("first"));
@@ -536,7 +545,7 @@ mod tests {
             assert_ne!(again.packet, first[0].1);
             accepted(tx, again.id, NOON)?;
             for row in [
-                next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?,
+                next(tx, CHANNEL, Lane::Message, &ORDER, NOON)?,
                 next_packet(tx, Lane::Message, NOON)?,
             ] {
                 let reply_to = match row.unwrap().content {
@@ -581,8 +590,8 @@ mod tests {
                 };
                 let (tapback, _) = insert(tx, RADIO, &reaction, NOON)?;
                 let due = |tx: &Tx<'_>| {
-                    let next = next(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
-                    let due = next_due(tx, CHANNEL, Lane::Reaction, BACKLOG_SPACING, later(60))?;
+                    let next = next(tx, CHANNEL, Lane::Reaction, &ORDER, later(60))?;
+                    let due = next_due(tx, CHANNEL, Lane::Reaction, &ORDER, later(60))?;
                     assert_eq!(next.is_some(), due.is_some());
                     Ok::<_, StoreError>(next.is_some())
                 };
@@ -622,8 +631,8 @@ mod tests {
                     let mut failures = failures.into_iter();
                     let mut now = NOON;
                     loop {
-                        let Some(row) = next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
-                            match next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? {
+                        let Some(row) = next(tx, CHANNEL, Lane::Message, &ORDER, now)? else {
+                            match next_due(tx, CHANNEL, Lane::Message, &ORDER, now)? {
                                 Some(due) => now = due,
                                 None => break,
                             }

@@ -14,7 +14,7 @@ use super::room_content::ContentError;
 use super::{Result, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
     EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    RoomContent, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp, UserId,
+    PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp, UserId,
 };
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
@@ -57,6 +57,15 @@ pub struct RoomRow<C = RoomContent> {
     pub content: C,
     /// How many tries have failed.
     pub attempts: u32,
+}
+
+/// What was moved from one room to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// So many rows.
+    pub rows: usize,
+    /// So many were about an event of the old room, and ended: reactions.
+    pub ended: usize,
 }
 
 /// Accepts an event for a room, under a new random transaction id.
@@ -115,7 +124,8 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
         match resolve(tx, stored)? {
             Ok(row) => return Ok(Some(row)),
             Err(error) => {
-                error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent");
+                let room = room.to_owned();
+                tx.log(move || error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent"));
                 refuse(tx, id)?;
             }
         }
@@ -222,9 +232,51 @@ pub fn rename_room(tx: &Tx<'_>, alias: &RoomOrAliasId, room: &RoomOrAliasId) -> 
     tx.run("DELETE FROM parked WHERE room = ?1", [alias.as_str()])
 }
 
+/// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
+/// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
+/// new room gets anyway does not go there twice.
+pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
+    if !tx.exists("SELECT 1 FROM room_outbox WHERE room = ?1", [from.as_str()])? {
+        return Ok(Moved::default());
+    }
+    let twice: Vec<RoomRowId> = tx.column(
+        "SELECT here.room_outbox FROM message_pair AS here JOIN message_pair AS there
+             ON there.packet = here.packet AND there.sender = here.sender AND there.room = ?2
+         WHERE here.room = ?1 AND here.room_outbox IS NOT NULL AND here.packet <> ?3",
+        (from.as_str(), to.as_str(), PacketId::NONE),
+    )?;
+    for row in twice {
+        refuse(tx, row)?;
+    }
+    let rows: Vec<(RoomRowId, String)> = tx.all(
+        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
+        [from.as_str()],
+        |row| row.try_into(),
+    )?;
+    let mut moved = Moved::default();
+    for (id, content) in rows {
+        let Some(content) = detached(&content) else {
+            refuse(tx, id)?;
+            moved.ended += 1;
+            continue;
+        };
+        tx.execute(
+            "UPDATE room_outbox SET room = ?2, content = ?3 WHERE id = ?1",
+            params![id, to.as_str(), content],
+        )?;
+        tx.execute(
+            "UPDATE message_pair SET room = ?2, thread = NULL WHERE room_outbox = ?1",
+            (id, to.as_str()),
+        )?;
+        moved.rows += 1;
+    }
+    tx.execute("DELETE FROM parked WHERE room = ?1", [from.as_str()])?;
+    Ok(moved)
+}
+
 /// Returns a stored content as it is in another room, where the events of this one are not; `None`: it is about one of
 /// them. What it is about and waits as well goes there too.
-pub(super) fn detached(stored: &str) -> Option<String> {
+fn detached(stored: &str) -> Option<String> {
     let Ok(mut content) = room_content::from_json(stored) else {
         // Its turn will come, and with it the error.
         return Some(stored.to_owned());

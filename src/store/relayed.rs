@@ -4,7 +4,9 @@ use rusqlite::Row;
 
 use super::columns::{optional, target};
 use super::{Result, Tx};
-use crate::model::{Destination, EventId, Node, NodeNum, OwnedUserId, Relayed, Timestamp, spoken};
+use crate::model::{
+    Destination, EventId, Node, NodeNum, Origin, OwnedUserId, Relayed, Timestamp, spoken,
+};
 
 /// More texts than a radio can send, or hear, in the time of interest.
 const MOST: u16 = 400;
@@ -40,9 +42,9 @@ pub fn on(
         "SELECT pair.sender, pair.text, node.long_name, node.short_name
          FROM message_pair AS pair
              LEFT JOIN node ON node.radio = ?1 AND node.num = pair.sender
-         WHERE pair.origin = 0 AND pair.at >= ?2 AND pair.target_kind = ?3 AND pair.target = ?4
+         WHERE pair.origin = ?6 AND pair.at >= ?2 AND pair.target_kind = ?3 AND pair.target = ?4
          ORDER BY pair.at DESC LIMIT ?5",
-        (radio, since, kind, target, MOST),
+        (radio, since, kind, target, MOST, Origin::Mesh),
         from_mesh,
     )?);
     Ok(relayed)

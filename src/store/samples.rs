@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use super::feedback;
 use super::outbox_room::{self, NewRoomRow};
 use super::{Result, Store, Tx, drafts, outbox_mesh};
 use crate::model::{
-    ChannelIndex, Destination, Draft, EventId, Fingerprint, Lane, MeshContent, MeshMessage,
-    MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId,
-    PacketId, RadioPayload, RoomContent, RoomMessage, RoomRowId, Timestamp,
+    ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
+    MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,
+    OwnedRoomOrAliasId, PacketId, RadioPayload, RoomContent, RoomMessage, RoomRowId, Timestamp,
 };
 
 pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
@@ -19,8 +21,18 @@ pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMA
 pub(super) const FIRST: Fingerprint = Fingerprint([1; 32]);
 pub(super) const ROOM: &str = "!room:example.org";
 
-/// From one message of a backlog to the next.
-pub(super) const BACKLOG_SPACING: Duration = Duration::from_secs(10);
+/// In which order what waits for the mesh goes there.
+pub(super) const ORDER: MeshOrder = MeshOrder {
+    in_a_row: 3,
+    gathering: GATHERING,
+    spacing: Duration::from_secs(10),
+};
+
+/// When a backlog is complete.
+pub(super) const GATHERING: Gathering = Gathering {
+    quiet: Duration::from_secs(10),
+    longest: Duration::from_mins(2),
+};
 
 /// Returns how many packets wait for the mesh; what the radio was asked to take does not.
 pub(crate) fn waiting_packets(tx: &Tx<'_>) -> Result<u64> {
@@ -198,7 +210,7 @@ pub(super) fn next_packet(
     lane: Lane,
     now: Timestamp,
 ) -> Result<Option<outbox_mesh::MeshRow>> {
-    let next = || outbox_mesh::next(tx, CHANNEL, lane, BACKLOG_SPACING, now);
+    let next = || outbox_mesh::next(tx, CHANNEL, lane, &ORDER, now);
     let row = next()?;
     if let Some(outbox_mesh::MeshRow {
         id,
@@ -236,4 +248,46 @@ pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     let changed = feedback::changed(tx)?;
     feedback::forget_changed(tx)?;
     Ok(changed)
+}
+
+impl Store {
+    /// Makes an empty database in memory.
+    pub(crate) fn in_memory() -> Result<Self> {
+        Self::prepare(Connection::open_in_memory()?, None)
+    }
+
+    /// Returns every row of every table, without what was chosen at random.
+    pub(crate) fn dump(&mut self) -> Vec<String> {
+        const RANDOM: [&str; 4] = ["packet", "reference", "txn", "relay_id"];
+        let names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
+        let mut tables = self.connection.prepare(names).unwrap();
+        let tables = tables.query_map((), |row| row.get::<_, String>(0)).unwrap();
+        let mut rows = Vec::new();
+        for table in tables.map(Result::unwrap) {
+            let mut all = self
+                .connection
+                .prepare(&format!("SELECT * FROM {table}"))
+                .unwrap();
+            let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+            let read = all.query_map((), |row| {
+                let mut shown = table.clone();
+                for (number, column) in columns.iter().enumerate() {
+                    if !RANDOM.contains(&column.as_str()) {
+                        let value: rusqlite::types::Value = row.get(number)?;
+                        let value = format!("{value:?}");
+                        // In the content of a post.
+                        let value = match value.split_once(r#""relay_id\":\""#) {
+                            Some((before, id)) => format!("{before}{}", &id[32..]),
+                            None => value,
+                        };
+                        shown = format!("{shown} {column}={value}");
+                    }
+                }
+                Ok(shown)
+            });
+            rows.extend(read.unwrap().map(Result::unwrap));
+        }
+        rows.sort();
+        rows
+    }
 }

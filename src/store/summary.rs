@@ -1,5 +1,7 @@
 //! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
 
+use rusqlite::Row;
+
 use super::columns::{destination, identifier, optional};
 use super::drafts::packets;
 use super::gaps::{Missing, missing};
@@ -99,39 +101,28 @@ pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>>
 
 /// Returns what waits for rooms, one entry a room.
 pub fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
-    tx.all(
-        "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room",
-        (),
-        |row| {
-            Ok(Waiting {
-                room: Some(identifier(row, "room")?),
-                destination: None,
-                count: row.get("count")?,
-                oldest: row.get("oldest")?,
-            })
-        },
-    )
+    let sql =
+        "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room";
+    tx.all(sql, (), |row| waiting(row, None))
 }
 
 /// Returns what waits for the mesh, one entry for each room and destination.
 pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
-    tx.all(
-        concat!(
-            "SELECT room, target_kind, target, ",
-            packets!(),
-            " AS count, MIN(accepted_at) AS oldest
-             FROM mesh_open GROUP BY room, target_kind, target"
-        ),
-        (),
-        |row| {
-            Ok(Waiting {
-                room: optional(row, "room")?,
-                destination: Some(destination(row)?),
-                count: row.get("count")?,
-                oldest: row.get("oldest")?,
-            })
-        },
-    )
+    let sql = concat!(
+        "SELECT room, target_kind, target, ",
+        packets!(),
+        " AS count, MIN(accepted_at) AS oldest FROM mesh_open GROUP BY room, target_kind, target"
+    );
+    tx.all(sql, (), |row| waiting(row, Some(destination(row)?)))
+}
+
+fn waiting(row: &Row<'_>, destination: Option<Destination>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        room: optional(row, "room")?,
+        destination,
+        count: row.get("count")?,
+        oldest: row.get("oldest")?,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whose turn it is on the way to the mesh.
 //!
 //! The oldest message of a queue (a destination and lane) goes first, so that a conversation keeps its order, until more
-//! than three of one sender wait there. Then the senders take turns, each with their oldest, so that nobody's flood holds
+//! than a few of one sender wait there. Then the senders take turns, each with their oldest, so that nobody's flood holds
 //! others up. A message counts once, however many parts it has, and what has begun goes on before anything else. What
 //! waits since an outage takes no part in it, see `backlog.rs`.
 
@@ -10,15 +10,15 @@ use super::{Result, Tx};
 use crate::model::{Destination, Lane, MeshRowId};
 
 /// Returns whether the senders of a queue take turns, or a message of it has begun.
-pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
+pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane, in_a_row: u32) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
-        "SELECT 1 FROM mesh_waiting AS row
-         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND backlog = 0
-         GROUP BY sender HAVING COUNT(DISTINCT message) > 3 OR MAX(part > 0
+        "SELECT 1 FROM mesh_in_turn AS row
+         WHERE target_kind = ?1 AND target = ?2 AND lane = ?3
+         GROUP BY sender HAVING COUNT(DISTINCT message) > ?4 OR MAX(part > 0
              AND NOT EXISTS (SELECT 1 FROM mesh_open AS earlier
                  WHERE earlier.message = row.message AND earlier.part < row.part))",
-        (kind, target, lane),
+        (kind, target, lane, in_a_row),
     )
 }
 
@@ -192,11 +192,9 @@ mod tests {
             let row = submit_next(tx, NOON)?.unwrap();
             let again = later(30);
             retry(tx, row.id, row.packet, again, false, "busy")?;
-            let next = |now: Timestamp| {
-                outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
-            };
+            let next = |now: Timestamp| outbox_mesh::next(tx, CHANNEL, Lane::Message, &ORDER, now);
             assert_eq!(next(NOON)?, None);
-            let due = outbox_mesh::next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, NOON)?;
+            let due = outbox_mesh::next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?;
             assert_eq!(due, Some(again));
             assert_eq!(next(again)?.map(|it| it.id), Some(row.id));
             Ok(())
@@ -209,10 +207,10 @@ mod tests {
             for number in 0..9 {
                 text(tx, "a", number)?;
             }
-            assert!(are_taken(tx, CHANNEL, Lane::Message)?);
+            assert!(are_taken(tx, CHANNEL, Lane::Message, 3)?);
             let other = Destination::Channel(1.try_into().unwrap());
-            assert!(!are_taken(tx, other, Lane::Message)?);
-            assert!(!are_taken(tx, CHANNEL, Lane::Urgent)?);
+            assert!(!are_taken(tx, other, Lane::Message, 3)?);
+            assert!(!are_taken(tx, CHANNEL, Lane::Urgent, 3)?);
             Ok(())
         });
     }

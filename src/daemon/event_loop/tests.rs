@@ -16,7 +16,7 @@ use crate::model::{
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
 use super::super::account_limit::AccountLimit;
-use super::super::mesh_worker::{InFlight, MeshRules, MeshSide};
+use super::super::mesh_worker::{MeshRules, MeshSide};
 use super::super::queues::Shared;
 use super::super::room_worker::RoomSide;
 use super::super::supervisor::Supervisor;
@@ -121,7 +121,6 @@ impl Bench {
                 submissions,
                 ready: is_ready,
                 air,
-                in_flight: InFlight::default(),
                 rules: MeshRules::of(&config.meshtastic),
                 clock: clock.clone(),
             },

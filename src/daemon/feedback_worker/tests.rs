@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::model::{
-    Clock, EventId, OwnedEventId, RoomContent, RoomMessage, RoomOrAliasId, SendReport, Sign,
-    TransactionId,
+    Clock, EventId, OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, RoomOrAliasId, SendReport,
+    Sign, TransactionId,
 };
 use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{Database, Store};

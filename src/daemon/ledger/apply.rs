@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Outcome;
 use super::outcome::place;
-use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey};
+use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
     Sign, Timestamp,
@@ -46,7 +46,7 @@ impl Books<'_> {
                 };
                 let id = outbox_room::insert(tx, &row, now)?;
                 let room = message.room.clone();
-                self.outcome.log(move || debug!(outbox = %id, %room, "accepted for a room"));
+                tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
             }
             Action::ToMesh(message) => self.accept(&message, "accepted for the mesh")?,
@@ -75,59 +75,52 @@ impl Books<'_> {
             }
             Action::ToBacklog(room, event, newest) => {
                 if let Some(accepted) = edits::versions(tx, &room, &event)?.pop() {
-                    let expired = backlog::add(tx, &room, accepted.row, newest, now)?;
+                    let expired = backlog::add(tx, &room, accepted.row, newest, GATHERING, now)?;
                     self.note_expired(&expired)?;
                 }
             }
             Action::Expire(source) => {
-                backlog::expect_more(tx, &source.room, now)?;
+                backlog::expect_more(tx, &source.room, GATHERING, now)?;
                 backlog::note_expired(tx, &source, now)?;
             }
             Action::KeepDirect(message) => {
                 direct::keep(tx, radio, &message)?;
                 let node = message.sender.num;
-                self.outcome.log(move || info!(%node, "a direct message to our node is kept"));
+                tx.log(move || info!(%node, "a direct message to our node is kept"));
             }
             Action::Withdraw(room, event) => self.withdraw(&room, event)?,
             Action::TakeEditBack(row, event) => {
                 mesh_report::withdraw(tx, Withdrawal::Message(row))?;
-                self.outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
+                tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
             }
             Action::TakeUnreadBack(event) => {
                 late::forget(tx, &event)?;
                 seen::mark_event(tx, &event, now)?;
-                self.outcome.log(move || info!(event_id = %event, "taken away before its key came"));
+                tx.log(move || info!(event_id = %event, "taken away before its key came"));
             }
             Action::WithdrawSender(room, sender) => {
                 self.withdraw_sender(room, sender)?;
             }
             Action::KeepUndecryptable(event, sent_at) => {
-                let kept = late::keep(tx, &event, sent_at, now)?;
-                self.outcome.log(move || mesh::say_kept(&event, kept));
+                if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {
+                    tx.log(move || mesh::say_kept(&event, dropped));
+                }
             }
             Action::Change(change) => self.change(change)?,
-            Action::Rewrite(outbox, draft) => {
-                drafts::change(tx, outbox, &draft)?;
-            }
+            Action::Rewrite(outbox, draft) => drafts::change(tx, outbox, &draft).map(drop)?,
             Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
-            Action::Sign(room, event, sign) => {
-                feedback::give(tx, &room, &event, sign, now)?;
-            }
+            Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
-            Action::Seen(SeenKey::Packet { sender, packet }) => {
-                seen::mark_packet(tx, radio, sender, packet, now)?;
-            }
+            Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
             Action::Seen(SeenKey::Event(event)) => seen::mark_event(tx, &event, now)?,
             Action::Seen(SeenKey::Edit {
                 event,
                 target,
                 sender,
             }) => seen::mark_edit(tx, &event, &target, &sender, now)?,
-            Action::ForgetUndecryptable(event) => {
-                late::forget(tx, &event)?;
-            }
+            Action::ForgetUndecryptable(event) => late::forget(tx, &event).map(drop)?,
             Action::ForgetEarlyEdit(event) => edits::forget_early(tx, &event)?,
             Action::NoteAuthor(event, names) => relayed::note_author(tx, &event, &names)?,
             Action::NoteEdited(room, event, sender, at) => edits::edited(tx, &room, &event, &sender, at)?,
@@ -143,18 +136,16 @@ impl Books<'_> {
             }
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::CloseSigns(room, event) => feedback::close(tx, &room, &event, now)?,
-            Action::ForgetWishes(sign) => {
-                feedback::forget_wishes(tx, sign, Sign::Waiting, now)?;
-            }
+            Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
             Action::ForbidSigns { room, wanted } => {
                 if feedback::forbid(tx, &room)? && wanted {
-                    self.outcome.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+                    tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
             }
             Action::RoomSent(row, event) => {
                 self.room_sent(row, &event)?;
-                self.outcome.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
+                tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
             }
             Action::SignSent(transaction, event) => {
                 self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?;
@@ -189,14 +180,14 @@ impl Books<'_> {
                 newest,
             } => {
                 let seconds = lasted.as_secs();
-                self.outcome.log(move || info!(seconds, "the radio can be reached again: what waited for it goes spaced"));
-                let expired = backlog::after_outage(tx, late, newest, now)?;
+                tx.log(move || info!(seconds, "the radio can be reached again: what waited for it goes spaced"));
+                let expired = backlog::after_outage(tx, late, newest, GATHERING, now)?;
                 self.note_expired(&expired)?;
             }
             Action::Outage(step) => self.outage_step(step)?,
             Action::ForgetExpired(room, messages) => {
                 backlog::forget_expired(tx, &room)?;
-                self.outcome.log(move || {
+                tx.log(move || {
                     warn!(
                         %room, messages,
                         "messages were too old, or too many after an outage, and were not transmitted; the room is told"
@@ -210,7 +201,7 @@ impl Books<'_> {
                     seen::mark_event(tx, event, now)?;
                 }
                 let messages = events.len();
-                self.outcome.log(move || info!(%room, messages, "the keys of these messages did not arrive in time: the room is told"));
+                tx.log(move || info!(%room, messages, "the keys of these messages did not arrive in time: the room is told"));
             }
             Action::PruneKeys {
                 events,
@@ -225,22 +216,14 @@ impl Books<'_> {
                 is_news,
                 is_open,
             } => self.join(&room, is_news, is_open)?,
-            Action::KnowAlias(alias, room) => {
-                known_rooms::note(tx, &room, std::slice::from_ref(&alias))?;
-            }
+            Action::KnowAlias(alias, room) => known_rooms::note(tx, &room, std::slice::from_ref(&alias))?,
             Action::ForgetAlias(alias) => known_rooms::forget(tx, &alias)?,
-            Action::NoteTombstone(room, tombstone) => {
-                mapped_rooms::note_tombstone(tx, &room, &tombstone)?;
-            }
-            Action::Unpark(room) => {
-                outbox_room::unpark(tx, room.as_deref())?;
-            }
+            Action::NoteTombstone(room, tombstone) => mapped_rooms::note_tombstone(tx, &room, &tombstone)?,
+            Action::Unpark(room) => outbox_room::unpark(tx, room.as_deref()).map(drop)?,
             Action::TryAgain(rooms) => self.outcome.changed.extend(rooms),
-            Action::SetAside(room) => {
-                mapped_rooms::set_aside(tx, &room, true)?;
-            }
+            Action::SetAside(room) => backlog::set_aside(tx, &room, true).map(drop)?,
             Action::TakeUp(room) => {
-                if mapped_rooms::set_aside(tx, &room, false)? > 0 {
+                if backlog::set_aside(tx, &room, false)? > 0 {
                     self.outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 }
             }
@@ -250,12 +233,12 @@ impl Books<'_> {
             Action::ForgetRoom(room) => mapped_rooms::forget(tx, &room)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;
-                self.outcome.log(move || say_jump(&jump));
+                tx.log(move || say_jump(&jump));
             }
             Action::Prune { days, pairs } => {
                 self.outcome.more_to_forget = retention::prune(tx, now, days, pairs)?;
             }
-            Action::SayBacklog(rows) => self.outcome.log(move || {
+            Action::SayBacklog(rows) => tx.log(move || {
                 warn!(
                     rows,
                     "very much waits for Matrix, and fills the disk: `relay status` says for which rooms, and since when"
@@ -274,7 +257,7 @@ impl Books<'_> {
     pub(super) fn accept(&mut self, message: &MeshMessage, what: &'static str) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;
-        self.outcome
+        self.tx
             .log(move || debug!(outbox = %id, %packet, %destination, "{what}"));
         self.outcome.mesh.insert((destination, lane));
         Ok(())
@@ -289,7 +272,7 @@ impl Books<'_> {
             self.outcome.counts.echo(&text.sender);
         }
         let (name, sender) = (event.name(), event.sender());
-        self.outcome.log(move || {
+        self.tx.log(move || {
             if tell {
                 warn!(%reason, event = name, sender, "not relayed");
             } else {
@@ -304,7 +287,7 @@ impl Books<'_> {
         self.outcome.may_transmit = problems.silence.is_none();
         self.outcome.silence = problems.silence.map(|reason| reason.to_string());
         self.outcome.route_problems = Some(problems.routes.clone());
-        self.outcome.log(move || {
+        self.tx.log(move || {
             info!(
                 node = %readiness.own.num,
                 name = readiness.own.long(),
@@ -335,14 +318,12 @@ impl Books<'_> {
             OutageStep::ToldAway(room, since) => {
                 outage::told_of(tx, &room, since)?;
                 let minutes = now.since(since).as_secs() / 60;
-                self.outcome
-                    .log(move || info!(%room, minutes, "the room is told that the radio is away"));
+                tx.log(move || info!(%room, minutes, "the room is told that the radio is away"));
                 Ok(())
             }
             OutageStep::ToldBack(room) => {
                 outage::forget(tx, &room)?;
-                self.outcome
-                    .log(move || info!(%room, "the room is told that the radio is back"));
+                tx.log(move || info!(%room, "the room is told that the radio is back"));
                 Ok(())
             }
             OutageStep::OldNews(room) => outage::forget(tx, &room),

@@ -52,7 +52,7 @@ impl Ledger {
         }
         let again = mesh_report::recover(tx)?;
         if again > 0 {
-            outcome.log(move || {
+            tx.log(move || {
                 info!(
                     packets = again,
                     "the radio may or may not have taken these, trying again under the same ids"
@@ -60,10 +60,6 @@ impl Ledger {
             });
             // It may have taken them this very moment: the next text keeps its distance.
             meta::set_last_acceptance(tx, now)?;
-        }
-        // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
-        if meta::radio_away_since(tx)?.is_none() {
-            meta::set_radio_away_since(tx, outbox_mesh::last_active(tx)?)?;
         }
         outbox_room::unpark_all(tx)?;
         feedback::recover(tx)?;
@@ -75,7 +71,7 @@ impl Ledger {
     }
 
     /// Decides on a batch of events in one transaction, on a copy of the ledger that takes its place once that is committed:
-    /// what is rolled back has left nothing behind, here or in the log, and can be run again.
+    /// what is rolled back has left nothing behind, and can be run again.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
@@ -84,7 +80,7 @@ impl Ledger {
     ) -> Result<Outcome> {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = kept.clone();
-        let mut outcome = store.transaction(|tx| {
+        let outcome = store.transaction(|tx| {
             let mut outcome = Outcome::default();
             for event in events {
                 next.event(tx, event, now, &mut outcome)?;
@@ -93,7 +89,6 @@ impl Ledger {
             Ok(outcome)
         })?;
         *kept = next;
-        outcome.lines.write();
         Ok(outcome)
     }
 

@@ -1,7 +1,6 @@
 //! What a transaction leaves to be done once it is committed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
 
 use crate::bridge::RouteProblem;
 use crate::model::{
@@ -34,42 +33,12 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) counts: Counts,
     /// There is more to forget than one transaction should.
     pub(in crate::daemon) more_to_forget: bool,
-    pub(in crate::daemon) lines: Lines,
 }
-
-/// Lines for the log, to be written once that of which they tell is committed.
-#[derive(Default)]
-pub(in crate::daemon) struct Lines(Vec<Box<dyn FnOnce() + Send>>);
 
 impl Outcome {
     /// Has the next round done by then.
     pub(super) fn look_by(&mut self, time: Timestamp) {
         self.chores_at = Some(self.chores_at.map_or(time, |other| other.min(time)));
-    }
-
-    pub(super) fn log(&mut self, line: impl FnOnce() + Send + 'static) {
-        self.lines.0.push(Box::new(line));
-    }
-}
-
-impl Lines {
-    pub(in crate::daemon) fn write(&mut self) {
-        for line in self.0.drain(..) {
-            line();
-        }
-    }
-}
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} lines", self.0.len())
-    }
-}
-
-impl PartialEq for Lines {
-    /// What they say is not compared.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
     }
 }
 

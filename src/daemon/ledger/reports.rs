@@ -4,8 +4,9 @@ use tracing::{debug, error, info, warn};
 
 use super::super::counts::{Place, Way};
 use super::apply::Books;
+use crate::bridge;
 use crate::model::{
-    EventId, Lane, MeshRowId, PacketId, RadioOutcome, RoomOutcome, RoomRowId, SendReport,
+    EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId, SendReport,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::{Result, outbox_mesh, outbox_room, summary};
@@ -32,8 +33,7 @@ impl Books<'_> {
         match report {
             RoomOutcome::Sent { event } => {
                 self.room_sent(outbox, &event)?;
-                self.outcome
-                    .log(move || debug!(%outbox, room, event_id = %event, "message sent"));
+                tx.log(move || debug!(%outbox, room, event_id = %event, "message sent"));
             }
             RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, self.now, &error)?,
             RoomOutcome::Parked { account, error } => {
@@ -43,7 +43,7 @@ impl Books<'_> {
                     &error,
                     self.now,
                 )?;
-                self.outcome.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
+                tx.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
             }
             RoomOutcome::Refused { error } => {
                 if let Some((room, _)) = summary::room_message(tx, outbox)? {
@@ -53,7 +53,7 @@ impl Books<'_> {
                         .refused(place, Way::ToMatrix, "homeserver");
                 }
                 outbox_room::refuse(tx, outbox)?;
-                self.outcome.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));
+                tx.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));
             }
         }
         Ok(())
@@ -79,8 +79,8 @@ impl Books<'_> {
     ) -> Result<()> {
         let tx = self.tx;
         let told = report.clone();
-        self.outcome
-            .log(move || debug!(%outbox, %packet, report = ?told, "report of the radio"));
+        tx.log(move || debug!(%outbox, %packet, report = ?told, "report of the radio"));
+        let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {
                 let message = summary::mesh_message(tx, outbox)?;
@@ -90,28 +90,25 @@ impl Books<'_> {
                     let counts = &mut self.outcome.counts;
                     counts.relayed(message.room, message.destination, Way::ToMesh);
                 }
+                mesh_report::let_finish(tx, outbox, bridge::finish_by(at))?;
             }
-            RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered => {
-                mesh_report::outcome(tx, outbox, report.state())?;
-            }
+            RadioOutcome::Heard => became(MeshState::Heard)?,
+            RadioOutcome::Unheard => became(MeshState::Unheard)?,
+            RadioOutcome::Delivered => became(MeshState::Delivered)?,
             RadioOutcome::Retry {
                 after,
                 new_id,
-                written: true,
-                reason,
-            } => match mesh_report::retry(tx, outbox, packet, self.now + after, new_id, &reason)? {
-                Retried::Waits(next) => self.outcome.log(move || {
-                    info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again");
-                }),
-                Retried::Withdrawn | Retried::Late => {}
-            },
-            RadioOutcome::Retry {
-                after,
-                new_id: _,
-                written: false,
+                written,
                 reason,
             } => {
-                mesh_report::not_tried(tx, outbox, packet, self.now + after, &reason)?;
+                let not_before = self.now + after;
+                if !written {
+                    mesh_report::not_tried(tx, outbox, packet, not_before, &reason)?;
+                } else if let Retried::Waits(next) =
+                    mesh_report::retry(tx, outbox, packet, not_before, new_id, &reason)?
+                {
+                    tx.log(move || info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again"));
+                }
             }
             RadioOutcome::Refused(refusal) => {
                 let message = summary::mesh_message(tx, outbox)?;
@@ -122,7 +119,7 @@ impl Books<'_> {
                         self.outcome.counts.refused(place, Way::ToMesh, "radio");
                     }
                 }
-                self.outcome.log(
+                tx.log(
                     move || warn!(%outbox, %packet, ?refusal, parts, "the radio refused a packet"),
                 );
             }

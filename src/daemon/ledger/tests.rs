@@ -26,7 +26,7 @@ use crate::model::{
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, mapped_rooms, message_map, summary};
+use crate::store::{edits, message_map, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
@@ -154,10 +154,8 @@ pub(super) fn decide_at(
 /// Hands what is next to the radio.
 pub(super) fn hand_over(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
     let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
-    let rules = MeshRules {
-        spacing: Duration::ZERO,
-        ..MeshRules::of(&config.meshtastic)
-    };
+    let mut rules = MeshRules::of(&config.meshtastic);
+    rules.order.spacing = Duration::ZERO;
     match mesh_worker::hand_over(store, queue, rules, now).unwrap() {
         Next::Due(submission) => submission,
         other => panic!("{other:?}"),

@@ -1,6 +1,7 @@
 //! What is sent when, and what an answer or its lack comes to.
 
 use proptest::prelude::*;
+use strum::VariantArray as _;
 
 use super::*;
 use crate::config::ChannelUse;
@@ -639,7 +640,7 @@ proptest! {
                     // A worker hands nothing over twice, and nothing but one row of its queue.
                     if !held.contains(&row) && linked {
                         held.push(row);
-                        bench.submit(row, channel(to), Lane::try_from(lane).unwrap());
+                        bench.submit(row, channel(to), Lane::VARIANTS[usize::from(lane)]);
                     }
                 }
                 Happening::Wait(milliseconds) => bench.wait(Duration::from_millis(milliseconds.into())),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{MeshContent, MeshSource, MeshState, PacketId};
-use crate::store::mesh_report::{Retried, accepted, expire, retry, state, submitted};
+use crate::store::mesh_report::{Retried, accepted, expire, let_finish, retry, state, submitted};
 use crate::store::outbox_mesh;
 use crate::store::samples::{self, *};
 
@@ -34,12 +34,12 @@ fn accept(
 /// Accepts a message that comes late.
 fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>> {
     let rows = accept(tx, room, text, NOON - LATE * 2, 1)?;
-    add(tx, &room_of(room), rows[0].0, 3, NOON)
+    add(tx, &room_of(room), rows[0].0, 3, GATHERING, NOON)
 }
 
 /// Has the radio take the next packet; returns its text.
 fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
-    let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)? else {
+    let Some(row) = outbox_mesh::next(tx, CHANNEL, Lane::Message, &ORDER, now)? else {
         return Ok(None);
     };
     assert!(submitted(tx, row.id, now)?);
@@ -48,7 +48,7 @@ fn send(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
 }
 
 fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
-    outbox_mesh::next_due(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, now)
+    outbox_mesh::next_due(tx, CHANNEL, Lane::Message, &ORDER, now)
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn an_old_message_that_comes_last_pushes_out_no_newer_one() {
     on_empty(|tx| {
         for (text, minutes) in [("1", 30), ("2", 20), ("3", 10)] {
             let rows = accept(tx, ROOM, text, NOON - Duration::from_mins(minutes), 1)?;
-            assert_eq!(add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?, []);
+            assert_eq!(add(tx, &room_of(ROOM), rows[0].0, 3, GATHERING, NOON)?, []);
         }
         let rows = accept(tx, ROOM, "0", NOON - Duration::from_mins(40), 2)?;
-        let expired = add(tx, &room_of(ROOM), rows[0].0, 3, NOON)?;
+        let expired = add(tx, &room_of(ROOM), rows[0].0, 3, GATHERING, NOON)?;
         let ids: Vec<_> = expired.iter().map(|row| row.id).collect();
         assert_eq!(ids, [rows[0].0, rows[1].0]);
         Ok(())
@@ -111,7 +111,7 @@ fn the_parts_of_a_message_stay_together_and_count_once() {
         for text in ["1", "2", "3"] {
             let rows = accept(tx, ROOM, text, NOON - LATE * 2, 2)?;
             assert_eq!(
-                add(tx, &room_of(ROOM), rows[0].0, 2, NOON)?.len(),
+                add(tx, &room_of(ROOM), rows[0].0, 2, GATHERING, NOON)?.len(),
                 usize::from(text == "3") * 2
             );
         }
@@ -131,8 +131,7 @@ fn a_packet_of_a_backlog_that_was_tried_is_overtaken_by_nothing() {
     on_empty(|tx| {
         late(tx, ROOM, "old")?;
         late(tx, ROOM, "old too")?;
-        let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, BACKLOG_SPACING, later(COMPLETE))?
-            .unwrap();
+        let row = outbox_mesh::next(tx, CHANNEL, Lane::Message, &ORDER, later(COMPLETE))?.unwrap();
         submitted(tx, row.id, later(COMPLETE))?;
         accept(tx, ROOM, "new", NOON, 1)?;
         let again = retry(tx, row.id, row.packet, later(300), true, "duty cycle")?;
@@ -146,19 +145,45 @@ fn a_packet_of_a_backlog_that_was_tried_is_overtaken_by_nothing() {
 }
 
 #[test]
+fn the_views_hold_what_they_are_named_after() {
+    on_empty(|tx| {
+        let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+        for (backlog, in_turn, waits) in [
+            (IN_TURN, true, false),
+            (GATHERED, false, true),
+            (super::COMPLETE, false, true),
+            (-1 - GATHERED, false, false),
+        ] {
+            let set = "UPDATE mesh_outbox SET backlog = ?2 WHERE id = ?1";
+            tx.execute(set, (id, backlog))?;
+            assert_eq!(tx.exists("SELECT 1 FROM mesh_in_turn", ())?, in_turn);
+            assert_eq!(tx.exists("SELECT 1 FROM mesh_backlog", ())?, waits);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_backlog_is_gathered_as_long_as_more_comes_but_not_for_ever() {
     on_empty(|tx| {
         let here = room_of(ROOM);
-        assert_eq!(gathering(tx, &here, NOON)?, None);
+        assert_eq!(gathering(tx, &here, GATHERING, NOON)?, None);
         for second in 0..119 {
-            gather(tx, &here, later(second))?;
-            assert_eq!(gathering(tx, &here, later(second))?, Some(NOON));
+            gather(tx, &here, GATHERING, later(second))?;
+            assert_eq!(gathering(tx, &here, GATHERING, later(second))?, Some(NOON));
         }
-        assert_eq!(gathering(tx, &here, later(120))?, None);
-        gather(tx, &here, later(200))?;
-        assert_eq!(gathering(tx, &here, later(209))?, Some(later(200)));
-        assert_eq!(gathering(tx, &here, later(210))?, None);
-        assert_eq!(gathering(tx, &here, NOON)?, None, "the clock was set back");
+        assert_eq!(gathering(tx, &here, GATHERING, later(120))?, None);
+        gather(tx, &here, GATHERING, later(200))?;
+        assert_eq!(
+            gathering(tx, &here, GATHERING, later(209))?,
+            Some(later(200))
+        );
+        assert_eq!(gathering(tx, &here, GATHERING, later(210))?, None);
+        assert_eq!(
+            gathering(tx, &here, GATHERING, NOON)?,
+            None,
+            "the clock was set back"
+        );
         Ok(())
     });
 }
@@ -168,7 +193,15 @@ fn what_has_been_gathered_goes_while_more_keeps_coming() {
     on_empty(|tx| {
         let add_one = |text: &str, second| {
             let rows = accept(tx, ROOM, text, NOON - LATE * 2, 1)?;
-            add(tx, &room_of(ROOM), rows[0].0, 1000, later(second)).map(|_| ())
+            add(
+                tx,
+                &room_of(ROOM),
+                rows[0].0,
+                1000,
+                GATHERING,
+                later(second),
+            )
+            .map(|_| ())
         };
         let mut sent = Vec::new();
         for second in 0..240 {
@@ -197,7 +230,7 @@ fn what_comes_too_late_keeps_nothing_waiting() {
         let mut sent = Vec::new();
         for second in 0..30 {
             if second % 9 == 0 {
-                expect_more(tx, &here, later(second))?;
+                expect_more(tx, &here, GATHERING, later(second))?;
             }
             sent.extend(send(tx, later(second))?.map(|text| (second, text)));
         }
@@ -205,7 +238,7 @@ fn what_comes_too_late_keeps_nothing_waiting() {
             sent,
             [(COMPLETE, "1".to_owned()), (COMPLETE + 10, "2".to_owned())]
         );
-        assert_eq!(gathering(tx, &here, later(27))?, Some(later(18)));
+        assert_eq!(gathering(tx, &here, GATHERING, later(27))?, Some(later(18)));
         Ok(())
     });
 }
@@ -221,7 +254,7 @@ fn what_waited_for_the_radio_becomes_a_backlog_room_by_room() {
         }
         accept(tx, ROOM, "4", NOON, 1)?;
         accept(tx, "!other:example.org", "fresh", NOON, 1)?;
-        let expired = after_outage(tx, LATE, 2, NOON)?;
+        let expired = after_outage(tx, LATE, 2, GATHERING, NOON)?;
         assert_eq!(expired.len(), 2);
         let mut sent = Vec::new();
         for second in 0..60 {
@@ -286,6 +319,7 @@ fn a_message_of_which_a_part_was_sent_is_given_time_for_the_rest() {
         let end = NOW.expires;
         submitted(tx, rows[0].0, end - SLACK)?;
         accepted(tx, rows[0].0, end - SLACK)?;
+        let_finish(tx, rows[0].0, end + SLACK)?;
         assert_eq!(expire(tx, end)?, []);
         assert_eq!(send(tx, end)?.as_deref(), Some("x"));
         assert_eq!(state(tx, rows[1].0)?, Some(MeshState::Accepted));

@@ -9,7 +9,6 @@ use crate::model::{
     Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Timestamp,
     UndecryptableEvent,
 };
-use crate::store::late::Kept;
 use crate::store::mesh_report::{Ended, Withdrawal};
 use crate::store::{Result, backlog, edits, late, mesh_report, outbox_mesh, seen};
 
@@ -24,7 +23,7 @@ impl Books<'_> {
     pub(super) fn withdraw(&mut self, room: &RoomId, event: OwnedEventId) -> Result<()> {
         let packets = self.take_back(Withdrawal::Event(room, &event))?;
         if packets > 0 {
-            self.outcome.log(
+            self.tx.log(
                 move || info!(event_id = %event, packets, "taken back before it was transmitted"),
             );
         }
@@ -38,7 +37,7 @@ impl Books<'_> {
             seen::mark_event(self.tx, &event, self.now)?;
         }
         if packets > 0 {
-            self.outcome.log(
+            self.tx.log(
                 move || info!(%room, %sender, packets, "banned: what waited of them is taken back"),
             );
         }
@@ -51,7 +50,7 @@ impl Books<'_> {
             Change::Rewrite { row, new } => {
                 if edits::rewrite(tx, row, &new)? {
                     let packets = new.draft.packets;
-                    self.outcome.log(
+                    tx.log(
                         move || debug!(packets, outbox = %row, "changed before it was transmitted"),
                     );
                     self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
@@ -62,7 +61,7 @@ impl Books<'_> {
             }
             Change::Withdraw { row } => {
                 let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
-                self.outcome.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
+                tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
             Change::Keep {
                 room,
@@ -72,7 +71,7 @@ impl Books<'_> {
                 edit,
             } => {
                 edits::keep_early(tx, &target, &room, &sender, (&event, &edit), self.now)?;
-                self.outcome.log(move || debug!(event_id = %target, "an edit is kept until its message comes, or is sent"));
+                tx.log(move || debug!(event_id = %target, "an edit is kept until its message comes, or is sent"));
             }
         }
         Ok(())
@@ -85,8 +84,7 @@ impl Books<'_> {
             return Ok(());
         }
         let packets = ended.len();
-        self.outcome
-            .log(move || debug!(packets, "packets for the mesh have expired"));
+        tx.log(move || debug!(packets, "packets for the mesh have expired"));
         let mut last = None;
         for row in ended.iter().filter(|row| row.lane != Lane::Reaction) {
             let Some(source) = &row.source else { continue };
@@ -132,7 +130,7 @@ impl Books<'_> {
             self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
         }
         if moved > 0 {
-            self.outcome.log(move || {
+            tx.log(move || {
                 info!(
                     packets = moved,
                     "the channels have changed: what waits follows its channel to another slot"
@@ -153,8 +151,7 @@ impl Books<'_> {
         let Some(ended) = mesh_report::refuse_waiting(tx, row)? else {
             return Ok(());
         };
-        self.outcome
-            .log(move || warn!(outbox = %row, reason = %refused, "what waited is not transmitted"));
+        tx.log(move || warn!(outbox = %row, reason = %refused, "what waited is not transmitted"));
         if let (true, Some(source)) = (is_first, ended.source) {
             let room = Place::Room(source.room.into());
             let destination = queue.map(|(destination, _)| Place::from(destination));
@@ -167,10 +164,8 @@ impl Books<'_> {
     }
 }
 
-pub(super) fn say_kept(event: &UndecryptableEvent, kept: Kept) {
-    let Kept::Now { dropped } = kept else {
-        return;
-    };
+/// Says that an event is kept, by which so many were pushed out.
+pub(super) fn say_kept(event: &UndecryptableEvent, dropped: usize) {
     let room = &event.room;
     warn!(
         %room, event_id = %event.event, sender = %event.sender,

@@ -27,7 +27,7 @@ impl Books<'_> {
         };
         mapped_rooms::note(tx, &last)?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
-        self.outcome.log(move || {
+        tx.log(move || {
         if is_news {
             info!(%room, name, encrypted, "room joined");
         }
@@ -58,7 +58,7 @@ impl Books<'_> {
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
                     let (reason, hint) = (why.text(), why.hint(&room));
-                    self.outcome.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
+                    tx.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
                 }
             }
         }
@@ -68,13 +68,13 @@ impl Books<'_> {
     pub(super) fn hand_over(&mut self, from: OwnedRoomId, to: OwnedRoomId) -> Result<()> {
         let tx = self.tx;
         outage::hand_over(tx, &from, &to)?;
-        let moved = mapped_rooms::hand_over(tx, &from, &to)?;
-        if moved == mapped_rooms::Moved::default() {
+        let moved = outbox_room::hand_over(tx, &from, &to)?;
+        if moved == outbox_room::Moved::default() {
             return Ok(());
         }
         self.count(&from.clone().into(), moved.ended, 0);
         self.outcome.rooms.insert(to.clone().into());
-        self.outcome.log(move || {
+        tx.log(move || {
         info!(room = %from, successor = %to, messages = moved.rows, "what waited for this room goes to the one that takes its place");
         if moved.ended > 0 {
             warn!(
@@ -105,7 +105,7 @@ impl Books<'_> {
         if messages + packets == 0 {
             return Ok(());
         }
-        self.outcome.log(move || match why {
+        self.tx.log(move || match why {
         WhyGivenUp::Direction(successor) => {
             warn!(%room, %successor, messages, packets, "the room that takes this one's place has another direction: what waited is given up");
         }

@@ -110,10 +110,10 @@ fn what_waits_for_a_room_that_is_taken_out_is_given_up_and_counted_when_all_othe
 #[test]
 fn an_upgrade_that_nobody_saw_costs_no_message_for_the_mesh_and_a_restriction_holds_at_once() {
     let on_air = |store: &mut Store| {
-        let spacing = Duration::from_secs(10);
+        let order = crate::bridge::mesh_order(&config().meshtastic);
         let later = NOON + Duration::from_mins(1);
         let next =
-            store.transaction(|tx| outbox_mesh::next(tx, PRIMARY, Lane::Message, spacing, later));
+            store.transaction(|tx| outbox_mesh::next(tx, PRIMARY, Lane::Message, &order, later));
         next.unwrap().is_some()
     };
     let gone = room(OLD, OLD, |room| {
@@ -216,7 +216,7 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
             outbox_room::insert(tx, &row, NOON)?;
         }
         let (old, new) = (OLD.try_into().unwrap(), NEW.try_into().unwrap());
-        let moved = mapped_rooms::hand_over(tx, old, new)?;
+        let moved = outbox_room::hand_over(tx, old, new)?;
         assert_eq!((moved.rows, moved.ended), (1, 1));
         outbox_room::next(tx, &named(NEW))
     });
