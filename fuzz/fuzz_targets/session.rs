@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use relay::model::Timestamp;
 use relay::radio::codec::{Codec, Item};
 use relay::radio::proto::{FromRadio, Message, MyNodeInfo, from_radio::PayloadVariant};
-use relay::radio::{Moment, NodeDb, Output, Pacer, Session, SessionOptions};
+use relay::radio::{Moment, Output, Pacer, Session, SessionOptions};
 use tokio_util::bytes::BytesMut;
 
 const NONCE: u32 = 7;
@@ -30,7 +30,6 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut session = Session::new(options, NONCE, now.instant);
     let mut pacer = Pacer::new(Duration::from_secs(2), None, now);
-    let mut nodes = NodeDb::default();
     session.on_time(now);
     if ready & 1 == 1 {
         let my_info = MyNodeInfo {
@@ -45,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
                 id: 0,
                 payload_variant: Some(variant),
             };
-            session.on_frame(&frame.encode_to_vec(), &mut nodes, now);
+            session.on_frame(&frame.encode_to_vec(), now);
         }
         assert!(session.is_ready());
     }
@@ -56,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
             instant: now.instant + Duration::from_secs(1),
             wall: now.wall + Duration::from_secs(1),
         };
-        for output in session.on_frame(&frame, &mut nodes, now) {
+        for output in session.on_frame(&frame, now) {
             match output {
                 Output::Answer(answer) => pacer.on_answer(answer, now),
                 Output::Wake | Output::Frame(_) | Output::Event(_) => {}
@@ -64,6 +63,6 @@ fuzz_target!(|input: &[u8]| {
             }
         }
         session.on_time(now);
-        nodes.take_batch(now.instant);
+        session.nodes.take_batch(now.instant);
     }
 });

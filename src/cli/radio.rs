@@ -198,12 +198,11 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     note("the radio is there again");
                     note_locked(profile.locked);
                 }
-                Ok(News::Lost(cause)) => {
-                    note(&format!(
-                        "the link to the radio is lost, trying again: {cause}"
-                    ));
+                Ok(News::Lost(lost)) => {
+                    let told = format!("the link to the radio is lost, trying again: {lost}");
+                    note(&told);
                     // Each once: two programs that take a radio from each other lose it all the time.
-                    let hint = visit.cure(&cause).filter(|hint| !hinted.contains(hint));
+                    let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
                         note(&format!("hint: {hint}"));
                         hinted.push(hint);
@@ -285,51 +284,38 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), 
     let named = flags.next().cloned();
     // A radio that is named needs neither a home nor a configuration.
     let home = match globals.home() {
-        Ok(home) => Some(home),
-        Err(_) if named.is_some() => None,
-        Err(error) => return Err(error.into()),
+        Ok(home) => home,
+        Err(error) => return Ok((Meshtastic::new(named.ok_or(error)?), None)),
     };
-    let loaded = home.as_ref().map(|home| (home, globals.load_config(home)));
-    let configured = match loaded {
-        Some((_, Ok(loaded))) => Some(loaded.config),
-        Some((home, Err(error))) if named.is_none() => {
+    let configured = match globals.load_config(&home) {
+        Ok(loaded) => Some(loaded.config.meshtastic),
+        Err(_) if named.is_some() => None,
+        Err(error) => {
             let hint =
                 "without a configuration a radio is named with `--host`, `--serial` or `--ble`";
-            return Err(load_failure(globals, home, error).and_hint(hint));
+            return Err(load_failure(globals, &home, error).and_hint(hint));
         }
-        Some((_, Err(_))) | None => None,
     };
-    if globals.log_level.is_some()
-        && let Some(home) = &home
-    {
-        telemetry::start(&globals.logging(), home)?;
+    if globals.log_level.is_some() {
+        telemetry::start(&globals.logging(), &home)?;
     }
-    let configured = configured.map(|config| config.meshtastic);
     let known = configured.as_ref().map(|it| it.connection.clone());
     let meant = match named {
         Some(named) => Meshtastic::new(with_pin(named, known.as_ref())),
         None => configured.context("no radio is named")?,
     };
-    let held = match &home {
-        Some(home) => radio::held_by_daemon(home, known.as_ref(), &meant.connection).await?,
-        None => None,
-    };
+    let held = radio::held_by_daemon(&home, known.as_ref(), &meant.connection).await?;
     Ok((meant, held))
 }
 
 /// The configured radio keeps its PIN when it is named.
 fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
-    match (&named, configured) {
-        (
-            Connection::Ble { ble_address, .. },
-            Some(
-                configured @ Connection::Ble {
-                    ble_address: known, ..
-                },
-            ),
-        ) if ble_address.eq_ignore_ascii_case(known) => configured.clone(),
-        _ => named,
-    }
+    let device = |it: &Connection| match it {
+        Connection::Ble { ble_address, .. } => Some(ble_address.to_ascii_lowercase()),
+        Connection::Tcp { .. } | Connection::Serial { .. } => None,
+    };
+    let is_named = |it: &&Connection| device(it).is_some() && device(it) == device(&named);
+    configured.filter(is_named).cloned().unwrap_or(named)
 }
 
 /// Visits a radio; Ctrl-C ends the visit. What the radio handed over and nobody was shown is shown now.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use crate::model::{Destination, MeshRowId, NodeNum, PacketId, RadioOutcome, SendReport};
 
-use super::answer::Verdict;
+use super::answer::{Routing, Verdict};
+use super::pacer::Submission;
 
 /// So many packets are remembered: a quarter of an hour of texts at the fastest pace. The latest acknowledgement
 /// that was measured came after 98 seconds.
@@ -42,18 +43,12 @@ pub(super) struct Acks {
 impl Acks {
     /// Remembers a packet that the radio took, or one that failed: an acknowledgement may still come, a failure is not told
     /// twice.
-    pub(super) fn remember(
-        &mut self,
-        packet: PacketId,
-        outbox: MeshRowId,
-        destination: Destination,
-        is_taken: bool,
-    ) {
-        self.sent.retain(|sent| sent.packet != packet);
+    pub(super) fn remember(&mut self, submission: &Submission, is_taken: bool) {
+        self.sent.retain(|sent| sent.packet != submission.packet);
         let sent = Sent {
-            packet,
-            outbox,
-            destination,
+            packet: submission.packet,
+            outbox: submission.outbox,
+            destination: submission.message.destination,
             standing: if is_taken {
                 Standing::Taken
             } else {
@@ -64,14 +59,10 @@ impl Acks {
     }
 
     /// Returns what a `Routing` tells that was not told before; nothing if the packet is not one of ours.
-    pub(super) fn on_routing(
-        &mut self,
-        own: NodeNum,
-        from: NodeNum,
-        request: PacketId,
-        error: u32,
-    ) -> Option<SendReport> {
-        let sent = self.sent.iter_mut().find(|sent| sent.packet == request)?;
+    pub(super) fn on_routing(&mut self, own: NodeNum, routing: Routing) -> Option<SendReport> {
+        let Routing { from, error, .. } = routing;
+        let mut sent = self.sent.iter_mut();
+        let sent = sent.find(|sent| sent.packet == routing.request)?;
         let (packet, outbox, destination) = (sent.packet, sent.outbox, sent.destination);
         let from_addressee = destination == Destination::Direct(from);
         if from != own && !from_addressee {
@@ -143,7 +134,7 @@ fn keep<T>(queue: &mut VecDeque<T>, latest: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelIndex, Refusal};
+    use crate::model::{ChannelIndex, Lane, RadioMessage, RadioPayload, Refusal};
 
     const OWN: NodeNum = NodeNum(0xA11C_E001);
     const BOB: NodeNum = NodeNum(0xB0B0_B002);
@@ -151,14 +142,38 @@ mod tests {
     const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
     const PACKET: PacketId = PacketId(77);
 
+    fn submission(packet: u32, destination: Destination) -> Submission {
+        let payload = RadioPayload::Text {
+            text: "hello".to_owned(),
+            reply_to: None,
+        };
+        Submission {
+            outbox: MeshRowId(5),
+            packet: PacketId(packet),
+            message: RadioMessage {
+                destination,
+                lane: Lane::Message,
+                payload,
+            },
+        }
+    }
+
     fn taken(destination: Destination) -> Acks {
         let mut acks = Acks::default();
-        acks.remember(PACKET, MeshRowId(5), destination, true);
+        acks.remember(&submission(77, destination), true);
         acks
     }
 
+    fn routing(from: NodeNum, request: u32, error: u32) -> Routing {
+        Routing {
+            from,
+            request: PacketId(request),
+            error,
+        }
+    }
+
     fn told(acks: &mut Acks, from: NodeNum, error: u32) -> Option<RadioOutcome> {
-        acks.on_routing(OWN, from, PACKET, error)
+        acks.on_routing(OWN, routing(from, 77, error))
             .map(|report| match report {
                 SendReport::Radio {
                     outbox,
@@ -216,8 +231,8 @@ mod tests {
             told(&mut acks, OWN, 5),
             Some(RadioOutcome::Retry { new_id: true, .. })
         ));
-        acks.remember(PacketId(78), MeshRowId(5), Destination::Direct(BOB), true);
-        let second = acks.on_routing(OWN, OWN, PacketId(78), 5);
+        acks.remember(&submission(78, Destination::Direct(BOB)), true);
+        let second = acks.on_routing(OWN, routing(OWN, 78, 5));
         assert!(matches!(
             second,
             Some(SendReport::Radio {
@@ -242,7 +257,7 @@ mod tests {
     #[test]
     fn answers_to_packets_of_others_and_answers_of_third_nodes_are_nothing() {
         let mut acks = taken(Destination::Direct(BOB));
-        assert_eq!(acks.on_routing(OWN, OWN, PacketId(78), 0), None);
+        assert_eq!(acks.on_routing(OWN, routing(OWN, 78, 0)), None);
         assert_eq!(told(&mut acks, CAROL, 0), None);
         assert_eq!(told(&mut acks, CAROL, 6), None);
         assert_eq!(told(&mut taken(CHANNEL), BOB, 0), None);
@@ -262,7 +277,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut acks = Acks::default();
         for number in 1..=5000 {
-            acks.remember(PacketId(number), MeshRowId(1), CHANNEL, true);
+            acks.remember(&submission(number, CHANNEL), true);
             let once = Verdict::Again {
                 after: std::time::Duration::ZERO,
                 reason: "",
@@ -271,6 +286,6 @@ mod tests {
             acks.outcome(once, MeshRowId(i64::from(number)));
         }
         assert!(acks.sent.len() <= REMEMBERED && acks.repeated.len() <= REMEMBERED);
-        assert!(acks.on_routing(OWN, OWN, PacketId(5000), 0).is_some());
+        assert!(acks.on_routing(OWN, routing(OWN, 5000, 0)).is_some());
     }
 }

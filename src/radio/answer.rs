@@ -18,15 +18,19 @@ pub enum Answer {
         /// The queue's size; 0 if not told.
         maxlen: u32,
     },
-    /// `Routing`: an acknowledgement, or a refusal.
-    Routing {
-        /// Who says so: our own node for everything but an addressee's answer.
-        from: NodeNum,
-        /// The packet.
-        request: PacketId,
-        /// `Routing.Error`; 0 is an acknowledgement.
-        error: u32,
-    },
+    /// An acknowledgement, or a refusal.
+    Routing(Routing),
+}
+
+/// `Routing`: what became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// Who says so: our own node for everything but an addressee's answer.
+    pub from: NodeNum,
+    /// The packet.
+    pub request: PacketId,
+    /// `Routing.Error`; 0 is an acknowledgement.
+    pub error: u32,
 }
 
 /// What an answer means.

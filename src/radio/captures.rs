@@ -43,7 +43,7 @@ mod tests {
 
     use super::super::codec::{Codec, Item, framed};
     use super::super::proto::{self, Message as _, to_radio};
-    use super::super::{Answer, Moment, NodeDb, Output, Session, SessionOptions};
+    use super::super::{Answer, Moment, Output, Session, SessionOptions};
     use super::*;
     use crate::model::{
         ChannelIndex, Destination, NodeNum, PacketId, RadioEvent, RadioText, Timestamp,
@@ -61,7 +61,7 @@ mod tests {
         };
         let start = Moment::at(Timestamp(1_750_000_000_000));
         let mut session = Session::new(SessionOptions::default(), nonce, start.instant);
-        let (mut codec, mut nodes) = (Codec::default(), NodeDb::default());
+        let mut codec = Codec::default();
         let (mut outputs, mut received) = (Vec::new(), BytesMut::new());
         session.on_time(start);
         for frame in from_radio(name) {
@@ -75,7 +75,7 @@ mod tests {
                 while let Some(item) = codec.decode(&mut received) {
                     match item {
                         Item::Frame(frame) => {
-                            outputs.extend(session.on_frame(&frame, &mut nodes, now));
+                            outputs.extend(session.on_frame(&frame, now));
                         }
                         Item::Log(noise) => panic!("noise: {noise:?}"),
                     }
@@ -100,7 +100,7 @@ mod tests {
         outputs
             .iter()
             .filter_map(|output| match output {
-                Output::Answer(Answer::Routing { from, error, .. }) => Some((*from, *error)),
+                Output::Answer(Answer::Routing(it)) => Some((it.from, it.error)),
                 _ => None,
             })
             .collect()

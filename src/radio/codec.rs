@@ -61,7 +61,6 @@ pub struct Codec {
 
 impl Codec {
     /// Returns how many bytes were outside frames so far.
-    #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -101,10 +100,8 @@ impl Codec {
     /// Drops one byte of a frame that has been incomplete for [`STALE_AFTER`], and returns whether it did: then there
     /// may be frames to decode in what it had swallowed.
     pub fn resync(&mut self, buffer: &mut BytesMut, now: Instant) -> bool {
-        let stale = self
-            .incomplete_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= STALE_AFTER);
-        if !stale || buffer.is_empty() {
+        let since = self.incomplete_since;
+        if since.is_none_or(|since| now < since + STALE_AFTER) || buffer.is_empty() {
             return false;
         }
         self.incomplete_since = None;

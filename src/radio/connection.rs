@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 
-use crate::config::{self, host_and_port};
+use crate::config::host_and_port;
 use crate::model::{Chain, Explained, told};
 
 use super::ble::Ble;
-use super::codec::{Codec, Item, TooLong, WAKE, framed};
+use super::codec::{Codec, Item, TooLong, framed};
 use super::packets::Packets;
 use super::serial::SerialPort;
-use super::tcp;
+use super::tcp::{self, TcpError};
 
 /// How long the other side may take to read a frame.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
@@ -84,10 +84,8 @@ pub(super) struct Loss {
 impl Loss {
     /// The link stands, but nobody speaks on it as a radio does.
     pub(super) fn of_silence(cause: &str) -> Self {
-        Self {
-            kind: LossKind::Broken,
-            cause: cause.to_owned(),
-        }
+        let (kind, cause) = (LossKind::Broken, cause.to_owned());
+        Self { kind, cause }
     }
 
     /// Returns whether a person who was told of the other one learns nothing new.
@@ -99,10 +97,8 @@ impl Loss {
 impl From<&ConnectionError> for Loss {
     /// Takes an error with its causes and its cure in one sentence.
     fn from(error: &ConnectionError) -> Self {
-        Self {
-            kind: error.kind(),
-            cause: told(error),
-        }
+        let (kind, cause) = (error.kind(), told(error));
+        Self { kind, cause }
     }
 }
 
@@ -170,11 +166,6 @@ impl Wire {
         }
     }
 
-    /// Returns whether a radio is on a cable: it prints text between frames, and does not notice who comes and goes.
-    pub(super) fn is_cable(&self) -> bool {
-        matches!(self, Self::Serial(_))
-    }
-
     /// Returns what it means that links keep ending right after they were ready.
     pub(super) fn cause_of_short_lives(&self) -> &'static str {
         match self {
@@ -187,26 +178,14 @@ impl Wire {
         }
     }
 
-    /// Returns whether somebody else than a radio may be at the other end.
-    pub(super) fn may_lead_elsewhere(&self) -> bool {
-        matches!(self, Self::Tcp { .. })
-    }
-
     /// Returns what it means that somebody else answers where the radio should; `None` on a wire on which a radio itself
     /// prints text.
-    pub(super) fn no_radio(&self, who: &str) -> Option<Loss> {
+    pub(super) fn no_radio(&self, who: &'static str) -> Option<ConnectionError> {
         let Self::Tcp { host, port } = self else {
             return None;
         };
         let address = host_and_port(host, *port);
-        let cause = format!(
-            "what answers at `{address}` is {who}, not a radio: check the host and the port (a radio has port {})",
-            config::Connection::TCP_PORT
-        );
-        Some(Loss {
-            kind: LossKind::Barred,
-            cause,
-        })
+        Some(TcpError::Stranger { address, who }.into())
     }
 
     /// Returns as soon as it is worth trying again before its time; only a serial port tells. Cancel safe.
@@ -261,7 +240,7 @@ impl Connection {
     /// Writes a whole frame. Not cancel safe: half a frame may be written, and the connection is to be dropped then.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
-            Carrier::Bytes(bytes) => bytes.send(frame).await,
+            Carrier::Bytes(bytes) => bytes.write(&framed(frame)?).await,
             Carrier::Packets(packets) => packets.send(frame).await,
         }
     }
@@ -276,10 +255,11 @@ impl Connection {
         }
     }
 
-    /// Writes what ends a half-read frame on the other side; not cancel safe either. Packets have no halves.
-    pub(super) async fn wake(&mut self) -> Result<(), ConnectionError> {
+    /// Writes what is no frame, such as the wake bytes; not cancel safe either. Where whole packets are carried there is nothing
+    /// else.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
-            Carrier::Bytes(bytes) => bytes.write(&WAKE).await,
+            Carrier::Bytes(carrier) => carrier.write(bytes).await,
             Carrier::Packets(_) => Ok(()),
         }
     }
@@ -288,14 +268,6 @@ impl Connection {
     pub async fn close(&mut self) {
         if let Carrier::Packets(packets) = &mut self.0 {
             packets.close().await;
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
-        match &mut self.0 {
-            Carrier::Bytes(carrier) => carrier.write(bytes).await,
-            Carrier::Packets(packets) => packets.send(bytes).await,
         }
     }
 }
@@ -335,10 +307,6 @@ impl Bytes {
                 }
             }
         }
-    }
-
-    async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
-        self.write(&framed(frame)?).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {

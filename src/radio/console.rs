@@ -103,11 +103,9 @@ fn uptime_in(line: &str) -> Option<u64> {
 
 /// Returns whether a radio prints its log to its client, too: until 2.7 firmware did (`SerialConsole::log_to_serial`).
 pub(super) fn prints_always(firmware: &str) -> bool {
-    let mut parts = firmware.split('.').map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (2, 8),
-        _ => false,
-    }
+    let mut parts = firmware.split('.').map_while(|it| it.parse().ok());
+    let version: Option<(u32, u32)> = parts.next().zip(parts.next());
+    version.is_some_and(|version| version < (2, 8))
 }
 
 /// Returns a line without codes for terminals and control characters. `None` if nothing is left.
@@ -118,10 +116,8 @@ fn readable(line: &[u8]) -> Option<String> {
     while let Some(character) = characters.next() {
         if character == '\x1b' && characters.next_if_eq(&'[').is_some() {
             // A control sequence ends with its first letter.
-            while characters
-                .next()
-                .is_some_and(|it| !('@'..='~').contains(&it))
-            {}
+            let goes_on = |it| !('@'..='~').contains(&it);
+            while characters.next().is_some_and(goes_on) {}
         } else if !character.is_control() {
             shown.push(character);
         }

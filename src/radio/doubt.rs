@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// Text is believed that soon again; doubled each time that it meant nothing,
+use crate::model::Backoff;
+
+/// Text of the log is not believed for so long once it was; longer each time that it meant nothing.
+pub(super) const OF_LOG: Backoff = Backoff::new(FIRST, Duration::from_hours(1));
+/// Text that tells of a start likewise.
+pub(super) const OF_STARTS: Backoff = Backoff::new(FIRST, Duration::from_mins(1));
 pub(super) const FIRST: Duration = Duration::from_secs(5);
-/// up to that where it is of the log,
-pub(super) const LONGEST_OF_LOG: Duration = Duration::from_hours(1);
-/// and up to that where it tells of a start.
-pub(super) const LONGEST_OF_STARTS: Duration = Duration::from_mins(1);
 
 /// Every radio tells its client its own telemetry each minute: one that hands over no packet for so long may have
-/// forgotten us. Doubled as long as asking brings nothing.
-const FIRST_QUIET: Duration = Duration::from_mins(5);
-const LONGEST_QUIET: Duration = Duration::from_hours(1);
+/// forgotten us. Longer as long as asking brings nothing.
+const QUIET: Backoff = Backoff::new(Duration::from_mins(5), Duration::from_hours(1));
 /// A packet that comes so soon after a question came because of it.
 const BROUGHT: Duration = Duration::from_mins(1);
 
@@ -22,25 +22,22 @@ const BROUGHT: Duration = Duration::from_mins(1);
 pub(super) struct Doubt {
     /// Not before then.
     until: Option<Instant>,
-    /// For so long the next time.
-    span: Duration,
+    /// How often it was believed.
+    believed: u32,
     /// There was such text meanwhile.
     pending: bool,
 }
 
 impl Doubt {
     /// Takes such text. Returns whether it is believed; if not yet, it is remembered until [`Doubt::deadline`].
-    pub(super) fn believes(&mut self, longest: Duration, now: Instant) -> bool {
+    pub(super) fn believes(&mut self, pauses: Backoff, now: Instant) -> bool {
         if self.until.is_some_and(|until| now < until) {
             self.pending = true;
             return false;
         }
-        let span = (self.span * 2).clamp(FIRST, longest);
-        *self = Self {
-            until: Some(now + span),
-            span,
-            pending: false,
-        };
+        self.believed = self.believed.saturating_add(1);
+        self.until = Some(now + pauses.after(self.believed, 0.0));
+        self.pending = false;
         true
     }
 
@@ -59,7 +56,8 @@ impl Doubt {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quiet {
     since: Instant,
-    span: Duration,
+    /// How often asking brought nothing.
+    in_vain: u32,
     asked_at: Option<Instant>,
 }
 
@@ -68,7 +66,7 @@ impl Quiet {
     pub(super) fn since(now: Instant) -> Self {
         Self {
             since: now,
-            span: FIRST_QUIET,
+            in_vain: 0,
             asked_at: None,
         }
     }
@@ -77,21 +75,18 @@ impl Quiet {
     pub(super) fn ends(&mut self, now: Instant) {
         self.since = now;
         if self.asked_at.take().is_some_and(|at| now < at + BROUGHT) {
-            self.span = FIRST_QUIET;
+            self.in_vain = 0;
         }
     }
 
     /// Returns when the radio is to be asked.
     pub(super) fn deadline(&self) -> Instant {
-        self.since + self.span
+        self.since + QUIET.after(self.in_vain.saturating_add(1), 0.0)
     }
 
     /// The radio is asked because of it.
     pub(super) fn asks(&mut self, now: Instant) {
-        *self = Self {
-            since: now,
-            span: (self.span * 2).min(LONGEST_QUIET),
-            asked_at: Some(now),
-        };
+        (self.since, self.asked_at) = (now, Some(now));
+        self.in_vain = self.in_vain.saturating_add(1);
     }
 }

@@ -69,13 +69,10 @@ impl Handshake {
         }
     }
 
-    /// Returns whether the radio told all that every radio tells: a frame may have been lost.
-    pub(super) fn is_whole(&self) -> bool {
-        self.channels.len() == CHANNELS && self.lora.is_some()
-    }
-
-    pub(super) fn has_number(&self) -> bool {
-        self.own.is_some_and(|(own, _)| own != NodeNum(0))
+    /// Returns whether a radio that has said who it is did not tell all that every radio tells: a frame may have been lost.
+    pub(super) fn has_gaps(&self) -> bool {
+        let is_whole = self.channels.len() == CHANNELS && self.lora.is_some();
+        !is_whole && self.own.is_some_and(|(own, _)| own != NodeNum(0))
     }
 
     /// Returns whether this is that radio, as far as it said who it is.
@@ -87,6 +84,7 @@ impl Handshake {
     pub(super) fn complete(self, nodes: &NodeDb) -> Option<RadioProfile> {
         let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
         let lora = self.lora.as_ref();
+        let region = lora.map(|lora| lora.region).filter(|region| *region != 0);
         let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
         let hop_limit = hop_limit.and_then(|limit| u8::try_from(limit).ok());
         // Every radio has a primary channel: one that tells none is locked.
@@ -98,15 +96,13 @@ impl Handshake {
             channels: translate::channels(&self.channels, lora),
             hop_limit: hop_limit.unwrap_or(DEFAULT_HOP_LIMIT),
             // What was not told does not stop anybody.
-            region_set: lora.is_none_or(|lora| lora.region != 0),
+            region_set: lora.is_none() || region.is_some(),
             transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
             reboot_count,
             setup: RadioSetup {
                 hardware: self.hardware.and_then(names::hardware),
                 role: self.role.map(names::role),
-                region: lora
-                    .filter(|lora| lora.region != 0)
-                    .map(|lora| names::region(lora.region)),
+                region: region.map(names::region),
                 preset: lora.map(names::preset),
             },
         })

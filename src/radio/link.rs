@@ -89,15 +89,13 @@ impl LinkNotes {
     /// Takes a radio's own count of its starts; returns how often it has started since it was ready last.
     pub(super) fn started(&mut self, radio: NodeNum, count: u32) -> u32 {
         let before = self.starts.replace((radio, count));
-        let rise = match before {
-            Some((known, before)) if known == radio => count.saturating_sub(before),
-            // Another radio, or the first: nothing to compare with.
-            Some(_) | None => 0,
-        };
-        if rise > 0 {
-            self.link
-                .send_modify(|link| link.restarts = link.restarts.saturating_add(rise));
-        }
+        // With another radio, or without one, there is nothing to compare.
+        let before = before.filter(|(known, _)| *known == radio);
+        let rise = before.map_or(0, |(_, before)| count.saturating_sub(before));
+        self.link.send_if_modified(|link| {
+            link.restarts = link.restarts.saturating_add(rise);
+            rise > 0
+        });
         rise
     }
 }

@@ -15,7 +15,6 @@ pub struct Moment {
 
 impl Moment {
     /// Returns the present. Only the adapter's edge asks.
-    #[must_use]
     pub fn now(clock: &Clock) -> Self {
         Self {
             instant: tokio::time::Instant::now().into_std(),

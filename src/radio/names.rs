@@ -8,21 +8,20 @@ use super::proto::config::lo_ra_config::RegionCode;
 
 /// Returns a board's name; none where the radio does not tell it.
 pub(super) fn hardware(number: i32) -> Option<String> {
-    match HardwareModel::try_from(number) {
-        Ok(HardwareModel::Unset) => None,
-        Ok(model) => Some(model.as_str_name().to_owned()),
-        Err(_) => Some(format!("board {number}")),
-    }
+    (number != 0).then(|| word(number, "board", HardwareModel::as_str_name))
 }
 
 pub(super) fn role(number: i32) -> String {
-    let known = Role::try_from(number).map(|role| role.as_str_name());
-    known.map_or_else(|_| format!("role {number}"), str::to_owned)
+    word(number, "role", Role::as_str_name)
 }
 
 pub(super) fn region(number: i32) -> String {
-    let known = RegionCode::try_from(number).map(|region| region.as_str_name());
-    known.map_or_else(|_| format!("region {number}"), str::to_owned)
+    word(number, "region", RegionCode::as_str_name)
+}
+
+fn word<W: TryFrom<i32>>(number: i32, what: &str, name: impl Fn(&W) -> &'static str) -> String {
+    let known = W::try_from(number).map(|word| name(&word).to_owned());
+    known.unwrap_or_else(|_| format!("{what} {number}"))
 }
 
 /// Returns the name of the preset that a radio sends with.

@@ -72,13 +72,9 @@ pub struct NodeDb {
 impl NodeDb {
     /// Makes one that knows these nodes from before.
     pub(super) fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
-        let nodes = nodes
-            .into_iter()
-            .take(REMEMBERED)
-            .map(|node| (node.num, KnownNode::from(node)))
-            .collect();
+        let nodes = nodes.into_iter().take(REMEMBERED);
         Self {
-            nodes,
+            nodes: nodes.map(|node| (node.num, node.into())).collect(),
             ..Self::default()
         }
     }

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 use super::acks::Acks;
-use super::answer::{AFTER_FULL_QUEUE, Answer, Verdict};
+use super::answer::{AFTER_FULL_QUEUE, Answer, Routing, Verdict};
 use super::moment::Moment;
 use super::traffic::{self, Traffic};
 
@@ -45,12 +45,6 @@ pub struct Submission {
     pub message: RadioMessage,
 }
 
-impl Submission {
-    fn outgoing(&self) -> (PacketId, RadioMessage) {
-        (self.packet, self.message.clone())
-    }
-}
-
 /// The link, as far as sending is concerned.
 #[derive(Debug, Clone, Copy)]
 struct Link {
@@ -68,7 +62,7 @@ struct Flight {
 }
 
 /// Decides what is sent when, and reports what became of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pacer {
     delay: Duration,
     not_before: Option<Instant>,
@@ -86,7 +80,6 @@ pub struct Pacer {
 
 impl Pacer {
     /// Makes one that keeps `delay` between texts, also from the one that the radio took before this program's start.
-    #[must_use]
     pub fn new(delay: Duration, last_accepted: Option<Timestamp>, now: Moment) -> Self {
         let rest_of = |delay: Duration| {
             let rest = last_accepted.map(|last| delay.saturating_sub(now.wall.since(last)));
@@ -96,14 +89,7 @@ impl Pacer {
             delay,
             not_before: rest_of(delay),
             traffic: Traffic::new(delay, rest_of(traffic::SLOW_DELAY.max(delay))),
-            prompted_for: None,
-            link: None,
-            waiting: Vec::new(),
-            flight: None,
-            queue_full: false,
-            last_frame: None,
-            acks: Acks::default(),
-            reports: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -119,12 +105,12 @@ impl Pacer {
 
     /// Takes a row. One that waits here already is replaced, one on its way is not taken twice.
     pub fn submit(&mut self, submission: Submission) {
+        let outbox = submission.outbox;
         let on_its_way = self.flight.as_ref();
-        if on_its_way.is_some_and(|flight| flight.submission.outbox == submission.outbox) {
+        if on_its_way.is_some_and(|flight| flight.submission.outbox == outbox) {
             return;
         }
-        self.waiting
-            .retain(|other| other.outbox != submission.outbox);
+        self.waiting.retain(|other| other.outbox != outbox);
         if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
         } else if self.link.is_some_and(|link| !link.may_transmit) {
@@ -132,12 +118,8 @@ impl Pacer {
         } else if is_direct(&submission)
             && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
         {
-            self.retry(
-                PLACE_AGAIN,
-                false,
-                &submission,
-                "too many direct messages wait",
-            );
+            let reason = "too many direct messages wait";
+            self.retry(PLACE_AGAIN, false, &submission, reason);
         } else {
             self.waiting.push(submission);
         }
@@ -207,34 +189,23 @@ impl Pacer {
                     self.delay_from(now.instant);
                 }
             }
-            Answer::Routing {
-                from,
-                request,
-                error,
-            } => {
-                let Some(own) = self.link.map(|link| link.own) else {
+            Answer::Routing(routing) => {
+                let Some(Link { own, .. }) = self.link else {
                     return;
                 };
-                self.end_flight(own, from, request, error, now);
-                self.reports
-                    .extend(self.acks.on_routing(own, from, request, error));
+                self.end_flight(own, routing, now);
+                self.reports.extend(self.acks.on_routing(own, routing));
             }
         }
     }
 
     /// Ends the flight of a packet whose `Routing` came before its `QueueStatus`, or just after it.
-    fn end_flight(
-        &mut self,
-        own: NodeNum,
-        from: NodeNum,
-        request: PacketId,
-        error: u32,
-        now: Moment,
-    ) {
+    fn end_flight(&mut self, own: NodeNum, routing: Routing, now: Moment) {
+        let Routing { from, error, .. } = routing;
         let is_its = |flight: &mut Flight| {
             let destination = flight.submission.message.destination;
             let is_told = from == own || destination == Destination::Direct(from);
-            flight.submission.packet == request && is_told
+            flight.submission.packet == routing.request && is_told
         };
         let Some(flight) = self.flight.take_if(is_its) else {
             return;
@@ -250,7 +221,7 @@ impl Pacer {
     }
 
     /// Settles what is due and returns what is to be written now, if anything.
-    pub fn poll(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
+    pub fn poll(&mut self, now: Moment) -> Option<&Submission> {
         self.link?;
         if self.traffic.closed_until(now.instant).is_some() {
             let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
@@ -263,26 +234,22 @@ impl Pacer {
             return None;
         }
         // The oldest of the most urgent lane: each destination has one candidate, so they take turns.
-        let candidates = self.waiting.iter().enumerate();
-        let (next, lane) = candidates
-            .map(|(at, submission)| (at, submission.message.lane))
-            .min_by_key(|(_, lane)| *lane)?;
+        let lanes = self.waiting.iter().map(|it| it.message.lane);
+        let (next, lane) = lanes.enumerate().min_by_key(|(_, lane)| *lane)?;
         if self.may_go(lane).is_some_and(|due| now.instant < due) {
             return None;
         }
-        let submission = self.waiting.remove(next);
-        let outgoing = submission.outgoing();
-        self.flight = Some(Flight {
-            submission,
+        let flight = Flight {
+            submission: self.waiting.remove(next),
             written: now.instant,
             repeated: None,
             status: None,
-        });
-        Some(outgoing)
+        };
+        Some(&self.flight.insert(flight).submission)
     }
 
     /// Looks after the packet on its way: repeats it once when it is not answered.
-    fn poll_flight(&mut self, now: Moment) -> Option<(PacketId, RadioMessage)> {
+    fn poll_flight(&mut self, now: Moment) -> Option<&Submission> {
         self.flight_due().filter(|due| now.instant >= *due)?;
         let mut flight = self.flight.take()?;
         match (flight.status, flight.repeated) {
@@ -293,9 +260,7 @@ impl Pacer {
             }
             (None, None) => {
                 flight.repeated = Some(now.instant);
-                let outgoing = flight.submission.outgoing();
-                self.flight = Some(flight);
-                return Some(outgoing);
+                return Some(&self.flight.insert(flight).submission);
             }
         }
         None
@@ -308,42 +273,36 @@ impl Pacer {
             (Some((_, at)), _) => Some(at.instant + SETTLING),
             (None, None) => Some(flight.written + ANSWER_LIMIT),
             // A radio leaves a packet unanswered whose id it took before; a dead link leaves everything so.
-            (None, Some(repeated)) => self
-                .last_frame
-                .filter(|frame| *frame > repeated)
-                .map(|_| repeated + ANSWER_LIMIT),
+            (None, Some(repeated)) => {
+                let is_alive = self.last_frame > Some(repeated);
+                is_alive.then(|| repeated + ANSWER_LIMIT)
+            }
         }
     }
 
     /// Returns when [`Pacer::poll`] wants to be called again, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.link?;
-        if self.flight.is_some() {
-            return self.flight_due();
+        match self.flight {
+            Some(_) => self.flight_due(),
+            None => self.next_text(),
         }
-        self.next_text()
     }
 
     /// Returns whether the radio is to be made to look for a text that follows shortly: by a heartbeat, now.
     pub fn prompts(&mut self, now: Instant) -> bool {
-        let prompt = self.prompt();
-        let Some((due, _)) = prompt.filter(|(due, at)| *at <= now && now < *due) else {
-            return false;
-        };
-        self.prompted_for = Some(due);
-        true
+        let due = self.next_text().filter(|due| now < *due);
+        let is_time = due.is_some() && self.prompt_deadline().is_some_and(|at| at <= now);
+        if is_time {
+            self.prompted_for = due;
+        }
+        is_time
     }
 
     /// Returns when [`Pacer::prompts`] wants to be called, if nothing else happens before.
     pub fn prompt_deadline(&self) -> Option<Instant> {
-        self.prompt().map(|(_, at)| at)
-    }
-
-    /// Returns when the next text may go, and when to make the radio look for it; `None` if that is done.
-    fn prompt(&self) -> Option<(Instant, Instant)> {
-        let due = self.next_text().filter(|_| self.flight.is_none())?;
-        let at = due.checked_sub(PROMPT)?;
-        (self.prompted_for != Some(due)).then_some((due, at))
+        let due = self.next_text().filter(|_| self.flight.is_none());
+        due.filter(|_| self.prompted_for != due)?
+            .checked_sub(PROMPT)
     }
 
     /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
@@ -370,8 +329,6 @@ impl Pacer {
 
     /// Reports what became of a packet, and remembers it for what comes later.
     fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Moment) {
-        let (packet, outbox) = (submission.packet, submission.outbox);
-        let destination = submission.message.destination;
         if let Verdict::Again { after, .. } = verdict {
             // The rate limit and a full queue concern every destination alike.
             let pause = at.instant + after.min(AFTER_FULL_QUEUE);
@@ -380,9 +337,9 @@ impl Pacer {
                 self.traffic.rest(at.instant, after);
             }
         }
-        let failure = self.acks.outcome(verdict, outbox);
+        let failure = self.acks.outcome(verdict, submission.outbox);
         let is_taken = failure.is_none();
-        self.acks.remember(packet, outbox, destination, is_taken);
+        self.acks.remember(submission, is_taken);
         if is_taken {
             self.traffic.taken();
         }
@@ -392,11 +349,8 @@ impl Pacer {
 
     /// Gives back what waits here and is to go; none of it was written.
     fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) {
-        for submission in self
-            .waiting
-            .extract_if(.., |it| goes(it))
-            .collect::<Vec<_>>()
-        {
+        let gone: Vec<_> = self.waiting.extract_if(.., |it| goes(it)).collect();
+        for submission in gone {
             self.retry(Duration::ZERO, false, &submission, reason);
         }
     }
@@ -429,10 +383,8 @@ fn is_direct(submission: &Submission) -> bool {
 /// direct message its limit is lower, and its own answer.
 fn payload_limit(payload: &RadioPayload) -> usize {
     match payload {
-        RadioPayload::Text { reply_to: None, .. } => 232,
-        RadioPayload::Text {
-            reply_to: Some(_), ..
-        } => 227,
+        RadioPayload::Text { reply_to, .. } if reply_to.is_some() => 227,
+        RadioPayload::Text { .. } => 232,
         RadioPayload::Tapback { .. } => 222,
     }
 }

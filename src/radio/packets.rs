@@ -47,24 +47,21 @@ pub(super) struct Packets {
 impl Packets {
     /// Makes one. `work` carries packets until it returns why it cannot any more; `farewell` closes a wire that still
     /// could.
-    pub(super) fn new<W>(
+    pub(super) fn new<W: Future<Output = ConnectionError> + Send + 'static>(
         work: impl FnOnce(Ends) -> W,
         farewell: impl Future<Output = ()> + Send + 'static,
-    ) -> Self
-    where
-        W: Future<Output = ConnectionError> + Send + 'static,
-    {
-        let (incoming_sender, incoming) = mpsc::channel(AHEAD);
+    ) -> Self {
+        let (read, incoming) = mpsc::channel(AHEAD);
         // One at a time: its sender waits until the radio has taken it.
-        let (outgoing, outgoing_receiver) = mpsc::channel(1);
-        let work = work(Ends {
-            incoming: incoming_sender,
-            outgoing: outgoing_receiver,
-        });
+        let (outgoing, to_write) = mpsc::channel(1);
+        let ends = Ends {
+            incoming: read,
+            outgoing: to_write,
+        };
         Self {
             incoming,
             outgoing,
-            work: Some(Box::pin(work)),
+            work: Some(Box::pin(work(ends))),
             farewell: Some(Box::pin(farewell)),
             ended: None,
         }
@@ -76,18 +73,10 @@ impl Packets {
         loop {
             tokio::select! {
                 biased;
-                packet = self.incoming.recv() => match packet {
-                    Some(packet) => return Ok(packet),
-                    None if self.work.is_none() => {
-                        return Err(self.ended.take().unwrap_or(ConnectionError::Closed));
-                    }
-                    // It still tidies up.
-                    None => {
-                        let cause = ended(&mut self.work).await;
-                        self.end(cause);
-                    }
-                },
-                cause = ended(&mut self.work) => self.end(cause),
+                Some(packet) = self.incoming.recv() => return Ok(packet),
+                // It may have sent its last packet, and still tidy up.
+                cause = ended(&mut self.work), if self.work.is_some() => self.end(cause),
+                else => return Err(self.ended.take().unwrap_or(ConnectionError::Closed)),
             }
         }
     }

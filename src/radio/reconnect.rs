@@ -86,15 +86,11 @@ impl Reconnect {
                 (self.short_lives, self.vain_lives) = (0, 0);
             } else if kind == LossKind::Ended {
                 self.short_lives = self.short_lives.saturating_add(1);
-                self.vain_lives = if crossed {
-                    0
-                } else {
-                    self.vain_lives.saturating_add(1)
-                };
+                let vain_lives = self.vain_lives.saturating_add(1);
+                self.vain_lives = if crossed { 0 } else { vain_lives };
             }
             if self.vain_lives < VAIN_LIVES {
-                self.failures = 0;
-                self.failing_since = None;
+                self.on_return();
             }
         }
         let since = *self.failing_since.get_or_insert(now);
@@ -102,31 +98,20 @@ impl Reconnect {
         let stands_back = self.vain_lives >= VAIN_LIVES;
         let at_first = now.saturating_duration_since(since) < AT_FIRST && !stands_back;
         let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
+        let counted = self.failures.saturating_add(1);
+        // Grows from there on once the first two minutes are over.
+        self.failures = if at_first { counted.min(3) } else { counted };
         // While two clients take the radio from each other, the delay counts the lost links.
-        let failures = if stands_back {
-            self.vain_lives.saturating_sub(VAIN_LIVES) + 3
-        } else {
-            self.failures + 1
-        };
-        if at_first {
-            // Grows from there on once the first two minutes are over.
-            self.failures = self.failures.saturating_add(1).min(3);
-        } else {
-            self.failures = self.failures.saturating_add(1);
-        }
+        let lost = self.vain_lives.saturating_sub(VAIN_LIVES) + 3;
+        let failures = if stands_back { lost } else { counted };
         let delay = Backoff::new(FIRST, longest).after(failures, random);
         // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
         let tried_for = std::mem::take(&mut self.tried_for);
-        if kind == LossKind::Refused {
-            return NextTry {
-                delay: LONGEST,
-                another_client: false,
-            };
-        }
+        let is_refused = kind == LossKind::Refused;
         let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
         NextTry {
-            delay,
-            another_client,
+            delay: if is_refused { LONGEST } else { delay },
+            another_client: another_client && !is_refused,
         }
     }
 }

@@ -17,9 +17,7 @@ use rustix::termios::{ControlModes, OptionalActions};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
-use tokio_serial::{
-    ClearBuffer, DataBits, FlowControl, Parity, SerialPort as _, SerialStream, StopBits,
-};
+use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 use tracing::{debug, warn};
 
 use crate::model::Explained;
@@ -27,7 +25,7 @@ use crate::model::Explained;
 use super::connection::{ConnectionError, LossKind};
 use super::serial_ports::{self, FoundPort, holders_of};
 
-/// What every radio's console speaks, with eight bits, no parity and one stop bit.
+/// What every radio's console speaks, with eight bits, no parity, one stop bit and no flow control, as the library has them.
 const BAUD: u32 = 115_200;
 
 /// Between two frames: small boards take what comes byte by byte.
@@ -61,10 +59,7 @@ pub(super) enum SerialError {
     NotSerial { port: PathBuf },
     #[error("cannot open the serial port `{}`", port.display())]
     Open { port: PathBuf, source: io::Error },
-    #[error(
-        "opening the serial port takes longer than {} s",
-        OPEN_LIMIT.as_secs()
-    )]
+    #[error("opening the serial port takes longer than {} s", OPEN_LIMIT.as_secs())]
     OpenLimit,
 }
 
@@ -111,7 +106,7 @@ pub struct SerialPort {
 /// An open port.
 #[derive(Debug)]
 struct Opened {
-    stream: SerialStream,
+    link: SerialLink,
     port: PathBuf,
     /// Who else has it open: root is kept from no port, and not every program locks its own.
     others: Vec<String>,
@@ -127,7 +122,6 @@ struct Sight {
 
 impl SerialPort {
     /// Makes one; `None` means the one that looks like a radio.
-    #[must_use]
     pub fn new(configured: Option<PathBuf>) -> Self {
         Self {
             configured,
@@ -141,15 +135,9 @@ impl SerialPort {
         let look = timeout(OPEN_LIMIT, self.look()).await;
         self.seen = look.map_err(|_| SerialError::OpenLimit)?;
         let configured = self.configured.clone();
-        let opening = self.opening.get_or_insert_with(|| {
-            // The system may block here: a board that hangs, a port behind a dead hub.
-            spawn_blocking(move || Opened::new(configured))
-        });
+        let opening = done_aside(&mut self.opening, move || Opened::new(configured));
         let opened = timeout_at(began + OPEN_LIMIT, opening).await;
-        let opened = opened.map_err(|_| SerialError::OpenLimit)?;
-        self.opening = None;
-        // It is never cancelled, and does not panic.
-        let opened = opened.map_err(|_| SerialError::OpenLimit)??;
+        let opened = opened.ok().flatten().ok_or(SerialError::OpenLimit)??;
         if !opened.others.is_empty() && opened.others != self.told {
             warn!(
                 port = %opened.port.display(),
@@ -158,10 +146,7 @@ impl SerialPort {
             );
         }
         self.told = opened.others;
-        Ok(SerialLink {
-            stream: opened.stream,
-            pause: None,
-        })
+        Ok(opened.link)
     }
 
     /// Returns when there is a device that was not there at the last attempt. Cancel safe.
@@ -175,17 +160,23 @@ impl SerialPort {
         }
     }
 
-    /// Looks for devices, aside: behind a path the system may block, too.
+    /// Looks for devices. Cancel safe.
     async fn look(&mut self) -> Vec<Sight> {
         let configured = self.configured.clone();
-        let looking = self
-            .looking
-            .get_or_insert_with(|| spawn_blocking(move || sights(configured)));
-        // It is never cancelled, and does not panic.
-        let sights = looking.await.unwrap_or_default();
-        self.looking = None;
-        sights
+        let seen = done_aside(&mut self.looking, move || sights(configured)).await;
+        seen.unwrap_or_default()
     }
+}
+
+/// Does what may block: at a board that hangs, at a port behind a dead hub. Returns nothing only if it panics. Cancel safe:
+/// what has begun is taken up by the next call.
+async fn done_aside<T: Send + 'static>(
+    begun: &mut Option<JoinHandle<T>>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let done = begun.get_or_insert_with(|| spawn_blocking(work)).await;
+    *begun = None;
+    done.ok()
 }
 
 impl Opened {
@@ -196,7 +187,10 @@ impl Opened {
             None => only_likely(serial_ports::find())?,
         };
         Ok(Self {
-            stream: open(&port)?,
+            link: SerialLink {
+                stream: open(&port)?,
+                pause: None,
+            },
             others: holders_of(&port),
             port,
         })
@@ -239,12 +233,7 @@ fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
 fn open(port: &Path) -> Result<SerialStream, SerialError> {
     // Held until the port is open: in between it would be closed, and its lines with it.
     let held = keep_lines(port)?;
-    let builder = tokio_serial::new(port.to_string_lossy(), BAUD)
-        .data_bits(DataBits::Eight)
-        .parity(Parity::None)
-        .stop_bits(StopBits::One)
-        .flow_control(FlowControl::None)
-        .exclusive(false);
+    let builder = tokio_serial::new(port.to_string_lossy(), BAUD).exclusive(false);
     let mut stream = SerialStream::open(&builder).map_err(|error| match error.kind() {
         tokio_serial::ErrorKind::NoDevice => busy(port),
         _ => refused(port, error.into()),
@@ -270,9 +259,8 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
     let refused = |error: rustix::io::Errno| refused(port, error.into());
     let held = rustix::fs::open(port, flags, Mode::empty()).map_err(refused)?;
     if !rustix::termios::isatty(&held) {
-        return Err(SerialError::NotSerial {
-            port: port.to_owned(),
-        });
+        let port = port.to_owned();
+        return Err(SerialError::NotSerial { port });
     }
     // Whoever gets the first lock is alone; the second one bears the same lock of the port that is opened next, which
     // keeps it, and nobody gets the first lock beside it.
@@ -305,32 +293,24 @@ fn is_pseudo_terminal(_: &File) -> bool {
     false
 }
 
-fn busy(port: &Path) -> SerialError {
-    SerialError::Busy {
-        port: port.to_owned(),
-        holders: holders_of(port),
-    }
+fn busy(path: &Path) -> SerialError {
+    let (port, holders) = (path.to_owned(), holders_of(path));
+    SerialError::Busy { port, holders }
 }
 
 /// Returns what it means that the system refuses a port.
-fn refused(port: &Path, source: io::Error) -> SerialError {
-    let owned = port.to_owned();
+fn refused(path: &Path, source: io::Error) -> SerialError {
+    let port = path.to_owned();
     match source.kind() {
-        io::ErrorKind::NotFound => SerialError::Missing { port: owned },
-        io::ErrorKind::ResourceBusy => busy(port),
+        io::ErrorKind::NotFound => SerialError::Missing { port },
+        io::ErrorKind::ResourceBusy => busy(path),
         io::ErrorKind::PermissionDenied => {
-            let file = fs::metadata(port).ok();
+            let file = fs::metadata(path).ok();
             let group = file.and_then(|file| serial_ports::group_name(file.gid()));
-            SerialError::Denied {
-                port: owned,
-                cure: cure_for_rights(group.as_deref()),
-                source,
-            }
+            let cure = cure_for_rights(group.as_deref());
+            SerialError::Denied { port, cure, source }
         }
-        _ => SerialError::Open {
-            port: owned,
-            source,
-        },
+        _ => SerialError::Open { port, source },
     }
 }
 
@@ -344,10 +324,8 @@ fn cure_for_rights(group: Option<&str>) -> String {
 }
 
 fn by_whom(holders: &[String]) -> String {
-    if holders.is_empty() {
-        return String::new();
-    }
-    format!(" by {}", holders.join(", "))
+    let named = (!holders.is_empty()).then(|| format!(" by {}", holders.join(", ")));
+    named.unwrap_or_default()
 }
 
 fn cure_for_holders(holders: &[String]) -> &'static str {

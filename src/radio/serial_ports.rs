@@ -101,8 +101,7 @@ pub(super) fn group_name(group: u32) -> Option<String> {
 }
 
 fn find_in(dev: &Path, sys: &Path) -> Vec<FoundPort> {
-    let mut links: Vec<PathBuf> = entries(&dev.join("serial/by-id")).collect();
-    links.sort();
+    let links = entries(&dev.join("serial/by-id"));
     let found = |device: PathBuf| FoundPort {
         stable: links
             .iter()
@@ -115,23 +114,16 @@ fn find_in(dev: &Path, sys: &Path) -> Vec<FoundPort> {
 }
 
 fn devices_in(dev: &Path) -> Vec<PathBuf> {
-    let mut devices: Vec<PathBuf> = entries(dev)
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| NAMES.iter().any(|known| name.starts_with(known)))
-        })
-        .collect();
-    devices.sort();
-    devices
+    let is_on_usb = |path: &PathBuf| NAMES.iter().any(|it| name_of(path).starts_with(it));
+    entries(dev).into_iter().filter(is_on_usb).collect()
 }
 
 /// Returns what the system knows of the USB device behind a port: it stands in a directory above the port's own.
 fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
     let class = sys.join("class/tty").join(device.file_name()?);
     let own = class.join("device").canonicalize().ok()?;
-    let usb = own
-        .ancestors()
-        .find(|directory| directory.join("idVendor").exists())?;
+    let is_usb = |directory: &&Path| directory.join("idVendor").exists();
+    let usb = own.ancestors().find(is_usb)?;
     let number = |name: &str| {
         let text = fs::read_to_string(usb.join(name)).ok()?;
         u16::from_str_radix(text.trim(), 16).ok()
@@ -147,10 +139,7 @@ fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
 fn needs_dtr_in(port: &Path, sys: &Path) -> bool {
     let device = port.canonicalize().unwrap_or_else(|_| port.to_owned());
     let usb = usb_of(&device, sys);
-    let name = device
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let name = name_of(&device);
     let own_usb = name.starts_with("ttyACM") || name.starts_with("cu.usbmodem");
     // Newer bridges of WCH call themselves modems, as boards with USB of their own do.
     let bridge = usb.is_some_and(|usb| BRIDGES.contains(&usb.vendor));
@@ -162,31 +151,24 @@ fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<String> {
         return Vec::new();
     };
     let has_open = |process: &Path, what: &[&Path]| {
-        let mut open = entries(&process.join("fd")).filter_map(|it| fs::read_link(it).ok());
+        let open = entries(&process.join("fd")).into_iter();
+        let mut open = open.filter_map(|it| fs::read_link(it).ok());
         open.any(|it| what.contains(&it.as_path()))
     };
     // Who has made a pseudo-terminal may hold both its ends; that is the radio's side.
     let is_pty = device.starts_with("/dev/pts");
-    let makes_ptys = |process: &Path| {
-        is_pty
-            && has_open(
-                process,
-                &[Path::new("/dev/ptmx"), Path::new("/dev/pts/ptmx")],
-            )
-    };
+    let makers = ["/dev/ptmx", "/dev/pts/ptmx"].map(Path::new);
+    let makes_ptys = |process: &Path| is_pty && has_open(process, &makers);
     let holds = |process: &Path| has_open(process, &[&device]) && !makes_ptys(process);
-    let mut holders: Vec<(u32, String)> = entries(proc)
-        .filter_map(|path| {
-            let process: u32 = path.file_name()?.to_str()?.parse().ok()?;
-            if process == own || !holds(&path) {
-                return None;
-            }
-            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-            Some((process, printable(name.trim())))
-        })
-        .collect();
+    let processes = entries(proc).into_iter();
+    let processes = processes.filter_map(|path| Some((name_of(&path).parse::<u32>().ok()?, path)));
+    let holders = processes.filter(|(process, path)| *process != own && holds(path));
+    let mut holders: Vec<_> = holders.collect();
     holders.sort();
-    let named = |(process, name)| format!("{name} (process {process})");
+    let named = |(process, path): (u32, PathBuf)| {
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        format!("{} (process {process})", printable(name.trim()))
+    };
     holders.into_iter().map(named).collect()
 }
 
@@ -197,9 +179,19 @@ fn printable(name: &str) -> String {
     shown.take(LONGEST).collect()
 }
 
-fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// Returns a file's own name; an empty one where it is no text.
+fn name_of(path: &Path) -> &str {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.unwrap_or_default()
+}
+
+/// Returns what is in a directory, in the order of its names.
+fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.ok()?.path()))
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<_> = paths.collect();
+    paths.sort();
+    paths
 }
 
 #[cfg(test)]

@@ -4,21 +4,23 @@
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
 use std::collections::VecDeque;
+use std::iter::once;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::model::{
-    Backoff, Node, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp,
-};
+use crate::model::{Backoff, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
 
 use super::answer::Answer;
 use super::console::{Sign, prints_always, without_text};
-use super::doubt::{Doubt, LONGEST_OF_LOG, LONGEST_OF_STARTS, Quiet};
+use super::doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
 use super::nodedb::{News, NodeDb};
-use super::proto::{self, MeshPacket, Message as _, from_radio, to_radio, wire};
+use super::proto::from_radio::PayloadVariant as FromRadio;
+use super::proto::log_record::Level;
+use super::proto::to_radio::PayloadVariant as ToRadio;
+use super::proto::{self, MeshPacket, Message as _, wire};
 use super::said::Said;
 use super::translate::{self, Context, Translated};
 
@@ -37,11 +39,10 @@ const QUESTIONS: u32 = 3;
 const MUTE_AGAIN: Duration = Duration::from_mins(10);
 /// How often the link is probed.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
-/// No frame for so long: the link is lost.
-const SILENCE_LIMIT: Duration = Duration::from_secs(75);
-/// A radio that answers no heartbeat at all is given twice as long on each further link, up to that: its silence says little,
-/// and what is said on the mesh while the link is made again may not be kept.
-const LONGEST_SILENCE: Duration = Duration::from_mins(10);
+/// No frame for so long: the link is lost. A radio that answers no heartbeat at all is given twice as long on each further
+/// link, up to the longest: its silence says little, and what is said on the mesh while the link is made again may not be
+/// kept.
+const SILENCE: Backoff = Backoff::new(Duration::from_secs(75), Duration::from_mins(10));
 /// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
 const HELD: usize = 64;
 /// What a radio does between telling that it rebooted and listening.
@@ -63,9 +64,6 @@ const LOCKED: i32 = 2;
 const UNLOCKED: i32 = 3;
 const LOCKDOWN_OFF: i32 = 5;
 
-/// `LogRecord.Level`.
-const WARNING: i32 = 30;
-
 /// How a session behaves.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
@@ -73,7 +71,8 @@ pub struct SessionOptions {
     pub set_time: bool,
     /// Further ports that carry text.
     pub chat_ports: Vec<u32>,
-    /// The radio is on a cable: it may start anew, or not hear us, without the link's end.
+    /// The radio is on a cable: it prints text between frames, does not notice who comes and goes, and may start anew, or not
+    /// hear us, without the link's end.
     pub on_cable: bool,
 }
 
@@ -100,18 +99,32 @@ enum Phase {
     Asleep(Instant),
     /// The wake bytes are written; asks for the configuration then.
     Waking(Instant),
-    /// Asked; the last frame came then. Asks again then.
-    Configuring {
-        last: Instant,
-        again: Option<Instant>,
-    },
+    /// Asked. Asks again then.
+    Configuring { again: Option<Instant> },
     /// It has told everything.
     Idle,
 }
 
+/// What a session does when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Wake,
+    Ask,
+    /// Gives up a handshake that does not end.
+    Handshake,
+    AskAgain,
+    /// Gives up a radio from which nothing comes any more.
+    Silence,
+    /// Believes text that it has not believed yet.
+    Believe(Sign),
+    /// Asks a radio that only says that it is there.
+    Quiet,
+    Heartbeat,
+}
+
 /// What outlives a connection.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+struct Memory {
     /// How the radio was set up when it was ready last.
     profile: Option<RadioProfile>,
     /// What text of the radio is worth.
@@ -123,16 +136,12 @@ pub(super) struct Memory {
     mute_links: u32,
 }
 
-impl Memory {
-    fn silence_limit(&self) -> Duration {
-        Backoff::new(SILENCE_LIMIT, LONGEST_SILENCE).after(self.mute_links.saturating_add(1), 0.0)
-    }
-}
-
-/// One connection to a radio.
+/// One connection to a radio, and after it the next one.
 #[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
+    /// The nodes that the radio told of.
+    pub nodes: NodeDb,
     nonce: u32,
     phase: Phase,
     handshake: Handshake,
@@ -140,11 +149,12 @@ pub struct Session {
     ready_since: Option<Instant>,
     /// What came when the radio's channels were not known, or not any more; oldest first.
     held: VecDeque<MeshPacket>,
-    /// From the connection before, and for the next one.
-    pub(super) memory: Box<Memory>,
+    memory: Memory,
     /// The radio was asked for its configuration then, and how often for all of it.
     asked_at: Instant,
     questions: u32,
+    /// When something that belongs to the answer came last, or when it was asked.
+    told_at: Instant,
     last_frame: Instant,
     heard: bool,
     /// A frame has come after a heartbeat.
@@ -162,18 +172,19 @@ pub struct Session {
 
 impl Session {
     /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
-    #[must_use]
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
             phase: Phase::Asleep(now),
             options,
+            nodes: NodeDb::default(),
             nonce: plain_nonce(random),
             handshake: Handshake::default(),
             ready_since: None,
             held: VecDeque::new(),
-            memory: Box::default(),
+            memory: Memory::default(),
             asked_at: now,
             questions: 0,
+            told_at: now,
             last_frame: now,
             heard: false,
             answers: false,
@@ -184,6 +195,15 @@ impl Session {
             dated_before: None,
             quiet: Quiet::since(now),
         }
+    }
+
+    /// Begins anew on another link, with what is known from the one before.
+    pub(super) fn begin(&mut self, random: u32, now: Instant) {
+        *self = Self {
+            nodes: std::mem::take(&mut self.nodes),
+            memory: std::mem::take(&mut self.memory),
+            ..Self::new(std::mem::take(&mut self.options), random, now)
+        };
     }
 
     /// Returns whether packets may be sent.
@@ -209,24 +229,35 @@ impl Session {
 
     /// Returns when [`Session::on_time`] wants to be called.
     pub fn deadline(&self) -> Instant {
-        match self.phase {
-            Phase::Asleep(until) | Phase::Waking(until) => until,
-            Phase::Configuring { last, again } => {
-                let limit = self.handshake_limit(last);
-                again.map_or(limit, |again| again.min(limit))
-            }
-            Phase::Idle => {
-                let silence = self.last_frame + self.memory.silence_limit();
-                let due = self.next_heartbeat.min(silence);
-                let doubts = [&self.memory.doubt, &self.memory.start_doubt].map(Doubt::deadline);
-                let sooner = doubts.into_iter().chain([self.quiet_until()]);
-                sooner.flatten().fold(due, Instant::min)
-            }
-        }
+        let times = self.timers().map(|(_, at)| at);
+        // There is one in each phase.
+        times.min().unwrap_or(self.next_heartbeat)
     }
 
-    fn handshake_limit(&self, last: Instant) -> Instant {
-        (last + HANDSHAKE_LIMIT).min(self.asked_at + HANDSHAKE_LONGEST)
+    /// Returns what is to be done when, as things stand; where several are due, the first is done.
+    fn timers(&self) -> impl Iterator<Item = (Timer, Instant)> + use<> {
+        let timers = match self.phase {
+            Phase::Asleep(until) => vec![(Timer::Wake, Some(until))],
+            Phase::Waking(until) => vec![(Timer::Ask, Some(until))],
+            Phase::Configuring { again } => {
+                let longest = self.asked_at + HANDSHAKE_LONGEST;
+                let limit = longest.min(self.told_at + HANDSHAKE_LIMIT);
+                vec![(Timer::Handshake, Some(limit)), (Timer::AskAgain, again)]
+            }
+            Phase::Idle => {
+                let memory = &self.memory;
+                let silence = SILENCE.after(memory.mute_links.saturating_add(1), 0.0);
+                vec![
+                    (Timer::Silence, Some(self.last_frame + silence)),
+                    (Timer::Believe(Sign::Start), memory.start_doubt.deadline()),
+                    (Timer::Believe(Sign::Log), memory.doubt.deadline()),
+                    (Timer::Quiet, self.quiet_until()),
+                    (Timer::Heartbeat, Some(self.next_heartbeat)),
+                ]
+            }
+        };
+        let timers = timers.into_iter();
+        timers.filter_map(|(timer, at)| Some((timer, at?)))
     }
 
     /// Returns when a radio is asked again that only says that it is there.
@@ -246,78 +277,61 @@ impl Session {
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
-        match self.phase {
-            Phase::Asleep(until) if now.instant >= until => {
-                let pause = if self.options.on_cable {
-                    WAKE_PAUSE
-                } else {
-                    Duration::ZERO
-                };
-                self.phase = Phase::Waking(now.instant + pause);
-                let mut outputs = vec![Output::Wake];
-                outputs.extend(self.on_time(now));
-                outputs
+        let Some((timer, _)) = self.timers().find(|(_, at)| now.instant >= *at) else {
+            return Vec::new();
+        };
+        match timer {
+            Timer::Wake => {
+                let pause = self.options.on_cable.then_some(WAKE_PAUSE);
+                self.phase = Phase::Waking(now.instant + pause.unwrap_or_default());
+                once(Output::Wake).chain(self.on_time(now)).collect()
             }
-            Phase::Waking(until) if now.instant >= until => {
-                self.asked_at = now.instant;
+            Timer::Ask => {
+                (self.asked_at, self.told_at) = (now.instant, now.instant);
                 self.questions = 1;
-                self.asks(now.instant, now);
+                self.asks(now);
                 vec![self.question()]
             }
-            Phase::Configuring { last, .. } if now.instant >= self.handshake_limit(last) => {
-                vec![Output::Lost(if !self.heard {
-                    "nothing that speaks as a radio does answers there"
-                } else if now.instant >= last + HANDSHAKE_LIMIT {
-                    "the radio did not tell its configuration"
-                } else {
-                    "the radio did not come to the end of its configuration within 5 minutes"
-                })]
-            }
-            Phase::Configuring {
-                last,
-                again: Some(again),
-            } if now.instant >= again => {
-                self.asks(last, now);
+            Timer::Handshake => vec![Output::Lost(if !self.heard {
+                "nothing that speaks as a radio does answers there"
+            } else if now.instant >= self.told_at + HANDSHAKE_LIMIT {
+                "the radio did not tell its configuration"
+            } else {
+                "the radio did not come to the end of its configuration within 5 minutes"
+            })],
+            Timer::AskAgain => {
+                self.asks(now);
                 vec![Output::Wake, self.question()]
             }
-            Phase::Idle if now.instant >= self.last_frame + self.memory.silence_limit() => {
-                let cause = if self.memory.mute_links == 0 {
-                    "the radio has been silent for 75 seconds"
-                } else {
-                    "the radio is silent again, and answers no heartbeat"
+            Timer::Silence => {
+                let cause = match self.memory.mute_links {
+                    0 => "the radio has been silent for 75 seconds",
+                    _ => "the radio is silent again, and answers no heartbeat",
                 };
                 if !self.answers {
                     self.memory.mute_links = self.memory.mute_links.saturating_add(1);
                 }
                 vec![Output::Lost(cause)]
             }
-            Phase::Idle if is_due(self.memory.start_doubt.deadline(), now) => {
-                self.on_sign(Sign::Start, now)
-            }
-            Phase::Idle if is_due(self.memory.doubt.deadline(), now) => {
-                self.on_sign(Sign::Log, now)
-            }
-            Phase::Idle if is_due(self.quiet_until(), now) => {
+            Timer::Believe(sign) => self.on_sign(sign, now),
+            Timer::Quiet => {
                 self.quiet.asks(now.instant);
                 self.look_again("it hands over no packet", now)
             }
-            Phase::Idle if now.instant >= self.next_heartbeat => {
-                let mut outputs = vec![Output::Frame(self.heartbeat(now.instant))];
-                outputs.extend(self.give_time(now));
-                outputs
+            Timer::Heartbeat => {
+                let heartbeat = Output::Frame(self.heartbeat(now.instant));
+                once(heartbeat).chain(self.give_time(now)).collect()
             }
-            _ => Vec::new(),
         }
     }
 
-    /// Asks a radio whose last frame came then.
-    fn asks(&mut self, last: Instant, now: Moment) {
+    fn asks(&mut self, now: Moment) {
         let again = self.options.on_cable.then(|| now.instant + ASK_EVERY);
-        self.phase = Phase::Configuring { last, again };
+        self.phase = Phase::Configuring { again };
     }
 
     fn question(&self) -> Output {
-        frame(to_radio::PayloadVariant::WantConfigId(self.nonce))
+        frame(ToRadio::WantConfigId(self.nonce))
     }
 
     /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
@@ -325,32 +339,25 @@ impl Session {
         self.next_heartbeat = now + HEARTBEAT_EVERY;
         let nonce = self.heartbeat_nonce;
         self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
-        encoded(to_radio::PayloadVariant::Heartbeat(proto::Heartbeat {
-            nonce,
-        }))
+        encoded(ToRadio::Heartbeat(proto::Heartbeat { nonce }))
     }
 
     /// Takes a frame that the radio sent.
-    pub fn on_frame(&mut self, bytes: &[u8], nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+    pub fn on_frame(&mut self, bytes: &[u8], now: Moment) -> Vec<Output> {
         let special = wire::FromRadio::decode(bytes);
         let ordinary = match special {
-            Ok(wire::FromRadio {
-                node_info: None,
-                channel: None,
-                lockdown_status: None,
-            }) => proto::FromRadio::decode(bytes),
+            Ok(special) if special == wire::FromRadio::default() => proto::FromRadio::decode(bytes),
             Ok(special) => {
                 self.alive(now);
-                return self.on_special(special, nodes, now);
+                return self.on_special(special, now);
             }
             Err(error) => Err(error),
         };
         match ordinary {
             Ok(ordinary) => {
                 self.alive(now);
-                ordinary
-                    .payload_variant
-                    .map_or_else(Vec::new, |variant| self.on_variant(variant, nodes, now))
+                let variant = ordinary.payload_variant;
+                variant.map_or_else(Vec::new, |variant| self.on_variant(variant, now))
             }
             Err(error) => {
                 debug!(size = bytes.len(), %error, "frame ignored, it cannot be decoded");
@@ -368,17 +375,14 @@ impl Session {
         }
     }
 
-    fn on_special(
-        &mut self,
-        frame: wire::FromRadio,
-        nodes: &mut NodeDb,
-        now: Moment,
-    ) -> Vec<Output> {
+    fn on_special(&mut self, frame: wire::FromRadio, now: Moment) -> Vec<Output> {
         self.handshake_goes_on(now);
         if let Some(info) = frame.node_info {
             let num = NodeNum(info.num);
-            nodes.learn(num, translate::news_of_node(&info, now.wall));
-            nodes.learn_details(num, translate::details_of_node(&info));
+            let news = translate::news_of_node(&info, now.wall);
+            self.nodes.learn(num, news);
+            self.nodes
+                .learn_details(num, translate::details_of_node(&info));
         }
         if let Some(channel) = frame.channel {
             self.handshake.channel(channel);
@@ -389,15 +393,9 @@ impl Session {
         }
     }
 
-    fn on_variant(
-        &mut self,
-        variant: from_radio::PayloadVariant,
-        nodes: &mut NodeDb,
-        now: Moment,
-    ) -> Vec<Output> {
-        use from_radio::PayloadVariant as From;
+    fn on_variant(&mut self, variant: FromRadio, now: Moment) -> Vec<Output> {
         match variant {
-            From::QueueStatus(status) => {
+            FromRadio::QueueStatus(status) => {
                 return vec![Output::Answer(Answer::Queue {
                     packet: PacketId(status.mesh_packet_id),
                     res: status.res,
@@ -405,32 +403,32 @@ impl Session {
                     maxlen: status.maxlen,
                 })];
             }
-            From::Packet(packet) => {
+            FromRadio::Packet(packet) => {
                 // Who has forgotten us hands over none.
                 self.settle_doubts();
                 self.quiet.ends(now.instant);
-                return self.on_packet(packet, nodes, now);
+                return self.on_packet(packet, now);
             }
-            From::Rebooted(_) => return self.restart("the radio rebooted", now),
-            From::ConfigCompleteId(nonce) => {
+            FromRadio::Rebooted(_) => return self.restart("the radio rebooted", now),
+            FromRadio::ConfigCompleteId(nonce) => {
                 self.handshake_goes_on(now);
-                return self.on_complete(nonce, nodes, now);
+                return self.on_complete(nonce, now);
             }
-            From::ClientNotification(notification) => {
+            FromRadio::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
                 if !self.memory.said.is_news(&message, now.instant) {
                     debug!(packet, ?message, "the radio has more to say");
-                } else if notification.level >= WARNING {
+                } else if notification.level >= Level::Warning.into() {
                     warn!(packet, ?message, "the radio warns");
                 } else {
                     info!(packet, ?message, "the radio has something to say");
                 }
             }
-            From::LogRecord(record) => {
+            FromRadio::LogRecord(record) => {
                 let message = without_text(&record.message);
                 debug!(source = ?record.source, ?message, "the radio's own log");
             }
-            From::XmodemPacket(_) | From::MqttClientProxyMessage(_) => {}
+            FromRadio::XmodemPacket(_) | FromRadio::MqttClientProxyMessage(_) => {}
             part => {
                 self.handshake_goes_on(now);
                 self.handshake.take(part);
@@ -441,25 +439,25 @@ impl Session {
 
     /// Only what belongs to a handshake keeps it from being given up.
     fn handshake_goes_on(&mut self, now: Moment) {
-        if let Phase::Configuring { last, again } = &mut self.phase {
-            *last = now.instant;
+        if let Phase::Configuring { again } = &mut self.phase {
             *again = None;
+            self.told_at = now.instant;
         }
     }
 
-    fn on_complete(&mut self, nonce: u32, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+    fn on_complete(&mut self, nonce: u32, now: Moment) -> Vec<Output> {
         let asked = matches!(self.phase, Phase::Configuring { .. });
         if !asked || nonce != self.nonce {
             debug!("the end of an older handshake ignored");
             return Vec::new();
         }
-        if self.handshake.has_number() && !self.handshake.is_whole() && self.questions < QUESTIONS {
+        if self.handshake.has_gaps() && self.questions < QUESTIONS {
             debug!("a part of the radio's configuration is missing, asking again");
             self.questions += 1;
             self.nonce = plain_nonce(self.nonce.wrapping_add(1));
             return vec![self.question()];
         }
-        let Some(profile) = std::mem::take(&mut self.handshake).complete(nodes) else {
+        let Some(profile) = std::mem::take(&mut self.handshake).complete(&self.nodes) else {
             return vec![Output::Lost("the radio did not tell its own number")];
         };
         self.phase = Phase::Idle;
@@ -469,10 +467,9 @@ impl Session {
             self.quiet = Quiet::since(now.instant);
         }
         let before = self.memory.profile.replace(profile.clone());
-        if before
-            .as_ref()
-            .is_some_and(|before| is_another_start(before, &profile))
-        {
+        let start_of = |it: &RadioProfile| (it.own.num, it.reboot_count);
+        if before.as_ref().map(start_of) != Some(start_of(&profile)) {
+            // What it printed meant something, if it printed: it has started since, or is another one.
             (self.memory.doubt, self.memory.start_doubt) = (Doubt::default(), Doubt::default());
         }
         let mut outputs = Vec::new();
@@ -484,7 +481,7 @@ impl Session {
         }
         self.time_given = None;
         outputs.extend(self.give_time(now));
-        outputs.extend(self.take_held(nodes, now));
+        outputs.extend(self.take_held(now));
         outputs
     }
 
@@ -504,23 +501,23 @@ impl Session {
         // Not one of its last ids, which it would ignore.
         self.times_given = self.times_given.wrapping_add(1);
         let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
-        translate::set_time(own, id, now.wall).map(packet_frame)
+        let packet = translate::set_time(own, id, now.wall)?;
+        Some(frame(ToRadio::Packet(packet)))
     }
 
     /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
     /// by how the radio was set up when it was ready last.
-    pub(super) fn take_held(&mut self, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+    pub(super) fn take_held(&mut self, now: Moment) -> Vec<Output> {
         let held = std::mem::take(&mut self.held);
-        if !held.is_empty() && self.last_profile().is_none() {
-            let packets = held.len();
+        let packets = held.len();
+        if packets > 0 && self.last_profile().is_none() {
             warn!(
                 packets,
                 "what the radio said is lost: it did not tell its channels"
             );
         }
-        held.iter()
-            .flat_map(|packet| self.translate(packet, nodes, now))
-            .collect()
+        let heard = held.iter().flat_map(|packet| self.translate(packet, now));
+        heard.collect()
     }
 
     /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
@@ -529,22 +526,21 @@ impl Session {
         last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
     }
 
-    fn on_packet(&mut self, packet: MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
+    fn on_packet(&mut self, packet: MeshPacket, now: Moment) -> Vec<Output> {
         if self.is_ready() {
-            let mut outputs: Vec<_> = self.give_time(now).into_iter().collect();
-            outputs.extend(self.translate(&packet, nodes, now));
+            let mut outputs = Vec::from_iter(self.give_time(now));
+            outputs.extend(self.translate(&packet, now));
             return outputs;
         }
         self.held.push_back(packet);
         let too_many = self.held.len() > HELD;
         let oldest = too_many.then(|| self.held.pop_front()).flatten();
-        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, nodes, now))
+        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, now))
     }
 
-    fn translate(&mut self, packet: &MeshPacket, nodes: &mut NodeDb, now: Moment) -> Vec<Output> {
-        let catching_up = self
-            .ready_since
-            .is_none_or(|since| now.instant < since + CATCH_UP);
+    fn translate(&mut self, packet: &MeshPacket, now: Moment) -> Vec<Output> {
+        let since = self.ready_since;
+        let catching_up = since.is_none_or(|since| now.instant < since + CATCH_UP);
         let Some(profile) = self.last_profile() else {
             return vec![ignored("before the handshake's end")];
         };
@@ -552,7 +548,7 @@ impl Session {
         let context = Context {
             own: profile.own.num,
             channels: &profile.channels,
-            nodes,
+            nodes: &self.nodes,
             chat_ports: &self.options.chat_ports,
             catching_up,
             now: now.wall,
@@ -562,7 +558,7 @@ impl Session {
             last_heard: Some(now.wall),
             ..News::default()
         };
-        nodes.learn(from, heard);
+        self.nodes.learn(from, heard);
         match translated {
             Ok(Translated::Text(mut text)) => {
                 let is_dated_before = self.dated_before.is_some_and(|until| now.instant < until);
@@ -573,7 +569,7 @@ impl Session {
             }
             Ok(Translated::Answer(answer)) => vec![Output::Answer(answer)],
             Ok(Translated::News(num, news)) => {
-                nodes.learn(num, news);
+                self.nodes.learn(num, news);
                 Vec::new()
             }
             Ok(Translated::ChannelUse(percent)) => {
@@ -607,33 +603,26 @@ impl Session {
     /// hand over no packet until it is asked for everything.
     pub(super) fn on_sign(&mut self, sign: Sign, now: Moment) -> Vec<Output> {
         let memory = &mut self.memory;
-        match &mut self.phase {
-            // A radio that prints all the time must not be asked all the time.
-            Phase::Idle => match sign {
-                Sign::Start if memory.start_doubt.believes(LONGEST_OF_STARTS, now.instant) => {
-                    debug!("looking whether the radio has started anew, as it prints");
-                    self.asks_anew(now.instant + REBOOT_PAUSE);
-                    Vec::new()
-                }
-                Sign::Log
-                    if !(memory.profile.as_ref()).is_some_and(|it| prints_always(&it.firmware))
-                        && memory.doubt.believes(LONGEST_OF_LOG, now.instant) =>
-                {
-                    self.look_again("it prints its log", now)
-                }
-                Sign::Start | Sign::Log => Vec::new(),
-            },
-            // It had begun to answer, and has forgotten the question.
-            Phase::Configuring {
-                again: again @ None,
-                ..
-            } => {
-                let cable = self.options.on_cable;
-                *again = cable.then(|| now.instant + REBOOT_PAUSE);
-                Vec::new()
+        let profile = memory.profile.as_ref();
+        let means_nothing = profile.is_some_and(|it| prints_always(&it.firmware));
+        // A radio that prints all the time must not be asked all the time.
+        match (&mut self.phase, sign) {
+            (Phase::Idle, Sign::Start) if memory.start_doubt.believes(OF_STARTS, now.instant) => {
+                debug!("looking whether the radio has started anew, as it prints");
+                self.asks_anew(now.instant + REBOOT_PAUSE);
             }
-            Phase::Asleep(_) | Phase::Waking(_) | Phase::Configuring { .. } => Vec::new(),
+            (Phase::Idle, Sign::Log)
+                if !means_nothing && memory.doubt.believes(OF_LOG, now.instant) =>
+            {
+                return self.look_again("it prints its log", now);
+            }
+            // It had begun to answer, and has forgotten the question.
+            (Phase::Configuring { again }, _) if again.is_none() && self.options.on_cable => {
+                *again = Some(now.instant + REBOOT_PAUSE);
+            }
+            _ => {}
         }
+        Vec::new()
     }
 
     /// Everything that was told is told again: channels may have new places. Until it has been, nobody needs to know of
@@ -671,47 +660,30 @@ impl Session {
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
         let profile = self.profile()?;
         let packet = translate::outgoing(profile.own.num, profile.hop_limit, packet, message);
-        Some(encoded(to_radio::PayloadVariant::Packet(packet)))
+        Some(encoded(ToRadio::Packet(packet)))
     }
 }
 
 /// Returns the frame that ends a session: only then does the radio keep for us what comes meanwhile.
 pub fn disconnect() -> Vec<u8> {
-    encoded(to_radio::PayloadVariant::Disconnect(true))
-}
-
-fn is_due(at: Option<Instant>, now: Moment) -> bool {
-    at.is_some_and(|at| now.instant >= at)
-}
-
-/// Returns whether what the radio printed meant something: it has started since, or is another one.
-fn is_another_start(before: &RadioProfile, now: &RadioProfile) -> bool {
-    let start_of = |profile: &RadioProfile| (profile.own.num, profile.reboot_count);
-    start_of(before) != start_of(now)
+    encoded(ToRadio::Disconnect(true))
 }
 
 /// Returns whether nobody needs to know what the radio has told.
-fn is_as_before(before: RadioProfile, now: &RadioProfile) -> bool {
-    let own = Node {
-        last_heard: now.own.last_heard,
-        ..before.own
-    };
-    RadioProfile { own, ..before } == *now
+fn is_as_before(mut before: RadioProfile, now: &RadioProfile) -> bool {
+    before.own.last_heard = now.own.last_heard;
+    before == *now
 }
 
 fn ignored(reason: &'static str) -> Output {
     Output::Event(RadioEvent::Ignored { reason })
 }
 
-fn packet_frame(packet: MeshPacket) -> Output {
-    frame(to_radio::PayloadVariant::Packet(packet))
-}
-
-fn frame(variant: to_radio::PayloadVariant) -> Output {
+fn frame(variant: ToRadio) -> Output {
     Output::Frame(encoded(variant))
 }
 
-fn encoded(variant: to_radio::PayloadVariant) -> Vec<u8> {
+fn encoded(variant: ToRadio) -> Vec<u8> {
     proto::ToRadio {
         payload_variant: Some(variant),
     }

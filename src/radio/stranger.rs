@@ -14,7 +14,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const KEPT: usize = 64;
 
 /// What other servers begin with, and what they are.
-const GREETINGS: [(&[u8], &str); 14] = [
+const GREETINGS: [(&[u8], &str); 10] = [
     (b"SSH-", "an SSH server"),
     (b"HTTP/", "a web server"),
     (b"<!DOCTYPE", "a web server"),
@@ -26,11 +26,6 @@ const GREETINGS: [(&[u8], &str); 14] = [
     (b"+OK", "a mail server"),
     (b"* OK", "a mail server"),
     (b"RFB ", "a VNC server"),
-    // Telnet's "interpret as command", with WILL, WON'T, DO and DON'T.
-    (b"\xff\xfb", "a telnet server"),
-    (b"\xff\xfc", "a telnet server"),
-    (b"\xff\xfd", "a telnet server"),
-    (b"\xff\xfe", "a telnet server"),
 ];
 
 /// The first bytes on a link on which no frame has come yet.
@@ -44,14 +39,17 @@ impl Greeting {
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<&'static str> {
         let room = KEPT.saturating_sub(self.bytes.len());
         self.bytes.extend(bytes.iter().take(room));
-        // A packet's length and number, and the version of the protocol and of the server.
-        if let [_, _, 0, 0, 10, b'0'..=b'9', ..] = self.bytes.as_slice() {
-            return Some("a database server (MySQL)");
+        match self.bytes.as_slice() {
+            // A packet's length and number, and the version of the protocol and of the server.
+            [_, _, 0, 0, 10, b'0'..=b'9', ..] => Some("a database server (MySQL)"),
+            // "Interpret as command", with WILL, WON'T, DO or DON'T.
+            [0xFF, 0xFB..=0xFE, ..] => Some("a telnet server"),
+            said => {
+                let mut known = GREETINGS.into_iter();
+                let known = known.find(|(begins, _)| said.starts_with(begins));
+                known.map(|(_, who)| who)
+            }
         }
-        let known = GREETINGS
-            .iter()
-            .find(|(begins, _)| self.bytes.starts_with(begins));
-        known.map(|(_, who)| *who)
     }
 
     /// Returns who has said all this, if it was no radio: somebody with text. `None` if nothing was said, or what may be the
@@ -82,13 +80,10 @@ impl Greeting {
 
 /// Returns who ended a link, or let it fail, before any frame came; `None` if that cannot be told. Where writing failed, what
 /// was said before still waits to be read; and many a server says nothing before it has been asked for something.
-pub(super) async fn whose(
-    mut greeting: Greeting,
-    connection: &mut Connection,
-) -> Option<&'static str> {
-    connection.ask_stranger().await;
+pub(super) async fn whose(greeting: &mut Greeting, link: &mut Connection) -> Option<&'static str> {
+    link.ask_stranger().await;
     let limit = Instant::now() + LAST_WORDS;
-    while let Ok(Ok(Item::Log(bytes))) = timeout_at(limit, connection.receive()).await
+    while let Ok(Ok(Item::Log(bytes))) = timeout_at(limit, link.receive()).await
         && greeting.take(&bytes).is_none()
     {}
     greeting.whose()

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::config::host_and_port;
+use crate::config::{Connection, host_and_port};
 use crate::model::Explained;
 
 use super::connection::{ConnectionError, LossKind};
@@ -34,13 +34,25 @@ pub(super) enum TcpError {
     Connect { address: String, source: io::Error },
     #[error("the radio at `{address}` did not answer within {} s", CONNECT_LIMIT.as_secs())]
     NoAnswer { address: String },
+    #[error("what answers at `{address}` is {who}, not a radio")]
+    Stranger { address: String, who: &'static str },
 }
 
-impl Explained for TcpError {}
+impl Explained for TcpError {
+    fn hint(&self) -> Option<String> {
+        let is_stranger = matches!(self, Self::Stranger { .. });
+        let port = Connection::TCP_PORT;
+        is_stranger.then(|| format!("check the host and the port (a radio has port {port})"))
+    }
+}
 
 impl From<TcpError> for ConnectionError {
     fn from(error: TcpError) -> Self {
-        Self::no_way(LossKind::Absent, error)
+        let kind = match error {
+            TcpError::Connect { .. } | TcpError::NoAnswer { .. } => LossKind::Absent,
+            TcpError::Stranger { .. } => LossKind::Barred,
+        };
+        Self::no_way(kind, error)
     }
 }
 
@@ -49,10 +61,10 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError
     let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => connect_to_one(addresses).await,
         Ok(Err(source)) => Err(Some(source)),
-        Err(_) => Err(Some(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the name service does not answer",
-        ))),
+        Err(_) => {
+            let cause = "the name service does not answer";
+            Err(Some(io::Error::new(io::ErrorKind::TimedOut, cause)))
+        }
     };
     let set_up = stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some));
     set_up.map_err(|source| {
@@ -139,6 +151,19 @@ mod tests {
             let expected = format!("cannot connect to the radio at `{named}:{port}`");
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn who_is_no_radio_is_named_and_what_helps_is_its_hint() {
+        let (address, who) = ("radio.lan:80".to_owned(), "a web server");
+        let error = ConnectionError::from(TcpError::Stranger { address, who });
+        assert_eq!(
+            error.to_string(),
+            "what answers at `radio.lan:80` is a web server, not a radio"
+        );
+        let hint = "check the host and the port (a radio has port 4403)";
+        assert_eq!(error.hint().as_deref(), Some(hint));
+        assert_eq!(error.kind(), LossKind::Barred);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,16 +14,17 @@ pub(super) const SLOW_DELAY: Duration = Duration::from_secs(10);
 const TELEMETRY_LIFE: Duration = Duration::from_mins(3);
 
 /// What the air bears now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Traffic {
-    limits: Option<ChannelUse>,
+    /// Texts slow down, or stop but for urgent ones, on a channel that is busier.
+    pub(super) limits: Option<ChannelUse>,
     delay: Duration,
     /// The next text may go then while the channel is busy.
     slow_not_before: Option<Instant>,
     /// The radio's share of the air time is used up until then.
     resting_until: Option<Instant>,
-    /// How busy the channel is, in percent, and when that was told.
-    channel_use: Option<(f32, Instant)>,
+    /// What the channel allows, as it was told last, and until when that counts.
+    channel: Option<(Allowed, Instant)>,
 }
 
 /// What a busy channel allows.
@@ -38,26 +39,17 @@ impl Traffic {
     /// Makes it without limits; between two texts there is always `delay`.
     pub(super) fn new(delay: Duration, slow_not_before: Option<Instant>) -> Self {
         Self {
-            limits: None,
             delay,
             slow_not_before,
-            resting_until: None,
-            channel_use: None,
+            ..Self::default()
         }
     }
 
-    /// Has texts slow down, or stop but for urgent ones, on a channel that is busier than these limits.
-    pub(super) fn limit(&mut self, limits: ChannelUse) {
-        self.limits = Some(limits);
-    }
-
     pub(super) fn on_channel_use(&mut self, percent: f32, now: Instant) {
-        let fresh = self
-            .channel_use
-            .filter(|(_, told)| now < *told + TELEMETRY_LIFE);
-        let before = fresh.map_or(Allowed::All, |(percent, _)| self.allowed(percent));
-        self.channel_use = Some((percent, now));
+        let fresh = self.channel.filter(|(_, lapses)| now < *lapses);
+        let before = fresh.map_or(Allowed::All, |(allowed, _)| allowed);
         let after = self.allowed(percent);
+        self.channel = Some((after, now + TELEMETRY_LIFE));
         if before == after {
             return;
         }
@@ -102,23 +94,18 @@ impl Traffic {
         if lane == Lane::Urgent {
             return None;
         }
-        let busy = self.channel_use.and_then(|(percent, told)| {
-            let lapses = told + TELEMETRY_LIFE;
-            match self.allowed(percent) {
-                Allowed::All => None,
-                Allowed::Few => self.slow_not_before.map(|next| next.min(lapses)),
-                Allowed::Urgent => Some(lapses),
-            }
-        });
+        let busy = match self.channel {
+            None | Some((Allowed::All, _)) => None,
+            Some((Allowed::Few, lapses)) => self.slow_not_before.map(|next| next.min(lapses)),
+            Some((Allowed::Urgent, lapses)) => Some(lapses),
+        };
         busy.max(self.resting_until)
     }
 
     /// Returns until when the air bears only urgent texts, as far as is known now; `None` if it bears others.
     pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
-        let busy = self
-            .channel_use
-            .filter(|(percent, _)| self.allowed(*percent) == Allowed::Urgent)
-            .map(|(_, told)| told + TELEMETRY_LIFE);
+        let busy = self.channel.filter(|(it, _)| *it == Allowed::Urgent);
+        let busy = busy.map(|(_, lapses)| lapses);
         busy.max(self.resting_until).filter(|until| now < *until)
     }
 
@@ -138,7 +125,7 @@ mod tests {
     fn traffic(limits: Option<(u8, u8)>) -> Traffic {
         let mut traffic = Traffic::new(Duration::from_secs(2), None);
         if let Some((slow_above, stop_above)) = limits {
-            traffic.limit(ChannelUse {
+            traffic.limits = Some(ChannelUse {
                 slow_above,
                 stop_above,
             });
@@ -176,7 +163,7 @@ mod tests {
     fn a_longer_delay_than_that_of_a_busy_channel_stays() {
         let now = Instant::now();
         let mut traffic = Traffic::new(Duration::from_secs(30), None);
-        traffic.limit(ChannelUse {
+        traffic.limits = Some(ChannelUse {
             slow_above: 25,
             stop_above: 40,
         });

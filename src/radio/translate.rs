@@ -10,19 +10,17 @@ use crate::model::{
     RadioText, TextPort, Timestamp,
 };
 
-use super::answer::Answer;
+use super::answer::{Answer, Routing};
 use super::fingerprint;
 use super::names;
 use super::nodedb::{Details, News, NodeDb};
 use super::ports;
-use super::proto::{self, Message as _, mesh_packet, wire};
+use super::proto::channel::Role;
+use super::proto::mesh_packet::{PayloadVariant, TransportMechanism};
+use super::proto::{self, Message as _, PortNum, wire};
 
 /// The address of everyone, but not by radio.
 const BROADCAST_NO_LORA: NodeNum = NodeNum(1);
-/// Came by MQTT (`MeshPacket.transport_mechanism`).
-const BY_MQTT: i32 = 5;
-/// `Channel.Role.PRIMARY`.
-const PRIMARY: i32 = 1;
 /// A radio's clock may be ahead of ours by so much.
 const CLOCK_AHEAD: Duration = Duration::from_mins(10);
 /// A packet that the radio kept for us may be so old; one that comes live, a day.
@@ -64,28 +62,28 @@ type Meaning = Result<Translated, &'static str>;
 
 pub(super) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meaning {
     let data = match &packet.payload_variant {
-        Some(mesh_packet::PayloadVariant::Decoded(data)) => data,
-        Some(mesh_packet::PayloadVariant::Encrypted(_)) => return Err("encrypted"),
+        Some(PayloadVariant::Decoded(data)) => data,
+        Some(PayloadVariant::Encrypted(_)) => return Err("encrypted"),
         None => return Err("empty"),
     };
     let from = NodeNum(packet.from);
     if from == NodeNum(0) {
         return Err("without a sender");
     }
-    let port = match data.portnum {
+    let port = match PortNum::try_from(data.portnum) {
+        _ if data.portnum == ports::REMOTE_SHELL => return Err("remote shell"),
         // Also of nodes that talk to somebody else.
-        ports::NODE_INFO => {
+        Ok(PortNum::NodeinfoApp) => {
             let user: wire::User = parsed(&data.payload)?;
             return Ok(Translated::News(from, news_of_user(&user)));
         }
-        ports::ROUTING => return answer(packet, data, context),
-        ports::TELEMETRY if from == context.own => return own_telemetry(data),
-        ports::STORE_FORWARD => return replay(packet, data, context),
-        ports::REMOTE_SHELL => return Err("remote shell"),
-        ports::TEXT => TextPort::Text,
-        ports::ALERT => TextPort::Alert,
-        ports::DETECTION_SENSOR => TextPort::DetectionSensor,
-        other => match u32::try_from(other) {
+        Ok(PortNum::RoutingApp) => return answer(packet, data, context),
+        Ok(PortNum::TelemetryApp) if from == context.own => return own_telemetry(data),
+        Ok(PortNum::StoreForwardApp) => return replay(packet, data, context),
+        Ok(PortNum::TextMessageApp) => TextPort::Text,
+        Ok(PortNum::AlertApp) => TextPort::Alert,
+        Ok(PortNum::DetectionSensorApp) => TextPort::DetectionSensor,
+        Ok(_) | Err(_) => match u32::try_from(data.portnum) {
             Ok(port) if context.chat_ports.contains(&port) => TextPort::Other(port),
             Ok(_) | Err(_) => return Err(ANOTHER_PORT),
         },
@@ -113,11 +111,11 @@ fn answer(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>)
         }
         Some(_) => return Err(OF_OTHERS),
     };
-    Ok(Translated::Answer(Answer::Routing {
+    Ok(Translated::Answer(Answer::Routing(Routing {
         from: NodeNum(packet.from),
         request: PacketId(data.request_id),
         error,
-    }))
+    })))
 }
 
 fn own_telemetry(data: &proto::Data) -> Meaning {
@@ -146,7 +144,7 @@ fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>)
     let destination = destination(packet, context, Some(is_direct))?;
     let mut heard = text_of(packet, data, TextPort::Text, destination, context);
     heard.text = lossy(&text);
-    heard.port_name = ports::name(ports::TEXT);
+    heard.port_name = ports::name(PortNum::TextMessageApp.into());
     heard.heard_at = heard_at(packet.rx_time, KEPT_AT_MOST, context.now);
     heard.replayed = true;
     Ok(Translated::Text(Box::new(heard)))
@@ -186,11 +184,9 @@ fn text_of(
         Destination::Direct(_) => None,
     };
     let rssi = Some(packet.rx_rssi).filter(|rssi| *rssi != 0);
-    let limit = if context.catching_up {
-        KEPT_AT_MOST
-    } else {
-        LIVE_AT_MOST
-    };
+    let by_mqtt = i32::from(TransportMechanism::TransportMqtt);
+    let is_live = !context.catching_up;
+    let limit = if is_live { LIVE_AT_MOST } else { KEPT_AT_MOST };
     RadioText {
         sender: context.nodes.node(NodeNum(packet.from)),
         packet: PacketId(packet.id),
@@ -206,7 +202,7 @@ fn text_of(
         hops: hops(packet, data),
         snr: Some(packet.rx_snr).filter(|snr| snr.is_finite() && (*snr != 0.0 || rssi.is_some())),
         rssi,
-        via_mqtt: packet.via_mqtt || packet.transport_mechanism == BY_MQTT,
+        via_mqtt: packet.via_mqtt || packet.transport_mechanism == by_mqtt,
         ok_to_mqtt: data.bitfield.is_some_and(|bits| bits & 1 != 0),
         replayed: false,
     }
@@ -215,9 +211,8 @@ fn text_of(
 /// The payload; some old clients put a tapback's code point into `emoji`, and nothing else anywhere.
 fn text(data: &proto::Data) -> String {
     if data.payload.is_empty() && data.emoji > 1 {
-        return char::from_u32(data.emoji)
-            .map(String::from)
-            .unwrap_or_default();
+        let tapback = char::from_u32(data.emoji);
+        return tapback.map(String::from).unwrap_or_default();
     }
     lossy(&data.payload)
 }
@@ -233,11 +228,8 @@ fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
 /// The radio's own time where it is plausible, else the time of arrival.
 fn heard_at(rx_time: u32, oldest: Duration, now: Timestamp) -> Timestamp {
     let told = Timestamp::from_secs(rx_time);
-    if told < now - oldest || told > now + CLOCK_AHEAD {
-        now
-    } else {
-        told.min(now)
-    }
+    let is_plausible = (now - oldest..=now + CLOCK_AHEAD).contains(&told);
+    if is_plausible { told.min(now) } else { now }
 }
 
 /// Returns what a `NodeInfo` tells.
@@ -253,13 +245,10 @@ pub(super) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
 
 /// Returns what a `NodeInfo` tells beyond names.
 pub(super) fn details_of_node(info: &wire::NodeInfo) -> Details {
-    let metrics = info.device_metrics.unwrap_or_default();
+    let (user, metrics) = (info.user.as_ref(), info.device_metrics.unwrap_or_default());
     Details {
-        hardware: info
-            .user
-            .as_ref()
-            .and_then(|user| names::hardware(user.hw_model)),
-        role: info.user.as_ref().map(|user| names::role(user.role)),
+        hardware: user.and_then(|user| names::hardware(user.hw_model)),
+        role: user.map(|user| names::role(user.role)),
         hops: info.hops_away.and_then(|hops| u8::try_from(hops).ok()),
         snr: Some(info.snr).filter(|snr| snr.is_finite() && *snr != 0.0),
         via_mqtt: info.via_mqtt,
@@ -294,39 +283,31 @@ pub(super) fn channels(
 ) -> Vec<Channel> {
     let primary_key = told
         .iter()
-        .find(|channel| channel.role == PRIMARY)
+        .find(|channel| channel.role == i32::from(Role::Primary))
         .and_then(|channel| channel.settings.as_ref())
         .map_or(&[][..], |settings| &settings.psk);
     let channel = |index: ChannelIndex| {
-        let told = told
-            .iter()
-            .rfind(|channel| channel.index == i32::from(index.number()));
-        let role = match told.map_or(0, |channel| channel.role) {
-            PRIMARY => ChannelRole::Primary,
-            2 => ChannelRole::Secondary,
-            _ => {
-                return Channel {
-                    index,
-                    name: String::new(),
-                    role: ChannelRole::Disabled,
-                    fingerprint: None,
-                };
-            }
+        let number = i32::from(index.number());
+        let told = told.iter().rfind(|channel| channel.index == number);
+        let role = match told.and_then(|channel| Role::try_from(channel.role).ok()) {
+            Some(Role::Primary) => ChannelRole::Primary,
+            Some(Role::Secondary) => ChannelRole::Secondary,
+            Some(Role::Disabled) | None => ChannelRole::Disabled,
         };
+        let is_used = role != ChannelRole::Disabled;
         let settings = told.and_then(|channel| channel.settings.as_ref());
-        let name = settings
-            .map(|it| it.name.as_slice())
-            .filter(|name| !name.is_empty())
-            .unwrap_or(names::default_channel(lora).as_bytes());
+        let name = settings.map(|it| it.name.as_slice());
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.unwrap_or(names::default_channel(lora).as_bytes());
         let key = settings.map_or(&[][..], |it| &it.psk);
         // The firmware has secondary channels without a key share the primary one's.
         let shares = role == ChannelRole::Secondary && key.is_empty();
         let key = if shares { primary_key } else { key };
         Channel {
             index,
-            name: lossy(name),
+            name: lossy(if is_used { name } else { b"" }),
             role,
-            fingerprint: Some(fingerprint::of(name, key)),
+            fingerprint: is_used.then(|| fingerprint::of(name, key)),
         }
     };
     ChannelIndex::all().map(channel).collect()
@@ -349,47 +330,43 @@ pub(super) fn outgoing(
         RadioPayload::Tapback { target, .. } => (target.0, 1),
     };
     let data = proto::Data {
-        portnum: ports::TEXT,
+        portnum: PortNum::TextMessageApp.into(),
         payload: message.payload.bytes().to_vec(),
         reply_id,
         emoji,
         ..proto::Data::default()
     };
     proto::MeshPacket {
-        from: own.0,
-        to: to.0,
         channel,
-        id: packet.0,
         hop_limit: u32::from(hop_limit),
         want_ack: true,
-        payload_variant: Some(mesh_packet::PayloadVariant::Decoded(data)),
-        ..proto::MeshPacket::default()
+        ..packet_of(own, to, packet, data)
     }
 }
 
 /// Makes the packet that sets our own radio's clock; it never goes on the air.
-pub(super) fn set_time(
-    own: NodeNum,
-    packet: PacketId,
-    now: Timestamp,
-) -> Option<proto::MeshPacket> {
+pub(super) fn set_time(own: NodeNum, id: PacketId, now: Timestamp) -> Option<proto::MeshPacket> {
     let seconds = u32::try_from(now.0 / 1000).ok()?;
     let admin = proto::AdminMessage {
         payload_variant: Some(proto::admin_message::PayloadVariant::SetTimeOnly(seconds)),
         ..proto::AdminMessage::default()
     };
     let data = proto::Data {
-        portnum: ports::ADMIN,
+        portnum: PortNum::AdminApp.into(),
         payload: admin.encode_to_vec(),
         ..proto::Data::default()
     };
-    Some(proto::MeshPacket {
-        from: own.0,
-        to: own.0,
-        id: packet.0,
-        payload_variant: Some(mesh_packet::PayloadVariant::Decoded(data)),
+    Some(packet_of(own, own, id, data))
+}
+
+fn packet_of(from: NodeNum, to: NodeNum, id: PacketId, data: proto::Data) -> proto::MeshPacket {
+    proto::MeshPacket {
+        from: from.0,
+        to: to.0,
+        id: id.0,
+        payload_variant: Some(PayloadVariant::Decoded(data)),
         ..proto::MeshPacket::default()
-    })
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::io;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::PACKET_BYTES;
 use crate::config::{Connection, Meshtastic};
 use crate::home::Holder;
 use crate::model::{
@@ -52,18 +53,16 @@ pub(crate) enum VisitError {
     /// This program cannot use such a link.
     #[error(transparent)]
     NoLink(#[from] RadioError),
-    #[error("cannot reach the radio{}: {cause}", unless_named(connection, cause))]
-    Away {
-        connection: Connection,
-        cause: String,
-    },
+    #[error("cannot reach the radio{}: {}", .0.place(), .0.cause)]
+    Away(Lost),
     #[error("the radio is locked and tells its client nothing")]
     Locked,
     #[error("the radio has no channel `{wanted}`; it has {available}")]
     NoChannel { wanted: String, available: String },
-    /// The text cannot go into a packet.
-    #[error("{0}")]
-    Text(String),
+    #[error("there is nothing to send")]
+    NoText,
+    #[error("the text has {size} bytes, and a packet takes {PACKET_BYTES}")]
+    TooLong { size: usize },
     /// The person did not want to wait any longer.
     #[error("interrupted")]
     Interrupted,
@@ -79,62 +78,74 @@ impl Explained for VisitError {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
                  `--serial` or `--ble`; `relay status` tells how this one stands"
             }
-            Self::Away { connection, cause } => cure(connection, cause)?,
+            Self::Away(lost) => return lost.hint(),
             Self::Locked => "switch its lockdown off with the app that locked it",
             Self::NoChannel { .. } => "`relay radio channels` lists them",
             Self::NoLink(error) => return error.hint(),
-            Self::Text(_) | Self::Interrupted | Self::Ended => return None,
+            Self::TooLong { .. } => "shorten it, or send it in parts",
+            Self::NoText | Self::Interrupted | Self::Ended => return None,
         };
         Some(hint.to_owned())
     }
 
     fn exit(&self) -> Exit {
-        if matches!(self, Self::Text(_)) {
-            Exit::Wrong
-        } else {
-            Exit::Failed
+        match self {
+            Self::NoText | Self::TooLong { .. } => Exit::Wrong,
+            _ => Exit::Failed,
         }
     }
 }
 
-/// Returns what a person can do about a link that cannot be made, or has ended, if the cause does not say it itself.
-fn cure(connection: &Connection, cause: &str) -> Option<&'static str> {
-    match connection {
-        Connection::Tcp { .. } => Some(if was_ended(cause) {
+/// A link that cannot be made, or has ended, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub(crate) struct Lost {
+    connection: Connection,
+    cause: String,
+}
+
+impl Explained for Lost {
+    fn hint(&self) -> Option<String> {
+        // What fails on a serial port or over Bluetooth names its cure itself.
+        let is_on_network = matches!(self.connection, Connection::Tcp { .. });
+        let hint = if self.was_ended() {
             "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
              program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
         } else {
             "look whether it is on and in reach; `relay radio scan` lists what can be found"
-        }),
-        // What fails on a serial port or over Bluetooth names its cure itself.
-        Connection::Serial { .. } | Connection::Ble { .. } => None,
+        };
+        is_on_network.then(|| hint.to_owned())
     }
 }
 
-/// Returns whether a link was made, and ended from the other side.
-fn was_ended(cause: &str) -> bool {
-    let reset = || io::ErrorKind::ConnectionReset.into();
-    let ends = [
-        ConnectionError::Closed,
-        ConnectionError::Read(reset()),
-        ConnectionError::Write(reset()),
-    ];
-    ends.iter().any(|end| cause.starts_with(&end.to_string()))
-}
-
-/// Returns which radio it is, in brackets, if the cause does not name it.
-fn unless_named(connection: &Connection, cause: &str) -> String {
-    let name = match connection {
-        Connection::Serial {
-            serial_port: Some(port),
-        } => port.display().to_string(),
-        Connection::Ble { ble_address, .. } => ble_address.clone(),
-        Connection::Tcp { .. } | Connection::Serial { serial_port: None } => connection.place(),
-    };
-    if cause.contains(&name) {
-        return String::new();
+impl Lost {
+    /// Returns whether a link was made, and ended from the other side.
+    fn was_ended(&self) -> bool {
+        let reset = || io::ErrorKind::ConnectionReset.into();
+        let ends = [
+            ConnectionError::Closed,
+            ConnectionError::Read(reset()),
+            ConnectionError::Write(reset()),
+        ];
+        ends.iter()
+            .any(|end| self.cause.starts_with(&end.to_string()))
     }
-    format!(" ({})", connection.place())
+
+    /// Returns which radio it is, in brackets, if the cause does not name it.
+    fn place(&self) -> String {
+        let place = self.connection.place();
+        let name = match &self.connection {
+            Connection::Serial {
+                serial_port: Some(port),
+            } => &port.display().to_string(),
+            Connection::Ble { ble_address, .. } => ble_address,
+            Connection::Tcp { .. } | Connection::Serial { serial_port: None } => &place,
+        };
+        if self.cause.contains(name) {
+            return String::new();
+        }
+        format!(" ({place})")
+    }
 }
 
 /// The radio that the daemon holds, and how it reaches it.
@@ -166,8 +177,8 @@ pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 pub(crate) enum News {
     /// The radio is there, for the first time or again.
     Ready(Box<RadioProfile>),
-    /// The link is lost, and why; it is tried again without end.
-    Lost(String),
+    /// The link is lost; it is tried again without end.
+    Lost(Lost),
     /// Somebody said something.
     Text(Box<RadioText>),
     /// What became of a message of ours.
@@ -217,10 +228,7 @@ pub(crate) async fn visit<T>(
         (done, visit.kept.into())
     };
     let (ran, (done, kept)) = tokio::join!(running, working);
-    let done = match ran {
-        Ok(()) => done,
-        Err(error) => done.and(Err(error.into())),
-    };
+    let done = done.and_then(|done| Ok(ran.map(|()| done)?));
     (done, kept)
 }
 
@@ -228,24 +236,20 @@ impl Visit {
     /// Waits until the radio has told how it is set up.
     pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.awaited.send_replace(Some("connecting to the radio"));
-        loop {
+        let profile = loop {
             match self.news().await? {
-                News::Ready(profile) => {
-                    let held = self.not.clone();
-                    if let Some((node, connection)) = held.filter(|it| it.0 == profile.own.num) {
-                        return Err(VisitError::HeldElsewhere { node, connection });
-                    }
-                    self.awaited.send_replace(None);
-                    return Ok(profile);
-                }
-                News::Lost(cause) => {
-                    let connection = self.connection.clone();
-                    return Err(VisitError::Away { connection, cause });
-                }
+                News::Ready(profile) => break profile,
+                News::Lost(lost) => return Err(VisitError::Away(lost)),
                 News::Text(text) => self.keep(*text),
                 News::Report(_) => {}
             }
+        };
+        let held = self.not.take_if(|(node, _)| *node == profile.own.num);
+        if let Some((node, connection)) = held {
+            return Err(VisitError::HeldElsewhere { node, connection });
         }
+        self.awaited.send_replace(None);
+        Ok(profile)
     }
 
     /// Likewise, and a radio that is locked is no good.
@@ -265,11 +269,6 @@ impl Visit {
         }
     }
 
-    /// Returns what a person can do about a link that is lost, if the cause does not say it itself.
-    pub(crate) fn cure(&self, cause: &str) -> Option<&'static str> {
-        cure(&self.connection, cause)
-    }
-
     /// Returns the nodes that the radio knows, itself included.
     pub(crate) fn known(&self) -> Vec<KnownNode> {
         self.known.borrow().clone()
@@ -284,7 +283,10 @@ impl Visit {
             };
             return Ok(match event {
                 Event::Radio(RadioEvent::Ready(profile)) => News::Ready(profile),
-                Event::Radio(RadioEvent::Lost { cause }) => News::Lost(cause),
+                Event::Radio(RadioEvent::Lost { cause }) => News::Lost(Lost {
+                    connection: self.connection.clone(),
+                    cause,
+                }),
                 Event::Radio(RadioEvent::Text(text)) => News::Text(text),
                 Event::Report(report) => News::Report(report),
                 Event::Radio(
@@ -310,10 +312,10 @@ mod tests {
     use super::*;
 
     fn away(connection: Connection, cause: &str) -> VisitError {
-        VisitError::Away {
+        VisitError::Away(Lost {
             connection,
             cause: cause.to_owned(),
-        }
+        })
     }
 
     fn tcp(host: &str) -> Connection {

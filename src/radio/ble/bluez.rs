@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
 use zbus::fdo::{
-    DBusProxy, NameOwnerChangedStream, ObjectManager, ObjectManagerProxy, PropertiesChanged,
-    PropertiesChangedStream, PropertiesProxy,
+    DBusProxy, NameOwnerChangedStream, ObjectManager, ObjectManagerProxy, PeerProxy,
+    PropertiesChanged, PropertiesChangedStream, PropertiesProxy,
 };
 use zbus::message::Sequence;
 use zbus::names::InterfaceName;
@@ -64,9 +64,8 @@ impl Service {
                 .build()
                 .await?;
             let bus = DBusProxy::new(&connection).await?;
-            let owners = bus
-                .receive_name_owner_changed_with_args(&[(0, SERVICE)])
-                .await?;
+            let owners = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]);
+            let owners = owners.await?;
             Ok::<_, Error>((Self { connection }, ServiceEnd { owners }))
         };
         let opened = timeout(CALL_LIMIT, open).await;
@@ -77,14 +76,11 @@ impl Service {
     }
 
     pub(super) async fn answers(&self) -> bool {
-        let ping = self.connection.call_method(
-            Some(SERVICE),
-            MANAGER_PATH,
-            Some("org.freedesktop.DBus.Peer"),
-            "Ping",
-            &(),
-        );
-        matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(_)))
+        let ping = async {
+            let service = PeerProxy::new(&self.connection, SERVICE, MANAGER_PATH).await?;
+            service.ping().await
+        };
+        matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(())))
     }
 
     /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
@@ -104,18 +100,12 @@ impl Service {
 
     /// Returns nothing if the link was lost meanwhile.
     async fn connect_and_resolve(&self, path: &str) -> Result<Option<LinkEnd>, Error> {
-        let properties = PropertiesProxy::builder(&self.connection)
-            .destination(SERVICE)?
-            .path(path)?
-            .build()
-            .await?;
+        let properties = PropertiesProxy::new(&self.connection, SERVICE, path).await?;
         let changes = properties.receive_properties_changed().await?;
         let device = Proxy::new(&self.connection, SERVICE, path, DEVICE).await?;
         let connected = device.call_method("Connect", &()).await?;
-        let mut end = LinkEnd {
-            changes,
-            made: connected.recv_position(),
-        };
+        let made = connected.recv_position();
+        let mut end = LinkEnd { changes, made };
         loop {
             let interface = InterfaceName::try_from(DEVICE)?;
             let resolved = properties.get(interface, "ServicesResolved").await?;
@@ -135,11 +125,7 @@ impl Service {
         let what = "asking who uses the radio";
         let path = path_of(device);
         let ask = async {
-            let objects = ObjectManagerProxy::builder(&self.connection)
-                .destination(SERVICE)?
-                .path("/")?
-                .build()
-                .await?;
+            let objects = ObjectManagerProxy::new(&self.connection, SERVICE, "/").await?;
             Ok::<_, Error>(objects.get_managed_objects().await?)
         };
         let meaning = |error: Error| {
@@ -147,9 +133,7 @@ impl Service {
             BleError::meant(what, None, all.clone(), &all)
         };
         let objects = limited(what, CALL_LIMIT, ask, meaning).await?;
-        let is = |value: Option<&OwnedValue>| {
-            value.is_some_and(|it| bool::try_from(it).unwrap_or_default())
-        };
+        let is = |it: Option<&OwnedValue>| it.is_some_and(|it| bool::try_from(it) == Ok(true));
         let mut standing = Standing::default();
         for (place, interfaces) in &objects {
             if place.as_str() == path
@@ -212,34 +196,27 @@ impl Service {
             return Ok(());
         }
         debug!(device = name, "pairing with the radio");
-        let paired = timeout(PAIR_LIMIT, self.pair_with_agent(&device, pin)).await;
+        let meaning = |error| match error {
+            Error::MethodError(error, _, _) if error.contains(".Authentication") => {
+                BleError::WrongPin(named.clone())
+            }
+            error => failed(error),
+        };
+        let pair = self.pair_with_agent(&device, pin);
+        let paired = limited("pairing", PAIR_LIMIT, pair, meaning).await;
         // Whether it worked or not; where the connection ends, the service forgets the agent by itself.
-        let forget = self
-            .connection
-            .object_server()
-            .remove::<Agent, _>(AGENT_PATH)
-            .await;
-        if let Err(error) = forget {
+        let server = self.connection.object_server();
+        if let Err(error) = server.remove::<Agent, _>(AGENT_PATH).await {
             debug!(%error, "the agent was not there");
         }
-        match paired {
-            Ok(Ok(())) => {
-                info!(device = name, "the radio is paired");
-                Ok(())
-            }
-            Ok(Err(Error::MethodError(error, _, _))) if error.ends_with(".AlreadyExists") => Ok(()),
-            Ok(Err(Error::MethodError(error, _, _))) if error.contains(".Authentication") => {
-                Err(BleError::WrongPin(named.clone()))
-            }
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(BleError::TooLong {
-                what: "pairing",
-                limit: PAIR_LIMIT,
-            }),
+        if paired? {
+            info!(device = name, "the radio is paired");
         }
+        Ok(())
     }
 
-    async fn pair_with_agent(&self, device: &Proxy<'_>, pin: u32) -> Result<(), Error> {
+    /// Returns whether that has made a bond; somebody else may have been faster.
+    async fn pair_with_agent(&self, device: &Proxy<'_>, pin: u32) -> Result<bool, Error> {
         let server = self.connection.object_server();
         let agent = Agent {
             device: device.path().to_owned().into(),
@@ -248,12 +225,14 @@ impl Service {
         server.at(AGENT_PATH, agent).await?;
         let manager = Proxy::new(&self.connection, SERVICE, MANAGER_PATH, MANAGER).await?;
         let path = ObjectPath::try_from(AGENT_PATH)?;
-        manager
-            .call_method("RegisterAgent", &(&path, ABILITY))
-            .await?;
+        let agent = (&path, ABILITY);
+        manager.call_method("RegisterAgent", &agent).await?;
         let paired = device.call_method("Pair", &()).await;
         drop(manager.call_method("UnregisterAgent", &(&path,)).await);
-        paired.map(drop)
+        match paired {
+            Err(Error::MethodError(error, _, _)) if error.ends_with(".AlreadyExists") => Ok(false),
+            paired => paired.map(|_| true),
+        }
     }
 }
 

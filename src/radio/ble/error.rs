@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::connection::{ConnectionError, LossKind};
+use super::host::SCAN_LIMIT;
 use crate::model::Explained;
 
 /// The radio, as people and the system's commands name it.
@@ -35,11 +36,8 @@ pub(super) enum BleError {
     /// It is off, and somebody may have switched it off on purpose.
     #[error("the Bluetooth adapter is off")]
     AdapterOff,
-    #[error(
-        "the radio `{device}` was not found within {} s",
-        limit.as_secs()
-    )]
-    NotFound { device: String, limit: Duration },
+    #[error("the radio `{device}` was not found within {} s", SCAN_LIMIT.as_secs())]
+    NotFound { device: String },
     #[error("the radio `{device}` was found but does not connect ({cause})")]
     Connect { device: String, cause: String },
     #[error("the link to the radio `{0}` was lost while its services were read")]
@@ -105,29 +103,21 @@ impl BleError {
     pub(super) fn meant(
         what: &'static str,
         radio: Option<&Named>,
-        sentence: String,
+        cause: String,
         all: &str,
     ) -> Self {
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
-        if says(&["ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoReply"]) {
-            Self::NoService
-        } else if says(&["Failed to send message"]) {
-            Self::WayEnded
-        } else if says(&["UnknownObject", "UnknownMethod", "DoesNotExist"]) {
-            Self::Removed
-        } else if says(&["AccessDenied"]) {
-            Self::Denied
-        } else if let Some(radio) = radio.filter(|_| says(NOT_PAIRED)) {
-            Self::NotPaired(radio.clone())
-        } else if says(&["NotReady"]) {
-            Self::AdapterOff
-        } else if says(&["Not connected", "NotConnected"]) {
-            Self::Lost
-        } else {
-            Self::Other {
-                what,
-                cause: sentence,
+        match radio {
+            _ if says(&["ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoReply"]) => {
+                Self::NoService
             }
+            _ if says(&["Failed to send message"]) => Self::WayEnded,
+            _ if says(&["UnknownObject", "UnknownMethod", "DoesNotExist"]) => Self::Removed,
+            _ if says(&["AccessDenied"]) => Self::Denied,
+            Some(radio) if says(NOT_PAIRED) => Self::NotPaired(radio.clone()),
+            _ if says(&["NotReady"]) => Self::AdapterOff,
+            _ if says(&["Not connected", "NotConnected"]) => Self::Lost,
+            _ => Self::Other { what, cause },
         }
     }
 

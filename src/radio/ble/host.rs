@@ -19,7 +19,7 @@ use super::error::{BleError, Named, limited};
 /// How long a call to the Bluetooth service may take.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long the radio is looked for.
-const SCAN_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(20);
 /// The system tells of new devices, but not when it learns a name: names are looked at again so often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -82,33 +82,29 @@ impl Wanted {
     /// Takes an address, or anything else as a name.
     pub(super) fn new(name: &str) -> Self {
         let name = name.trim();
-        let address = BDAddr::from_str(&name.replace('-', ":"))
-            .ok()
-            .filter(|_| name.len() == 17);
+        let address = BDAddr::from_str(&name.replace('-', ":")).ok();
         Self {
             name: name.to_owned(),
-            address,
+            address: address.filter(|_| name.len() == 17),
         }
-    }
-
-    fn is_name(&self, name: Option<&str>) -> bool {
-        name.is_some_and(|name| name.eq_ignore_ascii_case(&self.name))
     }
 
     fn is(&self, id: &str, address: BDAddr, names: [Option<&str>; 2]) -> bool {
-        match self.address {
-            Some(wanted) => address == wanted,
-            // Systems that hide addresses have an identifier of their own.
-            None => id == self.name || names.into_iter().any(|name| self.is_name(name)),
+        if let Some(wanted) = self.address {
+            return address == wanted;
         }
+        // Systems that hide addresses have an identifier of their own.
+        let mut names = names.into_iter().flatten();
+        id == self.name || names.any(|name| name.eq_ignore_ascii_case(&self.name))
     }
 }
 
 impl Host {
     pub(super) async fn open() -> Result<Self, BleError> {
-        let manager = within("opening Bluetooth", Manager::new()).await?;
-        let chosen = None;
-        Ok(Self { manager, chosen })
+        Ok(Self {
+            manager: within("opening Bluetooth", Manager::new()).await?,
+            chosen: None,
+        })
     }
 
     /// Takes the adapter that is switched on; the first one where there are several. None is switched on.
@@ -151,20 +147,15 @@ impl Chosen {
         }
         let name = wanted.name.clone();
         let Some((peripheral, _)) = found.pop() else {
-            return Err(BleError::NotFound {
-                device: name,
-                limit: SCAN_LIMIT,
-            });
+            return Err(BleError::NotFound { device: name });
         };
         // Some systems hide it.
         let address = match peripheral.address() {
             address if address == BDAddr::default() => peripheral.id().to_string(),
             address => address.to_string(),
         };
-        Ok(Device {
-            named: Named { name, address },
-            peripheral,
-        })
+        let named = Named { name, address };
+        Ok(Device { named, peripheral })
     }
 
     /// Searches until the radio that is wanted is heard, or for so long; without one for all radios.
@@ -183,19 +174,17 @@ impl Chosen {
             Err(error) => return Err(error),
         }
         let deadline = Instant::now() + limit;
-        let found = loop {
-            match look(adapter, wanted).await {
-                Ok(found) if found.is_empty() || wanted.is_none() => {
-                    if Instant::now() >= deadline {
-                        break Ok(found);
-                    }
+        let search = async {
+            loop {
+                let found = look(adapter, wanted).await?;
+                let is_found = wanted.is_some() && !found.is_empty();
+                if is_found || Instant::now() >= deadline {
+                    return Ok(found);
                 }
-                found => break found,
-            }
-            if let Err(error) = wait_for_news(adapter, events).await {
-                break Err(error);
+                wait_for_news(adapter, events).await?;
             }
         };
+        let found = search.await;
         // A radio cannot be connected while it is looked for.
         if let Err(error) = within("ending the search", adapter.stop_scan()).await {
             debug!(%error, "the search for radios could not be ended");
@@ -211,12 +200,8 @@ async fn wait_for_news(adapter: &Adapter, events: &mut Events) -> Result<(), Ble
     loop {
         match timeout_at(until, events.next()).await {
             Ok(Some(CentralEvent::StateUpdate(CentralState::PoweredOff))) => {
-                let off = is_off(adapter).await?;
-                return if off {
-                    Err(BleError::AdapterOff)
-                } else {
-                    Ok(())
-                };
+                let is_on = !is_off(adapter).await?;
+                return is_on.then_some(()).ok_or(BleError::AdapterOff);
             }
             Ok(Some(CentralEvent::StateUpdate(_) | CentralEvent::DeviceDiscovered(_))) | Err(_) => {
                 return Ok(());
@@ -279,10 +264,8 @@ pub(super) async fn within<T>(
     what: &'static str,
     call: impl Future<Output = btleplug::Result<T>>,
 ) -> Result<T, BleError> {
-    limited(what, CALL_LIMIT, call, |error| {
-        BleError::of(what, None, &error)
-    })
-    .await
+    let meaning = |error| BleError::of(what, None, &error);
+    limited(what, CALL_LIMIT, call, meaning).await
 }
 
 #[cfg(test)]

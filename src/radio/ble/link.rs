@@ -15,7 +15,7 @@ use super::super::connection::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
 use super::bluez::{LinkEnd, Service, ServiceEnd};
 use super::error::{BleError, limited};
-use super::host::{CALL_LIMIT, Chosen, Device, Events, Notifications, link_change, within};
+use super::host::{CALL_LIMIT, Device, Events, Notifications, link_change, within};
 use super::{FROM_NUM, Lent};
 
 /// How long the radio may take for a read or a write: some hold a read back for 20 s.
@@ -52,12 +52,8 @@ pub(super) async fn carry(
     ends: Ends,
 ) -> ConnectionError {
     let chosen = lent.as_mut().and_then(|host| host.chosen.as_mut());
-    let Some(Chosen {
-        events,
-        known: Some(known),
-        ..
-    }) = chosen
-    else {
+    let known = chosen.and_then(|it| Some((&mut it.events, it.known.as_mut()?)));
+    let Some((events, known)) = known else {
         return BleError::Lost.into();
     };
     let error = tokio::select! {
@@ -114,36 +110,15 @@ async fn watch(
     }
 }
 
-/// When to read next.
-#[derive(Debug)]
-struct Asking {
-    at: Instant,
-    again: std::slice::Iter<'static, Duration>,
-}
-
-impl Asking {
-    fn now() -> Self {
-        Self {
-            at: Instant::now(),
-            again: ASK_AGAIN.iter(),
-        }
-    }
-
-    fn found_nothing(&mut self) {
-        self.at = Instant::now() + self.again.next().copied().unwrap_or(ASK_EVERY);
-    }
-}
-
 /// Reads and writes, one after the other: the radio does one thing at a time.
 async fn pump(
     radio: &Radio,
     doorbell: &mut Notifications,
     mut ends: Ends,
 ) -> Result<Infallible, BleError> {
-    let mut asking = Asking::now();
+    let (mut read_at, mut read_again) = (Instant::now(), ASK_AGAIN.iter());
     let mut may_write = true;
     loop {
-        let due = asking.at;
         // The radio keeps few writes: it gets the time of a read between two.
         let writes = std::mem::replace(&mut may_write, true);
         tokio::select! {
@@ -152,12 +127,13 @@ async fn pump(
                 may_write = false;
                 write(radio, outgoing.ok_or(BleError::Lost)?).await?;
             }
-            place = place_for_packet(&ends.incoming, due) => {
+            place = place_for_packet(&ends.incoming, read_at) => {
                 // Without one nobody is there to read for any more.
                 let place = place.ok_or(BleError::Lost)?;
                 let packet = read(radio).await?;
                 if packet.is_empty() {
-                    asking.found_nothing();
+                    let pause = read_again.next().copied().unwrap_or(ASK_EVERY);
+                    read_at = Instant::now() + pause;
                     continue;
                 }
                 trace!(size = packet.len(), "packet read");
@@ -168,7 +144,7 @@ async fn pump(
                 trace!("the radio rings");
             }
         }
-        asking = Asking::now();
+        (read_at, read_again) = (Instant::now(), ASK_AGAIN.iter());
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Ble {
 
 /// The way to the Bluetooth service, with whoever has it: the connection, as long as there is one.
 type Lent = OwnedMutexGuard<Option<Host>>;
+/// A link, and who tells of its end.
+type Made = Result<(link::Radio, LinkEnd), BleError>;
 
 impl fmt::Debug for Ble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,38 +100,27 @@ impl Ble {
     /// Finds the radio and connects. One that is given up leaves what the next one takes over.
     pub(super) async fn connect(&mut self) -> Result<Packets, ConnectionError> {
         let mut lent = Arc::clone(&self.host).lock_owned().await;
-        let (service, mut service_end) = match Service::open().await {
-            Ok(opened) => opened,
-            Err(error) => {
-                *lent = None;
-                return Err(error.into());
-            }
-        };
-        let made = tokio::select! {
-            biased;
-            made = self.make_link(&mut lent, &service) => made,
-            end = service_end.wait() => Err(end),
-        };
-        match made {
-            Ok((radio, link_end)) => {
-                let farewell = link::leave(radio.clone());
-                let carry = |ends| link::carry(radio, lent, (service_end, link_end), ends);
-                Ok(Packets::new(carry, farewell))
-            }
-            Err(error) => {
-                if error.ends_way() {
-                    *lent = None;
+        let connecting = async {
+            let (service, mut service_end) = Service::open().await?;
+            tokio::select! {
+                biased;
+                made = self.make_link(&mut lent, &service) => {
+                    made.map(|(radio, link_end)| (radio, (service_end, link_end)))
                 }
-                Err(error.into())
+                end = service_end.wait() => Err(end),
             }
+        };
+        let made = connecting.await;
+        if made.as_ref().is_err_and(BleError::ends_way) {
+            *lent = None;
         }
+        let (radio, link) = made?;
+        let farewell = link::leave(radio.clone());
+        let carry = |ends| link::carry(radio, lent, link, ends);
+        Ok(Packets::new(carry, farewell))
     }
 
-    async fn make_link(
-        &mut self,
-        lent: &mut Lent,
-        service: &Service,
-    ) -> Result<(link::Radio, LinkEnd), BleError> {
+    async fn make_link(&mut self, lent: &mut Lent, service: &Service) -> Made {
         let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
         end_abandoned_link(service, &device).await?;
@@ -142,12 +133,7 @@ impl Ble {
         made
     }
 
-    async fn link_up(
-        &self,
-        host: &mut Chosen,
-        service: &Service,
-        mut device: Device,
-    ) -> Result<(link::Radio, LinkEnd), BleError> {
+    async fn link_up(&self, host: &mut Chosen, service: &Service, mut device: Device) -> Made {
         let name = device.named.name.clone();
         debug!(device = name, "connecting");
         let link_end = connect_device(host, service, &device).await?;
@@ -168,10 +154,10 @@ impl Ble {
         let discover = device.peripheral.discover_services();
         within("reading the radio's services", discover).await?;
         let found = device.peripheral.characteristics();
-        let characteristic = |uuid: Uuid| -> Result<Characteristic, BleError> {
+        let no_radio = || BleError::NotARadio(name.clone());
+        let characteristic = |uuid: Uuid| {
             let its = |it: &&Characteristic| it.uuid == uuid && it.service_uuid == SERVICE;
-            let found = found.iter().find(its).cloned();
-            found.ok_or_else(|| BleError::NotARadio(name.clone()))
+            found.iter().find(its).cloned().ok_or_else(no_radio)
         };
         let (written, read) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
         let doorbell = characteristic(FROM_NUM)?;
@@ -180,8 +166,7 @@ impl Ble {
         if standing.used {
             return Err(BleError::Used(device.named));
         }
-        let place = standing.doorbell;
-        let place = place.ok_or_else(|| BleError::NotARadio(name.clone()))?;
+        let place = standing.doorbell.ok_or_else(no_radio)?;
         let subscribed = service.subscribe(&device, &doorbell, &place);
         let what = "subscribing to the radio";
         limited(what, SUBSCRIBE_LIMIT, subscribed, identity).await?;
@@ -251,17 +236,15 @@ async fn connect_device(
     };
     tokio::select! {
         biased;
-        connected = timeout(CONNECT_LIMIT, service.connect(device)) => match connected {
-            Ok(Err(BleError::Other { cause, .. })) => Err(BleError::Connect {
-                device: name.clone(),
-                cause,
-            }),
-            Ok(connected) => connected,
-            Err(_) => Err(BleError::Connect {
-                device: name.clone(),
-                cause: format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
-            }),
-        },
+        connected = timeout(CONNECT_LIMIT, service.connect(device)) => {
+            let cause = match connected {
+                Ok(Err(BleError::Other { cause, .. })) => cause,
+                Ok(connected) => return connected,
+                Err(_) => format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
+            };
+            let device = name.clone();
+            Err(BleError::Connect { device, cause })
+        }
         () = lost => Err(BleError::LostAtOnce(name.clone())),
     }
 }

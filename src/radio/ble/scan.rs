@@ -13,14 +13,15 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 
 /// Returns the radios that are heard; where nobody can listen, why, with the cure.
 pub(crate) async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    let (service, mut end) = Service::open().await.map_err(|error| told(&error))?;
-    let found = tokio::select! {
-        biased;
-        found = listen() => found,
-        end = end.wait() => Err(end),
+    let found = async {
+        let (_service, mut end) = Service::open().await?;
+        tokio::select! {
+            biased;
+            found = listen() => found,
+            end = end.wait() => Err(end),
+        }
     };
-    drop(service);
-    found.map_err(|error| told(&error))
+    found.await.map_err(|error| told(&error))
 }
 
 async fn listen() -> Result<Vec<FoundDevice>, BleError> {

@@ -48,7 +48,7 @@ impl Bench {
 
     /// Returns the packet that is written now.
     fn written(&mut self) -> Option<u32> {
-        self.pacer.poll(self.now).map(|(packet, _)| packet.0)
+        self.pacer.poll(self.now).map(|it| it.packet.0)
     }
 
     fn queue(&mut self, packet: u32, res: i32) {
@@ -67,12 +67,12 @@ impl Bench {
     }
 
     fn routing(&mut self, from: NodeNum, request: u32, error: u32) {
-        let answer = Answer::Routing {
+        let routing = Routing {
             from,
             request: PacketId(request),
             error,
         };
-        self.pacer.on_answer(answer, self.now);
+        self.pacer.on_answer(Answer::Routing(routing), self.now);
     }
 
     /// Waits until a refusal would have come, then returns what was reported.
@@ -457,8 +457,8 @@ fn a_row_submitted_twice_is_sent_once() {
     bench
         .pacer
         .submit(submission(1, channel(0), Lane::Message, "changed"));
-    let (_, message) = bench.pacer.poll(bench.now).expect("a text is due");
-    assert_eq!(message.payload.bytes(), b"changed");
+    let due = bench.pacer.poll(bench.now).expect("a text is due");
+    assert_eq!(due.message.payload.bytes(), b"changed");
     bench.submit(1, channel(0), Lane::Message);
     bench.queue(1, 0);
     bench.settled();
@@ -544,7 +544,7 @@ fn a_heartbeat_shortly_before_a_text_makes_the_radio_look_for_it() {
 #[test]
 fn urgent_texts_pass_what_a_busy_channel_holds_back() {
     let mut bench = Bench::new();
-    bench.pacer.traffic.limit(ChannelUse {
+    bench.pacer.traffic.limits = Some(ChannelUse {
         slow_above: 25,
         stop_above: 40,
     });
@@ -628,7 +628,7 @@ proptest! {
     #[test]
     fn the_pace_is_kept_whatever_happens(happenings in prop::collection::vec(happening(), 1..80)) {
         let mut bench = Bench::new();
-        bench.pacer.traffic.limit(ChannelUse { slow_above: 25, stop_above: 40 });
+        bench.pacer.traffic.limits = Some(ChannelUse { slow_above: 25, stop_above: 40 });
         let (mut linked, mut transmits) = (true, true);
         let mut full = false;
         let mut held: Vec<u32> = Vec::new();

@@ -3,6 +3,7 @@
 use super::super::captures::{from_radio, to_radio as from_client};
 use super::super::doubt::FIRST as FIRST_DOUBT;
 use super::super::fingerprint;
+use super::super::proto::{from_radio, to_radio};
 use super::*;
 use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
 
@@ -13,7 +14,6 @@ const NONCE: u32 = 0x6102_62C5;
 /// A session with its own clock.
 struct Bench {
     session: Session,
-    nodes: NodeDb,
     now: Moment,
 }
 
@@ -21,11 +21,7 @@ impl Bench {
     fn new(options: SessionOptions) -> Self {
         let now = Moment::at(Timestamp(1_750_000_000_000));
         let session = Session::new(options, NONCE, now.instant);
-        Self {
-            session,
-            nodes: NodeDb::default(),
-            now,
-        }
+        Self { session, now }
     }
 
     /// A session after the handshake of the recording.
@@ -40,7 +36,7 @@ impl Bench {
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Vec<Output> {
-        self.session.on_frame(bytes, &mut self.nodes, self.now)
+        self.session.on_frame(bytes, self.now)
     }
 
     fn variant(&mut self, variant: from_radio::PayloadVariant) -> Vec<Output> {
@@ -481,7 +477,7 @@ fn a_real_radios_handshake_tells_its_profile() {
     assert_eq!(prints.len(), 3);
     assert_eq!(prints[0], fingerprint::of(b"LongFast", &[1]));
     assert!(prints[1] != prints[2]);
-    let batch = bench.nodes.take_batch(bench.now.instant);
+    let batch = bench.session.nodes.take_batch(bench.now.instant);
     let nodes: Vec<_> = batch.iter().map(|node| node.num.to_string()).collect();
     assert_eq!(nodes, ["!a11ce001", "!b0b0b002", "!d0d0d004"]);
 }
@@ -877,18 +873,16 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
     }
     // Of those that are too many the oldest are not kept waiting.
     assert_eq!(texts(&outputs), (1..=36).collect::<Vec<_>>());
-    outputs.extend(bench.session.take_held(&mut bench.nodes, bench.now));
+    outputs.extend(bench.session.take_held(bench.now));
     assert_eq!(texts(&outputs), (1..=100).collect::<Vec<_>>());
-    assert_eq!(bench.session.take_held(&mut bench.nodes, bench.now), []);
+    assert_eq!(bench.session.take_held(bench.now), []);
 
     // The next connection ends in the middle of its handshake.
-    let memory = bench.session.memory;
-    let mut bench = Bench::new(SessionOptions::default());
-    bench.session.memory = memory;
+    bench.session.begin(NONCE, bench.now.instant);
     bench.session.on_time(bench.now);
     bench.frame(&handshake()[0]);
     assert_eq!(bench.frame(&text(101)), []);
-    let outputs = bench.session.take_held(&mut bench.nodes, bench.now);
+    let outputs = bench.session.take_held(bench.now);
     assert_eq!(texts(&outputs), [101]);
 
     // Another radio's channels are others.
@@ -899,7 +893,7 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
     bench.variant(from_radio::PayloadVariant::MyInfo(other));
     bench.frame(&text(102));
     assert!(matches!(
-        bench.session.take_held(&mut bench.nodes, bench.now)[..],
+        bench.session.take_held(bench.now)[..],
         [Output::Event(RadioEvent::Ignored { .. })]
     ));
 }
@@ -1007,10 +1001,9 @@ fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
             .said
             .is_news(sentence, bench.now.instant)
     );
-    let memory = bench.session.memory;
-    let mut next = Bench::new(SessionOptions::default());
-    next.session.memory = memory;
-    assert!(!next.session.memory.said.is_news(sentence, next.now.instant));
+    bench.session.begin(NONCE, bench.now.instant);
+    let said = &mut bench.session.memory.said;
+    assert!(!said.is_news(sentence, bench.now.instant));
 }
 
 #[test]
@@ -1052,7 +1045,7 @@ fn names_cut_inside_a_character_do_not_cost_the_node_or_the_channel() {
     ]);
     let outputs: Vec<_> = frames.iter().flat_map(|frame| bench.frame(frame)).collect();
     assert_eq!(profile(&outputs).channels[1].name, "caf\u{FFFD}");
-    assert_eq!(bench.nodes.node(NodeNum(7)).long(), "Zo\u{FFFD}");
+    assert_eq!(bench.session.nodes.node(NodeNum(7)).long(), "Zo\u{FFFD}");
 }
 
 #[test]
@@ -1106,15 +1099,13 @@ fn silence_until_lost(bench: &mut Bench) -> u64 {
 }
 
 /// Opens the next link, and shakes hands.
-fn next_link(bench: Bench) -> Bench {
-    let mut session = Session::new(SessionOptions::default(), NONCE, bench.now.instant);
-    session.memory = bench.session.memory;
-    let mut next = Bench { session, ..bench };
-    next.session.on_time(next.now);
+fn next_link(mut bench: Bench) -> Bench {
+    bench.session.begin(NONCE, bench.now.instant);
+    bench.session.on_time(bench.now);
     for frame in handshake() {
-        next.frame(&frame);
+        bench.frame(&frame);
     }
-    next
+    bench
 }
 
 #[test]

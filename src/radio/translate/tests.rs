@@ -8,9 +8,9 @@ const NOW: Timestamp = Timestamp(1_750_000_000_000);
 const NOW_SECONDS: u32 = 1_750_000_000;
 const DAY: u32 = 86_400;
 
-fn data(port: i32, payload: &[u8]) -> proto::Data {
+fn data(port: impl Into<i32>, payload: &[u8]) -> proto::Data {
     proto::Data {
-        portnum: port,
+        portnum: port.into(),
         payload: payload.to_vec(),
         ..proto::Data::default()
     }
@@ -22,7 +22,7 @@ fn decoded(data: proto::Data) -> proto::MeshPacket {
         to: NodeNum::BROADCAST.0,
         channel: 1,
         id: 77,
-        payload_variant: Some(mesh_packet::PayloadVariant::Decoded(data)),
+        payload_variant: Some(PayloadVariant::Decoded(data)),
         ..proto::MeshPacket::default()
     }
 }
@@ -64,12 +64,12 @@ fn text_of(packet: &proto::MeshPacket) -> RadioText {
 }
 
 fn hello() -> proto::MeshPacket {
-    decoded(data(ports::TEXT, b"hello"))
+    decoded(data(PortNum::TextMessageApp, b"hello"))
 }
 
 #[test]
 fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
-    let encrypted = Some(mesh_packet::PayloadVariant::Encrypted(vec![1]));
+    let encrypted = Some(PayloadVariant::Encrypted(vec![1]));
     let table = [
         (
             proto::MeshPacket {
@@ -106,7 +106,7 @@ fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
         (decoded(data(3, b"")), "another port"),
         (decoded(data(69, b"hello")), "another port"),
         (decoded(data(-1, b"hello")), "another port"),
-        (decoded(data(ports::NODE_INFO, b"\xFF")), "undecodable"),
+        (decoded(data(PortNum::NodeinfoApp, b"\xFF")), "undecodable"),
     ];
     for (packet, reason) in table {
         assert_eq!(translated(&packet), Err(reason));
@@ -123,9 +123,9 @@ fn remote_shell_is_never_text_even_if_configured() {
 #[test]
 fn each_readable_port_has_its_kind() {
     for (port, kind) in [
-        (ports::TEXT, TextPort::Text),
-        (ports::ALERT, TextPort::Alert),
-        (ports::DETECTION_SENSOR, TextPort::DetectionSensor),
+        (PortNum::TextMessageApp, TextPort::Text),
+        (PortNum::AlertApp, TextPort::Alert),
+        (PortNum::DetectionSensorApp, TextPort::DetectionSensor),
     ] {
         assert_eq!(text_of(&decoded(data(port, b"x"))).port, kind);
     }
@@ -155,7 +155,10 @@ fn a_packet_to_our_own_node_is_direct_whatever_its_channel() {
 
 #[test]
 fn invalid_utf8_is_replaced_and_nothing_else() {
-    let text = text_of(&decoded(data(ports::TEXT, b"a\0\x07\xFF\x94\xC3")));
+    let text = text_of(&decoded(data(
+        PortNum::TextMessageApp,
+        b"a\0\x07\xFF\x94\xC3",
+    )));
     assert_eq!(text.text, "a\0\x07\u{FFFD}\u{FFFD}\u{FFFD}");
 }
 
@@ -165,7 +168,7 @@ fn any_emoji_flag_makes_a_reaction_and_may_be_the_emoji_itself() {
         let data = proto::Data {
             reply_id: 5,
             emoji,
-            ..data(ports::TEXT, payload)
+            ..data(PortNum::TextMessageApp, payload)
         };
         let text = text_of(&decoded(data));
         assert_eq!(text.reply_to, Some(PacketId(5)));
@@ -208,7 +211,7 @@ fn hops_are_known_only_where_the_sender_told_its_limit() {
     let hops = |hop_start, hop_limit, bitfield| {
         let data = proto::Data {
             bitfield,
-            ..data(ports::TEXT, b"x")
+            ..data(PortNum::TextMessageApp, b"x")
         };
         text_of(&proto::MeshPacket {
             hop_start,
@@ -258,7 +261,7 @@ fn consent_and_mqtt_are_told() {
     let consent = |bits| {
         let data = proto::Data {
             bitfield: Some(bits),
-            ..data(ports::TEXT, b"x")
+            ..data(PortNum::TextMessageApp, b"x")
         };
         text_of(&decoded(data)).ok_to_mqtt
     };
@@ -271,7 +274,7 @@ fn stored(rr: i32, to: NodeNum) -> proto::MeshPacket {
         rr,
         variant: Some(proto::store_and_forward::Variant::Text(b"old\xFF".to_vec())),
     };
-    let packet = decoded(data(ports::STORE_FORWARD, &stored.encode_to_vec()));
+    let packet = decoded(data(PortNum::StoreForwardApp, &stored.encode_to_vec()));
     proto::MeshPacket { to: to.0, ..packet }
 }
 
@@ -299,7 +302,7 @@ fn routing_is_an_answer_only_to_us() {
     let routing = |payload: &[u8], to: NodeNum, request_id| {
         let data = proto::Data {
             request_id,
-            ..data(ports::ROUTING, payload)
+            ..data(PortNum::RoutingApp, payload)
         };
         translated(&proto::MeshPacket {
             to: to.0,
@@ -307,11 +310,11 @@ fn routing_is_an_answer_only_to_us() {
         })
     };
     let answer = |error| {
-        Ok(Translated::Answer(Answer::Routing {
+        Ok(Translated::Answer(Answer::Routing(Routing {
             from: BOB,
             request: PacketId(9),
             error,
-        }))
+        })))
     };
     assert_eq!(routing(&[], OWN, 9), answer(0));
     assert_eq!(routing(&[0x18, 0], OWN, 9), answer(0));
@@ -330,7 +333,7 @@ fn nodes_tell_their_names_also_to_others() {
         is_licensed: true,
         ..proto::User::default()
     };
-    let packet = decoded(data(ports::NODE_INFO, &user.encode_to_vec()));
+    let packet = decoded(data(PortNum::NodeinfoApp, &user.encode_to_vec()));
     let Ok(Translated::News(num, news)) = translated(&proto::MeshPacket { to: 5, ..packet }) else {
         panic!("no news")
     };
@@ -349,7 +352,7 @@ fn only_our_own_radios_telemetry_tells_how_busy_the_channel_is() {
         time: 0,
         variant: Some(proto::telemetry::Variant::DeviceMetrics(metrics)),
     };
-    let packet = decoded(data(ports::TELEMETRY, &telemetry.encode_to_vec()));
+    let packet = decoded(data(PortNum::TelemetryApp, &telemetry.encode_to_vec()));
     assert_eq!(translated(&packet), Err("another port"));
     let own = proto::MeshPacket {
         from: OWN.0,
@@ -494,7 +497,7 @@ fn a_tapback_goes_out_as_one() {
         (OWN.0, BOB.0, 0, 6)
     );
     assert_eq!((packet.hop_limit, packet.want_ack), (4, true));
-    let Some(mesh_packet::PayloadVariant::Decoded(data)) = packet.payload_variant else {
+    let Some(PayloadVariant::Decoded(data)) = packet.payload_variant else {
         panic!("not decoded")
     };
     assert_eq!((data.portnum, data.reply_id, data.emoji), (1, 5, 1));

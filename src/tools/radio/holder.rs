@@ -43,24 +43,11 @@ pub(crate) async fn held_by_daemon(
 async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
     use Connection::{Ble, Serial, Tcp};
     match (held, wanted) {
-        (
-            Tcp { host: one, port },
-            Tcp {
-                host: other,
-                port: other_port,
-            },
-        ) => port == other_port && is_same_host(one, other).await,
-        (Serial { serial_port: one }, Serial { serial_port: other }) => {
-            is_same_port(one.as_deref(), other.as_deref())
+        (Tcp { host: a, port: p }, Tcp { host: b, port: q }) => p == q && is_same_host(a, b).await,
+        (Serial { serial_port: a }, Serial { serial_port: b }) => {
+            is_same_port(a.as_deref(), b.as_deref())
         }
-        (
-            Ble {
-                ble_address: one, ..
-            },
-            Ble {
-                ble_address: other, ..
-            },
-        ) => is_same_device(one, other),
+        (Ble { ble_address: a, .. }, Ble { ble_address: b, .. }) => is_same_device(a, b),
         // Which radio is behind the other kind is known when it has told its number.
         (Tcp { .. } | Serial { .. } | Ble { .. }, _) => false,
     }
@@ -104,10 +91,8 @@ fn real(port: &Path) -> PathBuf {
 
 /// A device may be named by its address, or by one of several names.
 fn is_same_device(one: &str, other: &str) -> bool {
-    match (address(one), address(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    }
+    let both = address(one).zip(address(other));
+    both.is_none_or(|(one, other)| one == other)
 }
 
 /// Returns a Bluetooth address in one spelling.

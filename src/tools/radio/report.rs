@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::VisitError;
 use crate::home::utc;
-use crate::model::{ChannelRole, Clock, NodeNum, RadioProfile, Timestamp, span};
+use crate::model::{ChannelRole, Clock, Explained as _, NodeNum, RadioProfile, Timestamp, span};
 use crate::radio::KnownNode;
 use crate::tools::printable;
 
@@ -97,10 +98,9 @@ pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
             ChannelRole::Primary => "primary",
             ChannelRole::Secondary => "secondary",
         };
-        let (channel, name) = (it.index.number(), it.name.clone());
         Some(ChannelReport {
-            channel,
-            name,
+            channel: it.index.number(),
+            name: it.name.clone(),
             role,
         })
     });
@@ -118,26 +118,24 @@ fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport
         let heard = it.node.last_heard.map(|at| at.0);
         (it.node.num != own, std::cmp::Reverse(heard), it.node.num)
     });
-    let reports = known
-        .into_iter()
-        .map(|KnownNode { node, details }| NodeReport {
-            node: node.num.to_string(),
-            long_name: node.long_name.clone(),
-            short_name: node.short_name.clone(),
-            own: node.num == own,
-            licensed: node.is_licensed,
-            ignored: node.is_ignored,
-            hardware: details.hardware.clone(),
-            role: details.role.clone(),
-            hops: details.hops,
-            snr: details.snr,
-            via_mqtt: details.via_mqtt,
-            battery_percent: details.battery_percent,
-            last_heard: node.last_heard.map(|at| utc(at.into())),
-            heard_seconds_ago: node.last_heard.map(|at| now.since(at).as_secs()),
-            names: (node.short(), node.long()),
-        });
-    reports.collect()
+    let report = |KnownNode { node, details }: &KnownNode| NodeReport {
+        node: node.num.to_string(),
+        long_name: node.long_name.clone(),
+        short_name: node.short_name.clone(),
+        own: node.num == own,
+        licensed: node.is_licensed,
+        ignored: node.is_ignored,
+        hardware: details.hardware.clone(),
+        role: details.role.clone(),
+        hops: details.hops,
+        snr: details.snr,
+        via_mqtt: details.via_mqtt,
+        battery_percent: details.battery_percent,
+        last_heard: node.last_heard.map(|at| utc(at.into())),
+        heard_seconds_ago: node.last_heard.map(|at| now.since(at).as_secs()),
+        names: (node.short(), node.long()),
+    };
+    known.into_iter().map(report).collect()
 }
 
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
@@ -160,8 +158,10 @@ pub(crate) fn radio_lines(radio: &RadioReport) -> String {
         region => line("region", &told(region)),
     }
     line("preset", &told(&radio.preset));
+    let cure = VisitError::Locked.hint().unwrap_or_default();
+    let locked = format!("no: it is locked; {cure}");
     let transmit = match (radio.locked, radio.transmit) {
-        (true, _) => "no: it is locked; switch its lockdown off with the app that locked it",
+        (true, _) => &locked,
         (false, true) => "on",
         (false, false) => "off",
     };
@@ -186,8 +186,7 @@ pub(crate) fn radio_lines(radio: &RadioReport) -> String {
 
 pub(crate) fn channel_lines(channels: &[ChannelReport]) -> String {
     let row = |it: &ChannelReport| vec![it.channel.to_string(), it.name.clone(), it.role.into()];
-    let rows = channels.iter().map(row);
-    table("CHANNEL NAME ROLE", rows)
+    table("CHANNEL NAME ROLE", channels.iter().map(row))
 }
 
 pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {

@@ -41,10 +41,8 @@ pub(crate) struct Scan {
 
 impl From<Looked> for Found {
     fn from(looked: Looked) -> Self {
-        let (found, error) = match looked {
-            Ok(found) => (found, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        let error = looked.as_ref().err().cloned();
+        let found = looked.unwrap_or_default();
         Self { found, error }
     }
 }
@@ -68,35 +66,35 @@ fn serial() -> Looked {
         return Err("this system has no `/dev` in which ports could be found".to_owned());
     }
     let ports = find_serial_ports().into_iter().map(|port| {
-        let mut row = BTreeMap::from([("port", port.best_name().display().to_string())]);
-        row.insert("device", port.device.display().to_string());
+        let usb = port.usb.as_ref();
+        let number = usb.map(|it| format!("{:04x}:{:04x}", it.vendor, it.product));
         let likely = if port.is_likely() { "yes" } else { "no" };
-        row.insert("likely", likely.to_owned());
-        if let Some(usb) = &port.usb {
-            row.insert("usb", format!("{:04x}:{:04x}", usb.vendor, usb.product));
-            if let Some(name) = &usb.name {
-                row.insert("name", name.clone());
-            }
-        }
-        row
+        row([
+            ("port", Some(port.best_name().display().to_string())),
+            ("device", Some(port.device.display().to_string())),
+            ("likely", Some(likely.to_owned())),
+            ("usb", number),
+            ("name", usb.and_then(|it| it.name.clone())),
+        ])
     });
     Ok(ports.collect())
+}
+
+fn row<const N: usize>(told: [(&'static str, Option<String>); N]) -> Row {
+    let known = told.into_iter();
+    known.filter_map(|(key, it)| Some((key, it?))).collect()
 }
 
 async fn bluetooth() -> Looked {
     let devices = find_bluetooth().await?;
     let rows = devices.into_iter().map(|device| {
-        let mut row = BTreeMap::from([("address", device.address)]);
-        if let Some(name) = device.name {
-            row.insert("name", name);
-        }
-        if let Some(rssi) = device.rssi {
-            row.insert("rssi", rssi.to_string());
-        }
-        if device.connected {
-            row.insert("connected", "to this computer".to_owned());
-        }
-        row
+        let connected = device.connected.then(|| "to this computer".to_owned());
+        row([
+            ("address", Some(device.address)),
+            ("name", device.name),
+            ("rssi", device.rssi.map(|rssi| rssi.to_string())),
+            ("connected", connected),
+        ])
     });
     Ok(rows.collect())
 }
@@ -117,15 +115,16 @@ async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
         // IPv4 first: an address of a link alone needs more than itself.
         let addresses = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
         let addresses: BTreeSet<_> = addresses.collect();
-        let mut row = BTreeMap::from([("host", service.host.trim_end_matches('.').to_owned())]);
-        row.insert("port", service.port.to_string());
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-        row.insert("addresses", addresses.join(", "));
-        for (key, name) in [("shortname", "name"), ("id", "node")] {
-            if let Some(told) = service.txt_properties.get_property_val_str(key) {
-                row.insert(name, told.to_owned());
-            }
-        }
+        let property =
+            |key: &str| Some(service.txt_properties.get_property_val_str(key)?.to_owned());
+        let row = row([
+            ("host", Some(service.host.trim_end_matches('.').to_owned())),
+            ("port", Some(service.port.to_string())),
+            ("addresses", Some(addresses.join(", "))),
+            ("name", property("shortname")),
+            ("node", property("id")),
+        ]);
         found.insert(service.fullname.clone(), row);
     }
     if let Err(error) = daemon.shutdown() {

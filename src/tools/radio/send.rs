@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{News, Visit, VisitError};
 use crate::bridge::{PACKET_BYTES, Refused};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Lane, MeshRowId, PacketId, RadioMessage,
-    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
+    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, told,
 };
 use crate::radio::Submission;
 
@@ -62,15 +62,11 @@ pub(crate) struct Sent {
 /// Looks whether a text goes into a packet. It is not split: who sends by hand sees what goes on the air.
 pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
     if text.trim().is_empty() {
-        return Err(VisitError::Text("there is nothing to send".to_owned()));
+        return Err(VisitError::NoText);
     }
-    if text.len() > PACKET_BYTES {
-        return Err(VisitError::Text(format!(
-            "the text has {} bytes, and a packet takes {PACKET_BYTES}: shorten it, or send it in parts",
-            text.len()
-        )));
-    }
-    Ok(())
+    let size = text.len();
+    let fits = (size <= PACKET_BYTES).then_some(());
+    fits.ok_or(VisitError::TooLong { size })
 }
 
 /// Sends a text on a channel, given by its number or name, and waits for what becomes of it. `taken` is told as soon as
@@ -83,10 +79,11 @@ pub(crate) async fn send(
 ) -> Result<Sent, VisitError> {
     let profile = visit.unlocked().await?;
     let channel = channel_of(&profile, channel)?;
+    let packet = random_id();
     let mut sent = Sent {
         channel: channel.index.number(),
         channel_name: channel.name.clone(),
-        packet: new_id().0,
+        packet: packet.0,
         bytes: text.len(),
         taken: false,
         fate: Fate::NotTaken,
@@ -96,17 +93,23 @@ pub(crate) async fn send(
         sent.became(refused(Refusal::TransmitOff, &profile));
         return Ok(sent);
     }
-    let message = RadioMessage {
-        destination: Destination::Channel(channel.index),
-        lane: Lane::Message,
-        payload: RadioPayload::Text {
-            text: text.to_owned(),
-            reply_to: None,
+    let payload = RadioPayload::Text {
+        text: text.to_owned(),
+        reply_to: None,
+    };
+    let submission = Submission {
+        outbox: ROW,
+        packet,
+        message: RadioMessage {
+            destination: Destination::Channel(channel.index),
+            lane: Lane::Message,
+            payload,
         },
     };
     let taking = "waiting for the radio to take it";
     visit.awaited.send_replace(Some(taking));
-    let end = visit.follow(&mut sent, &message, &profile, taken).await?;
+    let end = visit.follow(&mut sent, submission, &profile, taken);
+    let end = end.await?;
     visit.awaited.send_replace(None);
     sent.became(end);
     Ok(sent)
@@ -140,38 +143,23 @@ impl Visit {
     async fn follow(
         &mut self,
         sent: &mut Sent,
-        message: &RadioMessage,
+        mut submission: Submission,
         profile: &RadioProfile,
         taken: impl Fn(&Sent),
     ) -> Result<End, VisitError> {
         // Why the radio has not taken it yet.
         let mut not_yet = None;
         let mut limit = Instant::now() + TAKEN_LIMIT;
-        let mut submit_at = Some(Instant::now());
+        self.submit(&submission).await?;
         loop {
-            let news = tokio::select! {
-                () = sleep_until(submit_at.unwrap_or(limit)), if submit_at.is_some() => {
-                    submit_at = None;
-                    let submission = Submission {
-                        outbox: ROW,
-                        packet: PacketId(sent.packet),
-                        message: message.clone(),
-                    };
-                    self.submissions.send(submission).await.map_err(|_| VisitError::Ended)?;
-                    continue;
-                }
-                news = timeout_at(limit, self.news()) => news,
-            };
-            let outcome = match news {
+            let outcome = match timeout_at(limit, self.news()).await {
                 Ok(Ok(News::Report(SendReport::Radio { outcome, .. }))) => outcome,
                 Ok(Ok(News::Text(text))) => {
                     self.keep(*text);
                     continue;
                 }
-                Ok(Ok(News::Lost(cause))) => {
-                    let cure = self.cure(&cause).map(|cure| format!(" ({cure})"));
-                    let cure = cure.unwrap_or_default();
-                    not_yet = Some(format!("the link to the radio was lost: {cause}{cure}"));
+                Ok(Ok(News::Lost(lost))) => {
+                    not_yet = Some(format!("the link to the radio was lost: {}", told(&lost)));
                     continue;
                 }
                 Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => continue,
@@ -208,20 +196,22 @@ impl Visit {
                     let reason = format!("{reason}: try again in {} s", after.as_secs());
                     return Ok((Fate::NotTaken, Some(reason)));
                 }
-                RadioOutcome::Retry {
-                    after,
-                    reason,
-                    new_id: is_new,
-                    ..
-                } => {
-                    if is_new {
-                        sent.packet = new_id().0;
+                RadioOutcome::Retry { reason, new_id, .. } => {
+                    if new_id {
+                        submission.packet = random_id();
+                        sent.packet = submission.packet.0;
                     }
                     not_yet = Some(reason);
-                    submit_at = Some(Instant::now() + after);
+                    // It goes on its way as soon as the radio takes one again: that the pacer knows.
+                    self.submit(&submission).await?;
                 }
             }
         }
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<(), VisitError> {
+        let submitted = self.submissions.send(submission.clone()).await;
+        submitted.map_err(|_| VisitError::Ended)
     }
 }
 
@@ -253,14 +243,14 @@ fn channel_of<'a>(profile: &'a RadioProfile, wanted: &str) -> Result<&'a Channel
     })
 }
 
-fn new_id() -> PacketId {
+fn random_id() -> PacketId {
     PacketId(rand::random::<u32>().max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, NodeNum, RadioSetup};
+    use crate::model::{Explained as _, Node, NodeNum, RadioSetup};
 
     fn profile() -> RadioProfile {
         let channel = |index: u32, name: &str, role| Channel {
@@ -310,7 +300,10 @@ mod tests {
     fn a_text_is_sent_whole_or_not_at_all() {
         assert!(check_text(&"x".repeat(PACKET_BYTES)).is_ok());
         let error = check_text(&"ä".repeat(PACKET_BYTES)).unwrap_err();
-        assert!(error.to_string().contains("464 bytes"), "{error}");
+        let told = "the text has 464 bytes, and a packet takes 232";
+        assert_eq!(error.to_string(), told);
+        let hint = "shorten it, or send it in parts";
+        assert_eq!(error.hint().as_deref(), Some(hint));
         assert!(check_text(" \n").is_err());
     }
 
