@@ -85,10 +85,10 @@ impl SimulatedMesh {
         let taken = reports
             .iter()
             .filter_map(text_of)
-            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.id));
+            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.header.id));
         let on_air = taken.map(|(packet, _)| OnAir {
-            id: packet.id,
-            channel: packet.channel,
+            id: packet.header.id,
+            channel: packet.header.channel,
             text: packet.text().unwrap_or_default().to_owned(),
             at: packet.at,
         });
@@ -115,7 +115,9 @@ impl SimulatedMesh {
 /// Returns the text, not a tapback, that a report is about.
 fn text_of(report: &Report) -> Option<(&Transmitted, Fate)> {
     match report {
-        Report::Transmitted { packet, fate } if packet.port == TEXT_PORT && packet.emoji == 0 => {
+        Report::Transmitted { packet, fate }
+            if packet.content.portnum == TEXT_PORT && packet.content.emoji == 0 =>
+        {
             Some((packet, *fate))
         }
         _ => None,
