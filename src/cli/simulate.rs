@@ -103,12 +103,16 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
     let people = for_people.then(|| People(mesh.clone()));
     let replay = moments.map(|moments| Replay::new(&moments, now));
     let machine = Machine::new(mesh, args.seed, now).with_firmware(args.firmware);
+    let tell_place = |place: &str, json: &Value| match &people {
+        Some(people) => print(&people.invitation(place)),
+        None => print(&format!("{json}\n")),
+    };
     let served = async {
         if let Some(link) = &args.pty {
             let port = PtyPort::open(link)
                 .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
             let place = json!({"listening": link, "pty": port.device()});
-            tell_place(people.as_ref(), &link.display().to_string(), &place)?;
+            tell_place(&link.display().to_string(), &place)?;
             serve(port, replay, machine, controls).await
         } else {
             let port = TcpPort::listen(args.listen)
@@ -116,7 +120,7 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
                 .with_context(|| format!("cannot listen on {}", args.listen))?;
             let address = port.address().to_string();
             let place = json!({ "listening": address });
-            tell_place(people.as_ref(), &address, &place)?;
+            tell_place(&address, &place)?;
             serve(port, replay, machine, controls).await
         }
     };
@@ -208,14 +212,6 @@ fn next_line(input: &mut impl BufRead) -> Option<Result<String, String>> {
     line.pop_if(|last| *last == b'\r');
     let no_text = "the line is not UTF-8; bytes that are no text go into `hex`";
     Some(String::from_utf8(line).map_err(|_| no_text.to_owned()))
-}
-
-/// Tells where the radio is: people with words, programs in JSON.
-fn tell_place(people: Option<&People>, place: &str, json: &Value) -> anyhow::Result<()> {
-    match people {
-        Some(people) => print(&people.invitation(place)),
-        None => print(&format!("{json}\n")),
-    }
 }
 
 async fn print_reports(

@@ -211,12 +211,7 @@ mod tests {
             id,
             ..MeshPacket::default()
         };
-        let (content, at) = (Data::default(), Duration::ZERO);
-        Transmitted {
-            header,
-            content,
-            at,
-        }
+        *Transmitted::new(header, Data::default(), Duration::ZERO)
     }
 
     fn flight(id: u32, fates: &[Fate]) -> Flight {

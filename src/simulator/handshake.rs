@@ -127,23 +127,14 @@ fn region_presets() -> Vec<u8> {
         ],
         regions: vec![region(RegionCode::Us, 0), region(RegionCode::Eu868, 1)],
     };
-    wire::NewerFromRadio {
-        region_presets: Some(region_presets),
-        ..wire::NewerFromRadio::default()
-    }
-    .encode_to_vec()
+    frame::encode_newer(|frame| frame.region_presets = Some(region_presets))
 }
 
 /// A module that older clients do not know.
 fn mesh_beacon() -> Vec<u8> {
-    let module_config = wire::NewerModuleConfig {
-        mesh_beacon: Some(wire::MeshBeaconConfig {}),
-    };
-    wire::NewerFromRadio {
-        module_config: Some(module_config),
-        ..wire::NewerFromRadio::default()
-    }
-    .encode_to_vec()
+    let mesh_beacon = Some(wire::MeshBeaconConfig {});
+    let config = wire::NewerModuleConfig { mesh_beacon };
+    frame::encode_newer(|frame| frame.module_config = Some(config))
 }
 
 /// Firmware 2.8 tells position and telemetry as packets after the handshake instead.

@@ -2,7 +2,9 @@
 
 /// Returns two lower-case digits for each byte.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Returns the bytes that such a text stands for, or `None` if it is not one.

@@ -126,24 +126,20 @@ impl Machine {
         }
     }
 
-    fn notification(
-        &self,
-        level: Level,
-        text: &str,
-        reply_id: Option<u32>,
-        now: Instant,
-    ) -> ToClient {
-        ToClient::ClientNotification(ClientNotification {
-            reply_id,
+    fn notification(&self, level: Level, text: &str, now: Instant) -> ClientNotification {
+        ClientNotification {
             time: self.radio_time(now),
             level: i32::from(level),
             message: text.to_owned(),
             ..ClientNotification::default()
-        })
+        }
     }
 
     pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
-        let notification = self.notification(Level::Warning, text, reply_id, now);
+        let notification = ToClient::ClientNotification(ClientNotification {
+            reply_id,
+            ..self.notification(Level::Warning, text, now)
+        });
         push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
@@ -229,11 +225,8 @@ impl Machine {
             return Some(frame::encode(status));
         }
         if let Some(state) = self.session.as_mut()?.lockdown.take() {
-            let newer = wire::NewerFromRadio {
-                lockdown_status: Some(wire::LockdownStatus { state }),
-                ..wire::NewerFromRadio::default()
-            };
-            return Some(newer.encode_to_vec());
+            let status = wire::LockdownStatus { state };
+            return Some(frame::encode_newer(|it| it.lockdown_status = Some(status)));
         }
         if self.state.is_on(Fault::Locked) {
             return None;
@@ -254,7 +247,7 @@ impl Machine {
     fn chatter(&mut self, now: Instant) -> Vec<u8> {
         self.chatted = self.chatted.wrapping_add(1);
         frame::encode(if self.chatted.is_multiple_of(3) {
-            self.notification(Level::Info, "Nothing is wrong", None, now)
+            ToClient::ClientNotification(self.notification(Level::Info, "Nothing is wrong", now))
         } else {
             self.log_record("[Router] handled", now)
         })

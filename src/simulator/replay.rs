@@ -23,8 +23,10 @@ use super::side::Side;
 /// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
 #[derive(Debug)]
 pub struct Replay {
-    /// The recorded connections. The first is the one that is played, or was played last.
-    connections: VecDeque<Vec<Moment>>,
+    /// The recorded connections.
+    connections: Vec<Vec<Moment>>,
+    /// Which of them is played, or was played last.
+    played: usize,
     /// Where it stands.
     next: usize,
     /// The moment to which the recording's times are bound: (its time, when it was).
@@ -42,10 +44,9 @@ impl Replay {
     /// Makes one. Each client hears the next recorded connection, and after the last the first again.
     pub fn new(moments: &[Moment], now: Instant) -> Self {
         let connections = moments.split_inclusive(|it| matches!(it.what, What::Closed(_)));
-        let mut connections: VecDeque<_> = connections.map(<[Moment]>::to_vec).collect();
-        let last = connections.len().min(1);
-        connections.rotate_right(last);
+        let connections: Vec<_> = connections.map(<[Moment]>::to_vec).collect();
         Self {
+            played: connections.len().saturating_sub(1),
             connections,
             next: 0,
             bound: (Duration::ZERO, now),
@@ -60,7 +61,7 @@ impl Replay {
     }
 
     fn moment(&self) -> Option<&Moment> {
-        self.connections.front()?.get(self.next)
+        self.connections.get(self.played)?.get(self.next)
     }
 
     fn rewind(&mut self, now: Instant) {
@@ -100,22 +101,19 @@ impl Replay {
         due.filter(|_| is_the_radios)
     }
 
-    fn packet(&mut self, mut packet: MeshPacket, now: Instant) {
-        let Some(Body::Decoded(content)) = packet.payload_variant.take() else {
+    fn packet(&mut self, mut header: MeshPacket, now: Instant) {
+        let Some(Body::Decoded(content)) = header.payload_variant.take() else {
             return;
         };
         match self.awaited() {
             Some(FromClient::Packet(recorded)) if port_of(&recorded) == Some(content.portnum) => {
-                self.ids.insert(recorded.id, packet.id);
+                self.ids.insert(recorded.id, header.id);
                 self.go_on(now);
             }
-            Some(_) | None => self.answers.push_back(accepted(packet.id)),
+            Some(_) | None => self.answers.push_back(accepted(header.id)),
         }
-        let packet = Box::new(Transmitted {
-            header: packet,
-            content,
-            at: now.saturating_duration_since(self.started),
-        });
+        let at = now.saturating_duration_since(self.started);
+        let packet = Transmitted::new(header, content, at);
         let fate = Fate::Accepted;
         self.reports.push_back(Report::Transmitted { packet, fate });
     }
@@ -148,8 +146,7 @@ impl Replay {
 
 impl Side for Replay {
     fn on_connect(&mut self, now: Instant) {
-        let next = self.connections.len().min(1);
-        self.connections.rotate_left(next);
+        self.played = (self.played + 1) % self.connections.len().max(1);
         self.rewind(now);
         self.connected = true;
         self.wants_close = false;
@@ -190,7 +187,7 @@ impl Side for Replay {
     fn on_time(&mut self, _now: Instant) {}
 
     fn deadline(&self) -> Option<Instant> {
-        if self.connected { self.due() } else { None }
+        self.due().filter(|_| self.connected)
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {

@@ -100,6 +100,14 @@ pub enum Report {
 }
 
 impl Transmitted {
+    pub(super) fn new(header: MeshPacket, content: Data, at: Duration) -> Box<Self> {
+        Box::new(Self {
+            header,
+            content,
+            at,
+        })
+    }
+
     /// Returns its text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match self.content.portnum() {

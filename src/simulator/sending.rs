@@ -51,22 +51,18 @@ impl Refusal {
 }
 
 impl Machine {
-    pub(super) fn send(&mut self, mut packet: MeshPacket, now: Instant) {
-        let Some(PayloadVariant::Decoded(data)) = packet.payload_variant.take() else {
+    pub(super) fn send(&mut self, mut header: MeshPacket, now: Instant) {
+        let Some(PayloadVariant::Decoded(content)) = header.payload_variant.take() else {
             return self.ignore("a packet without readable content", 0);
         };
-        if data.payload.len() > PAYLOAD_LIMIT {
-            let size = data.payload.len();
+        let size = content.payload.len();
+        if size > PAYLOAD_LIMIT {
             return self.ignore("a payload that the radio cannot decode", size);
         }
-        if packet.id == 0 {
-            packet.id = self.fresh_id();
+        if header.id == 0 {
+            header.id = self.fresh_id();
         }
-        let packet = Box::new(Transmitted {
-            header: packet,
-            content: data,
-            at: self.uptime(now),
-        });
+        let packet = Transmitted::new(header, content, self.uptime(now));
         let fate = self.handle_packet(&packet, now);
         self.report(Report::Transmitted { packet, fate });
     }
