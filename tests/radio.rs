@@ -202,9 +202,9 @@ impl Bench {
         let mut fates = Vec::new();
         while let Ok(report) = self.simulated.reports.try_recv() {
             if let Report::Transmitted { packet, fate } = report
-                && packet.port == 1
+                && packet.content.portnum == 1
             {
-                fates.push((packet.id, fate));
+                fates.push((packet.header.id, fate));
             }
         }
         fates
@@ -565,7 +565,7 @@ async fn a_radio_gets_the_time_after_each_connect() {
         bench.text().await;
         while let Ok(report) = bench.simulated.reports.try_recv() {
             if let Report::Transmitted { packet, fate } = report {
-                assert_eq!((packet.port, fate), (6, Fate::Local));
+                assert_eq!((packet.content.portnum, fate), (6, Fate::Local));
                 settings += 1;
             }
         }

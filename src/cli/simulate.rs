@@ -99,15 +99,20 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
     };
     let present = u32::try_from(Timestamp::now().0 / 1000).unwrap_or(u32::MAX);
     let mesh = Mesh::new(args.seed, args.nodes).as_of(present);
-    let people = std::io::stdout().is_terminal().then(|| People::of(&mesh));
-    let replay = moments.map(|moments| Replay::new(moments, now));
+    let for_people = std::io::stdout().is_terminal();
+    let people = for_people.then(|| People(mesh.clone()));
+    let replay = moments.map(|moments| Replay::new(&moments, now));
     let machine = Machine::new(mesh, args.seed, now).with_firmware(args.firmware);
+    let tell_place = |place: &str, json: &Value| match &people {
+        Some(people) => print(&people.invitation(place)),
+        None => print(&format!("{json}\n")),
+    };
     let served = async {
         if let Some(link) = &args.pty {
             let port = PtyPort::open(link)
                 .with_context(|| format!("cannot make a serial port at `{}`", link.display()))?;
             let place = json!({"listening": link, "pty": port.device()});
-            tell_place(people.as_ref(), &link.display().to_string(), &place)?;
+            tell_place(&link.display().to_string(), &place)?;
             serve(port, replay, machine, controls).await
         } else {
             let port = TcpPort::listen(args.listen)
@@ -115,7 +120,7 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
                 .with_context(|| format!("cannot listen on {}", args.listen))?;
             let address = port.address().to_string();
             let place = json!({ "listening": address });
-            tell_place(people.as_ref(), &address, &place)?;
+            tell_place(&address, &place)?;
             serve(port, replay, machine, controls).await
         }
     };
@@ -171,18 +176,13 @@ fn read_lines(
 ) -> anyhow::Result<()> {
     let read = move || {
         let mut input = BufReader::new(std::io::stdin());
-        loop {
-            let Ok(Some(line)) = next_line(&mut input) else {
-                return;
-            };
-            let command = match line {
-                Ok(line) if line.trim().is_empty() => continue,
-                Ok(line) => line.parse(),
-                Err(message) => Err(message),
-            };
-            let is_taken = match command {
+        while let Some(line) = next_line(&mut input) {
+            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                continue;
+            }
+            let is_taken = match line.and_then(|line| line.parse()) {
                 Ok(command) => commands.blocking_send(command).is_ok(),
-                Err(message) => reports.blocking_send(Report::Error { message }).is_ok(),
+                Err(message) => reports.blocking_send(Report::Error(message)).is_ok(),
             };
             if !is_taken {
                 return;
@@ -196,32 +196,22 @@ fn read_lines(
     Ok(())
 }
 
-/// Returns the next line, or why it cannot be one; `None` at the end. The lines after a wrong one are whole.
-fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<String, String>>> {
+/// Returns the next line, or why it cannot be one; `None` at the end, or if no more can be read. The lines after a wrong
+/// one are whole.
+fn next_line(input: &mut impl BufRead) -> Option<Result<String, String>> {
     let mut line = Vec::new();
     // One more for the line's end.
     let mut limited = input.by_ref().take(LINE_LIMIT + 1);
-    if limited.read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
+    if limited.read_until(b'\n', &mut line).ok()? == 0 {
+        return None;
     }
     if line.pop_if(|last| *last == b'\n').is_none() && limited.limit() == 0 {
-        input.skip_until(b'\n')?;
-        return Ok(Some(Err(format!(
-            "the line is longer than {LINE_LIMIT} bytes"
-        ))));
+        input.skip_until(b'\n').ok()?;
+        return Some(Err(format!("the line is longer than {LINE_LIMIT} bytes")));
     }
     line.pop_if(|last| *last == b'\r');
-    Ok(Some(String::from_utf8(line).map_err(|_| {
-        "the line is not UTF-8; bytes that are no text go into `hex`".to_owned()
-    })))
-}
-
-/// Tells where the radio is: people with words, programs in JSON.
-fn tell_place(people: Option<&People>, place: &str, json: &Value) -> anyhow::Result<()> {
-    match people {
-        Some(people) => print(&people.invitation(place)),
-        None => print(&format!("{json}\n")),
-    }
+    let no_text = "the line is not UTF-8; bytes that are no text go into `hex`";
+    Some(String::from_utf8(line).map_err(|_| no_text.to_owned()))
 }
 
 async fn print_reports(
@@ -248,7 +238,7 @@ mod tests {
         let mut bytes = format!("{}\n{longest}\nnext\r\n", "x".repeat(100_000)).into_bytes();
         bytes.extend_from_slice(b"\xff\xfe\n\nlast");
         let mut input = BufReader::new(bytes.as_slice());
-        let mut lines = std::iter::from_fn(|| next_line(&mut input).unwrap());
+        let mut lines = std::iter::from_fn(|| next_line(&mut input));
         let too_long = lines.next().unwrap().unwrap_err();
         assert!(too_long.contains("longer than 65536 bytes"), "{too_long}");
         assert_eq!(lines.next().unwrap(), Ok(longest));

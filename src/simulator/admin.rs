@@ -9,6 +9,7 @@ use crate::radio::proto::{
 };
 
 use super::air::HOP_LIMIT;
+use super::fault::Fault;
 use super::handshake;
 use super::machine::Machine;
 use super::packets;
@@ -20,22 +21,20 @@ const SHOULD_RELEASE: u32 = 35;
 impl Machine {
     /// Takes a packet that the client sent to the radio's own node.
     pub(super) fn deliver_locally(&mut self, packet: &Transmitted, now: Instant) {
-        let released = self.state.should_release;
-        self.push_status(if released { SHOULD_RELEASE } else { 0 }, packet.id);
-        let own = self.mesh.own.num;
-        if packet.want_ack {
+        let released = self.state.is_on(Fault::ShouldRelease);
+        self.push_status(if released { SHOULD_RELEASE } else { 0 }, packet.header.id);
+        let own = self.mesh.own_num();
+        if packet.header.want_ack {
             let acknowledgement = MeshPacket {
-                hop_limit: u32::from(HOP_LIMIT),
-                ..packets::own_routing(own, 0, packet.id, 0)
+                hop_limit: HOP_LIMIT,
+                ..packets::own_routing(own, 0, packet.header.id, 0)
             };
             self.push_packet(acknowledgement, now);
         }
-        if packet.port != i32::from(PortNum::AdminApp) {
+        if packet.content.portnum != i32::from(PortNum::AdminApp) {
             return;
         }
-        let Ok(question) = AdminMessage::decode(packet.payload.as_slice()) else {
-            return;
-        };
+        let question = AdminMessage::decode(packet.content.payload.as_slice()).unwrap_or_default();
         let Some(answer) = self.administer(question, now) else {
             return;
         };
@@ -49,10 +48,10 @@ impl Machine {
             from: own.0,
             to: own.0,
             id,
-            hop_limit: u32::from(HOP_LIMIT),
+            hop_limit: HOP_LIMIT,
             priority: i32::from(Priority::Reliable),
             payload_variant: Some(PayloadVariant::Decoded(Data {
-                request_id: packet.id,
+                request_id: packet.header.id,
                 ..packets::data(PortNum::AdminApp, content.encode_to_vec())
             })),
             ..MeshPacket::default()

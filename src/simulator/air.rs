@@ -10,10 +10,13 @@ use rand::{RngExt, SeedableRng};
 use super::report::{Fate, Transmitted};
 
 /// The hop limit that the radio is set to.
-pub(super) const HOP_LIMIT: u8 = 3;
+pub(super) const HOP_LIMIT: u32 = 3;
 
 /// Packets that the transmit queue holds.
 pub(super) const QUEUE: u32 = 16;
+
+/// The queue status that a full one answers.
+const STATUS_QUEUE_FULL: u32 = 32;
 
 /// A slot of LongFast's contention window.
 const SLOT: Duration = Duration::from_millis(28);
@@ -33,7 +36,7 @@ pub(super) struct Flight {
 }
 
 /// Something that happened on the air.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum AirEvent {
     /// The transmission of a packet begins.
     Begun {
@@ -51,7 +54,6 @@ pub(super) struct Air {
     waiting: VecDeque<Flight>,
     steps: BTreeMap<(Instant, u64), Step>,
     counter: u64,
-    transmitting: bool,
     was_full: bool,
     random: StdRng,
 }
@@ -70,7 +72,6 @@ impl Air {
             waiting: VecDeque::new(),
             steps: BTreeMap::new(),
             counter: 0,
-            transmitting: false,
             was_full: false,
             random: StdRng::seed_from_u64(seed),
         }
@@ -81,8 +82,8 @@ impl Air {
         QUEUE.saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(QUEUE))
     }
 
-    /// Queues a packet. Returns whether there was room; if not, an answer that was asked for is that nobody answered.
-    pub(super) fn queue(&mut self, flight: Flight, now: Instant) -> bool {
+    /// Queues a packet, if there is room. If there is none, an answer that was asked for is that nobody answered.
+    pub(super) fn queue(&mut self, flight: Flight, now: Instant) -> Fate {
         if self.free() == 0 {
             self.was_full = true;
             let wants_answer = flight.fates.iter().any(|fate| *fate != Fate::Sent);
@@ -90,15 +91,15 @@ impl Air {
                 let given_up = Step::Became(packet, Fate::Unheard);
                 self.schedule(now + Duration::from_secs(30), given_up);
             }
-            return false;
+            return Fate::Refused(STATUS_QUEUE_FULL);
         }
         self.waiting.push_back(flight);
-        if !self.transmitting {
-            self.transmitting = true;
+        let waits = |step: &Step| matches!(step, Step::Became(..));
+        if self.steps.values().all(waits) {
             let begin = now + self.back_off();
             self.schedule(begin, Step::Begin);
         }
-        true
+        Fate::Accepted
     }
 
     /// Returns when [`Self::next`] wants to be called.
@@ -115,10 +116,15 @@ impl Air {
                 .filter(|step| step.key().0 <= now)?;
             let (at, _) = *step.key();
             match step.remove() {
-                Step::Begin => match self.waiting.pop_front() {
-                    Some(flight) => return Some(self.begin(flight, at)),
-                    None => self.transmitting = false,
-                },
+                Step::Begin => {
+                    let Some(flight) = self.waiting.pop_front() else {
+                        continue;
+                    };
+                    let packet = flight.packet.clone();
+                    let room_again = std::mem::take(&mut self.was_full);
+                    self.schedule(at + air_time(flight.size), Step::End(flight));
+                    return Some(AirEvent::Begun { packet, room_again });
+                }
                 Step::End(flight) => self.end(flight, at),
                 Step::Became(packet, fate) => return Some(AirEvent::Became(packet, fate)),
             }
@@ -129,17 +135,7 @@ impl Air {
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
         self.steps.clear();
-        self.transmitting = false;
         self.was_full = false;
-    }
-
-    fn begin(&mut self, flight: Flight, at: Instant) -> AirEvent {
-        let begun = AirEvent::Begun {
-            packet: flight.packet.clone(),
-            room_again: std::mem::take(&mut self.was_full),
-        };
-        self.schedule(at + air_time(flight.size), Step::End(flight));
-        begun
     }
 
     fn end(&mut self, flight: Flight, at: Instant) {
@@ -211,11 +207,11 @@ mod tests {
     use crate::radio::proto::{Data, MeshPacket};
 
     fn packet(id: u32) -> Transmitted {
-        let packet = MeshPacket {
+        let header = MeshPacket {
             id,
             ..MeshPacket::default()
         };
-        Transmitted::new(&packet, &Data::default(), Duration::ZERO)
+        *Transmitted::new(header, Data::default(), Duration::ZERO)
     }
 
     fn flight(id: u32, fates: &[Fate]) -> Flight {
@@ -242,7 +238,7 @@ mod tests {
         let happened = run(air, start).into_iter();
         happened
             .filter_map(|(seconds, event)| match event {
-                AirEvent::Became(packet, fate) => Some((seconds, packet.id, fate)),
+                AirEvent::Became(packet, fate) => Some((seconds, packet.header.id, fate)),
                 AirEvent::Begun { .. } => None,
             })
             .collect()
@@ -258,7 +254,8 @@ mod tests {
     fn a_repeat_is_heard_after_one_to_eight_seconds() {
         let (mut air, start) = (Air::new(3), Instant::now());
         for id in 0..10 {
-            assert!(air.queue(flight(id, &[Fate::Heard]), start));
+            let fate = air.queue(flight(id, &[Fate::Heard]), start);
+            assert_eq!(fate, Fate::Accepted);
             let begun = Instant::now();
             assert_eq!(fates(&mut air, begun).len(), 1);
         }
@@ -292,16 +289,18 @@ mod tests {
     fn the_queue_takes_16_packets_and_tells_when_it_has_room_again() {
         let (mut air, start) = (Air::new(1), Instant::now());
         for id in 0..16 {
-            assert!(air.queue(flight(id, &[Fate::Sent]), start));
+            let fate = air.queue(flight(id, &[Fate::Sent]), start);
+            assert_eq!(fate, Fate::Accepted);
             assert_eq!(air.free(), 15 - id);
         }
-        assert!(!air.queue(flight(99, &[Fate::Heard]), start));
+        let fate = air.queue(flight(99, &[Fate::Heard]), start);
+        assert_eq!(fate, Fate::Refused(32));
         let (mut sent, mut given_up, mut room_told) = (Vec::new(), Vec::new(), Vec::new());
         for (_, event) in run(&mut air, start) {
             match event {
                 AirEvent::Begun { room_again, .. } => room_told.push(room_again),
-                AirEvent::Became(packet, Fate::Sent) => sent.push(packet.id),
-                AirEvent::Became(packet, Fate::Unheard) => given_up.push(packet.id),
+                AirEvent::Became(packet, Fate::Sent) => sent.push(packet.header.id),
+                AirEvent::Became(packet, Fate::Unheard) => given_up.push(packet.header.id),
                 AirEvent::Became(..) => panic!("{event:?}"),
             }
         }

@@ -165,7 +165,7 @@ async fn what_a_client_does_not_read_is_not_piled_up_without_end() {
     }
     let mut refused = 0;
     while refused < 40 {
-        if let Some(Report::Error { message }) = bench.radio.reports.recv().await {
+        if let Some(Report::Error(message)) = bench.radio.reports.recv().await {
             assert!(
                 message.contains("1048576 bytes wait for it already"),
                 "{message}"

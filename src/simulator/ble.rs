@@ -206,10 +206,8 @@ impl<S: Side> Gatt<S> {
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Instant) {
-        while self.writes.front().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, write)) = self.writes.pop_front() {
-                self.side.on_to_radio(&write, now);
-            }
+        while let Some((_, write)) = self.writes.pop_front_if(|(at, _)| *at <= now) {
+            self.side.on_to_radio(&write, now);
         }
         self.away_until = self.away_until.filter(|until| *until > now);
         self.side.on_time(now);

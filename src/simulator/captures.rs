@@ -5,14 +5,13 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::NodeNum;
 use crate::radio::proto::{
-    FromRadio, Message, ToRadio, from_radio::PayloadVariant as ToClient,
+    FromRadio, Message, NodeInfo, ToRadio, from_radio::PayloadVariant as ToClient,
     to_radio::PayloadVariant as FromClient,
 };
 
 use super::harness::{Harness, answers};
-use super::mesh::{Mesh, SimulatedNode};
+use super::mesh::Mesh;
 use super::recording::{self, Moment, What};
 use super::side::Side;
 
@@ -65,12 +64,9 @@ fn mesh_of(frames: &[ToClient]) -> Mesh {
     for frame in frames {
         match frame {
             ToClient::NodeInfo(info) => {
-                let node = SimulatedNode {
-                    num: NodeNum(info.num),
-                    user: info.user.clone(),
-                    hops: 0,
-                    snr: info.snr,
-                    last_heard: info.last_heard,
+                let node = NodeInfo {
+                    hops_away: Some(0),
+                    ..info.clone()
                 };
                 if info.is_favorite {
                     mesh.own = node;

@@ -1,6 +1,7 @@
 //! How the radio is set up and what is wrong with it now, and how a fault changes that. Faults of the wire and the
 //! connection are the driver's.
 
+use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use super::fault::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
@@ -16,36 +17,32 @@ pub(super) struct Condition {
     pub(super) firmware: Firmware,
     /// The modem preset's number; none if it is set up by hand.
     pub(super) preset: Option<i32>,
-    pub(super) region_unset: bool,
-    pub(super) transmit_off: bool,
-    pub(super) locked: bool,
-    pub(super) nobody_repeats: bool,
     pub(super) direct_answer: DirectAnswer,
     pub(super) direct_error: u32,
     pub(super) broadcast_answer: BroadcastAnswer,
     pub(super) refuse: Refusals,
     pub(super) silent: u32,
     pub(super) lost: u32,
-    pub(super) duty_cycle: bool,
     pub(super) slow_config: Duration,
-    pub(super) never_complete: bool,
-    pub(super) cached: bool,
     pub(super) hang_up: Option<usize>,
-    pub(super) endless_config: bool,
     pub(super) stale_complete: Option<u32>,
     pub(super) lost_frames: Option<(usize, usize)>,
-    pub(super) store_forward: bool,
-    pub(super) other_transport: bool,
-    pub(super) chatter: bool,
-    pub(super) simulated_radio: bool,
-    pub(super) patient: bool,
-    pub(super) mqtt_echo: bool,
-    pub(super) empty_acks: bool,
-    pub(super) should_release: bool,
-    pub(super) unnoticed_close: bool,
-    pub(super) slow_reads: bool,
-    pub(super) no_telemetry: bool,
     pub(super) channel_use: u8,
+    /// What was last said of each other kind of fault.
+    pub(super) said: Vec<Fault>,
+}
+
+impl Condition {
+    /// Returns whether a fault that can be switched is on.
+    pub(super) fn is_on(&self, kind: fn(Switch) -> Fault) -> bool {
+        self.said.contains(&kind(Switch::ON))
+    }
+
+    fn note(&mut self, fault: &Fault) {
+        let kind = discriminant(fault);
+        self.said.retain(|it| discriminant(it) != kind);
+        self.said.push(fault.clone());
+    }
 }
 
 impl Machine {
@@ -53,7 +50,6 @@ impl Machine {
     pub(super) fn set_condition(&mut self, fault: &Fault, now: Instant) -> Result<(), String> {
         let state = &mut self.state;
         match fault {
-            Fault::NobodyRepeats(Switch { on }) => state.nobody_repeats = *on,
             Fault::DirectAnswer { answer, error } => {
                 state.direct_answer = *answer;
                 state.direct_error = *error;
@@ -62,28 +58,11 @@ impl Machine {
             Fault::Refuse(refusals) => state.refuse = *refusals,
             Fault::Silent { count, lost: false } => state.silent = *count,
             Fault::Silent { count, lost: true } => state.lost = *count,
-            Fault::RegionUnset(Switch { on }) => state.region_unset = *on,
-            Fault::TransmitOff(Switch { on }) => state.transmit_off = *on,
-            Fault::DutyCycle(Switch { on }) => state.duty_cycle = *on,
             Fault::SlowConfig { ms } => state.slow_config = Duration::from_millis(*ms),
-            Fault::NeverComplete(Switch { on }) => state.never_complete = *on,
-            Fault::Cached(Switch { on }) => state.cached = *on,
             Fault::HangUp { after } => state.hang_up = Some(*after),
-            Fault::EndlessConfig(Switch { on }) => state.endless_config = *on,
             Fault::StaleComplete { nonce } => state.stale_complete = Some(*nonce),
             Fault::LostFrames { from, count } => state.lost_frames = Some((*from, *count)),
-            Fault::StoreForwardServer(Switch { on }) => state.store_forward = *on,
-            Fault::OtherTransport(Switch { on }) => state.other_transport = *on,
-            Fault::Chatter(Switch { on }) => state.chatter = *on,
-            Fault::SimulatedRadio(Switch { on }) => state.simulated_radio = *on,
-            Fault::Patient(Switch { on }) => state.patient = *on,
-            Fault::MqttEcho(Switch { on }) => state.mqtt_echo = *on,
-            Fault::EmptyAcks(Switch { on }) => state.empty_acks = *on,
-            Fault::ShouldRelease(Switch { on }) => state.should_release = *on,
             Fault::Preset { number } => state.preset = *number,
-            Fault::UnnoticedClose(Switch { on }) => state.unnoticed_close = *on,
-            Fault::SlowReads(Switch { on }) => state.slow_reads = *on,
-            Fault::Telemetry(Switch { on }) => state.no_telemetry = !on,
             Fault::ChannelUse { percent } => {
                 state.channel_use = *percent;
                 self.tell_metrics(now);
@@ -105,27 +84,25 @@ impl Machine {
                 from,
                 error,
             } => {
-                let own = self.mesh.own.num;
+                let own = self.mesh.own_num();
                 let answer = match from.filter(|from| *from != own) {
                     Some(from) => packets::answer_of(from, own, *request_id, *error, 5.0),
                     None => packets::own_routing(own, 0, *request_id, *error),
                 };
                 self.push_packet(answer, now);
             }
-            Fault::Locked(Switch { on }) => self.lock(*on),
+            Fault::Locked(_) => {
+                state.note(fault);
+                self.tell_lock();
+            }
             Fault::Reboot { .. } => {
                 self.close(now);
                 self.restart(now);
             }
             Fault::Rebooted {} => self.reboot_on_the_same_connection(now),
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
-            Fault::HalfOpen {}
-            | Fault::Stall(_)
-            | Fault::Garbage { .. }
-            | Fault::Log { .. }
-            | Fault::Frame { .. }
-            | Fault::Split(_)
-            | Fault::Join { .. } => {}
+            // Those that can be switched; what is noted of the wire's own faults nobody asks for.
+            _ => state.note(fault),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::radio::proto::{MeshPacket, PortNum, from_radio::PayloadVariant as ToClient};
 
+use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame;
 use super::handshake;
@@ -76,7 +77,7 @@ pub(super) enum Phase {
 impl Machine {
     pub(super) fn begin_config(&mut self, nonce: u32, now: Instant) {
         let mut frames = handshake::series(&self.mesh, &self.state, nonce);
-        if self.state.never_complete {
+        if self.state.is_on(Fault::NeverComplete) {
             frames.pop_back();
         }
         if let Some((from, count)) = self.state.lost_frames.take() {
@@ -101,11 +102,11 @@ impl Machine {
         self.closes_at = Some(at);
     }
 
-    /// Locks the radio, or unlocks it for its client of now.
-    pub(super) fn lock(&mut self, on: bool) {
-        self.state.locked = on;
+    /// Tells the client of now that the radio is locked, or unlocked for it.
+    pub(super) fn tell_lock(&mut self) {
+        let locked = self.state.is_on(Fault::Locked);
         if let Some(session) = &mut self.session {
-            session.lockdown = Some(if on { LOCKED } else { UNLOCKED });
+            session.lockdown = Some(if locked { LOCKED } else { UNLOCKED });
         }
     }
 
@@ -113,7 +114,7 @@ impl Machine {
     /// does not wait by itself.
     pub(super) fn remember(&mut self, packet: &MeshPacket) -> bool {
         let is_text = packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp));
-        if !self.state.store_forward || !is_text {
+        if !is_text || !self.state.is_on(Fault::StoreForwardServer) {
             return false;
         }
         push_latest(&mut self.history, packet.clone(), HISTORY);
@@ -155,10 +156,9 @@ impl Machine {
             return None;
         }
         *next_at = now + pause;
-        if self.state.endless_config && frames.len() == 1 {
+        if frames.len() == 1 && self.state.is_on(Fault::EndlessConfig) {
             *next_at = now + pause.max(ENDLESS_PAUSE);
-            let info = handshake::node_info(&self.mesh.own, self.state.firmware);
-            return Some(frame::encode(ToClient::NodeInfo(info)));
+            return Some(handshake::node_info(&self.mesh.own, self.state.firmware));
         }
         let frame = frames.pop_front()?;
         if let Some(left) = &mut self.state.hang_up {
@@ -167,12 +167,12 @@ impl Machine {
         // One that is stale is not the last.
         if frames.is_empty() && frame::is_complete(&frame) {
             session.phase = Phase::Live;
-            if self.state.locked {
+            if self.state.is_on(Fault::Locked) {
                 session.lockdown = Some(LOCKED);
             }
             self.report(Report::Client(Connection::Configured));
             self.queues.again = self.history.clone();
-            if self.state.cached || self.state.firmware == Firmware::V2_8 {
+            if self.state.firmware == Firmware::V2_8 || self.state.is_on(Fault::Cached) {
                 self.queues.again.extend(packets::cached(&self.mesh));
             }
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::model::NodeNum;
 
-/// What a processor's boot loader says at another speed, with bytes among it that begin a frame.
-const NOISE: &[u8] =
-    b"\x00\xf0\x94\x80\xff\x94\xc3\xff\x03\x94\x94\xc0\xe0\x1b\x86\x00\x94\xc3\x02\x01\xfe";
-
-const BOOT: &str = "ESP-ROM:esp32s3-20210327\r\n\
+/// What a radio prints that has just started. First what a processor's boot loader says at another speed, with bytes
+/// among it that begin a frame.
+pub(super) const BOOT: &[u8] =
+    b"\x00\xf0\x94\x80\xff\x94\xc3\xff\x03\x94\x94\xc0\xe0\x1b\x86\x00\x94\xc3\x02\x01\xfe\
+    ESP-ROM:esp32s3-20210327\r\n\
     rst:0x3 (RTC_SW_SYS_RST),boot:0x18 (SPI_FAST_FLASH_BOOT)\r\n\
     entry 0x403c98d0\r\n\r\n\
     //\\ E S H T /\\ S T / C\r\n\r\n\
@@ -18,21 +18,12 @@ const BOOT: &str = "ESP-ROM:esp32s3-20210327\r\n\
     \x1b[32mINFO \x1b[0m| ??:??:?? 1 \x1b[32mInit NodeDB\r\n\x1b[0m\
     \x1b[34mDEBUG\x1b[0m | ??:??:?? 2 \x1b[34m[Power] Bat";
 
-/// Opened in the middle of a line, and spoken to in the middle of another.
-const LOG: &str = "ice telemetry packet to phone\r\n\x1b[0m\
+/// What a radio prints that has been running for a while: opened in the middle of a line, and spoken to in the middle of
+/// another.
+pub(super) const LOG: &[u8] = b"ice telemetry packet to phone\r\n\x1b[0m\
     \x1b[34mDEBUG\x1b[0m | 12:00:07 67 \x1b[34m[Router] Received text msg from=0x1, id=0x2, msg=secret of the mesh\r\n\x1b[0m\
     \x1b[32mINFO \x1b[0m| 12:00:08 68 \x1b[32m[DeviceTelemetry] Send packet to phone\r\n\x1b[0m\
     \x1b[33mWARN \x1b[0m| 12:00:09 69 \x1b[33m[RadioIf] Can not send yet, bus";
-
-/// Returns what a radio prints that has just started.
-pub(super) fn boot() -> Vec<u8> {
-    [NOISE, BOOT.as_bytes()].concat()
-}
-
-/// Returns what a radio prints that has been running for a while.
-pub(super) fn log() -> Vec<u8> {
-    LOG.as_bytes().to_vec()
-}
 
 /// For how long the radio had been up that prints [`LOG`].
 const LOG_UPTIME: u64 = 70;

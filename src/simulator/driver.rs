@@ -2,14 +2,14 @@
 //! the wire and the connection are carried out here.
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
+use futures_util::future::OptionFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
 use super::console;
@@ -96,7 +96,6 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
         script_runs: !controls.script.is_over(),
         controls,
         client: None,
-        writing: BytesMut::new(),
         half_open: false,
         stalled: false,
         closing_at: None,
@@ -116,8 +115,6 @@ struct Driver<P: Port, S> {
     controls: Controls,
     script_runs: bool,
     client: Option<Client<P::Stream>>,
-    /// The rest of the piece that is being written.
-    writing: BytesMut,
     half_open: bool,
     stalled: bool,
     /// The radio ends the connection as soon as all is written, and then at the latest.
@@ -142,7 +139,11 @@ impl<P: Port, S: Side> Driver<P, S> {
             // There is only one client on a serial port: nobody else ends a dead link, so its end is looked for.
             let link_dead = self.half_open && !self.port.is_console();
             let deaf = link_dead || self.stalled || self.closing_at.is_some();
-            let mute = self.half_open || self.writing.is_empty();
+            let reader = reader.filter(|_| !deaf);
+            let read = reader.map(|reader| reader.read_buf(&mut self.wire.input));
+            let writer = writer.filter(|_| !self.half_open);
+            let write = writer.zip(self.wire.pieces.front());
+            let write = write.map(|(writer, piece)| writer.write(piece));
             // Every branch is safe to cancel: each loses nothing that it has not returned.
             tokio::select! {
                 () = self.controls.stop.cancelled() => return Ok(()),
@@ -158,12 +159,12 @@ impl<P: Port, S: Side> Driver<P, S> {
                     Ok(stream) => self.connect(stream, now()),
                     Err(error) => self.tell_error(format!("a client could not connect: {error}")),
                 },
-                read = read(reader.filter(|_| !deaf), &mut self.wire.input) => {
+                Some(read) = OptionFuture::from(read) => {
                     let alive = matches!(read, Ok(count) if count > 0);
                     self.take(alive, now());
                 }
-                written = write(writer.filter(|_| !mute), &self.writing) => match written {
-                    Ok(count) if count > 0 => drop(self.writing.split_to(count)),
+                Some(written) = OptionFuture::from(write) => match written {
+                    Ok(count) if count > 0 => self.wire.written(count),
                     Ok(_) | Err(_) => self.lose_client(now()),
                 },
                 command = self.controls.commands.recv(), if commands_open => match command {
@@ -197,15 +198,8 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.half_open {
             self.wire.clear_output();
         }
-        if self.writing.is_empty()
-            && let Some(piece) = self.wire.next_piece()
-        {
-            self.writing.extend_from_slice(&piece);
-        }
-        if self
-            .closing_at
-            .is_some_and(|at| at <= now || self.writing.is_empty())
-        {
+        let all_written = self.wire.pieces.is_empty();
+        if self.closing_at.is_some_and(|at| all_written || at <= now) {
             self.drop_client(now);
         }
         self.take_reports(now);
@@ -244,7 +238,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn take_frames(&mut self, now: Instant) {
-        while self.wire.waiting() < UNWRITTEN {
+        while self.wire.waiting < UNWRITTEN {
             let Some(frame) = self.side.next_frame(now) else {
                 return;
             };
@@ -258,7 +252,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         let times = [
             self.side.deadline(),
             self.controls.script.deadline(),
-            self.wire.deadline(),
+            self.wire.release_at,
             self.closing_at,
             self.away_until,
         ];
@@ -274,19 +268,16 @@ impl<P: Port, S: Side> Driver<P, S> {
             recorder.restart(now);
         }
         self.side.on_connect(now);
-        if self.port.is_console() {
-            self.print(now);
+        if !self.port.is_console() {
+            return;
         }
-    }
-
-    /// Prints what a radio prints before a client speaks.
-    fn print(&mut self, now: Instant) {
+        // What a radio prints before a client speaks.
         let started_at = self.started_at.take();
         if started_at.is_some_and(|at| now.saturating_duration_since(at) < START) {
-            self.wire.raw(&console::boot(), now);
+            self.wire.raw(console::BOOT, now);
             self.write_frame(&REBOOTED, now);
         } else {
-            self.wire.raw(&console::log(), now);
+            self.wire.raw(console::LOG, now);
         }
     }
 
@@ -318,14 +309,20 @@ impl<P: Port, S: Side> Driver<P, S> {
         self.half_open = false;
         self.stalled = false;
         self.closing_at = None;
-        self.writing.clear();
         self.wire.restart();
         self.record(What::Closed(true), now);
     }
 
     fn obey(&mut self, command: &Command, now: Instant) -> io::Result<()> {
         if let Command::Fault(fault) = command {
-            if writes(fault) && self.wire.waiting() >= UNWRITTEN {
+            let writes = matches!(
+                fault,
+                Fault::Garbage { .. }
+                    | Fault::Log { .. }
+                    | Fault::Frame { .. }
+                    | Fault::Rebooted {}
+            );
+            if writes && self.wire.waiting >= UNWRITTEN {
                 self.tell_error(format!(
                     "the client does not read: {UNWRITTEN} bytes wait for it already"
                 ));
@@ -401,39 +398,11 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn tell_error(&mut self, message: String) {
-        self.tell(Report::Error { message });
+        self.tell(Report::Error(message));
     }
 
     fn tell(&mut self, report: Report) {
         push_latest(&mut self.untold, report, UNTOLD);
-    }
-}
-
-/// Returns whether a fault writes to the client whatever waits already.
-fn writes(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::Garbage { .. } | Fault::Log { .. } | Fault::Frame { .. } | Fault::Rebooted {}
-    )
-}
-
-async fn read<T: AsyncRead>(
-    reader: Option<&mut ReadHalf<T>>,
-    input: &mut BytesMut,
-) -> io::Result<usize> {
-    match reader {
-        Some(reader) => reader.read_buf(input).await,
-        None => pending().await,
-    }
-}
-
-async fn write<T: AsyncWrite>(
-    writer: Option<&mut WriteHalf<T>>,
-    bytes: &[u8],
-) -> io::Result<usize> {
-    match writer {
-        Some(writer) => writer.write(bytes).await,
-        None => pending().await,
     }
 }
 

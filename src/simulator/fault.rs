@@ -39,12 +39,18 @@ pub enum Fault {
     },
     /// The radio closes the connection and takes no other for that long.
     Away {
-        #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
+        #[serde(
+            default = "number::<_, 5>",
+            deserialize_with = "at_most::<_, _, LONGEST_AWAY>"
+        )]
         seconds: u64,
     },
     /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
     Reboot {
-        #[serde(default = "five", deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
+        #[serde(
+            default = "number::<_, 5>",
+            deserialize_with = "at_most::<_, _, LONGEST_AWAY>"
+        )]
         seconds: u64,
     },
     /// Bytes outside any frame.
@@ -71,7 +77,7 @@ pub enum Fault {
         #[serde(default = "yes")]
         on: bool,
         #[serde(
-            default = "a_moment",
+            default = "number::<_, 200>",
             deserialize_with = "at_most::<_, _, LONGEST_PAUSE>"
         )]
         ms: u64,
@@ -81,15 +87,15 @@ pub enum Fault {
     /// How nodes answer direct messages.
     DirectAnswer {
         answer: DirectAnswer,
-        /// The `Routing.Error` of `error`.
-        #[serde(default = "unknown_key")]
+        /// The `Routing.Error` of `error`; by default the addressee does not have our key (`PKI_UNKNOWN_PUBKEY`).
+        #[serde(default = "number::<_, 35>")]
         error: u32,
     },
     /// The next packets are refused.
     Refuse(Refusals),
     /// The next packets get no answer.
     Silent {
-        #[serde(default = "one")]
+        #[serde(default = "number::<_, 1>")]
         count: u32,
         /// They are not transmitted either, as if they had never come.
         #[serde(default)]
@@ -119,7 +125,7 @@ pub enum Fault {
     LostFrames {
         /// The place, from 0.
         from: usize,
-        #[serde(default = "one")]
+        #[serde(default = "number::<_, 1>")]
         count: usize,
     },
     /// The radio is locked, as hardened firmware 2.8 can be: a blank configuration, and no packets.
@@ -204,6 +210,10 @@ pub struct Switch {
     pub on: bool,
 }
 
+impl Switch {
+    pub(super) const ON: Self = Self { on: true };
+}
+
 /// Which of the next packets are refused, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,7 +221,7 @@ pub struct Refusals {
     /// With that `Routing.Error`.
     pub error: u32,
     /// So many.
-    #[serde(default = "one")]
+    #[serde(default = "number::<_, 1>")]
     pub count: u32,
     /// With a routing packet; without one there is only the queue status.
     #[serde(default = "yes")]
@@ -225,11 +235,8 @@ pub struct Refusals {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelChange {
-    /// Its index.
     pub index: u32,
-    /// Its new name.
     pub name: Option<String>,
-    /// Its new key, as bytes.
     pub key: Option<Vec<u8>>,
     /// Switches it on (as a secondary channel) or off.
     pub enabled: Option<bool>,
@@ -275,21 +282,9 @@ fn yes() -> bool {
     true
 }
 
-fn one<T: From<u8>>() -> T {
-    T::from(1)
-}
-
-fn five() -> u64 {
-    5
-}
-
-fn a_moment() -> u64 {
-    200
-}
-
-/// `PKI_UNKNOWN_PUBKEY`: the addressee does not have our key.
-fn unknown_key() -> u32 {
-    35
+/// The default of a number.
+fn number<T: From<u8>, const NUMBER: u8>() -> T {
+    T::from(NUMBER)
 }
 
 #[cfg(test)]

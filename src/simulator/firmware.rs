@@ -1,15 +1,17 @@
 //! Which firmware is simulated.
 
-use std::fmt;
-use std::str::FromStr;
+use strum::{Display, EnumString};
 
-/// A version of the firmware.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A version of the firmware, printed and parsed as its first two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumString)]
+#[strum(parse_err_ty = String, parse_err_fn = not_simulated)]
 pub enum Firmware {
     /// 2.7, as measured.
     #[default]
+    #[strum(serialize = "2.7")]
     V2_7,
     /// 2.8: region presets in the handshake, thin nodes, and after it what was kept of other nodes.
+    #[strum(serialize = "2.8")]
     V2_8,
 }
 
@@ -23,23 +25,8 @@ impl Firmware {
     }
 }
 
-impl fmt::Display for Firmware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its first two numbers.
-        write!(f, "{:.3}", self.version())
-    }
-}
-
-impl FromStr for Firmware {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = [Self::V2_7, Self::V2_8].into_iter();
-        let mut named = known.filter(|it| it.to_string() == text);
-        named
-            .next()
-            .ok_or_else(|| format!("`{text}` is not simulated: 2.7 and 2.8 are"))
-    }
+fn not_simulated(text: &str) -> String {
+    format!("`{text}` is not simulated: 2.7 and 2.8 are")
 }
 
 #[cfg(test)]

@@ -1,14 +1,21 @@
 //! Frames for the client, as bytes.
 
-use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant};
+use crate::radio::proto::{FromRadio, Message, from_radio::PayloadVariant, wire::NewerFromRadio};
 
-/// Returns the bytes of a frame. The frames of a newer firmware have types of their own.
+/// Returns the bytes of a frame.
 pub(super) fn encode(variant: PayloadVariant) -> Vec<u8> {
     FromRadio {
         id: 0,
         payload_variant: Some(variant),
     }
     .encode_to_vec()
+}
+
+/// Returns the bytes of a frame that only newer firmware has, with what fills it.
+pub(super) fn encode_newer(fill: impl FnOnce(&mut NewerFromRadio)) -> Vec<u8> {
+    let mut frame = NewerFromRadio::default();
+    fill(&mut frame);
+    frame.encode_to_vec()
 }
 
 /// Returns what a frame holds, if that is known.

@@ -3,28 +3,26 @@
 
 use std::collections::VecDeque;
 
+use prost::encoding::{WireType, encode_key};
+
 use crate::radio::proto::{
     self, Message,
+    channel::Role,
     config::{
-        BluetoothConfig, DeviceConfig, DisplayConfig, LoRaConfig, NetworkConfig,
-        PayloadVariant as Config, PositionConfig, PowerConfig, SecurityConfig, SessionkeyConfig,
-        bluetooth_config::PairingMode, lo_ra_config::RegionCode, position_config::GpsMode,
+        PayloadVariant as Config, bluetooth_config::PairingMode, lo_ra_config::RegionCode,
+        position_config::GpsMode,
     },
     from_radio::PayloadVariant,
-    module_config::{
-        AmbientLightingConfig, AudioConfig, CannedMessageConfig, DetectionSensorConfig,
-        ExternalNotificationConfig, MqttConfig, NeighborInfoConfig, PaxcounterConfig,
-        PayloadVariant as Module, RangeTestConfig, RemoteHardwareConfig, SerialConfig,
-        StatusMessageConfig, StoreForwardConfig, TakConfig, TelemetryConfig,
-        TrafficManagementConfig,
-    },
+    module_config::PayloadVariant as Module,
     wire,
 };
 
+use super::air::HOP_LIMIT;
 use super::condition::Condition;
+use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame;
-use super::mesh::{Mesh, SimulatedNode};
+use super::mesh::Mesh;
 use super::packets;
 
 /// Asks for everything but the other nodes.
@@ -40,21 +38,19 @@ pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec
     if nonce != NODES_ONLY {
         frames.extend([my_info(mesh, state), screen()].map(frame::encode));
     }
-    frames.push_back(frame::encode(PayloadVariant::NodeInfo(proto::NodeInfo {
-        is_favorite: true,
-        ..node_info(&mesh.own, state.firmware)
-    })));
+    frames.push_back(node_info(&mesh.own, state.firmware));
     if nonce != NODES_ONLY {
         frames.push_back(frame::encode(metadata(state)));
         frames.extend(newer.then(region_presets));
-        let modules = module_configs(state.firmware);
-        let settings = [channels(mesh, state), configs(mesh, state), modules];
-        frames.extend(settings.into_iter().flatten().map(frame::encode));
+        let channels = mesh.channels.iter().map(|it| channel(it, state));
+        let configs = (1..=10).map(|tag| config(tag, mesh, state));
+        let modules = (1..=16).map(|tag| module_config(tag, state.firmware));
+        let settings = channels.chain(configs).chain(modules);
+        frames.extend(settings.map(frame::encode));
         frames.extend(newer.then(mesh_beacon));
     }
     if nonce != CONFIG_ONLY {
-        let infos = mesh.nodes.iter().map(|it| node_info(it, state.firmware));
-        frames.extend(infos.map(|info| frame::encode(PayloadVariant::NodeInfo(info))));
+        frames.extend(mesh.nodes.iter().map(|it| node_info(it, state.firmware)));
     }
     if nonce != NODES_ONLY {
         frames.extend(FILES.map(file));
@@ -79,17 +75,17 @@ pub(super) fn device_metadata(firmware: Firmware) -> proto::DeviceMetadata {
 
 fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
     PayloadVariant::MyInfo(proto::MyNodeInfo {
-        my_node_num: mesh.own.num.0,
+        my_node_num: mesh.own.num,
         reboot_count: state.reboot_count,
         min_app_version: 30_200,
         pio_env: "native".to_owned(),
-        nodedb_count: u32::try_from(mesh.nodes.len() + 1).unwrap_or(u32::MAX),
+        nodedb_count: mesh.node_count(),
         ..proto::MyNodeInfo::default()
     })
 }
 
 fn metadata(state: &Condition) -> PayloadVariant {
-    PayloadVariant::Metadata(if state.locked {
+    PayloadVariant::Metadata(if state.is_on(Fault::Locked) {
         proto::DeviceMetadata::default()
     } else {
         device_metadata(state.firmware)
@@ -105,17 +101,13 @@ fn screen() -> PayloadVariant {
 }
 
 /// Of a locked radio only the slots are told.
-fn channels(mesh: &Mesh, state: &Condition) -> Vec<PayloadVariant> {
-    let blank = |channel: &proto::Channel| proto::Channel {
-        index: channel.index,
-        ..proto::Channel::default()
-    };
-    let told = if state.locked {
-        mesh.channels.iter().map(blank).collect()
-    } else {
-        mesh.channels.clone()
-    };
-    told.into_iter().map(PayloadVariant::Channel).collect()
+fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
+    let mut told = channel.clone();
+    if state.is_on(Fault::Locked) {
+        told.settings = None;
+        told.set_role(Role::Disabled);
+    }
+    PayloadVariant::Channel(told)
 }
 
 /// Which presets are lawful where, for two regions.
@@ -135,149 +127,105 @@ fn region_presets() -> Vec<u8> {
         ],
         regions: vec![region(RegionCode::Us, 0), region(RegionCode::Eu868, 1)],
     };
-    wire::NewerFromRadio {
-        region_presets: Some(region_presets),
-        ..wire::NewerFromRadio::default()
-    }
-    .encode_to_vec()
+    frame::encode_newer(|frame| frame.region_presets = Some(region_presets))
 }
 
 /// A module that older clients do not know.
 fn mesh_beacon() -> Vec<u8> {
-    let module_config = wire::NewerModuleConfig {
-        mesh_beacon: Some(wire::MeshBeaconConfig {}),
-    };
-    wire::NewerFromRadio {
-        module_config: Some(module_config),
-        ..wire::NewerFromRadio::default()
-    }
-    .encode_to_vec()
+    let mesh_beacon = Some(wire::MeshBeaconConfig {});
+    let config = wire::NewerModuleConfig { mesh_beacon };
+    frame::encode_newer(|frame| frame.module_config = Some(config))
 }
 
 /// Firmware 2.8 tells position and telemetry as packets after the handshake instead.
-pub(super) fn node_info(node: &SimulatedNode, firmware: Firmware) -> proto::NodeInfo {
+pub(super) fn node_info(node: &proto::NodeInfo, firmware: Firmware) -> Vec<u8> {
     let known = firmware == Firmware::V2_7 && node.user.is_some();
-    proto::NodeInfo {
+    frame::encode(PayloadVariant::NodeInfo(proto::NodeInfo {
         position: known.then(|| packets::position(node.last_heard)),
         device_metrics: known.then(|| packets::metrics(60, 5)),
-        num: node.num.0,
-        user: node.user.clone(),
-        snr: node.snr,
-        last_heard: node.last_heard,
-        hops_away: Some(u32::from(node.hops)),
-        ..proto::NodeInfo::default()
-    }
+        ..node.clone()
+    }))
 }
 
-fn configs(mesh: &Mesh, state: &Condition) -> Vec<PayloadVariant> {
-    let region = if state.region_unset {
-        RegionCode::Unset
-    } else {
-        RegionCode::Us
-    };
-    let variants = [
-        Config::Device(DeviceConfig {
-            node_info_broadcast_secs: 10_800,
-            ..DeviceConfig::default()
-        }),
-        Config::Position(PositionConfig {
-            position_broadcast_secs: 3_600,
-            position_broadcast_smart_enabled: true,
-            gps_update_interval: 120,
-            position_flags: 811,
-            broadcast_smart_minimum_distance: 100,
-            broadcast_smart_minimum_interval_secs: 300,
-            gps_mode: i32::from(GpsMode::NotPresent),
-            ..PositionConfig::default()
-        }),
-        Config::Power(PowerConfig {
-            wait_bluetooth_secs: 60,
-            sds_secs: u32::MAX,
-            ls_secs: 300,
-            min_wake_secs: 10,
-            ..PowerConfig::default()
-        }),
-        Config::Network(NetworkConfig {
-            ntp_server: "ntp.example.org".to_owned(),
-            ..NetworkConfig::default()
-        }),
-        Config::Display(DisplayConfig {
-            screen_on_secs: 600,
-            ..DisplayConfig::default()
-        }),
-        Config::Lora(LoRaConfig {
-            use_preset: state.preset.is_some(),
-            modem_preset: state.preset.unwrap_or_default(),
-            bandwidth: 250,
-            spread_factor: 11,
-            coding_rate: 5,
-            region: i32::from(region),
-            hop_limit: u32::from(super::air::HOP_LIMIT),
-            tx_enabled: !state.transmit_off,
-            tx_power: 30,
-            ..LoRaConfig::default()
-        }),
-        Config::Bluetooth(BluetoothConfig {
-            enabled: true,
-            mode: i32::from(PairingMode::FixedPin),
-            fixed_pin: 123_456,
-        }),
-        Config::Security(SecurityConfig {
-            public_key: mesh.own.public_key().unwrap_or_default().to_vec(),
-            serial_enabled: true,
-            ..SecurityConfig::default()
-        }),
-        Config::Sessionkey(SessionkeyConfig {}),
-        Config::DeviceUi(proto::DeviceUiConfig::default()),
-    ];
-    let told = variants.map(|variant| proto::Config {
-        payload_variant: Some(variant),
-    });
-    Vec::from(told.map(PayloadVariant::Config))
+/// Returns what holds nothing but an empty part with that tag, if such a part is known. The firmware tells its parts tag
+/// after tag, too.
+fn with_part<T: Message + Default>(tag: u32) -> T {
+    let mut bytes = Vec::new();
+    encode_key(tag, WireType::LengthDelimited, &mut bytes);
+    // Its length.
+    bytes.push(0);
+    T::decode(bytes.as_slice()).unwrap_or_default()
+}
+
+fn config(tag: u32, mesh: &Mesh, state: &Condition) -> PayloadVariant {
+    let mut config: proto::Config = with_part(tag);
+    match &mut config.payload_variant {
+        Some(Config::Device(device)) => device.node_info_broadcast_secs = 10_800,
+        Some(Config::Position(position)) => {
+            position.position_broadcast_secs = 3_600;
+            position.position_broadcast_smart_enabled = true;
+            position.gps_update_interval = 120;
+            position.position_flags = 811;
+            position.broadcast_smart_minimum_distance = 100;
+            position.broadcast_smart_minimum_interval_secs = 300;
+            position.set_gps_mode(GpsMode::NotPresent);
+        }
+        Some(Config::Power(power)) => {
+            power.wait_bluetooth_secs = 60;
+            power.sds_secs = u32::MAX;
+            power.ls_secs = 300;
+            power.min_wake_secs = 10;
+        }
+        Some(Config::Network(network)) => "ntp.example.org".clone_into(&mut network.ntp_server),
+        Some(Config::Display(display)) => display.screen_on_secs = 600,
+        Some(Config::Lora(lora)) => {
+            lora.use_preset = state.preset.is_some();
+            lora.modem_preset = state.preset.unwrap_or_default();
+            lora.bandwidth = 250;
+            lora.spread_factor = 11;
+            lora.coding_rate = 5;
+            if !state.is_on(Fault::RegionUnset) {
+                lora.set_region(RegionCode::Us);
+            }
+            lora.hop_limit = HOP_LIMIT;
+            lora.tx_enabled = !state.is_on(Fault::TransmitOff);
+            lora.tx_power = 30;
+        }
+        Some(Config::Bluetooth(bluetooth)) => {
+            bluetooth.enabled = true;
+            bluetooth.set_mode(PairingMode::FixedPin);
+            bluetooth.fixed_pin = 123_456;
+        }
+        Some(Config::Security(security)) => {
+            security.public_key = mesh.public_key(mesh.own_num()).unwrap_or_default().to_vec();
+            security.serial_enabled = true;
+        }
+        Some(Config::Sessionkey(_) | Config::DeviceUi(_)) | None => {}
+    }
+    PayloadVariant::Config(config)
 }
 
 /// The last three have no variant before 2.8: the firmware sends them for modules that it does not have yet.
-fn module_configs(firmware: Firmware) -> Vec<PayloadVariant> {
-    let newer = |module: Module| (firmware == Firmware::V2_8).then_some(module);
-    let variants = [
-        Some(Module::Mqtt(MqttConfig {
-            address: "mqtt.example.org".to_owned(),
-            encryption_enabled: true,
-            root: "msh/US".to_owned(),
-            ..MqttConfig::default()
-        })),
-        Some(Module::Serial(SerialConfig::default())),
-        Some(Module::ExternalNotification(
-            ExternalNotificationConfig::default(),
-        )),
-        Some(Module::StoreForward(StoreForwardConfig::default())),
-        Some(Module::RangeTest(RangeTestConfig::default())),
-        Some(Module::Telemetry(TelemetryConfig {
-            device_update_interval: 3_600,
-            ..TelemetryConfig::default()
-        })),
-        Some(Module::CannedMessage(CannedMessageConfig::default())),
-        Some(Module::Audio(AudioConfig::default())),
-        Some(Module::RemoteHardware(RemoteHardwareConfig::default())),
-        Some(Module::NeighborInfo(NeighborInfoConfig::default())),
-        Some(Module::AmbientLighting(AmbientLightingConfig {
-            current: 10,
-            red: 28,
-            green: 224,
-            blue: 1,
-            ..AmbientLightingConfig::default()
-        })),
-        Some(Module::DetectionSensor(DetectionSensorConfig {
-            minimum_broadcast_secs: 45,
-            ..DetectionSensorConfig::default()
-        })),
-        Some(Module::Paxcounter(PaxcounterConfig::default())),
-        newer(Module::Statusmessage(StatusMessageConfig::default())),
-        newer(Module::TrafficManagement(TrafficManagementConfig::default())),
-        newer(Module::Tak(TakConfig::default())),
-    ];
-    let told = variants.map(|payload_variant| proto::ModuleConfig { payload_variant });
-    Vec::from(told.map(PayloadVariant::ModuleConfig))
+fn module_config(tag: u32, firmware: Firmware) -> PayloadVariant {
+    if firmware == Firmware::V2_7 && tag > 13 {
+        return PayloadVariant::ModuleConfig(proto::ModuleConfig::default());
+    }
+    let mut config: proto::ModuleConfig = with_part(tag);
+    match &mut config.payload_variant {
+        Some(Module::Mqtt(mqtt)) => {
+            "mqtt.example.org".clone_into(&mut mqtt.address);
+            mqtt.encryption_enabled = true;
+            "msh/US".clone_into(&mut mqtt.root);
+        }
+        Some(Module::Telemetry(telemetry)) => telemetry.device_update_interval = 3_600,
+        Some(Module::AmbientLighting(light)) => {
+            light.current = 10;
+            (light.red, light.green, light.blue) = (28, 224, 1);
+        }
+        Some(Module::DetectionSensor(sensor)) => sensor.minimum_broadcast_secs = 45,
+        Some(_) | None => {}
+    }
+    PayloadVariant::ModuleConfig(config)
 }
 
 /// The radio's files, with their sizes in bytes.
@@ -298,6 +246,7 @@ fn file((name, size_bytes): (&str, u32)) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fault::Switch;
     use super::*;
 
     fn kinds(nonce: u32) -> Vec<&'static str> {
@@ -370,7 +319,7 @@ mod tests {
     #[test]
     fn a_locked_radio_tells_blank_channels_and_no_metadata() {
         let locked = Condition {
-            locked: true,
+            said: vec![Fault::Locked(Switch::ON)],
             ..state(Firmware::V2_8)
         };
         for frame in series(&Mesh::new(1, 3), &locked, 7) {

@@ -72,11 +72,11 @@ impl Harness {
     }
 
     pub(super) fn own(&self) -> u32 {
-        self.machine.mesh.own.num.0
+        self.machine.mesh.own.num
     }
 
     pub(super) fn neighbour(&self, place: usize) -> u32 {
-        self.machine.mesh.nodes[place].num.0
+        self.machine.mesh.nodes[place].num
     }
 
     /// Hands over a frame without taking the answers.
@@ -159,7 +159,7 @@ impl Harness {
     pub(super) fn fates(&mut self, id: u32) -> Vec<Fate> {
         std::iter::from_fn(|| self.machine.next_report())
             .filter_map(|report| match report {
-                Report::Transmitted { packet, fate } if packet.id == id => Some(fate),
+                Report::Transmitted { packet, fate } if packet.header.id == id => Some(fate),
                 _ => None,
             })
             .collect()

@@ -14,7 +14,7 @@ use super::console;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
-use super::mesh::{MOST_NODES, NAME_LIMIT, check_length, late_key};
+use super::mesh::{MOST_NODES, NAME_LIMIT, check_length, late_key, rename};
 use super::packets;
 use super::report::Report;
 
@@ -22,7 +22,7 @@ use super::report::Report;
 const PAYLOAD_LIMIT: usize = 233;
 
 /// More hops a packet never makes.
-const MOST_HOPS: u8 = 7;
+const MOST_HOPS: u32 = 7;
 
 /// The hash under which a client sees the channel of a packet that the radio cannot decrypt.
 const FOREIGN_CHANNEL_HASH: u32 = 70;
@@ -30,41 +30,38 @@ const FOREIGN_CHANNEL_HASH: u32 = 70;
 impl Machine {
     /// Lets a node of the mesh say something, or says what is wrong with it.
     pub(super) fn hear(&mut self, say: &Say, now: Instant) -> Result<(), String> {
-        let first = self.mesh.nodes.first().map(|node| node.num);
-        let from = say
-            .from
-            .or(first)
-            .ok_or("there is no neighbour: name one with `from`")?;
+        let first = self.mesh.nodes.first().map(|node| NodeNum(node.num));
+        let from = say.from.or(first);
+        let from = from.ok_or("there is no neighbour: name one with `from`")?;
         let payload = payload(say)?;
         for (key, name) in [("name", &say.name), ("short", &say.short)] {
             check_length(key, name.as_ref().map_or(0, String::len), NAME_LIMIT)?;
         }
-        let known = self.mesh.node(from).map(|node| (node.hops, node.snr));
+        let known = self.mesh.node(from);
         if known.is_none() && self.mesh.nodes.len() >= MOST_NODES {
             return Err(format!(
                 "the mesh has {MOST_NODES} nodes, and takes no more"
             ));
         }
-        if say.channel > 7 {
-            return Err(format!(
-                "channel {} is out of range: a radio has channels 0 to 7",
-                say.channel
-            ));
+        if let channel @ 8.. = say.channel {
+            let reason = "is out of range: a radio has channels 0 to 7";
+            return Err(format!("channel {channel} {reason}"));
         }
-        let (hops, snr) = known.unwrap_or((0, 6.0));
-        let (hops, snr) = (say.hops.unwrap_or(hops), say.snr.unwrap_or(snr));
+        let (hops, snr) = known.map_or((None, 6.0), |node| (node.hops_away, node.snr));
+        let hops = say.hops.map(u32::from).or(hops).unwrap_or_default();
+        let snr = say.snr.unwrap_or(snr);
         if hops > MOST_HOPS {
             return Err(format!("{hops} hops: a packet makes at most {MOST_HOPS}"));
         }
         let packet = self.envelope(say, from, hops, snr);
         let time = self.radio_time(now);
-        let own = self.mesh.own.num;
+        let own = self.mesh.own_num();
         let node = self.mesh.node_or_new(from);
         if time != 0 {
             node.last_heard = time;
         }
         let named = say.name.is_some() || say.short.is_some();
-        if named && node.rename(say.name.as_deref(), say.short.as_deref()) && from != own {
+        if named && rename(node, say.name.as_deref(), say.short.as_deref()) && from != own {
             let user = node.user.as_ref().map(User::encode_to_vec);
             let data = Data {
                 bitfield: Some(0),
@@ -84,7 +81,7 @@ impl Machine {
     }
 
     fn hear_message(&mut self, say: &Say, mut packet: MeshPacket, payload: Vec<u8>, now: Instant) {
-        let (from, own) = (NodeNum(packet.from), self.mesh.own.num);
+        let (from, own) = (NodeNum(packet.from), self.mesh.own_num());
         let id = say.id.unwrap_or_else(|| self.fresh_id());
         self.report(Report::Injected { id, from });
         let to_us = packet.to == own.0;
@@ -118,21 +115,17 @@ impl Machine {
         if say.stored {
             packet.to = own.0;
         }
-        if say.encrypted {
-            // As good as any cipher text: the client has no key either.
+        packet.payload_variant = Some(if say.encrypted {
             packet.channel = FOREIGN_CHANNEL_HASH;
-            let hidden = data
-                .encode_to_vec()
-                .iter()
-                .map(|byte| byte ^ 0xA5)
-                .collect();
-            packet.payload_variant = Some(PayloadVariant::Encrypted(hidden));
+            // As good as any cipher text: the client has no key either.
+            let hidden = data.encode_to_vec().into_iter().map(|byte| byte ^ 0xA5);
+            PayloadVariant::Encrypted(hidden.collect())
         } else {
-            packet.payload_variant = Some(PayloadVariant::Decoded(data));
-        }
+            PayloadVariant::Decoded(data)
+        });
         // The server does not have the author's key, so it tells everything on the channel.
         if to_us && from != own && !say.stored {
-            let key = self.mesh.node(from).and_then(|node| node.public_key());
+            let key = self.mesh.public_key(from);
             packet.public_key = key.map_or_else(|| late_key(from), <[u8]>::to_vec);
             packet.pki_encrypted = true;
             packet.channel = 0;
@@ -144,17 +137,17 @@ impl Machine {
     }
 
     /// Returns a packet with everything but content.
-    fn envelope(&self, say: &Say, from: NodeNum, hops: u8, snr: f32) -> MeshPacket {
+    fn envelope(&self, say: &Say, from: NodeNum, hops: u32, snr: f32) -> MeshPacket {
         let packet = MeshPacket {
             from: from.0,
             to: say.to.unwrap_or(NodeNum::BROADCAST).0,
             channel: say.channel,
             ..MeshPacket::default()
         };
-        if from == self.mesh.own.num {
+        if from == self.mesh.own_num() {
             return MeshPacket {
-                hop_limit: u32::from(HOP_LIMIT),
-                hop_start: u32::from(HOP_LIMIT),
+                hop_limit: HOP_LIMIT,
+                hop_start: HOP_LIMIT,
                 priority: i32::from(Priority::High),
                 ..packet
             };
@@ -172,8 +165,8 @@ impl Machine {
         MeshPacket {
             rx_snr: snr,
             rx_rssi: say.rssi.unwrap_or(-60),
-            hop_limit: u32::from(hop_limit),
-            hop_start: u32::from(hop_start),
+            hop_limit,
+            hop_start,
             relay_node: from.0 & 0xFF,
             transport_mechanism: i32::from(transport),
             via_mqtt: say.via_mqtt,
@@ -205,11 +198,10 @@ fn payload(say: &Say) -> Result<Option<Vec<u8>>, String> {
         (None, None) if say.name.is_some() || say.short.is_some() => return Ok(None),
         (None, None) => return Err("nothing to say: give `text` or `hex`".to_owned()),
     };
-    if payload.len() > PAYLOAD_LIMIT {
-        return Err(format!(
-            "the payload has {} bytes, a packet carries {PAYLOAD_LIMIT}",
-            payload.len()
-        ));
+    let size = payload.len();
+    if size > PAYLOAD_LIMIT {
+        let reason = format!("the payload has {size} bytes, a packet carries {PAYLOAD_LIMIT}");
+        return Err(reason);
     }
     Ok(Some(payload))
 }

@@ -9,17 +9,11 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// Returns the bytes that such a text stands for, or `None` if it is not one.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    let digits = text
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        })
-        .collect::<Option<Vec<u8>>>()?;
+    let digit = |digit: char| u8::try_from(digit.to_digit(16)?).ok();
+    let digits = text.chars().map(digit).collect::<Option<Vec<u8>>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty()
-        .then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    let bytes = pairs.iter().map(|[high, low]| high << 4 | low);
+    rest.is_empty().then(|| bytes.collect())
 }
 
 #[cfg(test)]

@@ -135,14 +135,14 @@ pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum
     enum Node {
         Text(String),
         Number(u32),
-        Absent(()),
     }
-    match Node::deserialize(input)? {
-        Node::Text(text) if text == "^all" => Ok(Some(NodeNum::BROADCAST)),
-        Node::Text(text) => text.parse().map(Some).map_err(de::Error::custom),
-        Node::Number(number) => Ok(Some(NodeNum(number))),
-        Node::Absent(()) => Ok(None),
-    }
+    let node = Option::<Node>::deserialize(input)?;
+    let read = |node| match node {
+        Node::Text(text) if text == "^all" => Ok(NodeNum::BROADCAST),
+        Node::Text(text) => text.parse().map_err(de::Error::custom),
+        Node::Number(number) => Ok(NodeNum(number)),
+    };
+    node.map(read).transpose()
 }
 
 /// Reads bytes that are written as hexadecimal text.
@@ -160,13 +160,12 @@ fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
     enum Flag {
         Known(bool),
         Number(u32),
-        Absent(()),
     }
-    match Flag::deserialize(input)? {
-        Flag::Known(known) => Ok(u32::from(known)),
-        Flag::Number(number) => Ok(number),
-        Flag::Absent(()) => Ok(0),
-    }
+    Ok(match Option::<Flag>::deserialize(input)? {
+        Some(Flag::Known(known)) => u32::from(known),
+        Some(Flag::Number(number)) => number,
+        None => 0,
+    })
 }
 
 #[cfg(test)]

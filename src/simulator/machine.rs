@@ -1,6 +1,6 @@
 //! The radio's behaviour as a client sees it. Pure: the time is handed in, frames and reports are taken out.
-//! `connection.rs` is its conversation with a client, `sending.rs`, `refusing.rs` and `settling.rs` what it does with
-//! the client's packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
+//! `connection.rs` is its conversation with a client, `sending.rs` and `settling.rs` what it does with the client's
+//! packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,13 +10,15 @@ use rand::{RngExt, SeedableRng};
 
 use crate::radio::proto::{
     ClientNotification, LogRecord, MeshPacket, Message, QueueStatus, ToRadio,
-    from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient, wire,
+    from_radio::PayloadVariant as ToClient, log_record::Level,
+    to_radio::PayloadVariant as FromClient, wire,
 };
 
 use super::air::{Air, QUEUE};
 use super::condition::Condition;
 use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::console;
+use super::fault::{Fault, Switch};
 use super::firmware::Firmware;
 use super::frame;
 use super::input::Command;
@@ -29,11 +31,6 @@ use super::side::Side;
 const REPORTS: usize = 65_536;
 /// Lines that wait to be printed.
 const MOST_LINES: usize = 1024;
-
-/// `LogRecord.Level`.
-const DEBUG: i32 = 10;
-const INFO: i32 = 20;
-const WARNING: i32 = 30;
 
 /// A radio without a radio.
 #[derive(Debug)]
@@ -67,7 +64,7 @@ impl Machine {
             mesh,
             state: Condition {
                 preset: Some(0),
-                slow_reads: true,
+                said: vec![Fault::SlowReads(Switch::ON), Fault::Telemetry(Switch::ON)],
                 ..Condition::default()
             },
             air: Air::new(seed),
@@ -97,13 +94,13 @@ impl Machine {
         self
     }
 
-    fn status(&self, res: u32, packet: u32) -> QueueStatus {
-        QueueStatus {
+    fn status(&self, res: u32, packet: u32) -> ToClient {
+        ToClient::QueueStatus(QueueStatus {
             res: i32::try_from(res).unwrap_or(i32::MAX),
             free: self.air.free(),
             maxlen: QUEUE,
             mesh_packet_id: packet,
-        }
+        })
     }
 
     pub(super) fn push_status(&mut self, res: u32, packet: u32) {
@@ -129,24 +126,30 @@ impl Machine {
         }
     }
 
-    pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
-        let notification = ClientNotification {
-            reply_id,
+    fn notification(&self, level: Level, text: &str, now: Instant) -> ClientNotification {
+        ClientNotification {
             time: self.radio_time(now),
-            level: WARNING,
+            level: i32::from(level),
             message: text.to_owned(),
             ..ClientNotification::default()
-        };
+        }
+    }
+
+    pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
+        let notification = ToClient::ClientNotification(ClientNotification {
+            reply_id,
+            ..self.notification(Level::Warning, text, now)
+        });
         push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
-    fn log_record(&self, text: &str, now: Instant) -> LogRecord {
-        LogRecord {
+    fn log_record(&self, text: &str, now: Instant) -> ToClient {
+        ToClient::LogRecord(LogRecord {
             message: text.to_owned(),
             time: self.radio_time(now),
             source: "Router".to_owned(),
-            level: DEBUG,
-        }
+            level: i32::from(Level::Debug),
+        })
     }
 
     pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
@@ -156,10 +159,8 @@ impl Machine {
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.
     pub(super) fn print(&mut self, message: &str, now: Instant) {
-        if self.lines.len() < MOST_LINES {
-            self.lines
-                .push_back(console::line(self.uptime(now), message));
-        }
+        let line = console::line(self.uptime(now), message);
+        push_latest(&mut self.lines, line, MOST_LINES);
     }
 
     pub(super) fn report(&mut self, report: Report) {
@@ -181,7 +182,7 @@ impl Machine {
             return self.ignore("not a ToRadio with something in it", frame.len());
         };
         match variant {
-            FromClient::Packet(_) if self.state.locked => {
+            FromClient::Packet(_) if self.state.is_on(Fault::Locked) => {
                 self.ignore("the radio is locked", frame.len());
             }
             FromClient::Packet(packet) => self.send(packet, now),
@@ -202,14 +203,14 @@ impl Machine {
 
     /// Returns when a client that goes on saying nothing is dropped.
     fn idle_at(&self) -> Option<Instant> {
-        let session = self.session.as_ref().filter(|_| !self.state.patient)?;
-        Some(session.heard_at + IDLE)
+        let session = self.session.as_ref()?;
+        (!self.state.is_on(Fault::Patient)).then(|| session.heard_at + IDLE)
     }
 
     fn next_frame_but_chatter(&mut self, now: Instant) -> Option<Vec<u8>> {
         let session = self.session.as_mut()?;
         if std::mem::take(&mut session.heartbeat) {
-            return Some(frame::encode(ToClient::QueueStatus(self.status(0, 0))));
+            return Some(frame::encode(self.status(0, 0)));
         }
         match session.phase {
             Phase::Silent => None,
@@ -221,21 +222,18 @@ impl Machine {
     /// Statuses, then whether the radio is locked, then all that an open radio tells.
     fn next_live_frame(&mut self) -> Option<Vec<u8>> {
         if let Some(status) = self.queues.statuses.pop_front() {
-            return Some(frame::encode(ToClient::QueueStatus(status)));
+            return Some(frame::encode(status));
         }
         if let Some(state) = self.session.as_mut()?.lockdown.take() {
-            let newer = wire::NewerFromRadio {
-                lockdown_status: Some(wire::LockdownStatus { state }),
-                ..wire::NewerFromRadio::default()
-            };
-            return Some(newer.encode_to_vec());
+            let status = wire::LockdownStatus { state };
+            return Some(frame::encode_newer(|it| it.lockdown_status = Some(status)));
         }
-        if self.state.locked {
+        if self.state.is_on(Fault::Locked) {
             return None;
         }
         loop {
             let next = self.queues.pop()?;
-            if self.state.other_transport && matches!(next, ToClient::Packet(_)) {
+            if matches!(next, ToClient::Packet(_)) && self.state.is_on(Fault::OtherTransport) {
                 self.others_turn = !self.others_turn;
                 if self.others_turn {
                     continue;
@@ -249,14 +247,9 @@ impl Machine {
     fn chatter(&mut self, now: Instant) -> Vec<u8> {
         self.chatted = self.chatted.wrapping_add(1);
         frame::encode(if self.chatted.is_multiple_of(3) {
-            ToClient::ClientNotification(ClientNotification {
-                time: self.radio_time(now),
-                level: INFO,
-                message: "Nothing is wrong".to_owned(),
-                ..ClientNotification::default()
-            })
+            ToClient::ClientNotification(self.notification(Level::Info, "Nothing is wrong", now))
         } else {
-            ToClient::LogRecord(self.log_record("[Router] handled", now))
+            self.log_record("[Router] handled", now)
         })
     }
 }
@@ -280,7 +273,7 @@ impl Side for Machine {
         };
         let silence = now.saturating_duration_since(session.heard_at);
         session.heard_at = now;
-        if !self.state.slow_reads {
+        if !self.state.is_on(Fault::SlowReads) {
             self.handle_frame(frame, now);
             return;
         }
@@ -300,7 +293,7 @@ impl Side for Machine {
     fn on_disconnect(&mut self, _now: Instant) {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
-            self.writes_are_lost = self.state.unnoticed_close;
+            self.writes_are_lost = self.state.is_on(Fault::UnnoticedClose);
         }
     }
 
@@ -341,7 +334,7 @@ impl Side for Machine {
         }
         let frame = self.next_frame_but_chatter(now)?;
         match &mut self.session {
-            Some(session) if self.state.chatter => {
+            Some(session) if self.state.is_on(Fault::Chatter) => {
                 session.held = Some(frame);
                 Some(self.chatter(now))
             }

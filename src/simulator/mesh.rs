@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::model::NodeNum;
-use crate::radio::proto::{self, HardwareModel, User, channel::Role};
+use crate::radio::proto::{self, HardwareModel, NodeInfo, User, channel::Role};
 
 use super::fault::ChannelChange;
 
@@ -33,27 +33,14 @@ const NAMES: [Option<(&str, &str)>; 8] = [
     Some(("", "")),
 ];
 
-/// A node of the simulated mesh.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SimulatedNode {
-    pub num: NodeNum,
-    /// Its names and key; without them the radio knows no more than its number.
-    pub user: Option<User>,
-    /// How many hops lie between it and the radio.
-    pub hops: u8,
-    /// How well the radio hears it, in dB.
-    pub snr: f32,
-    /// When it was last heard, in Unix seconds; 0 if never.
-    pub last_heard: u32,
-}
-
-/// The radio's own node, its channels and its neighbours.
+/// The radio's own node, its channels and its neighbours. Of a node without a user the radio knows no more than its
+/// number; one that was last heard at 0 never was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     /// The radio's own node.
-    pub own: SimulatedNode,
+    pub own: NodeInfo,
     /// The other nodes that the radio knows.
-    pub nodes: Vec<SimulatedNode>,
+    pub nodes: Vec<NodeInfo>,
     /// Its eight channel slots.
     pub channels: Vec<proto::Channel>,
 }
@@ -62,32 +49,32 @@ impl Mesh {
     /// Makes a mesh with that many neighbours; the same seed gives the same mesh.
     pub fn new(seed: u64, neighbours: usize) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let own_num = fresh_num(&mut random, &[]);
-        let own = SimulatedNode {
-            num: own_num,
-            user: Some(user(own_num, "Simulated radio", "SIM", key(&mut random))),
-            hops: 0,
-            snr: 0.0,
-            last_heard: LAST_HEARD,
+        let own = any_num(&mut random);
+        let own = NodeInfo {
+            user: Some(user(own, "Simulated radio", "SIM", key(&mut random))),
+            is_favorite: true,
+            ..heard(own)
         };
-        let mut taken = vec![own_num];
-        let mut nodes = Vec::with_capacity(neighbours);
-        for place in 0..neighbours {
-            let num = fresh_num(&mut random, &taken);
-            taken.push(num);
-            nodes.push(neighbour(place, num, &mut random));
+        let mut mesh = Self {
+            own,
+            nodes: Vec::with_capacity(neighbours),
+            channels: Vec::new(),
+        };
+        while mesh.nodes.len() < neighbours {
+            let num = any_num(&mut random);
+            if mesh.node(num).is_none() {
+                let neighbour = neighbour(mesh.nodes.len(), num, &mut random);
+                mesh.nodes.push(neighbour);
+            }
         }
-        let mut channels = vec![
+        mesh.channels = vec![
             channel(0, "", vec![1], Role::Primary),
             channel(1, "bridge", key(&mut random), Role::Secondary),
             channel(2, "club", vec![1], Role::Secondary),
         ];
-        channels.extend((3..8).map(|index| channel(index, "", Vec::new(), Role::Disabled)));
-        Self {
-            own,
-            nodes,
-            channels,
-        }
+        let disabled = (3..8).map(|index| channel(index, "", Vec::new(), Role::Disabled));
+        mesh.channels.extend(disabled);
+        mesh
     }
 
     /// Moves the times at which nodes were heard, so that the mesh is as it was at that time (Unix seconds).
@@ -95,48 +82,57 @@ impl Mesh {
     pub fn as_of(mut self, present: u32) -> Self {
         for node in std::iter::once(&mut self.own).chain(&mut self.nodes) {
             if node.last_heard > 0 {
-                node.last_heard =
-                    present.saturating_sub(LAST_HEARD.saturating_sub(node.last_heard));
+                let age = LAST_HEARD.saturating_sub(node.last_heard);
+                node.last_heard = present.saturating_sub(age);
             }
         }
         self
     }
 
+    /// Returns the number of the radio's own node.
+    pub(super) fn own_num(&self) -> NodeNum {
+        NodeNum(self.own.num)
+    }
+
     /// Returns the node with that number, the radio's own included.
-    pub(super) fn node(&self, num: NodeNum) -> Option<&SimulatedNode> {
-        std::iter::once(&self.own)
-            .chain(&self.nodes)
-            .find(|node| node.num == num)
+    pub(super) fn node(&self, num: NodeNum) -> Option<&NodeInfo> {
+        let mut nodes = std::iter::once(&self.own).chain(&self.nodes);
+        nodes.find(|node| node.num == num.0)
     }
 
     /// Returns the node with that number; a neighbour not heard before is added, without a name.
-    pub(super) fn node_or_new(&mut self, num: NodeNum) -> &mut SimulatedNode {
+    pub(super) fn node_or_new(&mut self, num: NodeNum) -> &mut NodeInfo {
         if self.node(num).is_none() {
-            self.nodes.push(SimulatedNode {
-                num,
-                user: None,
-                hops: 0,
+            self.nodes.push(NodeInfo {
                 snr: 5.0,
-                last_heard: LAST_HEARD,
+                ..heard(num)
             });
         }
-        let neighbour = self.nodes.iter_mut().find(|node| node.num == num);
+        let neighbour = self.nodes.iter_mut().find(|node| node.num == num.0);
         neighbour.unwrap_or(&mut self.own)
+    }
+
+    /// Returns the public key with which direct messages to that node are encrypted, if it is known.
+    pub(super) fn public_key(&self, num: NodeNum) -> Option<&[u8]> {
+        let key = self.node(num)?.user.as_ref()?.public_key.as_slice();
+        (!key.is_empty()).then_some(key)
+    }
+
+    /// Returns how many nodes there are, the radio's own included.
+    pub(super) fn node_count(&self) -> u32 {
+        u32::try_from(self.nodes.len() + 1).unwrap_or(u32::MAX)
     }
 
     /// Returns whether a packet can be sent on that channel.
     pub(super) fn channel_enabled(&self, index: u32) -> bool {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.channels.get(index))
-            .is_some_and(|channel| channel.role != i32::from(Role::Disabled))
+        let mut slots = (0..).zip(&self.channels);
+        slots.any(|(slot, channel)| slot == index && channel.role() != Role::Disabled)
     }
 
     fn slot(&mut self, index: u32) -> Result<&mut proto::Channel, String> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.channels.get_mut(index))
-            .ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))
+        let mut slots = (0..).zip(&mut self.channels);
+        let found = slots.find_map(|(slot, channel)| (slot == index).then_some(channel));
+        found.ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))
     }
 
     /// Changes a channel, or says why it cannot.
@@ -152,10 +148,8 @@ impl Mesh {
             settings.psk.clone_from(key);
         }
         match change.enabled {
-            Some(true) if channel.role == i32::from(Role::Disabled) => {
-                channel.role = i32::from(Role::Secondary);
-            }
-            Some(false) => channel.role = i32::from(Role::Disabled),
+            Some(true) if channel.role() == Role::Disabled => channel.set_role(Role::Secondary),
+            Some(false) => channel.set_role(Role::Disabled),
             Some(true) | None => {}
         }
         Ok(())
@@ -164,19 +158,21 @@ impl Mesh {
     /// Lets two channels change places, or says why they cannot; the primary one stays in its slot.
     pub(super) fn swap_channels(&mut self, first: u32, second: u32) -> Result<(), String> {
         let (one, other) = (self.slot(first)?.clone(), self.slot(second)?.clone());
-        let [primary, secondary, disabled] =
-            [Role::Primary, Role::Secondary, Role::Disabled].map(i32::from);
-        let roles = [one.role, other.role];
-        let holds_primary = roles.contains(&primary);
-        if holds_primary && roles.contains(&disabled) {
+        let roles = [one.role(), other.role()];
+        let holds_primary = roles.contains(&Role::Primary);
+        if holds_primary && roles.contains(&Role::Disabled) {
             return Err("the primary channel cannot be switched off".to_owned());
         }
         *self.slot(first)? = other;
         *self.slot(second)? = one;
         for (index, channel) in (0..).zip(&mut self.channels) {
             channel.index = index;
-            if holds_primary && channel.role != disabled {
-                channel.role = if index == 0 { primary } else { secondary };
+            if holds_primary && channel.role() != Role::Disabled {
+                channel.set_role(if index == 0 {
+                    Role::Primary
+                } else {
+                    Role::Secondary
+                });
             }
         }
         Ok(())
@@ -184,31 +180,21 @@ impl Mesh {
 
     /// Returns whether anyone is near enough to repeat what the radio says.
     pub(super) fn has_direct_neighbour(&self) -> bool {
-        self.nodes.iter().any(|node| node.hops == 0)
+        self.nodes.iter().any(|node| node.hops_away == Some(0))
     }
 }
 
-impl SimulatedNode {
-    /// Returns the public key with which direct messages to it are encrypted, if it is known.
-    pub(super) fn public_key(&self) -> Option<&[u8]> {
-        let key = self.user.as_ref()?.public_key.as_slice();
-        (!key.is_empty()).then_some(key)
-    }
-
-    /// Gives the node another name; returns whether anything changed.
-    pub(super) fn rename(&mut self, long: Option<&str>, short: Option<&str>) -> bool {
-        let before = self.user.clone();
-        let user = self
-            .user
-            .get_or_insert_with(|| unnamed(self.num, late_key(self.num)));
-        if let Some(long) = long {
-            long.clone_into(&mut user.long_name);
+/// Gives a node another name; returns whether anything changed.
+pub(super) fn rename(node: &mut NodeInfo, long: Option<&str>, short: Option<&str>) -> bool {
+    let before = node.user.clone();
+    let num = NodeNum(node.num);
+    let user = node.user.get_or_insert_with(|| unnamed(num, late_key(num)));
+    for (name, new) in [(&mut user.long_name, long), (&mut user.short_name, short)] {
+        if let Some(new) = new {
+            new.clone_into(name);
         }
-        if let Some(short) = short {
-            short.clone_into(&mut user.short_name);
-        }
-        self.user != before
     }
+    node.user != before
 }
 
 /// Names the limit in bytes of what a line gives under that key, if it is longer.
@@ -226,22 +212,32 @@ pub(super) fn late_key(num: NodeNum) -> Vec<u8> {
     num.0.to_be_bytes().repeat(8)
 }
 
-fn neighbour(place: usize, num: NodeNum, random: &mut StdRng) -> SimulatedNode {
+/// A node that is heard directly.
+fn heard(num: NodeNum) -> NodeInfo {
+    NodeInfo {
+        num: num.0,
+        last_heard: LAST_HEARD,
+        hops_away: Some(0),
+        ..NodeInfo::default()
+    }
+}
+
+fn neighbour(place: usize, num: NodeNum, random: &mut StdRng) -> NodeInfo {
     let user = match NAMES.get(place) {
         Some(names) => names.map(|(long, short)| user(num, long, short, key(random))),
         None => Some(unnamed(num, key(random))),
     };
-    SimulatedNode {
-        num,
+    NodeInfo {
         user,
         // The first four are direct neighbours, of the others every third is.
-        hops: u8::from(place >= 4 && !place.is_multiple_of(3)),
+        hops_away: Some(u32::from(place >= 4 && !place.is_multiple_of(3))),
         snr: f32::from(random.random_range(-40_i8..40)) / 4.0,
         last_heard: if place % 7 == 6 {
             0
         } else {
             LAST_HEARD.saturating_sub(random.random_range(0..86_400))
         },
+        ..heard(num)
     }
 }
 
@@ -281,13 +277,8 @@ fn channel(index: i32, name: &str, psk: Vec<u8>, role: Role) -> proto::Channel {
 }
 
 /// Numbers below 4 are reserved by the firmware.
-fn fresh_num(random: &mut StdRng, taken: &[NodeNum]) -> NodeNum {
-    loop {
-        let num = NodeNum(random.random_range(4..u32::MAX));
-        if !taken.contains(&num) {
-            return num;
-        }
-    }
+fn any_num(random: &mut StdRng) -> NodeNum {
+    NodeNum(random.random_range(4..u32::MAX))
 }
 
 #[cfg(test)]
@@ -365,8 +356,8 @@ mod tests {
         let mut mesh = Mesh::new(1, 2);
         assert_eq!(mesh.node_or_new(NodeNum(99)).user, None);
         assert_eq!(mesh.nodes.len(), 3);
-        let own = mesh.own.num;
-        mesh.node_or_new(own).rename(Some("Base"), None);
+        let own = mesh.own_num();
+        rename(mesh.node_or_new(own), Some("Base"), None);
         assert_eq!(mesh.own.user.unwrap().long_name, "Base");
     }
 }

@@ -33,7 +33,6 @@ pub mod pipe;
 mod pty;
 mod queues;
 pub mod recording;
-mod refusing;
 mod replay;
 mod report;
 mod script;

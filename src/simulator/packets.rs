@@ -52,7 +52,7 @@ pub(super) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
     MeshPacket {
         from: own.0,
         to: NodeNum::BROADCAST.0,
-        hop_limit: u32::from(HOP_LIMIT),
+        hop_limit: HOP_LIMIT,
         priority: i32::from(Priority::Background),
         payload_variant: Some(PayloadVariant::Decoded(data(port, payload))),
         ..MeshPacket::default()
@@ -88,36 +88,37 @@ pub(super) fn position(time: u32) -> Position {
 
 /// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
 pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
-    let position = position(0).encode_to_vec();
-    let status = StatusMessage {
-        status: "at home".to_owned(),
-    }
-    .encode_to_vec();
+    let status = "at home".to_owned();
+    let weather = EnvironmentMetrics {
+        temperature: Some(7.5),
+        ..EnvironmentMetrics::default()
+    };
+    let measured = [
+        telemetry::Variant::DeviceMetrics(metrics(60, 5)),
+        telemetry::Variant::EnvironmentMetrics(weather),
+    ];
+    let [device, weather] = measured.map(|variant| telemetry(0, variant));
     let kinds = [
-        (PortNum::PositionApp, position),
-        (PortNum::TelemetryApp, device_metrics(0, 60, 5)),
-        (PortNum::TelemetryApp, environment()),
-        (PortNum::NodeStatusApp, status),
+        (PortNum::PositionApp, position(0).encode_to_vec()),
+        (PortNum::TelemetryApp, device),
+        (PortNum::TelemetryApp, weather),
+        (
+            PortNum::NodeStatusApp,
+            StatusMessage { status }.encode_to_vec(),
+        ),
     ];
     let known = mesh.nodes.iter().filter(|node| node.user.is_some());
-    known
-        .flat_map(|node| {
-            (1_u32..).zip(&kinds).map(|(number, (port, payload))| {
-                let mut packet = own_broadcast(node.num, *port, payload.clone());
-                packet.id = node.num.0 ^ number;
-                packet.rx_time = node.last_heard;
-                packet.rx_snr = node.snr;
-                packet.transport_mechanism = i32::from(TransportMechanism::TransportLora);
-                packet
-            })
+    let kept = known.flat_map(|node| {
+        let numbered = (1_u32..).zip(&kinds);
+        numbered.map(|(number, (port, payload))| MeshPacket {
+            id: node.num ^ number,
+            rx_time: node.last_heard,
+            rx_snr: node.snr,
+            transport_mechanism: i32::from(TransportMechanism::TransportLora),
+            ..own_broadcast(NodeNum(node.num), *port, payload.clone())
         })
-        .collect()
-}
-
-/// Returns the payload of a node's device telemetry.
-pub(super) fn device_metrics(time: u32, uptime: u32, channel_use: u8) -> Vec<u8> {
-    let metrics = metrics(uptime, channel_use);
-    telemetry(time, telemetry::Variant::DeviceMetrics(metrics))
+    });
+    kept.collect()
 }
 
 /// Returns what a node measures of itself.
@@ -131,32 +132,27 @@ pub(super) fn metrics(uptime: u32, channel_use: u8) -> DeviceMetrics {
     }
 }
 
-/// Returns the payload of the weather that a node measures.
-fn environment() -> Vec<u8> {
-    let metrics = EnvironmentMetrics {
-        temperature: Some(7.5),
-        ..EnvironmentMetrics::default()
-    };
-    telemetry(0, telemetry::Variant::EnvironmentMetrics(metrics))
-}
-
-/// Returns the payload of the radio's statistics of itself.
-pub(super) fn local_stats(time: u32, uptime: u32, channel_use: u8, nodes: usize) -> Vec<u8> {
-    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
-    let stats = LocalStats {
+/// Returns the radio's statistics of itself.
+pub(super) fn statistics(uptime: u32, channel_use: u8, nodes: u32) -> LocalStats {
+    LocalStats {
         uptime_seconds: uptime,
         channel_utilization: f32::from(channel_use),
         air_util_tx: 0.4,
         num_online_nodes: nodes,
         num_total_nodes: nodes,
         ..LocalStats::default()
-    };
-    telemetry(time, telemetry::Variant::LocalStats(stats))
+    }
 }
 
-fn telemetry(time: u32, variant: telemetry::Variant) -> Vec<u8> {
+/// Returns the payload of a packet that tells it.
+pub(super) fn telemetry(time: u32, variant: telemetry::Variant) -> Vec<u8> {
     let variant = Some(variant);
     Telemetry { time, variant }.encode_to_vec()
+}
+
+/// Returns an error's number, as queue statuses and reports have it.
+pub(super) fn error_number(error: routing::Error) -> u32 {
+    i32::from(error).unsigned_abs()
 }
 
 /// The error is encoded even if it is 0 (`18 00`), as the firmware does.

@@ -13,7 +13,7 @@ use super::script::Script;
 use super::side::Side;
 
 /// Bytes that each direction of a pipe holds; small enough that a reader who stalls is felt.
-const PIPE: usize = 4096;
+pub const PIPE: usize = 4096;
 
 /// A radio on pipes, as a test holds it. Its driver ends when `stop` is cancelled.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ pub struct PipeRadio {
     pub reports: mpsc::Receiver<Report>,
     /// Ends the driver.
     pub stop: CancellationToken,
-    clients: mpsc::Sender<DuplexStream>,
+    /// Takes the far ends of pipes: each is its client from then on.
+    pub clients: mpsc::Sender<DuplexStream>,
 }
 
 /// Makes a radio on pipes, and the future that has to run for it.
@@ -66,29 +67,6 @@ impl PipeRadio {
         let sent = self.clients.send(far).await;
         sent.map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(near)
-    }
-
-    /// Returns what keeps a pipe ready in `pipes`, a queue for one; whoever takes it is from then on the radio's client.
-    /// It ends when nobody can take one any more, or the radio is stopped.
-    pub fn keep_ready(
-        &self,
-        pipes: mpsc::Sender<DuplexStream>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let clients = self.clients.clone();
-        async move {
-            let mut offered = None;
-            // There is room for a pipe as soon as the one before it is taken.
-            while let Ok(place) = pipes.reserve().await {
-                if let Some(taken) = offered.take()
-                    && clients.send(taken).await.is_err()
-                {
-                    return;
-                }
-                let (near, far) = tokio::io::duplex(PIPE);
-                place.send(near);
-                offered = Some(far);
-            }
-        }
     }
 }
 

@@ -27,10 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct PtyPort {
     link: PathBuf,
-    /// `None` while it is unplugged.
-    pty: Option<Pty>,
-    /// What it comes back as: opened before the old one is closed, so that it has another name.
-    next: Option<Pty>,
+    /// While it is unplugged: what it comes back as.
+    pty: Pty,
+    plugged: bool,
     /// What was read first of the client, which holds it as long as it is there.
     client: Option<Weak<[u8]>>,
     starting: bool,
@@ -52,8 +51,8 @@ impl PtyPort {
         point(link, &pty.device)?;
         Ok(Self {
             link: link.to_owned(),
-            pty: Some(pty),
-            next: None,
+            pty,
+            plugged: true,
             client: None,
             starting: false,
         })
@@ -61,7 +60,7 @@ impl PtyPort {
 
     /// Returns the device behind the link; none while it is unplugged.
     pub fn device(&self) -> Option<&Path> {
-        self.pty.as_ref().map(|pty| pty.device.as_path())
+        self.plugged.then_some(&self.pty.device)
     }
 }
 
@@ -91,13 +90,10 @@ impl Pty {
 /// Lets the link lead there, from one moment to the next.
 fn point(link: &Path, device: &Path) -> io::Result<()> {
     if fs::symlink_metadata(link).is_ok_and(|it| !it.file_type().is_symlink()) {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "something else than a symbolic link has that name",
-        ));
+        let taken = "something else than a symbolic link has that name";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
     }
-    let mut fresh = link.as_os_str().to_owned();
-    fresh.push(format!(".{}", std::process::id()));
+    let fresh = link.with_added_extension(std::process::id().to_string());
     std::os::unix::fs::symlink(device, &fresh)?;
     fs::rename(&fresh, link)
 }
@@ -106,24 +102,22 @@ impl Port for PtyPort {
     type Stream = PtyStream;
 
     async fn accept(&mut self) -> io::Result<PtyStream> {
-        let client = self.client.as_ref().map_or(0, Weak::strong_count);
-        if client > 0 {
+        let clients = self.client.as_ref().map_or(0, Weak::strong_count);
+        if clients > 0 || !self.plugged {
             return std::future::pending().await;
         }
-        let Some(pty) = &self.pty else {
-            return std::future::pending().await;
-        };
+        let master = &self.pty.master;
         loop {
             let mut first = vec![0; 4096];
-            let read = match rustix::io::read(&pty.master, first.as_mut_slice()) {
+            let read = match rustix::io::read(master, first.as_mut_slice()) {
                 Err(Errno::AGAIN) => Some(0),
                 read => read.ok().filter(|count| *count > 0),
             };
             if let Some(count) = read.filter(|_| !self.starting) {
                 first.truncate(count);
                 // Registrations of its own for each client: that a port was closed is never forgotten by one.
-                let reader = pipe::Receiver::from_owned_fd_unchecked(pty.master.try_clone()?)?;
-                let writer = pipe::Sender::from_owned_fd_unchecked(pty.master.try_clone()?)?;
+                let reader = pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?;
+                let writer = pipe::Sender::from_owned_fd_unchecked(master.try_clone()?)?;
                 let first: Arc<[u8]> = first.into();
                 self.client = Some(Arc::downgrade(&first));
                 return Ok(join(Cursor::new(first).chain(reader), writer));
@@ -134,15 +128,15 @@ impl Port for PtyPort {
 
     /// A shut port is unplugged.
     fn set_shut(&mut self, shut: bool) -> io::Result<()> {
-        if shut && self.pty.is_some() {
-            self.next = Some(Pty::open()?);
+        if shut && self.plugged {
+            // Before the old one is closed, so that it has another name.
+            let next = Pty::open()?;
             fs::remove_file(&self.link)?;
-            self.pty = None;
-        } else if !shut && self.pty.is_none() {
-            let pty = self.next.take().map_or_else(Pty::open, Ok)?;
-            point(&self.link, &pty.device)?;
-            self.pty = Some(pty);
+            self.pty = next;
+        } else if !shut && !self.plugged {
+            point(&self.link, &self.pty.device)?;
         }
+        self.plugged = !shut;
         Ok(())
     }
 
@@ -158,9 +152,8 @@ impl Port for PtyPort {
 
 impl Drop for PtyPort {
     fn drop(&mut self) {
-        if let Some(pty) = &self.pty
-            && fs::read_link(&self.link).is_ok_and(|device| device == pty.device)
-        {
+        let leads_here = |device| device == self.pty.device;
+        if self.plugged && fs::read_link(&self.link).is_ok_and(leads_here) {
             // Nobody is left to hear that it could not be removed.
             drop(fs::remove_file(&self.link));
         }

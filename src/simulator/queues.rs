@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::radio::proto::{
-    ClientNotification, LogRecord, MeshPacket, PortNum, QueueStatus, from_radio::PayloadVariant,
-};
+use crate::radio::proto::{MeshPacket, PortNum, from_radio::PayloadVariant};
 
 use super::packets::port_of;
 
@@ -17,9 +15,9 @@ pub(super) const PACKETS: usize = 32;
 /// What waits for the client, whether one is connected or not.
 #[derive(Debug, Default)]
 pub(super) struct ClientQueues {
-    pub(super) statuses: VecDeque<QueueStatus>,
-    pub(super) log: VecDeque<LogRecord>,
-    pub(super) notifications: VecDeque<ClientNotification>,
+    pub(super) statuses: VecDeque<PayloadVariant>,
+    pub(super) log: VecDeque<PayloadVariant>,
+    pub(super) notifications: VecDeque<PayloadVariant>,
     packets: VecDeque<MeshPacket>,
     capacity: usize,
     /// What is told after a handshake, beside what waits.
@@ -59,18 +57,13 @@ impl ClientQueues {
 
     /// Takes what goes to the client next: statuses before the log before notifications before packets.
     pub(super) fn pop(&mut self) -> Option<PayloadVariant> {
-        let status = self.statuses.pop_front().map(PayloadVariant::QueueStatus);
-        status
-            .or_else(|| self.log.pop_front().map(PayloadVariant::LogRecord))
-            .or_else(|| {
-                let notification = self.notifications.pop_front();
-                notification.map(PayloadVariant::ClientNotification)
-            })
-            .or_else(|| {
-                let packet = self.packets.pop_front();
-                let packet = packet.or_else(|| self.again.pop_front());
-                packet.map(PayloadVariant::Packet)
-            })
+        let told = [&mut self.statuses, &mut self.log, &mut self.notifications];
+        let told = told.into_iter().find_map(VecDeque::pop_front);
+        told.or_else(|| {
+            let mut packets = [&mut self.packets, &mut self.again].into_iter();
+            let packet = packets.find_map(VecDeque::pop_front);
+            packet.map(PayloadVariant::Packet)
+        })
     }
 
     /// Forgets everything, as a reboot does.
@@ -90,7 +83,7 @@ pub(super) fn push_latest<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::radio::proto::{Data, mesh_packet::PayloadVariant as Body};
+    use crate::radio::proto::{Data, QueueStatus, mesh_packet::PayloadVariant as Body};
 
     fn packet(id: u32, port: PortNum) -> MeshPacket {
         MeshPacket {
@@ -101,6 +94,14 @@ mod tests {
             })),
             ..MeshPacket::default()
         }
+    }
+
+    fn push_status(queues: &mut ClientQueues, mesh_packet_id: u32) {
+        let status = PayloadVariant::QueueStatus(QueueStatus {
+            mesh_packet_id,
+            ..QueueStatus::default()
+        });
+        push_latest(&mut queues.statuses, status, UNREAD);
     }
 
     fn drain(queues: &mut ClientQueues) -> Vec<u32> {
@@ -129,11 +130,7 @@ mod tests {
     fn only_the_last_two_queue_statuses_are_kept() {
         let mut queues = ClientQueues::new(3);
         for mesh_packet_id in 1..=5 {
-            let status = QueueStatus {
-                mesh_packet_id,
-                ..QueueStatus::default()
-            };
-            push_latest(&mut queues.statuses, status, UNREAD);
+            push_status(&mut queues, mesh_packet_id);
         }
         assert_eq!(drain(&mut queues), [4, 5]);
     }
@@ -142,11 +139,7 @@ mod tests {
     fn a_status_overtakes_a_packet() {
         let mut queues = ClientQueues::new(3);
         queues.push_packet(packet(1, PortNum::RoutingApp));
-        let status = QueueStatus {
-            mesh_packet_id: 2,
-            ..QueueStatus::default()
-        };
-        push_latest(&mut queues.statuses, status, UNREAD);
+        push_status(&mut queues, 2);
         assert_eq!(drain(&mut queues), [2, 1]);
     }
 }

@@ -28,12 +28,6 @@ pub struct Moment {
     pub what: What,
 }
 
-impl Moment {
-    pub(super) fn is_end(&self) -> bool {
-        matches!(self.what, What::Closed(_))
-    }
-}
-
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
@@ -123,26 +117,22 @@ enum Direction {
 }
 
 fn parse_lines(bytes: &[u8]) -> Result<Vec<Moment>, String> {
-    let mut moments = Vec::new();
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        if line.is_empty() {
-            continue;
-        }
-        let problem = |reason: &str| format!("line {}: {reason}", number + 1);
-        let line: Line =
-            serde_json::from_slice(line).map_err(|error| problem(&error.to_string()))?;
-        let frame = hex::decode(&line.hex).ok_or_else(|| problem("`hex` is not hexadecimal"))?;
+    let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+    let lines = lines.filter(|(_, line)| !line.is_empty());
+    let moments = lines.map(|(number, line): (u32, _)| {
+        let problem = |reason: String| format!("line {number}: {reason}");
+        let line: Line = serde_json::from_slice(line).map_err(|it| problem(it.to_string()))?;
+        let frame = hex::decode(&line.hex);
+        let frame = frame.ok_or_else(|| problem("`hex` is not hexadecimal".to_owned()))?;
         let what = match line.dir {
             Direction::Rx => What::FromRadio(frame),
             Direction::Tx => What::ToRadio(frame),
             Direction::Eof => What::Closed(true),
         };
-        moments.push(Moment {
-            at: Duration::from_millis(line.ms),
-            what,
-        });
-    }
-    Ok(moments)
+        let at = Duration::from_millis(line.ms);
+        Ok(Moment { at, what })
+    });
+    moments.collect()
 }
 
 fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Moment>, String> {
@@ -151,12 +141,10 @@ fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Moment>, String> {
         let problem = |reason: String| format!("entry {}: {reason}", moments.len() + 1);
         let entry = Entry::decode_length_delimited(&mut bytes)
             .map_err(|error| problem(error.to_string()))?;
+        let at = Duration::from_millis(entry.at_ms);
         let what = entry.what;
         let what = what.ok_or_else(|| problem("nothing in it".to_owned()))?;
-        moments.push(Moment {
-            at: Duration::from_millis(entry.at_ms),
-            what,
-        });
+        moments.push(Moment { at, what });
     }
     Ok(moments)
 }

@@ -23,8 +23,10 @@ use super::side::Side;
 /// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
 #[derive(Debug)]
 pub struct Replay {
-    /// The recorded connections. The first is the one that is played, or was played last.
-    connections: VecDeque<Vec<Moment>>,
+    /// The recorded connections.
+    connections: Vec<Vec<Moment>>,
+    /// Which of them is played, or was played last.
+    played: usize,
     /// Where it stands.
     next: usize,
     /// The moment to which the recording's times are bound: (its time, when it was).
@@ -40,17 +42,11 @@ pub struct Replay {
 
 impl Replay {
     /// Makes one. Each client hears the next recorded connection, and after the last the first again.
-    pub fn new(moments: Vec<Moment>, now: Instant) -> Self {
-        let mut connections = VecDeque::<Vec<Moment>>::new();
-        for moment in moments {
-            match connections.back_mut() {
-                Some(open) if !open.last().is_some_and(Moment::is_end) => open.push(moment),
-                Some(_) | None => connections.push_back(vec![moment]),
-            }
-        }
-        let last = connections.len().min(1);
-        connections.rotate_right(last);
+    pub fn new(moments: &[Moment], now: Instant) -> Self {
+        let connections = moments.split_inclusive(|it| matches!(it.what, What::Closed(_)));
+        let connections: Vec<_> = connections.map(<[Moment]>::to_vec).collect();
         Self {
+            played: connections.len().saturating_sub(1),
             connections,
             next: 0,
             bound: (Duration::ZERO, now),
@@ -65,7 +61,7 @@ impl Replay {
     }
 
     fn moment(&self) -> Option<&Moment> {
-        self.connections.front()?.get(self.next)
+        self.connections.get(self.played)?.get(self.next)
     }
 
     fn rewind(&mut self, now: Instant) {
@@ -83,6 +79,10 @@ impl Replay {
         }
     }
 
+    fn waits_to_be_asked(&self) -> bool {
+        matches!(self.awaited(), Some(FromClient::WantConfigId(_)))
+    }
+
     /// Goes on behind the frame for which it waited.
     fn go_on(&mut self, now: Instant) {
         if let Some(at) = self.moment().map(|moment| moment.at) {
@@ -95,31 +95,27 @@ impl Replay {
     fn due(&self) -> Option<Instant> {
         let moment = self.moment()?;
         let (bound_to, at) = self.bound;
-        match moment.what {
-            // What no clock can tell is never due.
-            What::FromRadio(_) | What::Closed(_) => {
-                at.checked_add(moment.at.saturating_sub(bound_to))
-            }
-            What::ToRadio(_) => None,
-        }
+        let is_the_radios = !matches!(moment.what, What::ToRadio(_));
+        // What no clock can tell is never due.
+        let due = at.checked_add(moment.at.saturating_sub(bound_to));
+        due.filter(|_| is_the_radios)
     }
 
-    fn packet(&mut self, packet: &MeshPacket, now: Instant) {
-        let Some(Body::Decoded(data)) = &packet.payload_variant else {
+    fn packet(&mut self, mut header: MeshPacket, now: Instant) {
+        let Some(Body::Decoded(content)) = header.payload_variant.take() else {
             return;
         };
         match self.awaited() {
-            Some(FromClient::Packet(recorded)) if port_of(&recorded) == Some(data.portnum) => {
-                self.ids.insert(recorded.id, packet.id);
+            Some(FromClient::Packet(recorded)) if port_of(&recorded) == Some(content.portnum) => {
+                self.ids.insert(recorded.id, header.id);
                 self.go_on(now);
             }
-            Some(_) | None => self.answers.push_back(accepted(packet.id)),
+            Some(_) | None => self.answers.push_back(accepted(header.id)),
         }
         let at = now.saturating_duration_since(self.started);
-        self.reports.push_back(Report::Transmitted {
-            packet: Box::new(Transmitted::new(packet, data, at)),
-            fate: Fate::Accepted,
-        });
+        let packet = Transmitted::new(header, content, at);
+        let fate = Fate::Accepted;
+        self.reports.push_back(Report::Transmitted { packet, fate });
     }
 
     /// Puts the client's nonce and ids where the recorded ones were; another frame stays as it is, to the byte.
@@ -150,8 +146,7 @@ impl Replay {
 
 impl Side for Replay {
     fn on_connect(&mut self, now: Instant) {
-        let next = self.connections.len().min(1);
-        self.connections.rotate_left(next);
+        self.played = (self.played + 1) % self.connections.len().max(1);
         self.rewind(now);
         self.connected = true;
         self.wants_close = false;
@@ -163,15 +158,15 @@ impl Side for Replay {
         let message = ToRadio::decode(frame).ok();
         match message.and_then(|message| message.payload_variant) {
             Some(FromClient::WantConfigId(nonce)) => {
-                if !matches!(self.awaited(), Some(FromClient::WantConfigId(_))) {
+                self.nonce = nonce;
+                if !self.waits_to_be_asked() {
                     self.rewind(now);
                 }
-                self.nonce = nonce;
-                if let Some(FromClient::WantConfigId(_)) = self.awaited() {
+                if self.waits_to_be_asked() {
                     self.go_on(now);
                 }
             }
-            Some(FromClient::Packet(packet)) => self.packet(&packet, now),
+            Some(FromClient::Packet(packet)) => self.packet(packet, now),
             Some(FromClient::Heartbeat(_)) => match self.awaited() {
                 Some(FromClient::Heartbeat(_)) => self.go_on(now),
                 Some(_) | None => self.answers.push_back(accepted(0)),
@@ -192,7 +187,7 @@ impl Side for Replay {
     fn on_time(&mut self, _now: Instant) {}
 
     fn deadline(&self) -> Option<Instant> {
-        if self.connected { self.due() } else { None }
+        self.due().filter(|_| self.connected)
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
@@ -237,6 +232,7 @@ impl Side for Replay {
             Fault::Close { .. } | Fault::Away { .. } | Fault::Reboot { .. } => {
                 self.connected = false;
                 self.wants_close = true;
+                Ok(())
             }
             Fault::HalfOpen {}
             | Fault::Stall(_)
@@ -245,14 +241,9 @@ impl Side for Replay {
             | Fault::Frame { .. }
             | Fault::Split(_)
             | Fault::Join { .. }
-            | Fault::Rebooted {} => {}
-            _ => {
-                return Err(
-                    "a recording is played: only faults of the link are possible".to_owned(),
-                );
-            }
+            | Fault::Rebooted {} => Ok(()),
+            _ => Err("a recording is played: only faults of the link are possible".to_owned()),
         }
-        Ok(())
     }
 }
 
@@ -276,7 +267,7 @@ mod tests {
     fn chat(now: Instant) -> Replay {
         let path =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures/chat.a.jsonl");
-        Replay::new(recording::read(&path).unwrap(), now)
+        Replay::new(&recording::read(&path).unwrap(), now)
     }
 
     fn tell(replay: &mut Replay, variant: FromClient, now: Instant) {
@@ -370,14 +361,10 @@ mod tests {
                 What::Closed(true),
             ]
         };
-        let moments = [connection(1), connection(2)]
-            .into_iter()
-            .flatten()
-            .map(|what| Moment {
-                at: Duration::ZERO,
-                what,
-            });
-        let mut replay = Replay::new(moments.collect(), now);
+        let whats = [connection(1), connection(2)].concat().into_iter();
+        let at = Duration::ZERO;
+        let moments: Vec<_> = whats.map(|what| Moment { at, what }).collect();
+        let mut replay = Replay::new(&moments, now);
         for marker in [1, 2, 1] {
             replay.on_connect(now);
             tell(&mut replay, FromClient::WantConfigId(9), now);
@@ -405,7 +392,7 @@ mod tests {
     #[test]
     fn an_empty_recording_says_nothing_to_any_client() {
         let now = Instant::now();
-        let mut replay = Replay::new(Vec::new(), now);
+        let mut replay = Replay::new(&[], now);
         for _ in 0..2 {
             replay.on_connect(now);
             tell(&mut replay, FromClient::WantConfigId(9), now);

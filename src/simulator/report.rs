@@ -4,41 +4,28 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use strum::IntoStaticStr;
 
 use crate::model::NodeNum;
-use crate::radio::proto::{Data, MeshPacket, PortNum};
+use crate::radio::proto::{Data, MeshPacket, PortNum, routing::Error};
 
 use super::hex;
+use super::packets::error_number;
 
 /// A packet that the client handed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transmitted {
-    /// Its id, chosen by the client, or by the radio where the client gave none.
-    pub id: u32,
-    /// The sender that the client named; 0 if none.
-    pub from: NodeNum,
-    /// To whom.
-    pub to: NodeNum,
-    /// The channel's index as the client gave it.
-    pub channel: u32,
-    /// The port's number.
-    pub port: i32,
-    /// The payload.
-    pub payload: Vec<u8>,
-    /// The packet that it answers; 0 if none.
-    pub reply_id: u32,
-    /// 1 for a tapback.
-    pub emoji: u32,
-    /// An answer is asked for.
-    pub want_ack: bool,
-    /// The hop limit that the client gave.
-    pub hop_limit: u32,
+    /// All but its content, as the client gave it; the id is the radio's choice where the client gave none.
+    pub header: MeshPacket,
+    /// What it says.
+    pub content: Data,
     /// When it came, since the radio was started.
     pub at: Duration,
 }
 
 /// What became of a packet of the client, as far as is known yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Fate {
     /// The radio queued it for the air.
     Accepted,
@@ -79,7 +66,7 @@ pub enum Connection {
 }
 
 /// Something to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// Of a packet of the client; the same packet comes again when more is known.
     Transmitted {
@@ -108,81 +95,57 @@ pub enum Report {
     },
     /// The script has come to its end.
     ScriptEnded,
-    /// A line from outside was not understood, or could not be carried out.
-    Error {
-        /// Why.
-        message: String,
-    },
+    /// A line from outside was not understood, or could not be carried out, for that reason.
+    Error(String),
 }
 
 impl Transmitted {
-    /// Describes a packet that came so long after the radio was started.
-    pub fn new(packet: &MeshPacket, data: &Data, at: Duration) -> Self {
-        Self {
-            id: packet.id,
-            from: NodeNum(packet.from),
-            to: NodeNum(packet.to),
-            channel: packet.channel,
-            port: data.portnum,
-            payload: data.payload.clone(),
-            reply_id: data.reply_id,
-            emoji: data.emoji,
-            want_ack: packet.want_ack,
-            hop_limit: packet.hop_limit,
+    pub(super) fn new(header: MeshPacket, content: Data, at: Duration) -> Box<Self> {
+        Box::new(Self {
+            header,
+            content,
             at,
-        }
+        })
     }
 
     /// Returns its text, if it is one.
     pub fn text(&self) -> Option<&str> {
-        match PortNum::try_from(self.port) {
-            Ok(PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp) => {
-                std::str::from_utf8(&self.payload).ok()
+        match self.content.portnum() {
+            PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp => {
+                std::str::from_utf8(&self.content.payload).ok()
             }
-            Ok(_) | Err(_) => None,
+            _ => None,
         }
     }
 
     fn to_json(&self) -> Value {
+        let (header, content) = (&self.header, &self.content);
         json!({
-            "id": self.id,
-            "from": self.from.to_string(),
-            "to": self.to.to_string(),
-            "channel": self.channel,
-            "port": self.port,
+            "id": header.id,
+            "from": NodeNum(header.from).to_string(),
+            "to": NodeNum(header.to).to_string(),
+            "channel": header.channel,
+            "port": content.portnum,
             "text": self.text(),
-            "hex": hex::encode(&self.payload),
-            "reply_id": (self.reply_id != 0).then_some(self.reply_id),
-            "emoji": self.emoji,
-            "want_ack": self.want_ack,
-            "hop_limit": self.hop_limit,
+            "hex": hex::encode(&content.payload),
+            "reply_id": (content.reply_id != 0).then_some(content.reply_id),
+            "emoji": content.emoji,
+            "want_ack": header.want_ack,
+            "hop_limit": header.hop_limit,
             "at_ms": u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX),
         })
     }
 }
 
 impl Fate {
-    /// Returns its name in the reports, and the number that goes with it.
-    fn name_and_error(self) -> (&'static str, Option<u32>) {
-        match self {
-            Self::Accepted => ("accepted", None),
-            Self::Refused(error) => ("refused", Some(error)),
-            Self::RateLimited => ("rate_limited", Some(38)),
-            Self::Duplicate => ("duplicate", None),
-            Self::Lost => ("lost", None),
-            Self::Local => ("local", None),
-            Self::Sent => ("sent", None),
-            Self::Heard => ("heard", None),
-            Self::Unheard => ("unheard", Some(5)),
-            Self::Relayed => ("relayed", None),
-            Self::Delivered => ("delivered", None),
-            Self::Failed(error) => ("failed", Some(error)),
-        }
-    }
-
     /// Returns the number that goes with it.
     pub fn error(self) -> Option<u32> {
-        self.name_and_error().1
+        match self {
+            Self::Refused(error) | Self::Failed(error) => Some(error),
+            Self::RateLimited => Some(error_number(Error::RateLimitExceeded)),
+            Self::Unheard => Some(error_number(Error::MaxRetransmit)),
+            _ => None,
+        }
     }
 }
 
@@ -191,9 +154,8 @@ impl Report {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Transmitted { packet, fate } => {
-                let (name, error) = fate.name_and_error();
-                let packet = packet.to_json();
-                match error {
+                let (packet, name) = (packet.to_json(), <&str>::from(fate));
+                match fate.error() {
                     Some(error) => json!({"transmitted": packet, "fate": name, "error": error}),
                     None => json!({"transmitted": packet, "fate": name}),
                 }
@@ -207,28 +169,32 @@ impl Report {
                 json!({"ignored": {"reason": reason, "bytes": bytes}})
             }
             Self::ScriptEnded => json!({ "script": "ended" }),
-            Self::Error { message } => json!({ "error": message }),
+            Self::Error(message) => json!({ "error": message }),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::packets;
     use super::*;
 
     #[test]
     fn a_packet_is_told_with_all_that_a_test_may_ask() {
         let packet = Transmitted {
-            id: 7,
-            from: NodeNum(0xA1B2_C3D4),
-            to: NodeNum::BROADCAST,
-            channel: 1,
-            port: 1,
-            payload: "hé".into(),
-            reply_id: 9,
-            emoji: 0,
-            want_ack: true,
-            hop_limit: 3,
+            header: MeshPacket {
+                id: 7,
+                from: 0xA1B2_C3D4,
+                to: NodeNum::BROADCAST.0,
+                channel: 1,
+                want_ack: true,
+                hop_limit: 3,
+                ..MeshPacket::default()
+            },
+            content: Data {
+                reply_id: 9,
+                ..packets::data(PortNum::TextMessageApp, "hé".into())
+            },
             at: Duration::from_millis(1500),
         };
         let report = Report::Transmitted {

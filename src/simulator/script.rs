@@ -66,11 +66,7 @@ impl Script {
             Report::Client(Connection::Configured) => Condition::Configured,
             Report::Client(Connection::Closed) => Condition::Closed,
             Report::Transmitted { .. } => Condition::Transmitted,
-            Report::Injected { .. }
-            | Report::Ignored { .. }
-            | Report::Back
-            | Report::Error { .. }
-            | Report::ScriptEnded => return,
+            _ => return,
         };
         let waited_for = self.steps.front().and_then(|step| step.when);
         if waited_for == Some(condition) {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::radio::proto::PortNum;
+use crate::radio::proto::{PortNum, telemetry::Variant};
 
+use super::fault::Fault;
 use super::machine::Machine;
 use super::packets;
 
@@ -26,10 +27,9 @@ impl Machine {
     pub(super) fn tell_telemetry(&mut self, now: Instant) {
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_EVERY;
-            let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
-            let nodes = self.mesh.nodes.len() + 1;
-            let statistics = packets::local_stats(time, uptime, self.state.channel_use, nodes);
-            self.tell_own(statistics, now);
+            let uptime = seconds(self.uptime(now));
+            let stats = packets::statistics(uptime, self.state.channel_use, self.mesh.node_count());
+            self.tell_own(Variant::LocalStats(stats), now);
         }
         if now >= self.telemetry_at {
             self.telemetry_at = now + TELEMETRY_EVERY;
@@ -39,15 +39,15 @@ impl Machine {
 
     /// Tells the client how busy the air is, among other things.
     pub(super) fn tell_metrics(&mut self, now: Instant) {
-        let (time, uptime) = (self.radio_time(now), seconds(self.uptime(now)));
-        let metrics = packets::device_metrics(time, uptime, self.state.channel_use);
-        self.tell_own(metrics, now);
+        let metrics = packets::metrics(seconds(self.uptime(now)), self.state.channel_use);
+        self.tell_own(Variant::DeviceMetrics(metrics), now);
     }
 
-    fn tell_own(&mut self, telemetry: Vec<u8>, now: Instant) {
-        if !self.state.no_telemetry {
-            let own = self.mesh.own.num;
-            let packet = packets::own_broadcast(own, PortNum::TelemetryApp, telemetry);
+    fn tell_own(&mut self, measured: Variant, now: Instant) {
+        if self.state.is_on(Fault::Telemetry) {
+            let payload = packets::telemetry(self.radio_time(now), measured);
+            let packet =
+                packets::own_broadcast(self.mesh.own_num(), PortNum::TelemetryApp, payload);
             self.push_packet(packet, now);
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio_util::bytes::BytesMut;
+use tokio_util::bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::radio::codec::{Codec, Item, TooLong, framed};
 
@@ -16,14 +16,17 @@ pub(super) struct Wire {
     codec: Codec,
     /// What was read from the client.
     pub(super) input: BytesMut,
-    pieces: VecDeque<Vec<u8>>,
-    waiting: usize,
+    /// What is written next, the first of them perhaps in part already. None is empty.
+    pub(super) pieces: VecDeque<Bytes>,
+    /// How many bytes are still to be written.
+    pub(super) waiting: usize,
     /// Every byte is written by itself.
     pub(super) split: bool,
     /// Bytes are held back for so long and written in one piece.
     pub(super) join: Duration,
     held: Vec<u8>,
-    release_at: Option<Instant>,
+    /// When [`Self::release`] wants to be called.
+    pub(super) release_at: Option<Instant>,
     random: StdRng,
 }
 
@@ -80,39 +83,30 @@ impl Wire {
 
     /// Writes bytes as they are.
     pub(super) fn raw(&mut self, bytes: &[u8], now: Instant) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.waiting += bytes.len();
         if !self.join.is_zero() {
             self.held.extend_from_slice(bytes);
             self.release_at.get_or_insert(now + self.join);
             return;
         }
-        self.waiting += bytes.len();
-        if self.split {
-            self.pieces.extend(bytes.iter().map(|byte| vec![*byte]));
-        } else {
-            self.pieces.push_back(bytes.to_vec());
-        }
+        let size = if self.split { 1 } else { bytes.len() };
+        let pieces = bytes.chunks(size).map(Bytes::copy_from_slice);
+        self.pieces.extend(pieces);
     }
 
     /// Writes that many random bytes, with false headers among them.
     pub(super) fn noise(&mut self, count: usize, now: Instant) {
         /// A header with an impossible length, a first byte twice, a lone one.
         const FALSE_HEADERS: [u8; 8] = [0x94, 0xC3, 0xFF, 0xFF, 0x94, 0x94, 0xC0, 0x94];
-        let mut noise: Vec<u8> = (0..count).map(|_| self.random.random()).collect();
+        let random = std::iter::repeat_with(|| self.random.random());
         // A header by chance would swallow good frames that follow: that is another fault, `garbage` with `hex`.
-        for byte in &mut noise {
-            if *byte == 0xC3 {
-                *byte = 0xC2;
-            }
-        }
-        for (byte, header) in noise.iter_mut().zip(FALSE_HEADERS) {
-            *byte = header;
-        }
+        let harmless = random.map(|byte| if byte == 0xC3 { 0xC2 } else { byte });
+        let noise = FALSE_HEADERS.into_iter().chain(harmless);
+        let noise: Vec<u8> = noise.take(count).collect();
         self.raw(&noise, now);
-    }
-
-    /// Returns when [`Self::release`] wants to be called.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.release_at
     }
 
     /// Lets go of what was held back long enough.
@@ -120,19 +114,17 @@ impl Wire {
         if self.release_at.is_some_and(|at| at <= now) {
             self.release_at = None;
             let held = std::mem::take(&mut self.held);
-            self.waiting += held.len();
-            self.pieces.push_back(held);
+            self.pieces.push_back(held.into());
         }
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting + self.held.len()
-    }
-
-    pub(super) fn next_piece(&mut self) -> Option<Vec<u8>> {
-        let piece = self.pieces.pop_front()?;
-        self.waiting = self.waiting.saturating_sub(piece.len());
-        Some(piece)
+    /// That many bytes of the first piece are written.
+    pub(super) fn written(&mut self, count: usize) {
+        self.waiting = self.waiting.saturating_sub(count);
+        if let Some(piece) = self.pieces.front_mut() {
+            piece.advance(count.min(piece.len()));
+        }
+        self.pieces.pop_front_if(|piece| piece.is_empty());
     }
 }
 
@@ -141,7 +133,12 @@ mod tests {
     use super::*;
 
     fn pieces(wire: &mut Wire) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| wire.next_piece()).collect()
+        let next = || {
+            let piece = wire.pieces.front()?.to_vec();
+            wire.written(piece.len());
+            Some(piece)
+        };
+        std::iter::from_fn(next).collect()
     }
 
     #[test]
@@ -151,7 +148,7 @@ mod tests {
         wire.frame(&[1, 2], now).unwrap();
         let expected: Vec<Vec<u8>> = [0x94, 0xC3, 0, 2, 1, 2].map(|byte| vec![byte]).to_vec();
         assert_eq!(pieces(&mut wire), expected);
-        assert_eq!(wire.waiting(), 0);
+        assert_eq!(wire.waiting, 0);
     }
 
     #[test]
@@ -161,7 +158,7 @@ mod tests {
         wire.frame(&[1], now).unwrap();
         wire.frame(&[2], now).unwrap();
         assert_eq!(pieces(&mut wire), Vec::<Vec<u8>>::new());
-        let at = wire.deadline().unwrap();
+        let at = wire.release_at.unwrap();
         wire.release(at);
         assert_eq!(
             pieces(&mut wire),

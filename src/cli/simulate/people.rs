@@ -1,6 +1,5 @@
 //! What `relay simulate` tells where standard output is a terminal: lines for people, with the time of day.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::home::utc;
@@ -8,27 +7,16 @@ use crate::model::{NodeNum, Timestamp};
 use crate::simulator::{Connection, Fate, Mesh, Report, Transmitted};
 use crate::tools::printable;
 
-/// Who is on the mesh, by name.
+/// Who is on the mesh, and what they are called.
 #[derive(Debug)]
-pub(super) struct People {
-    names: HashMap<NodeNum, String>,
-    first: Option<NodeNum>,
-}
+pub(super) struct People(pub(super) Mesh);
 
 impl People {
-    pub(super) fn of(mesh: &Mesh) -> Self {
-        let named = mesh.nodes.iter().filter_map(|node| {
-            let name = printable(&node.user.as_ref()?.long_name);
-            (!name.trim().is_empty()).then_some((node.num, name))
-        });
-        Self {
-            names: named.collect(),
-            first: mesh.nodes.first().map(|node| node.num),
-        }
-    }
-
     fn name(&self, node: NodeNum) -> String {
-        match self.names.get(&node) {
+        let known = self.0.nodes.iter().find(|it| it.num == node.0);
+        let user = known.and_then(|known| known.user.as_ref());
+        let name = user.map(|user| printable(&user.long_name));
+        match name.filter(|name| !name.trim().is_empty()) {
             Some(name) => format!("{name} ({node})"),
             None => node.to_string(),
         }
@@ -37,8 +25,8 @@ impl People {
     /// Says where the radio is, and how to speak on the mesh.
     pub(super) fn invitation(&self, place: &str) -> String {
         let mut text = format!("a simulated radio is at {place}; Ctrl-C ends it\n");
-        if let Some(first) = self.first {
-            let first = self.name(first);
+        if let Some(first) = self.0.nodes.first() {
+            let first = self.name(NodeNum(first.num));
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
@@ -63,7 +51,7 @@ impl People {
                 format!("{bytes} bytes of the client are ignored: {reason}")
             }
             Report::ScriptEnded => "the script has ended".to_owned(),
-            Report::Error { message } => format!("error: {message}"),
+            Report::Error(message) => format!("error: {message}"),
         };
         let clock = utc(at.into());
         let clock = clock.get(11..19).unwrap_or(&clock);
@@ -71,18 +59,20 @@ impl People {
     }
 
     fn transmitted(&self, packet: &Transmitted, fate: Fate) -> String {
+        let (header, content) = (&packet.header, &packet.content);
+        let target = content.reply_id;
         let what = match packet.text() {
-            Some(text) if packet.emoji != 0 => format!("{text} on packet {}", packet.reply_id),
-            Some(text) if packet.reply_id != 0 => {
-                format!("{text:?}, as an answer to packet {}", packet.reply_id)
-            }
+            Some(text) if content.emoji != 0 => format!("{text} on packet {target}"),
+            Some(text) if target != 0 => format!("{text:?}, as an answer to packet {target}"),
             Some(text) => format!("{text:?}"),
-            None => format!("{} bytes on port {}", packet.payload.len(), packet.port),
+            None => {
+                let size = content.payload.len();
+                format!("{size} bytes on port {}", content.portnum)
+            }
         };
-        let to = if packet.to == NodeNum::BROADCAST {
-            format!("on channel {}", packet.channel)
-        } else {
-            format!("to {}", self.name(packet.to))
+        let to = match NodeNum(header.to) {
+            NodeNum::BROADCAST => format!("on channel {}", header.channel),
+            node => format!("to {}", self.name(node)),
         };
         let error = fate.error().map(|error| format!(" (error {error})"));
         let became = match fate {
@@ -111,12 +101,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::radio::proto::{Data, MeshPacket};
 
     #[test]
     fn a_line_for_people_has_the_time_the_words_and_what_became_of_them() {
         let mesh = Mesh::new(1, 2);
-        let people = People::of(&mesh);
-        let first = mesh.nodes[0].num;
+        let first = NodeNum(mesh.nodes[0].num);
+        let people = People(mesh);
         let place = people.invitation("127.0.0.1:4403");
         assert!(place.contains("127.0.0.1:4403") && place.contains("type a text"));
         assert!(
@@ -125,16 +116,16 @@ mod tests {
         );
         let at = Timestamp(1_767_225_600_000) + Duration::from_secs(3_723);
         let packet = Transmitted {
-            id: 7,
-            from: NodeNum(0),
-            to: NodeNum::BROADCAST,
-            channel: 1,
-            port: 1,
-            payload: b"hi \x1b[2J".to_vec(),
-            reply_id: 0,
-            emoji: 0,
-            want_ack: true,
-            hop_limit: 3,
+            header: MeshPacket {
+                to: NodeNum::BROADCAST.0,
+                channel: 1,
+                ..MeshPacket::default()
+            },
+            content: Data {
+                portnum: 1,
+                payload: b"hi \x1b[2J".to_vec(),
+                ..Data::default()
+            },
             at: Duration::ZERO,
         };
         let line = |fate| {
@@ -152,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_mesh_without_nodes_invites_nobody_to_speak() {
-        let alone = People::of(&Mesh::new(1, 0)).invitation("127.0.0.1:4403");
+        let alone = People(Mesh::new(1, 0)).invitation("127.0.0.1:4403");
         assert!(!alone.contains("type"), "{alone}");
     }
 }

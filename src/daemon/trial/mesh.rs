@@ -53,12 +53,27 @@ impl SimulatedMesh {
         Self { radio, reports }
     }
 
-    /// Returns what keeps a pipe ready for an adapter; it ends when the adapter does.
+    /// Returns what keeps a pipe ready for an adapter in `pipes`, a queue for one; whoever takes it is from then on the
+    /// radio's client. It ends when the adapter does, or the radio is stopped.
     pub(super) fn pipes(
         &self,
         pipes: mpsc::Sender<DuplexStream>,
     ) -> impl Future<Output = ()> + use<> {
-        self.radio.keep_ready(pipes)
+        let clients = self.radio.clients.clone();
+        async move {
+            let mut offered = None;
+            // There is room for a pipe as soon as the one before it is taken.
+            while let Ok(place) = pipes.reserve().await {
+                if let Some(taken) = offered.take()
+                    && clients.send(taken).await.is_err()
+                {
+                    return;
+                }
+                let (near, far) = tokio::io::duplex(pipe::PIPE);
+                place.send(near);
+                offered = Some(far);
+            }
+        }
     }
 
     /// A node says something on a channel.
@@ -85,10 +100,10 @@ impl SimulatedMesh {
         let taken = reports
             .iter()
             .filter_map(text_of)
-            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.id));
+            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.header.id));
         let on_air = taken.map(|(packet, _)| OnAir {
-            id: packet.id,
-            channel: packet.channel,
+            id: packet.header.id,
+            channel: packet.header.channel,
             text: packet.text().unwrap_or_default().to_owned(),
             at: packet.at,
         });
@@ -115,7 +130,9 @@ impl SimulatedMesh {
 /// Returns the text, not a tapback, that a report is about.
 fn text_of(report: &Report) -> Option<(&Transmitted, Fate)> {
     match report {
-        Report::Transmitted { packet, fate } if packet.port == TEXT_PORT && packet.emoji == 0 => {
+        Report::Transmitted { packet, fate }
+            if packet.content.portnum == TEXT_PORT && packet.content.emoji == 0 =>
+        {
             Some((packet, *fate))
         }
         _ => None,
