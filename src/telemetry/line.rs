@@ -8,7 +8,6 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::words::{self, MORE, Words};
-use crate::config::LogFormat;
 use crate::model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
@@ -194,20 +193,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn written(
-        &self,
-        format: LogFormat,
-        colour: bool,
-        time: &str,
-        left_out: u64,
-    ) -> String {
-        match format {
-            LogFormat::Text => self.text(colour, time, left_out),
-            LogFormat::Json => self.json(time, left_out),
-        }
-    }
-
-    fn text(&self, colour: bool, time: &str, left_out: u64) -> String {
+    pub(super) fn text(&self, colour: bool, time: &str, left_out: u64) -> String {
         let (dim, hue, plain) = if colour {
             ("\u{1b}[2m", hue(self.level), "\u{1b}[0m")
         } else {
@@ -235,7 +221,7 @@ impl Line {
         line
     }
 
-    fn json(&self, time: &str, left_out: u64) -> String {
+    pub(super) fn json(&self, time: &str, left_out: u64) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut members = vec![
             ("timestamp", quoted(time)),
