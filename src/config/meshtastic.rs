@@ -81,7 +81,6 @@ keys! {
     }
 
     /// Which ports are relayed.
-    #[derive(Eq)]
     PacketRouting {
         /// Further ports relayed like texts.
         chat_portnums: Vec<PortNum> = get(Vec::new(), one_or_list_of(port_num));

@@ -16,7 +16,6 @@ const LOG: &str = "logs/relay.log";
 
 keys! {
     /// The section `database`.
-    #[derive(Eq)]
     Database {
         /// Our database; relative to the home directory.
         path: PathBuf = get(PathBuf::from("database/relay.sqlite"), path);
@@ -41,7 +40,6 @@ keys! {
     }
 
     /// The section `logging`.
-    #[derive(Eq)]
     Logging {
         /// What is logged of our own code.
         level: Level = get(Level::Info, choice);

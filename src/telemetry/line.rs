@@ -1,7 +1,7 @@
 //! One event as one line, for people or as JSON.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -95,18 +95,12 @@ impl Said {
 
     /// Returns the fields as people read them.
     pub(super) fn fields(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.fields {
-            let space = if text.is_empty() { "" } else { " " };
-            // Writing to a string does not fail.
-            let _ = match value {
-                Value::Number(value) | Value::Words(value) => write!(text, "{space}{name}={value}"),
-                Value::Quoted(value) => {
-                    write!(text, "{space}{name}=\"{}\"", value.replace('"', "\\\""))
-                }
-            };
-        }
-        text
+        let field = |(name, value): &(&str, Value)| match value {
+            Value::Number(value) | Value::Words(value) => format!("{name}={value}"),
+            Value::Quoted(value) => format!("{name}=\"{}\"", value.replace('"', "\\\"")),
+        };
+        let fields: Vec<_> = self.fields.iter().map(field).collect();
+        fields.join(" ")
     }
 }
 
@@ -199,11 +193,6 @@ impl Line {
         } else {
             ("", "", "")
         };
-        let mut line = format!("{dim}{time}{plain} {hue}{:>5}{plain} ", self.level.as_str());
-        for span in &self.spans {
-            line.push_str(span);
-            line.push_str(": ");
-        }
         let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
             self.said.message.clone(),
@@ -216,9 +205,10 @@ impl Line {
             parts.push(format!("left_out={left_out}"));
         }
         parts.retain(|part| !part.is_empty());
-        line.push_str(&parts.join(" "));
-        line.push('\n');
-        line
+        let spans = self.spans.iter();
+        let spans: String = spans.flat_map(|it| [it.as_str(), ": "]).collect();
+        let (level, said) = (self.level.as_str(), parts.join(" "));
+        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{said}\n")
     }
 
     pub(super) fn json(&self, time: &str, left_out: u64) -> String {
