@@ -43,9 +43,9 @@ keys! {
         /// Who may not transmit, even if allowed.
         ignored_users: Vec<UserPattern> = get(Vec::new(), list_of(pattern));
         /// The power level in the room that a sender needs at least.
-        min_power_level: i64 = restricting(0, power_level);
+        min_power_level: i64 = restricting(0, whole(-1_000_000..=1_000_000, ""));
         /// The power level that a sender needs for 🚨 to put a text before others; `None`: that of sending messages.
-        urgent_power_level: Option<i64> = restricting(None, some(power_level));
+        urgent_power_level: Option<i64> = restricting(None, some(whole(-1_000_000..=1_000_000, "")));
         /// How many packets one person may put on the air.
         sender_limit: SenderLimit = within(SenderLimit::read);
         /// Other relays whose messages are carried on.
@@ -115,10 +115,6 @@ impl Matrix {
             .is_none_or(|list| list.iter().any(|it| it.matches(user)));
         allowed && !ignored
     }
-}
-
-fn power_level(node: &Node) -> Checked<i64> {
-    whole(-1_000_000..=1_000_000, "")(node)
 }
 
 fn allowed_users(section: &mut Section<'_>, key: &'static str) -> Option<Vec<UserPattern>> {

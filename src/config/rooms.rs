@@ -1,7 +1,5 @@
 //! `matrix_rooms`: routes between rooms and channels; a list, or MMRelay's mapping of names to entries.
 
-use std::fmt;
-
 use strum::{Display, EnumString, VariantNames};
 
 use super::finding::{Origin, Wrong};
@@ -28,21 +26,14 @@ pub struct MappedRoom {
 }
 
 /// A channel of the radio, as the configuration names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Display)]
 pub enum ChannelRef {
     /// By its slot.
+    #[strum(to_string = "{0}")]
     Index(ChannelIndex),
     /// By its name, as people see it (`LongFast` for an unnamed one); followed when it changes its slot.
+    #[strum(to_string = "{0}")]
     Name(String),
-}
-
-impl fmt::Display for ChannelRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Index(index) => write!(f, "{index}"),
-            Self::Name(name) => write!(f, "{name}"),
-        }
-    }
 }
 
 /// Which way messages of a route go.
@@ -179,8 +170,8 @@ fn channel(node: &Node) -> Checked<ChannelRef> {
     let Ok(number) = text.parse::<i64>() else {
         return Ok(ChannelRef::Name(text.to_owned()));
     };
-    let index = u32::try_from(number).ok();
-    let index = index.and_then(|number| ChannelIndex::try_from(number).ok());
-    let index = index.ok_or_else(|| Wrong::new(ParseIdError::Channel(number).to_string()))?;
+    let slot = u32::try_from(number).map_err(|_| ParseIdError::Channel(number));
+    let index = slot.and_then(ChannelIndex::try_from);
+    let index = index.map_err(|error| Wrong::new(error.to_string()))?;
     Ok(ChannelRef::Index(index))
 }
