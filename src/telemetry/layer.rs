@@ -168,11 +168,7 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 level: Level::WARN,
                 target: "relay::telemetry".to_owned(),
                 spans: Vec::new(),
-                said: Said::note(
-                    "the log was not read fast enough: lines are missing",
-                    "lost",
-                    lost,
-                ),
+                said: Said::missing(lost),
             };
             write(&mut sinks, &Heard { line, left_out: 0 });
         }
@@ -212,12 +208,9 @@ fn now() -> SystemTime {
 /// Returns a time in UTC, with microseconds.
 fn time(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = crate::home::utc(time);
-    format!(
-        "{}.{:06}Z",
-        seconds.trim_end_matches('Z'),
-        since.subsec_micros()
-    )
+    let (seconds, micros) = (crate::home::utc(time), since.subsec_micros());
+    let seconds = seconds.trim_end_matches('Z');
+    format!("{seconds}.{micros:06}Z")
 }
 
 /// The log as a part of the process's subscriber.

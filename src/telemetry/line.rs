@@ -51,11 +51,11 @@ impl Said {
         said
     }
 
-    /// Returns a sentence of our own with a number.
-    pub(super) fn note(message: &str, name: &'static str, count: u64) -> Self {
+    /// Returns that so many lines were not written.
+    pub(super) fn missing(lost: u64) -> Self {
         let mut said = Self::new(true);
-        message.clone_into(&mut said.message);
-        said.add(name, Value::Number(count.to_string()));
+        "the log was not read fast enough: lines are missing".clone_into(&mut said.message);
+        said.add("lost", Value::Number(lost.to_string()));
         said
     }
 
