@@ -37,12 +37,11 @@ pub(super) fn configured(globals: &Globals, home: &Home) -> anyhow::Result<Matri
     let environment = Environment::of_process();
     let said = |key| environment.text(key).map_err(anyhow::Error::msg);
     let allows_http = environment.truth("matrix.allow_http");
+    let allows_http = allows_http.map_err(anyhow::Error::msg)?;
     Ok(Matrix {
         homeserver: said("matrix.homeserver")?.or(matrix.homeserver),
         bot_user_id: said("matrix.bot_user_id")?.or(matrix.bot_user_id),
-        allow_http: allows_http
-            .map_err(anyhow::Error::msg)?
-            .unwrap_or(matrix.allow_http),
+        allow_http: allows_http.unwrap_or(matrix.allow_http),
         ..matrix
     })
 }
