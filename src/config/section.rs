@@ -280,11 +280,13 @@ impl Section<'_> {
         empty: Empty,
         convert: impl Fn(&Node) -> Checked<T>,
     ) -> Option<T> {
-        let wrong = match convert(&self.take(key, empty)?) {
+        let wrongs = match convert(&self.take(key, empty)?) {
             Ok(value) => return Some(value),
-            Err(wrong) => wrong,
+            Err(wrongs) => wrongs,
         };
-        wrong.into_iter().for_each(|it| self.problem(key, it));
+        for wrong in wrongs {
+            self.problem(key, wrong);
+        }
         None
     }
 

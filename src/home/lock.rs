@@ -186,7 +186,9 @@ impl StoreGuard {
         let path = home.matrix();
         let directory = create_private_directory(&path).and_then(|()| File::open(&path));
         match take(directory, 1).map_err(|cause| LockError::Use(path, cause))? {
-            (true, _directory) => Ok(Self { _directory }),
+            (true, directory) => Ok(Self {
+                _directory: directory,
+            }),
             (false, _) => Err(LockError::StoreInUse {
                 home: home.path().to_owned(),
                 holder: Lock::holder(home),
