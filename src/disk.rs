@@ -3,7 +3,6 @@
 mod private;
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -17,15 +16,16 @@ pub(crate) use private::{create_private_directory, sync_directory, write_private
 /// With less room than this, nothing of ours can be written.
 const LEAST_ROOM: u64 = 64 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     /// There is no room on it, or none for us.
+    #[error("the disk is full")]
     Full,
-    /// It cannot be written.
+    #[error("the disk cannot be written")]
     ReadOnly,
-    /// It fails.
+    #[error("the disk fails")]
     Failed,
-    /// There is a directory where a file should be.
+    #[error("a directory stands in the file's place")]
     Directory,
 }
 
@@ -48,32 +48,18 @@ impl Trouble {
 
     /// Returns what a person can do about it.
     pub(crate) fn hint(self) -> &'static str {
-        self.words().1
-    }
-
-    /// Returns what it is called, and the cure.
-    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Full => ("the disk is full", "make room on the disk"),
-            Self::ReadOnly => (
-                "the disk cannot be written",
-                "check the owner and mode of the file, and that its disk is not mounted read-only",
-            ),
-            Self::Failed => (
-                "the disk fails",
-                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors",
-            ),
-            Self::Directory => (
-                "a directory stands in the file's place",
-                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there",
-            ),
+            Self::Full => "make room on the disk",
+            Self::ReadOnly => {
+                "check the owner and mode of the file, and that its disk is not mounted read-only"
+            }
+            Self::Failed => {
+                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
+            }
+            Self::Directory => {
+                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there"
+            }
         }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words().0)
     }
 }
 

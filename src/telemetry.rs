@@ -70,18 +70,14 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
             std::env::var_os("NO_COLOR").as_deref(),
             io::stderr().is_terminal(),
         );
-    let format = logging.format;
-    let mut sinks = vec![Sink {
-        format,
+    let sink = |colour, writer| Sink {
+        format: logging.format,
         colour,
-        writer: Box::new(io::stderr()),
-    }];
+        writer,
+    };
+    let mut sinks = vec![sink(colour, Box::new(io::stderr()))];
     if logging.log_to_file {
-        sinks.push(Sink {
-            format,
-            colour: false,
-            writer: Box::new(open(logging, home)?),
-        });
+        sinks.push(sink(false, Box::new(open(logging, home)?)));
     }
     let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
     tracing_subscriber::registry()

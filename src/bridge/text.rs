@@ -2,6 +2,8 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use crate::model::is_invisible;
+
 /// An emoji on the mesh has at most so many bytes; longer ones are read as text.
 const EMOJI_BYTES: usize = 32;
 
@@ -95,24 +97,6 @@ pub(super) fn excerpt(text: &str, count: usize) -> String {
     } else {
         format!("{head}…")
     }
-}
-
-/// Returns whether a character has no shape of its own but changes how others are shown or ordered:
-/// bidirectional marks, zero-width spaces, word joiners, annotation marks, the byte order mark.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{206a}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-    )
 }
 
 /// Returns whether a character alone leaves its place empty: white space, what Unicode lets programs ignore (joiners, shapes,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::config::{Database, Finding, LoadError, Loaded};
+use crate::config::{Database, LoadError, Loaded};
 use crate::disk::write_private;
 use crate::home::Home;
 use crate::matrix::auth::Files;
@@ -129,21 +129,19 @@ fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
 fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
     let (problems, warnings, notes) = match outcome {
         Ok(loaded) => {
-            let mut warnings = findings(&loaded.warnings);
-            let examples = loaded.config.examples();
-            warnings.extend(examples.into_iter().map(|it| json!({ "message": it })));
-            (Vec::new(), warnings, notes(loaded, home))
+            let examples = loaded.config.examples().into_iter();
+            let examples = examples.map(|it| json!({ "message": it }));
+            let warnings = loaded.warnings.iter().map(|it| json!(it)).chain(examples);
+            (json!([]), warnings.collect(), notes(loaded, home))
         }
-        Err(LoadError::Wrong(wrong)) => {
-            let (problems, warnings) = (findings(&wrong.problems), findings(&wrong.warnings));
-            (problems, warnings, Vec::new())
-        }
-        Err(error @ (LoadError::Missing { .. } | LoadError::Read { .. })) => {
-            let is_missing = matches!(error, LoadError::Missing { .. });
-            let missing = is_missing.then(|| globals.missing_hint(home));
-            let hint = missing.or_else(|| error.hint());
+        Err(LoadError::Wrong(wrong)) => (json!(wrong.problems), json!(wrong.warnings), Vec::new()),
+        Err(error) => {
+            let hint = match error {
+                LoadError::Missing { .. } => Some(globals.missing_hint(home)),
+                LoadError::Read { .. } | LoadError::Wrong(_) => error.hint(),
+            };
             let problem = json!({ "message": Chain(error).to_string(), "hint": hint });
-            (vec![problem], Vec::new(), Vec::new())
+            (json!([problem]), json!([]), Vec::new())
         }
     };
     json!({
@@ -153,20 +151,6 @@ fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadErro
         "warnings": warnings,
         "notes": notes,
     })
-}
-
-fn findings(findings: &[Finding]) -> Vec<Value> {
-    let value = |finding: &Finding| {
-        json!({
-            "origin": finding.origin,
-            "line": finding.position.map(|(line, _)| line),
-            "column": finding.position.map(|(_, column)| column),
-            "key": finding.key,
-            "message": finding.message,
-            "hint": finding.hint,
-        })
-    };
-    findings.iter().map(value).collect()
 }
 
 fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 use crate::home::{self, Home, HomeError};
@@ -19,10 +19,10 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged; beats `logging.level` and `logging.debug`
-    #[arg(long, global = true, value_name = "LEVEL", value_enum)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = levels())]
     pub(super) log_level: Option<Level>,
     /// In which form it is logged; beats `logging.format`
-    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = formats())]
     pub(super) log_format: Option<LogFormat>,
     /// Use the home directory even if it lies on a network file system
     #[arg(long, global = true)]
@@ -30,42 +30,24 @@ pub(super) struct Globals {
 }
 
 /// The levels of the command line; nothing at all is logged only where the configuration says so.
-impl ValueEnum for Level {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::Error,
-            Self::Warn,
-            Self::Info,
-            Self::Debug,
-            Self::Trace,
-        ]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (name, help) = match self {
-            Self::Off => return None,
-            Self::Error => ("error", "A person must act"),
-            Self::Warn => ("warn", "Something was dropped, or recovered from"),
-            Self::Info => ("info", "State changes"),
-            Self::Debug => ("debug", "Each message, without its text"),
-            Self::Trace => ("trace", "Bytes and texts"),
-        };
-        let alias = (*self == Self::Warn).then_some("warning");
-        Some(PossibleValue::new(name).help(help).aliases(alias))
-    }
+fn levels() -> impl TypedValueParser<Value = Level> {
+    let word = |name, help| PossibleValue::new(name).help(help);
+    PossibleValuesParser::new([
+        word("error", "A person must act"),
+        word("warn", "Something was dropped, or recovered from").alias("warning"),
+        word("info", "State changes"),
+        word("debug", "Each message, without its text"),
+        word("trace", "Bytes and texts"),
+    ])
+    .try_map(|word| word.parse::<Level>())
 }
 
-impl ValueEnum for LogFormat {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Text, Self::Json]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Text => PossibleValue::new("text").help("For people"),
-            Self::Json => PossibleValue::new("json").help("One JSON object a line"),
-        })
-    }
+fn formats() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new([
+        PossibleValue::new("text").help("For people"),
+        PossibleValue::new("json").help("One JSON object a line"),
+    ])
+    .try_map(|word| word.parse::<LogFormat>())
 }
 
 impl Globals {

@@ -4,55 +4,25 @@
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The exit codes of a command that does what it says or fails.
+/// The exit codes of a command that does what it says or fails, and needs no configuration.
 const DONE: &str = "0 done, 1 failed, 2 wrong arguments";
 
-/// Likewise of one that may need a configuration.
-const CONFIGURED: &str = "0 done, 1 failed, 2 wrong arguments or configuration";
-
-/// The exit codes of each command that has others.
-const EXIT_CODES: &[(&str, &str)] = &[
-    ("", CONFIGURED),
-    (
-        "run",
-        "0 ended when asked to, 1 failed, 2 wrong arguments or configuration",
-    ),
-    (
-        "status",
-        "0 a relay answers, 1 none does, 2 wrong arguments",
-    ),
-    (
-        "doctor",
-        "0 the relay does its work, 1 it does not, 2 wrong arguments",
-    ),
-    (
-        "auth login",
-        "0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
-    ),
-    (
-        "auth status",
-        "0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
-    ),
-    ("auth logout", "0 logged out, 1 not, 2 wrong arguments"),
-    (
-        "config check",
-        "0 no mistakes, 1 failed, 2 mistakes or wrong arguments",
-    ),
-    ("radio info", CONFIGURED),
-    ("radio nodes", CONFIGURED),
-    ("radio channels", CONFIGURED),
-    (
-        "radio listen",
-        "0 ended by Ctrl-C or because nobody reads it, 1 failed, 2 wrong arguments or configuration",
-    ),
-    (
-        "radio send",
-        "0 the radio took the text, 1 it did not, 2 wrong arguments or configuration",
-    ),
-    (
-        "simulate",
-        "0 ended when asked to, 1 failed, 2 wrong arguments",
-    ),
+/// Those of each command that has others, behind what it is called.
+const EXIT_CODES: &[&str] = &[
+    ": 0 done, 1 failed, 2 wrong arguments or configuration",
+    "run: 0 ended when asked to, 1 failed, 2 wrong arguments or configuration",
+    "status: 0 a relay answers, 1 none does, 2 wrong arguments",
+    "doctor: 0 the relay does its work, 1 it does not, 2 wrong arguments",
+    "auth login: 0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
+    "auth status: 0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
+    "auth logout: 0 logged out, 1 not, 2 wrong arguments",
+    "config check: 0 no mistakes, 1 failed, 2 mistakes or wrong arguments",
+    "radio info: 0 done, 1 failed, 2 wrong arguments or configuration",
+    "radio nodes: 0 done, 1 failed, 2 wrong arguments or configuration",
+    "radio channels: 0 done, 1 failed, 2 wrong arguments or configuration",
+    "radio listen: 0 ended by Ctrl-C or because nobody reads it, 1 failed, 2 wrong arguments or configuration",
+    "radio send: 0 the radio took the text, 1 it did not, 2 wrong arguments or configuration",
+    "simulate: 0 ended when asked to, 1 failed, 2 wrong arguments",
 ];
 
 /// Words for commands that have another name.
@@ -80,8 +50,9 @@ pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
         let below = format!("{path} {name}");
         command = command.mut_subcommand(name, |it| with_exit_codes(it, below.trim_start()));
     }
-    let codes = match EXIT_CODES.iter().find(|(name, _)| *name == path) {
-        Some((_, codes)) => *codes,
+    let mut others = EXIT_CODES.iter();
+    let codes = match others.find_map(|it| it.strip_prefix(path)?.strip_prefix(": ")) {
+        Some(codes) => codes,
         // What only holds others has none of its own.
         None if is_group => return command,
         None => DONE,
@@ -175,8 +146,9 @@ mod tests {
     fn every_command_with_codes_of_its_own_exists() {
         let mut all = vec![String::new()];
         collect(&Arguments::command(), "", &mut all);
-        let others = OTHER_WORDS.iter().map(|(_, path)| path);
-        for path in EXIT_CODES.iter().map(|(path, _)| path).chain(others) {
+        let others = OTHER_WORDS.iter().map(|(_, path)| *path);
+        let codes = EXIT_CODES.iter().map(|it| it.split_once(": ").unwrap().0);
+        for path in codes.chain(others) {
             assert!(all.iter().any(|it| it == path), "{path}");
         }
     }

@@ -42,27 +42,6 @@ const ALIASES: [(&str, &str); 3] = [
     ("RELAY_MATRIX_USERNAME", "matrix.bot_user_id"),
 ];
 
-/// MMRelay's variables that mean nothing here, and why.
-const MEANINGLESS: &[(&str, &str)] = &[
-    (
-        "MMRELAY_MESHTASTIC_NODEDB_REFRESH_INTERVAL",
-        "names are taken as they come, not asked for at intervals",
-    ),
-    (
-        "MMRELAY_CREDENTIALS_PATH",
-        "the relay logs in as a device of its own: `relay auth login`",
-    ),
-    (
-        "MMRELAY_READY_FILE",
-        "there is no ready file: `relay doctor --quick` tells whether all is well",
-    ),
-    (
-        "MMRELAY_READY_HEARTBEAT_SECONDS",
-        "there is no ready file: `relay doctor --quick` tells whether all is well",
-    ),
-    ("MMRELAY_DEBUG_NIO", "use `logging.debug.matrix_sdk`"),
-];
-
 /// The environment, as far as it concerns the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -117,23 +96,21 @@ impl Environment {
     /// Returns the text that the environment gives a key under any of its names, an empty one as none; or why it cannot
     /// be had, with the name of the variable.
     pub fn text(&self, path: &str) -> Result<Option<String>, String> {
-        let Some(setting) = self.setting(path) else {
-            return Ok(None);
-        };
-        let text = setting.text;
-        let text = text.map_err(|error| format!("{}: {error}", setting.variable))?;
-        Ok(Some(text).filter(|text| !text.is_empty()))
+        let text = self
+            .setting(path)
+            .map(|Setting { variable, text }| text.map_err(|error| format!("{variable}: {error}")));
+        Ok(text.transpose()?.filter(|text| !text.is_empty()))
     }
 
     /// Returns the yes or no that the environment gives a key, likewise.
     pub fn truth(&self, path: &str) -> Result<Option<bool>, String> {
-        let Some(text) = self.text(path)? else {
-            return Ok(None);
-        };
-        truth(&text).map(Some).ok_or_else(|| {
-            let (variable, text) = (variable_of(path), quoted(&text));
+        let wrong = |text: &str| {
+            let (variable, text) = (variable_of(path), quoted(text));
             format!("{variable}: {text} is not `true` or `false`")
-        })
+        };
+        let text = self.text(path)?;
+        text.map(|it| truth(&it).ok_or_else(|| wrong(&it)))
+            .transpose()
     }
 
     /// Returns whether a variable of MMRelay is set.
@@ -145,12 +122,13 @@ impl Environment {
 
     /// Returns the value that the environment gives a key.
     pub(super) fn setting(&self, path: &str) -> Option<Setting> {
-        let own = variable_of(path);
-        let others = aliases().filter(|(_, key)| *key == path);
-        for variable in std::iter::once(own.clone()).chain(others.map(|(alias, _)| alias)) {
+        let setting = |variable: &str, text: &str| Setting {
+            variable: variable.to_owned(),
+            text: Ok(text.to_owned()),
+        };
+        for variable in variables_of(path) {
             if let Some(text) = self.variable(&variable) {
-                let text = Ok(text.to_owned());
-                return Some(Setting { variable, text });
+                return Some(setting(&variable, text));
             }
             let variable = format!("{variable}_FILE");
             if let Some(file) = self.variable(&variable) {
@@ -158,28 +136,23 @@ impl Environment {
                 return Some(Setting { variable, text });
             }
         }
-        let setting = |variable: &str, text: &str| Setting {
-            variable: variable.to_owned(),
-            text: Ok(text.to_owned()),
-        };
         if path == "logging.log_to_file" && self.variable("MMRELAY_LOG_FILE").is_some() {
             return Some(setting("MMRELAY_LOG_FILE", "true"));
         }
         // An empty one says only what nothing else says: templates set each variable.
+        let own = variable_of(path);
         self.variables.get(&own).map(|_| setting(&own, ""))
     }
 
     /// Returns the variables that give no key, each with what to say about it.
     pub(super) fn unknown(&self, paths: &BTreeSet<String>) -> Vec<(String, Wrong)> {
-        let aliases = aliases().filter(|(_, key)| paths.contains(*key));
-        let own = paths.iter().map(|path| variable_of(path));
         let mut known: BTreeSet<String> = NO_KEYS.map(str::to_owned).into();
-        for name in own.chain(aliases.map(|(alias, _)| alias)) {
+        for name in paths.iter().flat_map(|path| variables_of(path)) {
             known.insert(format!("{name}_FILE"));
             known.insert(name);
         }
         let about = |name: &String| {
-            if let Some((_, why)) = MEANINGLESS.iter().find(|(it, _)| it == name) {
+            if let Some(why) = meaningless(name) {
                 return Some(Wrong::new(format!("has no meaning here: {why}")));
             }
             // The prefix is common to all of them and says nothing about nearness.
@@ -199,6 +172,23 @@ impl Environment {
     }
 }
 
+/// Returns why a variable of MMRelay means nothing here, if it does not.
+fn meaningless(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "MMRELAY_MESHTASTIC_NODEDB_REFRESH_INTERVAL" => {
+            "names are taken as they come, not asked for at intervals"
+        }
+        "MMRELAY_CREDENTIALS_PATH" => {
+            "the relay logs in as a device of its own: `relay auth login`"
+        }
+        "MMRELAY_READY_FILE" | "MMRELAY_READY_HEARTBEAT_SECONDS" => {
+            "there is no ready file: `relay doctor --quick` tells whether all is well"
+        }
+        "MMRELAY_DEBUG_NIO" => "use `logging.debug.matrix_sdk`",
+        _ => return None,
+    })
+}
+
 /// Returns all other names, and the keys that they stand for.
 fn aliases() -> impl Iterator<Item = (String, &'static str)> {
     let mmrelays = MMRELAYS.into_iter();
@@ -206,7 +196,13 @@ fn aliases() -> impl Iterator<Item = (String, &'static str)> {
     mmrelays.chain(ALIASES.map(|(alias, key)| (alias.to_owned(), key)))
 }
 
-/// Returns the name of the variable that overrides a key.
+/// Returns the variables that override a key, our own first.
+fn variables_of(path: &str) -> impl Iterator<Item = String> {
+    let others = aliases().filter(move |(_, key)| *key == path);
+    std::iter::once(variable_of(path)).chain(others.map(|(alias, _)| alias))
+}
+
+/// Returns our own name of the variable that overrides a key.
 pub(super) fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
 }

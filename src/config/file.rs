@@ -7,10 +7,10 @@ use crate::model::{Exit, Explained};
 
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, printable};
-use super::section::{Reader, Section};
+use super::section::Reader;
 use super::text_file::{self, TextFileError};
 use super::yaml;
-use super::{Config, mmrelay, read};
+use super::{Config, mmrelay};
 
 /// The largest file that can be a configuration.
 const LARGEST: u64 = 1024 * 1024;
@@ -118,27 +118,17 @@ fn read_all(
     environment: &Environment,
 ) -> Result<(Loaded, BTreeSet<String>), Problems> {
     let mut reader = Reader::new(name, environment.clone());
-    let document = match yaml::parse(text) {
-        Ok(document) => document,
-        Err(wrong) => {
-            reader.problem(&Origin::Nowhere, "", wrong);
-            return Err(reader.found());
-        }
-    };
+    let document = yaml::parse(text).map_err(|wrong| {
+        reader.problem(&Origin::Nowhere, "", wrong);
+        reader.found()
+    })?;
     for (place, key) in &document.repeated {
         let wrong = Wrong::new("is given twice: the last one counts");
         reader.warning(&Origin::File(*place), &printable(key), wrong);
     }
     // Where something required is missing, the report says so, and the result is never used.
-    let read = |root: &mut Section<'_>| Config {
-        matrix: root.within("matrix", read::matrix),
-        matrix_rooms: read::rooms(root),
-        meshtastic: root.within("meshtastic", read::meshtastic),
-        database: root.within("database", read::database),
-        health: root.within("health", read::health),
-        logging: root.within("logging", read::logging),
-    };
-    let config = reader.section(String::new(), Origin::Nowhere, document.root, read);
+    let (nowhere, root) = (Origin::Nowhere, document.root);
+    let config = reader.section(String::new(), nowhere, root, Config::read);
     for (variable, wrong) in environment.unknown(&reader.asked) {
         reader.warning(&Origin::Variable(variable), "", wrong);
     }

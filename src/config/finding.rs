@@ -2,16 +2,21 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::yaml::Place;
+use crate::model::is_invisible;
 
 /// One thing that is wrong, or worth a warning. Prints as
 /// `config.yaml:7:25: matrix_rooms[1].meshtastic_channel: 9 is out of range: a radio has channels 0 to 7`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The file's name, or the environment variable's.
     pub origin: String,
-    /// Line and column in the file, both from 1.
-    pub position: Option<(usize, usize)>,
+    /// The line in the file, from 1.
+    pub line: Option<usize>,
+    /// Likewise the column, in characters.
+    pub column: Option<usize>,
     /// The key's path; empty where it concerns the whole file.
     pub key: String,
     /// What is wrong.
@@ -23,14 +28,15 @@ pub struct Finding {
 impl Finding {
     /// Returns what is wrong with a key, or worth saying about it, in a file of that name.
     pub(super) fn of(file: &str, origin: &Origin, key: &str, wrong: Wrong) -> Self {
-        let (name, position) = match origin {
+        let (name, place) = match origin {
             Origin::File(place) => (file, Some(wrong.place.unwrap_or(*place))),
             Origin::Nowhere => (file, wrong.place),
             Origin::Variable(name) => (name.as_str(), None),
         };
         Self {
             origin: name.to_owned(),
-            position: position.map(|place| (place.line, place.column)),
+            line: place.map(|it| it.line),
+            column: place.map(|it| it.column),
             key: format!("{key}{}", wrong.within),
             message: wrong.message,
             hint: wrong.hint,
@@ -41,7 +47,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin)?;
-        if let Some((line, column)) = self.position {
+        if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
         if !self.key.is_empty() {
@@ -66,11 +72,8 @@ pub struct Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            let break_before = if index == 0 { "" } else { "\n" };
-            write!(f, "{break_before}{problem}")?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.problems.iter().map(Finding::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -97,7 +100,7 @@ impl Origin {
 }
 
 /// What is wrong with one value: said by the code that knows what the value should be, placed by its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wrong {
     /// Where within the value: `[2]`, `.id`; empty for the value itself.
     pub(super) within: String,
@@ -112,10 +115,8 @@ pub(super) struct Wrong {
 impl Wrong {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
-            within: String::new(),
-            place: None,
             message: message.into(),
-            hint: None,
+            ..Self::default()
         }
     }
 
@@ -161,13 +162,11 @@ pub(super) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     /// More slips make another word.
     const MOST_SLIPS: usize = 2;
     let word = word.to_lowercase();
-    let known: Vec<&str> = known.into_iter().collect();
     let ending = format!("_{word}");
-    let is_longer = |known: &&&str| known.to_lowercase().ends_with(&ending);
-    if let Some(longer) = known.iter().find(is_longer) {
-        return Some(longer);
-    }
-    let slips = |known: &str| strsim::damerau_levenshtein(&word, &known.to_lowercase());
+    let slips = |known: &str| match known.to_lowercase() {
+        longer if longer.ends_with(&ending) => 0,
+        other => strsim::damerau_levenshtein(&word, &other),
+    };
     let nearest = known.into_iter().min_by_key(|known| slips(known))?;
     (slips(nearest) <= MOST_SLIPS.min(1 + nearest.len() / 4)).then_some(nearest)
 }
@@ -181,18 +180,13 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn printable(text: &str) -> String {
     let mut short: String = text
         .chars()
-        .filter(|character| !character.is_control() && !is_direction_mark(*character))
+        .filter(|character| !character.is_control() && !is_invisible(*character))
         .take(60)
         .collect();
     if short.len() < text.len() {
         short.push('…');
     }
     short
-}
-
-/// Returns whether a character turns the direction of what follows it.
-fn is_direction_mark(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -3,67 +3,84 @@
 use std::time::Duration;
 
 use strum::{EnumString, VariantNames};
+use url::{Host, Url};
 
+use super::finding::{Wrong, quoted};
 use super::pattern::UserPattern;
-use super::read;
 use super::secret::Secret;
+use super::section::{Section, keys};
 use super::template::{ReactionVariable, RoomVariable, Template};
-use crate::model::{OwnedUserId, UserId};
+use super::values::{
+    Checked, boolean, choice, duration_or_off, hinted, list_of, pattern, secret, some, some_text,
+    template, text_or_none, user_id, whole,
+};
+use super::yaml::{Node, Value};
+use crate::model::{OwnedServerName, OwnedUserId, UserId};
 
-/// The section `matrix`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Matrix {
-    /// Where the first login without a terminal goes: an address, or a server name to be resolved by discovery.
-    pub homeserver: Option<String>,
-    /// As whom: a full user id, or a localpart, whose domain the homeserver knows.
-    pub bot_user_id: Option<String>,
-    /// With which password.
-    pub password: Option<Secret<String>>,
-    /// Or with which access token.
-    pub access_token: Option<Secret<String>>,
-    /// Plain HTTP to a homeserver that is not on loopback is allowed.
-    pub allow_http: bool,
+keys! {
+    /// The section `matrix`.
+    Matrix {
+        /// Plain HTTP to a homeserver that is not on loopback is allowed.
+        allow_http: bool = get(false, boolean);
+        /// Where the first login without a terminal goes: an address, or a server name to be resolved by discovery.
+        homeserver: Option<String> = value(|node| homeserver(node, allow_http));
+        /// As whom: a full user id, or a localpart, whose domain the homeserver knows.
+        bot_user_id: Option<String> = value(login_user);
+        /// With which password.
+        password: Option<Secret<String>> = value(secret);
+        /// Or with which access token.
+        access_token: Option<Secret<String>> = value(secret);
+        /// Encryption.
+        e2ee: E2ee = within(E2ee::read);
+        /// Messages of the mesh get a prefix.
+        prefix_enabled: bool = get(true, boolean);
+        /// That prefix.
+        prefix_format: Template<RoomVariable> = text(Template::of("[{long}/{mesh}]: "), template);
+        /// The key of the reaction that stands for a tapback of the mesh; in encrypted rooms always the emoji alone.
+        reaction_format: Template<ReactionVariable> = get(Template::of("{emoji} {short}"), template);
+        /// Who may transmit; `None`: everyone in a mapped room; empty: nobody.
+        allowed_users: Option<Vec<UserPattern>> = by(allowed_users);
+        /// Who may not transmit, even if allowed.
+        ignored_users: Vec<UserPattern> = get(Vec::new(), list_of(pattern));
+        /// The power level in the room that a sender needs at least.
+        min_power_level: i64 = restricting(0, whole(-1_000_000..=1_000_000, ""));
+        /// The power level that a sender needs for 🚨 to put a text before others; `None`: that of sending messages.
+        urgent_power_level: Option<i64> = restricting(None, some(whole(-1_000_000..=1_000_000, "")));
+        /// How many packets one person may put on the air.
+        sender_limit: SenderLimit = within(SenderLimit::read);
+        /// Other relays whose messages are carried on.
+        trusted_relays: Vec<OwnedUserId> = get(Vec::new(), list_of(user_id));
+        /// `m.notice` is transmitted.
+        relay_notices: bool = get(false, boolean);
+        /// Messages that begin so are commands, never transmitted; `None`: off.
+        command_prefix: Option<String> = text(Some("!".to_owned()), text_or_none);
+        /// Messages that begin so are not for the mesh; `None`: off.
+        off_air_prefix: Option<String> = text(Some("//".to_owned()), text_or_none);
+        /// Which invites are accepted.
+        invites: Invites = get(Invites::Mapped, invites);
+        /// From whom emoji verification is accepted.
+        verify_with: Vec<OwnedUserId> = by(verify_with);
+        /// After how long without the radio its rooms are told; `None`: never.
+        radio_notices: Option<Duration> = get(Some(Duration::from_mins(10)), duration_or_off);
+    }
+
     /// Encryption.
-    pub e2ee: E2ee,
-    /// Messages of the mesh get a prefix.
-    pub prefix_enabled: bool,
-    /// That prefix.
-    pub prefix_format: Template<RoomVariable>,
-    /// The key of the reaction that stands for a tapback of the mesh; in encrypted rooms always the emoji alone.
-    pub reaction_format: Template<ReactionVariable>,
-    /// Who may transmit; `None`: everyone in a mapped room; empty: nobody.
-    pub allowed_users: Option<Vec<UserPattern>>,
-    /// Who may not transmit, even if allowed.
-    pub ignored_users: Vec<UserPattern>,
-    /// The power level in the room that a sender needs at least.
-    pub min_power_level: i64,
-    /// The power level that a sender needs for 🚨 to put a text before others; `None`: that of sending messages.
-    pub urgent_power_level: Option<i64>,
-    /// How many packets one person may put on the air.
-    pub sender_limit: SenderLimit,
-    /// Other relays whose messages are carried on.
-    pub trusted_relays: Vec<OwnedUserId>,
-    /// `m.notice` is transmitted.
-    pub relay_notices: bool,
-    /// Messages that begin so are commands, never transmitted; `None`: off.
-    pub command_prefix: Option<String>,
-    /// Messages that begin so are not for the mesh; `None`: off.
-    pub off_air_prefix: Option<String>,
-    /// Which invites are accepted.
-    pub invites: Invites,
-    /// From whom emoji verification is accepted.
-    pub verify_with: Vec<OwnedUserId>,
-    /// After how long without the radio its rooms are told; `None`: never.
-    pub radio_notices: Option<Duration>,
-}
+    #[derive(Copy, Eq)]
+    E2ee {
+        /// Encrypted rooms are relayed; otherwise they are refused.
+        enabled: bool = restricting(true, boolean);
+        /// For whose devices we encrypt.
+        recipients: Recipients = restricting(Recipients::All, choice);
+    }
 
-/// Encryption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct E2ee {
-    /// Encrypted rooms are relayed; otherwise they are refused.
-    pub enabled: bool,
-    /// For whose devices we encrypt.
-    pub recipients: Recipients,
+    /// How many packets one person may put on the air, by the messages' own time stamps.
+    #[derive(Copy, Eq)]
+    SenderLimit {
+        /// In a minute.
+        per_minute: u32 = get(20, whole(1..=100_000, " packets"));
+        /// In an hour.
+        per_hour: u32 = get(120, whole(1..=100_000, " packets"));
+    }
 }
 
 /// For whose devices messages are encrypted.
@@ -74,15 +91,6 @@ pub enum Recipients {
     All,
     /// Those that their owners have verified (the identity-based strategy).
     Verified,
-}
-
-/// How many packets one person may put on the air, by the messages' own time stamps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SenderLimit {
-    /// In a minute.
-    pub per_minute: u32,
-    /// In an hour.
-    pub per_hour: u32,
 }
 
 /// Which invites are accepted.
@@ -109,9 +117,92 @@ impl Matrix {
     }
 }
 
-impl Default for Matrix {
-    fn default() -> Self {
-        read::defaults(read::matrix)
+fn allowed_users(section: &mut Section<'_>, key: &'static str) -> Option<Vec<UserPattern>> {
+    let allowed = section.restricting(key, None, some(list_of(pattern)));
+    for user in allowed.iter().flatten() {
+        if user.is_server_open() {
+            let user = quoted(&user.to_string());
+            section.warning(key, format!("{user} allows users of any server"));
+        }
+    }
+    allowed
+}
+
+fn verify_with(section: &mut Section<'_>, key: &'static str) -> Vec<OwnedUserId> {
+    let users = section.get(key, Vec::new(), list_of(user_id));
+    if !users.is_empty() {
+        section.warning(key, "is not built yet, and does nothing so far");
+    }
+    users
+}
+
+fn invites(node: &Node) -> Checked<Invites> {
+    #[derive(EnumString, VariantNames)]
+    #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+    enum Word {
+        Mapped,
+        None,
+    }
+    let is_list = match &node.value {
+        Value::List(_) => true,
+        // From the environment.
+        Value::Scalar { text, plain } => *plain && text.trim_start().starts_with('['),
+        Value::Null { .. } | Value::Map(_) => false,
+    };
+    if is_list {
+        return list_of(pattern)(node).map(Invites::From);
+    }
+    let hint = "it can also be a list of users whose invites are accepted";
+    hinted(hint, choice(node)).map(|word| match word {
+        Word::Mapped => Invites::Mapped,
+        Word::None => Invites::None,
+    })
+}
+
+fn login_user(node: &Node) -> Checked<String> {
+    let text = some_text(node)?;
+    if text.starts_with('@') {
+        return user_id(node).map(OwnedUserId::into);
+    }
+    if OwnedUserId::try_from(format!("@{text}:localhost")).is_err() || text.contains(':') {
+        let wrong = Wrong::not(&text, "a user id");
+        return Err(wrong.hint("write it as `@bot:example.org`").into());
+    }
+    Ok(text)
+}
+
+fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
+    let text = some_text(node)?;
+    let text = text.trim();
+    if !text.contains("://") {
+        let name = OwnedServerName::try_from(text).map_err(|_| {
+            let hint = "write it as `example.org` or `https://matrix.example.org`";
+            Wrong::not(text, "a server's name").hint(hint)
+        })?;
+        return Ok(name.into());
+    }
+    let url =
+        Url::parse(text).map_err(|error| Wrong::not(text, &format!("an address: {error}")))?;
+    match url.scheme() {
+        "https" => Ok(url.into()),
+        "http" if allow_http || is_loopback(&url) => Ok(url.into()),
+        "http" => Err(
+            Wrong::new("plain HTTP would show passwords and messages on the way")
+                .hint("use `https://`, or set `matrix.allow_http: true`")
+                .into(),
+        ),
+        other => Err(Wrong::not(other, "an address on the web: expected `https://`").into()),
+    }
+}
+
+/// Returns whether an address stays on this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

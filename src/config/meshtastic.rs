@@ -1,105 +1,125 @@
 //! `meshtastic`: the radio, and what goes on the air.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
 
-use super::read;
-use super::secret::Secret;
+use super::connection::{Connection, connection};
+use super::finding::Wrong;
+use super::section::{Section, keys};
 use super::template::{MeshVariable, Template};
+use super::values::{
+    Checked, boolean, choice, duration, list_of, node_num, one_or_list_of, port_num, some_duration,
+    some_text, template, text_or_none, whole,
+};
+use super::yaml::Node;
 use crate::model::{NodeNum, Sign};
 
-/// The section `meshtastic`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Meshtastic {
-    /// `connection_type`, with `host` and `port`, `serial_port`, or `ble_address` and `ble_pin`.
-    pub connection: Connection,
-    /// The mesh's name in prefixes and event fields; `None`: the primary channel's name.
-    pub meshnet_name: Option<String>,
-    /// What crosses beside texts.
-    pub message_interactions: MessageInteractions,
-    /// What a Matrix reaction becomes on the mesh.
-    pub reaction_style: ReactionStyle,
-    /// Messages go from Matrix to the mesh at all.
-    pub broadcast_enabled: bool,
-    /// Texts of detection sensors are relayed.
-    pub detection_sensor: bool,
-    /// As what.
-    pub detection_sensor_type: SensorType,
-    /// Alerts mention the room.
-    pub alert_mentions_room: bool,
+const DM_REPLY: &str = "This node is a bridge to Matrix and cannot deliver private messages. \
+                        Please write on the channel.";
+
+keys! {
+    /// The section `meshtastic`.
+    Meshtastic {
+        /// `connection_type`, with `host` and `port`, `serial_port`, or `ble_address` and `ble_pin`.
+        connection: Connection = by(connection);
+        /// The mesh's name in prefixes and event fields; `None`: the primary channel's name.
+        meshnet_name: Option<String> = value(some_text);
+        /// What crosses beside texts.
+        message_interactions: MessageInteractions = by(message_interactions);
+        /// What a Matrix reaction becomes on the mesh.
+        reaction_style: ReactionStyle = get(ReactionStyle::Tapback, choice);
+        /// Messages go from Matrix to the mesh at all.
+        broadcast_enabled: bool = get(true, boolean);
+        /// Texts of detection sensors are relayed.
+        detection_sensor: bool = get(true, boolean);
+        /// As what.
+        detection_sensor_type: SensorType = get(SensorType::Text, choice);
+        /// Alerts mention the room.
+        alert_mentions_room: bool = get(false, boolean);
+        /// Which ports are relayed.
+        packet_routing: PacketRouting = within(PacketRouting::read);
+        /// Nodes whose messages are not relayed.
+        ignore_nodes: Vec<NodeNum> = get(Vec::new(), list_of(node_num));
+        /// Packets that came by MQTT are relayed.
+        relay_mqtt: bool = restricting(true, boolean);
+        /// Whether only authors who consent are relayed.
+        respect_ok_to_mqtt: OkToMqtt = restricting(OkToMqtt::Off, choice);
+        /// From the radio's acceptance of a text to the next; never under [`Meshtastic::SHORTEST_DELAY`].
+        message_delay: Duration = by(message_delay);
+        /// Messages of Matrix get a prefix.
+        prefix_enabled: bool = get(true, boolean);
+        /// That prefix.
+        prefix_format: Template<MeshVariable> = text(Template::of("{display5}[M]: "), template);
+        /// Texts longer than a packet.
+        long_messages: LongMessages = within(LongMessages::read);
+        /// When a Matrix message is too old to transmit.
+        max_message_age: Duration = get(Duration::from_hours(1), some_duration);
+        /// What is sent after an outage.
+        backlog: Backlog = within(Backlog::read);
+        /// When traffic is spaced or waits.
+        channel_use: ChannelUse = within(ChannelUse::read);
+        /// What an edit after sending does.
+        edits: Edits = get(Edits::Resend, choice);
+        /// What media become.
+        media: Media = get(Media::Note, choice);
+        /// Which signs the sender of a Matrix message sees.
+        delivery_feedback: Feedback = get(Feedback::Reactions, choice);
+        /// The answer to a direct message; `None`: none.
+        dm_reply: Option<String> = text(Some(DM_REPLY.to_owned()), dm_reply);
+        /// The radio is given the time after connecting.
+        set_time: bool = get(true, boolean);
+    }
+
+    /// What crosses beside texts, both ways.
+    #[derive(Copy, Eq)]
+    MessageInteractions {
+        /// Replies.
+        replies: bool = get(true, boolean);
+        /// Reactions.
+        reactions: bool = get(true, boolean);
+    }
+
     /// Which ports are relayed.
-    pub packet_routing: PacketRouting,
-    /// Nodes whose messages are not relayed.
-    pub ignore_nodes: Vec<NodeNum>,
-    /// Packets that came by MQTT are relayed.
-    pub relay_mqtt: bool,
-    /// Whether only authors who consent are relayed.
-    pub respect_ok_to_mqtt: OkToMqtt,
-    /// From the radio's acceptance of a text to the next; never under [`Meshtastic::SHORTEST_DELAY`].
-    pub message_delay: Duration,
-    /// Messages of Matrix get a prefix.
-    pub prefix_enabled: bool,
-    /// That prefix.
-    pub prefix_format: Template<MeshVariable>,
+    PacketRouting {
+        /// Further ports relayed like texts.
+        chat_portnums: Vec<PortNum> = get(Vec::new(), one_or_list_of(port_num));
+        /// Ports never relayed.
+        disabled_portnums: Vec<PortNum> = get(Vec::new(), one_or_list_of(port_num));
+        /// What happens to packets that the radio could not decrypt.
+        encrypted_action: EncryptedAction = get(EncryptedAction::Drop, choice);
+    }
+
     /// Texts longer than a packet.
-    pub long_messages: LongMessages,
-    /// When a Matrix message is too old to transmit.
-    pub max_message_age: Duration,
-    /// What is sent after an outage.
-    pub backlog: Backlog,
-    /// When traffic is spaced or waits.
-    pub channel_use: ChannelUse,
-    /// What an edit after sending does.
-    pub edits: Edits,
-    /// What media become.
-    pub media: Media,
-    /// Which signs the sender of a Matrix message sees.
-    pub delivery_feedback: Feedback,
-    /// The answer to a direct message; `None`: none.
-    pub dm_reply: Option<String>,
-    /// The radio is given the time after connecting.
-    pub set_time: bool,
-}
+    #[derive(Copy, Eq)]
+    LongMessages {
+        /// They are split.
+        split: bool = get(true, boolean);
+        /// Into parts of at most so many bytes, prefix and counter included.
+        part_bytes: usize = get(200, whole(40..=232, " bytes"));
+        /// Into at most so many parts.
+        max_parts: usize = get(3, whole(1..=9, " parts"));
+        /// What happens to what needs more.
+        overflow: Overflow = get(Overflow::Refuse, choice);
+    }
 
-/// The one link to the radio; also as `relay status --json` tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Connection {
-    /// Over the network.
-    Tcp {
-        /// Host name or address.
-        host: String,
-        /// Port, normally 4403.
-        port: u16,
-    },
-    /// Over a cable.
-    Serial {
-        /// The device's path; `None`: the one likely port.
-        #[serde(rename = "port")]
-        serial_port: Option<PathBuf>,
-    },
-    /// Over Bluetooth.
-    Ble {
-        /// The radio's address or name.
-        #[serde(rename = "device")]
-        ble_address: String,
-        /// Its PIN, of up to six digits.
-        #[serde(skip)]
-        ble_pin: Option<Secret<u32>>,
-    },
-}
+    /// What is sent after an outage, per room.
+    #[derive(Copy, Eq)]
+    Backlog {
+        /// So many of the newest messages.
+        newest: u32 = get(20, whole(0..=1000, " messages"));
+        /// So far apart.
+        spacing: Duration = get(Duration::from_secs(10), duration);
+    }
 
-/// What crosses beside texts, both ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageInteractions {
-    /// Replies.
-    pub replies: bool,
-    /// Reactions.
-    pub reactions: bool,
+    /// Percent of channel utilisation from which traffic waits.
+    #[derive(Copy, Eq)]
+    ChannelUse {
+        /// Above it, texts are spaced to 10 seconds.
+        slow_above: u8 = get(25, whole(1..=100, " percent"));
+        /// Above it, texts wait.
+        stop_above: u8 = by(|it, key| stop_above(it, key, slow_above));
+    }
 }
 
 /// What a Matrix reaction becomes on the mesh.
@@ -122,15 +142,6 @@ pub enum SensorType {
     Notice,
 }
 
-/// Which ports are relayed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PacketRouting {
-    /// Further ports relayed like texts.
-    pub chat_portnums: Vec<PortNum>,
-    /// Ports never relayed.
-    pub disabled_portnums: Vec<PortNum>,
-}
-
 /// A port number of the mesh's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortNum(pub u32);
@@ -149,17 +160,13 @@ pub enum OkToMqtt {
     Always,
 }
 
-/// Texts longer than a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LongMessages {
-    /// They are split.
-    pub split: bool,
-    /// Into parts of at most so many bytes, prefix and counter included: 40 to 232.
-    pub part_bytes: usize,
-    /// Into at most so many parts: 1 to 9.
-    pub max_parts: usize,
-    /// What happens to what needs more.
-    pub overflow: Overflow,
+/// What happens to packets that the radio could not decrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+pub enum EncryptedAction {
+    /// They are counted and forgotten; `plugin_only` is MMRelay's word: there are no plugins to hand them to.
+    #[strum(to_string = "drop", serialize = "plugin_only")]
+    Drop,
 }
 
 /// What happens to a text that is too long even when split.
@@ -170,24 +177,6 @@ pub enum Overflow {
     Refuse,
     /// It is cut, and its sender told.
     Cut,
-}
-
-/// What is sent after an outage, per room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// So many of the newest messages.
-    pub newest: u32,
-    /// So far apart.
-    pub spacing: Duration,
-}
-
-/// Percent of channel utilisation from which traffic waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChannelUse {
-    /// Above it, texts are spaced to 10 seconds.
-    pub slow_above: u8,
-    /// Above it, texts wait.
-    pub stop_above: u8,
 }
 
 /// What an edit does to a message that was sent already.
@@ -239,48 +228,6 @@ impl Feedback {
     }
 }
 
-/// Returns how a place on the network is written.
-#[must_use]
-pub fn host_and_port(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
-impl fmt::Display for Connection {
-    /// Writes how the radio is reached, without the pairing code.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write!(f, "tcp {}", host_and_port(host, *port)),
-            Self::Serial {
-                serial_port: Some(port),
-            } => write!(f, "serial {}", port.display()),
-            Self::Serial { serial_port: None } => write!(f, "serial, the one likely port"),
-            Self::Ble { ble_address, .. } => write!(f, "ble {ble_address}"),
-        }
-    }
-}
-
-impl Connection {
-    /// The port of the radio's own TCP server.
-    pub const TCP_PORT: u16 = 4403;
-
-    /// Returns where the radio is, in a sentence.
-    #[must_use]
-    pub fn place(&self) -> String {
-        match self {
-            Self::Tcp { host, port } => host_and_port(host, *port),
-            Self::Serial {
-                serial_port: Some(port),
-            } => format!("serial port {}", port.display()),
-            Self::Serial { serial_port: None } => "the serial port of a radio".to_owned(),
-            Self::Ble { ble_address, .. } => format!("Bluetooth device {ble_address}"),
-        }
-    }
-}
-
 impl Meshtastic {
     /// The firmware takes one text in two seconds; anything closer is refused by it.
     pub const SHORTEST_DELAY: Duration = Duration::from_millis(2020);
@@ -290,7 +237,49 @@ impl Meshtastic {
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
-            ..read::defaults(read::meshtastic)
+            ..Self::default()
         }
     }
+}
+
+fn message_interactions(section: &mut Section<'_>, key: &'static str) -> MessageInteractions {
+    // MMRelay's old switch, for reactions alone.
+    section.reader.is_mmrelay |= section.is_given("relay_reactions");
+    let old = section.get("relay_reactions", true, boolean);
+    let mut crossing = section.within(key, MessageInteractions::read);
+    let new = "meshtastic.message_interactions.reactions";
+    if !section.reader.given.contains_key(new) {
+        crossing.reactions = old;
+    }
+    crossing
+}
+
+fn message_delay(section: &mut Section<'_>, key: &'static str) -> Duration {
+    let delay = section.get(key, Duration::from_millis(2050), duration);
+    if delay < Meshtastic::SHORTEST_DELAY {
+        let sentence = "is raised to 2.02 s: the radio refuses texts that follow faster";
+        section.warning(key, sentence);
+    }
+    delay.max(Meshtastic::SHORTEST_DELAY)
+}
+
+fn stop_above(section: &mut Section<'_>, key: &'static str, slow_above: u8) -> u8 {
+    let stop_above = section.get(key, 40, whole(1..=100, " percent"));
+    if slow_above > stop_above {
+        let sentence = "is less than `slow_above`: traffic would stop before it is slowed";
+        section.problem(key, Wrong::new(sentence));
+    }
+    stop_above
+}
+
+/// Returns the answer to a direct message, which must fit into one packet.
+fn dm_reply(node: &Node) -> Checked<Option<String>> {
+    const MOST: usize = 200;
+    let reply = text_or_none(node)?;
+    let bytes = reply.as_ref().map_or(0, String::len);
+    if bytes > MOST {
+        let sentence = format!("has {bytes} bytes, and a packet takes {MOST}");
+        return Err(Wrong::new(sentence).into());
+    }
+    Ok(reply)
 }

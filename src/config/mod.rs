@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod connection;
 mod environment;
 mod file;
 mod finding;
@@ -13,7 +14,6 @@ mod meshtastic;
 mod mmrelay;
 mod operation;
 mod pattern;
-mod read;
 mod rooms;
 mod secret;
 mod section;
@@ -25,14 +25,17 @@ mod yaml_traps;
 
 use std::net::Ipv4Addr;
 
+use rooms::rooms;
+use section::keys;
+
+pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
-pub use matrix::{E2ee, Invites, Matrix, Recipients, SenderLimit};
+pub use matrix::{E2ee, Invites, Matrix, Recipients, SenderLimit, is_loopback};
 pub use meshtastic::{
-    Backlog, ChannelUse, Connection, Edits, Feedback, LongMessages, Media, Meshtastic,
+    Backlog, ChannelUse, Edits, EncryptedAction, Feedback, LongMessages, Media, Meshtastic,
     MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle, SensorType,
-    host_and_port,
 };
 pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
 pub use pattern::{UserPattern, UserPatternError};
@@ -43,22 +46,23 @@ pub use template::{
 };
 pub use text_file::{TextFileError, read_or_say_why};
 
-/// The whole configuration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// `matrix`: the account, who may transmit, what messages of the mesh look like.
-    pub matrix: Matrix,
-    /// `matrix_rooms`: which room goes with which channel; never empty. The order matters: of two channels in
-    /// one room, the first gets what has no target.
-    pub matrix_rooms: Vec<MappedRoom>,
-    /// `meshtastic`: the radio, and what goes on the air.
-    pub meshtastic: Meshtastic,
-    /// `database`: our own data.
-    pub database: Database,
-    /// `health`: when we count as unhealthy.
-    pub health: Health,
-    /// `logging`: what is logged, and where.
-    pub logging: Logging,
+keys! {
+    /// The whole configuration.
+    Config {
+        /// `matrix`: the account, who may transmit, what messages of the mesh look like.
+        matrix: Matrix = within(Matrix::read);
+        /// `matrix_rooms`: which room goes with which channel; never empty where it was read. The order matters: of two
+        /// channels in one room, the first gets what has no target.
+        matrix_rooms: Vec<MappedRoom> = by(rooms);
+        /// `meshtastic`: the radio, and what goes on the air.
+        meshtastic: Meshtastic = within(Meshtastic::read);
+        /// `database`: our own data.
+        database: Database = within(Database::read);
+        /// `health`: when we count as unhealthy.
+        health: Health = within(Health::read);
+        /// `logging`: what is logged, and where.
+        logging: Logging = within(Logging::read);
+    }
 }
 
 impl Config {
@@ -66,39 +70,28 @@ impl Config {
     /// examples only (RFC 2606, RFC 5737).
     #[must_use]
     pub fn examples(&self) -> Vec<String> {
-        let mut examples = Vec::new();
-        for (index, room) in self.matrix_rooms.iter().enumerate() {
-            if room
-                .id
-                .server_name()
-                .is_some_and(|it| is_example(it.host()))
-            {
-                examples.push(format!(
-                    "matrix_rooms[{index}].id: `{}` is an example: put the id or an alias of your own room there",
-                    room.id
-                ));
-            }
-        }
-        if let Connection::Tcp { host, .. } = &self.meshtastic.connection
-            && is_example(host)
-        {
-            examples.push(format!(
+        let rooms = self.matrix_rooms.iter().enumerate().filter_map(|(index, room)| {
+            let (id, server) = (&room.id, room.id.server_name()?);
+            is_example(server.host()).then(|| {
+                format!("matrix_rooms[{index}].id: `{id}` is an example: put the id or an alias of your own room there")
+            })
+        });
+        let radio = match &self.meshtastic.connection {
+            Connection::Tcp { host, .. } if is_example(host) => Some(format!(
                 "meshtastic.host: `{host}` is an example: put the name or address of your own radio there"
-            ));
-        }
-        examples
+            )),
+            _ => None,
+        };
+        rooms.chain(radio).collect()
     }
 
     /// Makes a configuration of what has no default; everything else has its default.
     #[must_use]
     pub fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {
         Self {
-            matrix: Matrix::default(),
             matrix_rooms,
             meshtastic: Meshtastic::new(connection),
-            database: Database::default(),
-            health: Health::default(),
-            logging: Logging::default(),
+            ..Self::default()
         }
     }
 }

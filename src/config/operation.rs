@@ -3,54 +3,61 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use strum::{EnumIter, EnumString, IntoStaticStr, VariantNames};
+use strum::{EnumIter, EnumString, IntoEnumIterator as _, IntoStaticStr, VariantNames};
 
-use super::read;
+use super::finding::Wrong;
+use super::section::{Section, keys};
+use super::values::{
+    Checked, boolean, choice, scalar, size, some_duration, some_text, truth, whole,
+};
+use super::yaml::Node;
 
-/// The section `database`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Database {
-    /// Our database; relative to the home directory.
-    pub path: PathBuf,
-    /// For so many days, pairs and seen ids are kept.
-    pub keep_days: u32,
-    /// The map of messages.
-    pub msg_map: MsgMap,
-}
+const LOG: &str = "logs/relay.log";
 
-/// The map of packets and events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MsgMap {
-    /// So many pairs are kept even when they are older than `keep_days`; 0: all of them.
-    pub msgs_to_keep: u64,
-}
+keys! {
+    /// The section `database`.
+    Database {
+        /// Our database; relative to the home directory.
+        path: PathBuf = get(PathBuf::from("database/relay.sqlite"), path);
+        /// For so many days, pairs and seen ids are kept.
+        keep_days: u32 = get(30, whole(1..=36_500, " days"));
+        /// The map of messages.
+        msg_map: MsgMap = within(MsgMap::read);
+    }
 
-/// The section `health`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
-    /// After so long without the radio we count as unhealthy.
-    pub radio_away: Duration,
-}
+    /// The map of packets and events.
+    #[derive(Copy, Eq)]
+    MsgMap {
+        /// So many pairs are kept even when they are older than `keep_days`; 0: all of them.
+        msgs_to_keep: u64 = get(500, whole(0..=100_000_000, " pairs"));
+    }
 
-/// The section `logging`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logging {
-    /// What is logged of our own code.
-    pub level: Level,
-    /// In which form.
-    pub format: LogFormat,
-    /// Also to a file.
-    pub log_to_file: bool,
-    /// That file; relative to the home directory.
-    pub filename: PathBuf,
-    /// From so many bytes on, a new file is begun.
-    pub max_log_size: u64,
-    /// So many old files are kept.
-    pub backup_count: usize,
-    /// Colour on a terminal.
-    pub color_enabled: bool,
-    /// Levels of single components, in the order in which they were written.
-    pub debug: Vec<(Component, Level)>,
+    /// The section `health`.
+    #[derive(Copy, Eq)]
+    Health {
+        /// After so long without the radio we count as unhealthy.
+        radio_away: Duration = get(Duration::from_mins(10), some_duration);
+    }
+
+    /// The section `logging`.
+    Logging {
+        /// What is logged of our own code.
+        level: Level = get(Level::Info, choice);
+        /// In which form.
+        format: LogFormat = get(LogFormat::Text, choice);
+        /// Also to a file.
+        log_to_file: bool = get(false, boolean);
+        /// That file; relative to the home directory.
+        filename: PathBuf = by(filename);
+        /// From so many bytes on, a new file is begun.
+        max_log_size: u64 = get(5 * 1024 * 1024, size);
+        /// So many old files are kept.
+        backup_count: usize = get(5, whole(0..=1000, " files"));
+        /// Colour on a terminal.
+        color_enabled: bool = get(true, boolean);
+        /// Levels of single components, in the order in which they were written.
+        debug: Vec<(Component, Level)> = within(component_levels);
+    }
 }
 
 /// How much is logged; `warning` and `critical` are MMRelay's words.
@@ -112,20 +119,37 @@ impl Database {
     pub const APPLICATION_ID: u32 = 0x524C_4159;
 }
 
-impl Default for Database {
-    fn default() -> Self {
-        read::defaults(read::database)
+fn filename(section: &mut Section<'_>, key: &'static str) -> PathBuf {
+    let name = section.get(key, PathBuf::from(LOG), path);
+    if name.file_name().is_none_or(|name| name != "mmrelay.log") {
+        return name;
+    }
+    section.warning(key, format!("is MMRelay's log: `{LOG}` is used instead"));
+    PathBuf::from(LOG)
+}
+
+fn component_levels(section: &mut Section<'_>) -> Vec<(Component, Level)> {
+    let level = |part: Component| Some((part, section.value(part.into(), debug_level)?));
+    Component::iter().filter_map(level).collect()
+}
+
+/// Returns a component's level; `true` is `debug`, `false` silence.
+fn debug_level(node: &Node) -> Checked<Level> {
+    match truth(scalar(node, "a word")?) {
+        Some(true) => Ok(Level::Debug),
+        Some(false) => Ok(Level::Off),
+        None => choice(node),
     }
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        read::defaults(read::health)
+fn path(node: &Node) -> Checked<PathBuf> {
+    let text = some_text(node)?;
+    if text.contains('\0') {
+        return Err(Wrong::new("is not a path").into());
     }
-}
-
-impl Default for Logging {
-    fn default() -> Self {
-        read::defaults(read::logging)
+    if text == "~" || text.starts_with("~/") {
+        let hint = "write the whole path, or one relative to the home directory";
+        return Err(Wrong::new("`~` is not understood here").hint(hint).into());
     }
+    Ok(PathBuf::from(text))
 }

@@ -10,8 +10,39 @@ use super::values::{Checked, nothing, structured};
 use super::yaml::{Entry, Node, Value};
 use super::yaml_traps::is_assignment;
 
+/// Makes sections of the table of their keys: what each is for, its type, by which method of [`Section`] it is read, and
+/// with what: the default, and what knows range and unit. A key may use the values of those above it.
+macro_rules! keys {
+    ($(
+        $(#[$about:meta])*
+        $name:ident {
+            $( $(#[$purpose:meta])* $key:ident: $kind:ty = $how:ident($($with:expr),*); )*
+        }
+    )*) => { $(
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $( $(#[$purpose])* pub $key: $kind, )*
+        }
+
+        impl $name {
+            pub(in $crate::config) fn read(it: &mut $crate::config::section::Section<'_>) -> Self {
+                $( let $key = it.$how(stringify!($key), $($with),*); )*
+                Self { $( $key ),* }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $crate::config::section::defaults(Self::read)
+            }
+        }
+    )* };
+}
+pub(super) use keys;
+
 /// What is known while a configuration is read, and what was found in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     /// The file's name.
     file: String,
@@ -31,7 +62,7 @@ pub(super) struct Section<'r> {
     pub(super) reader: &'r mut Reader,
     pub(super) path: String,
     origin: Origin,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     known: Vec<&'static str>,
 }
 
@@ -54,9 +85,7 @@ impl Reader {
             file: file.to_owned(),
             is_mmrelay: environment.has_mmrelay(),
             environment,
-            found: Problems::default(),
-            asked: BTreeSet::new(),
-            given: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -72,7 +101,7 @@ impl Reader {
 
     /// Returns what was found, in the order of the file.
     pub(super) fn found(&mut self) -> Problems {
-        let position = |finding: &Finding| finding.position.unwrap_or((usize::MAX, 0));
+        let position = |finding: &Finding| (finding.line.unwrap_or(usize::MAX), finding.column);
         let mut found = std::mem::take(&mut self.found);
         found.problems.sort_by_key(position);
         found.warnings.sort_by_key(position);
@@ -167,11 +196,18 @@ impl Section<'_> {
         convert: impl Fn(&Node) -> Checked<T>,
     ) -> Option<T> {
         if !self.is_given(key) {
-            let path = self.path_of(key);
-            let wrong = Wrong::new(why);
-            self.reader.problem(&self.origin, &path, wrong);
+            self.problem(key, Wrong::new(why));
         }
         self.read(key, Empty::Required, convert)
+    }
+
+    /// Reads a key by what also looks at others beside it.
+    pub(super) fn by<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> T,
+    ) -> T {
+        read(self, key)
     }
 
     /// Reads the section under a key.
@@ -180,33 +216,16 @@ impl Section<'_> {
         key: &'static str,
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
-        let given = self.take(key, Empty::Absent);
-        let (origin, node) = given.unwrap_or_else(|| (self.origin.clone(), Node::NOTHING));
-        self.reader.section(self.path_of(key), origin, node, read)
+        let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
+        let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
+        self.reader.section(path, origin, node, read)
     }
 
-    /// Reads MMRelay's old name of a key as if it were `key`.
-    pub(super) fn old_name(&mut self, old: &str, key: &str) {
-        let Some(index) = self.entries.iter().position(|entry| entry.key == old) else {
-            return;
-        };
+    /// Says why a key of MMRelay is left out.
+    pub(super) fn leave_out(&mut self, entry: &Entry, why: String) {
         self.reader.is_mmrelay = true;
-        if self.entries.iter().any(|entry| entry.key == key) {
-            let entry = self.entries.remove(index);
-            let message = format!("is the old name of `{key}`, which is given too and counts");
-            self.warn_of(&entry, message);
-        } else if let Some(entry) = self.entries.get_mut(index) {
-            key.clone_into(&mut entry.key);
-        }
-    }
-
-    /// Takes a key of MMRelay that means nothing here, with a warning that says why.
-    pub(super) fn meaningless(&mut self, key: &str, why: &str) {
-        if let Some(index) = self.entries.iter().position(|entry| entry.key == key) {
-            let entry = self.entries.remove(index);
-            self.reader.is_mmrelay = true;
-            self.warn_of(&entry, format!("has no meaning here: {why}"));
-        }
+        let (path, origin) = (self.path_of(&entry.key), self.origin.at(entry.place));
+        self.reader.warning(&origin, &path, Wrong::new(why));
     }
 
     /// Returns whether the file or the environment gives the key.
@@ -243,12 +262,6 @@ impl Section<'_> {
         }
     }
 
-    fn warn_of(&mut self, entry: &Entry, message: String) {
-        let (path, origin) = (self.path_of(&entry.key), self.origin.at(entry.place));
-        let wrong = Wrong::new(message);
-        self.reader.warning(&origin, &path, wrong);
-    }
-
     fn refuse_unknown(self) {
         for entry in &self.entries {
             let wrong = Wrong {
@@ -267,31 +280,28 @@ impl Section<'_> {
         empty: Empty,
         convert: impl Fn(&Node) -> Checked<T>,
     ) -> Option<T> {
-        let (origin, node) = self.take(key, empty)?;
-        match convert(&node) {
-            Ok(value) => Some(value),
-            Err(all) => {
-                let path = self.path_of(key);
-                for wrong in all {
-                    self.reader.problem(&origin, &path, wrong);
-                }
-                None
-            }
+        let wrongs = match convert(&self.take(key, empty)?) {
+            Ok(value) => return Some(value),
+            Err(wrongs) => wrongs,
+        };
+        for wrong in wrongs {
+            self.problem(key, wrong);
         }
+        None
     }
 
     /// Takes what is given for a key.
-    fn take(&mut self, key: &'static str, empty: Empty) -> Option<(Origin, Node)> {
+    fn take(&mut self, key: &'static str, empty: Empty) -> Option<Node> {
         self.known.push(key);
         let path = self.path_of(key);
         self.reader.asked.insert(path.clone());
         let index = self.entries.iter().position(|entry| entry.key == key);
         let entry = index.map(|index| self.entries.remove(index));
-        let given = self
+        let (origin, node) = self
             .environments_word(&path, empty)
             .or_else(|| self.files_word(&path, entry?, empty))?;
-        self.reader.given.insert(path, given.0.clone());
-        Some(given)
+        self.reader.given.insert(path, origin);
+        Some(node)
     }
 
     fn environments_word(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
@@ -334,6 +344,12 @@ impl Section<'_> {
         }
         None
     }
+}
+
+/// Returns what a section is of which nothing is given.
+pub(super) fn defaults<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    let mut reader = Reader::new("", Environment::default());
+    reader.section(String::new(), Origin::Nowhere, Node::NOTHING, read)
 }
 
 fn empty_mistake() -> Wrong {

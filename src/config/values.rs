@@ -37,8 +37,7 @@ pub(super) fn some_text(node: &Node) -> Checked<String> {
 
 /// Returns a text, or none for the empty one.
 pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
-    let text = text(node)?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    Ok(Some(text(node)?).filter(|text| !text.is_empty()))
 }
 
 /// Returns a text that is never shown, not even when it is wrong: its first line, as of a file that is named to
@@ -51,18 +50,12 @@ pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
     }
 }
 
-/// Returns a single value's text as it stands.
-pub(super) fn one_word(node: &Node) -> Checked<&str> {
-    scalar(node, "a word")
-}
-
 /// Returns yes or no, in all the words that YAML has had for them.
 pub(super) fn boolean(node: &Node) -> Checked<bool> {
     let text = scalar(node, "`true` or `false`")?;
     Ok(truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
 }
 
-/// Returns a whole number of a range.
 pub(super) fn whole<T>(range: RangeInclusive<i64>, unit: &str) -> impl Fn(&Node) -> Checked<T>
 where
     T: TryFrom<i64>,
@@ -184,12 +177,10 @@ pub(super) fn template<V: Variable>(node: &Node) -> Checked<Template<V>> {
     parsed(&text(node)?)
 }
 
-/// Returns a user id, or a glob over user ids.
 pub(super) fn pattern(node: &Node) -> Checked<UserPattern> {
     parsed(scalar(node, "a text")?.trim())
 }
 
-/// Returns a user id.
 pub(super) fn user_id(node: &Node) -> Checked<OwnedUserId> {
     let text = scalar(node, "a user id")?.trim();
     let expected = "a user id: expected `@name:server`";
@@ -255,7 +246,6 @@ const PORTS: &[(&str, u32)] = &[
     ("ATAK_FORWARDER", 257),
 ];
 
-/// Returns a port: its name, or its number.
 pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
     let text = scalar(node, "a port's name or number")?.trim();
     if let Ok(number) = text.parse::<u32>() {
@@ -300,7 +290,8 @@ pub(super) fn nothing(node: &Node) -> Wrong {
     }
 }
 
-fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
+/// Returns a single value's text as it stands.
+pub(super) fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
     let wrong = match &node.value {
         _ if node.tag.is_some() => nothing(node),
         Value::Scalar { text, .. } => return Ok(text),

@@ -92,7 +92,8 @@ pub(super) fn parse(text: &str) -> Result<Document, Wrong> {
 struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> {
     parser: P,
     text: &'text str,
-    anchors: HashMap<usize, Node>,
+    /// What aliases stand for, and of how many nodes that is made.
+    anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     /// The keys above the place that is being read.
     path: Vec<String>,
@@ -111,7 +112,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                     return Err(error(place(&span.start), "a second document begins here")
                         .hint("a configuration is one document: take `---` away"));
                 }
-                other => root = Some(self.node(other, &span, 0)?),
+                other => root = Some(self.node(other, &span)?),
             }
         }
         Ok(Document {
@@ -128,12 +129,19 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         }
     }
 
-    fn node(&mut self, event: Event<'text>, span: &Span, depth: usize) -> Result<Node, Wrong> {
-        let at = place(&span.tag_start.unwrap_or(span.start));
-        self.count(1, at)?;
-        if depth > DEEPEST {
-            return Err(error(at, "lists and mappings stand too deep in each other"));
+    /// Returns the next node; none at the end of the list or mapping.
+    fn next_node(&mut self) -> Result<Option<Node>, Wrong> {
+        match self.next()? {
+            (Event::SequenceEnd | Event::MappingEnd, _) => Ok(None),
+            (event, span) => self.node(event, &span).map(Some),
         }
+    }
+
+    /// Returns a node with all that is in it; the parser sees to it that this is not too deep.
+    fn node(&mut self, event: Event<'text>, span: &Span) -> Result<Node, Wrong> {
+        let at = place(&span.tag_start.unwrap_or(span.start));
+        let before = self.nodes;
+        self.count(1, at)?;
         let (value, anchor, tag) = match event {
             Event::Alias(anchor) => return self.alias(anchor, at),
             Event::Scalar(text, style, anchor, tag) => {
@@ -148,8 +156,8 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
                 };
                 (value, anchor, tag)
             }
-            Event::SequenceStart(_, anchor, tag) => (self.list(depth)?, anchor, tag),
-            Event::MappingStart(_, anchor, tag) => (self.map(depth)?, anchor, tag),
+            Event::SequenceStart(_, anchor, tag) => (self.list()?, anchor, tag),
+            Event::MappingStart(_, anchor, tag) => (self.map()?, anchor, tag),
             _ => return Err(error(at, "a value is missing here")),
         };
         let node = Node {
@@ -158,45 +166,39 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
             tag: tag.and_then(|tag| own_tag(&tag)),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+            let size = self.nodes - before;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
 
     fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, Wrong> {
-        let Some(target) = self.anchors.get(&anchor) else {
+        let Some((target, size)) = self.anchors.get(&anchor).cloned() else {
             return Err(error(at, "an alias within the value that it stands for"));
         };
-        let mut node = target.clone();
-        node.place = at;
-        self.count(size(&node), at)?;
-        Ok(node)
+        self.count(size, at)?;
+        Ok(Node {
+            place: at,
+            ..target
+        })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, Wrong> {
+    fn list(&mut self) -> Result<Value, Wrong> {
         let mut items = Vec::new();
-        loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::SequenceEnd) {
-                return Ok(Value::List(items));
-            }
-            items.push(self.node(event, &span, depth + 1)?);
+        while let Some(item) = self.next_node()? {
+            items.push(item);
         }
+        Ok(Value::List(items))
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, Wrong> {
+    fn map(&mut self) -> Result<Value, Wrong> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut inherited: Vec<Entry> = Vec::new();
-        loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::MappingEnd) {
-                break;
-            }
-            let key = self.node(event, &span, depth + 1)?;
+        while let Some(key) = self.next_node()? {
             let text = key_text(&key)?;
             self.path.push(text.clone());
-            let (event, span) = self.next()?;
-            let value = self.node(event, &span, depth + 1)?;
+            let value = self.next_node()?;
+            let value = value.ok_or_else(|| error(key.place, "a value is missing here"))?;
             let path = self.path.join(".");
             self.path.pop();
             if text == "<<" {
@@ -241,17 +243,6 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
             return Err(error(at, "too many values for a configuration"));
         }
         Ok(())
-    }
-}
-
-fn size(node: &Node) -> usize {
-    match &node.value {
-        Value::Null { .. } | Value::Scalar { .. } => 1,
-        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Map(entries) => {
-            let values = entries.iter().map(|entry| size(&entry.value));
-            1 + values.sum::<usize>()
-        }
     }
 }
 

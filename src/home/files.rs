@@ -5,20 +5,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Network file systems by the magic number that the kernel tells (linux/magic.h): locks and memory maps of SQLite
-/// cannot be trusted on them.
-const NETWORK_FILE_SYSTEMS: &[(i128, &str)] = &[
-    (0x6969, "NFS"),
-    (0x517B, "SMB"),
-    (0xFF53_4D42, "CIFS"),
-    (0xFE53_4D42, "SMB"),
-    (0x0102_1997, "9p"),
-    (0x6573_5546, "FUSE"),
-    (0x00C3_6400, "Ceph"),
-    (0x5346_414F, "AFS"),
-    (0x7375_7245, "Coda"),
-];
-
 /// Returns the network file system on which a path lies, or would lie once created.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -26,9 +12,20 @@ pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     network_name(found)
 }
 
+/// Network file systems by the magic number that the kernel tells (linux/magic.h): locks and memory maps of SQLite
+/// cannot be trusted on them.
 fn network_name(magic: i128) -> Option<&'static str> {
-    let known = NETWORK_FILE_SYSTEMS.iter().find(|(it, _)| *it == magic);
-    known.map(|(_, name)| *name)
+    Some(match magic {
+        0x6969 => "NFS",
+        0x517B | 0xFE53_4D42 => "SMB",
+        0xFF53_4D42 => "CIFS",
+        0x0102_1997 => "9p",
+        0x6573_5546 => "FUSE",
+        0x00C3_6400 => "Ceph",
+        0x5346_414F => "AFS",
+        0x7375_7245 => "Coda",
+        _ => return None,
+    })
 }
 
 /// Takes away the rights of others, and returns one sentence if that cannot be done. What is a link, or is not there,

@@ -105,16 +105,14 @@ impl Lock {
         let path = home.lock_file();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let file = match take(options.mode(0o600).open(&path), TRIES) {
-            Ok((true, file)) => file,
-            Ok((false, file)) => {
-                return Err(LockError::Running {
-                    home: home.path().to_owned(),
-                    holder: read(&file),
-                });
-            }
-            Err(cause) => return Err(LockError::Use(path, cause)),
-        };
+        let taken = take(options.mode(0o600).open(&path), TRIES);
+        let (is_ours, file) = taken.map_err(|cause| LockError::Use(path, cause))?;
+        if !is_ours {
+            return Err(LockError::Running {
+                home: home.path().to_owned(),
+                holder: read(&file),
+            });
+        }
         let system = rustix::system::uname();
         let lock = Self {
             home: home.clone(),
@@ -187,15 +185,14 @@ impl StoreGuard {
     pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
         let directory = create_private_directory(&path).and_then(|()| File::open(&path));
-        match take(directory, 1) {
-            Ok((true, directory)) => Ok(Self {
+        match take(directory, 1).map_err(|cause| LockError::Use(path, cause))? {
+            (true, directory) => Ok(Self {
                 _directory: directory,
             }),
-            Ok((false, _)) => Err(LockError::StoreInUse {
+            (false, _) => Err(LockError::StoreInUse {
                 home: home.path().to_owned(),
                 holder: Lock::holder(home),
             }),
-            Err(cause) => Err(LockError::Use(path, cause)),
         }
     }
 }

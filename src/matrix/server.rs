@@ -6,9 +6,10 @@ use std::time::Duration;
 use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
 use matrix_sdk::ruma::{DeviceId, UserId};
 use serde_json::{Value, json};
-use url::{Host, Url};
+use url::Url;
 
 use super::errors;
+use crate::config::is_loopback;
 use crate::model::{Explained, causes};
 
 /// How the relay names itself in requests.
@@ -268,16 +269,6 @@ impl Server {
     /// Returns that something else than a homeserver has answered.
     pub(super) fn not_matrix(&self, status: StatusCode) -> ServerError {
         ServerError::NotMatrix(self.base.clone(), status.as_u16())
-    }
-}
-
-/// Returns whether an address stays on this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
     }
 }
 

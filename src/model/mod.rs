@@ -10,6 +10,7 @@ mod event;
 mod fate;
 mod gap;
 mod ids;
+mod invisible;
 mod late;
 mod mesh;
 mod message;
@@ -35,6 +36,7 @@ pub use ids::{
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
     RoomOrAliasId, RoomRowId, TransactionId, UserId,
 };
+pub use invisible::is_invisible;
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
     Draft, EarlyEdit, Gathering, Heading, MeshContent, MeshMessage, MeshOrder, MeshSource,

@@ -59,6 +59,7 @@ pub(super) struct Log {
 /// A place in the sources. The facade `log` has one for all, and tells the line.
 type Place = (callsite::Identifier, Option<u64>);
 
+#[derive(Default)]
 struct State {
     rate: Rate<Place, Line>,
     /// So many lines did not fit into the queue.
@@ -78,14 +79,9 @@ impl Log {
     /// Makes one that writes there, in a thread of its own.
     pub(super) fn start(open: Targets, sinks: Vec<Sink>) -> std::io::Result<Arc<Self>> {
         let (queue, jobs) = sync_channel(QUEUE);
-        let state = State {
-            rate: Rate::new(),
-            lost: 0,
-            is_stopped: false,
-        };
         let log = Arc::new(Self {
             open,
-            state: Mutex::new(state),
+            state: Mutex::default(),
             queue,
         });
         let of = Arc::downgrade(&log);
@@ -118,12 +114,10 @@ impl Log {
     }
 
     fn say(&self, state: &mut State, heard: Heard<Line>) {
-        let patience = if state.is_stopped {
-            Duration::ZERO
-        } else {
-            ROOM_WITHIN
-        };
-        let until = Instant::now() + patience;
+        let mut until = Instant::now();
+        if !state.is_stopped {
+            until += ROOM_WITHIN;
+        }
         let mut job = Job::Write(heard);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
             self.queue.try_send(job)
@@ -174,11 +168,7 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 level: Level::WARN,
                 target: "relay::telemetry".to_owned(),
                 spans: Vec::new(),
-                said: Said::note(
-                    "the log was not read fast enough: lines are missing",
-                    "lost",
-                    lost,
-                ),
+                said: Said::missing(lost),
             };
             write(&mut sinks, &Heard { line, left_out: 0 });
         }
@@ -192,9 +182,11 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
 fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
     let time = time(heard.line.at);
     for sink in sinks {
-        let line = heard
-            .line
-            .written(sink.format, sink.colour, &time, heard.left_out);
+        let Heard { line, left_out } = heard;
+        let line = match sink.format {
+            LogFormat::Text => line.text(sink.colour, &time, *left_out),
+            LogFormat::Json => line.json(&time, *left_out),
+        };
         // Whoever read it may be gone, or the disk full: the relay goes on without a log.
         drop(sink.writer.write_all(line.as_bytes()));
     }
@@ -216,12 +208,9 @@ fn now() -> SystemTime {
 /// Returns a time in UTC, with microseconds.
 fn time(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = crate::home::utc(time);
-    format!(
-        "{}.{:06}Z",
-        seconds.trim_end_matches('Z'),
-        since.subsec_micros()
-    )
+    let (seconds, micros) = (crate::home::utc(time), since.subsec_micros());
+    let seconds = seconds.trim_end_matches('Z');
+    format!("{seconds}.{micros:06}Z")
 }
 
 /// The log as a part of the process's subscriber.

@@ -1,14 +1,13 @@
 //! One event as one line, for people or as JSON.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::words::{self, MORE, Words};
-use crate::config::LogFormat;
 use crate::model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
@@ -52,11 +51,11 @@ impl Said {
         said
     }
 
-    /// Returns a sentence of our own with a number.
-    pub(super) fn note(message: &str, name: &'static str, count: u64) -> Self {
+    /// Returns that so many lines were not written.
+    pub(super) fn missing(lost: u64) -> Self {
         let mut said = Self::new(true);
-        message.clone_into(&mut said.message);
-        said.add(name, Value::Number(count.to_string()));
+        "the log was not read fast enough: lines are missing".clone_into(&mut said.message);
+        said.add("lost", Value::Number(lost.to_string()));
         said
     }
 
@@ -96,18 +95,12 @@ impl Said {
 
     /// Returns the fields as people read them.
     pub(super) fn fields(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.fields {
-            let space = if text.is_empty() { "" } else { " " };
-            // Writing to a string does not fail.
-            let _ = match value {
-                Value::Number(value) | Value::Words(value) => write!(text, "{space}{name}={value}"),
-                Value::Quoted(value) => {
-                    write!(text, "{space}{name}=\"{}\"", value.replace('"', "\\\""))
-                }
-            };
-        }
-        text
+        let field = |(name, value): &(&str, Value)| match value {
+            Value::Number(value) | Value::Words(value) => format!("{name}={value}"),
+            Value::Quoted(value) => format!("{name}=\"{}\"", value.replace('"', "\\\"")),
+        };
+        let fields: Vec<_> = self.fields.iter().map(field).collect();
+        fields.join(" ")
     }
 }
 
@@ -194,30 +187,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn written(
-        &self,
-        format: LogFormat,
-        colour: bool,
-        time: &str,
-        left_out: u64,
-    ) -> String {
-        match format {
-            LogFormat::Text => self.text(colour, time, left_out),
-            LogFormat::Json => self.json(time, left_out),
-        }
-    }
-
-    fn text(&self, colour: bool, time: &str, left_out: u64) -> String {
+    pub(super) fn text(&self, colour: bool, time: &str, left_out: u64) -> String {
         let (dim, hue, plain) = if colour {
             ("\u{1b}[2m", hue(self.level), "\u{1b}[0m")
         } else {
             ("", "", "")
         };
-        let mut line = format!("{dim}{time}{plain} {hue}{:>5}{plain} ", self.level.as_str());
-        for span in &self.spans {
-            line.push_str(span);
-            line.push_str(": ");
-        }
         let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
             self.said.message.clone(),
@@ -230,12 +205,13 @@ impl Line {
             parts.push(format!("left_out={left_out}"));
         }
         parts.retain(|part| !part.is_empty());
-        line.push_str(&parts.join(" "));
-        line.push('\n');
-        line
+        let spans = self.spans.iter();
+        let spans: String = spans.flat_map(|it| [it.as_str(), ": "]).collect();
+        let (level, said) = (self.level.as_str(), parts.join(" "));
+        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{said}\n")
     }
 
-    fn json(&self, time: &str, left_out: u64) -> String {
+    pub(super) fn json(&self, time: &str, left_out: u64) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut members = vec![
             ("timestamp", quoted(time)),

@@ -28,16 +28,8 @@ pub(super) struct Rate<P, L> {
 struct Account<L> {
     /// When its burst is whole again.
     whole_at: Instant,
-    /// What was left out since the last line that was heard.
-    left_out: Option<LeftOut<L>>,
-}
-
-#[derive(Debug)]
-struct LeftOut<L> {
-    count: u64,
-    /// What a place said last is always heard in the end.
-    last: L,
-    tell_at: Instant,
+    /// What it said last, if that was left out: it is always heard in the end, and when.
+    left_out: Option<(Heard<L>, Instant)>,
 }
 
 /// A line that may be heard.
@@ -48,13 +40,14 @@ pub(super) struct Heard<L> {
     pub(super) left_out: u64,
 }
 
-impl<P: Eq + Hash, L> Rate<P, L> {
-    pub(super) fn new() -> Self {
-        Self {
-            places: HashMap::new(),
-        }
+impl<P, L> Default for Rate<P, L> {
+    fn default() -> Self {
+        let places = HashMap::new();
+        Self { places }
     }
+}
 
+impl<P: Eq + Hash, L> Rate<P, L> {
     /// Takes a line; returns it if it may be heard now.
     pub(super) fn take(
         &mut self,
@@ -67,33 +60,25 @@ impl<P: Eq + Hash, L> Rate<P, L> {
             whole_at: now,
             left_out: None,
         });
+        let before = account.left_out.take();
+        let left_out = before.as_ref().map_or(0, |(it, _)| it.left_out + 1);
+        let heard = Heard { line, left_out };
         let spent = account.whole_at.saturating_duration_since(now);
         if spent > limit.every * limit.burst.saturating_sub(1) {
-            let left_out = account.left_out.take();
-            account.left_out = Some(LeftOut {
-                count: left_out.as_ref().map_or(0, |it| it.count) + 1,
-                tell_at: left_out.map_or(now + TELL_AFTER, |it| it.tell_at),
-                last: line,
-            });
+            let tell_at = before.map_or(now + TELL_AFTER, |(_, tell_at)| tell_at);
+            account.left_out = Some((heard, tell_at));
             return None;
         }
         account.whole_at = account.whole_at.max(now) + limit.every;
-        let left_out = account.left_out.take().map_or(0, |it| it.count);
-        Some(Heard { line, left_out })
+        Some(heard)
     }
 
     /// Returns the last lines of the places that have been silent for long enough since; of all places without a time.
     pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Heard<L>> {
-        let is_due = |left_out: &mut LeftOut<L>| now.is_none_or(|now| left_out.tell_at <= now);
-        let due = self
-            .places
-            .values_mut()
-            .filter_map(|it| it.left_out.take_if(is_due));
-        due.map(|it| Heard {
-            line: it.last,
-            left_out: it.count - 1,
-        })
-        .collect()
+        let is_due = |(_, tell_at): &mut (Heard<L>, Instant)| now.is_none_or(|now| *tell_at <= now);
+        let places = self.places.values_mut();
+        let due = places.filter_map(|it| it.left_out.take_if(is_due));
+        due.map(|(heard, _)| heard).collect()
     }
 }
 
@@ -112,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_place_is_heard_in_a_burst_and_then_now_and_then_with_a_count_of_what_was_left_out() {
-        let (mut rate, start) = (Rate::new(), Instant::now());
+        let (mut rate, start) = (Rate::default(), Instant::now());
         let mut told = Vec::new();
         for number in 0..300 {
             let now = start + Duration::from_millis(100) * number;
@@ -132,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_place_is_always_heard_in_the_end() {
-        let (mut rate, start) = (Rate::new(), Instant::now());
+        let (mut rate, start) = (Rate::default(), Instant::now());
         for number in 0..50 {
             rate.take("here", LIMIT, number, start);
         }
@@ -145,7 +130,7 @@ mod tests {
 
     #[test]
     fn at_the_end_everything_left_out_is_told() {
-        let (mut rate, start) = (Rate::new(), Instant::now());
+        let (mut rate, start) = (Rate::default(), Instant::now());
         for number in 0..5 {
             rate.take("here", LIMIT, number, start);
         }
@@ -154,7 +139,7 @@ mod tests {
 
     #[test]
     fn places_do_not_silence_each_other_and_a_quiet_one_has_its_burst_again() {
-        let (mut rate, start) = (Rate::new(), Instant::now());
+        let (mut rate, start) = (Rate::default(), Instant::now());
         for number in 0..50 {
             rate.take("loud", LIMIT, number, start);
         }

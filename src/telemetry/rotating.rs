@@ -71,9 +71,8 @@ impl Write for RotatingFile {
             drop(self.rotate());
         }
         let written = self.file.write(buffer)?;
-        self.size = self
-            .size
-            .saturating_add(u64::try_from(written).unwrap_or(0));
+        let added = u64::try_from(written).unwrap_or(0);
+        self.size = self.size.saturating_add(added);
         Ok(written)
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::model::is_invisible;
+
 /// A value has at most so many bytes, the sign that something is missing not counted.
 const LONGEST: usize = 2_000;
 /// Stands for what is left out.
@@ -67,19 +69,8 @@ pub(super) fn fixed(said: &str) -> String {
 /// Returns whether a character ends a line, commands a terminal, or changes how others are shown without being seen.
 fn is_trick(character: char) -> bool {
     character.is_control()
-        || matches!(
-            character,
-            '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+        || is_invisible(character)
+        || matches!(character, '\u{2028}'..='\u{2029}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

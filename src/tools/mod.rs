@@ -7,14 +7,12 @@ pub(crate) mod status;
 
 use std::fmt::Write as _;
 
+use crate::model::is_invisible;
+
 /// Returns a text without what could play tricks on a terminal: names come from strangers.
 pub(crate) fn printable(text: &str) -> String {
-    let is_trick = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars()
-        .filter(|character| !is_trick(*character))
+        .filter(|it| !it.is_control() && !is_invisible(*it))
         .collect()
 }
 

@@ -9,7 +9,7 @@ use super::PasswordArgs;
 use super::terminal::{self, Typed};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
-use crate::config::{self, Environment, Secret};
+use crate::config::{self, Environment, Matrix, Secret};
 use crate::home::Home;
 use crate::matrix::auth::AuthError;
 
@@ -29,34 +29,21 @@ pub(super) fn missing_password() -> Failure {
         .and_hint("give --password-file, --password-stdin, or RELAY_MATRIX_PASSWORD")
 }
 
-/// What environment and configuration say.
-pub(super) struct Defaults {
-    pub(super) homeserver: Option<String>,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret<String>>,
-    pub(super) allow_http: bool,
-}
-
-impl Defaults {
-    /// Reads the configuration if there is a good one, and the environment, which goes before it; a first login comes
-    /// before any configuration.
-    pub(super) fn find(globals: &Globals, home: &Home) -> anyhow::Result<Self> {
-        let loaded = globals.load_config(home).ok();
-        let configured = loaded.as_ref().map(|loaded| &loaded.config.matrix);
-        let homeserver = configured.and_then(|it| it.homeserver.clone());
-        let username = configured.and_then(|it| it.bot_user_id.clone());
-        let environment = Environment::of_process();
-        let said = |key| environment.text(key).map_err(anyhow::Error::msg);
-        let allows_http = environment.truth("matrix.allow_http");
-        Ok(Self {
-            homeserver: said("matrix.homeserver")?.or(homeserver),
-            username: said("matrix.bot_user_id")?.or(username),
-            password: configured.and_then(|it| it.password.clone()),
-            allow_http: allows_http
-                .map_err(anyhow::Error::msg)?
-                .unwrap_or_else(|| configured.is_some_and(|it| it.allow_http)),
-        })
-    }
+/// Returns what environment and configuration say of the account. The configuration is read if there is a good one, and
+/// the environment goes before it; a first login comes before any configuration.
+pub(super) fn configured(globals: &Globals, home: &Home) -> anyhow::Result<Matrix> {
+    let loaded = globals.load_config(home).ok();
+    let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
+    let environment = Environment::of_process();
+    let said = |key| environment.text(key).map_err(anyhow::Error::msg);
+    let allows_http = environment.truth("matrix.allow_http");
+    let allows_http = allows_http.map_err(anyhow::Error::msg)?;
+    Ok(Matrix {
+        homeserver: said("matrix.homeserver")?.or(matrix.homeserver),
+        bot_user_id: said("matrix.bot_user_id")?.or(matrix.bot_user_id),
+        allow_http: allows_http.unwrap_or(matrix.allow_http),
+        ..matrix
+    })
 }
 
 /// Asks a person for something that is no secret.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::{self, Defaults};
+use super::answers;
 use super::terminal::{self, Typed};
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
@@ -93,12 +93,12 @@ async fn prepare(
     {
         return Err(AuthError::AlreadyLoggedIn(Box::new(session)).into());
     }
-    let defaults = Defaults::find(globals, home)?;
-    let allow_http = args.allow_http || defaults.allow_http;
+    let configured = answers::configured(globals, home)?;
+    let allow_http = args.allow_http || configured.allow_http;
     let unlock = unlock(&args, &files)?;
-    let password = answers::given_password(args.password, defaults.password)?;
-    let homeserver = args.homeserver.or(defaults.homeserver);
-    let username = args.username.or(defaults.username);
+    let password = answers::given_password(args.password, configured.password)?;
+    let homeserver = args.homeserver.or(configured.homeserver);
+    let username = args.username.or(configured.bot_user_id);
     if !io::stdin().is_terminal() {
         if homeserver.is_none() && !username.as_deref().is_some_and(is_id) {
             return Err(answers::missing("--homeserver"));
@@ -156,9 +156,7 @@ async fn account(
         let found = auth::find_homeserver(homeserver.as_deref(), user, allow_http);
         match progress::of(format!("reaching {name}"), found).await {
             Ok(server) => break server,
-            Err(error) if is_asked && tried < MOST_ASKED => {
-                say(&Failure::from(error).to_string())?;
-            }
+            Err(error) if is_asked && tried < MOST_ASKED => say(&Failure::from(error).to_string())?,
             Err(error) => return Err(error.into()),
         }
     };

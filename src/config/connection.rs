@@ -1,23 +1,86 @@
-//! Reads `meshtastic`.
+//! The link to the radio: the keys of `meshtastic` that say how it is reached.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
-use super::super::finding::Wrong;
-use super::super::secret::Secret;
-use super::super::section::Section;
-use super::super::template::Template;
-use super::super::values::{
-    Checked, boolean, choice, duration, hinted, list_of, node_num, one_or_list_of, one_word,
-    port_num, secret, some_duration, some_text, template, text_or_none, whole,
-};
-use super::super::yaml::Node;
-use super::super::{
-    Backlog, ChannelUse, Connection, Edits, Feedback, LongMessages, Media, Meshtastic,
-    MessageInteractions, OkToMqtt, Overflow, PacketRouting, ReactionStyle, SensorType,
-};
+use super::finding::Wrong;
+use super::secret::Secret;
+use super::section::Section;
+use super::values::{Checked, choice, hinted, scalar, secret, some_text, whole};
+use super::yaml::Node;
+
+/// The one link to the radio; also as `relay status --json` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Connection {
+    /// Over the network.
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port, normally 4403.
+        port: u16,
+    },
+    /// Over a cable.
+    Serial {
+        /// The device's path; `None`: the one likely port.
+        #[serde(rename = "port")]
+        serial_port: Option<PathBuf>,
+    },
+    /// Over Bluetooth.
+    Ble {
+        /// The radio's address or name.
+        #[serde(rename = "device")]
+        ble_address: String,
+        /// Its PIN, of up to six digits.
+        #[serde(skip)]
+        ble_pin: Option<Secret<u32>>,
+    },
+}
+
+/// Returns how a place on the network is written.
+#[must_use]
+pub fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+impl fmt::Display for Connection {
+    /// Writes how the radio is reached, without the pairing code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "tcp {}", host_and_port(host, *port)),
+            Self::Serial {
+                serial_port: Some(port),
+            } => write!(f, "serial {}", port.display()),
+            Self::Serial { serial_port: None } => write!(f, "serial, the one likely port"),
+            Self::Ble { ble_address, .. } => write!(f, "ble {ble_address}"),
+        }
+    }
+}
+
+impl Connection {
+    /// The port of the radio's own TCP server.
+    pub const TCP_PORT: u16 = 4403;
+
+    /// Returns where the radio is, in a sentence.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Tcp { host, port } => host_and_port(host, *port),
+            Self::Serial {
+                serial_port: Some(port),
+            } => format!("serial port {}", port.display()),
+            Self::Serial { serial_port: None } => "the serial port of a radio".to_owned(),
+            Self::Ble { ble_address, .. } => format!("Bluetooth device {ble_address}"),
+        }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Display, EnumString, VariantNames)]
 #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
@@ -29,67 +92,8 @@ enum ConnectionType {
     Ble,
 }
 
-/// What people call them otherwise.
-const OTHER_NAMES: &[(&str, &str)] = &[
-    ("bluetooth", "ble"),
-    ("bt", "ble"),
-    ("usb", "serial"),
-    ("lan", "tcp"),
-    ("wifi", "tcp"),
-];
-
-/// What happens to packets that the radio could not decrypt: they are counted and forgotten.
-#[derive(EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-enum EncryptedAction {
-    /// `plugin_only` is MMRelay's word: there are no plugins to hand them to.
-    #[strum(to_string = "drop", serialize = "plugin_only")]
-    Drop,
-}
-
-const DM_REPLY: &str = "This node is a bridge to Matrix and cannot deliver private messages. \
-                        Please write on the channel.";
-
-/// Reads the section `meshtastic`.
-pub(in super::super) fn meshtastic(it: &mut Section<'_>) -> Meshtastic {
-    Meshtastic {
-        connection: connection(it),
-        meshnet_name: it.value("meshnet_name", some_text),
-        message_interactions: message_interactions(it),
-        reaction_style: it.get("reaction_style", ReactionStyle::Tapback, choice),
-        broadcast_enabled: it.get("broadcast_enabled", true, boolean),
-        detection_sensor: it.get("detection_sensor", true, boolean),
-        detection_sensor_type: it.get("detection_sensor_type", SensorType::Text, choice),
-        alert_mentions_room: it.get("alert_mentions_room", false, boolean),
-        packet_routing: it.within("packet_routing", packet_routing),
-        ignore_nodes: it.get("ignore_nodes", Vec::new(), list_of(node_num)),
-        relay_mqtt: it.restricting("relay_mqtt", true, boolean),
-        respect_ok_to_mqtt: it.restricting("respect_ok_to_mqtt", OkToMqtt::Off, choice),
-        message_delay: message_delay(it),
-        prefix_enabled: it.get("prefix_enabled", true, boolean),
-        prefix_format: it.text("prefix_format", Template::of("{display5}[M]: "), template),
-        long_messages: it.within("long_messages", |it| LongMessages {
-            split: it.get("split", true, boolean),
-            part_bytes: it.get("part_bytes", 200, whole(40..=232, " bytes")),
-            max_parts: it.get("max_parts", 3, whole(1..=9, " parts")),
-            overflow: it.get("overflow", Overflow::Refuse, choice),
-        }),
-        max_message_age: it.get("max_message_age", Duration::from_hours(1), some_duration),
-        backlog: it.within("backlog", |it| Backlog {
-            newest: it.get("newest", 20, whole(0..=1000, " messages")),
-            spacing: it.get("spacing", Duration::from_secs(10), duration),
-        }),
-        channel_use: it.within("channel_use", channel_use),
-        edits: it.get("edits", Edits::Resend, choice),
-        media: it.get("media", Media::Note, choice),
-        delivery_feedback: it.get("delivery_feedback", Feedback::Reactions, choice),
-        dm_reply: it.text("dm_reply", Some(DM_REPLY.to_owned()), dm_reply),
-        set_time: it.get("set_time", true, boolean),
-    }
-}
-
 /// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
-fn connection(section: &mut Section<'_>) -> Connection {
+pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
     let why = "is required: `tcp`, `serial` or `ble`";
     let kind = section.required("connection_type", why, connection_type);
     let port = section.value("port", whole(1..=65_535, ""));
@@ -102,11 +106,10 @@ fn connection(section: &mut Section<'_>) -> Connection {
         None => section.value("host", host),
     };
     let why = "is required for `connection_type: ble`";
-    let ble_address = match kind {
-        Some(ConnectionType::Ble) => section.required("ble_address", why, some_text),
-        Some(ConnectionType::Tcp | ConnectionType::Serial) | None => {
-            section.value("ble_address", some_text)
-        }
+    let ble_address = if kind == Some(ConnectionType::Ble) {
+        section.required("ble_address", why, some_text)
+    } else {
+        section.value("ble_address", some_text)
     };
     let keys = [
         ("host", ConnectionType::Tcp, host.is_some()),
@@ -127,73 +130,31 @@ fn connection(section: &mut Section<'_>) -> Connection {
         section.problem("connection_type", wrong);
     }
     match kind {
-        Some(ConnectionType::Serial) => Connection::Serial { serial_port },
+        Some(ConnectionType::Tcp) => Connection::Tcp {
+            host: host.unwrap_or_default(),
+            port: port.unwrap_or(Connection::TCP_PORT),
+        },
         Some(ConnectionType::Ble) => Connection::Ble {
             ble_address: ble_address.unwrap_or_default(),
             ble_pin,
         },
-        // Without a type the result is never used.
-        Some(ConnectionType::Tcp) | None => Connection::Tcp {
-            host: host.unwrap_or_default(),
-            port: port.unwrap_or(Connection::TCP_PORT),
-        },
+        // Where it is required, the result without a type is never used.
+        Some(ConnectionType::Serial) | None => Connection::Serial { serial_port },
     }
 }
 
 /// Returns how the radio is reached; another name of it is a mistake that names the right one.
 fn connection_type(node: &Node) -> Checked<ConnectionType> {
-    let word = one_word(node).unwrap_or_default().trim();
-    let mut others = OTHER_NAMES.iter();
-    match others.find(|(name, _)| name.eq_ignore_ascii_case(word)) {
-        Some((_, meant)) => hinted(&format!("did you mean `{meant}`?"), choice(node)),
-        None => choice(node),
-    }
-}
-
-fn message_interactions(section: &mut Section<'_>) -> MessageInteractions {
-    // MMRelay's old switch, for reactions alone.
-    if section.is_given("relay_reactions") {
-        section.reader.is_mmrelay = true;
-    }
-    let reactions = section.get("relay_reactions", true, boolean);
-    section.within("message_interactions", |it| MessageInteractions {
-        replies: it.get("replies", true, boolean),
-        reactions: it.get("reactions", reactions, boolean),
-    })
-}
-
-fn packet_routing(section: &mut Section<'_>) -> PacketRouting {
-    let ports = one_or_list_of(port_num);
-    let routing = PacketRouting {
-        chat_portnums: section.get("chat_portnums", Vec::new(), &ports),
-        disabled_portnums: section.get("disabled_portnums", Vec::new(), &ports),
+    let word = scalar(node, "a word").unwrap_or_default().trim();
+    let meant = match word.to_ascii_lowercase().as_str() {
+        "bluetooth" | "bt" => "ble",
+        "usb" => "serial",
+        "lan" | "wifi" => "tcp",
+        _ => return choice(node),
     };
-    section.value("encrypted_action", choice::<EncryptedAction>);
-    routing
+    hinted(&format!("did you mean `{meant}`?"), choice(node))
 }
 
-fn message_delay(section: &mut Section<'_>) -> Duration {
-    let delay = section.get("message_delay", Duration::from_millis(2050), duration);
-    if delay < Meshtastic::SHORTEST_DELAY {
-        let sentence = "is raised to 2.02 s: the radio refuses texts that follow faster";
-        section.warning("message_delay", sentence);
-    }
-    delay.max(Meshtastic::SHORTEST_DELAY)
-}
-
-fn channel_use(section: &mut Section<'_>) -> ChannelUse {
-    let channel_use = ChannelUse {
-        slow_above: section.get("slow_above", 25, whole(1..=100, " percent")),
-        stop_above: section.get("stop_above", 40, whole(1..=100, " percent")),
-    };
-    if channel_use.slow_above > channel_use.stop_above {
-        let sentence = "is less than `slow_above`: traffic would stop before it is slowed";
-        section.problem("stop_above", Wrong::new(sentence));
-    }
-    channel_use
-}
-
-/// Returns a host's name or address.
 fn host(node: &Node) -> Checked<String> {
     let text = some_text(node)?.trim().to_owned();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -226,21 +187,9 @@ fn pin(node: &Node) -> Checked<Secret<u32>> {
     Ok(Secret::new(pin))
 }
 
-/// Returns the answer to a direct message, which must fit into one packet.
-fn dm_reply(node: &Node) -> Checked<Option<String>> {
-    const MOST: usize = 200;
-    let reply = text_or_none(node)?;
-    let bytes = reply.as_ref().map_or(0, String::len);
-    if bytes > MOST {
-        let sentence = format!("has {bytes} bytes, and a packet takes {MOST}");
-        return Err(Wrong::new(sentence).into());
-    }
-    Ok(reply)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Config, Connection, Secret};
+    use super::super::{Config, Connection, Secret};
 
     fn connection(keys: &str) -> Result<Connection, String> {
         let rooms = r#"matrix_rooms: [{id: "!a:example.org", meshtastic_channel: 0}]"#;
