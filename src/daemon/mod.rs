@@ -152,7 +152,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         .start("beginning", beginning::tell(control, stop.clone()));
     let end = tokio::select! {
         end = supervisor.run() => end,
-        end = obey(signals, stop) => end,
+        // What still runs ends with the process: what is accepted is stored.
+        () = obey(signals, stop) => return Ok(ExitCode::FAILURE),
     };
     close(database_end).await;
     info!("relay ends");
@@ -217,8 +218,8 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
     Ok((database, database_end, found))
 }
 
-/// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.
-async fn obey(mut signals: Signals, stop: CancellationToken) -> End {
+/// Asks the daemon to stop at the first signal. Returns at the second: then nothing is waited for any more.
+async fn obey(mut signals: Signals, stop: CancellationToken) {
     let signal = signals.asked_to_end().await;
     info!(
         signal,
@@ -228,7 +229,6 @@ async fn obey(mut signals: Signals, stop: CancellationToken) -> End {
     stop.cancel();
     let signal = signals.asked_to_end().await;
     warn!(signal, "asked to stop again: ending at once");
-    std::process::exit(1)
 }
 
 fn tell_service_manager(state: NotifyState<'_>) {
