@@ -7,11 +7,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -40,7 +42,7 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
 /// What the tables told is told again for so long: a client that asks without end does not keep the database busy.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long to wait when no client can be accepted (too many open files).
+/// How long a place stays empty when no client can be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What can be asked.
@@ -102,44 +104,42 @@ pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
 }
 
 impl Control {
-    /// Answers clients until `stop`; then the socket is gone.
+    /// Answers clients until `stop`; then they are let go, and the socket is gone.
     pub(super) async fn run(
-        self: Arc<Self>,
+        &self,
         opened: Option<(UnixListener, Socket)>,
         stop: CancellationToken,
     ) {
-        let Some((listener, socket)) = opened else {
+        let Some((listener, _socket)) = opened else {
             return stop.cancelled().await;
         };
-        let places = Arc::new(Semaphore::new(CLIENTS));
-        // Dropped with this future: whoever is still connected then is let go.
-        let mut clients = JoinSet::new();
+        let mut clients = FuturesUnordered::new();
         loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            while clients.try_join_next().is_some() {}
-            match accepted {
-                Ok((client, place)) => {
-                    let control = Arc::clone(&self);
-                    clients.spawn(async move {
-                        if let Err(error) = control.serve(client).await {
-                            debug!(%error, "a client of the control socket is gone");
-                        }
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    debug!(%error, "no client of the control socket can be accepted");
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = sleep(ACCEPT_PAUSE) => {}
-                    }
+            // Each branch may be dropped: who is being served stays in `clients`.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = clients.next() => {}
+                accepted = listener.accept(), if clients.len() < CLIENTS => {
+                    clients.push(self.attend(accepted));
                 }
             }
         }
-        drop(socket);
+    }
+
+    /// Serves a client to its end. One that cannot be accepted holds its place for a while, so that this is not tried
+    /// without a pause.
+    async fn attend(&self, accepted: io::Result<(UnixStream, SocketAddr)>) {
+        match accepted {
+            Ok((client, _)) => {
+                if let Err(error) = self.serve(client).await {
+                    debug!(%error, "a client of the control socket is gone");
+                }
+            }
+            Err(error) => {
+                debug!(%error, "no client of the control socket can be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 
     async fn serve(&self, client: UnixStream) -> io::Result<()> {
@@ -250,21 +250,10 @@ impl Control {
     }
 }
 
-/// Accepts a client when there is a place for it.
-async fn accept(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    // Nobody closes it.
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.map_err(io::Error::other)?;
-    let (client, _) = listener.accept().await?;
-    Ok((client, place))
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::config::Connection;
@@ -309,7 +298,8 @@ mod tests {
             };
             let stop = CancellationToken::new();
             let mut tasks = JoinSet::new();
-            tasks.spawn(Arc::new(control).run(open(&home), stop.clone()));
+            let (opened, stopped) = (open(&home), stop.clone());
+            tasks.spawn(async move { control.run(opened, stopped).await });
             Self {
                 _directory: directory,
                 home,

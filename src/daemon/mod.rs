@@ -131,8 +131,11 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         started,
         last: Mutex::default(),
     });
-    let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
-    supervisor.essential("control", answering);
+    let (opened, answering) = (control::open(&home), Arc::clone(&control));
+    let answers_until = stop.clone();
+    supervisor.essential("control", async move {
+        answering.run(opened, answers_until).await;
+    });
 
     let account = Account {
         files: matrix::Files::new(home.matrix()),
