@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::disk::Trouble;
 use crate::model::{Chain, Exit, Explained};
-use crate::tools::printable;
+use crate::tools::{self, printable};
 
 pub(super) type Outcome = Result<ExitCode, Failure>;
 
@@ -80,7 +80,7 @@ impl fmt::Display for Failure {
         let lines: Vec<_> = self.text.lines().map(printable).collect();
         f.write_str(&lines.join("\n"))?;
         for hint in &self.hints {
-            write!(f, "\nhint: {}", printable(hint))?;
+            write!(f, "\n{}", tools::hint(hint))?;
         }
         Ok(())
     }
