@@ -1,8 +1,4 @@
 //! What a newcomer meets in the first hour: each slip is told in plain words, with its cure.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test owns the tasks that it starts"
-)]
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
