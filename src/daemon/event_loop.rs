@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::matrix::Batch;
-use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, Synced};
+use crate::model::{
+    Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, SendToRoom, Synced,
+};
 use crate::store::{Database, StoreError};
 
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::queues::Queues;
-use super::room_worker::{Report, SendToRoom};
+use super::room_worker::Report;
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;

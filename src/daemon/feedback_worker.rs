@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Backoff, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, Timestamp,
+    Backoff, Explained as _, OwnedRoomId, OwnedTransactionId, RoomOutcome, SendToRoom, Timestamp,
 };
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Result, Tx};
 
 use super::account_limit::Turn;
-use super::room_worker::{RoomSide, SendToRoom, current};
+use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
 
 /// How long to wait when the database cannot be read.

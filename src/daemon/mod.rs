@@ -39,10 +39,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Config, Recipients};
 use crate::home::{Home, HomeError, Lock, LockError};
 use crate::matrix;
-use crate::model::{
-    Backoff, Clock, EventId, Explained, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp,
-    TransactionId,
-};
+use crate::model::{Backoff, Clock, Explained, Timestamp};
 use crate::radio::{RadioError, RadioOptions};
 use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
@@ -54,7 +51,6 @@ use account::Account;
 use control::Control;
 use first_login::FirstLogin;
 use parts::{Found, Parts};
-use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
 /// No pause between two tries is longer where nothing else is said.
@@ -265,26 +261,5 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
         pulse,
-    }
-}
-
-impl SendToRoom for matrix::Sender {
-    async fn send(
-        &self,
-        room: &RoomOrAliasId,
-        transaction: &TransactionId,
-        content: &RoomContent,
-        now: Timestamp,
-    ) -> RoomOutcome {
-        matrix::Sender::send(self, room, transaction, content, now).await
-    }
-
-    async fn mark_read(
-        &self,
-        room: &RoomOrAliasId,
-        event: &EventId,
-        thread: Option<&EventId>,
-    ) -> RoomOutcome {
-        matrix::Sender::mark_read(self, room, event, thread).await
     }
 }
