@@ -17,7 +17,7 @@ use crate::model::{Backoff, Chain, Explained, told};
 use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 use super::first_login::{self, FirstLogin};
-use super::live::Session;
+use super::live::Login;
 use super::parts::Parts;
 
 /// How often the session's file is looked at while there is no usable session.
@@ -354,11 +354,11 @@ impl Account {
         trust: &mut matrix::Trust,
     ) -> DeviceTrust {
         let trust = trust.now().await;
-        self.parts.live.session(Session::Open {
+        self.parts.live.session(Ok(Login {
             account: user.to_owned(),
             device: device.to_owned(),
             trust,
-        });
+        }));
         trust
     }
 
@@ -371,7 +371,7 @@ impl Account {
     }
 
     fn no_session(&self, error: &(dyn Explained + 'static)) {
-        self.parts.live.session(Session::None(told(error)));
+        self.parts.live.session(Err(told(error)));
     }
 
     fn release(&self) {

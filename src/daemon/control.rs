@@ -86,27 +86,22 @@ pub(super) struct Control {
 
 /// Opens the control socket. Without one the daemon works all the same: one warning says so.
 pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
-    let opened = home.listen().and_then(|(listener, socket)| {
-        let listener = UnixListener::from_std(listener)?;
-        Ok((listener, socket))
+    let listening = home.listen();
+    let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
+    let opened = opened.inspect_err(|error| {
+        warn!(
+            path = %home.socket().display(),
+            %error,
+            "no control socket: `relay status` and `relay doctor` cannot reach this daemon"
+        );
     });
-    match opened {
-        Ok(opened) => Some(opened),
-        Err(error) => {
-            warn!(
-                path = %home.socket().display(),
-                %error,
-                "no control socket: `relay status` and `relay doctor` cannot reach this daemon"
-            );
-            None
-        }
-    }
+    opened.ok()
 }
 
 impl Control {
     /// Answers clients until `stop`; then they are let go, and the socket is gone.
     pub(super) async fn run(
-        &self,
+        self: Arc<Self>,
         opened: Option<(UnixListener, Socket)>,
         stop: CancellationToken,
     ) {
@@ -172,28 +167,23 @@ impl Control {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
-        match serde_json::from_slice::<Question>(line) {
-            Ok(Question {
-                request: Request::Status,
-            }) => Answer::Status(Box::new(self.status().await)),
-            Ok(Question {
-                request: Request::Doctor,
-            }) => Answer::Doctor(self.health().await),
+        match serde_json::from_slice(line).map(|Question { request }| request) {
+            Ok(Request::Status) => Answer::Status(Box::new(self.status().await)),
+            Ok(Request::Doctor) => Answer::Doctor(self.health().await),
             Err(error) => Answer::Error(format!("not a request: {error}")),
         }
     }
 
     /// Returns how the daemon stands.
     pub(super) async fn status(&self) -> Status {
-        let summary = self.summary().await;
         let overview = Overview {
+            summary: self.summary().await,
             config: &self.config,
             started: self.started,
             facts: self.live.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
             complaints: self.limit.complaints(),
-            summary,
             now: self.clock.now(),
         };
         overview.status()
@@ -203,12 +193,10 @@ impl Control {
     pub(super) async fn health(&self) -> Health {
         let now = self.clock.now();
         let written = self.asked(self.database.run(move |store| store.probe(now)));
-        let written = written.await;
-        let status = self.status().await;
         let examined = Examined {
-            status: &status,
+            written: written.await,
+            status: &self.status().await,
             beat: self.live.facts().beat.elapsed(),
-            written,
             radio_has_own_cure: self.link.borrow().has_own_cure,
             radio_away: self.config.health.radio_away,
         };
@@ -222,8 +210,8 @@ impl Control {
         {
             return Ok(told.clone());
         }
-        let told = self.asked(self.database.run(|store| store.read(summary)));
-        let told = told.await?;
+        let told = self.database.run(|store| store.read(summary));
+        let told = self.asked(told).await?;
         *last() = Some((Instant::now(), told.clone()));
         Ok(told)
     }
@@ -233,20 +221,12 @@ impl Control {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        match timeout(DATABASE_LIMIT, work).await {
-            Ok(told) => told.map_err(|error| (&error).into()),
-            Err(_) => Err(DatabaseStatus {
-                error: Some(format!(
-                    "it did not answer in {} s",
-                    DATABASE_LIMIT.as_secs()
-                )),
-                hint: Some(
-                    "look whether the disk is slow, or another program has the database open"
-                        .to_owned(),
-                ),
-                ..DatabaseStatus::default()
-            }),
-        }
+        let Ok(told) = timeout(DATABASE_LIMIT, work).await else {
+            let error = format!("it did not answer in {} s", DATABASE_LIMIT.as_secs());
+            let hint = "look whether the disk is slow, or another program has the database open";
+            return Err(DatabaseStatus::failing(error, Some(hint.to_owned())));
+        };
+        told.map_err(|error| (&error).into())
     }
 }
 
@@ -298,8 +278,7 @@ mod tests {
             };
             let stop = CancellationToken::new();
             let mut tasks = JoinSet::new();
-            let (opened, stopped) = (open(&home), stop.clone());
-            tasks.spawn(async move { control.run(opened, stopped).await });
+            tasks.spawn(Arc::new(control).run(open(&home), stop.clone()));
             Self {
                 _directory: directory,
                 home,

@@ -45,7 +45,7 @@ use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub(crate) use control::{Answer, Question, Request};
-pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
+pub(crate) use health::{clock_off, limit_met, times};
 
 use account::Account;
 use control::Control;

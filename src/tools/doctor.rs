@@ -8,7 +8,6 @@ use crate::model::{Chain, Explained as _};
 
 use super::{control, hint, printable};
 
-
 /// Asks the daemon; one that does not answer is unhealthy.
 pub(crate) async fn examine(home: &Home) -> Health {
     control::health(home).await.unwrap_or_else(|error| Health {
