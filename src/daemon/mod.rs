@@ -22,6 +22,7 @@ pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
 mod trial;
+mod verdict;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -32,7 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -47,7 +48,7 @@ use crate::store::{Database, DatabaseEnd, Store, StoreError};
 pub(crate) use control::{Answer, Question, Request};
 pub(crate) use health::{clock_off, limit_met, times};
 
-use account::Account;
+use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
 use parts::{Found, Parts};
@@ -127,21 +128,19 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         started,
         last: Mutex::default(),
     });
-    let (opened, answering) = (control::open(&home), Arc::clone(&control));
-    let answers_until = stop.clone();
-    supervisor.essential("control", async move {
-        answering.run(opened, answers_until).await;
-    });
+    let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
+    supervisor.essential("control", answering);
 
-    let account = Account {
+    let mut account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
         parts,
+        tries: Tries::new(),
     };
     let opened = account.open().await;
-    let has_session = opened.0.is_ok();
+    let has_session = opened.is_ok();
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
@@ -164,10 +163,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 
 /// Waits until the database is closed, but not for long.
 async fn close(database_end: DatabaseEnd) {
-    if tokio::time::timeout(DATABASE_ENDS_WITHIN, database_end.wait())
-        .await
-        .is_err()
-    {
+    let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
+    if closed.is_err() {
         // A send that the server never answers holds it; nothing is written any more.
         warn!("the database is still in use: what was accepted is stored");
     }
@@ -205,7 +202,7 @@ async fn open_database(
         );
         tokio::select! {
             _ = signals.asked_to_end() => return Ok(None),
-            () = tokio::time::sleep(delay) => {}
+            () = sleep(delay) => {}
         }
     }
 }
@@ -252,7 +249,7 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
             rooms.push(mapped.id.clone());
         }
         let servers = via.entry(mapped.id.clone()).or_default();
-        servers.extend(mapped.via.iter().cloned());
+        servers.extend_from_slice(&mapped.via);
     }
     matrix::Options {
         rooms,
