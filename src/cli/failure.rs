@@ -49,13 +49,10 @@ impl Failure {
 
 impl<E: Explained + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        let hint = error.hint().or_else(|| of_disk(&error));
         Self {
             text: format!("error: {}", Chain(&error)),
-            hints: error
-                .hint()
-                .or_else(|| of_disk(&error))
-                .into_iter()
-                .collect(),
+            hints: hint.into_iter().collect(),
             exit: error.exit(),
         }
     }
