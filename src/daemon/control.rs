@@ -138,20 +138,18 @@ impl Control {
     }
 
     async fn serve(&self, client: UnixStream) -> io::Result<()> {
-        let (requests, mut answers) = client.into_split();
-        let mut requests = BufReader::new(requests);
+        let mut client = BufReader::new(client);
         loop {
             let mut line = Vec::new();
-            let mut one = (&mut requests).take(LONGEST_REQUEST);
-            let read = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await;
-            let is_whole = line.last() == Some(&b'\n');
-            let is_end = match read {
-                Ok(read) => read? == 0,
-                Err(_) => line.is_empty(),
-            };
-            if is_end {
+            let mut one = (&mut client).take(LONGEST_REQUEST);
+            if let Ok(read) = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await {
+                read?;
+            }
+            // It is gone, or has said nothing for too long.
+            if line.is_empty() {
                 return Ok(());
             }
+            let is_whole = line.last() == Some(&b'\n');
             let answer = if is_whole {
                 self.answer(&line).await
             } else {
@@ -159,7 +157,7 @@ impl Control {
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
-            timeout(CLIENT_LIMIT, answers.write_all(&text)).await??;
+            timeout(CLIENT_LIMIT, client.write_all(&text)).await??;
             if !is_whole {
                 return Ok(());
             }

@@ -174,7 +174,7 @@ impl Examined<'_> {
     fn rooms(&self) -> Check {
         let mapped = || self.status.rooms.iter().filter(|room| room.mapped);
         let count = mapped().count();
-        let mut troubles: Vec<Check> = self.status.rooms.iter().filter_map(trouble_of).collect();
+        let mut troubles: Vec<Check> = self.status.rooms.iter().filter_map(room_check).collect();
         let absent = mapped().filter(|room| !room.joined && room.trouble.is_none());
         let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
         match self.status.matrix.state {
@@ -236,7 +236,7 @@ impl Examined<'_> {
 }
 
 /// Returns what is wrong with a room, under the room's name: its cure does not say it.
-fn trouble_of(room: &RoomStatus) -> Option<Check> {
+fn room_check(room: &RoomStatus) -> Option<Check> {
     let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
     let waiting = match waiting {
         0 => String::new(),
