@@ -4,6 +4,10 @@
 //! homeserver, a person in Matrix, the simulated radio, and the built relay with a login and a configuration of its own.
 #![recursion_limit = "256"]
 #![expect(
+    clippy::disallowed_methods,
+    reason = "a demo owns the tasks that it starts, and ends them"
+)]
+#![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "telling what happens is what a demo is for"

@@ -1,5 +1,12 @@
 //! The relay: carries messages between Meshtastic mesh radios and Matrix rooms.
 #![recursion_limit = "256"]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "a test owns the tasks that it starts, and ends them"
+    )
+)]
 
 pub mod bridge;
 pub mod cli;

@@ -8,6 +8,7 @@
 //! counted in `reconnects.rs`. Without the pauses between attempts a hundred links take seconds.
 #![cfg(all(feature = "ble", target_os = "linux"))]
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,

@@ -1,6 +1,7 @@
 //! The radio adapter against the simulated radio, in one process, under paused time.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     reason = "a test that cannot go on says why"

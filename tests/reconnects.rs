@@ -2,6 +2,7 @@
 //! because all three are counted for the whole process.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::expect_used,
     reason = "in a test a failed assumption is the failure"
 )]

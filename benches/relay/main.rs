@@ -2,6 +2,13 @@
 //! stands that of a bare client of the SDK which does the same without a relay. `docs/performance.md` says what each
 //! figure means; `scripts/bench` sets up what this needs and runs it.
 #![recursion_limit = "256"]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "what measures owns the tasks that it starts, and ends them"
+    )
+)]
 
 #[cfg(test)]
 mod bare;

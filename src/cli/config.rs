@@ -12,6 +12,7 @@ use crate::disk::write_private;
 use crate::home::Home;
 use crate::matrix::auth::Files;
 use crate::model::{Chain, Explained as _};
+use crate::tools;
 
 use super::Globals;
 use super::failure::{Failure, Outcome};
@@ -155,7 +156,7 @@ fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadErro
 
 fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
     if let Some(hint) = home.hint() {
-        say(&format!("hint: {hint}"))?;
+        say(&tools::hint(&hint))?;
     }
     let config_path = globals.config_path(home);
     // Where things are is also of use when the configuration is wrong: then the defaults are shown.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::disk::Trouble;
 use crate::model::{Chain, Exit, Explained};
-use crate::tools::printable;
+use crate::tools::{self, printable};
 
 pub(super) type Outcome = Result<ExitCode, Failure>;
 
@@ -49,13 +49,10 @@ impl Failure {
 
 impl<E: Explained + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        let hint = error.hint().or_else(|| of_disk(&error));
         Self {
             text: format!("error: {}", Chain(&error)),
-            hints: error
-                .hint()
-                .or_else(|| of_disk(&error))
-                .into_iter()
-                .collect(),
+            hints: hint.into_iter().collect(),
             exit: error.exit(),
         }
     }
@@ -80,7 +77,7 @@ impl fmt::Display for Failure {
         let lines: Vec<_> = self.text.lines().map(printable).collect();
         f.write_str(&lines.join("\n"))?;
         for hint in &self.hints {
-            write!(f, "\nhint: {}", printable(hint))?;
+            write!(f, "\n{}", tools::hint(hint))?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::{Globals, interruptible, progress};
 use crate::config::{Connection, Meshtastic};
 use crate::model::{Explained as _, RadioText};
 use crate::telemetry;
+use crate::tools::hint as hint_line;
 use crate::tools::radio::{self, Fate, Held, News, Sent, Visit, VisitError, Visited};
 
 /// The commands under `relay radio`.
@@ -204,7 +205,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     // Each once: two programs that take a radio from each other lose it all the time.
                     let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
-                        note(&format!("hint: {hint}"));
+                        note(&hint_line(hint));
                         hinted.push(hint);
                     }
                 }
@@ -335,7 +336,7 @@ fn note_locked(locked: bool) {
     if locked {
         let told = VisitError::Locked;
         note(&told.to_string());
-        note(&format!("hint: {}", told.hint().unwrap_or_default()));
+        note(&hint_line(&told.hint().unwrap_or_default()));
     }
 }
 

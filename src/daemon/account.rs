@@ -12,13 +12,14 @@ use tracing::{debug, error, info, warn};
 use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
-use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError, ServerError};
-use crate::model::{Backoff, Chain, Explained, told};
+use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
+use crate::model::{Backoff, Chain, Explained, OwnedUserId, told};
 use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
-use super::first_login::{self, FirstLogin};
-use super::live::Session;
+use super::first_login::FirstLogin;
+use super::live::Login;
 use super::parts::Parts;
+use super::verdict::{self, Again, Wait};
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -30,18 +31,6 @@ const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 /// The open session, or what to wait for first.
 pub(super) type Opened = Result<Box<Matrix>, Wait>;
 
-/// What to wait for before the session is opened again.
-pub(super) enum Wait {
-    /// A little, or until there is another login.
-    Shortly,
-    /// That a command lets go of the store.
-    Store,
-    /// A login: by hand, or with what the configuration holds.
-    Login,
-    /// That the homeserver accepts this access token again, or that there is another.
-    Accepted(Option<Secret<String>>),
-}
-
 /// What is remembered from one try to the next.
 pub(super) struct Tries {
     backoff: Backoff,
@@ -50,11 +39,15 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             backoff: PAUSES,
             said: String::new(),
         }
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.backoff.grow(rand::random())
     }
 
     /// Returns whether that is news.
@@ -73,21 +66,16 @@ pub(super) struct Account {
     /// Says in `relay.lock` whether we hold the SDK's store.
     pub(super) lock: Lock,
     pub(super) parts: Parts<matrix::Sender>,
+    pub(super) tries: Tries,
 }
 
 impl Account {
-    /// Opens the session, so that `relay is ready` is said with it; why it cannot be used is logged.
-    pub(super) async fn open(&self) -> (Opened, Tries) {
-        let mut tries = Tries::new();
-        let opened = self.reopen(&mut tries).await;
-        (opened, tries)
-    }
-
-    async fn reopen(&self, tries: &mut Tries) -> Opened {
+    /// Opens the session; why it cannot be used is logged.
+    pub(super) async fn open(&mut self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             self.no_session(&error);
-            if tries.is_news(Chain(&error).to_string()) {
+            if self.tries.is_news(Chain(&error).to_string()) {
                 warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
             }
             return Err(Wait::Store);
@@ -96,35 +84,21 @@ impl Account {
             return Err(Wait::Login);
         }
         let restored = Matrix::restore(self.files.clone(), self.options.clone()).await;
-        restored
-            .map(Box::new)
-            .map_err(|error| self.end(&error, tries))
+        restored.map(Box::new).map_err(|error| self.end(&error))
     }
 
     /// Says why there is no session, once, and lets go of the store. Returns what to wait for.
-    fn end(&self, error: &MatrixError, tries: &mut Tries) -> Wait {
-        self.say(error, tries);
-        let wait = match error {
-            MatrixError::NoSession => Wait::Login,
-            // Nobody else can have written another token as long as we hold the store.
-            MatrixError::SessionDead(_) => Wait::Accepted(self.token()),
-            MatrixError::Files(_)
-            | MatrixError::Store { .. }
-            | MatrixError::Server(_)
-            | MatrixError::Closed => Wait::Shortly,
-        };
+    fn end(&mut self, error: &MatrixError) -> Wait {
+        self.say(error);
+        // Nobody else can have written another token as long as we hold the store.
+        let wait = verdict::wait_after(error, self.token());
         self.release();
         wait
     }
 
-    fn say(&self, error: &MatrixError, tries: &mut Tries) {
+    fn say(&mut self, error: &MatrixError) {
         self.no_session(error);
-        let what = match error {
-            // A server may say it in other words each time.
-            MatrixError::SessionDead(refused) => refused.errcode().to_owned(),
-            other => Chain(other).to_string(),
-        };
-        let (is_news, hint) = (tries.is_news(what), error.hint());
+        let (is_news, hint) = (self.tries.is_news(verdict::gist(error)), error.hint());
         let error = error as &dyn Error;
         if is_news {
             error!(
@@ -137,32 +111,26 @@ impl Account {
     }
 
     /// Runs until `stop`, beginning with what [`Account::open`] returned.
-    pub(super) async fn run(
-        self,
-        (mut opened, mut tries): (Opened, Tries),
-        stop: CancellationToken,
-    ) {
+    pub(super) async fn run(mut self, mut opened: Opened, stop: CancellationToken) {
         loop {
             let wait = match opened {
                 Ok(matrix) => {
                     let since = Instant::now();
-                    match self.serve(*matrix, &stop).await {
-                        Ok(()) => return,
-                        Err(error) => {
-                            if self.was_healthy(since) {
-                                tries = Tries::new();
-                            }
-                            self.end(&error, &mut tries)
-                        }
+                    let Err(error) = self.serve(*matrix, &stop).await else {
+                        return;
+                    };
+                    if self.was_healthy(since) {
+                        self.tries = Tries::new();
                     }
+                    self.end(&error)
                 }
                 Err(wait) => wait,
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wait(wait, &mut tries) => {}
+                () = self.wait(wait) => {}
             }
-            opened = self.reopen(&mut tries).await;
+            opened = self.open().await;
         }
     }
 
@@ -172,48 +140,35 @@ impl Account {
         since.elapsed() >= HEALTHY_AFTER && answered.is_some_and(|at| at >= since)
     }
 
-    async fn wait(&self, what: Wait, tries: &mut Tries) {
+    async fn wait(&mut self, what: Wait) {
         match what {
             Wait::Shortly => {
-                let token = self.token();
-                tokio::select! {
-                    () = self.other_token(token.as_ref()) => *tries = Tries::new(),
-                    () = sleep(tries.backoff.grow(rand::random())) => {}
-                }
+                let (token, pause) = (self.token(), self.tries.pause());
+                self.other_login(token.as_ref(), Some(pause)).await;
             }
             Wait::Store => sleep(LOOK_EVERY).await,
-            Wait::Login => self.log_in_or_wait(tries).await,
-            Wait::Accepted(token) => self.accepted_again(token.as_ref(), tries).await,
+            Wait::Login => self.log_in_or_wait().await,
+            Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
         }
     }
 
     /// Waits until the homeserver accepts that token again, or there is another.
-    async fn accepted_again(&self, token: Option<&Secret<String>>, tries: &mut Tries) {
+    async fn accepted_again(&mut self, token: Option<&Secret<String>>) {
         let mut wish = Duration::ZERO;
         loop {
-            tokio::select! {
-                () = self.other_token(token) => {
-                    *tries = Tries::new();
-                    return;
-                }
-                () = sleep(tries.backoff.grow(rand::random()).max(wish)) => {}
+            let pause = self.tries.pause().max(wish);
+            if self.other_login(token, Some(pause)).await {
+                return;
             }
-            let error = match matrix::ask(&self.files).await {
-                Ok(()) => {
-                    info!("the homeserver accepts the login again");
-                    tries.said.clear();
-                    return;
-                }
-                Err(error) => error,
+            let Err(error) = matrix::ask(&self.files).await else {
+                info!("the homeserver accepts the login again");
+                self.tries.said.clear();
+                return;
             };
-            wish = match &error {
-                MatrixError::Server(ServerError::RateLimited(after)) => *after,
-                _ => Duration::ZERO,
-            };
-            if matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession) {
-                self.say(&error, tries);
+            wish = verdict::wish(&error);
+            if verdict::is_about_login(&error) {
+                self.say(&error);
             } else {
-                // What was known of the login is still what matters.
                 debug!(
                     error = &error as &dyn Error,
                     "asked whether the homeserver accepts the login"
@@ -224,92 +179,81 @@ impl Account {
 
     /// Logs in with what the configuration holds, or waits until somebody has logged in by hand. Returns after a failure
     /// when it is time to try again.
-    async fn log_in_or_wait(&self, tries: &mut Tries) {
-        let pause = match &self.login {
-            None => None,
-            Some(login) => match login.log_in(&self.files).await {
+    async fn log_in_or_wait(&mut self) {
+        let mut pause = None;
+        if let Some(login) = &self.login {
+            let error = match login.log_in(&self.files).await {
                 Ok(()) | Err(AuthError::AlreadyLoggedIn(_)) => {
-                    *tries = Tries::new();
+                    self.tries = Tries::new();
                     return;
                 }
-                Err(error) => {
-                    if tries.is_news(Chain(&error).to_string()) {
-                        self.no_session(&error);
-                        first_login::say_failure(&error);
-                    }
-                    first_login::pause_after(&error, &mut tries.backoff)
-                }
-            },
-        };
-        self.release();
-        tokio::select! {
-            () = self.other_token(None) => *tries = Tries::new(),
-            () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                Err(error) => error,
+            };
+            let (again, cure) = verdict::login_after(&error);
+            if self.tries.is_news(Chain(&error).to_string()) {
+                self.no_session(&error);
+                error!(
+                    error = &error as &dyn Error,
+                    hint = cure.map(str::to_owned).or_else(|| error.hint()),
+                    "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
+                );
+            }
+            pause = match again {
+                Again::Never => None,
+                Again::After(pause) => Some(pause),
+                Again::Soon => Some(self.tries.pause()),
+            };
         }
+        self.release();
+        self.other_login(None, pause).await;
+    }
+
+    /// Waits for a session with another access token, for so long at most. Returns whether there is one: then everything
+    /// begins afresh.
+    async fn other_login(
+        &mut self,
+        seen: Option<&Secret<String>>,
+        limit: Option<Duration>,
+    ) -> bool {
+        tokio::select! {
+            () = self.other_token(seen) => {}
+            () = sleep(limit.unwrap_or_default()), if limit.is_some() => return false,
+        }
+        self.tries = Tries::new();
+        true
     }
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
-        let user = matrix.session().user_id.to_string();
-        let device = matrix.session().device_id.to_string();
-        let mut trust = matrix.trust();
-        let verification = match self.show_session(&user, &device, &mut trust).await {
+        let session = matrix.session();
+        let (account, mut trust) = (session.user_id.clone(), matrix.trust());
+        let login = Login {
+            account: account.to_string(),
+            device: session.device_id.to_string(),
+            trust: trust.now().await,
+        };
+        self.parts.live.session(Ok(login.clone()));
+        let verification = match login.trust {
             DeviceTrust::Verified => "verified by its owner",
             DeviceTrust::Unverified => "not verified: run `relay auth status`",
             DeviceTrust::Unknown => "not known yet",
         };
-        if let Some(path) = matrix.session().recovery_key_left() {
+        if let Some(path) = session.recovery_key_left() {
             warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
         }
-        info!(account = user, device, verification, "Matrix session open");
-        let from = loop {
-            let account = matrix.session().user_id.clone();
-            let ledger = Arc::clone(&self.parts.ledger);
-            let start = self.parts.database.run(move |store| {
-                let start = store.transaction(|tx| {
-                    // What was refused to the session before may be granted to this one.
-                    outbox_room::unpark_all(tx)?;
-                    Ok(matrix::Start {
-                        position: meta::sync_position(tx, &account)?,
-                        known: known_rooms::all(tx)?,
-                        former: mapped_rooms::all(tx)?
-                            .into_iter()
-                            .map(|it| it.room)
-                            .collect(),
-                        gaps: gaps::all(tx, &account)?,
-                        kept: late::waiting(tx)?,
-                        clock: meta::server_clock(tx)?,
-                    })
-                })?;
-                ledger
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .bridge
-                    .remember_own_user(account);
-                Ok(start)
-            });
-            match start.await {
-                Ok(start) => break start,
-                Err(error) => {
-                    error!(
-                        error = &error as &dyn Error,
-                        hint = error.hint(),
-                        "cannot read the sync position, trying again"
-                    );
-                    tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(LOOK_EVERY) => {}
-                    }
-                }
-            }
+        info!(
+            account = login.account,
+            device = login.device,
+            verification,
+            "Matrix session open"
+        );
+        let start = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            start = self.start(account) => start,
         };
         self.parts.sender.send_replace(Some(matrix.sender()));
-        let running = matrix.run(from, self.parts.batches.clone(), stop.clone());
-        let beside = async {
-            tokio::join!(
-                self.part_with_others(),
-                self.keep_showing(&user, &device, trust)
-            )
-        };
+        let running = matrix.run(start, self.parts.batches.clone(), stop.clone());
+        let beside =
+            async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
         let result = tokio::select! {
             result = running => result,
             ((), ()) = beside => Ok(()),
@@ -320,20 +264,51 @@ impl Account {
         result
     }
 
-    /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
-    async fn part_with_others(&self) {
-        let parted = match auth::part_with_others(&self.files).await {
-            Ok(parted) => parted,
-            Err(error) => {
-                warn!(
+    /// Reads where the account's sync goes on, however long that takes.
+    async fn start(&self, account: OwnedUserId) -> matrix::Start {
+        loop {
+            let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
+            let start = self.parts.database.run(move |store| {
+                let start = store.transaction(|tx| {
+                    // What was refused to the session before may be granted to this one.
+                    outbox_room::unpark_all(tx)?;
+                    let former = mapped_rooms::all(tx)?.into_iter();
+                    Ok(matrix::Start {
+                        position: meta::sync_position(tx, &account)?,
+                        known: known_rooms::all(tx)?,
+                        former: former.map(|it| it.room).collect(),
+                        gaps: gaps::all(tx, &account)?,
+                        kept: late::waiting(tx)?,
+                        clock: meta::server_clock(tx)?,
+                    })
+                })?;
+                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                ledger.bridge.remember_own_user(account);
+                Ok(start)
+            });
+            match start.await {
+                Ok(start) => return start,
+                Err(error) => error!(
                     error = &error as &dyn Error,
                     hint = error.hint(),
-                    "cannot look for devices of logins that came to no end"
-                );
-                return;
+                    "cannot read the sync position, trying again"
+                ),
             }
-        };
-        for parted in parted {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
+    async fn part_with_others(&self) {
+        let parted = auth::part_with_others(&self.files).await;
+        let parted = parted.inspect_err(|error| {
+            warn!(
+                error = error as &dyn Error,
+                hint = error.hint(),
+                "cannot look for devices of logins that came to no end"
+            );
+        });
+        for parted in parted.into_iter().flatten() {
             match parted.left {
                 None => {
                     info!(device = %parted.device, "a device of an earlier login is signed out");
@@ -346,32 +321,18 @@ impl Account {
         }
     }
 
-    /// Shows the session as it is now.
-    async fn show_session(
-        &self,
-        user: &str,
-        device: &str,
-        trust: &mut matrix::Trust,
-    ) -> DeviceTrust {
-        let trust = trust.now().await;
-        self.parts.live.session(Session::Open {
-            account: user.to_owned(),
-            device: device.to_owned(),
-            trust,
-        });
-        trust
-    }
-
-    /// Shows it whenever it changes: after a login it takes a while until others have signed the device. Never ends.
-    async fn keep_showing(&self, user: &str, device: &str, mut trust: matrix::Trust) {
+    /// Shows the session whenever its trust changes: after a login it takes a while until others have signed the device.
+    /// Never ends.
+    async fn keep_showing(&self, mut login: Login, mut trust: matrix::Trust) {
         loop {
             trust.changed().await;
-            self.show_session(user, device, &mut trust).await;
+            login.trust = trust.now().await;
+            self.parts.live.session(Ok(login.clone()));
         }
     }
 
     fn no_session(&self, error: &(dyn Explained + 'static)) {
-        self.parts.live.session(Session::None(told(error)));
+        self.parts.live.session(Err(told(error)));
     }
 
     fn release(&self) {

@@ -1,11 +1,10 @@
 //! The one limit of the account: when the server says that it is too much, everything that the account sends waits, then
 //! goes one by one, messages first and rooms in turn, until the server has been content for a while.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt as _;
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -21,16 +20,9 @@ const LONGEST: Duration = Duration::from_mins(5);
 /// Shared by everybody who sends; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AccountLimit {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    state: Mutex<State>,
-    /// A change for those who wait for silence.
-    changed: Notify,
+    state: watch::Sender<State>,
     /// Held by the one request that is made while the account is limited. Whoever waited longest gets it first.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,24 +40,20 @@ struct State {
 /// The right to make one request; give it back with [`Turn::over`].
 #[derive(Debug)]
 pub(super) struct Turn {
-    limit: AccountLimit,
+    state: watch::Sender<State>,
     /// Kept from the others while the account is limited.
     alone: Option<OwnedMutexGuard<()>>,
 }
 
 /// Says, as long as it lives, that a room has messages to send.
 #[derive(Debug)]
-pub(super) struct Busy {
-    limit: AccountLimit,
-}
+pub(super) struct Busy(watch::Sender<State>);
 
 impl AccountLimit {
     /// Says that a room has messages to send: signs and receipts wait.
     pub(super) fn busy(&self) -> Busy {
-        self.state().busy += 1;
-        Busy {
-            limit: self.clone(),
-        }
+        self.state.send_modify(|state| state.busy += 1);
+        Busy(self.state.clone())
     }
 
     /// Waits until a message may be sent: at once, normally.
@@ -77,8 +65,7 @@ impl AccountLimit {
         let mut alone = None;
         while let Some(until) = self.limited() {
             if alone.is_none() {
-                let turn = Arc::clone(&self.inner.turn);
-                alone = Some(turn.lock_owned().await);
+                alone = Some(Arc::clone(&self.turn).lock_owned().await);
             } else if until > Instant::now() {
                 sleep_until(until).await;
             } else {
@@ -94,71 +81,66 @@ impl AccountLimit {
     ///
     /// May be dropped.
     pub(super) async fn quiet_turn(&self) -> Turn {
+        let mut changes = self.state.subscribe();
         loop {
-            // Before the look, so that no change after it is missed.
-            let changed = self.inner.changed.notified();
-            let (busy, limited) = {
-                let state = self.state();
-                (state.busy > 0, state.limited)
-            };
-            match (busy, self.still(limited)) {
-                (false, None) => return self.turn(None),
-                (true, _) => changed.await,
-                (false, Some(until)) => tokio::select! {
-                    () = changed => {}
-                    () = sleep_until(until + CALM_AFTER) => {}
-                },
+            // No change after this look is missed.
+            let is_busy = changes.borrow_and_update().busy > 0;
+            let limited = self.limited();
+            if limited.is_none() && !is_busy {
+                return self.turn(None);
+            }
+            let calm = limited.unwrap_or_else(Instant::now) + CALM_AFTER;
+            tokio::select! {
+                Ok(()) = changes.changed() => {}
+                () = sleep_until(calm), if !is_busy => {}
             }
         }
     }
 
     /// Returns how often the server has complained so far, and when last; `None`: never.
     pub(super) fn complaints(&self) -> Option<(u64, Instant)> {
-        self.state().complaints
+        self.state.borrow().complaints
     }
 
     fn turn(&self, alone: Option<OwnedMutexGuard<()>>) -> Turn {
         Turn {
-            limit: self.clone(),
+            state: self.state.clone(),
             alone,
         }
     }
 
     /// Returns the limit that holds now, if one does.
     fn limited(&self) -> Option<Instant> {
-        let limited = self.state().limited;
-        self.still(limited)
-    }
-
-    fn still(&self, limited: Option<Instant>) -> Option<Instant> {
-        if limited? + CALM_AFTER > Instant::now() {
-            return limited;
+        let limited = self.state.borrow().limited?;
+        if limited + CALM_AFTER > Instant::now() {
+            return Some(limited);
         }
-        let mut state = self.state();
-        // Somebody may have been told otherwise since.
-        if state.limited == limited {
-            state.limited = None;
-            state.in_a_row = 0;
-            info!("the homeserver takes everything again");
-        }
+        self.state.send_if_modified(|state| {
+            // Somebody may have been told otherwise since.
+            let is_over = state.limited == Some(limited);
+            if is_over {
+                state.limited = None;
+                state.in_a_row = 0;
+                info!("the homeserver takes everything again");
+            }
+            is_over
+        });
         None
     }
+}
 
-    fn complained(&self, after: Option<Duration>) {
-        let mut state = self.state();
-        state.in_a_row = state.in_a_row.saturating_add(1);
-        let before = state.complaints.map_or(0, |(times, _)| times);
-        state.complaints = Some((before.saturating_add(1), Instant::now()));
+impl State {
+    /// Notes that the server wants fewer events, and that it wants to be left alone for so long, if it has said so.
+    fn complained(&mut self, after: Option<Duration>) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let before = self.complaints.map_or(0, |(times, _)| times);
+        self.complaints = Some((before.saturating_add(1), Instant::now()));
         let wait = match after {
-            // Up to a quarter more, so that many relays do not come back at once.
-            Some(after) => after
-                .min(LONGEST)
-                .mul_f64(rand::rng().random_range(1.0..1.25))
-                .min(LONGEST),
-            None => PAUSES.after(state.in_a_row, rand::random()),
+            Some(after) => Backoff::asked_for(after, LONGEST, rand::random()),
+            None => PAUSES.after(self.in_a_row, rand::random()),
         };
         let delay_ms = wait.as_millis();
-        if state.limited.is_none() {
+        if self.limited.is_none() {
             warn!(
                 delay_ms,
                 "the homeserver wants fewer events: messages go one by one, signs wait"
@@ -166,48 +148,38 @@ impl AccountLimit {
         } else {
             debug!(delay_ms, "the homeserver still wants fewer events");
         }
-        state.limited = Some(Instant::now() + wait);
-        drop(state);
-        self.inner.changed.notify_waiters();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.limited = Some(Instant::now() + wait);
     }
 }
 
 impl Turn {
     /// Gives the turn back, with what became of the request.
     pub(super) fn over(self, outcome: &RoomOutcome) {
-        match outcome {
+        self.state.send_modify(|state| match outcome {
             RoomOutcome::Retry {
                 limited: true,
                 after,
                 ..
-            } => self.limit.complained(*after),
-            RoomOutcome::Sent { .. } => self.limit.state().in_a_row = 0,
+            } => state.complained(*after),
+            RoomOutcome::Sent { .. } => state.in_a_row = 0,
             RoomOutcome::Retry { limited: false, .. }
             | RoomOutcome::Parked { .. }
             | RoomOutcome::Refused { .. } => {}
-        }
+        });
         drop(self.alone);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.limit.state();
-        state.busy = state.busy.saturating_sub(1);
-        drop(state);
-        self.limit.inner.changed.notify_waiters();
+        self.0
+            .send_modify(|state| state.busy = state.busy.saturating_sub(1));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::task::JoinSet;

@@ -41,8 +41,8 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
         }
     }
     let status = control.status().await;
-    let health = control.health().await;
-    for room in status.rooms.iter().filter(|room| room.mapped) {
+    let mapped = || status.rooms.iter().filter(|room| room.mapped);
+    for room in mapped() {
         let directions = directions(&control, room);
         info!(
             room = room.room,
@@ -53,24 +53,15 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
             "route"
         );
     }
-    let mut missing = 0;
-    for check in &health.checks {
-        match check.result {
-            CheckResult::Ok => {}
-            CheckResult::Warning | CheckResult::Failed => {
-                missing += 1;
-                warn!(about = check.name, hint = check.hint, "{}", check.text);
-            }
-        }
+    let mut checks = control.health().await.checks;
+    checks.retain(|check| check.result != CheckResult::Ok);
+    for check in &checks {
+        warn!(about = check.name, hint = check.hint, "{}", check.text);
     }
     let (radio, matrix) = (radio(&status.radio), matrix(&status.matrix));
-    let joined = status
-        .rooms
-        .iter()
-        .filter(|room| room.mapped && room.joined);
-    let mapped = status.rooms.iter().filter(|room| room.mapped);
-    let rooms = format!("{} of {} joined", joined.count(), mapped.count());
-    let is_whole = missing == 0
+    let joined = mapped().filter(|room| room.joined).count();
+    let rooms = format!("{joined} of {} joined", mapped().count());
+    let is_whole = checks.is_empty()
         && status.radio.state == LinkState::Ready
         && status.matrix.state == MatrixState::Connected;
     if is_whole {
@@ -97,12 +88,7 @@ fn is_known(control: &Control) -> bool {
         LinkState::Connecting | LinkState::Configuring => false,
     };
     let mut mapped = control.config.matrix_rooms.iter();
-    let is_joined = |name| {
-        facts
-            .rooms
-            .values()
-            .any(|room| room.configured.contains(name))
-    };
+    let is_joined = |name| facts.joined(&facts.known(name)).is_some();
     let is_matrix_known = heard.failing.is_some()
         || heard.answered.is_some()
             && mapped.all(|it| is_joined(&it.id) || heard.troubles.contains_key(&it.id));
@@ -131,22 +117,10 @@ fn matrix(matrix: &MatrixStatus) -> String {
 /// Returns the channels of a room with their directions.
 fn directions(control: &Control, room: &RoomStatus) -> String {
     let facts = control.live.facts();
-    let is_this = |name: &crate::model::OwnedRoomOrAliasId| {
-        let mut known = facts
-            .rooms
-            .values()
-            .filter(|it| it.configured.contains(name));
-        name.as_str() == room.room || known.any(|it| it.room.as_str() == room.room)
-    };
     let mapped = control.config.matrix_rooms.iter();
-    let mapped = mapped.filter(|mapped| is_this(&mapped.id));
-    let told: Vec<_> = mapped
-        .map(|mapped| {
-            let direction = direction(mapped.direction);
-            format!("{} {direction}", mapped.meshtastic_channel)
-        })
-        .collect();
-    told.join(", ")
+    let mapped = mapped.filter(|it| facts.known(&it.id).as_str() == room.room);
+    let told = mapped.map(|it| format!("{} {}", it.meshtastic_channel, direction(it.direction)));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a direction in words.

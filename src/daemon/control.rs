@@ -7,11 +7,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -40,7 +42,7 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
 /// What the tables told is told again for so long: a client that asks without end does not keep the database busy.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long to wait when no client can be accepted (too many open files).
+/// How long a place stays empty when no client can be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What can be asked.
@@ -84,79 +86,70 @@ pub(super) struct Control {
 
 /// Opens the control socket. Without one the daemon works all the same: one warning says so.
 pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
-    let opened = home.listen().and_then(|(listener, socket)| {
-        let listener = UnixListener::from_std(listener)?;
-        Ok((listener, socket))
+    let listening = home.listen();
+    let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
+    let opened = opened.inspect_err(|error| {
+        warn!(
+            path = %home.socket().display(),
+            %error,
+            "no control socket: `relay status` and `relay doctor` cannot reach this daemon"
+        );
     });
-    match opened {
-        Ok(opened) => Some(opened),
-        Err(error) => {
-            warn!(
-                path = %home.socket().display(),
-                %error,
-                "no control socket: `relay status` and `relay doctor` cannot reach this daemon"
-            );
-            None
-        }
-    }
+    opened.ok()
 }
 
 impl Control {
-    /// Answers clients until `stop`; then the socket is gone.
+    /// Answers clients until `stop`; then they are let go, and the socket is gone.
     pub(super) async fn run(
         self: Arc<Self>,
         opened: Option<(UnixListener, Socket)>,
         stop: CancellationToken,
     ) {
-        let Some((listener, socket)) = opened else {
+        let Some((listener, _socket)) = opened else {
             return stop.cancelled().await;
         };
-        let places = Arc::new(Semaphore::new(CLIENTS));
-        // Dropped with this future: whoever is still connected then is let go.
-        let mut clients = JoinSet::new();
+        let mut clients = FuturesUnordered::new();
         loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            while clients.try_join_next().is_some() {}
-            match accepted {
-                Ok((client, place)) => {
-                    let control = Arc::clone(&self);
-                    clients.spawn(async move {
-                        if let Err(error) = control.serve(client).await {
-                            debug!(%error, "a client of the control socket is gone");
-                        }
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    debug!(%error, "no client of the control socket can be accepted");
-                    tokio::select! {
-                        () = stop.cancelled() => break,
-                        () = sleep(ACCEPT_PAUSE) => {}
-                    }
+            // Each branch may be dropped: who is being served stays in `clients`.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = clients.next() => {}
+                accepted = listener.accept(), if clients.len() < CLIENTS => {
+                    clients.push(self.attend(accepted));
                 }
             }
         }
-        drop(socket);
+    }
+
+    /// Serves a client to its end. One that cannot be accepted holds its place for a while, so that this is not tried
+    /// without a pause.
+    async fn attend(&self, accepted: io::Result<(UnixStream, SocketAddr)>) {
+        match accepted {
+            Ok((client, _)) => {
+                if let Err(error) = self.serve(client).await {
+                    debug!(%error, "a client of the control socket is gone");
+                }
+            }
+            Err(error) => {
+                debug!(%error, "no client of the control socket can be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 
     async fn serve(&self, client: UnixStream) -> io::Result<()> {
-        let (requests, mut answers) = client.into_split();
-        let mut requests = BufReader::new(requests);
+        let mut client = BufReader::new(client);
         loop {
             let mut line = Vec::new();
-            let mut one = (&mut requests).take(LONGEST_REQUEST);
-            let read = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await;
-            let is_whole = line.last() == Some(&b'\n');
-            let is_end = match read {
-                Ok(read) => read? == 0,
-                Err(_) => line.is_empty(),
-            };
-            if is_end {
+            let mut one = (&mut client).take(LONGEST_REQUEST);
+            if let Ok(read) = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await {
+                read?;
+            }
+            // It is gone, or has said nothing for too long.
+            if line.is_empty() {
                 return Ok(());
             }
+            let is_whole = line.last() == Some(&b'\n');
             let answer = if is_whole {
                 self.answer(&line).await
             } else {
@@ -164,7 +157,7 @@ impl Control {
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
-            timeout(CLIENT_LIMIT, answers.write_all(&text)).await??;
+            timeout(CLIENT_LIMIT, client.write_all(&text)).await??;
             if !is_whole {
                 return Ok(());
             }
@@ -172,28 +165,23 @@ impl Control {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
-        match serde_json::from_slice::<Question>(line) {
-            Ok(Question {
-                request: Request::Status,
-            }) => Answer::Status(Box::new(self.status().await)),
-            Ok(Question {
-                request: Request::Doctor,
-            }) => Answer::Doctor(self.health().await),
+        match serde_json::from_slice(line).map(|Question { request }| request) {
+            Ok(Request::Status) => Answer::Status(Box::new(self.status().await)),
+            Ok(Request::Doctor) => Answer::Doctor(self.health().await),
             Err(error) => Answer::Error(format!("not a request: {error}")),
         }
     }
 
     /// Returns how the daemon stands.
     pub(super) async fn status(&self) -> Status {
-        let summary = self.summary().await;
         let overview = Overview {
+            summary: self.summary().await,
             config: &self.config,
             started: self.started,
             facts: self.live.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
             complaints: self.limit.complaints(),
-            summary,
             now: self.clock.now(),
         };
         overview.status()
@@ -203,12 +191,10 @@ impl Control {
     pub(super) async fn health(&self) -> Health {
         let now = self.clock.now();
         let written = self.asked(self.database.run(move |store| store.probe(now)));
-        let written = written.await;
-        let status = self.status().await;
         let examined = Examined {
-            status: &status,
+            written: written.await,
+            status: &self.status().await,
             beat: self.live.facts().beat.elapsed(),
-            written,
             radio_has_own_cure: self.link.borrow().has_own_cure,
             radio_away: self.config.health.radio_away,
         };
@@ -222,8 +208,8 @@ impl Control {
         {
             return Ok(told.clone());
         }
-        let told = self.asked(self.database.run(|store| store.read(summary)));
-        let told = told.await?;
+        let told = self.database.run(|store| store.read(summary));
+        let told = self.asked(told).await?;
         *last() = Some((Instant::now(), told.clone()));
         Ok(told)
     }
@@ -233,38 +219,19 @@ impl Control {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        match timeout(DATABASE_LIMIT, work).await {
-            Ok(told) => told.map_err(|error| (&error).into()),
-            Err(_) => Err(DatabaseStatus {
-                error: Some(format!(
-                    "it did not answer in {} s",
-                    DATABASE_LIMIT.as_secs()
-                )),
-                hint: Some(
-                    "look whether the disk is slow, or another program has the database open"
-                        .to_owned(),
-                ),
-                ..DatabaseStatus::default()
-            }),
-        }
+        let Ok(told) = timeout(DATABASE_LIMIT, work).await else {
+            let error = format!("it did not answer in {} s", DATABASE_LIMIT.as_secs());
+            let hint = "look whether the disk is slow, or another program has the database open";
+            return Err(DatabaseStatus::failing(error, Some(hint.to_owned())));
+        };
+        told.map_err(|error| (&error).into())
     }
-}
-
-/// Accepts a client when there is a place for it.
-async fn accept(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    // Nobody closes it.
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.map_err(io::Error::other)?;
-    let (client, _) = listener.accept().await?;
-    Ok((client, place))
 }
 
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+    use tokio::task::JoinSet;
 
     use super::*;
     use crate::config::Connection;

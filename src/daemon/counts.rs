@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::bridge::DropReason;
 use crate::model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
 
+use super::status::{EchoStatus, Traffic};
+
 /// Places that are counted apart: a hostile server can invite us to any number of rooms.
 const MOST_PLACES: usize = 500;
 /// Nodes that are counted apart: a mesh can invent any number.
@@ -27,32 +29,11 @@ pub(super) enum Way {
     ToMesh,
 }
 
-/// What became of the messages of one place, one way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// The other side has them.
-    pub(super) relayed: u64,
-    /// They were too old when their turn came.
-    pub(super) expired: u64,
-    /// They will never be sent, and their sender was told; by reason.
-    pub(super) refused: BTreeMap<&'static str, u64>,
-    /// They were not to be relayed; by reason.
-    pub(super) dropped: BTreeMap<&'static str, u64>,
-}
-
-/// What a node has said that was held for another relay's echo.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Echoes {
-    /// The node's long name as it was last.
-    pub(super) name: String,
-    pub(super) count: u64,
-}
-
 /// All of it; also what one transaction adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    tallies: BTreeMap<(Place, Way), Tally>,
-    echoes: BTreeMap<NodeNum, Echoes>,
+    traffic: BTreeMap<(Place, Way), Traffic>,
+    echoes: BTreeMap<NodeNum, EchoStatus>,
 }
 
 impl From<Destination> for Place {
@@ -68,20 +49,21 @@ impl Counts {
     /// Counts a message that crossed between a room and a channel or node.
     pub(super) fn relayed(&mut self, room: OwnedRoomOrAliasId, radio: Destination, way: Way) {
         for place in [Place::Room(room), radio.into()] {
-            self.tally(place, way).relayed += 1;
+            self.traffic(place, way).relayed += 1;
         }
     }
 
     /// Counts a message that was too old.
     pub(super) fn expired(&mut self, room: OwnedRoomOrAliasId, radio: Destination) {
         for place in [Place::Room(room), radio.into()] {
-            self.tally(place, Way::ToMesh).expired += 1;
+            self.traffic(place, Way::ToMesh).expired += 1;
         }
     }
 
     /// Counts a message that will never be sent.
     pub(super) fn refused(&mut self, place: Place, way: Way, reason: &'static str) {
-        *self.tally(place, way).refused.entry(reason).or_default() += 1;
+        let refused = &mut self.traffic(place, way).refused;
+        *refused.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// Counts what the bridge did not relay.
@@ -94,29 +76,31 @@ impl Counts {
 
     /// Counts what was not to be relayed.
     pub(super) fn ignored(&mut self, place: Place, way: Way, reason: &'static str) {
-        *self.tally(place, way).dropped.entry(reason).or_default() += 1;
+        let dropped = &mut self.traffic(place, way).dropped;
+        *dropped.entry(reason.to_owned()).or_default() += 1;
     }
 
     /// Counts a text of a node that was held for another relay's echo.
     pub(super) fn echo(&mut self, node: &Node) {
-        let one = Echoes {
+        let one = EchoStatus {
+            node: node.num.to_string(),
             name: node.long(),
             count: 1,
         };
         self.add_echoes(node.num, one);
     }
 
-    fn add_echoes(&mut self, node: NodeNum, more: Echoes) {
-        if self.echoes.len() >= MOST_NODES && !self.echoes.contains_key(&node) {
-            return;
+    /// Adds them under the node's name as it is now.
+    fn add_echoes(&mut self, node: NodeNum, mut more: EchoStatus) {
+        let before = self.echoes.get(&node).map(|it| it.count);
+        if before.is_some() || self.echoes.len() < MOST_NODES {
+            more.count += before.unwrap_or_default();
+            self.echoes.insert(node, more);
         }
-        let echoes = self.echoes.entry(node).or_default();
-        echoes.count += more.count;
-        echoes.name = more.name;
     }
 
     /// Returns the nodes whose texts were held for another relay's echo.
-    pub(super) fn echoes(&self) -> &BTreeMap<NodeNum, Echoes> {
+    pub(super) fn echoes(&self) -> &BTreeMap<NodeNum, EchoStatus> {
         &self.echoes
     }
 
@@ -126,43 +110,43 @@ impl Counts {
         for (node, more) in other.echoes {
             self.add_echoes(node, more);
         }
-        for ((place, way), more) in other.tallies {
-            let name = place.clone();
-            let tally = self.tally(place, way);
-            if tally.relayed == 0 && more.relayed > 0 {
-                first.push((name, way));
+        for ((place, way), more) in other.traffic {
+            let sum = self.traffic(place.clone(), way);
+            if sum.relayed == 0 && more.relayed > 0 {
+                first.push((place, way));
             }
-            tally.relayed += more.relayed;
-            tally.expired += more.expired;
-            for (sum, more) in [
-                (&mut tally.refused, more.refused),
-                (&mut tally.dropped, more.dropped),
-            ] {
-                for (reason, count) in more {
-                    *sum.entry(reason).or_default() += count;
-                }
-            }
+            sum.relayed += more.relayed;
+            sum.expired += more.expired;
+            add_all(&mut sum.refused, more.refused);
+            add_all(&mut sum.dropped, more.dropped);
         }
         first
     }
 
-    /// Returns what became of the messages of a place.
-    pub(super) fn of(&self, place: &Place, way: Way) -> Tally {
-        let found = self.tallies.get(&(place.clone(), way));
+    /// Returns what became of the messages of a place; what waits is not counted here.
+    pub(super) fn of(&self, place: &Place, way: Way) -> Traffic {
+        let found = self.traffic.get(&(place.clone(), way));
         found.cloned().unwrap_or_default()
     }
 
     /// Returns the places that something was counted for.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.tallies.keys().map(|(place, _)| place)
+        self.traffic.keys().map(|(place, _)| place)
     }
 
-    fn tally(&mut self, place: Place, way: Way) -> &mut Tally {
+    fn traffic(&mut self, place: Place, way: Way) -> &mut Traffic {
         let mut key = (place, way);
-        if self.tallies.len() >= MOST_PLACES && !self.tallies.contains_key(&key) {
+        if self.traffic.len() >= MOST_PLACES && !self.traffic.contains_key(&key) {
             key.0 = Place::Elsewhere;
         }
-        self.tallies.entry(key).or_default()
+        self.traffic.entry(key).or_default()
+    }
+}
+
+/// Adds to a sum by reasons.
+pub(super) fn add_all(sum: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {
+    for (reason, count) in more {
+        *sum.entry(reason).or_default() += count;
     }
 }
 
@@ -198,8 +182,11 @@ mod tests {
         counts.dropped(place(), Way::ToMesh, DropReason::OffAir);
         counts.dropped(place(), Way::ToMesh, DropReason::Refused(Refused::NoRegion));
         let tally = counts.of(&place(), Way::ToMesh);
-        assert_eq!(tally.dropped, [("off_air", 1)].into());
-        assert_eq!(tally.refused, [(Refused::NoRegion.name(), 1)].into());
+        assert_eq!(tally.dropped, [("off_air".to_owned(), 1)].into());
+        assert_eq!(
+            tally.refused,
+            [(Refused::NoRegion.name().to_owned(), 1)].into()
+        );
     }
 
     #[test]
@@ -243,7 +230,7 @@ mod tests {
         let tally = sum.of(&Place::Channel(0), Way::ToMesh);
         assert_eq!((tally.relayed, tally.expired), (3, 3));
         let elsewhere = sum.of(&Place::Elsewhere, Way::ToMatrix);
-        assert_eq!(elsewhere.dropped, [("encrypted", 3)].into());
+        assert_eq!(elsewhere.dropped, [("encrypted".to_owned(), 3)].into());
     }
 
     #[test]
@@ -258,7 +245,8 @@ mod tests {
             batch.echo(&named(7, name));
             sum.add(batch);
         }
-        let expected = Echoes {
+        let expected = EchoStatus {
+            node: "!00000007".to_owned(),
             name: "Hilltop".to_owned(),
             count: 2,
         };

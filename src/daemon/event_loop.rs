@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::matrix::Batch;
-use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, Synced};
+use crate::model::{
+    Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, SendToRoom, Synced,
+};
 use crate::store::{Database, StoreError};
 
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::queues::Queues;
-use super::room_worker::{Report, SendToRoom};
+use super::room_worker::Report;
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;
@@ -53,27 +55,25 @@ impl<S: SendToRoom> EventLoop<S> {
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
+            let mut work = Work::default();
             let mut last = false;
             self.live.beat();
-            let mut work = tokio::select! {
-                Some(event) = self.radio.recv() => Work::event(event),
-                Some(report) = self.reports.recv() => Work::default().and(report),
-                Some(batch) = self.batches.recv(), if !stop.is_cancelled() => Work::batch(batch),
+            tokio::select! {
+                Some(event) = self.radio.recv() => work.events.push(event),
+                Some(report) = self.reports.recv() => work.report(report),
+                Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
                     let up = self.started.elapsed() + slept().saturating_sub(self.slept);
-                    Work::event(Event::Chore(Chore::Round(up)))
+                    work.events.push(Event::Chore(Chore::Round(up)));
                 }
-                () = finish.cancelled() => {
-                    last = true;
-                    Work::default()
-                }
-            };
+                () = finish.cancelled() => last = true,
+            }
             while work.events.len() < LARGEST_BATCH {
                 if let Ok(event) = self.radio.try_recv() {
                     work.events.push(event);
                 } else if let Ok(report) = self.reports.try_recv() {
-                    work = work.and(report);
+                    work.report(report);
                 } else {
                     break;
                 }
@@ -204,30 +204,20 @@ struct Work {
 }
 
 impl Work {
-    fn event(first: Event) -> Self {
-        Self {
-            events: vec![first],
-            ..Self::default()
-        }
-    }
-
-    fn batch(batch: Batch) -> Self {
+    fn batch(&mut self, batch: Batch) {
         let synced = MatrixEvent::Synced(Box::new(Synced {
             position: batch.position,
             gaps: batch.gaps,
             clock: batch.clock,
         }));
         let events = batch.events.into_iter().chain([synced]);
-        Self {
-            events: events.map(Event::Matrix).collect(),
-            committed: vec![batch.committed],
-        }
+        self.events.extend(events.map(Event::Matrix));
+        self.committed.push(batch.committed);
     }
 
-    fn and(mut self, report: Report) -> Self {
+    fn report(&mut self, report: Report) {
         self.events.push(Event::Report(report.report));
         self.committed.push(report.committed);
-        self
     }
 }
 

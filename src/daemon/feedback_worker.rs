@@ -11,13 +11,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, Timestamp};
+use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, SendToRoom, Timestamp};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Result, Store, Tx};
 
+use super::account_limit::Turn;
 use super::queues::DATABASE_DELAY;
-use super::room_worker::{RoomSide, SendToRoom, current};
+use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
 
 /// It looks into the tables at least so often.

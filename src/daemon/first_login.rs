@@ -1,54 +1,38 @@
 //! The first login without a terminal: with what the configuration holds, as long as there is no session.
 
-use std::error::Error;
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{self, Secret};
-use crate::matrix::auth::{self, AuthError, Given, Identity, KeyPlace, LoginOptions, TokenOptions};
+use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
 use crate::matrix::{Files, Unlock};
-use crate::model::{Backoff, Explained as _};
 
-/// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
-/// are given.
-const PASSWORD_EVERY: Duration = Duration::from_hours(1);
-
-/// What lets the relay log in by itself.
-pub(super) struct FirstLogin {
-    config: config::Matrix,
-    proof: Proof,
-}
-
-/// What lets us in.
-enum Proof {
+/// What lets the relay log in by itself, with the rest of the configuration.
+pub(super) enum FirstLogin {
     /// The account's password: a new device.
-    Password(Secret<String>),
+    Password(config::Matrix, Secret<String>),
     /// The access token of a device that somebody has made for us.
-    AccessToken(Secret<String>),
+    AccessToken(config::Matrix, Secret<String>),
 }
 
 impl FirstLogin {
     /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
     /// device of our own, and can sign it.
     pub(super) fn of(config: &config::Matrix) -> Option<Self> {
-        let password = config
-            .password
-            .clone()
-            .filter(|_| config.bot_user_id.is_some());
-        let token = config.access_token.clone().map(Proof::AccessToken);
-        Some(Self {
-            config: config.clone(),
-            proof: password.map(Proof::Password).or(token)?,
-        })
+        let config = config.clone();
+        match (config.password.clone(), config.access_token.clone()) {
+            (Some(password), _) if config.bot_user_id.is_some() => {
+                Some(Self::Password(config, password))
+            }
+            (_, Some(token)) => Some(Self::AccessToken(config, token)),
+            (_, None) => None,
+        }
     }
 
     /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
     pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
-        let config = &self.config;
-        let made = match &self.proof {
-            Proof::Password(password) => {
+        let made = match self {
+            Self::Password(config, password) => {
                 let user = config.bot_user_id.clone().unwrap_or_default();
                 let homeserver = config.homeserver.as_deref();
                 let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
@@ -66,7 +50,7 @@ impl FirstLogin {
                 let stop = CancellationToken::new();
                 Box::pin(auth::login(files, &server, &options, &stop)).await?
             }
-            Proof::AccessToken(token) => {
+            Self::AccessToken(config, token) => {
                 let options = TokenOptions {
                     homeserver: config.homeserver.clone(),
                     user: config.bot_user_id.clone(),
@@ -91,56 +75,5 @@ impl FirstLogin {
             Identity::Created | Identity::Recovered | Identity::Reset => {}
         }
         Ok(())
-    }
-}
-
-/// Says why the relay cannot log in, and what helps.
-pub(super) fn say_failure(error: &AuthError) {
-    let (hint, _) = what_now(error);
-    error!(
-        error = error as &dyn Error,
-        hint = hint.map(str::to_owned).or_else(|| error.hint()),
-        "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
-    );
-}
-
-/// Returns when it makes sense to try to log in again; `None`: only with another configuration, which is read at the
-/// start.
-pub(super) fn pause_after(error: &AuthError, backoff: &mut Backoff) -> Option<Duration> {
-    match what_now(error) {
-        (_, Again::Never) => None,
-        (_, Again::Seldom) => Some(PASSWORD_EVERY),
-        (_, Again::Soon) => Some(backoff.grow(rand::random())),
-    }
-}
-
-/// When a login is tried again.
-enum Again {
-    Never,
-    Seldom,
-    Soon,
-}
-
-/// Returns what a person can do about a login that failed, where it is another thing than with a command, and when it is
-/// tried again.
-fn what_now(error: &AuthError) -> (Option<&'static str>, Again) {
-    const CORRECT: &str =
-        "correct the configuration and start the relay again, or run `relay auth login`";
-    const CORRECT_OR_WAIT: &str = "correct the configuration and start the relay again, or run `relay auth login`; it \
-                                   is tried again in case the homeserver was wrong";
-    let AuthError::Wrong(given, ..) = error else {
-        return (None, Again::Soon);
-    };
-    match given {
-        Given::UsedDevice => (
-            Some(
-                "run `relay auth login`, or set matrix.password instead of matrix.access_token and start the relay \
-                 again: either makes a device of the relay's own",
-            ),
-            Again::Soon,
-        ),
-        Given::Name => (Some(CORRECT), Again::Never),
-        Given::Password => (Some(CORRECT_OR_WAIT), Again::Seldom),
-        Given::Way => (Some(CORRECT_OR_WAIT), Again::Soon),
     }
 }

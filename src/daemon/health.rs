@@ -72,23 +72,15 @@ impl Examined<'_> {
     }
 
     fn database(&self) -> Check {
-        let trouble = if self.status.database.ok {
-            self.written.as_ref().err()
-        } else {
-            Some(&self.status.database)
-        };
-        let Some(trouble) = trouble else {
-            return ok("can be written");
+        let trouble = match (&self.status.database, &self.written) {
+            (DatabaseStatus { ok: true, .. }, Ok(())) => return ok("can be written"),
+            (DatabaseStatus { ok: true, .. }, Err(trouble)) | (trouble, _) => trouble,
         };
         let error = trouble.error.as_deref().unwrap_or("it does not work");
-        let since = trouble
-            .for_seconds
-            .map(|seconds| format!(", for {}", span::of_seconds(seconds)));
-        Check {
-            result: CheckResult::Failed,
-            hint: trouble.hint.clone(),
-            ..ok(format!("{error}{}", since.unwrap_or_default()))
-        }
+        let since = trouble.for_seconds.map(span::of_seconds);
+        let since = since.map(|since| format!(", for {since}"));
+        let text = format!("{error}{}", since.unwrap_or_default());
+        found(CheckResult::Failed, text, trouble.hint.clone())
     }
 
     fn radio(&self) -> Check {
@@ -96,36 +88,36 @@ impl Examined<'_> {
         let time = span::of_seconds(radio.for_seconds);
         if radio.state == LinkState::Ready {
             return match &radio.silence {
-                Some(silence) => Check {
-                    result: CheckResult::Warning,
-                    ..ok(format!("nothing is transmitted: {silence}"))
-                },
+                Some(silence) => {
+                    let text = format!("nothing is transmitted: {silence}");
+                    found(CheckResult::Warning, text, None)
+                }
                 None => ok(format!("ready for {time}")),
             };
         }
         let cause = radio.cause.as_ref();
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let text = format!("away for {time}{cause}");
-        let hint = match &radio.connection {
-            Connection::Tcp { .. } => {
-                "check its power, its network, and `meshtastic.host`; a phone app may hold it"
-            }
-            Connection::Serial { .. } => {
-                "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
-            }
-            Connection::Ble { .. } => {
-                "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
-            }
+        let (way, key, holder) = match &radio.connection {
+            Connection::Tcp { .. } => ("its network", "host", "a phone app may hold it"),
+            Connection::Serial { .. } => (
+                "its cable",
+                "serial_port",
+                "another program may hold the port",
+            ),
+            Connection::Ble { .. } => (
+                "whether it is in reach",
+                "ble_address",
+                "a phone app may hold it",
+            ),
         };
-        let mut check = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
-            failed(text, hint)
+        let hint = format!("check its power, {way}, and `meshtastic.{key}`; {holder}");
+        let result = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
+            CheckResult::Failed
         } else {
-            warning(text, hint)
+            CheckResult::Warning
         };
-        if self.radio_has_own_cure {
-            check.hint = None;
-        }
-        check
+        found(result, text, (!self.radio_has_own_cure).then_some(hint))
     }
 
     fn matrix(&self) -> Check {
@@ -168,15 +160,13 @@ impl Examined<'_> {
                 let hint = "set the clock of that proxy; nothing is dated by it, but by what the homeserver says of the bot's own messages";
                 warning(clock_apart(clock, ahead), hint)
             }
-            (Some(ahead), _) => warning(clock_words(ahead), CLOCK_HINT),
+            (Some(ahead), _) => clock_off(ahead),
         }
     }
 
     fn rate_limit(&self) -> Check {
         match &self.status.matrix.limited {
-            Some(limited) if limited.last_seconds < LIMIT_CONCERNS.as_secs() => {
-                warning(limit_words(limited), LIMIT_HINT)
-            }
+            Some(limited) if limited.last_seconds < LIMIT_CONCERNS.as_secs() => limit_met(limited),
             Some(_) | None => ok("the homeserver takes what the bot sends"),
         }
     }
@@ -184,20 +174,17 @@ impl Examined<'_> {
     fn rooms(&self) -> Check {
         let mapped = || self.status.rooms.iter().filter(|room| room.mapped);
         let count = mapped().count();
-        // With whose hint it is, where that is not said by itself.
-        let troubles = self.status.rooms.iter();
-        let troubles = troubles.filter_map(|room| Some((Some(&room.room), trouble_of(room)?)));
-        let mut found: Vec<(Option<&String>, Check)> = troubles.collect();
+        let mut troubles: Vec<Check> = self.status.rooms.iter().filter_map(room_check).collect();
         let absent = mapped().filter(|room| !room.joined && room.trouble.is_none());
         let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
         match self.status.matrix.state {
             _ if absent.is_empty() => {}
             // Nobody tells us of our rooms.
-            MatrixState::NoSession if found.is_empty() => {
+            MatrixState::NoSession if troubles.is_empty() => {
                 let text = format!("{count} mapped; not known whether the bot is in them");
                 return warning(text, "see the check of Matrix");
             }
-            MatrixState::Connecting | MatrixState::Away if found.is_empty() => {
+            MatrixState::Connecting | MatrixState::Away if troubles.is_empty() => {
                 return ok(format!(
                     "{count} mapped; not known yet whether the bot is in them"
                 ));
@@ -206,35 +193,31 @@ impl Examined<'_> {
             MatrixState::Connected => {
                 let text = format!("the bot is not in {}", absent.join(", "));
                 let hint = "the relay is about to join; if this stays, the log says more";
-                found.push((None, failed(text, hint)));
+                troubles.push(failed(text, hint));
             }
         }
         for problem in mapped().flat_map(|room| &room.problems) {
             let hint =
                 "correct matrix_rooms, or the radio's channels; other rooms are not affected";
-            found.push((None, warning(problem, hint)));
+            troubles.push(warning(problem, hint));
         }
         // What a person has to cure comes first.
-        found.sort_by_key(|(_, it)| it.result != CheckResult::Failed);
-        let Some(worst) = found.first().map(|(_, it)| it.result) else {
+        troubles.sort_by_key(|it| it.result != CheckResult::Failed);
+        let Some(worst) = troubles.first().map(|it| it.result) else {
             return ok(format!("{count} mapped"));
         };
         let mut hints: Vec<String> = Vec::new();
-        for (room, it) in &found {
-            let hint = it.hint.clone().unwrap_or_default();
-            let hint = match room {
-                Some(room) if found.len() > 1 => format!("{room}: {hint}"),
-                Some(_) | None => hint,
-            };
+        for it in &troubles {
+            let mut hint = it.hint.clone().unwrap_or_default();
+            if troubles.len() > 1 && !it.name.is_empty() {
+                hint = format!("{}: {hint}", it.name);
+            }
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
-        let texts: Vec<&str> = found.iter().map(|(_, it)| it.text.as_str()).collect();
-        Check {
-            result: worst,
-            ..warning(texts.join("; "), &hints.join("; "))
-        }
+        let texts: Vec<&str> = troubles.iter().map(|it| it.text.as_str()).collect();
+        found(worst, texts.join("; "), Some(hints.join("; ")))
     }
 
     fn outbox(&self) -> Check {
@@ -252,43 +235,45 @@ impl Examined<'_> {
     }
 }
 
-/// Returns what is wrong with a room.
-fn trouble_of(room: &RoomStatus) -> Option<Check> {
+/// Returns what is wrong with a room, under the room's name: its cure does not say it.
+fn room_check(room: &RoomStatus) -> Option<Check> {
     let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
     let waiting = match waiting {
         0 => String::new(),
         waiting => format!(" ({waiting} waiting)"),
     };
     let name = &room.room;
-    if let Some(trouble) = &room.trouble {
+    let check = if let Some(trouble) = &room.trouble {
         let text = format!("{name}: {}{waiting}", trouble.text);
-        return Some(if trouble.may_pass {
+        if trouble.may_pass {
             warning(text, &trouble.hint)
         } else {
             failed(text, &trouble.hint)
-        });
-    }
-    let parked = room.parked.as_ref().filter(|_| room.mapped)?;
-    let since = span::of_seconds(parked.for_seconds);
-    let text = format!(
-        "{name} takes nothing, for {since}: {}{waiting}",
-        parked.reason
-    );
-    let hint = "the homeserver's own words say what to change; the relay tries again";
-    Some(failed(text, hint))
+        }
+    } else {
+        let parked = room.parked.as_ref().filter(|_| room.mapped)?;
+        let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
+        let hint = "the homeserver's own words say what to change; the relay tries again";
+        failed(
+            format!("{name} takes nothing, for {since}: {why}{waiting}"),
+            hint,
+        )
+    };
+    Some(Check {
+        name: name.clone(),
+        ..check
+    })
 }
 
-/// What to do about a homeserver that wants fewer events.
-pub(crate) const LIMIT_HINT: &str = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
-
 /// Returns how the homeserver has limited the account.
-#[must_use]
-pub(crate) fn limit_words(limited: &LimitedStatus) -> String {
-    format!(
+pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
+    let hint = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
+    let text = format!(
         "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
         span::of_seconds(limited.last_seconds),
         times(limited.times)
-    )
+    );
+    warning(text, hint)
 }
 
 /// Returns how often something was, for people.
@@ -299,13 +284,10 @@ pub(crate) fn times(count: u64) -> String {
     }
 }
 
-/// What to do about a clock that differs from the homeserver's.
-pub(crate) const CLOCK_HINT: &str = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
-
 /// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
-#[must_use]
-pub(crate) fn clock_words(ahead: i64) -> String {
-    clock_apart("the clock of this machine", ahead)
+pub(crate) fn clock_off(ahead: i64) -> Check {
+    let hint = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
+    warning(clock_apart("the clock of this machine", ahead), hint)
 }
 
 fn clock_apart(clock: &str, ahead: i64) -> String {
@@ -322,28 +304,25 @@ fn clock_apart(clock: &str, ahead: i64) -> String {
 }
 
 /// A check whose name is given later, as of the others.
-fn ok(text: impl Into<String>) -> Check {
+fn found(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
     Check {
         name: String::new(),
-        result: CheckResult::Ok,
+        result,
         text: text.into(),
-        hint: None,
+        hint,
     }
+}
+
+fn ok(text: impl Into<String>) -> Check {
+    found(CheckResult::Ok, text, None)
 }
 
 fn warning(text: impl Into<String>, hint: &str) -> Check {
-    Check {
-        result: CheckResult::Warning,
-        hint: Some(hint.to_owned()),
-        ..ok(text)
-    }
+    found(CheckResult::Warning, text, Some(hint.to_owned()))
 }
 
 fn failed(text: impl Into<String>, hint: &str) -> Check {
-    Check {
-        result: CheckResult::Failed,
-        ..warning(text, hint)
-    }
+    found(CheckResult::Failed, text, Some(hint.to_owned()))
 }
 
 #[cfg(test)]
@@ -461,7 +440,7 @@ mod tests {
             (-1_767_225_600, "20454 days behind"),
         ] {
             assert_eq!(
-                clock_words(ahead),
+                clock_off(ahead).text,
                 format!("the clock of this machine is {words} the homeserver's")
             );
         }

@@ -9,7 +9,8 @@ use tracing::info;
 use crate::bridge::RouteProblem;
 use crate::matrix::DeviceTrust;
 use crate::model::{
-    Channel, Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
+    Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
+    RoomOrAliasId,
 };
 use crate::store::StoreError;
 
@@ -22,9 +23,7 @@ const MOST_ROOMS: usize = 10_000;
 
 /// What the daemon knows of itself.
 #[derive(Debug)]
-pub(super) struct Live {
-    now: Mutex<Facts>,
-}
+pub(super) struct Live(Mutex<Facts>);
 
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -35,7 +34,8 @@ pub(super) struct Facts {
     pub(super) radio: Option<RadioFacts>,
     /// How busy its channel is, in percent, and when it said so.
     pub(super) channel_use: Option<(f32, Instant)>,
-    pub(super) session: Session,
+    /// The session that is open; or why there is none, with the cure.
+    pub(super) session: Result<Login, String>,
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The rooms that the names of the configuration stand for, as far as it is known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
@@ -45,46 +45,35 @@ pub(super) struct Facts {
 /// The radio, as it told of itself when it was ready last.
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
-    /// Its own node.
-    pub(super) node: String,
-    pub(super) name: String,
-    /// Its firmware, if it tells it.
-    pub(super) firmware: Option<String>,
-    pub(super) channels: Vec<Channel>,
+    pub(super) profile: Box<RadioProfile>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<String>,
     /// The mapped channels that it does not have, or that are never relayed.
     pub(super) route_problems: Vec<RouteProblem>,
 }
 
+/// Who the relay is in Matrix.
 #[derive(Debug, Clone)]
-pub(super) enum Session {
-    /// There is none, for this reason, which names the cure.
-    None(String),
-    Open {
-        account: String,
-        device: String,
-        /// Whether its owner has signed the device.
-        trust: DeviceTrust,
-    },
+pub(super) struct Login {
+    pub(super) account: String,
+    pub(super) device: String,
+    /// Whether its owner has signed the device.
+    pub(super) trust: DeviceTrust,
 }
 
 impl Live {
     /// Makes one for a daemon that has just started, and knows these rooms by the names of the configuration.
     pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
-        let facts = Facts {
+        Self(Mutex::new(Facts {
             beat: Instant::now(),
             trouble: None,
             radio: None,
             channel_use: None,
-            session: Session::None("the Matrix session is being opened".to_owned()),
+            session: Err("the Matrix session is being opened".to_owned()),
             rooms: BTreeMap::new(),
             names,
             counts: Counts::default(),
-        };
-        Self {
-            now: Mutex::new(facts),
-        }
+        }))
     }
 
     /// Returns what is known now.
@@ -111,7 +100,7 @@ impl Live {
     }
 
     /// Notes how the session stands.
-    pub(super) fn session(&self, session: Session) {
+    pub(super) fn session(&self, session: Result<Login, String>) {
         self.lock().session = session;
     }
 
@@ -125,10 +114,7 @@ impl Live {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
                     now.radio = Some(RadioFacts {
-                        node: profile.own.num.to_string(),
-                        name: profile.own.long(),
-                        firmware: profile.told_firmware().map(str::to_owned),
-                        channels: profile.channels.clone(),
+                        profile: profile.clone(),
                         silence: outcome.silence.clone(),
                         route_problems: outcome.route_problems.take().unwrap_or_default(),
                     });
@@ -154,7 +140,21 @@ impl Live {
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Facts {
+    /// Returns the id of the room that an alias stands for, as far as it is known.
+    pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
+        let known = self.names.get(name);
+        known.map_or_else(|| name.to_owned(), |room| room.clone().into())
+    }
+
+    /// Returns a room that the bot is in, by its id.
+    pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
+        let mut rooms = self.rooms.values();
+        rooms.find(|joined| joined.room.as_str() == room.as_str())
     }
 }
 

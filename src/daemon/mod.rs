@@ -22,6 +22,7 @@ pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
 mod trial;
+mod verdict;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -32,29 +33,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config, Recipients};
 use crate::home::{Home, HomeError, Lock, LockError};
 use crate::matrix;
-use crate::model::{
-    Backoff, Clock, EventId, Explained, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp,
-    TransactionId,
-};
+use crate::model::{Backoff, Clock, Explained, Timestamp};
 use crate::radio::{RadioError, RadioOptions};
 use crate::signals::{Hangup, Signals};
 use crate::store::{Database, DatabaseEnd, Store, StoreError};
 
 pub(crate) use control::{Answer, Question, Request};
-pub(crate) use health::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
+pub(crate) use health::{clock_off, limit_met, times};
 
-use account::Account;
+use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
 use parts::{Found, Parts};
-use room_worker::SendToRoom;
 use supervisor::{End, Supervisor};
 
 /// No pause between two tries is longer where nothing else is said.
@@ -134,15 +131,16 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
     supervisor.essential("control", answering);
 
-    let account = Account {
+    let mut account = Account {
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config, pulse),
         login: FirstLogin::of(&config.matrix),
         lock,
         parts,
+        tries: Tries::new(),
     };
     let opened = account.open().await;
-    let has_session = opened.0.is_ok();
+    let has_session = opened.is_ok();
     supervisor.essential("matrix", account.run(opened, stop.clone()));
 
     tell_service_manager(NotifyState::Ready);
@@ -152,7 +150,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         .start("beginning", beginning::tell(control, stop.clone()));
     let end = tokio::select! {
         end = supervisor.run() => end,
-        end = obey(signals, stop) => end,
+        // What still runs ends with the process: what is accepted is stored.
+        () = obey(signals, stop) => return Ok(ExitCode::FAILURE),
     };
     close(database_end).await;
     info!("relay ends");
@@ -164,10 +163,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 
 /// Waits until the database is closed, but not for long.
 async fn close(database_end: DatabaseEnd) {
-    if tokio::time::timeout(DATABASE_ENDS_WITHIN, database_end.wait())
-        .await
-        .is_err()
-    {
+    let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
+    if closed.is_err() {
         // A send that the server never answers holds it; nothing is written any more.
         warn!("the database is still in use: what was accepted is stored");
     }
@@ -205,7 +202,7 @@ async fn open_database(
         );
         tokio::select! {
             _ = signals.asked_to_end() => return Ok(None),
-            () = tokio::time::sleep(delay) => {}
+            () = sleep(delay) => {}
         }
     }
 }
@@ -217,8 +214,8 @@ fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened
     Ok((database, database_end, found))
 }
 
-/// The first signal asks the daemon to stop, the second ends the process at once: what is accepted is stored.
-async fn obey(mut signals: Signals, stop: CancellationToken) -> End {
+/// Asks the daemon to stop at the first signal. Returns at the second: then nothing is waited for any more.
+async fn obey(mut signals: Signals, stop: CancellationToken) {
     let signal = signals.asked_to_end().await;
     info!(
         signal,
@@ -228,7 +225,6 @@ async fn obey(mut signals: Signals, stop: CancellationToken) -> End {
     stop.cancel();
     let signal = signals.asked_to_end().await;
     warn!(signal, "asked to stop again: ending at once");
-    std::process::exit(1)
 }
 
 fn tell_service_manager(state: NotifyState<'_>) {
@@ -253,7 +249,7 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
             rooms.push(mapped.id.clone());
         }
         let servers = via.entry(mapped.id.clone()).or_default();
-        servers.extend(mapped.via.iter().cloned());
+        servers.extend_from_slice(&mapped.via);
     }
     matrix::Options {
         rooms,
@@ -262,26 +258,5 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
         pulse,
-    }
-}
-
-impl SendToRoom for matrix::Sender {
-    async fn send(
-        &self,
-        room: &RoomOrAliasId,
-        transaction: &TransactionId,
-        content: &RoomContent,
-        now: Timestamp,
-    ) -> RoomOutcome {
-        matrix::Sender::send(self, room, transaction, content, now).await
-    }
-
-    async fn mark_read(
-        &self,
-        room: &RoomOrAliasId,
-        event: &EventId,
-        thread: Option<&EventId>,
-    ) -> RoomOutcome {
-        matrix::Sender::mark_read(self, room, event, thread).await
     }
 }

@@ -4,22 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use crate::config::{ChannelRef, Config, MappedRoom};
+use crate::config::{ChannelRef, Config};
 use crate::home::utc;
 use crate::matrix::Heard;
-use crate::model::{
-    Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
-};
+use crate::model::{Channel, ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 use crate::radio::Link;
 use crate::store::mapped_rooms::FOLLOWED;
 use crate::store::summary::{Summary, Waiting};
 
-use super::counts::{Place, Tally, Way};
-use super::live::{Facts, Session};
-use super::room_trouble::Known;
+use super::counts::{Place, Way, add_all};
+use super::live::Facts;
+use super::room_trouble::trouble_of;
 use super::status::{
-    ChannelStatus, DatabaseStatus, EchoStatus, LimitedStatus, MatrixState, MatrixStatus,
-    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Status, Traffic, Waits,
+    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
+    ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 
 /// Everything that a status is made of.
@@ -40,7 +38,7 @@ pub(super) struct Overview<'a> {
 impl Overview<'_> {
     pub(super) fn status(&self) -> Status {
         let uptime = self.started.elapsed();
-        let summary = self.summary.as_ref().ok();
+        let tables = self.tables();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -49,83 +47,81 @@ impl Overview<'_> {
             radio: self.radio(),
             matrix: self.matrix(),
             database: self.database(),
-            outbox: summary.map(|summary| OutboxStatus {
-                to_matrix: self.waits(&summary.to_matrix, |_| true),
-                to_mesh: self.waits(&summary.to_mesh, |_| true),
+            outbox: tables.map(|tables| OutboxStatus {
+                to_matrix: self.waits(&tables.to_matrix, |_| true),
+                to_mesh: self.waits(&tables.to_mesh, |_| true),
             }),
             rooms: self.rooms(),
             channels: self.channels(),
             elsewhere: self.elsewhere(),
-            echoes: self.echoes(),
-            undecryptable: summary.map(|summary| summary.undecryptable),
-            direct_messages: summary.map(|summary| summary.direct_messages),
+            echoes: self.facts.counts.echoes().values().cloned().collect(),
+            undecryptable: tables.map(|tables| tables.undecryptable),
+            direct_messages: tables.map(|tables| tables.direct_messages),
         }
+    }
+
+    /// Returns what the tables hold, if they can be read.
+    fn tables(&self) -> Option<&Summary> {
+        self.summary.as_ref().ok()
     }
 
     fn radio(&self) -> RadioStatus {
         let radio = self.facts.radio.as_ref();
+        let profile = radio.map(|radio| &radio.profile);
         let channel_use = self.facts.channel_use;
         RadioStatus {
             connection: self.config.meshtastic.connection.clone(),
             state: self.link.state,
-            for_seconds: self.link.since.elapsed().as_secs(),
+            for_seconds: age(self.link.since),
             cause: self.link.cause.clone(),
             restarts: self.link.restarts,
-            node: radio.map(|radio| radio.node.clone()),
-            name: radio.map(|radio| radio.name.clone()),
-            firmware: radio.and_then(|radio| radio.firmware.clone()),
+            node: profile.map(|it| it.own.num.to_string()),
+            name: profile.map(|it| it.own.long()),
+            firmware: profile.and_then(|it| it.told_firmware().map(str::to_owned)),
             channel_use_percent: channel_use.map(|(percent, _)| percent),
-            channel_use_age_seconds: channel_use.map(|(_, at)| at.elapsed().as_secs()),
+            channel_use_age_seconds: channel_use.map(|(_, at)| age(at)),
             silence: radio.and_then(|radio| radio.silence.clone()),
         }
     }
 
     fn matrix(&self) -> MatrixStatus {
-        let failing = self.heard.failing.as_ref();
-        let (state, cause) = match (&self.facts.session, failing, self.heard.answered) {
-            (Session::None(cause), _, _) => (MatrixState::NoSession, Some(cause.clone())),
-            (Session::Open { .. }, Some(failing), _) => {
-                (MatrixState::Away, Some(failing.cause.clone()))
-            }
-            (Session::Open { .. }, None, Some(_)) => (MatrixState::Connected, None),
-            (Session::Open { .. }, None, None) => (MatrixState::Connecting, None),
+        let session = self.facts.session.as_ref();
+        let login = session.ok();
+        let failing = login.and(self.heard.failing.as_ref());
+        let state = match (login, failing, self.heard.answered) {
+            (None, _, _) => MatrixState::NoSession,
+            (Some(_), Some(_), _) => MatrixState::Away,
+            (Some(_), None, Some(_)) => MatrixState::Connected,
+            (Some(_), None, None) => MatrixState::Connecting,
         };
-        let (account, device, device_trust) = match &self.facts.session {
-            Session::None(_) => (None, None, None),
-            Session::Open {
-                account,
-                device,
-                trust,
-            } => (Some(account.clone()), Some(device.clone()), Some(*trust)),
-        };
-        let away = failing.filter(|_| state == MatrixState::Away);
         MatrixStatus {
             state,
-            cause,
-            hint: away.and_then(|failing| failing.disk).map(str::to_owned),
-            away_seconds: away.map(|failing| failing.since.elapsed().as_secs()),
-            sync_age_seconds: self.heard.answered.map(|at| at.elapsed().as_secs()),
+            cause: session.err().or(failing.map(|it| &it.cause)).cloned(),
+            hint: failing.and_then(|it| it.disk).map(str::to_owned),
+            away_seconds: failing.map(|it| age(it.since)),
+            sync_age_seconds: self.heard.answered.map(age),
             clock_ahead_seconds: self.heard.clock_ahead.map(seconds),
             dates_ahead_seconds: seconds(self.heard.dates_ahead),
-            account,
-            device,
-            device_trust,
+            account: login.map(|it| it.account.clone()),
+            device: login.map(|it| it.device.clone()),
+            device_trust: login.map(|it| it.trust),
             limited: self.complaints.map(|(times, last)| LimitedStatus {
                 times,
-                last_seconds: last.elapsed().as_secs(),
+                last_seconds: age(last),
             }),
             parked: self.parked(None),
         }
     }
 
     fn database(&self) -> DatabaseStatus {
-        let trouble = self.facts.trouble.clone();
-        let trouble = trouble.map(|(status, since)| DatabaseStatus {
-            for_seconds: Some(since.elapsed().as_secs()),
-            ..status
-        });
-        let unreadable = || self.summary.as_ref().err().cloned();
-        trouble.or_else(unreadable).unwrap_or(DatabaseStatus {
+        if let Some((trouble, since)) = &self.facts.trouble {
+            return DatabaseStatus {
+                for_seconds: Some(age(*since)),
+                ..trouble.clone()
+            };
+        }
+        let unreadable = self.summary.as_ref().err().cloned();
+        unreadable.unwrap_or(DatabaseStatus {
             ok: true,
             ..DatabaseStatus::default()
         })
@@ -134,18 +130,18 @@ impl Overview<'_> {
     /// Returns the mapped rooms in the configuration's order, then the others that something was counted for.
     fn rooms(&self) -> Vec<RoomStatus> {
         let mut names: Vec<OwnedRoomOrAliasId> = Vec::new();
-        let mapped = self.config.matrix_rooms.iter().map(|it| self.known(&it.id));
+        let mapped = self.config.matrix_rooms.iter();
+        let mapped = mapped.map(|it| self.facts.known(&it.id));
         let counted = self.facts.counts.places().filter_map(|place| match place {
-            Place::Room(room) => Some(self.known(room)),
+            Place::Room(room) => Some(self.facts.known(room)),
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
         // What waits is told, wherever it is for.
-        let summary = self.summary.as_ref().ok();
-        let waiting = summary.into_iter().flat_map(|summary| {
-            let held = summary.held.iter().filter(|it| it.why != FOLLOWED);
+        let waiting = self.tables().into_iter().flat_map(|tables| {
+            let held = tables.held.iter().filter(|it| it.why != FOLLOWED);
             let held = held.map(|it| it.room.clone().into());
-            let waiting = summary.to_matrix.iter().chain(&summary.to_mesh);
-            held.chain(waiting.filter_map(|it| Some(self.known(it.room.as_ref()?))))
+            let waiting = tables.to_matrix.iter().chain(&tables.to_mesh);
+            held.chain(waiting.filter_map(|it| Some(self.facts.known(it.room.as_ref()?))))
         });
         for name in mapped.chain(waiting).chain(counted) {
             if !names.contains(&name) {
@@ -156,10 +152,18 @@ impl Overview<'_> {
     }
 
     fn room(&self, name: &RoomOrAliasId) -> RoomStatus {
-        let joined = self.joined(name);
+        let joined = self.facts.joined(name);
         let mapped = self.config.matrix_rooms.iter();
-        let mapped: Vec<_> = mapped.filter(|it| *self.known(&it.id) == *name).collect();
+        let mapped: Vec<_> = mapped
+            .filter(|it| *self.facts.known(&it.id) == *name)
+            .collect();
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
+        let radio = self.facts.radio.iter();
+        let problems = radio.flat_map(|radio| &radio.route_problems);
+        let problems = problems.filter(|it| *self.facts.known(&it.room) == *name);
+        let mut held = self.tables().into_iter().flat_map(|tables| &tables.held);
+        let held = held.find(|it| it.room.as_str() == name.as_str());
+        let heard = mapped.iter().find_map(|it| self.heard.troubles.get(&it.id));
         let place = Place::Room(name.to_owned());
         let is_from = |waiting: &Waiting| waiting.room.as_deref() == Some(name);
         RoomStatus {
@@ -169,8 +173,8 @@ impl Overview<'_> {
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
             channels: channels.collect(),
-            problems: self.problems(name),
-            trouble: self.trouble(name, &mapped),
+            problems: problems.map(ToString::to_string).collect(),
+            trouble: trouble_of(held, heard, joined, !mapped.is_empty()),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
             to_matrix: self.traffic(&place, Way::ToMatrix, is_from),
@@ -178,33 +182,10 @@ impl Overview<'_> {
         }
     }
 
-    /// Returns what is wrong with the room's channels.
-    fn problems(&self, room: &RoomOrAliasId) -> Vec<String> {
-        let radio = self.facts.radio.iter();
-        radio
-            .flat_map(|radio| &radio.route_problems)
-            .filter(|problem| *self.known(&problem.room) == *room)
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    /// Returns what keeps the room from doing its part.
-    fn trouble(&self, room: &RoomOrAliasId, mapped: &[&MappedRoom]) -> Option<RoomTroubleStatus> {
-        let summary = self.summary.as_ref().ok();
-        let mut held = summary.into_iter().flat_map(|summary| &summary.held);
-        let known = Known {
-            held: held.find(|it| it.room.as_str() == room.as_str()),
-            heard: mapped.iter().find_map(|it| self.heard.troubles.get(&it.id)),
-            joined: self.joined(room),
-            mapped: !mapped.is_empty(),
-        };
-        known.trouble()
-    }
-
     fn channels(&self) -> Vec<ChannelStatus> {
         let radio = self.facts.radio.iter();
         let told: Vec<&Channel> = radio
-            .flat_map(|radio| &radio.channels)
+            .flat_map(|radio| &radio.profile.channels)
             .filter(|channel| channel.role != ChannelRole::Disabled)
             .collect();
         let mapped = self.config.matrix_rooms.iter();
@@ -223,18 +204,13 @@ impl Overview<'_> {
         let channels = numbers.into_iter().map(|number| {
             let place = Place::Channel(number);
             let channel = told.iter().find(|it| it.index.number() == number);
-            let goes_there = |waiting: &Waiting| {
-                waiting
-                    .destination
-                    .is_some_and(|it| Place::from(it) == place)
-            };
-            let mut to_matrix = self.traffic(&place, Way::ToMatrix, |_| false);
-            // A row for a room does not say which channel its message came from.
-            to_matrix.outbox = None;
+            let goes_there =
+                |waiting: &Waiting| waiting.destination.map(Place::from).as_ref() == Some(&place);
             ChannelStatus {
                 channel: number,
                 name: channel.map(|channel| channel.name.clone()),
-                to_matrix,
+                // Without what waits: a row for a room does not say which channel its message came from.
+                to_matrix: self.facts.counts.of(&place, Way::ToMatrix),
                 to_mesh: self.traffic(&place, Way::ToMesh, goes_there),
             }
         });
@@ -245,47 +221,20 @@ impl Overview<'_> {
         let mut counted = BTreeMap::new();
         for place in [Place::Direct, Place::Elsewhere] {
             for way in [Way::ToMatrix, Way::ToMesh] {
-                for (reason, count) in self.facts.counts.of(&place, way).dropped {
-                    *counted.entry(reason.to_owned()).or_default() += count;
-                }
+                add_all(&mut counted, self.facts.counts.of(&place, way).dropped);
             }
         }
         counted
     }
 
-    fn echoes(&self) -> Vec<EchoStatus> {
-        let echoes = self.facts.counts.echoes().iter();
-        let told = echoes.map(|(node, echoes)| EchoStatus {
-            node: node.to_string(),
-            name: echoes.name.clone(),
-            count: echoes.count,
-        });
-        told.collect()
-    }
-
     fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Waiting) -> bool) -> Traffic {
-        let Tally {
-            relayed,
-            expired,
-            refused,
-            dropped,
-        } = self.facts.counts.of(place, way);
-        let named = |counts: BTreeMap<&'static str, u64>| {
-            let named = counts
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count));
-            named.collect()
-        };
-        let waiting = self.summary.as_ref().ok().map(|summary| match way {
-            Way::ToMatrix => &summary.to_matrix,
-            Way::ToMesh => &summary.to_mesh,
+        let waiting = self.tables().map(|tables| match way {
+            Way::ToMatrix => &tables.to_matrix,
+            Way::ToMesh => &tables.to_mesh,
         });
         Traffic {
-            relayed,
             outbox: waiting.map(|waiting| self.waits(waiting, is_of)),
-            expired,
-            refused: named(refused),
-            dropped: named(dropped),
+            ..self.facts.counts.of(place, way)
         }
     }
 
@@ -299,10 +248,8 @@ impl Overview<'_> {
     }
 
     fn parked(&self, room: Option<&RoomOrAliasId>) -> Option<ParkedStatus> {
-        let parked = &self.summary.as_ref().ok()?.parked;
-        let found = parked
-            .iter()
-            .find(|parked| parked.room.as_deref() == room)?;
+        let mut parked = self.tables()?.parked.iter();
+        let found = parked.find(|parked| parked.room.as_deref() == room)?;
         Some(ParkedStatus {
             reason: found.error.clone(),
             for_seconds: self.now.since(found.since).as_secs(),
@@ -310,28 +257,16 @@ impl Overview<'_> {
     }
 
     fn missing(&self, room: &RoomOrAliasId) -> Option<u64> {
-        let missing = &self.summary.as_ref().ok()?.missing;
-        let Session::Open { account, .. } = &self.facts.session else {
-            return None;
-        };
+        let login = self.facts.session.as_ref().ok()?;
+        let missing = self.tables()?.missing.iter();
         let here = missing
-            .iter()
-            .filter(|it| it.account.as_str() == account && it.room.as_str() == room.as_str());
+            .filter(|it| it.account.as_str() == login.account && it.room.as_str() == room.as_str());
         Some(here.map(|it| it.stretches).sum())
     }
+}
 
-    /// Returns the id of the room that an alias stands for, as far as it is known.
-    fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
-        let names = &self.facts.names;
-        names
-            .get(name)
-            .map_or_else(|| name.to_owned(), |room| room.clone().into())
-    }
-
-    fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
-        let mut rooms = self.facts.rooms.values();
-        rooms.find(|joined| joined.room.as_str() == room.as_str())
-    }
+fn age(since: Instant) -> u64 {
+    since.elapsed().as_secs()
 }
 
 /// Returns whole seconds: nobody reads a clock more exactly.
@@ -346,9 +281,11 @@ mod tests {
     use super::*;
     use crate::bridge::{Refused, RouteProblem};
     use crate::config::{Connection, Direction, MappedRoom};
-    use crate::daemon::live::{Live, RadioFacts};
+    use crate::daemon::live::{Live, Login, RadioFacts};
     use crate::matrix::DeviceTrust;
-    use crate::model::{ChannelIndex, Destination};
+    use crate::model::{
+        ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
+    };
     use crate::radio::LinkState;
     use crate::store::gaps::Missing;
     use crate::store::outbox_room::Parked;
@@ -382,15 +319,25 @@ mod tests {
     fn facts(joined: bool) -> Facts {
         let mut facts = Live::new(BTreeMap::new()).facts();
         facts.radio = Some(RadioFacts {
-            node: "!00000001".to_owned(),
-            name: "Hilltop".to_owned(),
-            firmware: Some("2.7.26".to_owned()),
-            channels: vec![Channel {
-                index: club(),
-                name: "club".to_owned(),
-                role: ChannelRole::Secondary,
-                fingerprint: None,
-            }],
+            profile: Box::new(RadioProfile {
+                own: Node {
+                    long_name: Some("Hilltop".to_owned()),
+                    ..Node::unknown(NodeNum(1))
+                },
+                firmware: "2.7.26".to_owned(),
+                channels: vec![Channel {
+                    index: club(),
+                    name: "club".to_owned(),
+                    role: ChannelRole::Secondary,
+                    fingerprint: None,
+                }],
+                hop_limit: 3,
+                region_set: true,
+                transmit_enabled: true,
+                reboot_count: 0,
+                locked: false,
+                setup: RadioSetup::default(),
+            }),
             silence: None,
             route_problems: Vec::new(),
         });
@@ -470,11 +417,11 @@ mod tests {
             ],
             ..Summary::default()
         };
-        facts.session = Session::Open {
+        facts.session = Ok(Login {
             account: "@relay:example.org".to_owned(),
             device: "DEVICE".to_owned(),
             trust: DeviceTrust::Verified,
-        };
+        });
         let status = status(facts, Ok(summary));
         assert_eq!(status.rooms.len(), 1);
         let told = &status.rooms[0];
@@ -511,7 +458,7 @@ mod tests {
     fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
         let mut facts = facts(true);
         let radio = facts.radio.as_mut().unwrap();
-        radio.channels[0].role = ChannelRole::Disabled;
+        radio.profile.channels[0].role = ChannelRole::Disabled;
         radio.route_problems = vec![RouteProblem {
             entry: 0,
             room: room(ALIAS),

@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::matrix::Batch;
-use crate::model::{Clock, Node, Timestamp};
+use crate::model::{Clock, Node, SendToRoom, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
 use crate::store::{Database, Result, Store, meta, nodes};
 
@@ -21,7 +21,7 @@ use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
-use super::room_worker::{RoomSide, SendToRoom};
+use super::room_worker::RoomSide;
 use super::supervisor::Supervisor;
 
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId};
+use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
 use super::mesh_worker::{MeshSide, MeshWorker};
-use super::room_worker::{RoomBell, RoomSide, RoomWorker, SendToRoom};
+use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
 
 /// How long a worker waits when the database cannot be read.

@@ -3,87 +3,79 @@
 
 use crate::bridge::Waiting;
 use crate::matrix::RoomTrouble;
-use crate::model::{Explained as _, JoinedRoom};
+use crate::model::{Explained as _, JoinedRoom, Tombstone};
 use crate::store::mapped_rooms::{FOLLOWED, Held};
 
 use super::status::RoomTroubleStatus;
 
-/// What is known of a room.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known<'a> {
-    /// Nothing goes there: another room is to take its place, or has.
-    pub(super) held: Option<&'a Held>,
-    /// What the Matrix side found, under any of its names.
-    pub(super) heard: Option<&'a RoomTrouble>,
-    /// The bot is in it.
-    pub(super) joined: Option<&'a JoinedRoom>,
-    /// It is of the configuration.
-    pub(super) mapped: bool,
-}
-
-impl Known<'_> {
-    /// Returns what is wrong.
-    pub(super) fn trouble(self) -> Option<RoomTroubleStatus> {
-        let followed = self.held.filter(|it| it.why == FOLLOWED);
-        if let Some(held) = self.held.filter(|it| it.why != FOLLOWED) {
+/// Returns what is wrong with a room: nothing goes there, as another is to take its place, or has (`held`); the Matrix
+/// side found something under any of its names (`heard`); or the room that the bot has joined takes nothing.
+pub(super) fn trouble_of(
+    held: Option<&Held>,
+    heard: Option<&RoomTrouble>,
+    joined: Option<&JoinedRoom>,
+    is_mapped: bool,
+) -> Option<RoomTroubleStatus> {
+    match held {
+        Some(held) if held.why != FOLLOWED => {
             let why = Waiting::of(&held.why, held.heir.clone());
             return Some(RoomTroubleStatus {
-                reason: why.name().to_owned(),
-                text: why.text(),
-                hint: why.hint(&held.room),
                 successor: why.successor().map(ToString::to_string),
                 may_pass: why.may_pass(),
+                ..told(why.name(), why.text(), why.hint(&held.room))
             });
         }
-        if !self.mapped {
-            return None;
-        }
-        let status =
-            |reason: &str, text: String, hint: &str, successor: Option<String>, may_pass| {
-                Some(RoomTroubleStatus {
-                    reason: reason.to_owned(),
-                    text,
-                    hint: hint.to_owned(),
-                    successor,
-                    may_pass,
-                })
-            };
-        if let Some(Held { heir: Some(to), .. }) = followed {
+        _ if !is_mapped => return None,
+        Some(Held { heir: Some(to), .. }) => {
             let text =
                 format!("this room was replaced by {to}, which is in `matrix_rooms` as well");
             let hint = "nothing has to be done: what is for it goes there, and this entry can be taken out";
-            return status(FOLLOWED, text, hint, Some(to.to_string()), true);
+            return Some(RoomTroubleStatus {
+                successor: Some(to.to_string()),
+                may_pass: true,
+                ..told(FOLLOWED, text, hint)
+            });
         }
-        let heard = self
-            .heard
-            .filter(|it| self.joined.is_none() || it.concerns_joined());
-        if let Some(trouble) = heard {
-            let (name, hint) = (trouble.name(), trouble.hint().unwrap_or_default());
-            return status(name, trouble.to_string(), &hint, None, trouble.may_pass());
-        }
-        let joined = self.joined?;
-        if let Some(tombstone) = &joined.tombstone {
-            // With a successor, what becomes of it is being settled.
-            if tombstone.successor.is_some() {
-                return None;
-            }
-            let text = "this room was closed by its admins, who name no other".to_owned();
-            let hint = "map the room that people have gone to";
-            return status("closed", text, hint, None, false);
-        }
-        if joined.may_write {
-            return None;
-        }
-        let text = "the bot may not write there".to_owned();
-        let hint = "let the bot write there (its power level is too low); the relay notices";
-        status("may_not_write", text, hint, None, false)
+        Some(Held { heir: None, .. }) | None => {}
+    }
+    if let Some(trouble) = heard.filter(|it| joined.is_none() || it.concerns_joined()) {
+        let hint = trouble.hint().unwrap_or_default();
+        return Some(RoomTroubleStatus {
+            may_pass: trouble.may_pass(),
+            ..told(trouble.name(), trouble.to_string(), hint)
+        });
+    }
+    let joined = joined?;
+    match &joined.tombstone {
+        // What becomes of it is being settled.
+        Some(Tombstone { successor: Some(_) }) => None,
+        Some(Tombstone { successor: None }) => Some(told(
+            "closed",
+            "this room was closed by its admins, who name no other",
+            "map the room that people have gone to",
+        )),
+        None if joined.may_write => None,
+        None => Some(told(
+            "may_not_write",
+            "the bot may not write there",
+            "let the bot write there (its power level is too low); the relay notices",
+        )),
+    }
+}
+
+fn told(reason: &str, text: impl Into<String>, hint: impl Into<String>) -> RoomTroubleStatus {
+    RoomTroubleStatus {
+        reason: reason.to_owned(),
+        text: text.into(),
+        hint: hint.into(),
+        successor: None,
+        may_pass: false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Tombstone;
 
     fn joined(change: impl Fn(&mut JoinedRoom)) -> JoinedRoom {
         let mut room = JoinedRoom {
@@ -101,10 +93,6 @@ mod tests {
         };
         change(&mut room);
         room
-    }
-
-    fn reason(known: Known<'_>) -> Option<String> {
-        known.trouble().map(|trouble| trouble.reason)
     }
 
     #[test]
@@ -166,13 +154,9 @@ mod tests {
             ),
             (Some(&followed), None, None, false, None),
         ] {
-            let known = Known {
-                held,
-                heard,
-                joined,
-                mapped,
-            };
-            assert_eq!(reason(known).as_deref(), expected, "{known:?}");
+            let reason = trouble_of(held, heard, joined, mapped).map(|it| it.reason);
+            let known = (held, heard, joined, mapped);
+            assert_eq!(reason.as_deref(), expected, "{known:?}");
         }
     }
 }

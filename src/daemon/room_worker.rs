@@ -4,7 +4,6 @@
 //! instruction loses nothing and repeats at most the last send, under the same transaction id.
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,34 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::model::{
-    Backoff, Clock, EventId, Explained as _, OwnedRoomOrAliasId, RoomContent, RoomOrAliasId,
-    RoomOutcome, SendReport, Timestamp, TransactionId,
+    Backoff, Clock, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
 };
 use crate::store::{Database, Result};
 
 use super::account_limit::{AccountLimit, Busy};
 use super::queues::DATABASE_DELAY;
 use super::{LONGEST_PAUSE, PAUSES};
-
-/// Sends to a room. The Matrix adapter does it; a test can.
-pub(super) trait SendToRoom: Clone + Send + Sync + 'static {
-    /// Sends `content` under `transaction`, and returns what became of it.
-    fn send(
-        &self,
-        room: &RoomOrAliasId,
-        transaction: &TransactionId,
-        content: &RoomContent,
-        now: Timestamp,
-    ) -> impl Future<Output = RoomOutcome> + Send;
-
-    /// Marks a room as read up to an event; with `thread`, the thread of that root.
-    fn mark_read(
-        &self,
-        room: &RoomOrAliasId,
-        event: &EventId,
-        thread: Option<&EventId>,
-    ) -> impl Future<Output = RoomOutcome> + Send;
-}
 
 /// Wakes a room's worker.
 #[derive(Debug, Default)]

@@ -134,13 +134,20 @@ pub(crate) struct DatabaseStatus {
     pub(crate) for_seconds: Option<u64>,
 }
 
-impl From<&StoreError> for DatabaseStatus {
-    fn from(error: &StoreError) -> Self {
+impl DatabaseStatus {
+    /// It does not work, for this reason.
+    pub(super) fn failing(error: String, hint: Option<String>) -> Self {
         Self {
-            error: Some(Chain(error).to_string()),
-            hint: error.hint(),
+            error: Some(error),
+            hint,
             ..Self::default()
         }
+    }
+}
+
+impl From<&StoreError> for DatabaseStatus {
+    fn from(error: &StoreError) -> Self {
+        Self::failing(Chain(error).to_string(), error.hint())
     }
 }
 

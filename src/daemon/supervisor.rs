@@ -1,4 +1,8 @@
 //! Names, watches and stops the daemon's tasks. It does not know what they do.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tasks are started here, and nowhere else"
+)]
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,5 +1,9 @@
 //! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
 //! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is started here ends with the set that holds it"
+)]
 
 use std::time::Duration;
 

@@ -1,6 +1,10 @@
 //! The way of the SDK's requests to the homeserver, on which an answer that is too large is cut off. The SDK reads bodies
 //! whole, however large they are, and has no place for a limit of its own; so its connections go through a socket of ours
 //! that counts what comes back (docs/decisions/0021). It sees the bytes as they are: they may be encrypted.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is started here ends with the set that holds it"
+)]
 
 use std::fs::{File, Permissions};
 use std::io;

@@ -18,7 +18,7 @@ use super::content::Outgoing;
 use super::errors::{self, parked, retry};
 use super::events::Envelope;
 use super::rooms::Rooms;
-use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp};
+use crate::model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, SendToRoom, Timestamp};
 
 /// Longer than all requests of one message to a big encrypted room should take.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -32,15 +32,8 @@ pub struct Sender {
     pub(super) rooms: Arc<Rooms>,
 }
 
-impl Sender {
-    /// Sends one event, once, and returns what became of it. Encrypted or plain by the room's own state.
-    ///
-    /// The same transaction again after a crash makes no second event, as long as the server remembers it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it may or may not have sent; try again under the same transaction.
-    pub async fn send(
+impl SendToRoom for Sender {
+    async fn send(
         &self,
         room: &RoomOrAliasId,
         transaction: &TransactionId,
@@ -51,6 +44,34 @@ impl Sender {
             .await
     }
 
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        let room = match self.room(room) {
+            Ok(room) => room,
+            Err(outcome) => return outcome,
+        };
+        // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
+        let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
+            ReceiptThread::Thread(root.to_owned())
+        });
+        let attempt = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
+        let attempt = async {
+            match attempt.await {
+                Ok(()) => RoomOutcome::Sent {
+                    event: event.to_owned(),
+                },
+                Err(error) => self.outcome(&error).await,
+            }
+        };
+        self.limited(attempt).await
+    }
+}
+
+impl Sender {
     /// Waits for what becomes of an attempt, as long as makes sense.
     async fn limited(&self, attempt: impl Future<Output = RoomOutcome>) -> RoomOutcome {
         tokio::select! {
@@ -112,37 +133,6 @@ impl Sender {
             self.rooms.refused.send_replace(Some(refusal));
         }
         errors::outcome(error)
-    }
-
-    /// Marks a room as read up to an event, for everybody to see; with `thread`, the thread of that root.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it may or may not have done so; it can be done again.
-    pub async fn mark_read(
-        &self,
-        room: &RoomOrAliasId,
-        event: &EventId,
-        thread: Option<&EventId>,
-    ) -> RoomOutcome {
-        let room = match self.room(room) {
-            Ok(room) => room,
-            Err(outcome) => return outcome,
-        };
-        // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
-        let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
-            ReceiptThread::Thread(root.to_owned())
-        });
-        let attempt = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
-        let attempt = async {
-            match attempt.await {
-                Ok(()) => RoomOutcome::Sent {
-                    event: event.to_owned(),
-                },
-                Err(error) => self.outcome(&error).await,
-            }
-        };
-        self.limited(attempt).await
     }
 
     /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.

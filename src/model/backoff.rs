@@ -36,6 +36,16 @@ impl Backoff {
         pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0)
     }
 
+    /// Returns the pause that the other side has asked for, `longest` at most. Chance adds up to a quarter: nobody comes
+    /// back too early, and many do not come back together. `random` is 0 to 1.
+    #[must_use]
+    pub fn asked_for(wish: Duration, longest: Duration, random: f64) -> Duration {
+        let pause = wish.min(longest);
+        pause
+            .mul_f64(1.0 + random.clamp(0.0, 1.0) / 4.0)
+            .min(longest)
+    }
+
     /// Returns how many failures were counted in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
@@ -68,6 +78,22 @@ mod tests {
     fn any_count_of_failures_has_its_pause() {
         for (failures, seconds) in [(0, 1), (1, 1), (5, 16), (6, 30), (u32::MAX, 30)] {
             assert_eq!(PAUSES.after(failures, 0.0), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_is_never_cut_short_but_has_an_end() {
+        let longest = Duration::from_secs(30);
+        for (seconds, random, milliseconds) in [
+            (0, 0.5, 0),
+            (4, 0.0, 4_000),
+            (4, 1.0, 5_000),
+            (4, -7.0, 4_000),
+            (29, 1.0, 30_000),
+            (u64::MAX, 0.0, 30_000),
+        ] {
+            let pause = Backoff::asked_for(Duration::from_secs(seconds), longest, random);
+            assert_eq!(pause, Duration::from_millis(milliseconds));
         }
     }
 

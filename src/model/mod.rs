@@ -18,6 +18,7 @@ mod outage;
 mod room;
 mod room_address;
 mod room_message;
+mod send;
 pub mod span;
 mod time;
 
@@ -50,4 +51,5 @@ pub use outage::{Outage, ToldRoom};
 pub use room::{Expired, OldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
+pub use send::SendToRoom;
 pub use time::{Clock, ClockReading, Jump, Timestamp};

@@ -6,7 +6,7 @@ use crate::daemon::status::{Check, CheckResult, Health};
 use crate::home::Home;
 use crate::model::{Chain, Explained as _};
 
-use super::{control, printable};
+use super::{control, hint, printable};
 
 /// Asks the daemon; one that does not answer is unhealthy.
 pub(crate) async fn examine(home: &Home) -> Health {
@@ -34,10 +34,10 @@ pub(crate) fn lines(health: &Health) -> String {
         let found = printable(&check.text);
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<12} {result:<8} {found}");
-        if let (CheckResult::Warning | CheckResult::Failed, Some(hint)) =
+        if let (CheckResult::Warning | CheckResult::Failed, Some(cure)) =
             (check.result, &check.hint)
         {
-            let _ = writeln!(text, "{:<21} hint: {}", "", printable(hint));
+            let _ = writeln!(text, "{:<21} {}", "", hint(cure));
         }
     }
     text

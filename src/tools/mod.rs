@@ -16,6 +16,11 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// Returns the line that tells what helps, in every command the same.
+pub(crate) fn hint(cure: &str) -> String {
+    format!("hint: {}", printable(cure))
+}
+
 /// Escapes in JSON what a terminal acts on: a message's, or a name's. The lines of the JSON itself stay.
 pub(crate) fn escaped(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());

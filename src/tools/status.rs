@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::daemon::status::{
-    ChannelStatus, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
+    ChannelStatus, Check, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
     RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::daemon::{CLOCK_HINT, LIMIT_HINT, clock_words, limit_words, times};
+use crate::daemon::{clock_off, limit_met, times};
 use crate::matrix::DeviceTrust;
 use crate::model::span;
 use crate::radio::LinkState;
 
-use super::printable;
+use super::{hint, printable};
 
 /// What is counted and is nobody's loss: our own messages that come back, and signs of ours.
 const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
@@ -21,19 +21,15 @@ pub(crate) fn lines(status: &Status) -> String {
     let mut page = Page::default();
     let (version, since, pid) = (&status.version, &status.started_at, status.pid);
     let up = span::of_seconds(status.uptime_seconds);
-    page.line(
-        "relay",
-        &format!("{version}, up for {up} (since {since}), process {pid}"),
-    );
+    let about = format!("{version}, up for {up} (since {since}), process {pid}");
+    page.line("relay", &about);
     radio(&mut page, &status.radio);
     matrix(&mut page, &status.matrix);
     database(&mut page, &status.database);
     if let Some(outbox) = &status.outbox {
         let (to_matrix, to_mesh) = (waits(&outbox.to_matrix), waits(&outbox.to_mesh));
-        page.line(
-            "waiting",
-            &format!("{to_matrix} for Matrix, {to_mesh} for the mesh"),
-        );
+        let waiting = format!("{to_matrix} for Matrix, {to_mesh} for the mesh");
+        page.line("waiting", &waiting);
     }
     for it in &status.rooms {
         room(&mut page, it, status.matrix.state);
@@ -47,24 +43,17 @@ pub(crate) fn lines(status: &Status) -> String {
     }
     for EchoStatus { node, name, count } in &status.echoes {
         let texts = if *count == 1 { "text" } else { "texts" };
-        page.line(
-            "echo",
-            &format!(
-                "{node} ({name}) repeats what is relayed, as another relay does: {count} {texts} not posted"
-            ),
-        );
+        let repeats = "repeats what is relayed, as another relay does";
+        let echo = format!("{node} ({name}) {repeats}: {count} {texts} not posted");
+        page.line("echo", &echo);
     }
     if let Some(count @ 1..) = status.undecryptable {
-        page.line(
-            "undecryptable",
-            &format!("{count}: their keys have not arrived"),
-        );
+        let waiting = format!("{count}: their keys have not arrived");
+        page.line("undecryptable", &waiting);
     }
     if let Some(count @ 1..) = status.direct_messages {
-        page.line(
-            "direct",
-            &format!("{count} direct messages to our node are kept"),
-        );
+        let kept = format!("{count} direct messages to our node are kept");
+        page.line("direct", &kept);
     }
     page.0
 }
@@ -113,7 +102,7 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
     };
     page.line("matrix", &state);
     page.known("because", matrix.cause.as_ref());
-    page.known("hint", matrix.hint.as_ref());
+    page.cure(matrix.hint.as_ref());
     if let (Some(account), Some(device)) = (&matrix.account, &matrix.device) {
         let trust = match matrix.device_trust {
             Some(DeviceTrust::Verified) => "verified by its owner",
@@ -123,12 +112,10 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
         page.more(&format!("{account}, device {device}, {trust}"));
     }
     if let Some(ahead) = matrix.clock_ahead_seconds.filter(|ahead| *ahead != 0) {
-        page.more(&clock_words(ahead));
-        page.more(&format!("hint: {CLOCK_HINT}"));
+        page.check(&clock_off(ahead));
     }
     if let Some(limited) = &matrix.limited {
-        page.more(&limit_words(limited));
-        page.more(&format!("hint: {LIMIT_HINT}"));
+        page.check(&limit_met(limited));
     }
     parked(page, matrix.parked.as_ref());
 }
@@ -141,7 +128,7 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
     let time = database.for_seconds.map(span::of_seconds);
     let time = time.map(|time| format!(" for {time}")).unwrap_or_default();
     page.line("database", &format!("fails{time}: {error}"));
-    page.known("hint", database.hint.as_ref());
+    page.cure(database.hint.as_ref());
 }
 
 fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
@@ -166,19 +153,18 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
     }
     page.line("room", &about);
     page.known("PROBLEM", room.trouble.as_ref().map(|it| &it.text));
-    page.known("hint", room.trouble.as_ref().map(|it| &it.hint));
+    page.cure(room.trouble.as_ref().map(|it| &it.hint));
     for problem in &room.problems {
         page.known("PROBLEM", Some(problem));
     }
     parked(page, room.parked.as_ref());
-    match room.missing {
-        None | Some(0) => {}
-        Some(1) => {
-            page.more("a stretch of its history could not be fetched yet; it is tried again");
-        }
-        Some(count) => page.more(&format!(
-            "{count} stretches of its history could not be fetched yet; it is tried again"
-        )),
+    if let Some(count @ 1..) = room.missing {
+        let stretches = match count {
+            1 => "a stretch".to_owned(),
+            count => format!("{count} stretches"),
+        };
+        let what = "of its history could not be fetched yet; it is tried again";
+        page.more(&format!("{stretches} {what}"));
     }
     page.both_ways(&room.to_matrix, &room.to_mesh);
 }
@@ -250,6 +236,17 @@ impl Page {
         if let Some(text) = text {
             self.more(&format!("{what}: {text}"));
         }
+    }
+
+    fn cure(&mut self, cure: Option<&String>) {
+        if let Some(cure) = cure {
+            self.more(&hint(cure));
+        }
+    }
+
+    fn check(&mut self, check: &Check) {
+        self.more(&check.text);
+        self.cure(check.hint.as_ref());
     }
 
     fn both_ways(&mut self, to_matrix: &Traffic, to_mesh: &Traffic) {

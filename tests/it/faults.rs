@@ -14,7 +14,7 @@ use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::{Kind, said_in};
 
 /// Waits for the last of these texts of the mesh, and checks that all have come, in order and once.
-async fn all_in_room(scene: &Scene, room: &OwnedRoomId, texts: &[String]) {
+pub(crate) async fn all_in_room(scene: &Scene, room: &OwnedRoomId, texts: &[String]) {
     let last = texts.last().expect("something was said");
     scene
         .alice
@@ -64,13 +64,13 @@ async fn all_on_mesh(scene: &Scene, texts: &[String]) {
 }
 
 /// A node says these texts.
-async fn mesh_says(scene: &mut Scene, texts: &[String]) {
+pub(crate) async fn mesh_says(scene: &mut Scene, texts: &[String]) {
     for text in texts {
         scene.radio.says(BASE, 0, text).await;
     }
 }
 
-fn numbered(word: &str, count: u32) -> Vec<String> {
+pub(crate) fn numbered(word: &str, count: u32) -> Vec<String> {
     (1..=count)
         .map(|number| format!("{word} {number}"))
         .collect()

@@ -1,5 +1,12 @@
 //! Tests on real parts: a real homeserver, a Matrix user, the built relay, and its simulated radio. One file a promise.
 #![recursion_limit = "256"]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "a test owns the tasks that it starts, and ends them"
+    )
+)]
 
 #[cfg(test)]
 mod account;

@@ -7,8 +7,10 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use crate::faults::{all_in_room, mesh_says, numbered};
 use crate::support::radio::{BASE, Radio, leaves};
 use crate::support::scene::{Plan, Scene};
+use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::Kind;
 
 /// A scene whose radio writes down what crosses the link; one message has come from it.
@@ -125,4 +127,36 @@ async fn what_waits_when_the_relay_stops_is_sent_after_the_next_start() {
     scene.radio.transmits("Alice[M]: number 3").await;
     let wanted = (0..4).map(|number| format!("Alice[M]: number {number}"));
     assert_eq!(scene.radio.texts(), wanted.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_relay_at_once_with_exit_code_1_and_what_was_accepted_is_sent_after_the_next_start()
+ {
+    let (synapse, _trouble) = Synapse::unreliable().await;
+    let stage = Plan::one_room(Kind::Plain).set_up_on(synapse).await;
+    let mut scene = stage.raise_the_curtain().await;
+    let texts = numbered("far", 4);
+    mesh_says(&mut scene, &texts[..1]).await;
+    all_in_room(&scene, &scene.room, &texts[..1]).await;
+    // A request that has no answer is in flight: the first signal has something to wait for.
+    synapse.does(Trouble::Hang);
+    mesh_says(&mut scene, &texts[1..]).await;
+    scene
+        .relay
+        .logs_times("accepted for a room", texts.len())
+        .await;
+    scene.relay.signal(Signal::TERM);
+    scene.relay.logs("a second signal ends at once").await;
+    scene.relay.signal(Signal::TERM);
+    let status = scene.relay.ended().await;
+    assert_eq!(status.code(), Some(1), "{status}");
+    let log = scene.relay.log();
+    assert!(log.contains("asked to stop again: ending at once"), "{log}");
+    // Nothing was waited for to its end.
+    for late in ["not everything ended in time", "relay ends"] {
+        assert!(!log.contains(late), "{late}: {log}");
+    }
+    synapse.does(Trouble::Resume);
+    scene.relay = scene.home.start().await;
+    all_in_room(&scene, &scene.room, &texts).await;
 }

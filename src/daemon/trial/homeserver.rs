@@ -8,12 +8,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::room_worker::SendToRoom;
 use crate::matrix::Batch;
 use crate::model::{
     Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
-    RoomTextKind, Timestamp, TransactionId,
+    RoomTextKind, SendToRoom, Timestamp, TransactionId,
 };
 
 /// So many events come in one answer at most.

@@ -1,0 +1,127 @@
+//! What follows from an error about the login: what is waited for, and what helps. Decides only: no clock, no chance, no
+//! I/O. `docs/reference/verdicts.md` lists it.
+
+use std::time::Duration;
+
+use crate::config::Secret;
+use crate::matrix::auth::{AuthError, Given};
+use crate::matrix::{MatrixError, ServerError};
+use crate::model::Chain;
+
+/// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
+/// are given.
+const PASSWORD_EVERY: Duration = Duration::from_hours(1);
+
+/// What to wait for before the session is opened again.
+#[derive(Debug, PartialEq)]
+pub(super) enum Wait {
+    /// A little, or until there is another login.
+    Shortly,
+    /// That a command lets go of the store.
+    Store,
+    /// A login: by hand, or with what the configuration holds.
+    Login,
+    /// That the homeserver accepts this access token again, or that there is another.
+    Accepted(Option<Secret<String>>),
+}
+
+/// Returns what to wait for after a session with that access token ended, or could not be opened, by that error.
+pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> Wait {
+    match error {
+        MatrixError::NoSession => Wait::Login,
+        MatrixError::SessionDead(_) => Wait::Accepted(token),
+        MatrixError::Files(_)
+        | MatrixError::Store { .. }
+        | MatrixError::Server(_)
+        | MatrixError::Closed => Wait::Shortly,
+    }
+}
+
+/// Returns what an error says in other words than the last one, if it says anything new.
+pub(super) fn gist(error: &MatrixError) -> String {
+    match error {
+        // A server may say it in other words each time.
+        MatrixError::SessionDead(refused) => refused.errcode().to_owned(),
+        other => Chain(other).to_string(),
+    }
+}
+
+/// Returns whether it says how the login stands. After any other error what was known of it is still what matters.
+pub(super) fn is_about_login(error: &MatrixError) -> bool {
+    matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession)
+}
+
+/// Returns how long the homeserver wants to be left alone.
+pub(super) fn wish(error: &MatrixError) -> Duration {
+    match error {
+        MatrixError::Server(ServerError::RateLimited(after)) => *after,
+        _ => Duration::ZERO,
+    }
+}
+
+/// When a first login without a terminal is tried again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// With another configuration, which is read at the start.
+    Never,
+    After(Duration),
+    /// In pauses that grow.
+    Soon,
+}
+
+/// Returns when a first login that failed is tried again, and what a person can do about it where that is another thing
+/// than with a command.
+pub(super) fn login_after(error: &AuthError) -> (Again, Option<&'static str>) {
+    const CORRECT: &str =
+        "correct the configuration and start the relay again, or run `relay auth login`";
+    const CORRECT_OR_WAIT: &str = "correct the configuration and start the relay again, or run `relay auth login`; it \
+                                   is tried again in case the homeserver was wrong";
+    const OWN_DEVICE: &str = "run `relay auth login`, or set matrix.password instead of matrix.access_token and start \
+                              the relay again: either makes a device of the relay's own";
+    let AuthError::Wrong(given, ..) = error else {
+        return (Again::Soon, None);
+    };
+    match given {
+        Given::UsedDevice => (Again::Soon, Some(OWN_DEVICE)),
+        Given::Name => (Again::Never, Some(CORRECT)),
+        Given::Password => (Again::After(PASSWORD_EVERY), Some(CORRECT_OR_WAIT)),
+        Given::Way => (Again::Soon, Some(CORRECT_OR_WAIT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_homeserver_that_wants_to_be_left_alone_is_and_says_nothing_of_the_login() {
+        let busy = MatrixError::Server(ServerError::RateLimited(Duration::from_secs(90)));
+        assert_eq!(wish(&busy), Duration::from_secs(90));
+        assert!(!is_about_login(&busy));
+        assert_eq!(wait_after(&busy, None), Wait::Shortly);
+    }
+
+    #[test]
+    fn a_password_that_was_refused_is_tried_seldom_and_a_wrong_name_never_again() {
+        let wrong = |given| AuthError::Wrong(given, "no".to_owned(), None);
+        let hour = Duration::from_hours(1);
+        for (given, expected) in [
+            (Given::Password, Again::After(hour)),
+            (Given::Name, Again::Never),
+            (Given::Way, Again::Soon),
+            (Given::UsedDevice, Again::Soon),
+        ] {
+            let (again, cure) = login_after(&wrong(given));
+            assert_eq!(again, expected);
+            assert!(cure.is_some());
+        }
+        assert_eq!(login_after(&AuthError::Interrupted), (Again::Soon, None));
+    }
+
+    #[test]
+    fn who_is_not_logged_in_waits_for_a_login() {
+        let error = MatrixError::NoSession;
+        assert!(is_about_login(&error));
+        assert_eq!(wait_after(&error, None), Wait::Login);
+    }
+}
