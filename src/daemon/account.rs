@@ -109,7 +109,7 @@ impl Account {
             // Nobody else can have written another token as long as we hold the store.
             MatrixError::SessionDead(_) => Wait::Accepted(self.token()),
             MatrixError::Files(_)
-            | MatrixError::Store { .. }
+            | MatrixError::Store(..)
             | MatrixError::Server(_)
             | MatrixError::Closed => Wait::Shortly,
         };
@@ -322,7 +322,7 @@ impl Account {
 
     /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
     async fn part_with_others(&self) {
-        let parted = match auth::part_with_others(&self.files).await {
+        let parted = match auth::part_with_others(&self.files, None).await {
             Ok(parted) => parted,
             Err(error) => {
                 warn!(

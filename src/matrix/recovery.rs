@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 
+use futures_util::future::BoxFuture;
 use matrix_sdk::Client;
 use matrix_sdk::encryption::CrossSigningResetAuthType;
 use matrix_sdk::encryption::recovery::RecoveryError;
@@ -13,9 +13,10 @@ use matrix_sdk::ruma::OwnedUserId;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIdentifier};
 use tokio_util::sync::CancellationToken;
 
+use super::DeviceTrust;
 use super::auth::AuthError;
+use super::client::device_trust;
 use super::errors::{self, sentence};
-use super::{DeviceTrust, verification};
 use crate::config::Secret;
 
 /// A person mistypes a key of 48 characters now and then.
@@ -23,13 +24,11 @@ const MOST_ASKED: usize = 3;
 
 /// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none. An error: nobody
 /// can answer any more, which ends the login.
-pub type AskForKey = Box<
-    dyn Fn(bool) -> Pin<Box<dyn Future<Output = io::Result<Option<Secret<String>>>> + Send>>
-        + Send
-        + Sync,
->;
+pub type AskForKey =
+    Box<dyn Fn(bool) -> BoxFuture<'static, io::Result<Option<Secret<String>>>> + Send + Sync>;
 
 /// How to become the owner of an identity that an earlier login made.
+#[derive(strum::IntoStaticStr)]
 pub enum Unlock {
     /// Not at all: then the device stays unverified.
     Nothing,
@@ -43,12 +42,7 @@ pub enum Unlock {
 
 impl fmt::Debug for Unlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "Nothing",
-            Self::Key(_) => "Key(…)",
-            Self::Ask(_) => "Ask",
-            Self::Reset => "Reset",
-        })
+        f.write_str(self.into())
     }
 }
 
@@ -189,7 +183,7 @@ pub(super) async fn secure(
     if let Err(error) = encryption.request_user_identity(&security.user).await {
         standing.problems.push(sentence(&error));
     }
-    standing.trust = verification::device_trust(client).await;
+    standing.trust = device_trust(client).await;
     Ok(standing)
 }
 

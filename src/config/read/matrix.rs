@@ -132,7 +132,8 @@ fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Returns whether an address stays on this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

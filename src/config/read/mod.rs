@@ -5,6 +5,7 @@ mod meshtastic;
 mod operation;
 mod rooms;
 
+pub(crate) use matrix::is_loopback;
 pub(super) use matrix::matrix;
 pub(super) use meshtastic::meshtastic;
 pub(super) use operation::{database, health, logging};
