@@ -40,9 +40,7 @@ pub(super) async fn restore(
 ) -> Result<(Client, Session), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let key = find_keys(files)?;
-    let keys = open_keys(files, &key).await?;
-    check(files, &session, &keys).await?;
+    let (key, keys) = keys_of(files, &session).await?;
     let strategy = if verified_recipients_only {
         CollectStrategy::IdentityBasedStrategy
     } else {
@@ -158,23 +156,22 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
 
 /// Makes sure that the store holds the keys of the session's device. The caller holds the store.
 pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
-    let keys = open_keys(files, &find_keys(files)?).await?;
-    let checked = check(files, session, &keys).await;
+    let (_, keys) = keys_of(files, session).await?;
     drop(keys.close().await);
-    checked
+    Ok(())
 }
 
-async fn check(files: &Files, session: &Session, keys: &Keys) -> Result<(), MatrixError> {
+/// Opens the store of the keys, if it holds those of the session's device; with its key.
+async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), MatrixError> {
+    let key = find_keys(files)?;
+    let keys = open_keys(files, &key).await?;
     let account = keys.load_account().await;
-    let path = files.sdk().join(KEYS);
-    match account.map_err(|cause| unusable(files, cause))? {
-        Some(account) if account.device_id() == session.device_id => Ok(()),
-        Some(account) => {
-            let what = format!("it holds the keys of device {}", account.device_id());
-            Err(FilesError::damaged(path, what).into())
-        }
-        None => Err(FilesError::damaged(path, "it holds no keys of the device").into()),
-    }
+    let what = match account.map_err(|cause| unusable(files, cause))? {
+        Some(account) if account.device_id() == session.device_id => return Ok((key, keys)),
+        Some(account) => format!("it holds the keys of device {}", account.device_id()),
+        None => "it holds no keys of the device".to_owned(),
+    };
+    Err(FilesError::damaged(files.sdk().join(KEYS), what).into())
 }
 
 /// Lets go of the store: whoever takes the session up next opens it.

@@ -106,7 +106,7 @@ pub struct Start {
 }
 
 /// Whether other people's clients show the device as verified by its owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceTrust {
     /// It is signed by its owner.
@@ -114,6 +114,7 @@ pub enum DeviceTrust {
     /// It is not.
     Unverified,
     /// It is not known yet.
+    #[default]
     Unknown,
 }
 
@@ -170,11 +171,8 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away.
-    ///
-    /// # Errors
-    ///
-    /// [`MatrixError::NoSession`] where nobody has logged in; others when files cannot be used.
+    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away. Fails with
+    /// [`MatrixError::NoSession`] where nobody has logged in; otherwise when files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let way = Arc::default();
         let (client, session) =
@@ -207,12 +205,9 @@ impl Matrix {
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
-    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached it tries again, for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`MatrixError::SessionDead`] when the server does not accept the session; [`MatrixError::Closed`] when
-    /// nobody takes the batches.
+    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached
+    /// it tries again, for ever. Fails with [`MatrixError::SessionDead`] when the server does not accept the session, and
+    /// with [`MatrixError::Closed`] when nobody takes the batches.
     pub async fn run(
         self,
         start: Start,

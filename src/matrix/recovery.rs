@@ -47,7 +47,7 @@ impl fmt::Debug for Unlock {
 }
 
 /// Whose the account's cross-signing identity is after a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Identity {
     /// This login made it.
     Created,
@@ -58,11 +58,12 @@ pub enum Identity {
     /// An earlier login's, still locked: other clients show the device as unverified.
     Foreign,
     /// None, because the server did not take ours.
+    #[default]
     Missing,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Standing {
     /// Whose the identity is.
     pub identity: Identity,
@@ -130,9 +131,7 @@ impl From<RecoveryError> for Trouble {
         match error {
             RecoveryError::Sdk(cause)
             | RecoveryError::SecretStorage(SecretStorageError::Sdk(cause)) => cause.into(),
-            RecoveryError::BackupExistsOnServer | RecoveryError::SecretStorage(_) => {
-                Self::Refused(sentence(&error))
-            }
+            other => Self::Refused(sentence(&other)),
         }
     }
 }
@@ -143,13 +142,7 @@ pub(super) async fn secure(
     client: &Client,
     security: &Security<'_>,
 ) -> Result<Standing, AuthError> {
-    let mut standing = Standing {
-        identity: Identity::Missing,
-        trust: DeviceTrust::Unknown,
-        backup: false,
-        recovery_key: None,
-        problems: Vec::new(),
-    };
+    let mut standing = Standing::default();
     match take_identity(client, security, &mut standing).await {
         Ok(()) => {}
         Err(Trouble::Interrupted) => return Err(AuthError::Interrupted),
@@ -157,26 +150,22 @@ pub(super) async fn secure(
             return Err(AuthError::Unfinished(what));
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
-            let problem = format!("cross-signing failed: {what}");
-            standing.problems.push(problem);
+            standing
+                .problems
+                .push(format!("cross-signing failed: {what}"));
         }
     }
     let encryption = client.encryption();
-    match standing.identity {
+    if matches!(standing.identity, Identity::Created | Identity::Reset) {
         // From here on the account is another one than before: there is no way back, only through.
-        Identity::Created | Identity::Reset => {
-            match enable_backup(client, standing.identity).await {
-                Ok(key) => standing.recovery_key = Some(Secret::new(key)),
-                Err(error) => standing
-                    .problems
-                    .push(format!("key backup failed: {}", sentence(&error))),
-            }
+        match enable_backup(client, standing.identity).await {
+            Ok(key) => standing.recovery_key = Some(Secret::new(key)),
+            Err(error) => standing
+                .problems
+                .push(format!("key backup failed: {}", sentence(&error))),
         }
-        Identity::Recovered | Identity::Foreign | Identity::Missing => {
-            if security.stop.is_cancelled() {
-                return Err(AuthError::Interrupted);
-            }
-        }
+    } else if security.stop.is_cancelled() {
+        return Err(AuthError::Interrupted);
     }
     standing.backup = encryption.backups().are_enabled().await;
     // Asks for our own device once more: the signature is on the server now.

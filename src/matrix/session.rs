@@ -176,11 +176,8 @@ impl Explained for RefusedLogin {
     }
 }
 
-/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way.
-///
-/// # Errors
-///
-/// [`MatrixError::SessionDead`] if it does not; others where that is not known.
+/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
+/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
 pub async fn ask(files: &Files) -> Result<(), MatrixError> {
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let Err(error) = session.server()?.whoami().await else {
