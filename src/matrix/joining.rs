@@ -43,11 +43,9 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
     // What was said before an alias moved is said in the room that it stood for then.
     rooms.caught_up.wait().await;
     loop {
-        let mut wake = Instant::now() + LONGEST_PAUSE;
         for name in &rooms.options.rooms {
             let attempt = attempts.entry(name.clone()).or_default();
-            if let Some(next) = attempt.next.filter(|next| *next > Instant::now()) {
-                wake = wake.min(next);
+            if attempt.next.is_some_and(|next| next > Instant::now()) {
                 continue;
             }
             let trouble = ensure(rooms, name).await.err();
@@ -58,9 +56,7 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             };
             attempt.failures = attempt.failures.saturating_add(1);
             let pause = PAUSES.after(attempt.failures, rand::random());
-            let next = Instant::now() + pause;
-            attempt.next = Some(next);
-            wake = wake.min(next);
+            attempt.next = Some(Instant::now() + pause);
             // That the homeserver is away is said by the sync loop.
             if trouble != RoomTrouble::NoAnswer && attempt.told.as_ref() != Some(&trouble) {
                 warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
@@ -71,10 +67,13 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         for room in rooms.take_invites() {
             look_at_invite(rooms, &room).await;
         }
+        let mut longest = LONGEST_PAUSE;
         if rooms.is_one_untold() {
             rooms.changed.notify_one();
-            wake = wake.min(Instant::now() + UNTOLD_AGAIN);
+            longest = UNTOLD_AGAIN;
         }
+        let next = attempts.values().filter_map(|attempt| attempt.next);
+        let wake = next.fold(Instant::now() + longest, Instant::min);
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
