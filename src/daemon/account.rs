@@ -300,7 +300,7 @@ impl Account {
 
     /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
     async fn part_with_others(&self) {
-        let parted = auth::part_with_others(&self.files).await;
+        let parted = auth::part_with_others(&self.files, None).await;
         let parted = parted.inspect_err(|error| {
             warn!(
                 error = error as &dyn Error,

@@ -1,5 +1,6 @@
 //! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
 
+mod adopt;
 mod devices;
 mod entry;
 mod login;
@@ -15,14 +16,12 @@ use super::session::Session;
 use crate::model::Explained;
 
 pub use super::DeviceTrust;
-pub use super::adopt::{TokenOptions, adopt};
 pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
 pub use super::server::{Server, ServerError};
-pub use devices::{Left, Parted};
+pub use adopt::{TokenOptions, adopt};
+pub use devices::{Left, Parted, part_with_others};
 pub use entry::find_homeserver;
-pub(super) use entry::find_server;
-pub(super) use login::stand;
 pub use login::{KeyPlace, Login, LoginOptions, login};
 pub use logout::{delete_local, end_session, key_backup};
 pub use status::{KeyBackup, Status, damage, status};
@@ -95,15 +94,7 @@ impl Explained for AuthError {
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(error) => error.hint(),
-            Self::Interrupted | Self::Unfinished(_) | Self::NotLoggedIn | Self::BadAnswer(..) => {
-                None
-            }
+            _ => None,
         }
     }
-}
-
-/// Signs out what logins have made or replaced and could not sign out at the time. The caller holds the store. Fails when
-/// it cannot be known which device is the session's.
-pub async fn part_with_others(files: &Files) -> Result<Vec<Parted>, AuthError> {
-    Ok(devices::part(files, None).await?)
 }

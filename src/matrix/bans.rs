@@ -7,7 +7,7 @@ use matrix_sdk::ruma::api::client::membership::get_member_events::v3 as members;
 use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::{Error, Room};
 
-use super::catch_up;
+use super::errors;
 use super::events::Envelope;
 use crate::model::{MatrixEvent, OwnedUserId};
 
@@ -26,7 +26,7 @@ impl Banned {
                 let banned = members.filter_map(|it| Envelope::read(it.json().get())?.banned());
                 Ok(Self(Some(banned.collect())))
             }
-            Err(error) if catch_up::is_refusal(&error) => Ok(Self(None)),
+            Err(error) if errors::is_refusal(&error) => Ok(Self(None)),
             Err(error) => Err(error),
         }
     }

@@ -1,27 +1,28 @@
-//! Builds the SDK's client on its store, and restores the session in it.
+//! Builds the SDK's client on its store, restores the session in it, and tells how its device stands with other people.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use matrix_sdk::config::{RequestConfig, StoreConfig};
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
 use matrix_sdk::{
-    Client, ClientBuilder, SessionChange, SqliteCryptoStore, SqliteEventCacheStore,
-    SqliteMediaStore, SqliteStateStore, SqliteStoreConfig,
+    Client, ClientBuilder, SqliteCryptoStore, SqliteEventCacheStore, SqliteMediaStore,
+    SqliteStateStore, SqliteStoreConfig,
 };
 use matrix_sdk_base::crypto::CollectStrategy;
 use matrix_sdk_base::crypto::store::CryptoStore as _;
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{error, info, warn};
 
-use super::MatrixError;
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::keys::Keys;
 use super::server::USER_AGENT;
 use super::session::Session;
+use super::{DeviceTrust, MatrixError};
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,15 +36,19 @@ const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 pub(super) async fn restore(
     files: &Files,
     verified_recipients_only: bool,
-) -> Result<(Client, Session, Arc<Notes>), MatrixError> {
+    way: &Arc<Notes>,
+) -> Result<(Client, Session), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let key = find_keys(files)?;
-    let keys = open_keys(files, &key).await?;
-    check(files, &session, &keys).await?;
-    let client = build(files, &session, &key, keys, verified_recipients_only);
-    let (client, way) = client.await?;
-    Ok((client, session, way))
+    let (key, keys) = keys_of(files, &session).await?;
+    let strategy = if verified_recipients_only {
+        CollectStrategy::IdentityBasedStrategy
+    } else {
+        CollectStrategy::AllDevices
+    };
+    let client = build(files, &session, &key, keys, strategy, way).await?;
+    keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;
+    Ok((client, session))
 }
 
 /// Builds a client of the session on a new store in `files`.
@@ -51,9 +56,10 @@ pub(super) async fn open(
     files: &Files,
     session: &Session,
     key: &[u8; 32],
-) -> Result<(Client, Arc<Notes>), MatrixError> {
+) -> Result<Client, MatrixError> {
     let keys = open_keys(files, key).await?;
-    build(files, session, key, keys, false).await
+    let strategy = CollectStrategy::AllDevices;
+    build(files, session, key, keys, strategy, &Arc::default()).await
 }
 
 /// The raw key spares the derivation of one from a passphrase, a third of a second a client.
@@ -71,8 +77,9 @@ async fn build(
     session: &Session,
     key: &[u8; 32],
     keys: Keys,
-    verified_recipients_only: bool,
-) -> Result<(Client, Arc<Notes>), MatrixError> {
+    strategy: CollectStrategy,
+    way: &Arc<Notes>,
+) -> Result<Client, MatrixError> {
     let config = stores(files, key);
     let (state, events, media) = tokio::try_join!(
         SqliteStateStore::open_with_config(&config),
@@ -86,12 +93,7 @@ async fn build(
         .event_cache_store(events)
         .media_store(media)
         .crypto_store(keys);
-    let strategy = if verified_recipients_only {
-        CollectStrategy::IdentityBasedStrategy
-    } else {
-        CollectStrategy::AllDevices
-    };
-    let (builder, gate) = bound(Client::builder(), files, session);
+    let (builder, gate) = bound(Client::builder(), files, session, way);
     let builder = builder
         .homeserver_url(&session.homeserver)
         .respect_login_well_known(false)
@@ -109,12 +111,11 @@ async fn build(
         .build()
         .await
         .map_err(|cause| unusable(files, cause))?;
-    let notes = gate.as_ref().map(Gate::notes).unwrap_or_default();
     // It is open as long as the client lives.
     client.add_event_handler_context(Arc::new(gate));
     let restored = Box::pin(client.restore_session(session.to_sdk())).await;
     restored.map_err(|cause| unusable(files, cause))?;
-    Ok((client, notes))
+    Ok(client)
 }
 
 /// Puts a bound on the answers that a client reads, where that is possible.
@@ -122,11 +123,12 @@ fn bound(
     builder: ClientBuilder,
     files: &Files,
     session: &Session,
+    way: &Arc<Notes>,
 ) -> (ClientBuilder, Option<Gate>) {
     if gate::is_proxied(&session.homeserver) {
         info!("a proxy of the environment is used: answers of the homeserver have no bound");
     } else {
-        match Gate::open(&session.homeserver, &files.sdk()) {
+        match Gate::open(&session.homeserver, &files.sdk(), way) {
             Ok((gate, client)) => return (builder.http_client(client), Some(gate)),
             Err(error) => warn!(
                 error = error.to_string(),
@@ -138,10 +140,7 @@ fn bound(
 }
 
 fn unusable(files: &Files, cause: impl Error + Send + Sync + 'static) -> MatrixError {
-    MatrixError::Store {
-        path: files.sdk(),
-        cause: Box::new(cause),
-    }
+    MatrixError::Store(files.sdk(), Box::new(cause))
 }
 
 /// Returns the key of the store, if the files that hold the device's keys are there.
@@ -157,23 +156,22 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
 
 /// Makes sure that the store holds the keys of the session's device. The caller holds the store.
 pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
-    let keys = open_keys(files, &find_keys(files)?).await?;
-    let checked = check(files, session, &keys).await;
+    let (_, keys) = keys_of(files, session).await?;
     drop(keys.close().await);
-    checked
+    Ok(())
 }
 
-async fn check(files: &Files, session: &Session, keys: &Keys) -> Result<(), MatrixError> {
+/// Opens the store of the keys, if it holds those of the session's device; with its key.
+async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), MatrixError> {
+    let key = find_keys(files)?;
+    let keys = open_keys(files, &key).await?;
     let account = keys.load_account().await;
-    let path = files.sdk().join(KEYS);
-    match account.map_err(|cause| unusable(files, cause))? {
-        Some(account) if account.device_id() == session.device_id => Ok(()),
-        Some(account) => {
-            let what = format!("it holds the keys of device {}", account.device_id());
-            Err(FilesError::damaged(path, what).into())
-        }
-        None => Err(FilesError::damaged(path, "it holds no keys of the device").into()),
-    }
+    let what = match account.map_err(|cause| unusable(files, cause))? {
+        Some(account) if account.device_id() == session.device_id => return Ok((key, keys)),
+        Some(account) => format!("it holds the keys of device {}", account.device_id()),
+        None => "it holds no keys of the device".to_owned(),
+    };
+    Err(FilesError::damaged(files.sdk().join(KEYS), what).into())
 }
 
 /// Lets go of the store: whoever takes the session up next opens it.
@@ -184,26 +182,21 @@ pub(super) async fn close(client: &Client) {
     }
 }
 
-/// Writes each renewed token into the session file; never ends by itself.
-pub(super) async fn keep_tokens(client: &Client, files: &Files) {
-    let mut changes = client.subscribe_to_session_changes();
-    loop {
-        match changes.recv().await {
-            // Lagging may hide a renewal, or only refusals: what the tokens are now tells.
-            Ok(SessionChange::TokensRefreshed) | Err(RecvError::Lagged(_)) => {
-                match save_tokens(client, files) {
-                    Ok(true) => info!("access token renewed"),
-                    Ok(false) => {}
-                    Err(error) => error!(
-                        error = &error as &dyn Error,
-                        "the renewed access token cannot be saved: after a restart a new login will be needed"
-                    ),
-                }
-            }
-            Ok(SessionChange::UnknownToken(_)) => {}
-            Err(RecvError::Closed) => return std::future::pending().await,
+/// Has each renewed token written into the session file as soon as it is here.
+fn keep_tokens(client: &Client, files: Files) -> matrix_sdk::Result<()> {
+    let save = move |client: Client| {
+        match save_tokens(&client, &files) {
+            Ok(true) => info!("access token renewed"),
+            Ok(false) => {}
+            Err(error) => error!(
+                error = &error as &dyn Error,
+                "the renewed access token cannot be saved: after a restart a new login will be needed"
+            ),
         }
-    }
+        Ok(())
+    };
+    // Nobody else renews them: `relay.lock` keeps other processes away.
+    client.set_session_callbacks(Box::new(|_| Err("nothing to load".into())), Box::new(save))
 }
 
 /// Saves the tokens of now, if they are others than those in the file. Returns whether they are.
@@ -217,4 +210,41 @@ fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
     }
     files.save_session(&Session { tokens, ..saved })?;
     Ok(true)
+}
+
+/// Returns what the local store knows; the first key query after a login may still be on its way.
+pub(super) async fn device_trust(client: &Client) -> DeviceTrust {
+    match client.encryption().get_own_device().await {
+        Ok(Some(device)) if device.is_cross_signed_by_owner() => DeviceTrust::Verified,
+        Ok(Some(_)) => DeviceTrust::Unverified,
+        Ok(None) | Err(_) => DeviceTrust::Unknown,
+    }
+}
+
+/// Tells whether the device is verified, now and whenever that changes.
+pub struct Trust {
+    client: Client,
+    changes: BoxStream<'static, ()>,
+}
+
+impl Trust {
+    pub(super) fn of(client: &Client) -> Self {
+        let changes = client.encryption().verification_state();
+        Self {
+            client: client.clone(),
+            changes: Box::pin(changes.map(|_| ())),
+        }
+    }
+
+    /// Returns what is known now.
+    pub async fn now(&mut self) -> DeviceTrust {
+        device_trust(&self.client).await
+    }
+
+    /// Waits until it may have changed; for ever, if it never will.
+    pub async fn changed(&mut self) {
+        if self.changes.next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

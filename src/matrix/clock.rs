@@ -48,13 +48,10 @@ impl Moment {
         let clock = ClockId::Boottime;
         #[cfg(not(target_os = "linux"))]
         let clock = ClockId::Monotonic;
-        let passed = clock_gettime(clock);
+        let passed = Duration::try_from(clock_gettime(clock)).unwrap_or_default();
         Self {
             wall: Timestamp::now(),
-            passed: passed
-                .tv_sec
-                .saturating_mul(1000)
-                .saturating_add(passed.tv_nsec / 1_000_000),
+            passed: i64::try_from(passed.as_millis()).unwrap_or(i64::MAX),
         }
     }
 
@@ -146,8 +143,8 @@ fn shown(headers: &HeaderMap) -> Option<Timestamp> {
     if kept > OLDEST_ANSWER {
         return None;
     }
-    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()? + HALF;
-    Some(Timestamp(i64::try_from(since.as_millis()).ok()?))
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Timestamp(0) + (since + HALF))
 }
 
 /// The homeserver's clock.

@@ -1,7 +1,6 @@
 //! What an error of the SDK means for a message that was to be sent. One table.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use matrix_sdk::encryption::OlmError;
 use matrix_sdk::ruma::api::error::{ErrorKind, RetryAfter};
@@ -10,7 +9,7 @@ use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
 
 use crate::disk::Trouble;
-use crate::model::{RoomOutcome, Timestamp, causes};
+use crate::model::{Explained, RoomOutcome, Timestamp, causes, told};
 
 /// An answer of the server, as far as the table needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,11 +96,8 @@ fn wish(retry_after: &RetryAfter) -> Option<Duration> {
     let wish = match retry_after {
         RetryAfter::Delay(delay) => *delay,
         RetryAfter::DateTime(time) => {
-            let since = time
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default();
-            let until = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-            until.since(Timestamp::now())
+            let left = time.duration_since(Timestamp::now().into());
+            left.unwrap_or_default()
         }
     };
     bounded(wish)
@@ -110,6 +106,14 @@ fn wish(retry_after: &RetryAfter) -> Option<Duration> {
 /// Returns a server's wish to be left alone within bounds; none, if it is no time at all.
 pub(super) fn bounded(wish: Duration) -> Option<Duration> {
     (!wish.is_zero()).then(|| wish.clamp(SHORTEST_WISH, LONGEST_WISH))
+}
+
+/// Returns whether the server has refused: it forgot the place, or we may not read there. One such answer may be the
+/// mistake of a server that is just being restored, or of a proxy.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    http(error)
+        .and_then(Answer::of)
+        .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
 pub(super) fn http(error: &Error) -> Option<&HttpError> {
@@ -175,27 +179,38 @@ pub(super) fn is_about_versions(error: &Error) -> bool {
     })
 }
 
+/// Nobody can be sent the keys of a message; why, in the SDK's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unverified(String);
+
+impl Explained for Unverified {
+    fn hint(&self) -> Option<String> {
+        let cure = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
+        Some(cure.to_owned())
+    }
+}
+
 /// Returns what becomes of a message after this error.
 pub(super) fn outcome(error: &Error) -> RoomOutcome {
-    let told = sentence(error);
+    let sentence = sentence(error);
     match error {
         Error::Http(http) => match Answer::of(http) {
             Some(answer) => answer.outcome(),
             None => RoomOutcome::Retry {
                 after: retry_after(error),
                 limited: false,
-                error: told,
+                error: sentence,
             },
         },
-        Error::AuthenticationRequired => parked(true, told),
-        Error::SerdeJson(_) => RoomOutcome::Refused { error: told },
+        Error::AuthenticationRequired => parked(true, sentence),
+        Error::SerdeJson(_) => RoomOutcome::Refused { error: sentence },
         Error::OlmError(error)
             if matches!(**error, OlmError::SessionRecipientCollectionError(_)) =>
         {
-            let cure = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
-            parked(false, format!("{told} ({cure})"))
+            parked(false, told(&Unverified(sentence)))
         }
-        _ => retry(told),
+        _ => retry(sentence),
     }
 }
 
@@ -274,17 +289,6 @@ fn without_url(text: &str) -> String {
     }
 }
 
-/// Returns what a person can do where the SDK's store cannot be opened for this reason.
-pub(super) fn cure_of_store(store: &Path, error: &(dyn std::error::Error + 'static)) -> String {
-    match Trouble::of(error).map(|trouble| trouble.at(store)) {
-        Some(trouble) => format!("{trouble}; {}", trouble.hint()),
-        None => {
-            "if it is damaged, log in anew with `relay auth login --force --recovery-key-file FILE`"
-                .to_owned()
-        }
-    }
-}
-
 /// Returns an error and its causes in one bounded line.
 pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = match error.downcast_ref().and_then(disk) {
@@ -323,6 +327,8 @@ pub(super) fn answered(status: u16, retry_after: Option<&str>, body: &serde_json
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use serde_json::json;
 
     use super::*;

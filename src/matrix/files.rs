@@ -11,6 +11,10 @@ use crate::config::Secret;
 use crate::disk::{create_private_directory, sync_directory, write_private};
 use crate::model::Explained;
 
+/// The cure where a login cannot be used any more.
+pub(super) const LOG_IN_ANEW: &str =
+    "log in anew with `relay auth login --force --recovery-key-file FILE`";
+
 /// Why a file of the login cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -24,10 +28,7 @@ pub enum FilesError {
 
 impl Explained for FilesError {
     fn hint(&self) -> Option<String> {
-        let is_damaged = matches!(self, Self::Damaged(..));
-        is_damaged.then(|| {
-            "log in anew with `relay auth login --force --recovery-key-file FILE`".to_owned()
-        })
+        matches!(self, Self::Damaged(..)).then(|| LOG_IN_ANEW.to_owned())
     }
 }
 
@@ -208,7 +209,8 @@ impl Files {
     /// Returns the recovery keys that lie here.
     pub fn recovery_keys(&self) -> Vec<PathBuf> {
         let newest = self.recovery_key();
-        let all = [newest.clone(), with_ending(&newest, ".old")].into_iter();
+        let older = newest.with_added_extension("old");
+        let all = [newest, older].into_iter();
         all.filter(|path| path.exists()).collect()
     }
 
@@ -221,7 +223,7 @@ impl Files {
     ) -> Result<(), FilesError> {
         create_directory(&self.directory)?;
         if path.exists() {
-            let old = with_ending(path, ".old");
+            let old = path.with_added_extension("old");
             fs::rename(path, &old).map_err(FilesError::of("write", old))?;
         }
         replace(path, format!("{}\n", key.reveal()).as_bytes())
@@ -250,12 +252,6 @@ pub(super) fn delete(path: &Path) -> Result<(), FilesError> {
 /// Replaces a file as a whole, readable for its owner only.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
     write_private(path, content).map_err(FilesError::of("write", path))
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(ending);
-    path.into()
 }
 
 #[cfg(test)]

@@ -8,16 +8,23 @@
 use std::time::Duration;
 
 use futures_util::future::pending;
-use matrix_sdk::Error;
+use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::{Error, Room};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::catch_up::{self, Page};
 use super::errors;
 use super::rooms::Rooms;
+use super::sync::lazy_members;
+use super::task::named;
 use crate::model::{Backoff, Gap, RoomId};
 
+/// A page: a few hundred kilobytes at most in practice. After failures it is smaller: the answer may have been too large.
+const PAGE: u32 = 250;
+/// So many empty pages in a row are taken for a server that has nothing more and does not say so.
+pub(super) const MOST_EMPTY: u32 = 20;
 /// So long the sync waits in all, while it takes an answer, for rooms whose history cannot be fetched. Then it goes on.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -38,7 +45,7 @@ pub(super) struct Gaps {
     open: Vec<Open>,
     /// A task of its own: it goes on while the sync does other things. Left half done, its decryption would hold the
     /// SDK's crypto store, which the sync waits for.
-    fetching: Option<(Gap, JoinSet<matrix_sdk::Result<Page>>)>,
+    fetching: Option<(Gap, JoinSet<Option<matrix_sdk::Result<Page>>>)>,
 }
 
 struct Open {
@@ -112,14 +119,11 @@ impl Gaps {
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
-                let joined = fetching.join_next().await;
+                let fetched = fetching.join_next().await.and_then(Result::ok).flatten();
                 let gap = gap.clone();
                 self.fetching = None;
-                if let Some(joined) = joined {
-                    let fetched =
-                        joined.unwrap_or_else(|crash| Err(Error::UnknownError(Box::new(crash))));
-                    return (gap, fetched);
-                }
+                let failed = || Err(Error::UnknownError("TaskFailed".into()));
+                return (gap, fetched.unwrap_or_else(failed));
             }
             // Whose turn it is: the one that has waited for longest.
             let Some(open) = self.open.iter_mut().min_by_key(|open| open.due) else {
@@ -128,10 +132,11 @@ impl Gaps {
             sleep_until(open.due).await;
             match rooms.mapped(&open.gap.room) {
                 Some(room) => {
-                    let (gap, wanted) = (open.gap.clone(), open.gap.clone());
-                    let failures = open.failures;
+                    let (gap, failures) = (open.gap.clone(), open.failures);
+                    let wanted = gap.clone();
+                    let work = async move { fetch(&room, &wanted, failures).await };
                     let mut fetching = JoinSet::new();
-                    fetching.spawn(async move { catch_up::fetch(&room, &wanted, failures).await });
+                    fetching.spawn(named("missed events", work));
                     self.fetching = Some((gap, fetching));
                 }
                 // An alias may not be resolved yet.
@@ -158,7 +163,7 @@ impl Gaps {
         open.gap.from = from;
         (open.failures, open.refusals) = (0, 0);
         open.empty = counted(open.empty, is_empty);
-        let too_many = open.empty.saturating_sub(catch_up::MOST_EMPTY);
+        let too_many = open.empty.saturating_sub(MOST_EMPTY);
         let pause = match too_many {
             0 => Duration::ZERO,
             more => PAUSES.after(more, rand::random()),
@@ -183,7 +188,7 @@ impl Gaps {
             return false;
         };
         open.failures = open.failures.saturating_add(1);
-        open.refusals = counted(open.refusals, catch_up::is_refusal(error));
+        open.refusals = counted(open.refusals, errors::is_refusal(error));
         if open.refusals >= MOST_REFUSALS {
             error!(
                 room = %gap.room,
@@ -204,6 +209,30 @@ impl Gaps {
         }
         false
     }
+}
+
+/// The oldest of what is missing.
+pub(super) struct Page {
+    pub(super) events: Vec<TimelineEvent>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<String>,
+}
+
+/// Asks once for the first page of what is missing in a room, after so many failures in a row. An error is for now: the
+/// server may answer later.
+pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::Result<Page> {
+    let mut options = MessagesOptions::forward().from(gap.from.as_str());
+    options.to = Some(gap.to.clone());
+    options.limit = (PAGE >> failures.min(7)).into();
+    options.filter.lazy_load_options = lazy_members();
+    let page = room.messages(options).await?;
+    debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
+    // Some servers name the same place again at the end. A page may be empty before it: all its events are hidden from us.
+    let next = page.end.filter(|end| *end != gap.from && *end != gap.to);
+    Ok(Page {
+        events: page.chunk,
+        next,
+    })
 }
 
 /// Counts how often something was so in a row.

@@ -8,7 +8,6 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,27 +17,28 @@ use std::time::Duration;
 use hyper_util::client::proxy::matcher::Matcher;
 use matrix_sdk::reqwest::{self, redirect, tls};
 use matrix_sdk::ruma::exports::http::Uri;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::copy;
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::io::InspectReader;
 use url::Url;
 
 use super::server::USER_AGENT;
+use super::task::named;
 
 /// No answer of the homeserver to the SDK is read further.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
 /// Whatever is shorter is no request, but part of a connection's own upkeep.
-const SHORTEST_REQUEST: u64 = 64;
+const SHORTEST_REQUEST: usize = 64;
 /// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const BUFFER: usize = 16 * 1024;
 
 /// The way; it is open as long as this lives.
 #[derive(Debug)]
 pub(super) struct Gate {
-    notes: Arc<Notes>,
-    serving: JoinSet<()>,
+    _serving: JoinSet<Option<()>>,
     socket: PathBuf,
     inode: u64,
     /// The socket's name goes through it.
@@ -75,7 +75,11 @@ impl Notes {
 
 impl Gate {
     /// Opens a way to a server, with a socket in that directory, and returns the client that asks through it.
-    pub(super) fn open(server: &Url, directory: &Path) -> io::Result<(Self, reqwest::Client)> {
+    pub(super) fn open(
+        server: &Url,
+        directory: &Path,
+        notes: &Arc<Notes>,
+    ) -> io::Result<(Self, reqwest::Client)> {
         let opened = File::open(directory)?;
         let name = socket_name(&opened, directory);
         // What an earlier client has left.
@@ -86,27 +90,21 @@ impl Gate {
         let client = http_client(name.clone()).map_err(io::Error::other)?;
         let listener = UnixListener::bind(&name)?;
         std::fs::set_permissions(&name, Permissions::from_mode(0o600))?;
-        let notes = Arc::default();
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, server.clone(), Arc::clone(&notes)));
+        let work = accept(listener, server.clone(), Arc::clone(notes));
+        serving.spawn(named("requests to the homeserver", work));
         let gate = Self {
-            notes,
-            serving,
+            _serving: serving,
             inode: name.symlink_metadata()?.ino(),
             socket: name,
             _directory: opened,
         };
         Ok((gate, client))
     }
-
-    pub(super) fn notes(&self) -> Arc<Notes> {
-        Arc::clone(&self.notes)
-    }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.serving.abort_all();
         // The next client may have made its own already; and if ours stays, it takes it away.
         let here = self.socket.symlink_metadata();
         if here.is_ok_and(|here| here.ino() == self.inode) {
@@ -157,7 +155,8 @@ async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
     loop {
         match listener.accept().await {
             Ok((connection, _)) => {
-                connections.spawn(carry(connection, server.clone(), Arc::clone(&notes)));
+                let work = carry(connection, server.clone(), Arc::clone(&notes));
+                connections.spawn(named("connection to the homeserver", work));
             }
             // Too many open files, perhaps: the client tries again.
             Err(_) => sleep(Duration::from_millis(100)).await,
@@ -168,51 +167,33 @@ async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
 
 /// Carries the bytes of one connection both ways, until either side has enough, or an answer is too large.
 async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
-    let mut outside = match connect(&server).await {
-        Ok(outside) => {
-            *notes.lock() = None;
-            outside
-        }
-        Err(error) => {
-            *notes.lock() = Some(format!("cannot connect to {server}: {error}"));
-            return;
-        }
+    let connected = connect(&server).await;
+    let trouble = connected.as_ref().err();
+    *notes.lock() = trouble.map(|error| format!("cannot connect to {server}: {error}"));
+    let Ok(mut outside) = connected else {
+        return;
     };
-    let (from_client, to_client) = inside.split();
-    let (from_server, to_server) = outside.split();
-    let answer = AtomicU64::new(0);
-    let up = pass(from_client, to_server, |length| {
-        if length >= SHORTEST_REQUEST {
+    let (from_client, mut to_client) = inside.split();
+    let (from_server, mut to_server) = outside.split();
+    let (answer, cut) = (AtomicU64::new(0), Notify::new());
+    let mut requests = InspectReader::new(from_client, |bytes: &[u8]| {
+        if bytes.len() >= SHORTEST_REQUEST {
             answer.store(0, Ordering::Relaxed);
         }
-        true
     });
-    let down = pass(from_server, to_client, |length| {
-        let so_far = answer.fetch_add(length, Ordering::Relaxed) + length;
-        let is_cut = so_far > LARGEST_ANSWER;
-        if is_cut {
+    let mut answers = InspectReader::new(from_server, |bytes: &[u8]| {
+        let length = bytes.len() as u64;
+        if answer.fetch_add(length, Ordering::Relaxed) + length > LARGEST_ANSWER {
             notes.note_cut();
+            cut.notify_one();
         }
-        !is_cut
     });
     tokio::select! {
-        () = up => {}
-        () = down => {}
+        biased;
+        () = cut.notified() => {}
+        _ = copy(&mut requests, &mut to_server) => {}
+        _ = copy(&mut answers, &mut to_client) => {}
     }
-}
-
-/// Passes bytes on as long as both sides are there and `may_pass` says so of so many more.
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    may_pass: impl Fn(u64) -> bool,
-) {
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(length @ 1..) = from.read(&mut buffer).await
-        && may_pass(length as u64)
-        && let Some(bytes) = buffer.get(..length)
-        && to.write_all(bytes).await.is_ok()
-    {}
 }
 
 async fn connect(server: &Url) -> io::Result<TcpStream> {
@@ -220,25 +201,19 @@ async fn connect(server: &Url) -> io::Result<TcpStream> {
     // An address of IPv6 stands in brackets there.
     let host = server.host_str().unwrap_or_default();
     let host = host.trim_matches(['[', ']']);
-    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    let mut addresses = lookup_host((host, port)).await?.peekable();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    let count = addresses.len();
-    for (number, address) in addresses.into_iter().enumerate() {
-        let attempt = TcpStream::connect(address);
-        let connected = if number + 1 < count {
-            timeout(CONNECT_LIMIT, attempt)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        } else {
-            attempt.await
-        };
-        match connected {
-            Ok(stream) => {
+    while let Some(address) = addresses.next() {
+        let others = addresses.peek().map(|_| CONNECT_LIMIT);
+        let attempt = timeout(others.unwrap_or(Duration::MAX), TcpStream::connect(address));
+        match attempt.await {
+            Ok(Ok(stream)) => {
                 // Small requests go at once, as from the SDK's own client.
                 stream.set_nodelay(true).ok();
                 return Ok(stream);
             }
-            Err(error) => last = error,
+            Ok(Err(error)) => last = error,
+            Err(late) => last = late.into(),
         }
     }
     Err(last)
@@ -246,6 +221,7 @@ async fn connect(server: &Url) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -285,7 +261,8 @@ mod tests {
         let lengths: &'static [u64] = Box::leak(Box::new([5, large, large, LARGEST_ANSWER + 1]));
         let (url, _serving) = serve(lengths).await;
         let home = tempfile::tempdir().unwrap();
-        let (gate, client) = Gate::open(&url, home.path()).unwrap();
+        let notes = Arc::default();
+        let (_gate, client) = Gate::open(&url, home.path(), &notes).unwrap();
         for length in &lengths[..3] {
             let mut answer = client.get(url.clone()).send().await.unwrap();
             let mut read = 0;
@@ -293,12 +270,12 @@ mod tests {
                 read += chunk.len() as u64;
             }
             assert_eq!(read, *length);
-            assert!(!gate.notes().take_cut());
+            assert!(!notes.take_cut());
         }
         let mut answer = client.get(url).send().await.unwrap();
         while let Ok(Some(_)) = answer.chunk().await {}
-        assert!(gate.notes().take_cut());
-        assert!(!gate.notes().take_cut());
+        assert!(notes.take_cut());
+        assert!(!notes.take_cut());
     }
 
     #[test]
@@ -330,9 +307,10 @@ mod tests {
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         drop(listener);
         let home = tempfile::tempdir().unwrap();
-        let (gate, client) = Gate::open(&url, home.path()).unwrap();
+        let notes = Arc::default();
+        let (_gate, client) = Gate::open(&url, home.path(), &notes).unwrap();
         client.get(url).send().await.unwrap_err();
-        let trouble = gate.notes().trouble().unwrap();
+        let trouble = notes.trouble().unwrap();
         assert!(trouble.contains("refused"), "{trouble}");
     }
 }

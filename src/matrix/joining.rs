@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
-use matrix_sdk::room::RoomMember;
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
 use matrix_sdk::ruma::events::StateEventType;
@@ -42,14 +41,11 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         rooms.note_invite(room.room_id());
     }
     // What was said before an alias moved is said in the room that it stood for then.
-    // The sender lives as long as the rooms do.
-    drop(rooms.caught_up.subscribe().wait_for(|it| *it).await);
+    rooms.caught_up.wait().await;
     loop {
-        let mut wake = Instant::now() + LONGEST_PAUSE;
         for name in &rooms.options.rooms {
             let attempt = attempts.entry(name.clone()).or_default();
-            if let Some(next) = attempt.next.filter(|next| *next > Instant::now()) {
-                wake = wake.min(next);
+            if attempt.next.is_some_and(|next| next > Instant::now()) {
                 continue;
             }
             let trouble = ensure(rooms, name).await.err();
@@ -60,9 +56,7 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             };
             attempt.failures = attempt.failures.saturating_add(1);
             let pause = PAUSES.after(attempt.failures, rand::random());
-            let next = Instant::now() + pause;
-            attempt.next = Some(next);
-            wake = wake.min(next);
+            attempt.next = Some(Instant::now() + pause);
             // That the homeserver is away is said by the sync loop.
             if trouble != RoomTrouble::NoAnswer && attempt.told.as_ref() != Some(&trouble) {
                 warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
@@ -73,10 +67,13 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         for room in rooms.take_invites() {
             look_at_invite(rooms, &room).await;
         }
+        let mut longest = LONGEST_PAUSE;
         if rooms.is_one_untold() {
             rooms.changed.notify_one();
-            wake = wake.min(Instant::now() + UNTOLD_AGAIN);
+            longest = UNTOLD_AGAIN;
         }
+        let next = attempts.values().filter_map(|attempt| attempt.next);
+        let wake = next.fold(Instant::now() + longest, Instant::min);
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
@@ -120,14 +117,14 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
     }
 }
 
-/// Returns that somebody has put us out of a room; `None`: we have left it ourselves, with another client.
+/// Returns that somebody has put us out of a room.
 async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
     let member = room.get_member_no_sync(bot).await.ok().flatten();
-    let is_ban = |it: &RoomMember| *it.membership() == MembershipState::Ban;
-    if room.state() == RoomState::Banned || member.as_ref().is_some_and(is_ban) {
+    if room.state() == RoomState::Banned {
         return Some(RoomTrouble::Banned(bot.clone()));
     }
-    put_out_by(member?.event().sender(), bot)
+    let member = member?;
+    put_out_by(member.membership(), member.event().sender(), bot)
 }
 
 /// Returns that somebody has put us out of a room before our login, as far as the server tells who is not in it.
@@ -137,18 +134,21 @@ async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> 
     request.format = state::StateEventFormat::Event;
     let answer = rooms.client.send(request).await.ok()?;
     let member = Envelope::read(answer.event_or_content.get())?;
-    match member.membership()? {
-        "ban" => Some(RoomTrouble::Banned(bot.clone())),
-        "leave" => put_out_by(&member.sender, bot),
-        _ => None,
-    }
+    put_out_by(&member.membership()?.into(), &member.sender, bot)
 }
 
-fn put_out_by(by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
-    (by != bot).then(|| RoomTrouble::PutOut {
-        bot: bot.clone(),
-        by: by.to_owned(),
-    })
+/// Returns that such a membership, made by that user, keeps us out of a room; `None`: we have left it ourselves, with
+/// another client.
+fn put_out_by(what: &MembershipState, by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
+    let (bot, is_other) = (bot.clone(), by != bot);
+    match what {
+        MembershipState::Ban => Some(RoomTrouble::Banned(bot)),
+        MembershipState::Leave if is_other => Some(RoomTrouble::PutOut {
+            bot,
+            by: by.to_owned(),
+        }),
+        _ => None,
+    }
 }
 
 /// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.

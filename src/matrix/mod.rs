@@ -1,10 +1,8 @@
 //! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
 //! takes what the relay says there. Nothing is decided here about what crosses.
 
-mod adopt;
 pub mod auth;
 mod bans;
-mod catch_up;
 mod client;
 mod clock;
 mod content;
@@ -18,7 +16,6 @@ mod joining;
 mod keys;
 mod late;
 mod links;
-mod login_state;
 mod pulse;
 mod reader;
 mod recovery;
@@ -29,8 +26,8 @@ mod send;
 mod server;
 mod session;
 mod sync;
+mod task;
 mod trouble;
-mod verification;
 mod words;
 
 use std::collections::HashMap;
@@ -41,21 +38,22 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::files::LOG_IN_ANEW;
 use crate::config::Invites;
+use crate::disk::Trouble;
 use crate::model::{
     ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
     UndecryptableEvent,
 };
 
+pub use self::client::Trust;
 pub use self::files::{Files, FilesError};
-pub use self::login_state::{RefusedLogin, ask};
 pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::recovery::{Identity, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{BackupUse, Made, Session};
+pub use self::session::{BackupUse, Made, RefusedLogin, Session, ask};
 pub use self::trouble::RoomTrouble;
-pub use self::verification::Trust;
 
 /// What the adapter is told by the configuration.
 #[derive(Debug, Clone)]
@@ -108,7 +106,7 @@ pub struct Start {
 }
 
 /// Whether other people's clients show the device as verified by its owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceTrust {
     /// It is signed by its owner.
@@ -116,6 +114,7 @@ pub enum DeviceTrust {
     /// It is not.
     Unverified,
     /// It is not known yet.
+    #[default]
     Unknown,
 }
 
@@ -134,15 +133,9 @@ pub enum MatrixError {
     /// A file of the session cannot be used.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The SDK's store cannot be used.
-    #[error("cannot open the Matrix store in `{path}`")]
-    Store {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The SDK's store cannot be used: where, and why.
+    #[error("cannot open the Matrix store in `{0}`")]
+    Store(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// Who takes the batches is gone.
     #[error("nobody takes the events any more")]
     Closed,
@@ -152,10 +145,16 @@ impl Explained for MatrixError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoSession => Some("run `relay auth login`".to_owned()),
-            Self::SessionDead(refused) => Some(refused.cure().to_owned()),
+            Self::SessionDead(refused) => refused.hint(),
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
-            Self::Store { path, cause } => Some(errors::cure_of_store(path, &**cause)),
+            Self::Store(path, cause) => {
+                let trouble = Trouble::of(&**cause).map(|trouble| trouble.at(path));
+                Some(trouble.map_or_else(
+                    || format!("if it is damaged, {LOG_IN_ANEW}"),
+                    |trouble| format!("{trouble}; {}", trouble.hint()),
+                ))
+            }
             Self::Closed => None,
         }
     }
@@ -172,14 +171,12 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away.
-    ///
-    /// # Errors
-    ///
-    /// [`MatrixError::NoSession`] where nobody has logged in; others when files cannot be used.
+    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away. Fails with
+    /// [`MatrixError::NoSession`] where nobody has logged in; otherwise when files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
-        let (client, session, way) =
-            client::restore(&files, options.verified_recipients_only).await?;
+        let way = Arc::default();
+        let (client, session) =
+            client::restore(&files, options.verified_recipients_only, &way).await?;
         let rooms = rooms::Rooms::new(client, session.user_id.clone(), options);
         Ok(Self {
             files,
@@ -208,12 +205,9 @@ impl Matrix {
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
     ///
-    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached it tries again, for ever.
-    ///
-    /// # Errors
-    ///
-    /// [`MatrixError::SessionDead`] when the server does not accept the session; [`MatrixError::Closed`] when
-    /// nobody takes the batches.
+    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached
+    /// it tries again, for ever. Fails with [`MatrixError::SessionDead`] when the server does not accept the session, and
+    /// with [`MatrixError::Closed`] when nobody takes the batches.
     pub async fn run(
         self,
         start: Start,
@@ -227,28 +221,12 @@ impl Matrix {
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
-            () = client::keep_tokens(&self.rooms.client, &self.files) => Ok(()),
-            refused = self.is_refused() => Err(refused),
+            refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };
         if let Err(MatrixError::SessionDead(_)) = result {
             // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
-            // This ends what the senders have under way.
-            self.rooms.closed.cancel();
             client::close(&self.rooms.client).await;
         }
         result
-    }
-
-    /// Waits until the server was heard not to accept the session.
-    async fn is_refused(&self) -> MatrixError {
-        let mut refused = self.rooms.refused.subscribe();
-        let refusal = match refused.wait_for(Option::is_some).await {
-            Ok(refusal) => refusal.clone(),
-            Err(_) => None,
-        };
-        match refusal {
-            Some(refusal) => self.session.refused(refusal),
-            None => std::future::pending().await,
-        }
     }
 }

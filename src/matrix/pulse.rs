@@ -40,7 +40,6 @@ pub struct Failing {
 
 impl Pulse {
     /// Returns what was heard so far.
-    #[must_use]
     pub fn heard(&self) -> Heard {
         self.0.borrow().clone()
     }

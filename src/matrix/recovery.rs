@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 
+use futures_util::future::BoxFuture;
 use matrix_sdk::Client;
 use matrix_sdk::encryption::CrossSigningResetAuthType;
 use matrix_sdk::encryption::recovery::RecoveryError;
@@ -13,9 +13,10 @@ use matrix_sdk::ruma::OwnedUserId;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIdentifier};
 use tokio_util::sync::CancellationToken;
 
+use super::DeviceTrust;
 use super::auth::AuthError;
+use super::client::device_trust;
 use super::errors::{self, sentence};
-use super::{DeviceTrust, verification};
 use crate::config::Secret;
 
 /// A person mistypes a key of 48 characters now and then.
@@ -23,13 +24,11 @@ const MOST_ASKED: usize = 3;
 
 /// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none. An error: nobody
 /// can answer any more, which ends the login.
-pub type AskForKey = Box<
-    dyn Fn(bool) -> Pin<Box<dyn Future<Output = io::Result<Option<Secret<String>>>> + Send>>
-        + Send
-        + Sync,
->;
+pub type AskForKey =
+    Box<dyn Fn(bool) -> BoxFuture<'static, io::Result<Option<Secret<String>>>> + Send + Sync>;
 
 /// How to become the owner of an identity that an earlier login made.
+#[derive(strum::IntoStaticStr)]
 pub enum Unlock {
     /// Not at all: then the device stays unverified.
     Nothing,
@@ -43,17 +42,12 @@ pub enum Unlock {
 
 impl fmt::Debug for Unlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "Nothing",
-            Self::Key(_) => "Key(…)",
-            Self::Ask(_) => "Ask",
-            Self::Reset => "Reset",
-        })
+        f.write_str(self.into())
     }
 }
 
 /// Whose the account's cross-signing identity is after a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Identity {
     /// This login made it.
     Created,
@@ -64,11 +58,12 @@ pub enum Identity {
     /// An earlier login's, still locked: other clients show the device as unverified.
     Foreign,
     /// None, because the server did not take ours.
+    #[default]
     Missing,
 }
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Standing {
     /// Whose the identity is.
     pub identity: Identity,
@@ -136,9 +131,7 @@ impl From<RecoveryError> for Trouble {
         match error {
             RecoveryError::Sdk(cause)
             | RecoveryError::SecretStorage(SecretStorageError::Sdk(cause)) => cause.into(),
-            RecoveryError::BackupExistsOnServer | RecoveryError::SecretStorage(_) => {
-                Self::Refused(sentence(&error))
-            }
+            other => Self::Refused(sentence(&other)),
         }
     }
 }
@@ -149,13 +142,7 @@ pub(super) async fn secure(
     client: &Client,
     security: &Security<'_>,
 ) -> Result<Standing, AuthError> {
-    let mut standing = Standing {
-        identity: Identity::Missing,
-        trust: DeviceTrust::Unknown,
-        backup: false,
-        recovery_key: None,
-        problems: Vec::new(),
-    };
+    let mut standing = Standing::default();
     match take_identity(client, security, &mut standing).await {
         Ok(()) => {}
         Err(Trouble::Interrupted) => return Err(AuthError::Interrupted),
@@ -163,33 +150,29 @@ pub(super) async fn secure(
             return Err(AuthError::Unfinished(what));
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
-            let problem = format!("cross-signing failed: {what}");
-            standing.problems.push(problem);
+            standing
+                .problems
+                .push(format!("cross-signing failed: {what}"));
         }
     }
     let encryption = client.encryption();
-    match standing.identity {
+    if matches!(standing.identity, Identity::Created | Identity::Reset) {
         // From here on the account is another one than before: there is no way back, only through.
-        Identity::Created | Identity::Reset => {
-            match enable_backup(client, standing.identity).await {
-                Ok(key) => standing.recovery_key = Some(Secret::new(key)),
-                Err(error) => standing
-                    .problems
-                    .push(format!("key backup failed: {}", sentence(&error))),
-            }
+        match enable_backup(client, standing.identity).await {
+            Ok(key) => standing.recovery_key = Some(Secret::new(key)),
+            Err(error) => standing
+                .problems
+                .push(format!("key backup failed: {}", sentence(&error))),
         }
-        Identity::Recovered | Identity::Foreign | Identity::Missing => {
-            if security.stop.is_cancelled() {
-                return Err(AuthError::Interrupted);
-            }
-        }
+    } else if security.stop.is_cancelled() {
+        return Err(AuthError::Interrupted);
     }
     standing.backup = encryption.backups().are_enabled().await;
     // Asks for our own device once more: the signature is on the server now.
     if let Err(error) = encryption.request_user_identity(&security.user).await {
         standing.problems.push(sentence(&error));
     }
-    standing.trust = verification::device_trust(client).await;
+    standing.trust = device_trust(client).await;
     Ok(standing)
 }
 

@@ -26,6 +26,9 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// Our own reaction is looked for among so many hundred others.
 const MOST_PAGES: usize = 10;
 
+/// The event that was sent, or what else became of it.
+type Sent = Result<OwnedEventId, RoomOutcome>;
+
 /// Sends to the mapped rooms; cheap to clone, works from any task.
 #[derive(Debug, Clone)]
 pub struct Sender {
@@ -50,21 +53,16 @@ impl SendToRoom for Sender {
         event: &EventId,
         thread: Option<&EventId>,
     ) -> RoomOutcome {
-        let room = match self.room(room) {
-            Ok(room) => room,
-            Err(outcome) => return outcome,
-        };
         // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
         let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
             ReceiptThread::Thread(root.to_owned())
         });
-        let attempt = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
         let attempt = async {
-            match attempt.await {
-                Ok(()) => RoomOutcome::Sent {
-                    event: event.to_owned(),
-                },
-                Err(error) => self.outcome(&error).await,
+            let room = self.room(room)?;
+            let marked = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
+            match marked.await {
+                Ok(()) => Ok(event.to_owned()),
+                Err(error) => Err(self.outcome(&error).await),
             }
         };
         self.limited(attempt).await
@@ -73,14 +71,15 @@ impl SendToRoom for Sender {
 
 impl Sender {
     /// Waits for what becomes of an attempt, as long as makes sense.
-    async fn limited(&self, attempt: impl Future<Output = RoomOutcome>) -> RoomOutcome {
-        tokio::select! {
+    async fn limited(&self, attempt: impl Future<Output = Sent>) -> RoomOutcome {
+        let sent = tokio::select! {
             biased;
-            () = self.rooms.closed.cancelled() => retry("the homeserver does not accept the login now"),
-            outcome = timeout(LIMIT, attempt) => {
-                outcome.unwrap_or_else(|_| retry("the homeserver took too long"))
+            _ = self.rooms.refused.wait() => Err(retry("the homeserver does not accept the login now")),
+            sent = timeout(LIMIT, attempt) => {
+                sent.unwrap_or_else(|_| Err(retry("the homeserver took too long")))
             }
-        }
+        };
+        sent.map_or_else(|outcome| outcome, |event| RoomOutcome::Sent { event })
     }
 
     async fn attempt(
@@ -89,16 +88,11 @@ impl Sender {
         transaction: &TransactionId,
         content: &RoomContent,
         now: Timestamp,
-    ) -> RoomOutcome {
-        let room = match self.room(name) {
-            Ok(room) => room,
-            Err(outcome) => return outcome,
-        };
+    ) -> Sent {
+        let room = self.room(name)?;
         if self.rooms.is_refused(&room) {
-            return parked(
-                false,
-                "the room is encrypted and `matrix.e2ee.enabled` is false",
-            );
+            let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
+            return Err(parked(false, error));
         }
         let sent = match Outgoing::build(content, now) {
             Outgoing::Event { kind, content } => room
@@ -113,13 +107,13 @@ impl Sender {
                 .map_err(Error::from),
         };
         match (sent, content) {
-            (Ok(event), _) => RoomOutcome::Sent { event },
+            (Ok(event), _) => Ok(event),
             (Err(error), RoomContent::Reaction { target, key })
                 if error.client_api_error_kind() == Some(&ErrorKind::DuplicateAnnotation) =>
             {
                 self.find_reaction(&room, target, key).await
             }
-            (Err(error), _) => self.outcome(&error).await,
+            (Err(error), _) => Err(self.outcome(&error).await),
         }
     }
 
@@ -130,7 +124,7 @@ impl Sender {
             && let Err(error) = self.rooms.client.whoami().await
             && let Some(refusal) = errors::refused_login(&error.into())
         {
-            self.rooms.refused.send_replace(Some(refusal));
+            self.rooms.refused.set(refusal).ok();
         }
         errors::outcome(error)
     }
@@ -152,7 +146,7 @@ impl Sender {
     }
 
     /// The reaction is there already: looks which event it is.
-    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> RoomOutcome {
+    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> Sent {
         let mut page = None;
         for _ in 0..MOST_PAGES {
             let mut request = relations::v1::Request::new(
@@ -165,21 +159,20 @@ impl Sender {
             request.from = page;
             let found = match self.rooms.client.send(request).await {
                 Ok(found) => found,
-                Err(error) => return self.outcome(&error.into()).await,
+                Err(error) => return Err(self.outcome(&error.into()).await),
             };
             let mut events = found.chunk.iter();
             let ours = events.find_map(|it| own_reaction(it.json().get(), room.own_user_id(), key));
             if let Some(event) = ours {
-                return RoomOutcome::Sent { event };
+                return Ok(event);
             }
             page = found.next_batch;
             if page.is_none() {
                 break;
             }
         }
-        RoomOutcome::Refused {
-            error: "the same reaction is there already".to_owned(),
-        }
+        let error = "the same reaction is there already".to_owned();
+        Err(RoomOutcome::Refused { error })
     }
 }
 

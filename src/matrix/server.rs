@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::errors;
-use crate::config::is_loopback;
+use crate::config::{Secret, is_loopback};
 use crate::model::{Explained, causes};
 
 /// How the relay names itself in requests.
@@ -64,7 +64,6 @@ impl ServerError {
     pub fn errcode(&self) -> Option<&str> {
         match self {
             Self::Refused { errcode, .. } => Some(errcode),
-            Self::RateLimited(_) => Some("M_LIMIT_EXCEEDED"),
             _ => None,
         }
     }
@@ -99,6 +98,8 @@ impl Explained for ServerError {
 pub struct Server {
     http: reqwest::Client,
     base: Url,
+    /// What proves whose device asks; none before a login.
+    token: Option<Secret<String>>,
 }
 
 impl Server {
@@ -111,7 +112,17 @@ impl Server {
             return Err(ServerError::PlainHttp(base));
         }
         let http = http_client(redirect::Policy::none(), &base)?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            token: None,
+        })
+    }
+
+    /// Returns the same, to be asked by the device of that token.
+    pub(super) fn with_token(self, token: &str) -> Self {
+        let token = Some(Secret::new(token.to_owned()));
+        Self { token, ..self }
     }
 
     /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and makes sure
@@ -143,7 +154,7 @@ impl Server {
 
     async fn checked(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         let server = Self::at(base, allow_http)?;
-        let answer = server.get(&["versions"], None).await?;
+        let answer = server.get(&["versions"]).await?;
         if answer["versions"].is_array() {
             Ok(server)
         } else {
@@ -157,44 +168,32 @@ impl Server {
     }
 
     /// Asks whose token it is.
-    pub(super) async fn whoami(&self, token: &str) -> Result<Value, ServerError> {
-        self.get(&["v3", "account", "whoami"], Some(token)).await
+    pub(super) async fn whoami(&self) -> Result<Value, ServerError> {
+        self.get(&["v3", "account", "whoami"]).await
     }
 
     /// Asks for the keys of a device, and with them for those of its owner.
     pub(super) async fn device_keys(
         &self,
-        token: &str,
         user: &UserId,
         device: &DeviceId,
     ) -> Result<Value, ServerError> {
         let query = json!({"device_keys": {user.as_str(): [device]}});
-        self.post(&["v3", "keys", "query"], Some(token), &query)
-            .await
+        self.post(&["v3", "keys", "query"], &query).await
     }
 
-    /// Ends a session by its token.
-    pub(super) async fn sign_out(&self, token: &str) -> Result<(), ServerError> {
-        self.post(&["v3", "logout"], Some(token), &json!({}))
-            .await
-            .map(drop)
+    /// Ends the session of the token.
+    pub(super) async fn sign_out(&self) -> Result<(), ServerError> {
+        let answer = self.post(&["v3", "logout"], &json!({})).await;
+        answer.map(drop)
     }
 
-    pub(super) async fn get(
-        &self,
-        path: &[&str],
-        token: Option<&str>,
-    ) -> Result<Value, ServerError> {
-        self.ask(Method::GET, path, token, None).await
+    pub(super) async fn get(&self, path: &[&str]) -> Result<Value, ServerError> {
+        self.ask(Method::GET, path, None).await
     }
 
-    pub(super) async fn post(
-        &self,
-        path: &[&str],
-        token: Option<&str>,
-        body: &Value,
-    ) -> Result<Value, ServerError> {
-        self.ask(Method::POST, path, token, Some(body)).await
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, ServerError> {
+        self.ask(Method::POST, path, Some(body)).await
     }
 
     /// Sends a request below `/_matrix/client` and returns the JSON of its answer.
@@ -202,7 +201,6 @@ impl Server {
         &self,
         method: Method,
         path: &[&str],
-        token: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
         let mut url = self.base.clone();
@@ -211,8 +209,8 @@ impl Server {
             segments.extend(["_matrix", "client"]).extend(path);
         }
         let mut request = self.http.request(method, url);
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.reveal());
         }
         if let Some(body) = body {
             request = request
@@ -411,7 +409,7 @@ retry-after: 7",
             r#"{"errcode":"M_LIMIT_EXCEEDED","error":""}"#,
         );
         let server = Server::at(url, false).unwrap();
-        let error = server.get(&["v3", "login"], None).await.unwrap_err();
+        let error = server.get(&["v3", "login"]).await.unwrap_err();
         assert_eq!(
             crate::model::told(&error),
             "the homeserver limits how often this may be tried; try again in 7 s"

@@ -1,16 +1,21 @@
-//! A login of the bot, as it is written down.
+//! A login of the bot, as it is written down; and whether the homeserver accepts it, asked without the SDK, so that its
+//! store can be closed meanwhile.
 
 use std::path::{Path, PathBuf};
 
 use matrix_sdk::authentication::matrix::MatrixSession;
+use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
-use super::errors::Refusal;
+use super::MatrixError;
+use super::errors::{self, Refusal};
+use super::files::Files;
 use super::server::{Server, ServerError};
-use super::{MatrixError, RefusedLogin};
+use crate::model::Explained;
 
 /// How a session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +76,46 @@ impl Session {
         }
     }
 
-    /// Returns its homeserver, to be asked past the SDK.
+    /// Returns its homeserver, to be asked past the SDK by its device.
     pub(super) fn server(&self) -> Result<Server, ServerError> {
-        Server::at(self.homeserver.clone(), self.allow_http)
+        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
+        Ok(server.with_token(&self.tokens.access_token))
+    }
+
+    /// Renews the access token, as the SDK does while its store is open.
+    async fn renew(&self, files: &Files, token: &str) -> Result<(), MatrixError> {
+        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
+        let body = json!({"refresh_token": token});
+        let answer = server.post(&["v3", "refresh"], &body).await;
+        let answer = answer.map_err(|error| self.verdict(error))?;
+        let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+            return Err(server.not_matrix(StatusCode::OK).into());
+        };
+        // Somebody may have logged in anew meanwhile.
+        if files.load_session()?.as_ref() != Some(self) {
+            return Ok(());
+        }
+        let mut renewed = self.clone();
+        renewed.tokens.access_token = tokens.access_token;
+        renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
+        Ok(files.save_session(&renewed)?)
+    }
+
+    /// Returns what such an answer says of it.
+    pub(super) fn verdict(&self, error: ServerError) -> MatrixError {
+        match error {
+            ServerError::Refused {
+                status,
+                errcode,
+                message,
+                ..
+            } if status == 403 && errcode == "M_FORBIDDEN"
+                || errors::is_about_login(status, &errcode) =>
+            {
+                self.refused(Refusal { errcode, message })
+            }
+            other => other.into(),
+        }
     }
 
     /// Returns that its homeserver does not accept it.
@@ -90,6 +132,62 @@ impl Session {
         self.recovery_key_file
             .as_deref()
             .filter(|path| path.exists())
+    }
+}
+
+/// A login that the homeserver does not accept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the homeserver does not accept the login of {user} (device {device}): {} ({})",
+    .refusal.message,
+    .refusal.errcode
+)]
+pub struct RefusedLogin {
+    pub(super) user: OwnedUserId,
+    pub(super) device: OwnedDeviceId,
+    pub(super) refusal: Refusal,
+}
+
+impl RefusedLogin {
+    /// Returns the Matrix error code.
+    pub fn errcode(&self) -> &str {
+        &self.refusal.errcode
+    }
+}
+
+impl Explained for RefusedLogin {
+    /// Returns what to do, the gentlest first.
+    fn hint(&self) -> Option<String> {
+        let hint = match self.errcode() {
+            "M_USER_LOCKED" => {
+                "ask the homeserver's administrator to unlock the account; the relay goes on by itself when it is"
+            }
+            "M_USER_DEACTIVATED" => {
+                "ask the homeserver's administrator whether the account can be activated again; the relay goes on by itself when it is; with another account: `relay auth login --force`, beside the running relay"
+            }
+            "M_MISSING_TOKEN" => {
+                "something before the homeserver takes the login out of requests: check the proxy there; the relay goes on by itself when they come through"
+            }
+            _ => {
+                "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again: wait if the homeserver is being restarted, repaired or restored; look at `relay auth status`; only if the device was signed out for good run `relay auth login --force`, beside the running relay, which makes a new device"
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
+/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
+pub async fn ask(files: &Files) -> Result<(), MatrixError> {
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let Err(error) = session.server()?.whoami().await else {
+        return Ok(());
+    };
+    match &session.tokens.refresh_token {
+        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
+            session.renew(files, token).await
+        }
+        Some(_) | None => Err(session.verdict(error)),
     }
 }
 

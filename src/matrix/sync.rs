@@ -2,20 +2,21 @@
 //! batch before is committed.
 
 mod answer;
-mod hand_over;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, pending, select};
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
-use matrix_sdk::ruma::api::client::filter::{Filter, FilterDefinition, RoomFilter};
+use matrix_sdk::ruma::api::client::filter::{
+    Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
+};
 use matrix_sdk::ruma::api::client::sync::sync_events;
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
@@ -25,7 +26,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::catch_up::lazy_members;
 use super::clock::{self, Moment, News};
 use super::errors;
 use super::gaps::Gaps;
@@ -49,7 +49,7 @@ const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// After an answer of a server that does not wait, counted from the question.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
-type Keys = Pin<Box<dyn Stream<Item = Option<Vec<RoomKeyInfo>>> + Send>>;
+type Keys = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
 
 /// The loop and what it remembers.
 pub(super) struct Sync<'a> {
@@ -162,7 +162,7 @@ impl<'a> Sync<'a> {
             last.clone_from(&response.next_batch);
             self.look_at_clock().await;
             Box::pin(self.take(response, &mut keys)).await?;
-            self.rooms.caught_up.send_replace(true);
+            self.rooms.caught_up.set(()).ok();
             if self.heard_only_us {
                 sleep(OWN_PAUSE).await;
             }
@@ -187,7 +187,7 @@ impl<'a> Sync<'a> {
     async fn failed(&mut self, error: &matrix_sdk::Error) -> Duration {
         if let Some(refusal) = errors::refused_login(error) {
             // It ends the adapter, and this loop with it.
-            self.rooms.refused.send_replace(Some(refusal));
+            self.rooms.refused.set(refusal).ok();
             return pending().await;
         }
         if errors::is_about_versions(error) {
@@ -312,6 +312,13 @@ async fn keys(client: &Client) -> Keys {
     match client.encryption().room_keys_received_stream().await {
         Some(stream) => Box::pin(stream.map(Result::ok)),
         None => Box::pin(futures_util::stream::pending()),
+    }
+}
+
+/// Has the server tell of those members who have said something, and of no others.
+pub(super) fn lazy_members() -> LazyLoadOptions {
+    LazyLoadOptions::Enabled {
+        include_redundant_members: false,
     }
 }
 

@@ -50,19 +50,16 @@ pub enum RoomTrouble {
 
 impl RoomTrouble {
     /// Returns its short name: that of its variant.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
     /// Returns whether it is about a room that we are in.
-    #[must_use]
     pub fn concerns_joined(&self) -> bool {
         matches!(self, Self::AliasGone(_) | Self::Encrypted)
     }
 
     /// Returns whether it may pass without anybody doing something.
-    #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(
             self,

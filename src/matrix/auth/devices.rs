@@ -103,7 +103,7 @@ fn sweep(files: &Files) {
 /// Signs out every device of the notes but the session's own. With the account's password also those whose token the
 /// server never told us. What does not succeed stays noted. The caller holds the store. Fails when it cannot be known
 /// which device is the session's.
-pub(super) async fn part(
+pub async fn part_with_others(
     files: &Files,
     password: Option<&Secret<String>>,
 ) -> Result<Vec<Parted>, FilesError> {
@@ -135,11 +135,11 @@ async fn end(
 ) -> Result<(), Left> {
     let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
     let ended = if let Some(tokens) = &note.tokens {
-        server.sign_out(&tokens.access_token).await
+        server.with_token(&tokens.access_token).sign_out().await
     } else if let (Some(session), Some(password)) = (session, password)
         && note.is_of(session)
     {
-        delete_device(&server, session, &note.device_id, password).await
+        delete_device(session, &note.device_id, password).await
     } else {
         return Err(Left::NoToken);
     };
@@ -191,7 +191,7 @@ mod tests {
         let files = Files::new(home.path());
         files.save_session(&session()).unwrap();
         note(&files, &Note::of(&session())).unwrap();
-        assert!(part(&files, None).await.unwrap().is_empty());
+        assert!(part_with_others(&files, None).await.unwrap().is_empty());
         assert!(!files.devices().exists());
     }
 
@@ -202,7 +202,7 @@ mod tests {
         note(&files, &noted("ONE", None)).unwrap();
         note(&files, &noted("ONE", Some("token"))).unwrap();
         note(&files, &noted("../TWO", None)).unwrap();
-        let parted = part(&files, None).await.unwrap();
+        let parted = part_with_others(&files, None).await.unwrap();
         assert_eq!(parted.len(), 2);
         assert!(parted.iter().all(|parted| parted.left.is_some()));
         assert_eq!(notes(&files).len(), 2);

@@ -19,7 +19,7 @@ pub async fn find_homeserver(
     allow_http: bool,
 ) -> Result<Server, AuthError> {
     let server = find_server(homeserver, username, allow_http).await?;
-    let answer = server.get(&["v3", "login"], None).await?;
+    let answer = server.get(&["v3", "login"]).await?;
     let flows = answer["flows"].as_array().into_iter().flatten();
     let flows: Vec<&str> = flows.filter_map(|flow| flow["type"].as_str()).collect();
     if flows.contains(&"m.login.password") {
@@ -35,7 +35,7 @@ pub async fn find_homeserver(
 }
 
 /// Finds the homeserver: where it is given, else where the user id says.
-pub(in crate::matrix) async fn find_server(
+pub(super) async fn find_server(
     homeserver: Option<&str>,
     username: &str,
     allow_http: bool,
@@ -109,7 +109,7 @@ async fn try_once(
         "initial_device_display_name": options.device_name,
         "refresh_token": refresh,
     });
-    let answer = match server.post(&["v3", "login"], None, &body).await {
+    let answer = match server.post(&["v3", "login"], &body).await {
         Ok(answer) => answer,
         Err(error) => {
             if was_not_let_in(&error) {
@@ -140,11 +140,12 @@ async fn try_once(
 
 /// Takes back a device of which no note can be written, and returns what to say.
 async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) -> AuthError {
-    if let Some(tokens) = &note.tokens
-        && let Ok(Ok(())) = timeout(GOODBYE, server.sign_out(&tokens.access_token)).await
-    {
-        devices::forget(files, &note.device_id);
-        return error;
+    if let Some(tokens) = &note.tokens {
+        let server = server.clone().with_token(&tokens.access_token);
+        if let Ok(Ok(())) = timeout(GOODBYE, server.sign_out()).await {
+            devices::forget(files, &note.device_id);
+            return error;
+        }
     }
     AuthError::DeviceLeft(note.device_id, Box::new(error))
 }
@@ -155,11 +156,7 @@ fn was_not_let_in(error: &ServerError) -> bool {
         ServerError::Unreachable(_, cause) => cause.is_connect(),
         // What a proxy says when the server took too long.
         ServerError::NotMatrix(..) | ServerError::TooLarge(_) => false,
-        ServerError::BadAddress(_)
-        | ServerError::PlainHttp(_)
-        | ServerError::Tls(..)
-        | ServerError::RateLimited(_)
-        | ServerError::Refused { .. } => true,
+        _ => true,
     }
 }
 

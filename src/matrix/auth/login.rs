@@ -90,7 +90,7 @@ pub async fn login(
     };
     match make(files, options, &mut session, earlier.is_some(), stop).await {
         Ok(standing) => Ok(Login {
-            parted: devices::part(files, Some(&options.password)).await?,
+            parted: devices::part_with_others(files, Some(&options.password)).await?,
             session,
             standing,
         }),
@@ -102,7 +102,7 @@ pub async fn login(
 async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> AuthError {
     // What cannot be deleted is deleted by the next login.
     drop(files.delete_fresh());
-    let parted = tokio::time::timeout(GOODBYE, devices::part(files, None)).await;
+    let parted = tokio::time::timeout(GOODBYE, devices::part_with_others(files, None)).await;
     let Some(made) = made else {
         return error;
     };
@@ -123,7 +123,7 @@ async fn make(
 ) -> Result<Standing, AuthError> {
     let fresh = files.fresh();
     files.delete_fresh()?;
-    let (client, _) = client::open(&fresh, session, &fresh.create_key()?).await?;
+    let client = client::open(&fresh, session, &fresh.create_key()?).await?;
     let security = Security {
         user: session.user_id.clone(),
         password: Some(&options.password),
@@ -153,7 +153,7 @@ async fn make(
 
 /// Gives the device its standing, and notes in the session what that came to. The device's keys are made, but nobody has
 /// been told of them yet.
-pub(in crate::matrix) async fn stand(
+pub(super) async fn stand(
     files: &Files,
     client: &Client,
     session: &mut Session,
@@ -207,7 +207,7 @@ async fn note(
         session.tokens = tokens;
     }
     session.key_backup = if standing.backup {
-        match backup_version(&session.server()?, session).await {
+        match backup_version(&session.server()?).await {
             Ok(Some(version)) => BackupUse::Version(version),
             Ok(None) => BackupUse::None,
             Err(_) => BackupUse::Unknown,

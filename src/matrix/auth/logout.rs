@@ -5,7 +5,7 @@ use matrix_sdk::ruma::DeviceId;
 use serde_json::json;
 
 use super::status::{self, KeyBackup};
-use super::{AuthError, Files, Server, ServerError, devices};
+use super::{AuthError, Files, ServerError, devices};
 use crate::config::Secret;
 use crate::matrix::files;
 use crate::matrix::session::Session;
@@ -14,11 +14,8 @@ use crate::matrix::session::Session;
 /// know the session any more, and does not tell.
 pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    match status::backup_version(&session.server()?, &session).await {
-        Ok(version) => Ok(Some(status::use_of(
-            version.as_deref(),
-            &session.key_backup,
-        ))),
+    match status::backup_version(&session.server()?).await {
+        Ok(version) => Ok(Some(status::use_of(version.as_deref(), &session))),
         Err(error) if error.errcode() == Some("M_UNKNOWN_TOKEN") => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -31,12 +28,11 @@ pub async fn end_session(
     password: Option<&Secret<String>>,
 ) -> Result<(), AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    let server = session.server()?;
     // Those of logins that came to no end go with it, as far as they can.
-    devices::part(files, password).await?;
+    devices::part_with_others(files, password).await?;
     let ended = match password {
-        Some(password) => delete_device(&server, &session, &session.device_id, password).await,
-        None => server.sign_out(&session.tokens.access_token).await,
+        Some(password) => delete_device(&session, &session.device_id, password).await,
+        None => session.server()?.sign_out().await,
     };
     ended.or_else(|error| match error.errcode() {
         Some("M_UNKNOWN_TOKEN") => Ok(()),
@@ -49,17 +45,13 @@ pub async fn end_session(
 }
 
 pub(super) async fn delete_device(
-    server: &Server,
     session: &Session,
     device: &DeviceId,
     password: &Secret<String>,
 ) -> Result<(), ServerError> {
+    let server = session.server()?;
     let path = ["v3", "devices", device.as_str()];
-    let token = session.tokens.access_token.as_str();
-    let delete = async |body| {
-        let body = Some(&body);
-        server.ask(Method::DELETE, &path, Some(token), body).await
-    };
+    let delete = async |body| server.ask(Method::DELETE, &path, Some(&body)).await;
     let challenge = match delete(json!({})).await {
         Ok(_) => return Ok(()),
         Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
@@ -70,7 +62,7 @@ pub(super) async fn delete_device(
     if !offers_password {
         // An account without a password: the token alone has to do.
         return if device == session.device_id {
-            server.sign_out(token).await
+            server.sign_out().await
         } else {
             Ok(())
         };

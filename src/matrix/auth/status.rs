@@ -11,7 +11,7 @@ use super::{AuthError, Files};
 use crate::disk::Trouble;
 use crate::matrix::server::{Server, ServerError};
 use crate::matrix::session::{BackupUse, Session};
-use crate::matrix::{MatrixError, client, login_state};
+use crate::matrix::{MatrixError, client};
 use crate::model::told;
 
 /// How a session stands, as the server sees it.
@@ -77,7 +77,7 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
     };
     Ok(match keys {
         // Of the keys a disk that is full tells nothing.
-        Err(MatrixError::Store { cause, .. }) if Trouble::of(&*cause).is_some() => None,
+        Err(MatrixError::Store(_, cause)) if Trouble::of(&*cause).is_some() => None,
         Err(error) => Some(told(&error)),
         Ok(()) => None,
     })
@@ -87,7 +87,6 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
 pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = session.server()?;
-    let token = &session.tokens.access_token;
     let mut status = Status {
         user_id: session.user_id.clone(),
         device_id: session.device_id.clone(),
@@ -100,7 +99,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
         damage,
     };
-    match server.whoami(token).await {
+    match server.whoami().await {
         Ok(_) => {}
         // A token that ages is renewed by the daemon: only without that means it is dead.
         Err(ServerError::Refused { errcode, body, .. })
@@ -110,7 +109,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         {
             return Ok(status);
         }
-        Err(error) => match login_state::verdict(&session, error) {
+        Err(error) => match session.verdict(error) {
             dead @ MatrixError::SessionDead(_) => {
                 status.token_alive = false;
                 status.refused = Some(told(&dead));
@@ -119,10 +118,10 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             other => return Err(other.into()),
         },
     }
-    let keys = server.device_keys(token, &session.user_id, &session.device_id);
+    let keys = server.device_keys(&session.user_id, &session.device_id);
     status.device_verified = Some(is_signed(&keys.await?, &session));
-    let version = backup_version(&server, &session).await?;
-    status.key_backup = use_of(version.as_deref(), &session.key_backup);
+    let version = backup_version(&server).await?;
+    status.key_backup = use_of(version.as_deref(), &session);
     status.key_backup_on_server = Some(version.is_some());
     Ok(status)
 }
@@ -139,9 +138,9 @@ fn is_signed(keys: &Value, session: &Session) -> bool {
     }
 }
 
-/// Returns how a device stands with the account's backup.
-pub(super) fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
-    match (on_server, ours) {
+/// Returns how a session's device stands with the account's backup.
+pub(super) fn use_of(on_server: Option<&str>, session: &Session) -> KeyBackup {
+    match (on_server, &session.key_backup) {
         (None, _) => KeyBackup::Off,
         (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
         (Some(version), BackupUse::Version(used)) if version == used => KeyBackup::On,
@@ -150,12 +149,8 @@ pub(super) fn use_of(on_server: Option<&str>, ours: &BackupUse) -> KeyBackup {
     }
 }
 
-pub(super) async fn backup_version(
-    server: &Server,
-    session: &Session,
-) -> Result<Option<String>, ServerError> {
-    let token = Some(session.tokens.access_token.as_str());
-    match server.get(&["v3", "room_keys", "version"], token).await {
+pub(super) async fn backup_version(server: &Server) -> Result<Option<String>, ServerError> {
+    match server.get(&["v3", "room_keys", "version"]).await {
         Ok(backup) => Ok(backup["version"].as_str().map(str::to_owned)),
         Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
         Err(error) => Err(error),
@@ -180,7 +175,12 @@ mod tests {
             (None, used("2"), KeyBackup::Off),
             (None, BackupUse::Unknown, KeyBackup::Off),
         ] {
-            assert_eq!(use_of(on_server, &ours), expected, "{on_server:?} {ours:?}");
+            let session = Session {
+                key_backup: ours.clone(),
+                ..session()
+            };
+            let found = use_of(on_server, &session);
+            assert_eq!(found, expected, "{on_server:?} {ours:?}");
         }
     }
 

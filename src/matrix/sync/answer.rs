@@ -1,20 +1,24 @@
-//! What an answer of the server holds: handed over as one batch, after what is missing before it.
+//! Batches for whoever takes them: what an answer of the server holds, after what is missing before it; what is late; and
+//! the position with it.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::events::AnySyncStateEvent;
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
-use tokio::time::sleep;
+use matrix_sdk::{Error, Room};
+use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
-use crate::matrix::gaps::{Patience, counted, say_missing};
-use crate::matrix::{MatrixError, catch_up, errors};
+use crate::matrix::bans::Banned;
+use crate::matrix::gaps::{self, Page, Patience, counted, say_missing};
+use crate::matrix::{Batch, MatrixError, errors};
 use crate::model::{Gap, MatrixEvent};
 
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
@@ -132,7 +136,7 @@ impl Sync<'_> {
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
         let (mut failures, mut empty) = (0_u32, 0_u32);
         loop {
-            let mut page = match catch_up::fetch(room, &gap, failures).await {
+            let mut page = match gaps::fetch(room, &gap, failures).await {
                 Ok(page) => page,
                 Err(error) => {
                     failures = failures.saturating_add(1);
@@ -141,7 +145,7 @@ impl Sync<'_> {
                     }
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| PAUSES.after(failures, rand::random()));
-                    if catch_up::is_refusal(&error) || !patience.allows(pause) {
+                    if errors::is_refusal(&error) || !patience.allows(pause) {
                         self.gaps.add(gap, pause);
                         return Ok(());
                     }
@@ -162,11 +166,109 @@ impl Sync<'_> {
                 Some(next) if overlap.is_none() => gap.from = next,
                 Some(_) | None => return Ok(()),
             }
-            if empty == catch_up::MOST_EMPTY {
+            if empty == gaps::MOST_EMPTY {
                 self.gaps.add(gap, FIRST_PAUSE);
                 return Ok(());
             }
         }
+    }
+
+    /// Hands over a page of what was missing, as far as what has happened since leaves something of it. What is given up is
+    /// stored as no longer missing.
+    pub(super) async fn take_missing(
+        &mut self,
+        gap: Gap,
+        fetched: matrix_sdk::Result<Page>,
+    ) -> Result<(), MatrixError> {
+        let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
+        else {
+            return Ok(());
+        };
+        let measured = async { Ok::<_, Error>((fetched?, Banned::of(&room).await?)) };
+        let events = match measured.await {
+            Ok((mut page, banned)) => {
+                self.reader.note_clock(&page.events);
+                let is_empty = page.events.is_empty();
+                banned.silence(&mut page.events);
+                let mut events = self.reader.read(&room, &page.events).await;
+                banned.forget_lifted(&mut events);
+                self.gaps.read(&gap, page.next, is_empty);
+                events
+            }
+            Err(error) if self.gaps.failed(&gap, &error) => Vec::new(),
+            Err(_) => return Ok(()),
+        };
+        self.hand_over(events, position).await
+    }
+
+    /// Hands over what waited for these keys; without keys, all that waited is tried.
+    pub(super) async fn try_late(
+        &mut self,
+        keys: Option<Vec<RoomKeyInfo>>,
+    ) -> Result<(), MatrixError> {
+        if self.position.is_none() {
+            return Ok(());
+        }
+        let events = self.reader.read_late(keys.as_deref()).await;
+        self.tell(events).await
+    }
+
+    /// Tells what is new of the joined rooms, without waiting for the server.
+    pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
+        if self.position.is_none() {
+            return Ok(());
+        }
+        let mut events = self.rooms.take_moved();
+        for room in self.rooms.joined() {
+            events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+        }
+        self.tell(events).await
+    }
+
+    /// Hands over what does not change the position. Before the first answer of a first run there is none to hand over with.
+    pub(super) async fn tell(&mut self, events: Vec<MatrixEvent>) -> Result<(), MatrixError> {
+        match self.position.clone() {
+            Some(position) if !events.is_empty() => self.hand_over(events, position).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) async fn hand_over(
+        &mut self,
+        events: Vec<MatrixEvent>,
+        position: String,
+    ) -> Result<(), MatrixError> {
+        let (batch, committed) = self.batch(events, position.clone());
+        let sent = self.batches.send(batch).await;
+        sent.map_err(|_| MatrixError::Closed)?;
+        committed.await.map_err(|_| MatrixError::Closed)?;
+        self.position = Some(position);
+        self.reader.news.first_run = false;
+        self.committed_at = Instant::now();
+        Ok(())
+    }
+
+    /// At a clean stop, leaves the latest position with whoever still takes it: the next start is quicker then.
+    pub(super) fn leave_position(&mut self) {
+        let position = self.handed_over.take();
+        if let Some(position) = position.filter(|it| self.position.as_ref() != Some(it)) {
+            let (batch, _) = self.batch(Vec::new(), position);
+            if self.batches.try_send(batch).is_err() {
+                debug!("the last position is not stored");
+            }
+        }
+    }
+
+    fn batch(&self, events: Vec<MatrixEvent>, position: String) -> (Batch, oneshot::Receiver<()>) {
+        let (committed, done) = oneshot::channel();
+        let batch = Batch {
+            events,
+            position,
+            gaps: self.gaps.all(),
+            clock: self.reader.server.reading(),
+            committed,
+        };
+        (batch, done)
     }
 }
 

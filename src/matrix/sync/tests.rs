@@ -4,8 +4,7 @@ use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
 
-use super::super::catch_up::Page;
-use super::super::gaps::Patience;
+use super::super::gaps::{Page, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
 use crate::model::{Gap, MatrixEvent};

@@ -7,13 +7,13 @@ use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{AuthError, Given, KeyPlace, Login, find_server, stand};
-use super::client;
-use super::files::Files;
-use super::recovery::{Security, Unlock};
-use super::server::Server;
-use super::session::{BackupUse, Made, Session};
+use super::entry::find_server;
+use super::login::stand;
+use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
 use crate::config::Secret;
+use crate::matrix::client;
+use crate::matrix::recovery::Security;
+use crate::matrix::session::{BackupUse, Made, Session};
 
 /// What is known of a device that is to be taken up.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct TokenOptions {
 /// The session is written before the server learns the keys: a crash in between leaves a device that works, though
 /// nobody has signed it. The caller holds the store: no daemon has it open. Fails above all where the device has keys
 /// already, which only the program that made them can use. What goes wrong later but does not hinder the relay is in
-/// [`super::recovery::Standing::problems`].
+/// [`super::Standing::problems`].
 pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthError> {
     files.finish()?;
     if let Some(session) = files.load_session()? {
@@ -44,8 +44,9 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
     let user = options.user.as_deref().unwrap_or_default();
     let server = find_server(options.homeserver.as_deref(), user, options.allow_http).await?;
     let token = options.access_token.reveal();
-    let (user_id, device_id) = owner(&server, token, options.user.as_deref()).await?;
-    let keys = server.device_keys(token, &user_id, &device_id).await?;
+    let server = server.with_token(token);
+    let (user_id, device_id) = owner(&server, options.user.as_deref()).await?;
+    let keys = server.device_keys(&user_id, &device_id).await?;
     if has_keys(&keys, &user_id, &device_id) {
         let what = format!(
             "device {device_id} of `matrix.access_token` has encryption keys of another program, and a second set would make its messages unreadable"
@@ -65,7 +66,7 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         recovery_key_file: None,
         key_backup: BackupUse::None,
     };
-    let (client, _) = client::open(files, &session, &files.create_key()?).await?;
+    let client = client::open(files, &session, &files.create_key()?).await?;
     files.save_session(&session)?;
     let security = Security {
         user: session.user_id.clone(),
@@ -88,13 +89,11 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
 /// Asks whose token it is, and makes sure that it is the expected one's.
 async fn owner(
     server: &Server,
-    token: &str,
     expected: Option<&str>,
 ) -> Result<(OwnedUserId, OwnedDeviceId), AuthError> {
     let homeserver = server.base();
     let wrong = |what| AuthError::Wrong(Given::Way, what, None);
-    let asked = server.whoami(token).await;
-    let answer = asked.map_err(|error| match error.errcode() {
+    let answer = server.whoami().await.map_err(|error| match error.errcode() {
         Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => wrong(format!(
             "{homeserver} does not accept `matrix.access_token`: it is mistyped, or its session has been signed out"
         )),
