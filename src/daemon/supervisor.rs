@@ -9,6 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -28,10 +29,16 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Supervisor {
     stop: CancellationToken,
     finish: CancellationToken,
-    tasks: JoinSet<()>,
-    last: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    tasks: Tasks,
+    last: Tasks,
     workers: Workers,
+}
+
+/// Tasks that run, and what each is called.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
 }
 
 /// Why the daemon ends.
@@ -78,9 +85,8 @@ impl Supervisor {
         Self {
             stop,
             finish: CancellationToken::new(),
-            tasks: JoinSet::new(),
-            last: JoinSet::new(),
-            names: HashMap::new(),
+            tasks: Tasks::default(),
+            last: Tasks::default(),
             workers: Workers {
                 tracker: TaskTracker::new(),
                 failed: CancellationToken::new(),
@@ -111,8 +117,7 @@ impl Supervisor {
     ) {
         #[cfg(test)]
         let work = self.workers.life.of(work);
-        let task = self.tasks.spawn(work);
-        self.names.insert(task.id(), name);
+        self.tasks.start(name, work);
     }
 
     /// Starts a task that outlives the others, since they report to it; it ends when the token that `work` gets is cancelled.
@@ -123,8 +128,7 @@ impl Supervisor {
         let work = work(self.finish.clone());
         #[cfg(test)]
         let work = self.workers.life.of(work);
-        let task = self.last.spawn(work);
-        self.names.insert(task.id(), name);
+        self.last.start(name, work);
     }
 
     /// Waits until a task ends or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
@@ -132,32 +136,22 @@ impl Supervisor {
         let end = tokio::select! {
             () = self.stop.cancelled() => End::Asked,
             () = self.workers.failed.cancelled() => End::Failed,
-            ended = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.judge(ended),
-            ended = self.last.join_next_with_id(), if !self.last.is_empty() => self.judge(ended),
+            Some((task, ended)) = self.tasks.next_end() => self.judge(task, ended),
+            Some((task, ended)) = self.last.next_end() => self.judge(task, ended),
         };
         self.stop.cancel();
         self.workers.tracker.close();
         let ending = async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                note(&self.names, ended);
-            }
+            self.tasks.all_end().await;
             self.workers.tracker.wait().await;
         };
-        if tokio::time::timeout(STOP_WITHIN, ending).await.is_err() {
+        if timeout(STOP_WITHIN, ending).await.is_err() {
             warn!(
                 "not everything ended in time; what was accepted is stored and goes on at the next start"
             );
         }
         self.finish.cancel();
-        let finishing = async {
-            while let Some(ended) = self.last.join_next_with_id().await {
-                note(&self.names, ended);
-            }
-        };
-        if tokio::time::timeout(FINISH_WITHIN, finishing)
-            .await
-            .is_err()
-        {
+        if timeout(FINISH_WITHIN, self.last.all_end()).await.is_err() {
             warn!(
                 "the last reports could not be stored; what they are about is tried again at the next start"
             );
@@ -165,39 +159,47 @@ impl Supervisor {
         end
     }
 
-    fn judge(&self, ended: Option<Ended>) -> End {
+    fn judge(&self, task: &'static str, ended: Result<(), JoinError>) -> End {
         match ended {
             // A task that ends because of the signal may be seen before the signal is.
-            Some(Ok(_)) | None if self.stop.is_cancelled() => End::Asked,
-            Some(Ok((id, ()))) => {
-                let task = name(&self.names, id);
-                error!(task, "a task ended that must not: the relay stops");
-                End::Failed
-            }
-            Some(Err(panic)) => {
-                let task = name(&self.names, panic.id());
+            Ok(()) if self.stop.is_cancelled() => return End::Asked,
+            Ok(()) => error!(task, "a task ended that must not: the relay stops"),
+            Err(panic) => {
                 error!(task, %panic, "a task failed: the relay stops; please report this");
-                End::Failed
             }
-            None => End::Asked,
         }
+        End::Failed
     }
 }
 
-type Ended = Result<(Id, ()), JoinError>;
+impl Tasks {
+    fn start(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let task = self.running.spawn(work);
+        self.names.insert(task.id(), name);
+    }
 
-fn note(names: &HashMap<Id, &'static str>, ended: Ended) {
-    match ended {
-        Ok((id, ())) => debug!(task = name(names, id), "ended"),
-        Err(failure) => {
-            let task = name(names, failure.id());
-            warn!(task, %failure, "a task failed while it ended");
+    /// Waits until one ends, and returns what it is called; `None`: there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: no end is missed.
+    async fn next_end(&mut self) -> Option<(&'static str, Result<(), JoinError>)> {
+        let (id, ended) = match self.running.join_next_with_id().await? {
+            Ok((id, ())) => (id, Ok(())),
+            Err(failure) => (failure.id(), Err(failure)),
+        };
+        Some((self.names.get(&id).copied().unwrap_or("unknown"), ended))
+    }
+
+    /// Waits until all have ended.
+    async fn all_end(&mut self) {
+        while let Some((task, ended)) = self.next_end().await {
+            match ended {
+                Ok(()) => debug!(task, "ended"),
+                Err(failure) => warn!(task, %failure, "a task failed while it ended"),
+            }
         }
     }
-}
-
-fn name(names: &HashMap<Id, &'static str>, id: Id) -> &'static str {
-    names.get(&id).copied().unwrap_or("unknown")
 }
 
 #[cfg(test)]
