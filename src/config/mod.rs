@@ -39,7 +39,6 @@ pub use meshtastic::{
 };
 pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
 pub use pattern::{UserPattern, UserPatternError};
-pub(crate) use read::is_loopback;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{
