@@ -9,7 +9,8 @@ use crate::config::{
     Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
 };
 use crate::model::{
-    Heading, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+    Heading, Media, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort,
+    UserId,
 };
 
 /// Goes before the text of an alert, and marks an urgent text of Matrix.
@@ -228,7 +229,7 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
         RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice | RoomTextKind::Other => {
             clean
         }
-        RoomTextKind::Media { word } if clean.is_empty() => media_note(word, 1),
+        RoomTextKind::Media { word } if clean.is_empty() => format!("[{word}]"),
         RoomTextKind::Media { word } => format!("[{word}] {clean}"),
         RoomTextKind::Location | RoomTextKind::Poll if clean.is_empty() => clean,
         RoomTextKind::Location => format!("[location] {clean}"),
@@ -250,18 +251,18 @@ pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     }
 }
 
-/// Returns the note for pictures and the like without caption.
-pub(super) fn media_note(word: &str, count: u32) -> String {
-    match (count, word) {
-        (0 | 1, word) => format!("[{word}]"),
-        (count, "video") => format!("[{count} videos]"),
-        (count, "image") => format!("[{count} images]"),
-        (count, "file") => format!("[{count} files]"),
-        (count, "sticker") => format!("[{count} stickers]"),
-        (count, "voice") => format!("[{count} voice messages]"),
-        (count, "audio") => format!("[{count} audio files]"),
-        (count, _) => format!("[{count} media]"),
-    }
+/// Returns the note for several pictures and the like without captions.
+pub(super) fn media_note(media: &Media) -> String {
+    let several = match media.word.as_str() {
+        "video" => "videos",
+        "image" => "images",
+        "file" => "files",
+        "sticker" => "stickers",
+        "voice" => "voice messages",
+        "audio" => "audio files",
+        _ => "media",
+    };
+    format!("[{} {several}]", media.count)
 }
 
 /// Returns a reaction told in words.

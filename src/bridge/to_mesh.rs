@@ -22,7 +22,7 @@ use super::split::fit;
 use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
+    Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
     RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
@@ -145,7 +145,10 @@ impl Bridge {
         let draft = Draft {
             heading,
             text: body,
-            media: bare_media.is_some().into(),
+            media: bare_media.map(|word| Media {
+                word: word.to_owned(),
+                count: 1,
+            }),
             reply_to,
             ..Draft::default()
         };
@@ -310,7 +313,7 @@ impl Bridge {
         let words = reaction_in_words(emoji, &target.pair.text);
         let rules = &self.config.meshtastic.long_messages;
         let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
-        let packets = fitted.ok_or(Refused::TooLong)?.packets;
+        let packets = fitted.ok_or(Refused::TooLong)?.packets("");
         let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
         let reply_to = target.packet;
         Ok(RadioPayload::Text { text, reply_to })
@@ -415,13 +418,15 @@ fn bare_media(text: &RoomText) -> Option<&'static str> {
 /// Tells one more picture in the note that waits, if there is one.
 fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
-    let is_note = waiting.media > 0 && waiting.text == media_note(word, waiting.media);
-    (is_note && waiting.heading == *heading).then(|| {
-        let media = waiting.media.saturating_add(1);
-        let text = media_note(word, media);
+    let told = waiting.media.as_ref().filter(|it| it.word == word)?;
+    (waiting.heading == *heading).then(|| {
+        let media = Media {
+            word: word.to_owned(),
+            count: told.count.saturating_add(1),
+        };
         let draft = Draft {
-            text,
-            media,
+            text: media_note(&media),
+            media: Some(media),
             ..waiting.clone()
         };
         Action::Rewrite(*outbox, draft)

@@ -59,14 +59,23 @@ pub struct Draft {
     pub heading: Heading,
     /// What they say, or the note of their pictures.
     pub text: String,
-    /// How many pictures and the like the note stands for; 0: it is no note.
-    pub media: u32,
+    /// What the note stands for, if it is one.
+    pub media: Option<Media>,
     /// 0: the message itself; 1, 2: which correction of it.
     pub correction: u8,
     /// The packet that it answers.
     pub reply_to: Option<PacketId>,
     /// How many packets it takes, without its age.
     pub packets: u8,
+}
+
+/// Pictures and the like without captions, of one kind: a note tells of them together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Their kind, a word of [`RoomTextKind::Media`](super::RoomTextKind::Media).
+    pub word: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// Returns a text, or a correction of it, as it is said on the mesh.

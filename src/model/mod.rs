@@ -38,7 +38,7 @@ pub use ids::{
 };
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
-    Draft, EarlyEdit, Heading, MeshContent, MeshMessage, MeshSource, NewVersion, Version,
+    Draft, EarlyEdit, Heading, Media, MeshContent, MeshMessage, MeshSource, NewVersion, Version,
     WaitingPacket, spoken,
 };
 pub use message::{

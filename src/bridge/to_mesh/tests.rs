@@ -838,8 +838,11 @@ fn pictures_without_caption_are_told_as_one() {
         panic!("{actions:?}");
     };
     assert_eq!(*not_before, Some(NOON + Duration::from_secs(10)));
-    let note = |text: &str, media| Draft {
-        media,
+    let note = |text: &str, word: &str, count| Draft {
+        media: Some(Media {
+            word: word.into(),
+            count,
+        }),
         ..draft(text)
     };
     let waiting = |it: &Draft| Facts {
@@ -847,20 +850,29 @@ fn pictures_without_caption_are_told_as_one() {
         ..Facts::default()
     };
     for (waits, more) in [
-        (note("[image]", 1), note("[2 images]", 2)),
-        (note("[2 images]", 2), note("[3 images]", 3)),
+        (note("[image]", "image", 1), note("[2 images]", "image", 2)),
+        (
+            note("[2 images]", "image", 2),
+            note("[3 images]", "image", 3),
+        ),
+        // It is known by what it is, whatever it says.
+        (
+            note("two views", "image", 2),
+            note("[3 images]", "image", 3),
+        ),
     ] {
         let actions = said(&mut bridge(), &image, &waiting(&waits));
         assert_eq!(actions, [Action::Rewrite(MeshRowId(7), more)]);
     }
     let of_other_name = Draft {
         heading: Heading::default(),
-        ..note("[image]", 1)
+        ..note("[image]", "image", 1)
     };
     for other in [
-        note("[video]", 1),
-        note("[image]", 0),
-        note("hi", 0),
+        note("[video]", "video", 1),
+        draft("[image]"),
+        draft("[2 images]"),
+        draft("hi"),
         of_other_name,
     ] {
         let actions = said(&mut bridge(), &image, &waiting(&other));
