@@ -426,15 +426,4 @@ mod tests {
         assert_eq!(of("far too long", "", "\0"), "far: ");
         assert!(of(&"👨‍👩‍👧".repeat(9), "", "x").len() <= 66);
     }
-
-    #[test]
-    fn the_names_of_reasons_differ() {
-        let mut names: Vec<_> = super::super::Refused::ALL
-            .iter()
-            .map(|it| it.name())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), super::super::Refused::ALL.len());
-    }
 }

@@ -3,14 +3,15 @@
 mod channel;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 
 use super::notice::Refused;
 use super::policy::is_admin;
 use crate::config::{ChannelRef, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RadioText,
-    RoomId, RoomOrAliasId,
+    Channel, ChannelIndex, ChannelRole, Explained, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId,
+    RadioText, RoomId, RoomOrAliasId,
 };
 
 pub(super) use channel::Aim;
@@ -62,13 +63,21 @@ impl fmt::Display for RenamedChannel {
         }
         write!(
             f,
-            "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it; to stay \
-             with a channel wherever it is, map it by its name"
+            "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it"
         )
     }
 }
 
-/// A mapped channel that cannot be used, with the cure.
+impl Error for RenamedChannel {}
+
+impl Explained for RenamedChannel {
+    fn hint(&self) -> Option<String> {
+        let hint = "to stay with a channel wherever it is, map it by its name";
+        (self.before != self.now).then(|| hint.to_owned())
+    }
+}
+
+/// A mapped channel that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteProblem {
     /// Which entry of `matrix_rooms`, from 0.
@@ -89,10 +98,7 @@ impl fmt::Display for RouteProblem {
         write!(f, "matrix_rooms[{entry}]: ")?;
         match (self.refused, channel) {
             (Refused::AdminChannel, _) => {
-                return write!(
-                    f,
-                    "channel {channel} is named `admin` and is never relayed; map another channel"
-                );
+                return write!(f, "channel {channel} is named `admin` and is never relayed");
             }
             (_, ChannelRef::Index(index)) => {
                 write!(f, "channel {index} is not in use on the radio")?;
@@ -108,6 +114,14 @@ impl fmt::Display for RouteProblem {
             some => some.join(", "),
         };
         write!(f, "; it has {available}")
+    }
+}
+
+impl Error for RouteProblem {}
+
+impl Explained for RouteProblem {
+    fn hint(&self) -> Option<String> {
+        (self.refused == Refused::AdminChannel).then(|| "map another channel".to_owned())
     }
 }
 

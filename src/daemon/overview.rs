@@ -8,7 +8,7 @@ use crate::config::{ChannelRef, Config, MappedRoom};
 use crate::home::utc;
 use crate::matrix::Heard;
 use crate::model::{
-    Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp,
+    Channel, ChannelRole, JoinedRoom, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told,
 };
 use crate::radio::Link;
 use crate::store::mapped_rooms::FOLLOWED;
@@ -184,7 +184,7 @@ impl Overview<'_> {
         radio
             .flat_map(|radio| &radio.route_problems)
             .filter(|problem| *self.known(&problem.room) == *room)
-            .map(ToString::to_string)
+            .map(|problem| told(problem))
             .collect()
     }
 

@@ -9,8 +9,8 @@ use super::Outcome;
 use super::outcome::place;
 use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey};
 use crate::model::{
-    Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
-    Sign, Timestamp,
+    Destination, Event, Explained as _, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId,
+    RadioEvent, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -291,7 +291,7 @@ impl Books<'_> {
         let (name, sender) = (event.name(), event.sender());
         self.outcome.log(move || {
             if tell {
-                warn!(%reason, event = name, sender, "not relayed");
+                warn!(%reason, event = name, sender, hint = reason.hint(), "not relayed");
             } else {
                 debug!(%reason, event = name, "not relayed");
             }
@@ -302,7 +302,7 @@ impl Books<'_> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
         self.outcome.may_transmit = problems.silence.is_none();
-        self.outcome.silence = problems.silence.map(|reason| reason.to_string());
+        self.outcome.silence = problems.silence.map(|reason| crate::model::told(&reason));
         self.outcome.route_problems = Some(problems.routes.clone());
         self.outcome.log(move || {
             info!(
@@ -313,13 +313,13 @@ impl Books<'_> {
                 "radio"
             );
             for renamed in readiness.renamed {
-                warn!(%renamed, "a mapped channel has another name or key than before");
+                warn!(%renamed, hint = renamed.hint(), "a mapped channel has another name or key than before");
             }
             for problem in readiness.news.routes {
-                warn!(%problem, "a mapped channel cannot be used");
+                warn!(%problem, hint = problem.hint(), "a mapped channel cannot be used");
             }
             if let Some(silence) = readiness.news.silence {
-                warn!(reason = %silence, "nothing is transmitted");
+                warn!(reason = %silence, hint = silence.hint(), "nothing is transmitted");
             }
         });
         Ok(())

@@ -9,7 +9,7 @@ use super::{News, Visit, VisitError};
 use crate::bridge::{PACKET_BYTES, Refused};
 use crate::model::{
     Channel, ChannelIndex, ChannelRole, Destination, Lane, MeshRowId, PacketId, RadioMessage,
-    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
+    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, told,
 };
 use crate::radio::Submission;
 
@@ -129,7 +129,7 @@ fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
     };
     let reason = match (refused, refusal) {
         (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
-        _ => refused.to_string(),
+        _ => told(&refused),
     };
     (Fate::Refused, Some(reason))
 }

@@ -6,8 +6,8 @@ use super::Books;
 use crate::bridge::{Change, Refused, Spot};
 use crate::daemon::counts::{Place, Way};
 use crate::model::{
-    Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Timestamp,
-    UndecryptableEvent,
+    Explained as _, Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
+    Timestamp, UndecryptableEvent,
 };
 use crate::store::late::Kept;
 use crate::store::mesh_report::{Ended, Withdrawal};
@@ -154,7 +154,7 @@ impl Books<'_> {
             return Ok(());
         };
         self.outcome
-            .log(move || warn!(outbox = %row, reason = %refused, "what waited is not transmitted"));
+            .log(move || warn!(outbox = %row, reason = %refused, hint = refused.hint(), "what waited is not transmitted"));
         if let (true, Some(source)) = (is_first, ended.source) {
             let room = Place::Room(source.room.into());
             let destination = queue.map(|(destination, _)| Place::from(destination));
