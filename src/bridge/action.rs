@@ -12,7 +12,8 @@ use crate::model::{
 use super::dropped::DropReason;
 use super::facts::SeenKey;
 use super::notice::Refused;
-use super::route::{RenamedChannel, RouteProblem, Spot};
+use super::radio::Readiness;
+use super::route::Spot;
 use super::succession::Waiting;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
@@ -222,32 +223,6 @@ impl Action {
             pair: None,
         }
     }
-}
-
-/// How the radio stands that is ready now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Readiness {
-    /// Its own node.
-    pub own: Node,
-    /// Its firmware, if it tells it.
-    pub firmware: Option<String>,
-    /// The mesh's name.
-    pub meshnet: String,
-    /// The mapped channels that have another name or key than before.
-    pub renamed: Vec<RenamedChannel>,
-    /// What keeps messages from crossing,
-    pub problems: RadioProblems,
-    /// and what of that was not so when the radio was ready the last time.
-    pub news: RadioProblems,
-}
-
-/// What keeps messages from crossing over a radio.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RadioProblems {
-    /// The mapped channels that cannot be used.
-    pub routes: Vec<RouteProblem>,
-    /// Why nothing is transmitted.
-    pub silence: Option<Refused>,
 }
 
 /// What is to be written down of an outage of the radio.

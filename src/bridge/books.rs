@@ -32,7 +32,7 @@ impl Bridge {
         if decided.iter().any(|it| matches!(it, Action::Expire(_))) {
             actions.push(Action::Next(Chore::Expired));
         }
-        actions.extend(self.seen(event, facts, now));
+        actions.extend(seen(event, facts));
         actions
     }
 
@@ -82,27 +82,27 @@ impl Bridge {
         }
         actions
     }
+}
 
-    /// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
-    fn seen(&self, event: &Event, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
-            return Vec::new();
-        }
-        let Some(key) = self.questions(event, now).seen else {
-            return Vec::new();
-        };
-        let mut actions = Vec::new();
-        if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
-            actions.push(Action::ForgetUndecryptable(id.clone()));
-            if facts.early_edit.is_some() {
-                actions.push(Action::ForgetEarlyEdit(id.clone()));
-            }
-        }
-        if !facts.already_seen {
-            actions.push(Action::Seen(key));
-        }
-        actions
+/// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
+fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
+    if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
+        return Vec::new();
     }
+    let Some(key) = SeenKey::of(event) else {
+        return Vec::new();
+    };
+    let mut actions = Vec::new();
+    if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
+        actions.push(Action::ForgetUndecryptable(id.clone()));
+        if facts.early_edit.is_some() {
+            actions.push(Action::ForgetEarlyEdit(id.clone()));
+        }
+    }
+    if !facts.already_seen {
+        actions.push(Action::Seen(key));
+    }
+    actions
 }
 
 fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -> Vec<Action> {

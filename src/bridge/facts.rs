@@ -1,10 +1,10 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    Destination, Draft, EarlyEdit, Expired, Fingerprint, Lane, MeshFate, MeshRowId, MeshSource,
-    MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, Relayed, RoomRowId, Sign, Timestamp, ToldRoom,
-    Unread, Version, WaitingPacket, WaitsForRoom,
+    Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
+    MeshRowId, MeshSource, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId, PacketId, RadioEvent, Relayed, RoomRowId,
+    Sign, Timestamp, ToldRoom, Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
@@ -106,6 +106,28 @@ pub enum SeenKey {
         /// Who wrote the edit.
         sender: OwnedUserId,
     },
+}
+
+impl SeenKey {
+    /// Returns the key of an event; `None`: it is decided on as often as it comes.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Radio(RadioEvent::Text(packet)) => {
+                let (sender, packet) = (packet.sender.num, packet.packet);
+                (packet != PacketId::NONE).then_some(Self::Packet { sender, packet })
+            }
+            Event::Matrix(MatrixEvent::Edit(edit)) => Some(Self::Edit {
+                event: edit.new.event.clone(),
+                target: edit.target.clone(),
+                sender: edit.new.sender.clone(),
+            }),
+            Event::Matrix(event) => {
+                let (_, id, _) = event.origin();
+                id.map(|id| Self::Event(id.to_owned()))
+            }
+            Event::Radio(_) | Event::Report(_) | Event::Chore(_) => None,
+        }
+    }
 }
 
 /// The message that is answered, reacted to, changed or taken away.

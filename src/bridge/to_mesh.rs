@@ -2,6 +2,7 @@
 
 mod edit;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Bridge;
@@ -26,7 +27,8 @@ use crate::model::{
     RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
-pub(super) use edit::keep;
+use edit::changed_early;
+pub(super) use edit::{keep, taken_away};
 
 /// Pictures of one sender without caption within that time are told as one.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
@@ -44,6 +46,9 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        let text = &own_words(text, facts);
+        let edit = facts.early_edit.as_ref();
+        let text = &edit.map_or(Cow::Borrowed(&**text), |edit| changed_early(text, edit));
         let source = source_of(text, now);
         match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
@@ -382,6 +387,18 @@ impl Bridge {
         }
         Ok(())
     }
+}
+
+/// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
+/// along, and they make no relay of that person.
+fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
+    if !facts.is_our_post {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(RoomText {
+        relay: None,
+        ..text.clone()
+    })
 }
 
 /// Returns what stands behind a text for the mesh.

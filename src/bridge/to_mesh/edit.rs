@@ -1,9 +1,10 @@
 //! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
-//! corrected by a further message.
+//! corrected by a further message. And on what is taken away.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::source_of;
+use super::{own_words, source_of};
 use crate::bridge::Bridge;
 use crate::bridge::action::{Action, Change};
 use crate::bridge::dropped::{DropReason, Telling};
@@ -16,7 +17,7 @@ use crate::bridge::route::{Aim, Spot};
 use crate::config::Edits;
 use crate::model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
-    RoomEdit, RoomText, RoomTextKind, Sign, Timestamp, Version,
+    RoomEdit, RoomRedaction, RoomText, RoomTextKind, Sign, Timestamp, Version,
 };
 
 /// A correction waits for that time, so that several edits become one.
@@ -38,6 +39,10 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        let edit = &RoomEdit {
+            target: edit.target.clone(),
+            new: own_words(&edit.new, facts).into_owned(),
+        };
         let changed = self.change(edit, facts, now);
         let (mut actions, reason) =
             changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
@@ -62,19 +67,6 @@ impl Bridge {
         } else {
             Vec::new()
         }
-    }
-
-    /// Returns a message as its author changed it before it came.
-    pub(in crate::bridge) fn changed_early(text: &RoomText, edit: &EarlyEdit) -> Option<RoomText> {
-        is_words(text).then(|| RoomText {
-            kind: if edit.emote {
-                RoomTextKind::Emote
-            } else {
-                RoomTextKind::Text
-            },
-            body: edit.body.clone(),
-            ..text.clone()
-        })
     }
 
     fn change(
@@ -276,6 +268,42 @@ impl Bridge {
         let may = || policy::may_alert(&self.config, new.sender_power, facts);
         body.starts_with(ALERT) && (lane == Lane::Urgent || may())
     }
+}
+
+/// Takes back what waits of an event that was taken away: a message, an edit of one, or what has no key yet.
+pub(in crate::bridge) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
+    let (room, event) = (redaction.room.clone(), redaction.target.clone());
+    let mut actions = Vec::new();
+    // Anybody can write an edit of somebody else's message, and take it away.
+    if let Some((author, correction)) = facts.taken_edit.as_deref()
+        && correction.source.sender == *author
+    {
+        actions.push(Action::TakeEditBack(correction.row, event.clone()));
+    }
+    actions.push(Action::CloseSigns(room.clone(), event.clone()));
+    if facts.kept {
+        // The key brings nothing.
+        actions.push(Action::TakeUnreadBack(event.clone()));
+    }
+    actions.push(Action::Withdraw(room, event.clone()));
+    actions.push(Action::ForgetEarlyEdit(event));
+    actions
+}
+
+/// Returns a message as its author changed it before it came.
+pub(super) fn changed_early<'a>(text: &'a RoomText, edit: &EarlyEdit) -> Cow<'a, RoomText> {
+    if !is_words(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(RoomText {
+        kind: if edit.emote {
+            RoomTextKind::Emote
+        } else {
+            RoomTextKind::Text
+        },
+        body: edit.body.clone(),
+        ..text.clone()
+    })
 }
 
 /// An answer to an edit answers the message: that is what people see.

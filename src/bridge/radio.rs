@@ -1,0 +1,93 @@
+//! The radio that is attached, and what follows from how it is set up.
+
+use super::action::Action;
+use super::facts::Facts;
+use super::notice::Refused;
+use super::route::{RenamedChannel, RouteProblem};
+use super::{Bridge, policy};
+use crate::model::{Node, RadioProfile, Timestamp};
+
+/// How the radio stands that is ready now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readiness {
+    /// Its own node.
+    pub own: Node,
+    /// Its firmware, if it tells it.
+    pub firmware: Option<String>,
+    /// The mesh's name.
+    pub meshnet: String,
+    /// The mapped channels that have another name or key than before.
+    pub renamed: Vec<RenamedChannel>,
+    /// What keeps messages from crossing,
+    pub problems: RadioProblems,
+    /// and what of that was not so when the radio was ready the last time.
+    pub news: RadioProblems,
+}
+
+/// What keeps messages from crossing over a radio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RadioProblems {
+    /// The mapped channels that cannot be used.
+    pub routes: Vec<RouteProblem>,
+    /// Why nothing is transmitted.
+    pub silence: Option<Refused>,
+}
+
+impl RadioProblems {
+    /// Returns what was not so before: a link may come and go all day.
+    fn since(&self, before: &Self) -> Self {
+        let is_new = |it: &&RouteProblem| !before.routes.contains(it);
+        Self {
+            routes: self.routes.iter().filter(is_new).cloned().collect(),
+            silence: self.silence.filter(|_| self.silence != before.silence),
+        }
+    }
+}
+
+impl Bridge {
+    pub(super) fn radio_is_ready(
+        &mut self,
+        profile: &RadioProfile,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        self.radio = profile.own.num;
+        let mut actions = vec![Action::UseRadio(self.radio)];
+        // A locked radio does not tell its channels: they are as they were.
+        if !profile.locked {
+            actions.push(Action::KeepChannels(profile.channels.clone()));
+            // By the channels as they were: the new ones are learnt after that.
+            actions.extend(self.follow_channels(Some(&profile.channels), facts, now));
+            self.routes.follow(profile.channels.clone());
+        }
+        self.profile = Some(profile.clone());
+        actions.push(Action::WakeMesh);
+        actions.extend(self.link_stands(now));
+        let problems = RadioProblems {
+            routes: self.routes.problems(),
+            silence: policy::check_radio(&self.config, self.profile.as_ref()).err(),
+        };
+        let before = std::mem::replace(&mut self.radio_problems, problems.clone());
+        let is_silent = problems.silence.is_some();
+        actions.push(Action::Ready(Box::new(Readiness {
+            own: profile.own.clone(),
+            firmware: profile.told_firmware().map(str::to_owned),
+            meshnet: self.meshnet(),
+            renamed: self.routes.renamed().to_vec(),
+            news: problems.since(&before),
+            problems,
+        })));
+        if !is_silent {
+            actions.extend(self.radio_is_back(facts, now));
+        }
+        actions
+    }
+
+    pub(super) fn radio_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = self.link_is_lost(now);
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(Some(now)));
+        }
+        actions
+    }
+}
