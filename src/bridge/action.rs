@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::model::{
-    Channel, Chore, Draft, EarlyEdit, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource,
-    MessagePair, NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, RadioText, RoomMessage, RoomRowId, SendReport, Sign, Synced,
-    Timestamp, Tombstone, UndecryptableEvent,
+    Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
+    NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
+    OwnedUserId, RadioText, RoomEdit, RoomMessage, RoomRowId, SendReport, Sign, Synced, Timestamp,
+    Tombstone, UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
@@ -45,23 +45,32 @@ pub enum Action {
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of an event (message, parts, tapback) that was taken away in this room: an event of
-    /// another room stays.
+    /// Take back what waits for the mesh of an event (message, parts, tapback) of this room: an event of another room stays.
     Withdraw(OwnedRoomId, OwnedEventId),
-    /// Take back the correction that was made of this edit, which was taken away.
-    TakeEditBack(MeshRowId, OwnedEventId),
-    /// Forget an event that was taken away before its key came, so that the key brings nothing.
-    TakeUnreadBack(OwnedEventId),
+    /// The same for an event that was taken away: nothing more is shown of it, and an edit that came before it is forgotten.
+    TakeAway {
+        /// Its room.
+        room: OwnedRoomId,
+        /// The event.
+        event: OwnedEventId,
+        /// It is an edit, and a correction made of it waits.
+        correction: Option<MeshRowId>,
+        /// It is kept until its key comes, which is to bring nothing.
+        is_kept: bool,
+    },
+    /// Take back a correction that waits; what else waits of its message stays.
+    WithdrawCorrection(MeshRowId),
     /// Take back what waits for the mesh of a person in a room: banned there.
     WithdrawSender(OwnedRoomId, OwnedUserId),
     /// Keep an event that cannot be decrypted, sent then by the server's clock, until its key comes.
     KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
-    /// What follows from the edit of a message.
-    Change(Change),
-    /// Change what a row says that waits for the mesh: one more picture.
-    Rewrite(MeshRowId, Draft),
-    /// This packet stands for one more event, in that thread: who answers that answers the packet.
-    StandsToo(MeshRowId, OwnedEventId, Option<OwnedEventId>),
+    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
+    Rewrite(MeshRowId, NewVersion),
+    /// Have a note that waits for the mesh tell of one more picture, and stand for its event, in that thread: who answers that
+    /// answers the note.
+    OneMore(MeshRowId, Draft, OwnedEventId, Option<OwnedEventId>),
+    /// Keep an edit until the message comes that it changes, or until it is taken away itself.
+    KeepEdit(Box<RoomEdit>),
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
     Sign(OwnedRoomId, OwnedEventId, Sign),
     /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
@@ -93,19 +102,12 @@ pub enum Action {
     Show(OwnedRoomId, OwnedEventId, Option<Sign>),
     /// What has changed was looked at.
     ForgetChanged,
-    /// Show nothing more of a message: it was taken away.
-    CloseSigns(OwnedRoomId, OwnedEventId),
     /// Give up every wish for this sign: people are not shown it.
     ForgetWishes(Sign),
     /// Signs may be shown in a room.
     PermitSigns(OwnedRoomId),
-    /// They may not. The operator is told if that is new and they are wanted.
-    ForbidSigns {
-        /// The room.
-        room: OwnedRoomId,
-        /// They are wanted.
-        wanted: bool,
-    },
+    /// They may not; the operator is told if that is new, and they are wanted.
+    ForbidSigns(OwnedRoomId, bool),
     /// A row for a room is at the homeserver, which showed its event before it answered.
     RoomSent(RoomRowId, OwnedEventId),
     /// A sign, or the removal of one, is at the homeserver, as this event.
@@ -118,18 +120,14 @@ pub enum Action {
     Ignore(&'static str),
     /// Keep what is known of nodes.
     KeepNodes(Vec<Node>),
-    /// This radio is attached: what waits is its own now.
-    UseRadio(NodeNum),
-    /// Keep the radio's channels.
-    KeepChannels(Vec<Channel>),
+    /// This radio is attached: what waits is its own now, and so are these channels, if it tells them.
+    UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready.
     Ready(Box<Readiness>),
     /// Have packets that wait go to other slots, so many of them, or know what their channels are.
     Move(Vec<(MeshRowId, Spot)>, usize),
-    /// Ask the radio to give a packet back.
-    CallBack(MeshRowId),
-    /// Refuse a packet that the radio is asked to take as soon as it is back.
-    RefuseLater(MeshRowId),
+    /// Ask the radio to give a packet back, which is refused then, if that is set.
+    CallBack(MeshRowId, bool),
     /// Refuse a packet that waits, for this reason; it is counted if it is the first of its message.
     RefuseWaiting(MeshRowId, Refused, bool),
     /// Nothing reaches the radio since then; `None`: it can be reached.
@@ -167,20 +165,19 @@ pub enum Action {
         /// Anyone may put messages on the air from there.
         is_open: bool,
     },
-    /// An alias stands for a room that we are in.
-    KnowAlias(OwnedRoomOrAliasId, OwnedRoomId),
-    /// An alias stands for a room that we are not in.
-    ForgetAlias(OwnedRoomOrAliasId),
+    /// An alias stands for this room; `None`: for one that we are not in.
+    Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
     /// A room that the bot is not in any more is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
-    /// Try again what is parked for a room; `None`: for the account.
-    Unpark(Option<OwnedRoomOrAliasId>),
-    /// What failed before in these rooms may work now.
-    TryAgain(Vec<OwnedRoomOrAliasId>),
-    /// Have what a room has waiting for the mesh wait for longer, whatever its turn.
-    SetAside(OwnedRoomId),
-    /// End that.
-    TakeUp(OwnedRoomId),
+    /// What failed before may work now.
+    TryAgain {
+        /// What is parked for these rooms; `None`: for the account.
+        parked: Vec<Option<OwnedRoomOrAliasId>>,
+        /// What waits for these for other reasons.
+        rooms: Vec<OwnedRoomOrAliasId>,
+    },
+    /// Have what a room has waiting for the mesh wait for longer, whatever its turn, or end that.
+    SetAside(OwnedRoomId, bool),
     /// What is for a room goes there, or waits.
     Hold(OwnedRoomId, Held),
     /// What waits for a room goes to the one that takes its place.
@@ -192,8 +189,6 @@ pub enum Action {
     },
     /// Give up what waits.
     GiveUp(Box<GivenUp>),
-    /// Forget a room that is not mapped any more.
-    ForgetRoom(OwnedRoomId),
     /// Bring what waits along with the system's clock.
     FollowClock(Jump),
     /// Forget what is older than so many days, and pairs beyond so many.
@@ -275,41 +270,8 @@ pub struct GivenUp {
 pub enum WhyGivenUp {
     /// The room that takes its place has another direction.
     Direction(OwnedRoomId),
-    /// It is not in the configuration any more, nor this one, which replaces it.
+    /// It is not in the configuration any more, nor this one, which replaces it: it is forgotten.
     Unmapped(Option<OwnedRoomId>),
     /// The configuration does not permit it any more.
     Forbidden,
-}
-
-/// What follows from the edit of a message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
-    Rewrite {
-        /// The row of its first part.
-        row: MeshRowId,
-        /// What it is now.
-        new: NewVersion,
-    },
-    /// Send a correction of a message that was sent.
-    /// The message that it corrects stands behind it, with the correction's time.
-    Correct(MeshMessage),
-    /// Take back a correction that waits; what else waits of its message stays.
-    Withdraw {
-        /// The row of its first part.
-        row: MeshRowId,
-    },
-    /// Keep an edit until the message comes that it changes.
-    Keep {
-        /// The room.
-        room: OwnedRoomId,
-        /// The message.
-        target: OwnedEventId,
-        /// Who wrote the edit.
-        sender: OwnedUserId,
-        /// The edit's own event.
-        event: OwnedEventId,
-        /// What it says.
-        edit: EarlyEdit,
-    },
 }

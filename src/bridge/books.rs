@@ -2,11 +2,10 @@
 //! read.
 
 use super::Bridge;
-use super::action::{Action, Change};
+use super::action::Action;
 use super::dropped::DropReason;
 use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
-use super::to_mesh::keep;
 use crate::model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {
@@ -24,7 +23,7 @@ impl Bridge {
                 actions.extend(self.of_text(text, facts, decided, now));
             }
             Event::Matrix(MatrixEvent::Edit(edit)) => {
-                actions.extend(of_edit(edit, facts, decided, now));
+                actions.extend(of_edit(edit, decided, now));
             }
             Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
         }
@@ -54,11 +53,7 @@ impl Bridge {
                         actions.extend(self.gather(source, facts, now));
                     }
                 }
-                Action::Rewrite(outbox, _) => {
-                    is_sent = true;
-                    let (event, thread) = (text.event.clone(), text.thread.clone());
-                    actions.push(Action::StandsToo(*outbox, event, thread));
-                }
+                Action::OneMore(..) => is_sent = true,
                 _ => {}
             }
         }
@@ -105,25 +100,20 @@ fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
     actions
 }
 
-fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -> Vec<Action> {
+fn of_edit(edit: &RoomEdit, decided: &[Action], now: Timestamp) -> Vec<Action> {
     let new = &edit.new;
     let mut actions = Vec::new();
     for action in decided {
-        let Action::Change(change) = action else {
-            continue;
+        let is_correction = match action {
+            Action::ToMesh(_) => true,
+            Action::Rewrite(_, version) => version.draft.correction > 0,
+            Action::WithdrawCorrection(_) | Action::KeepEdit(_) => false,
+            _ => continue,
         };
         actions.push(Action::NoteAuthor(edit.target.clone(), author_of(new)));
-        let is_correction = match change {
-            Change::Correct(_) => true,
-            Change::Rewrite { row, .. } => {
-                let mut versions = facts.versions.iter();
-                versions.any(|it| it.row == *row && it.correction > 0)
-            }
-            Change::Withdraw { .. } | Change::Keep { .. } => false,
-        };
         // A correction that waits is taken back with the edit that it was made of.
         if is_correction {
-            actions.push(keep(edit, now));
+            actions.push(Action::KeepEdit(Box::new(edit.clone())));
         }
     }
     // Whatever became of it.

@@ -124,8 +124,10 @@ impl Bridge {
         }
         if self.up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = self.up;
-            actions.extend(facts.parked.iter().cloned().map(Action::Unpark));
-            actions.push(Action::TryAgain(facts.busy.clone()));
+            actions.push(Action::TryAgain {
+                parked: facts.parked.clone(),
+                rooms: facts.busy.clone(),
+            });
         }
         actions
     }

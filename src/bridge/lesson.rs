@@ -63,6 +63,11 @@ pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
+/// Has it remembered that something is said, until then; `None`: it was said already.
+pub(super) fn once(told: &[String], what: String, until: Timestamp) -> Option<Action> {
+    (!told.contains(&what)).then_some(Action::Remember { what, until })
+}
+
 impl Bridge {
     /// Has the operator told of a sender, once: a person has to act, and knows from one line.
     pub(super) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {

@@ -34,7 +34,7 @@ mod text;
 mod to_matrix;
 mod to_mesh;
 
-pub use action::{Action, Change, GivenUp, Held, OutageStep, WhyGivenUp};
+pub use action::{Action, GivenUp, Held, OutageStep, WhyGivenUp};
 pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};

@@ -46,7 +46,7 @@ impl Bridge {
                     moved += 1;
                 }
                 // It may be on the air: its sender is told when it is back.
-                Err(_) if packet.submitted => actions.push(Action::RefuseLater(packet.id)),
+                Err(_) if packet.submitted => {}
                 Err(refused) => {
                     let is_first = !packet.is_known && known.insert(packet.message);
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
@@ -62,7 +62,7 @@ impl Bridge {
                 }
             }
             if packet.submitted {
-                actions.push(Action::CallBack(packet.id));
+                actions.push(Action::CallBack(packet.id, goes.is_err()));
             }
         }
         if !packets.is_empty() {

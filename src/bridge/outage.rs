@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::{Action, OutageStep};
 use super::facts::Facts;
-use super::lesson::ROOM_AGAIN;
+use super::lesson::{ROOM_AGAIN, once};
 use crate::model::{
     Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span,
 };
@@ -94,13 +94,15 @@ impl Bridge {
     fn tell_away(&self, since: Timestamp, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::Outage(OutageStep::GoesOn)];
         for room in self.idle_rooms(facts) {
-            let what = format!("{TOLD}{room}");
-            if facts.told_rooms.iter().any(|it| it.room == *room) || facts.told.contains(&what) {
+            if facts.told_rooms.iter().any(|it| it.room == *room) {
                 continue;
             }
-            let until = now + ROOM_AGAIN;
+            let Some(remember) = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN)
+            else {
+                continue;
+            };
             actions.extend([
-                Action::Remember { what, until },
+                remember,
                 Action::Outage(OutageStep::ToldAway(room.clone(), since)),
                 Action::say(self.away_notice(room, since, now)),
             ]);

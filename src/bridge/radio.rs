@@ -52,13 +52,13 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         self.radio = profile.own.num;
-        let mut actions = vec![Action::UseRadio(self.radio)];
         // A locked radio does not tell its channels: they are as they were.
-        if !profile.locked {
-            actions.push(Action::KeepChannels(profile.channels.clone()));
+        let channels = (!profile.locked).then(|| profile.channels.clone());
+        let mut actions = vec![Action::UseRadio(self.radio, channels.clone())];
+        if let Some(channels) = channels {
             // By the channels as they were: the new ones are learnt after that.
-            actions.extend(self.follow_channels(Some(&profile.channels), facts, now));
-            self.routes.follow(profile.channels.clone());
+            actions.extend(self.follow_channels(Some(&channels), facts, now));
+            self.routes.follow(channels);
         }
         self.profile = Some(profile.clone());
         actions.push(Action::WakeMesh);

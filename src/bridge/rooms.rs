@@ -32,16 +32,16 @@ impl Bridge {
         }];
         if room.may_write {
             let id: OwnedRoomOrAliasId = room.room.clone().into();
-            actions.push(Action::Unpark(Some(id.clone())));
-            actions.push(Action::TryAgain(vec![id]));
+            actions.push(Action::TryAgain {
+                parked: vec![Some(id.clone())],
+                rooms: vec![id],
+            });
         }
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            Action::ForbidSigns {
-                room: room.room.clone(),
-                wanted: self.config.meshtastic.delivery_feedback != Feedback::Off,
-            }
+            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off;
+            Action::ForbidSigns(room.room.clone(), wanted)
         });
         actions.extend([
             Action::WakeSigns,
@@ -60,12 +60,11 @@ impl Bridge {
     ) -> Vec<Action> {
         self.take_names_back(std::slice::from_ref(alias));
         self.routes.alias(alias, room);
-        let known = if self.rooms.contains_key(room) {
-            Action::KnowAlias(alias.clone(), room.clone())
-        } else {
-            Action::ForgetAlias(alias.clone())
-        };
-        vec![known, Action::Next(Chore::Rooms)]
+        let joined = self.rooms.contains_key(room).then(|| room.clone());
+        vec![
+            Action::Alias(alias.clone(), joined),
+            Action::Next(Chore::Rooms),
+        ]
     }
 
     /// Takes note that we are not in a room any more.
@@ -109,13 +108,8 @@ impl Bridge {
             };
             let succession = mapping.succession(&standing.old);
             let why = Waiting::Unmapped;
-            let set_aside = succession == Succession::Waits { name: None, why };
-            let place = if set_aside {
-                Action::SetAside
-            } else {
-                Action::TakeUp
-            };
-            actions.push(place(room.clone()));
+            let is_set_aside = succession == Succession::Waits { name: None, why };
+            actions.push(Action::SetAside(room.clone(), is_set_aside));
             match succession {
                 Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
                 Succession::Waits { name, why } => {
@@ -135,7 +129,6 @@ impl Bridge {
                         packets: senders_in(room, facts),
                         why: WhyGivenUp::Unmapped(tombstone.and_then(|it| it.successor.clone())),
                     })));
-                    actions.push(Action::ForgetRoom(room.clone()));
                 }
             }
         }

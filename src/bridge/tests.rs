@@ -64,7 +64,15 @@ fn a_redaction_withdraws_what_is_queued_of_its_own_room() {
         target: event("$message"),
     })));
     let actions = bridge().verdict(&redaction, &Facts::default(), NOON);
-    assert!(actions.contains(&Action::Withdraw(room(ROOM), event("$message"))));
+    assert_eq!(
+        actions,
+        [Action::TakeAway {
+            room: room(ROOM),
+            event: event("$message"),
+            correction: None,
+            is_kept: false,
+        }]
+    );
 }
 
 /// Every name that a decision remembers is one that is asked for.

@@ -28,7 +28,7 @@ use crate::model::{
 };
 
 use edit::changed_early;
-pub(super) use edit::{keep, taken_away};
+pub(super) use edit::taken_away;
 
 /// Pictures of one sender without caption within that time are told as one.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
@@ -142,9 +142,9 @@ impl Bridge {
 
         let bare_media = bare_media(text).filter(|_| target.is_none());
         if let Some(word) = bare_media
-            && let Some(rewrite) = one_more(word, &heading, facts)
+            && let Some(one_more) = one_more(text, word, &heading, facts)
         {
-            return Ok((vec![rewrite], true));
+            return Ok((vec![one_more], true));
         }
         let starts_alert = body.starts_with(ALERT);
         let draft = Draft {
@@ -433,7 +433,7 @@ fn bare_media(text: &RoomText) -> Option<&'static str> {
 }
 
 /// Tells one more picture in the note that waits, if there is one.
-fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
+fn one_more(text: &RoomText, word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
     let told = waiting.media.as_ref().filter(|it| it.word == word)?;
     (waiting.heading == *heading).then(|| {
@@ -446,7 +446,7 @@ fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
             media: Some(media),
             ..waiting.clone()
         };
-        Action::Rewrite(*outbox, draft)
+        Action::OneMore(*outbox, draft, text.event.clone(), text.thread.clone())
     })
 }
 

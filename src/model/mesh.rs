@@ -1,6 +1,7 @@
 //! What goes from Matrix to the mesh: the message behind the packets, the forms it takes as its author changes it, and
 //! what becomes of a packet.
 
+use super::event::{RoomEdit, RoomTextKind};
 use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
 use super::time::Timestamp;
@@ -72,7 +73,7 @@ pub struct Draft {
 /// Pictures and the like without captions, of one kind: a note tells of them together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
-    /// Their kind, a word of [`RoomTextKind::Media`](super::RoomTextKind::Media).
+    /// Their kind, a word of [`RoomTextKind::Media`].
     pub word: String,
     /// How many.
     pub count: u32,
@@ -149,6 +150,19 @@ pub struct EarlyEdit {
     pub body: String,
     /// When it was written.
     pub sent_at: Timestamp,
+}
+
+impl EarlyEdit {
+    /// Returns what is kept of an edit that came now.
+    #[must_use]
+    pub fn of(edit: &RoomEdit, now: Timestamp) -> Self {
+        let new = &edit.new;
+        Self {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+            sent_at: new.sent_at.min(now),
+        }
+    }
 }
 
 /// A packet of a room that waits for a channel, or that the radio is asked to take there.

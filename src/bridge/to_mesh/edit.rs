@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{own_words, source_of};
 use crate::bridge::Bridge;
-use crate::bridge::action::{Action, Change};
+use crate::bridge::action::Action;
 use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
@@ -17,7 +17,7 @@ use crate::bridge::route::{Aim, Spot};
 use crate::config::Edits;
 use crate::model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
-    RoomEdit, RoomRedaction, RoomText, RoomTextKind, Sign, Timestamp, Version,
+    OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Sign, Timestamp, Version,
 };
 
 /// A correction waits for that time, so that several edits become one.
@@ -81,7 +81,7 @@ impl Bridge {
             // It may have come before its message.
             let is_early = is_words(new) && !facts.target_seen;
             return if is_early && self.config.meshtastic.edits != Edits::Ignore {
-                Ok((vec![keep(edit, now)], None))
+                Ok((vec![Action::KeepEdit(Box::new(edit.clone()))], None))
             } else {
                 Err(self.unsent(new, facts))
             };
@@ -128,7 +128,7 @@ impl Bridge {
         let withdraw = match waiting.correction {
             0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
             // Parts of the message itself may wait still.
-            _ => Action::Change(Change::Withdraw { row: waiting.row }),
+            _ => Action::WithdrawCorrection(waiting.row),
         };
         let before = facts.versions.iter().rev().nth(1);
         let (heading, body) = match self.words_of(new, facts) {
@@ -180,16 +180,14 @@ impl Bridge {
         let more = plan.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
-        let actions = vec![Action::Change(Change::Rewrite {
-            row: waiting.row,
-            new: NewVersion {
-                draft: plan.draft,
-                // An alert that is corrected stays urgent.
-                lane: if alert { Lane::Urgent } else { waiting.lane },
-                alert,
-                not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
-            },
-        })];
+        let new = NewVersion {
+            draft: plan.draft,
+            // An alert that is corrected stays urgent.
+            lane: if alert { Lane::Urgent } else { waiting.lane },
+            alert,
+            not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
+        };
+        let actions = vec![Action::Rewrite(waiting.row, new)];
         Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
@@ -246,7 +244,7 @@ impl Bridge {
             not_before: Some(now + CORRECTION_WAIT),
             expires: sent_at + worth,
         };
-        let actions = vec![Action::Change(Change::Correct(message))];
+        let actions = vec![Action::ToMesh(message)];
         Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
     }
 
@@ -272,22 +270,15 @@ impl Bridge {
 
 /// Takes back what waits of an event that was taken away: a message, an edit of one, or what has no key yet.
 pub(in crate::bridge) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
-    let (room, event) = (redaction.room.clone(), redaction.target.clone());
-    let mut actions = Vec::new();
     // Anybody can write an edit of somebody else's message, and take it away.
-    if let Some((author, correction)) = facts.taken_edit.as_deref()
-        && correction.source.sender == *author
-    {
-        actions.push(Action::TakeEditBack(correction.row, event.clone()));
-    }
-    actions.push(Action::CloseSigns(room.clone(), event.clone()));
-    if facts.kept {
-        // The key brings nothing.
-        actions.push(Action::TakeUnreadBack(event.clone()));
-    }
-    actions.push(Action::Withdraw(room, event.clone()));
-    actions.push(Action::ForgetEarlyEdit(event));
-    actions
+    let of_author = |it: &&(OwnedUserId, Version)| it.0 == it.1.source.sender;
+    let correction = facts.taken_edit.as_deref().filter(of_author);
+    vec![Action::TakeAway {
+        room: redaction.room.clone(),
+        event: redaction.target.clone(),
+        correction: correction.map(|(_, correction)| correction.row),
+        is_kept: facts.kept,
+    }]
 }
 
 /// Returns a message as its author changed it before it came.
@@ -326,22 +317,6 @@ fn unsaid(reason: DropReason) -> DropReason {
     } else {
         reason
     }
-}
-
-/// Keeps an edit until the message comes that it changes, or until it is taken away itself.
-pub(in crate::bridge) fn keep(edit: &RoomEdit, now: Timestamp) -> Action {
-    let new = &edit.new;
-    Action::Change(Change::Keep {
-        room: new.room.clone(),
-        target: edit.target.clone(),
-        sender: new.sender.clone(),
-        event: new.event.clone(),
-        edit: EarlyEdit {
-            emote: new.kind == RoomTextKind::Emote,
-            body: new.body.clone(),
-            sent_at: new.sent_at.min(now),
-        },
-    })
 }
 
 fn spot_of(version: &Version) -> Result<Spot, DropReason> {

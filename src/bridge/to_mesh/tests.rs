@@ -867,7 +867,8 @@ fn pictures_without_caption_are_told_as_one() {
         ),
     ] {
         let actions = said(&mut bridge(), &image, &waiting(&waits));
-        assert_eq!(actions, [Action::Rewrite(MeshRowId(7), more)]);
+        let one_more = Action::OneMore(MeshRowId(7), more, image.event.clone(), None);
+        assert_eq!(actions, [one_more]);
     }
     let of_other_name = Draft {
         heading: Heading::default(),

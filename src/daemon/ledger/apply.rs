@@ -9,8 +9,8 @@ use super::Outcome;
 use super::outcome::place;
 use crate::bridge::{Action, DropReason, OutageStep, Readiness, SeenKey};
 use crate::model::{
-    Destination, Event, Explained as _, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId,
-    RadioEvent, Sign, Timestamp,
+    Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
+    NodeNum, Origin, PacketId, RadioEvent, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -49,7 +49,7 @@ impl Books<'_> {
                 self.outcome.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
             }
-            Action::ToMesh(message) => self.accept(&message, "accepted for the mesh")?,
+            Action::ToMesh(message) => self.accept(&message)?,
             Action::KeepPlace {
                 room,
                 event,
@@ -89,14 +89,15 @@ impl Books<'_> {
                 self.outcome.log(move || info!(%node, "a direct message to our node is kept"));
             }
             Action::Withdraw(room, event) => self.withdraw(&room, event)?,
-            Action::TakeEditBack(row, event) => {
-                mesh_report::withdraw(tx, Withdrawal::Message(row))?;
-                self.outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
-            }
-            Action::TakeUnreadBack(event) => {
-                late::forget(tx, &event)?;
-                seen::mark_event(tx, &event, now)?;
-                self.outcome.log(move || info!(event_id = %event, "taken away before its key came"));
+            Action::TakeAway {
+                room,
+                event,
+                correction,
+                is_kept,
+            } => self.take_away(&room, event, correction, is_kept)?,
+            Action::WithdrawCorrection(row) => {
+                let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
+                self.outcome.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
             Action::WithdrawSender(room, sender) => {
                 self.withdraw_sender(room, sender)?;
@@ -105,11 +106,16 @@ impl Books<'_> {
                 let kept = late::keep(tx, &event, sent_at, now)?;
                 self.outcome.log(move || mesh::say_kept(&event, kept));
             }
-            Action::Change(change) => self.change(change)?,
-            Action::Rewrite(outbox, draft) => {
-                drafts::change(tx, outbox, &draft)?;
+            Action::Rewrite(row, new) => self.rewrite(row, &new)?,
+            Action::OneMore(row, draft, event, thread) => {
+                drafts::change(tx, row, &draft)?;
+                message_map::stands_too(tx, row, &event, thread.as_deref())?;
             }
-            Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
+            Action::KeepEdit(edit) => {
+                let (new, kept) = (&edit.new, EarlyEdit::of(&edit, now));
+                edits::keep_early(tx, &edit.target, &new.room, &new.sender, (&new.event, &kept), now)?;
+                self.outcome.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
+            }
             Action::Sign(room, event, sign) => {
                 feedback::give(tx, &room, &event, sign, now)?;
             }
@@ -142,12 +148,11 @@ impl Books<'_> {
                 self.outcome.feedback |= feedback::want(tx, &room, &event, sign, now)?;
             }
             Action::ForgetChanged => feedback::forget_changed(tx)?,
-            Action::CloseSigns(room, event) => feedback::close(tx, &room, &event, now)?,
             Action::ForgetWishes(sign) => {
                 feedback::forget_wishes(tx, sign, Sign::Waiting, now)?;
             }
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns { room, wanted } => {
+            Action::ForbidSigns(room, wanted) => {
                 if feedback::forbid(tx, &room)? && wanted {
                     self.outcome.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
@@ -172,15 +177,21 @@ impl Books<'_> {
                 counts.ignored(Place::Elsewhere, Way::ToMatrix, reason);
             }
             Action::KeepNodes(batch) => nodes::update(tx, radio, &batch, now)?,
-            Action::UseRadio(radio) => {
+            Action::UseRadio(radio, channels) => {
                 meta::set_own_radio(tx, radio)?;
                 mesh_report::adopt_radio(tx, radio)?;
+                if let Some(channels) = channels {
+                    meta::set_channels(tx, radio, &channels)?;
+                }
             }
-            Action::KeepChannels(channels) => meta::set_channels(tx, radio, &channels)?,
             Action::Ready(readiness) => self.ready(*readiness)?,
             Action::Move(packets, moved) => self.move_packets(packets, moved)?,
-            Action::CallBack(row) => self.outcome.withdrawn.push(row),
-            Action::RefuseLater(row) => mesh_report::refuse_later(tx, row)?,
+            Action::CallBack(row, refuse) => {
+                if refuse {
+                    mesh_report::refuse_later(tx, row)?;
+                }
+                self.outcome.withdrawn.push(row);
+            }
             Action::RefuseWaiting(row, refused, is_first) => self.refuse(row, refused, is_first)?,
             Action::RadioAway(since) => meta::set_radio_away_since(tx, since)?,
             Action::AfterOutage {
@@ -225,29 +236,27 @@ impl Books<'_> {
                 is_news,
                 is_open,
             } => self.join(&room, is_news, is_open)?,
-            Action::KnowAlias(alias, room) => {
+            Action::Alias(alias, Some(room)) => {
                 known_rooms::note(tx, &room, std::slice::from_ref(&alias))?;
             }
-            Action::ForgetAlias(alias) => known_rooms::forget(tx, &alias)?,
+            Action::Alias(alias, None) => known_rooms::forget(tx, &alias)?,
             Action::NoteTombstone(room, tombstone) => {
                 mapped_rooms::note_tombstone(tx, &room, &tombstone)?;
             }
-            Action::Unpark(room) => {
-                outbox_room::unpark(tx, room.as_deref())?;
+            Action::TryAgain { parked, rooms } => {
+                for room in parked {
+                    outbox_room::unpark(tx, room.as_deref())?;
+                }
+                self.outcome.changed.extend(rooms);
             }
-            Action::TryAgain(rooms) => self.outcome.changed.extend(rooms),
-            Action::SetAside(room) => {
-                mapped_rooms::set_aside(tx, &room, true)?;
-            }
-            Action::TakeUp(room) => {
-                if mapped_rooms::set_aside(tx, &room, false)? > 0 {
+            Action::SetAside(room, aside) => {
+                if mapped_rooms::set_aside(tx, &room, aside)? > 0 && !aside {
                     self.outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 }
             }
             Action::Hold(room, held) => self.hold(room, held)?,
             Action::HandOver { from, to } => self.hand_over(from, to)?,
             Action::GiveUp(given_up) => self.give_up(*given_up)?,
-            Action::ForgetRoom(room) => mapped_rooms::forget(tx, &room)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;
                 self.outcome.log(move || say_jump(&jump));
@@ -271,9 +280,13 @@ impl Books<'_> {
     }
 
     /// Accepts a message for the mesh.
-    pub(super) fn accept(&mut self, message: &MeshMessage, what: &'static str) -> Result<()> {
+    fn accept(&mut self, message: &MeshMessage) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;
+        let what = match &message.content {
+            MeshContent::Text(draft) if draft.correction > 0 => "correction accepted for the mesh",
+            MeshContent::Text(_) | MeshContent::Packet(_) => "accepted for the mesh",
+        };
         self.outcome
             .log(move || debug!(outbox = %id, %packet, %destination, "{what}"));
         self.outcome.mesh.insert((destination, lane));
