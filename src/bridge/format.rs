@@ -148,11 +148,7 @@ pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -
     let limit = longest_prefix(&config.meshtastic);
     Heading {
         prefix: user_prefix(&config.meshtastic.prefix_format, user, name, limit),
-        label: fitting(
-            first_graphemes(name, LABEL_GRAPHEMES),
-            limit.saturating_sub(2),
-        )
-        .to_owned(),
+        label: within(first_graphemes(name, LABEL_GRAPHEMES), limit),
     }
 }
 
@@ -176,7 +172,7 @@ fn user_prefix(
         }
         match name.grapheme_indices(true).next_back() {
             Some((last, _)) => name = name.get(..last).unwrap_or_default(),
-            None => return format!("{}: ", fitting(&prefix, limit.saturating_sub(2)).trim_end()),
+            None => return format!("{}: ", within(&prefix, limit).trim_end()),
         }
     }
 }
@@ -186,26 +182,27 @@ fn longest_prefix(meshtastic: &Meshtastic) -> usize {
     meshtastic.long_messages.part_bytes / 3
 }
 
+/// Returns as much of a name as leaves room for `: ` behind it.
+fn within(name: &str, limit: usize) -> String {
+    fitting(name, limit.saturating_sub(": ".len())).to_owned()
+}
+
 /// Returns what stands at the beginning of packets that carry on another relay's message.
 pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
-    let short = match clean_name(&fields.shortname).as_str() {
+    let beginning = |name: &str| first_graphemes(&clean_name(name), 4).trim_end().to_owned();
+    let short = match beginning(&fields.shortname).as_str() {
         "" => first_graphemes(&clean_name(&fields.longname), 4).to_owned(),
-        name => first_graphemes(name, 4).trim_end().to_owned(),
+        name => name.to_owned(),
     };
-    let short = if short.is_empty() {
-        "???".to_owned()
-    } else {
-        short
-    };
-    let mesh = clean_name(&fields.meshnet);
+    let short = if short.is_empty() { "???" } else { &*short };
     let limit = longest_prefix(&config.meshtastic);
-    let who = match first_graphemes(&mesh, 4).trim() {
-        "" => short.clone(),
+    let who = match beginning(&fields.meshnet).as_str() {
+        "" => short.to_owned(),
         mesh => format!("{short}/{mesh}"),
     };
     Heading {
-        prefix: format!("{}: ", fitting(&who, limit.saturating_sub(2))),
-        label: fitting(&short, limit.saturating_sub(2)).to_owned(),
+        prefix: format!("{}: ", within(&who, limit)),
+        label: within(short, limit),
     }
 }
 

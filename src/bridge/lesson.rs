@@ -138,22 +138,24 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         let mut actions = vec![Action::Report(report.clone())];
-        if let SendReport::Radio {
-            outbox, outcome, ..
-        } = report
-        {
-            match (outcome, facts.reported.as_deref()) {
+        match report {
+            SendReport::Radio {
+                outcome: RadioOutcome::Refused(refusal),
+                ..
+            } => {
                 // Failed tapbacks are only counted.
-                (RadioOutcome::Refused(refusal), Some((source, Lane::Urgent | Lane::Message))) => {
+                if let Some((source, Lane::Urgent | Lane::Message)) = facts.reported.as_deref() {
                     let refused = Refused::from(*refusal);
                     actions.extend(self.say(refused.into(), source, &facts.told, now));
                 }
-                // Its channel may be gone.
-                (RadioOutcome::Retry { .. }, _) => {
-                    actions.push(Action::Next(Chore::Channels(Some(*outbox))));
-                }
-                _ => {}
             }
+            // Its channel may be gone.
+            SendReport::Radio {
+                outbox,
+                outcome: RadioOutcome::Retry { .. },
+                ..
+            } => actions.push(Action::Next(Chore::Channels(Some(*outbox)))),
+            SendReport::Radio { .. } | SendReport::Room { .. } => {}
         }
         actions
     }

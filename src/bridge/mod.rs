@@ -190,7 +190,7 @@ impl Bridge {
     fn radio_event(&mut self, event: &RadioEvent, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match event {
             RadioEvent::Ready(profile) => self.radio_is_ready(profile, facts, now),
-            RadioEvent::Lost { .. } => self.radio_is_lost(facts, now),
+            RadioEvent::Lost { .. } => self.link_is_lost(facts, now),
             RadioEvent::Nodes(nodes) => vec![Action::KeepNodes(nodes.clone())],
             RadioEvent::Ignored { reason } => vec![Action::Ignore(reason)],
             RadioEvent::ChannelUse { .. } => Vec::new(),

@@ -36,14 +36,17 @@ pub(super) enum Presence {
 
 impl Bridge {
     /// Takes note that the link is lost.
-    pub(super) fn link_is_lost(&mut self, now: Timestamp) -> Vec<Action> {
-        if self.config.matrix.radio_notices.is_none() {
-            return Vec::new();
+    pub(super) fn link_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.config.matrix.radio_notices.is_some() {
+            actions.push(Action::Outage(OutageStep::Lost));
+            if !matches!(self.presence, Presence::Away(_)) {
+                self.presence = Presence::Away(None);
+                actions.push(Action::LookBy(now));
+            }
         }
-        let mut actions = vec![Action::Outage(OutageStep::Lost)];
-        if !matches!(self.presence, Presence::Away(_)) {
-            self.presence = Presence::Away(None);
-            actions.push(Action::LookBy(now));
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(Some(now)));
         }
         actions
     }

@@ -82,12 +82,4 @@ impl Bridge {
         }
         actions
     }
-
-    pub(super) fn radio_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let mut actions = self.link_is_lost(now);
-        if facts.radio_away.is_none() {
-            actions.push(Action::RadioAway(Some(now)));
-        }
-        actions
-    }
 }

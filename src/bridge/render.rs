@@ -22,7 +22,7 @@ pub(super) struct Plan {
 /// Counts the packets of a text; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
     let fitted = fitted(&draft, "", rules)?;
-    let packets = u8::try_from(fitted.count()).unwrap_or(u8::MAX);
+    let packets = u8::try_from(fitted.said.len()).unwrap_or(u8::MAX);
     Some(Plan {
         draft: Draft { packets, ..draft },
         is_whole: fitted.is_whole,

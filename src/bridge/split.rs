@@ -22,7 +22,7 @@ pub(super) struct Fitted {
     /// Goes before the first packet's text.
     prefix: String,
     /// What the packets say, at least one: the first without its prefix.
-    said: Vec<String>,
+    pub(super) said: Vec<String>,
     /// All of it; else its end is lost.
     pub(super) is_whole: bool,
 }
@@ -35,11 +35,6 @@ impl Fitted {
             *first = format!("{}{mark}{first}", self.prefix);
         }
         packets
-    }
-
-    /// Returns how many packets they are.
-    pub(super) fn count(&self) -> usize {
-        self.said.len()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
 use crate::bridge::notice::Refused;
 use crate::bridge::policy;
-use crate::bridge::render::plan;
+use crate::bridge::render::{Plan, plan};
 use crate::bridge::route::{Aim, Spot};
 use crate::config::Edits;
 use crate::model::{
@@ -160,7 +160,6 @@ impl Bridge {
             ..facts.clone()
         };
         self.check_edit(new, Aim::Waiting(spot_of(waiting)?.slot), &placed, now)?;
-        let alert = self.alerts(&body, waiting.lane, new, facts);
         let draft = Draft {
             heading,
             text: body,
@@ -168,7 +167,9 @@ impl Bridge {
             reply_to: waiting.reply_to,
             ..Draft::default()
         };
-        let Some(plan) = plan(draft, &self.config.meshtastic.long_messages) else {
+        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
+        let later = (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest));
+        let Some((version, told)) = self.version(draft, waiting.lane, later, new, facts) else {
             let reason = DropReason::Refused(Refused::TooLong);
             let mut actions = vec![withdraw, Action::Drop(reason)];
             if waiting.correction == 0 {
@@ -177,18 +178,9 @@ impl Bridge {
             }
             return Ok((actions, Some(reason)));
         };
-        let more = plan.draft.packets.saturating_sub(waiting.packets);
+        let more = version.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
-        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
-        let new = NewVersion {
-            draft: plan.draft,
-            // An alert that is corrected stays urgent.
-            lane: if alert { Lane::Urgent } else { waiting.lane },
-            alert,
-            not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
-        };
-        let actions = vec![Action::Rewrite(waiting.row, new)];
-        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
+        Ok((vec![Action::Rewrite(waiting.row, version)], told))
     }
 
     /// Says again what was sent.
@@ -220,7 +212,6 @@ impl Bridge {
         let original = Some(first.packet)
             .filter(|_| self.config.meshtastic.message_interactions.replies)
             .filter(|_| first.correction == 0);
-        let alert = self.alerts(&body, first.lane, new, facts);
         let draft = Draft {
             heading,
             text: body,
@@ -228,24 +219,25 @@ impl Bridge {
             reply_to: original,
             ..Draft::default()
         };
-        let plan = plan(draft, &self.config.meshtastic.long_messages).ok_or(Refused::TooLong)?;
-        self.check_limit(plan.draft.packets, facts)?;
+        let later = Some(now + CORRECTION_WAIT);
+        let version = self.version(draft, first.lane, later, new, facts);
+        let (version, told) = version.ok_or(Refused::TooLong)?;
+        self.check_limit(version.draft.packets, facts)?;
         let message = MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
-            lane: if alert { Lane::Urgent } else { first.lane },
-            content: MeshContent::Text(plan.draft),
+            lane: version.lane,
+            content: MeshContent::Text(version.draft),
             source: Some(Box::new(MeshSource {
                 sent_at,
-                alert,
+                alert: version.alert,
                 ..first.source.clone()
             })),
-            not_before: Some(now + CORRECTION_WAIT),
+            not_before: version.not_before,
             expires: sent_at + worth,
         };
-        let actions = vec![Action::ToMesh(message)];
-        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
+        Ok((vec![Action::ToMesh(message)], told))
     }
 
     /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
@@ -261,10 +253,26 @@ impl Bridge {
         self.check_sending(&source_of(new, now), age, aim, facts, now)
     }
 
-    /// Returns whether a message of that lane is an alert with its new text.
-    fn alerts(&self, body: &str, lane: Lane, new: &RoomText, facts: &Facts) -> bool {
+    /// Returns a message of that lane in its changed form, and what its author is to know of it; `None`: it is too long.
+    fn version(
+        &self,
+        draft: Draft,
+        lane: Lane,
+        not_before: Option<Timestamp>,
+        new: &RoomText,
+        facts: &Facts,
+    ) -> Option<(NewVersion, Option<DropReason>)> {
         let may = || policy::may_alert(&self.config, new.sender_power, facts);
-        body.starts_with(ALERT) && (lane == Lane::Urgent || may())
+        let alert = draft.text.starts_with(ALERT) && (lane == Lane::Urgent || may());
+        let Plan { draft, is_whole } = plan(draft, &self.config.meshtastic.long_messages)?;
+        let version = NewVersion {
+            draft,
+            // An alert that is corrected stays urgent.
+            lane: if alert { Lane::Urgent } else { lane },
+            alert,
+            not_before,
+        };
+        Some((version, (!is_whole).then_some(Refused::Cut.into())))
     }
 }
 
