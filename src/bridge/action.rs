@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::model::{
     Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
     NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
-    OwnedUserId, RadioText, RoomEdit, RoomMessage, RoomRowId, SendReport, Sign, Synced, Timestamp,
-    Tombstone, UndecryptableEvent,
+    OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced, Timestamp, Tombstone,
+    UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
@@ -28,17 +28,9 @@ pub enum Action {
     },
     /// Send a message to the mesh.
     ToMesh(MeshMessage),
-    /// Remember to which of its room's channels a message belongs that is not transmitted: what is said of it goes there too.
-    KeepPlace {
-        /// Its room.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-        /// Who wrote it.
-        sender: OwnedUserId,
-        /// Its channel.
-        spot: Spot,
-    },
+    /// Remember to which of its room's channels a message of this person belongs that is not transmitted: what is said of it
+    /// goes there too.
+    KeepPlace(OwnedRoomId, OwnedEventId, OwnedUserId, Spot),
     /// Put the message of an event that was just accepted into its room's backlog, of which so many of the newest are kept.
     ToBacklog(OwnedRoomId, OwnedEventId, u32),
     /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
@@ -47,7 +39,8 @@ pub enum Action {
     KeepDirect(Box<RadioText>),
     /// Take back what waits for the mesh of an event (message, parts, tapback) of this room: an event of another room stays.
     Withdraw(OwnedRoomId, OwnedEventId),
-    /// The same for an event that was taken away: nothing more is shown of it, and an edit that came before it is forgotten.
+    /// The same for an event that was taken away: nothing more is shown of it, an edit that came before it is
+    /// forgotten, and its key brings nothing if it waits for that.
     TakeAway {
         /// Its room.
         room: OwnedRoomId,
@@ -55,8 +48,6 @@ pub enum Action {
         event: OwnedEventId,
         /// It is an edit, and a correction made of it waits.
         correction: Option<MeshRowId>,
-        /// It is kept until its key comes, which is to bring nothing.
-        is_kept: bool,
     },
     /// Take back a correction that waits; what else waits of its message stays.
     WithdrawCorrection(MeshRowId),
@@ -84,10 +75,8 @@ pub enum Action {
     Drop(DropReason),
     /// The same, and the operator is told: a person has to act.
     DropAndTell(DropReason),
-    /// Remember that an event was decided on.
+    /// Remember that an event was decided on, and wait no more for its key.
     Seen(SeenKey),
-    /// Forget an event that could not be decrypted: it could be read, or was taken away.
-    ForgetUndecryptable(OwnedEventId),
     /// Forget the edit that came before this message.
     ForgetEarlyEdit(OwnedEventId),
     /// Remember how the author of an event is called on the mesh.
@@ -108,10 +97,8 @@ pub enum Action {
     PermitSigns(OwnedRoomId),
     /// They may not; the operator is told if that is new, and they are wanted.
     ForbidSigns(OwnedRoomId, bool),
-    /// A row for a room is at the homeserver, which showed its event before it answered.
-    RoomSent(RoomRowId, OwnedEventId),
-    /// A sign, or the removal of one, is at the homeserver, as this event.
-    SignSent(OwnedTransactionId, OwnedEventId),
+    /// What went under this transaction is at the homeserver, as this event, which was shown perhaps before the answer came.
+    CameBack(OwnedTransactionId, OwnedEventId),
     /// Write down what became of a row.
     Report(SendReport),
     /// Write down up to where the account's events are accepted.
@@ -169,24 +156,14 @@ pub enum Action {
     Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
     /// A room that the bot is not in any more is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
-    /// What failed before may work now.
-    TryAgain {
-        /// What is parked for these rooms; `None`: for the account.
-        parked: Vec<Option<OwnedRoomOrAliasId>>,
-        /// What waits for these for other reasons.
-        rooms: Vec<OwnedRoomOrAliasId>,
-    },
+    /// What failed before for a room, or is parked, may work now; `None`: for all rooms, and for the account.
+    TryAgain(Option<OwnedRoomOrAliasId>),
     /// Have what a room has waiting for the mesh wait for longer, whatever its turn, or end that.
     SetAside(OwnedRoomId, bool),
     /// What is for a room goes there, or waits.
     Hold(OwnedRoomId, Held),
-    /// What waits for a room goes to the one that takes its place.
-    HandOver {
-        /// The room.
-        from: OwnedRoomId,
-        /// The other.
-        to: OwnedRoomId,
-    },
+    /// What waits for a room goes to this other one, which takes its place.
+    HandOver(OwnedRoomId, OwnedRoomId),
     /// Give up what waits.
     GiveUp(Box<GivenUp>),
     /// Bring what waits along with the system's clock.

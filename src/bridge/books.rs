@@ -84,18 +84,13 @@ fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
     if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
         return Vec::new();
     }
-    let Some(key) = SeenKey::of(event) else {
-        return Vec::new();
-    };
     let mut actions = Vec::new();
-    if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
-        actions.push(Action::ForgetUndecryptable(id.clone()));
-        if facts.early_edit.is_some() {
-            actions.push(Action::ForgetEarlyEdit(id.clone()));
-        }
+    if let (Event::Matrix(MatrixEvent::Text(text)), Some(_)) = (event, &facts.early_edit) {
+        actions.push(Action::ForgetEarlyEdit(text.event.clone()));
     }
-    if !facts.already_seen {
-        actions.push(Action::Seen(key));
+    // What was given up is forgotten when its key comes after all.
+    if !facts.already_seen || matches!(event, Event::Matrix(_)) {
+        actions.extend(SeenKey::of(event).map(Action::Seen));
     }
     actions
 }

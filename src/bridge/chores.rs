@@ -124,10 +124,7 @@ impl Bridge {
         }
         if self.up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = self.up;
-            actions.push(Action::TryAgain {
-                parked: facts.parked.clone(),
-                rooms: facts.busy.clone(),
-            });
+            actions.push(Action::TryAgain(None));
         }
         actions
     }

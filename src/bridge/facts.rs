@@ -3,8 +3,8 @@
 use crate::model::{
     Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
     MeshRowId, MeshSource, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId, PacketId, RadioEvent, Relayed, RoomRowId,
-    Sign, Timestamp, ToldRoom, Unread, Version, WaitingPacket, WaitsForRoom,
+    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, Relayed, RoomRowId, Sign, Timestamp,
+    ToldRoom, Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
@@ -44,12 +44,8 @@ pub struct Questions {
     pub told: Vec<String>,
     /// Which message is behind this row?
     pub reported: Option<MeshRowId>,
-    /// Which row for a room, if any, goes under this transaction?
-    pub own_row: Option<OwnedTransactionId>,
     /// Of which edit, by whom, is a correction made that waits, if this event of this room is one that was taken away?
     pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
-    /// Is this event kept because it cannot be decrypted?
-    pub kept: Option<OwnedEventId>,
     /// What else has to be looked up.
     pub tables: Vec<Table>,
 }
@@ -69,8 +65,6 @@ pub enum Table {
     Senders,
     /// [`Facts::busy`].
     Busy,
-    /// [`Facts::parked`].
-    Parked,
     /// [`Facts::rows_for_rooms`].
     RowsForRooms,
     /// [`Facts::outage`] and [`Facts::told_rooms`].
@@ -184,12 +178,8 @@ pub struct Facts {
     pub told: Vec<String>,
     /// The message behind the row that a report is about, and its lane; `None` if nobody waits for its fate.
     pub reported: Option<Box<(MeshSource, Lane)>>,
-    /// The row for a room that went under this transaction.
-    pub own_row: Option<RoomRowId>,
     /// Who wrote the edit that was taken away, and the correction that waits of its message.
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
-    /// The event is kept because it cannot be decrypted.
-    pub kept: bool,
     /// The packets of rooms that wait for a channel, the oldest first.
     pub packets: Vec<WaitingPacket>,
     /// Since when nothing reaches the radio.
@@ -200,8 +190,6 @@ pub struct Facts {
     pub senders: Vec<(OwnedRoomId, OwnedUserId)>,
     /// The rooms that something waits for.
     pub busy: Vec<OwnedRoomOrAliasId>,
-    /// The rooms that are parked; `None`: the account.
-    pub parked: Vec<Option<OwnedRoomOrAliasId>>,
     /// How many rows wait for rooms.
     pub rows_for_rooms: u64,
     /// The outage that is not over.

@@ -3,27 +3,11 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::facts::Facts;
 use crate::config::Feedback;
-use crate::model::{MeshFate, OwnedEventId, OwnedTransactionId, Sign, Timestamp};
+use crate::model::{MeshFate, Sign, Timestamp};
 
 /// A message that waits longer is shown as waiting.
 pub(super) const SHOWN_WAITING_AFTER: Duration = Duration::from_mins(1);
-
-/// Takes note that an event of ours came back in sync, before the answer to its request perhaps.
-pub(super) fn came_back(
-    event: &OwnedEventId,
-    transaction: Option<&OwnedTransactionId>,
-    facts: &Facts,
-) -> Vec<Action> {
-    let sign = |it: &OwnedTransactionId| Action::SignSent(it.clone(), event.clone());
-    let sent = match facts.own_row {
-        Some(row) => Some(Action::RoomSent(row, event.clone())),
-        None => transaction.map(sign),
-    };
-    sent.into_iter().collect()
-}
 
 /// Returns the sign that the sender of a message is to be shown now; `None`: none.
 ///

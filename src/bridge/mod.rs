@@ -16,7 +16,6 @@ mod feedback;
 mod format;
 mod late;
 mod lesson;
-mod moves;
 mod notice;
 mod outage;
 mod policy;
@@ -51,8 +50,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::{
-    Channel, Event, JoinedRoom, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
-    RadioEvent, RadioProfile, Timestamp,
+    Channel, Event, JoinedRoom, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, RadioEvent, RadioProfile, Timestamp,
 };
 use calendar::Calendar;
 use outage::Presence;
@@ -215,7 +214,11 @@ impl Bridge {
             MatrixEvent::Banned { room, user } => self.banned(room, user),
             MatrixEvent::Own {
                 event, transaction, ..
-            } => feedback::came_back(event, transaction.as_ref(), facts),
+            } => {
+                let came_back =
+                    |it: &OwnedTransactionId| Action::CameBack(it.clone(), event.clone());
+                transaction.iter().map(came_back).collect()
+            }
             MatrixEvent::Synced(synced) => self.synced(synced, now),
         }
     }

@@ -37,11 +37,6 @@ impl Bridge {
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => Questions {
                 taken_edit: Some((redaction.room.clone(), redaction.target.clone())),
-                kept: Some(redaction.target.clone()),
-                ..Questions::default()
-            },
-            Event::Matrix(MatrixEvent::Own { transaction, .. }) => Questions {
-                own_row: transaction.clone(),
                 ..Questions::default()
             },
             Event::Report(SendReport::Radio {
@@ -58,6 +53,7 @@ impl Bridge {
             )
             | Event::Matrix(
                 MatrixEvent::Undecryptable { .. }
+                | MatrixEvent::Own { .. }
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::AliasMoved { .. }
@@ -97,12 +93,7 @@ impl Bridge {
                     ..Questions::default()
                 }
             }
-            Chore::Tables => Questions::about([
-                Table::RowsForRooms,
-                Table::Told(chores::BACKLOG),
-                Table::Parked,
-                Table::Busy,
-            ]),
+            Chore::Tables => Questions::about([Table::RowsForRooms, Table::Told(chores::BACKLOG)]),
             Chore::Signs => Questions::about([Table::Changed]),
         }
     }

@@ -31,11 +31,7 @@ impl Bridge {
             room: Box::new(room.clone()),
         }];
         if room.may_write {
-            let id: OwnedRoomOrAliasId = room.room.clone().into();
-            actions.push(Action::TryAgain {
-                parked: vec![Some(id.clone())],
-                rooms: vec![id],
-            });
+            actions.push(Action::TryAgain(Some(room.room.clone().into())));
         }
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
@@ -107,17 +103,16 @@ impl Bridge {
                 joined: &self.rooms,
             };
             let succession = mapping.succession(&standing.old);
-            let why = Waiting::Unmapped;
-            let is_set_aside = succession == Succession::Waits { name: None, why };
+            let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
             actions.push(Action::SetAside(room.clone(), is_set_aside));
             match succession {
                 Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
-                Succession::Waits { name, why } => {
+                Succession::Waits(name, why) => {
                     heirs.extend(name.map(|name| (room.clone(), name)));
                     waits.insert(room.clone());
                     actions.push(self.hold(standing, why));
                 }
-                Succession::Goes { name, to } => {
+                Succession::Goes(name, to) => {
                     actions.extend(self.follow(standing, &to, facts, now));
                     heirs.insert(room.clone(), name);
                 }
@@ -158,10 +153,7 @@ impl Bridge {
             actions.push(Action::LookBy(*since + UNDER_WAY));
             return actions;
         }
-        actions.push(Action::HandOver {
-            from: room.clone(),
-            to: to.clone(),
-        });
+        actions.push(Action::HandOver(room.clone(), to.clone()));
         let directions = self.directions((&**to).into());
         let is_deaf = !directions.iter().any(|it| it.to_matrix());
         let is_mute = !directions.iter().any(|it| it.to_mesh());

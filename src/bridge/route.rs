@@ -3,8 +3,6 @@
 mod channel;
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt;
 
 use super::notice::Refused;
 use super::policy::is_admin;
@@ -34,7 +32,8 @@ pub(super) struct Routes {
 }
 
 /// A channel mapped by its number that has another name than before, or a mapped one that has another key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("matrix_rooms[{entry}]: {}", self.words())]
 pub struct RenamedChannel {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
@@ -46,29 +45,21 @@ pub struct RenamedChannel {
     pub now: String,
 }
 
-impl fmt::Display for RenamedChannel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl RenamedChannel {
+    fn words(&self) -> String {
         let Self {
-            entry,
-            index,
-            before,
-            now,
+            index, before, now, ..
         } = self;
         if before == now {
-            return write!(
-                f,
-                "matrix_rooms[{entry}]: channel {index} (`{now}`) has another key than before: its room goes on with it, and \
-                 what answers older messages is refused"
-            );
+            format!(
+                "channel {index} (`{now}`) has another key than before: its room goes on with it, and what answers older \
+                 messages is refused"
+            )
+        } else {
+            format!("channel {index} was `{before}` and is `{now}` now: its room goes on with it")
         }
-        write!(
-            f,
-            "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it"
-        )
     }
 }
-
-impl Error for RenamedChannel {}
 
 impl Explained for RenamedChannel {
     fn hint(&self) -> Option<String> {
@@ -78,7 +69,8 @@ impl Explained for RenamedChannel {
 }
 
 /// A mapped channel that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("matrix_rooms[{entry}]: {}", self.words())]
 pub struct RouteProblem {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
@@ -92,32 +84,26 @@ pub struct RouteProblem {
     pub available: Vec<(ChannelIndex, String)>,
 }
 
-impl fmt::Display for RouteProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry, channel, .. } = self;
-        write!(f, "matrix_rooms[{entry}]: ")?;
-        match (self.refused, channel) {
-            (Refused::AdminChannel, _) => {
-                return write!(f, "channel {channel} is named `admin` and is never relayed");
+impl RouteProblem {
+    fn words(&self) -> String {
+        let channel = &self.channel;
+        let missing = match channel {
+            _ if self.refused == Refused::AdminChannel => {
+                return format!("channel {channel} is named `admin` and is never relayed");
             }
-            (_, ChannelRef::Index(index)) => {
-                write!(f, "channel {index} is not in use on the radio")?;
-            }
-            (_, ChannelRef::Name(name)) => write!(f, "the radio has no channel named `{name}`")?,
-        }
+            ChannelRef::Index(index) => format!("channel {index} is not in use on the radio"),
+            ChannelRef::Name(name) => format!("the radio has no channel named `{name}`"),
+        };
         let available = self.available.iter();
         let available: Vec<_> = available
             .map(|(index, name)| format!("{index} ({name})"))
             .collect();
-        let available = match available.as_slice() {
-            [] => "none".to_owned(),
-            some => some.join(", "),
-        };
-        write!(f, "; it has {available}")
+        match available.as_slice() {
+            [] => format!("{missing}; it has none"),
+            some => format!("{missing}; it has {}", some.join(", ")),
+        }
     }
 }
-
-impl Error for RouteProblem {}
 
 impl Explained for RouteProblem {
     fn hint(&self) -> Option<String> {

@@ -70,7 +70,6 @@ fn a_redaction_withdraws_what_is_queued_of_its_own_room() {
             room: room(ROOM),
             event: event("$message"),
             correction: None,
-            is_kept: false,
         }]
     );
 }

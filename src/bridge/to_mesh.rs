@@ -84,12 +84,8 @@ impl Bridge {
                 spoken.unwrap_or(Spot::UNKNOWN)
             }
         };
-        Some(Action::KeepPlace {
-            room: room.clone(),
-            event: text.event.clone(),
-            sender: text.sender.clone(),
-            spot,
-        })
+        let (event, sender) = (text.event.clone(), text.sender.clone());
+        Some(Action::KeepPlace(room.clone(), event, sender, spot))
     }
 
     /// Tells the author of a message why it does not go on the air, if they are to learn it.

@@ -63,17 +63,11 @@ fn of(
 }
 
 fn goes(name: &str, to: &str) -> Succession {
-    Succession::Goes {
-        name: name.try_into().unwrap(),
-        to: id(to),
-    }
+    Succession::Goes(name.try_into().unwrap(), id(to))
 }
 
 fn waits(name: Option<&str>, why: Waiting) -> Succession {
-    Succession::Waits {
-        name: name.map(|name| name.try_into().unwrap()),
-        why,
-    }
+    Succession::Waits(name.map(|name| name.try_into().unwrap()), why)
 }
 
 #[test]

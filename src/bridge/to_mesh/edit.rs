@@ -285,7 +285,6 @@ pub(in crate::bridge) fn taken_away(redaction: &RoomRedaction, facts: &Facts) ->
         room: redaction.room.clone(),
         event: redaction.target.clone(),
         correction: correction.map(|(_, correction)| correction.row),
-        is_kept: facts.kept,
     }]
 }
 
@@ -328,13 +327,7 @@ fn unsaid(reason: DropReason) -> DropReason {
 }
 
 fn spot_of(version: &Version) -> Result<Spot, DropReason> {
-    match version.destination {
-        Destination::Channel(slot) => Ok(Spot {
-            slot,
-            channel: version.channel,
-        }),
-        Destination::Direct(_) => Err(DropReason::Edit),
-    }
+    Spot::of(version.destination, version.channel).ok_or(DropReason::Edit)
 }
 
 #[cfg(test)]

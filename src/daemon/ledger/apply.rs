@@ -50,12 +50,7 @@ impl Books<'_> {
                 self.outcome.rooms.insert(message.room);
             }
             Action::ToMesh(message) => self.accept(&message)?,
-            Action::KeepPlace {
-                room,
-                event,
-                sender,
-                spot,
-            } => {
+            Action::KeepPlace(room, event, sender, spot) => {
                 let pair = MessagePair {
                     origin: Origin::Matrix,
                     sender: radio,
@@ -93,8 +88,7 @@ impl Books<'_> {
                 room,
                 event,
                 correction,
-                is_kept,
-            } => self.take_away(&room, event, correction, is_kept)?,
+            } => self.take_away(&room, event, correction)?,
             Action::WithdrawCorrection(row) => {
                 let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
                 self.outcome.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
@@ -125,13 +119,16 @@ impl Books<'_> {
             Action::Seen(SeenKey::Packet { sender, packet }) => {
                 seen::mark_packet(tx, radio, sender, packet, now)?;
             }
-            Action::Seen(SeenKey::Event(event)) => seen::mark_event(tx, &event, now)?,
+            Action::Seen(SeenKey::Event(event)) => {
+                seen::mark_event(tx, &event, now)?;
+                late::forget(tx, &event)?;
+            }
             Action::Seen(SeenKey::Edit {
                 event,
                 target,
                 sender,
-            }) => seen::mark_edit(tx, &event, &target, &sender, now)?,
-            Action::ForgetUndecryptable(event) => {
+            }) => {
+                seen::mark_edit(tx, &event, &target, &sender, now)?;
                 late::forget(tx, &event)?;
             }
             Action::ForgetEarlyEdit(event) => edits::forget_early(tx, &event)?,
@@ -157,13 +154,14 @@ impl Books<'_> {
                     self.outcome.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
             }
-            Action::RoomSent(row, event) => {
-                self.room_sent(row, &event)?;
-                self.outcome.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
-            }
-            Action::SignSent(transaction, event) => {
-                self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?;
-            }
+            Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
+                Some((row, _)) => {
+                    self.room_sent(row, &event)?;
+                    self.outcome.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
+                }
+                // A sign, or the removal of one.
+                None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
+            },
             Action::Report(report) => self.report(report)?,
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
@@ -243,11 +241,13 @@ impl Books<'_> {
             Action::NoteTombstone(room, tombstone) => {
                 mapped_rooms::note_tombstone(tx, &room, &tombstone)?;
             }
-            Action::TryAgain { parked, rooms } => {
-                for room in parked {
-                    outbox_room::unpark(tx, room.as_deref())?;
-                }
-                self.outcome.changed.extend(rooms);
+            Action::TryAgain(Some(room)) => {
+                outbox_room::unpark(tx, Some(&room))?;
+                self.outcome.changed.insert(room);
+            }
+            Action::TryAgain(None) => {
+                outbox_room::unpark_all(tx)?;
+                self.outcome.changed.extend(outbox_room::rooms(tx)?);
             }
             Action::SetAside(room, aside) => {
                 if mapped_rooms::set_aside(tx, &room, aside)? > 0 && !aside {
@@ -255,7 +255,7 @@ impl Books<'_> {
                 }
             }
             Action::Hold(room, held) => self.hold(room, held)?,
-            Action::HandOver { from, to } => self.hand_over(from, to)?,
+            Action::HandOver(from, to) => self.hand_over(from, to)?,
             Action::GiveUp(given_up) => self.give_up(*given_up)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;

@@ -51,7 +51,6 @@ impl Books<'_> {
         room: &RoomId,
         event: OwnedEventId,
         correction: Option<MeshRowId>,
-        is_kept: bool,
     ) -> Result<()> {
         let (tx, now) = (self.tx, self.now);
         if let Some(row) = correction {
@@ -60,8 +59,7 @@ impl Books<'_> {
             self.outcome.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
         }
         feedback::close(tx, room, &event, now)?;
-        if is_kept {
-            late::forget(tx, &event)?;
+        if late::forget(tx, &event)? {
             seen::mark_event(tx, &event, now)?;
             let event = event.clone();
             self.outcome
