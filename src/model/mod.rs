@@ -8,13 +8,10 @@ mod chore;
 mod error;
 mod event;
 mod fate;
-mod gap;
 mod ids;
 mod late;
 mod mesh;
 mod message;
-mod outage;
-mod retry;
 mod room;
 mod room_address;
 mod room_message;
@@ -23,14 +20,13 @@ mod time;
 
 pub use backoff::Backoff;
 pub use chore::Chore;
-pub use error::{Chain, Exit, Explained, causes, told};
+pub use error::{Chain, Exit, Explained, Retry, causes, told};
 pub use event::{
-    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
-    RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport, Synced,
-    TextPort, Tombstone,
+    Event, Gap, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText,
+    RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
+    SendReport, Synced, TextPort, Tombstone,
 };
 pub use fate::{MeshFate, MeshState, RadioOutcome, Refusal, Sign};
-pub use gap::Gap;
 pub use ids::{
     ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
@@ -45,9 +41,7 @@ pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
-pub use outage::{Outage, ToldRoom};
-pub use retry::Retry;
-pub use room::{Expired, OldRoom, WaitsForRoom};
+pub use room::{Expired, OldRoom, Outage, ToldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
 pub use time::{Clock, ClockReading, Jump, Timestamp};
