@@ -3,8 +3,8 @@
 use crate::model::{
     Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
     MeshRowId, MeshSource, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, Relayed, RoomRowId, Sign, Timestamp,
-    ToldRoom, Unread, Version, WaitingPacket, WaitsForRoom,
+    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, Relayed, Sign, Timestamp, ToldRoom,
+    Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
