@@ -167,7 +167,7 @@ fn an_alias_leads_to_no_room_with_weaker_protection_unless_the_id_is_named() {
             };
             assert_eq!(of(&old, &[ALIAS], Some(NEW), there), expected);
             let named = of(&old, &[ALIAS, NEW], Some(NEW), there);
-            assert!(matches!(named, Succession::Goes { to, .. } if to == NEW));
+            assert!(matches!(named, Succession::Goes(_, to) if to == NEW));
         }
     }
 }

@@ -252,12 +252,11 @@ fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
 /// Returns to which channel it is remembered that Alice's message belongs.
 fn place(actions: &[Action]) -> Option<Spot> {
     actions.iter().find_map(|action| match action {
-        Action::KeepPlace {
-            event,
-            sender,
-            spot,
-            ..
-        } if *event == message("").event && *sender == alice() => Some(*spot),
+        Action::KeepPlace(_, event, sender, spot)
+            if *event == message("").event && *sender == alice() =>
+        {
+            Some(*spot)
+        }
         _ => None,
     })
 }
