@@ -1,10 +1,19 @@
-//! Any text, any rules: what goes on the air is within the packet's limit, and nothing is lost unless that is said.
+//! Any text of any age, by any rules: what goes on the air is within the packet's limit, and nothing is lost unless that is
+//! said.
 
 #![no_main]
 
+use std::time::Duration;
+
 use libfuzzer_sys::fuzz_target;
-use relay::bridge::{Fitted, Heading, PACKET_BYTES, REPLY_BYTES, fit};
+use relay::bridge::{PACKET_BYTES, render};
 use relay::config::{LongMessages, Overflow};
+use relay::model::{Draft, Heading, PacketId, span};
+
+/// The bytes of a packet that answers another one (`RadioPayload::Text`).
+const REPLY_BYTES: usize = 227;
+/// What was accepted fits into as many packets as it was counted for: so much text does into 255.
+const LONGEST: usize = 16_000;
 
 fn letters(text: &str) -> String {
     text.chars()
@@ -12,30 +21,33 @@ fn letters(text: &str) -> String {
         .collect()
 }
 
-fuzz_target!(|input: (String, u8, u8, bool, bool, bool)| {
-    let (text, part_bytes, max_parts, is_reply, split, cut) = input;
-    let text = text.trim();
+fuzz_target!(|input: (String, u8, u8, bool, bool, bool, Option<u16>)| {
+    let (text, part_bytes, max_parts, is_reply, split, cut, minutes) = input;
+    if text.len() > LONGEST {
+        return;
+    }
     let rules = LongMessages {
         split,
         part_bytes: 40 + usize::from(part_bytes) % 193,
         max_parts: 1 + usize::from(max_parts) % 9,
         overflow: if cut { Overflow::Cut } else { Overflow::Refuse },
     };
-    let heading = Heading {
-        prefix: "Alice[M]: ".to_owned(),
-        label: "Alice".to_owned(),
+    let draft = Draft {
+        heading: Heading {
+            prefix: "Alice[M]: ".to_owned(),
+            label: "Alice".to_owned(),
+        },
+        text: text.trim().to_owned(),
+        reply_to: is_reply.then_some(PacketId(5)),
+        packets: u8::MAX,
+        ..Draft::default()
     };
-    let fitted = fit(&heading, text, is_reply, &rules);
-    let (packets, whole) = match &fitted {
-        Fitted::Packets(packets) => (packets, true),
-        Fitted::Cut(packets) => (packets, false),
-        Fitted::TooLong { bytes } => {
-            assert!(*bytes > REPLY_BYTES && !cut);
-            return;
-        }
-    };
-    assert!(whole || cut);
-    let mut rest = letters(text);
+    let age = minutes.map(|minutes| Duration::from_mins(minutes.into()));
+    let mark = age.map_or_else(String::new, |age| format!("({} ago) ", span::short(age)));
+    let packets = render(&draft, age, &rules);
+    let total = packets.len();
+    assert!(total > 0 && (!cut || total <= rules.max_parts));
+    let mut rest = letters(&draft.text);
     for (part, packet) in packets.iter().enumerate() {
         let limit = if is_reply && part == 0 {
             REPLY_BYTES
@@ -43,19 +55,33 @@ fuzz_target!(|input: (String, u8, u8, bool, bool, bool)| {
             PACKET_BYTES
         };
         assert!(packet.len() <= limit);
-        // What follows the heading stands in the text, in its order.
-        let said = match packet.split_once(": ") {
-            Some((_, said)) if part > 0 || packets.len() == 1 => said,
-            Some((_, said)) => said.split_once(' ').map_or("", |(_, said)| said),
-            None => "",
+        let said = match part {
+            0 => {
+                let said = packet.strip_prefix("Alice[M]: ").expect("the prefix");
+                // Where there is no room for it, the age is left out.
+                let said = said.strip_prefix(&mark).unwrap_or(said);
+                let counter = if total > 1 {
+                    format!("1/{total} ")
+                } else {
+                    String::new()
+                };
+                said.strip_prefix(&counter).expect("the counter")
+            }
+            _ => {
+                let head = format!("Alice {}/{total}: ", part + 1);
+                packet.strip_prefix(&head).expect("the heading")
+            }
         };
+        // What follows the heading stands in the text, in its order.
         let said = letters(said);
-        if whole {
-            rest = rest
-                .strip_prefix(&said)
-                .expect("the parts hold the text")
-                .to_owned();
+        match rest.strip_prefix(&said) {
+            Some(left) => rest = left.to_owned(),
+            None => {
+                let kept = said.strip_suffix('…').expect("the parts hold the text");
+                assert!(cut && part + 1 == total && rest.starts_with(kept));
+                return;
+            }
         }
     }
-    assert!(!whole || rest.is_empty());
+    assert!(rest.is_empty());
 });

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use crate::model::{
-    Channel, Chore, Draft, EarlyEdit, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource,
-    MessagePair, NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, RadioText, RoomMessage, RoomRowId, SendReport, Sign, Synced,
-    Timestamp, Tombstone, UndecryptableEvent,
+    Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
+    NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
+    OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced, Timestamp, Tombstone,
+    UndecryptableEvent,
 };
 
 use super::dropped::DropReason;
 use super::facts::SeenKey;
 use super::notice::Refused;
-use super::route::{RenamedChannel, RouteProblem, Spot};
+use super::radio::Readiness;
+use super::route::Spot;
 use super::succession::Waiting;
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
@@ -27,40 +28,40 @@ pub enum Action {
     },
     /// Send a message to the mesh.
     ToMesh(MeshMessage),
-    /// Remember to which of its room's channels a message belongs that is not transmitted: what is said of it goes there too.
-    KeepPlace {
-        /// Its room.
-        room: OwnedRoomId,
-        /// The event.
-        event: OwnedEventId,
-        /// Who wrote it.
-        sender: OwnedUserId,
-        /// Its channel.
-        spot: Spot,
-    },
+    /// Remember to which of its room's channels a message of this person belongs that is not transmitted: what is said of it
+    /// goes there too.
+    KeepPlace(OwnedRoomId, OwnedEventId, OwnedUserId, Spot),
     /// Put the message of an event that was just accepted into its room's backlog, of which so many of the newest are kept.
     ToBacklog(OwnedRoomId, OwnedEventId, u32),
     /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of an event (message, parts, tapback) that was taken away in this room: an event of
-    /// another room stays.
+    /// Take back what waits for the mesh of an event (message, parts, tapback) of this room: an event of another room stays.
     Withdraw(OwnedRoomId, OwnedEventId),
-    /// Take back the correction that was made of this edit, which was taken away.
-    TakeEditBack(MeshRowId, OwnedEventId),
-    /// Forget an event that was taken away before its key came, so that the key brings nothing.
-    TakeUnreadBack(OwnedEventId),
+    /// The same for an event that was taken away: nothing more is shown of it, an edit that came before it is
+    /// forgotten, and its key brings nothing if it waits for that.
+    TakeAway {
+        /// Its room.
+        room: OwnedRoomId,
+        /// The event.
+        event: OwnedEventId,
+        /// It is an edit, and a correction made of it waits.
+        correction: Option<MeshRowId>,
+    },
+    /// Take back a correction that waits; what else waits of its message stays.
+    WithdrawCorrection(MeshRowId),
     /// Take back what waits for the mesh of a person in a room: banned there.
     WithdrawSender(OwnedRoomId, OwnedUserId),
     /// Keep an event that cannot be decrypted, sent then by the server's clock, until its key comes.
     KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
-    /// What follows from the edit of a message.
-    Change(Change),
-    /// Change what a row says that waits for the mesh: one more picture.
-    Rewrite(MeshRowId, Draft),
-    /// This packet stands for one more event, in that thread: who answers that answers the packet.
-    StandsToo(MeshRowId, OwnedEventId, Option<OwnedEventId>),
+    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
+    Rewrite(MeshRowId, NewVersion),
+    /// Have a note that waits for the mesh tell of one more picture, and stand for its event, in that thread: who answers that
+    /// answers the note.
+    OneMore(MeshRowId, Draft, OwnedEventId, Option<OwnedEventId>),
+    /// Keep an edit until the message comes that it changes, or until it is taken away itself.
+    KeepEdit(Box<RoomEdit>),
     /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
     Sign(OwnedRoomId, OwnedEventId, Sign),
     /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
@@ -74,10 +75,8 @@ pub enum Action {
     Drop(DropReason),
     /// The same, and the operator is told: a person has to act.
     DropAndTell(DropReason),
-    /// Remember that an event was decided on.
+    /// Remember that an event was decided on, and wait no more for its key.
     Seen(SeenKey),
-    /// Forget an event that could not be decrypted: it could be read, or was taken away.
-    ForgetUndecryptable(OwnedEventId),
     /// Forget the edit that came before this message.
     ForgetEarlyEdit(OwnedEventId),
     /// Remember how the author of an event is called on the mesh.
@@ -92,23 +91,14 @@ pub enum Action {
     Show(OwnedRoomId, OwnedEventId, Option<Sign>),
     /// What has changed was looked at.
     ForgetChanged,
-    /// Show nothing more of a message: it was taken away.
-    CloseSigns(OwnedRoomId, OwnedEventId),
     /// Give up every wish for this sign: people are not shown it.
     ForgetWishes(Sign),
     /// Signs may be shown in a room.
     PermitSigns(OwnedRoomId),
-    /// They may not. The operator is told if that is new and they are wanted.
-    ForbidSigns {
-        /// The room.
-        room: OwnedRoomId,
-        /// They are wanted.
-        wanted: bool,
-    },
-    /// A row for a room is at the homeserver, which showed its event before it answered.
-    RoomSent(RoomRowId, OwnedEventId),
-    /// A sign, or the removal of one, is at the homeserver, as this event.
-    SignSent(OwnedTransactionId, OwnedEventId),
+    /// They may not; the operator is told if that is new, and they are wanted.
+    ForbidSigns(OwnedRoomId, bool),
+    /// What went under this transaction is at the homeserver, as this event, which was shown perhaps before the answer came.
+    CameBack(OwnedTransactionId, OwnedEventId),
     /// Write down what became of a row.
     Report(SendReport),
     /// Write down up to where the account's events are accepted.
@@ -117,18 +107,14 @@ pub enum Action {
     Ignore(&'static str),
     /// Keep what is known of nodes.
     KeepNodes(Vec<Node>),
-    /// This radio is attached: what waits is its own now.
-    UseRadio(NodeNum),
-    /// Keep the radio's channels.
-    KeepChannels(Vec<Channel>),
+    /// This radio is attached: what waits is its own now, and so are these channels, if it tells them.
+    UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready.
     Ready(Box<Readiness>),
     /// Have packets that wait go to other slots, so many of them, or know what their channels are.
     Move(Vec<(MeshRowId, Spot)>, usize),
-    /// Ask the radio to give a packet back.
-    CallBack(MeshRowId),
-    /// Refuse a packet that the radio is asked to take as soon as it is back.
-    RefuseLater(MeshRowId),
+    /// Ask the radio to give a packet back, which is refused then, if that is set.
+    CallBack(MeshRowId, bool),
     /// Refuse a packet that waits, for this reason; it is counted if it is the first of its message.
     RefuseWaiting(MeshRowId, Refused, bool),
     /// Nothing reaches the radio since then; `None`: it can be reached.
@@ -166,33 +152,20 @@ pub enum Action {
         /// Anyone may put messages on the air from there.
         is_open: bool,
     },
-    /// An alias stands for a room that we are in.
-    KnowAlias(OwnedRoomOrAliasId, OwnedRoomId),
-    /// An alias stands for a room that we are not in.
-    ForgetAlias(OwnedRoomOrAliasId),
+    /// An alias stands for this room; `None`: for one that we are not in.
+    Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
     /// A room that the bot is not in any more is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
-    /// Try again what is parked for a room; `None`: for the account.
-    Unpark(Option<OwnedRoomOrAliasId>),
-    /// What failed before in these rooms may work now.
-    TryAgain(Vec<OwnedRoomOrAliasId>),
-    /// Have what a room has waiting for the mesh wait for longer, whatever its turn.
-    SetAside(OwnedRoomId),
-    /// End that.
-    TakeUp(OwnedRoomId),
+    /// What failed before for a room, or is parked, may work now; `None`: for all rooms, and for the account.
+    TryAgain(Option<OwnedRoomOrAliasId>),
+    /// Have what a room has waiting for the mesh wait for longer, whatever its turn, or end that.
+    SetAside(OwnedRoomId, bool),
     /// What is for a room goes there, or waits.
     Hold(OwnedRoomId, Held),
-    /// What waits for a room goes to the one that takes its place.
-    HandOver {
-        /// The room.
-        from: OwnedRoomId,
-        /// The other.
-        to: OwnedRoomId,
-    },
+    /// What waits for a room goes to this other one, which takes its place.
+    HandOver(OwnedRoomId, OwnedRoomId),
     /// Give up what waits.
     GiveUp(Box<GivenUp>),
-    /// Forget a room that is not mapped any more.
-    ForgetRoom(OwnedRoomId),
     /// Bring what waits along with the system's clock.
     FollowClock(Jump),
     /// Forget what is older than so many days, and pairs beyond so many.
@@ -222,32 +195,6 @@ impl Action {
             pair: None,
         }
     }
-}
-
-/// How the radio stands that is ready now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Readiness {
-    /// Its own node.
-    pub own: Node,
-    /// Its firmware, if it tells it.
-    pub firmware: Option<String>,
-    /// The mesh's name.
-    pub meshnet: String,
-    /// The mapped channels that have another name or key than before.
-    pub renamed: Vec<RenamedChannel>,
-    /// What keeps messages from crossing,
-    pub problems: RadioProblems,
-    /// and what of that was not so when the radio was ready the last time.
-    pub news: RadioProblems,
-}
-
-/// What keeps messages from crossing over a radio.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RadioProblems {
-    /// The mapped channels that cannot be used.
-    pub routes: Vec<RouteProblem>,
-    /// Why nothing is transmitted.
-    pub silence: Option<Refused>,
 }
 
 /// What is to be written down of an outage of the radio.
@@ -300,41 +247,8 @@ pub struct GivenUp {
 pub enum WhyGivenUp {
     /// The room that takes its place has another direction.
     Direction(OwnedRoomId),
-    /// It is not in the configuration any more, nor this one, which replaces it.
+    /// It is not in the configuration any more, nor this one, which replaces it: it is forgotten.
     Unmapped(Option<OwnedRoomId>),
     /// The configuration does not permit it any more.
     Forbidden,
-}
-
-/// What follows from the edit of a message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
-    Rewrite {
-        /// The row of its first part.
-        row: MeshRowId,
-        /// What it is now.
-        new: NewVersion,
-    },
-    /// Send a correction of a message that was sent.
-    /// The message that it corrects stands behind it, with the correction's time.
-    Correct(MeshMessage),
-    /// Take back a correction that waits; what else waits of its message stays.
-    Withdraw {
-        /// The row of its first part.
-        row: MeshRowId,
-    },
-    /// Keep an edit until the message comes that it changes.
-    Keep {
-        /// The room.
-        room: OwnedRoomId,
-        /// The message.
-        target: OwnedEventId,
-        /// Who wrote the edit.
-        sender: OwnedUserId,
-        /// The edit's own event.
-        event: OwnedEventId,
-        /// What it says.
-        edit: EarlyEdit,
-    },
 }

@@ -6,7 +6,7 @@ use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
 use super::late::written;
-use super::lesson::ROOM_AGAIN;
+use super::lesson::{ROOM_AGAIN, once};
 use crate::config::{Config, Meshtastic};
 use crate::model::{
     Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,
@@ -93,10 +93,9 @@ impl Bridge {
                     .map(|(room, event)| Action::Sign(room.clone(), event.clone(), Sign::Expired)),
             );
             let what = format!("{TOLD}{}", expired.room);
-            if !facts.told.contains(&what) {
-                let until = now + ROOM_AGAIN;
+            if let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
                 actions.extend([
-                    Action::Remember { what, until },
+                    remember,
                     Action::ForgetExpired(expired.room.clone(), expired.messages),
                     Action::say(expired_notice(&self.config, expired, now)),
                 ]);

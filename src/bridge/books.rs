@@ -2,11 +2,10 @@
 //! read.
 
 use super::Bridge;
-use super::action::{Action, Change};
+use super::action::Action;
 use super::dropped::DropReason;
 use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
-use super::to_mesh::keep;
 use crate::model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {
@@ -24,7 +23,7 @@ impl Bridge {
                 actions.extend(self.of_text(text, facts, decided, now));
             }
             Event::Matrix(MatrixEvent::Edit(edit)) => {
-                actions.extend(of_edit(edit, facts, decided, now));
+                actions.extend(of_edit(edit, decided, now));
             }
             Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
         }
@@ -32,7 +31,7 @@ impl Bridge {
         if decided.iter().any(|it| matches!(it, Action::Expire(_))) {
             actions.push(Action::Next(Chore::Expired));
         }
-        actions.extend(self.seen(event, facts, now));
+        actions.extend(seen(event, facts));
         actions
     }
 
@@ -54,11 +53,7 @@ impl Bridge {
                         actions.extend(self.gather(source, facts, now));
                     }
                 }
-                Action::Rewrite(outbox, _) => {
-                    is_sent = true;
-                    let (event, thread) = (text.event.clone(), text.thread.clone());
-                    actions.push(Action::StandsToo(*outbox, event, thread));
-                }
+                Action::OneMore(..) => is_sent = true,
                 _ => {}
             }
         }
@@ -82,48 +77,38 @@ impl Bridge {
         }
         actions
     }
-
-    /// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
-    fn seen(&self, event: &Event, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
-            return Vec::new();
-        }
-        let Some(key) = self.questions(event, now).seen else {
-            return Vec::new();
-        };
-        let mut actions = Vec::new();
-        if let SeenKey::Event(id) | SeenKey::Edit { event: id, .. } = &key {
-            actions.push(Action::ForgetUndecryptable(id.clone()));
-            if facts.early_edit.is_some() {
-                actions.push(Action::ForgetEarlyEdit(id.clone()));
-            }
-        }
-        if !facts.already_seen {
-            actions.push(Action::Seen(key));
-        }
-        actions
-    }
 }
 
-fn of_edit(edit: &RoomEdit, facts: &Facts, decided: &[Action], now: Timestamp) -> Vec<Action> {
+/// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
+fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
+    if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
+        return Vec::new();
+    }
+    let mut actions = Vec::new();
+    if let (Event::Matrix(MatrixEvent::Text(text)), Some(_)) = (event, &facts.early_edit) {
+        actions.push(Action::ForgetEarlyEdit(text.event.clone()));
+    }
+    // What was given up is forgotten when its key comes after all.
+    if !facts.already_seen || matches!(event, Event::Matrix(_)) {
+        actions.extend(SeenKey::of(event).map(Action::Seen));
+    }
+    actions
+}
+
+fn of_edit(edit: &RoomEdit, decided: &[Action], now: Timestamp) -> Vec<Action> {
     let new = &edit.new;
     let mut actions = Vec::new();
     for action in decided {
-        let Action::Change(change) = action else {
-            continue;
+        let is_correction = match action {
+            Action::ToMesh(_) => true,
+            Action::Rewrite(_, version) => version.draft.correction > 0,
+            Action::WithdrawCorrection(_) | Action::KeepEdit(_) => false,
+            _ => continue,
         };
         actions.push(Action::NoteAuthor(edit.target.clone(), author_of(new)));
-        let is_correction = match change {
-            Change::Correct(_) => true,
-            Change::Rewrite { row, .. } => {
-                let mut versions = facts.versions.iter();
-                versions.any(|it| it.row == *row && it.correction > 0)
-            }
-            Change::Withdraw { .. } | Change::Keep { .. } => false,
-        };
         // A correction that waits is taken back with the edit that it was made of.
         if is_correction {
-            actions.push(keep(edit, now));
+            actions.push(Action::KeepEdit(Box::new(edit.clone())));
         }
     }
     // Whatever became of it.

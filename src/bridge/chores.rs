@@ -7,7 +7,7 @@ use strum::VariantArray as _;
 use super::Bridge;
 use super::action::Action;
 use super::facts::Facts;
-use crate::model::{Chore, Sign, Timestamp, WaitingPacket};
+use crate::model::{Chore, Sign, Synced, Timestamp, WaitingPacket};
 
 /// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
 const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
@@ -51,6 +51,19 @@ impl Bridge {
                 actions
             }
         }
+    }
+
+    /// Takes note of up to where the account's events are accepted, and of what the homeserver's clock shows.
+    pub(super) fn synced(&mut self, synced: &Synced, now: Timestamp) -> Vec<Action> {
+        let Some(account) = self.own_user.clone() else {
+            return Vec::new();
+        };
+        let mut actions = vec![Action::Position(account, Box::new(synced.clone()))];
+        let reading = synced.clock.as_ref();
+        if reading.is_some_and(|reading| self.calendar.compare(reading)) {
+            actions.push(Action::LookBy(now));
+        }
+        actions
     }
 
     fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
@@ -115,8 +128,7 @@ impl Bridge {
         }
         if self.up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
             self.unparked_at = self.up;
-            actions.extend(facts.parked.iter().cloned().map(Action::Unpark));
-            actions.push(Action::TryAgain(facts.busy.clone()));
+            actions.push(Action::TryAgain(None));
         }
         actions
     }

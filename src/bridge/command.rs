@@ -4,43 +4,9 @@
 use std::iter;
 
 /// The names that count, whether the command is built or not: our own and those of MMRelay's plugins.
-const NAMES: &[&str] = &[
-    "admin",
-    "airUtilTx",
-    "approve",
-    "batteryLevel",
-    "beacons",
-    "bind",
-    "cancel",
-    "daily",
-    "dm",
-    "drop",
-    "follow",
-    "health",
-    "help",
-    "hourly",
-    "invite",
-    "map",
-    "mesh_beacon",
-    "meshtastic",
-    "mute",
-    "new",
-    "nodes",
-    "ping",
-    "plot",
-    "queue",
-    "status",
-    "trace",
-    "traceroute",
-    "trust",
-    "unbind",
-    "use",
-    "voltage",
-    "weather",
-    "where",
-    "who",
-    "yes",
-];
+const NAMES: &str = "admin airUtilTx approve batteryLevel beacons bind cancel daily dm drop follow health help hourly invite map \
+     mesh_beacon meshtastic mute new nodes ping plot queue status trace traceroute trust unbind use voltage weather \
+     where who yes";
 
 /// Returns whether a text is a command: by itself, or behind one of the names that the bot goes by (`Relay: !ping`).
 pub(super) fn is_command(text: &str, prefix: &str, bot: &[&str]) -> bool {
@@ -54,7 +20,7 @@ pub(super) fn is_command(text: &str, prefix: &str, bot: &[&str]) -> bool {
 }
 
 fn is_name(word: &str) -> bool {
-    NAMES.iter().any(|name| name.eq_ignore_ascii_case(word))
+    NAMES.split(' ').any(|name| name.eq_ignore_ascii_case(word))
 }
 
 /// Returns what a text says to somebody whom it addresses by this name.

@@ -1,7 +1,5 @@
 //! The reasons for which nothing is relayed: for counters, the log and `status`, and who learns of each.
 
-use std::fmt;
-
 use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
 use self::Telling::{Author, Expired, Nobody, Operator};
 use super::notice::{Refused, filled_in};
@@ -36,64 +34,97 @@ pub(super) enum Often {
     Once,
 }
 
-/// Makes the reasons: who learns of each, its short name in counters, its words in the log and in its documentation, and the
-/// sentences for its author.
+/// What is told of a reason.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// Who learns of it.
+    pub(super) telling: Telling,
+    /// Its short name, as used in counters and in the names of notices.
+    pub(super) name: &'static str,
+    /// Its words in the log.
+    pub(super) words: &'static str,
+    /// What the operator can do.
+    pub(super) hint: Option<&'static str>,
+    /// The sentences for its author: what happened, and the cure; empty where none is told.
+    pub(super) sentences: &'static str,
+}
+
+/// Makes reasons, each with what is told of it; its words stand in its documentation, too. The last of them may be those of
+/// another kind.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $reason:ident: $telling:expr, $name:literal, $words:literal $(, $sentences:literal)?;)*) => {
-        /// Why nothing is relayed.
+    (
+        $(#[$about:meta])* $reasons:ident $(and $others:ident)?;
+        $(
+            $(#[$doc:meta])*
+            $reason:ident: $telling:expr, $name:literal, $words:literal $(=> $hint:literal)? $(, $sentences:literal)?;
+        )*
+    ) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum DropReason {
+        pub enum $reasons {
             $($(#[$doc])* #[doc = concat!("In the log: `` ", $words, " ``.")] $reason,)*
-            /// It cannot go on the air; its sender was told.
-            Refused(Refused),
+            $(/// It cannot go on the air; its sender was told.
+            $others($others),)?
         }
 
-        impl DropReason {
-            /// All reasons but the refusals.
-            const ALL: &[Self] = &[$(Self::$reason,)*];
+        impl $reasons {
+            /// All of them, in the order in which they are declared, but for those of another kind.
+            pub const ALL: &[Self] = &[$(Self::$reason,)*];
 
-            /// Returns its short name, as used in counters; that of the refusal for a refused message.
+            pub(super) fn told(self) -> $crate::bridge::dropped::Told {
+                match self {
+                    $(Self::$reason => $crate::bridge::dropped::Told {
+                        telling: $telling,
+                        name: $name,
+                        words: $words,
+                        hint: None$(.or(Some($hint)))?,
+                        sentences: concat!($($sentences)?),
+                    },)*
+                    $(Self::$others(other) => $others::told(other),)?
+                }
+            }
+
+            /// Returns its short name, as used in counters and in the names of notices.
             pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$reason => $name,)*
-                    Self::Refused(refused) => refused.name(),
-                }
-            }
-
-            /// Returns who learns of it.
-            pub(super) fn telling(self) -> Telling {
-                match self {
-                    $(Self::$reason => $telling,)*
-                    Self::Refused(_) => Author(Each, Some(Sign::Refused)),
-                }
-            }
-
-            /// Returns the sentences for the author: what happened, and the cure; nothing where none is told.
-            pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
-                let sentences = match self {
-                    $(Self::$reason => concat!($($sentences)?),)*
-                    Self::Refused(refused) => return refused.explanation(config),
-                };
-                filled_in(sentences, config).replace("{author}", author.as_str())
+                self.told().name
             }
         }
 
-        impl fmt::Display for DropReason {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$reason => f.write_str($words),)*
-                    Self::Refused(refused) => write!(f, "refused: {refused}"),
-                }
+        impl std::fmt::Display for $reasons {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $(if let Self::$others(other) = self {
+                    return write!(f, "refused: {other}");
+                })?
+                f.write_str(self.told().words)
+            }
+        }
+
+        impl std::error::Error for $reasons {}
+
+        impl $crate::model::Explained for $reasons {
+            fn hint(&self) -> Option<String> {
+                self.told().hint.map(str::to_owned)
             }
         }
     };
 }
+pub(super) use reasons;
 
 impl DropReason {
     /// Returns all reasons.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let refusals = Refused::ALL.iter().map(|refused| Self::Refused(*refused));
         Self::ALL.iter().copied().chain(refusals)
+    }
+
+    /// Returns who learns of it.
+    pub(super) fn telling(self) -> Telling {
+        self.told().telling
+    }
+
+    /// Returns the sentences for the author.
+    pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
+        filled_in(self.told().sentences, config).replace("{author}", author.as_str())
     }
 
     /// Returns how often its author learns of it; `None`: never.
@@ -114,6 +145,9 @@ impl DropReason {
 }
 
 reasons! {
+    /// Why nothing is relayed.
+    DropReason and Refused;
+
     // It has crossed already, or is ours.
     Duplicate: Nobody, "duplicate", "decided on before";
     OwnPacket: Nobody, "own_packet", "a packet of our own";
@@ -157,10 +191,10 @@ reasons! {
     SameText: Nobody, "same_text", "an edit that does not change the text";
     // Another relay is about.
     Echo: Operator, "echo", "another relay's echo of what we relayed";
-    UntrustedRelay: Operator, "untrusted_relay", "from another relay; to carry it on, list its user in matrix.trusted_relays";
-    SameMeshnet: Operator, "same_meshnet", "from another relay whose mesh has the name of ours; if it is another mesh, change meshtastic.meshnet_name";
+    UntrustedRelay: Operator, "untrusted_relay", "from another relay" => "to carry it on, list its user in matrix.trusted_relays";
+    SameMeshnet: Operator, "same_meshnet", "from another relay whose mesh has the name of ours" => "if it is another mesh, change meshtastic.meshnet_name";
     /// A trusted relay's message that our own radio heard or sent.
-    RelayOnOurMesh: Operator, "relay_on_our_mesh", "from another relay on our own mesh; two relays on one mesh and one room are not supported";
+    RelayOnOurMesh: Operator, "relay_on_our_mesh", "from another relay on our own mesh" => "two relays on one mesh and one room are not supported";
     // Its author is to know.
     TooOld: Expired, "too_old", "too old (meshtastic.max_message_age)";
     Empty: Author(Each, Some(Sign::Refused)), "empty", "nothing to read in it",
@@ -209,5 +243,52 @@ reasons! {
 impl From<Refused> for DropReason {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{alice, config};
+    use super::*;
+    use crate::model::{Explained as _, told};
+
+    #[test]
+    fn what_can_be_done_is_the_hint_of_a_reason_and_no_part_of_its_words() {
+        for (reason, words, hint) in [
+            (
+                Refused::Locked,
+                "the radio is locked and tells its client nothing",
+                Some("switch lockdown off in the app"),
+            ),
+            (Refused::Radio, "the radio refused it", None),
+        ] {
+            assert_eq!(reason.to_string(), words);
+            assert_eq!(reason.hint().as_deref(), hint);
+            assert_eq!(DropReason::from(reason).hint(), reason.hint());
+        }
+        assert_eq!(
+            told(&DropReason::UntrustedRelay),
+            "from another relay; to carry it on, list its user in matrix.trusted_relays"
+        );
+        for reason in DropReason::all() {
+            assert!(!reason.to_string().contains(';') || reason.hint().is_none());
+        }
+    }
+
+    #[test]
+    fn every_setting_that_a_sentence_names_is_filled_in() {
+        for reason in DropReason::all() {
+            let sentences = reason.sentences(&config(), &alice());
+            assert!(!sentences.contains(['{', '}']), "{sentences}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_reasons_differ() {
+        let mut names: Vec<_> = DropReason::all().map(DropReason::name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

@@ -1,9 +1,9 @@
 //! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
 
 use crate::model::{
-    Destination, Draft, EarlyEdit, Expired, Fingerprint, Lane, MeshFate, MeshRowId, MeshSource,
-    MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, PacketId, Relayed, RoomRowId, Sign, Timestamp, ToldRoom,
+    Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
+    MeshRowId, MeshSource, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, Relayed, Sign, Timestamp, ToldRoom,
     Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
@@ -44,12 +44,8 @@ pub struct Questions {
     pub told: Vec<String>,
     /// Which message is behind this row?
     pub reported: Option<MeshRowId>,
-    /// Which row for a room, if any, goes under this transaction?
-    pub own_row: Option<OwnedTransactionId>,
     /// Of which edit, by whom, is a correction made that waits, if this event of this room is one that was taken away?
     pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
-    /// Is this event kept because it cannot be decrypted?
-    pub kept: Option<OwnedEventId>,
     /// What else has to be looked up.
     pub tables: Vec<Table>,
 }
@@ -71,8 +67,6 @@ pub enum Table {
     Senders,
     /// [`Facts::busy`].
     Busy,
-    /// [`Facts::parked`].
-    Parked,
     /// [`Facts::rows_for_rooms`].
     RowsForRooms,
     /// [`Facts::outage`] and [`Facts::told_rooms`].
@@ -108,6 +102,28 @@ pub enum SeenKey {
         /// Who wrote the edit.
         sender: OwnedUserId,
     },
+}
+
+impl SeenKey {
+    /// Returns the key of an event; `None`: it is decided on as often as it comes.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Radio(RadioEvent::Text(packet)) => {
+                let (sender, packet) = (packet.sender.num, packet.packet);
+                (packet != PacketId::NONE).then_some(Self::Packet { sender, packet })
+            }
+            Event::Matrix(MatrixEvent::Edit(edit)) => Some(Self::Edit {
+                event: edit.new.event.clone(),
+                target: edit.target.clone(),
+                sender: edit.new.sender.clone(),
+            }),
+            Event::Matrix(event) => {
+                let (_, id, _) = event.origin();
+                id.map(|id| Self::Event(id.to_owned()))
+            }
+            Event::Radio(_) | Event::Report(_) | Event::Chore(_) => None,
+        }
+    }
 }
 
 /// The message that is answered, reacted to, changed or taken away.
@@ -164,12 +180,8 @@ pub struct Facts {
     pub told: Vec<String>,
     /// The message behind the row that a report is about, and its lane; `None` if nobody waits for its fate.
     pub reported: Option<Box<(MeshSource, Lane)>>,
-    /// The row for a room that went under this transaction.
-    pub own_row: Option<RoomRowId>,
     /// Who wrote the edit that was taken away, and the correction that waits of its message.
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
-    /// The event is kept because it cannot be decrypted.
-    pub kept: bool,
     /// The packets of rooms that wait for a channel, the oldest first.
     pub packets: Vec<WaitingPacket>,
     /// Since when nothing reaches the radio.
@@ -182,8 +194,6 @@ pub struct Facts {
     pub senders: Vec<(OwnedRoomId, OwnedUserId)>,
     /// The rooms that something waits for.
     pub busy: Vec<OwnedRoomOrAliasId>,
-    /// The rooms that are parked; `None`: the account.
-    pub parked: Vec<Option<OwnedRoomOrAliasId>>,
     /// How many rows wait for rooms.
     pub rows_for_rooms: u64,
     /// The outage that is not over.

@@ -9,7 +9,8 @@ use crate::config::{
     Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
 };
 use crate::model::{
-    Heading, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+    Heading, Media, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort,
+    UserId,
 };
 
 /// Goes before the text of an alert, and marks an urgent text of Matrix.
@@ -147,11 +148,7 @@ pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -
     let limit = longest_prefix(&config.meshtastic);
     Heading {
         prefix: user_prefix(&config.meshtastic.prefix_format, user, name, limit),
-        label: fitting(
-            first_graphemes(name, LABEL_GRAPHEMES),
-            limit.saturating_sub(2),
-        )
-        .to_owned(),
+        label: within(first_graphemes(name, LABEL_GRAPHEMES), limit),
     }
 }
 
@@ -175,7 +172,7 @@ fn user_prefix(
         }
         match name.grapheme_indices(true).next_back() {
             Some((last, _)) => name = name.get(..last).unwrap_or_default(),
-            None => return format!("{}: ", fitting(&prefix, limit.saturating_sub(2)).trim_end()),
+            None => return format!("{}: ", within(&prefix, limit).trim_end()),
         }
     }
 }
@@ -185,26 +182,27 @@ fn longest_prefix(meshtastic: &Meshtastic) -> usize {
     meshtastic.long_messages.part_bytes / 3
 }
 
+/// Returns as much of a name as leaves room for `: ` behind it.
+fn within(name: &str, limit: usize) -> String {
+    fitting(name, limit.saturating_sub(": ".len())).to_owned()
+}
+
 /// Returns what stands at the beginning of packets that carry on another relay's message.
 pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
-    let short = match clean_name(&fields.shortname).as_str() {
+    let beginning = |name: &str| first_graphemes(&clean_name(name), 4).trim_end().to_owned();
+    let short = match beginning(&fields.shortname).as_str() {
         "" => first_graphemes(&clean_name(&fields.longname), 4).to_owned(),
-        name => first_graphemes(name, 4).trim_end().to_owned(),
+        name => name.to_owned(),
     };
-    let short = if short.is_empty() {
-        "???".to_owned()
-    } else {
-        short
-    };
-    let mesh = clean_name(&fields.meshnet);
+    let short = if short.is_empty() { "???" } else { &*short };
     let limit = longest_prefix(&config.meshtastic);
-    let who = match first_graphemes(&mesh, 4).trim() {
-        "" => short.clone(),
+    let who = match beginning(&fields.meshnet).as_str() {
+        "" => short.to_owned(),
         mesh => format!("{short}/{mesh}"),
     };
     Heading {
-        prefix: format!("{}: ", fitting(&who, limit.saturating_sub(2))),
-        label: fitting(&short, limit.saturating_sub(2)).to_owned(),
+        prefix: format!("{}: ", within(&who, limit)),
+        label: within(short, limit),
     }
 }
 
@@ -228,7 +226,7 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
         RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice | RoomTextKind::Other => {
             clean
         }
-        RoomTextKind::Media { word } if clean.is_empty() => media_note(word, 1),
+        RoomTextKind::Media { word } if clean.is_empty() => format!("[{word}]"),
         RoomTextKind::Media { word } => format!("[{word}] {clean}"),
         RoomTextKind::Location | RoomTextKind::Poll if clean.is_empty() => clean,
         RoomTextKind::Location => format!("[location] {clean}"),
@@ -250,18 +248,18 @@ pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     }
 }
 
-/// Returns the note for pictures and the like without caption.
-pub(super) fn media_note(word: &str, count: u32) -> String {
-    match (count, word) {
-        (0 | 1, word) => format!("[{word}]"),
-        (count, "video") => format!("[{count} videos]"),
-        (count, "image") => format!("[{count} images]"),
-        (count, "file") => format!("[{count} files]"),
-        (count, "sticker") => format!("[{count} stickers]"),
-        (count, "voice") => format!("[{count} voice messages]"),
-        (count, "audio") => format!("[{count} audio files]"),
-        (count, _) => format!("[{count} media]"),
-    }
+/// Returns the note for several pictures and the like without captions.
+pub(super) fn media_note(media: &Media) -> String {
+    let several = match media.word.as_str() {
+        "video" => "videos",
+        "image" => "images",
+        "file" => "files",
+        "sticker" => "stickers",
+        "voice" => "voice messages",
+        "audio" => "audio files",
+        _ => "media",
+    };
+    format!("[{} {several}]", media.count)
 }
 
 /// Returns a reaction told in words.
@@ -424,16 +422,5 @@ mod tests {
         assert_eq!(of("\u{202e}", "", ""), "???: ");
         assert_eq!(of("far too long", "", "\0"), "far: ");
         assert!(of(&"👨‍👩‍👧".repeat(9), "", "x").len() <= 66);
-    }
-
-    #[test]
-    fn the_names_of_reasons_differ() {
-        let mut names: Vec<_> = super::super::Refused::ALL
-            .iter()
-            .map(|it| it.name())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), super::super::Refused::ALL.len());
     }
 }

@@ -7,7 +7,7 @@ use super::Bridge;
 use super::action::Action;
 use super::dropped::DropReason;
 use super::facts::Facts;
-use super::lesson::ROOM_AGAIN;
+use super::lesson::{ROOM_AGAIN, once};
 use super::route::Aim;
 use crate::model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
@@ -31,11 +31,11 @@ impl Bridge {
             let Some(room) = unread.first().map(|it| &it.room) else {
                 continue;
             };
-            let what = format!("{TOLD}{room}");
-            // They join the next notice.
-            if facts.told.contains(&what) {
+            let Some(remember) = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN)
+            else {
+                // They join the next notice.
                 continue;
-            }
+            };
             // Not joined yet, or not mapped any more: then nobody waits for it.
             let Some(message) = self.unread_notice(room, unread, now) else {
                 continue;
@@ -46,10 +46,7 @@ impl Bridge {
                     unread.iter().map(|it| it.event.clone()).collect(),
                 ),
                 Action::say(message),
-                Action::Remember {
-                    what,
-                    until: now + ROOM_AGAIN,
-                },
+                remember,
             ]);
         }
         actions

@@ -1,12 +1,16 @@
-//! Tells the author of a message that it is not transmitted: by a sign, in words, and as often as its reason is to be told.
+//! Tells the author of a message that it is not transmitted: by a sign, in words, and as often as its reason is to be told. And
+//! the operator what a person has to do something about.
 
 use std::time::Duration;
 
 use super::Bridge;
 use super::action::Action;
 use super::dropped::{DropReason, Often, Telling};
-use super::notice::to_room;
-use crate::model::{MeshSource, RoomId, Timestamp, UserId};
+use super::facts::Facts;
+use super::notice::{Refused, to_room};
+use crate::model::{
+    Chore, Event, Lane, MeshSource, RadioOutcome, RoomId, SendReport, Timestamp, UserId,
+};
 
 /// A room is told the same again after that.
 pub(super) const ROOM_AGAIN: Duration = Duration::from_hours(1);
@@ -16,6 +20,9 @@ const PERSON_AGAIN: Duration = Duration::from_hours(24);
 /// What else is said in a room of several channels, where a new message goes to the first of them.
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
+
+/// Senders that the operator is told of: a hostile mesh or room can invent any number.
+const MOST_TOLD: usize = 1_000;
 
 /// The names under which it is remembered what rooms have read begin with this.
 pub(super) const REFUSED: &str = "refused ";
@@ -56,7 +63,25 @@ pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
+/// Has it remembered that something is said, until then; `None`: it was said already.
+pub(super) fn once(told: &[String], what: String, until: Timestamp) -> Option<Action> {
+    (!told.contains(&what)).then_some(Action::Remember { what, until })
+}
+
 impl Bridge {
+    /// Has the operator told of a sender, once: a person has to act, and knows from one line.
+    pub(super) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {
+        for action in actions {
+            if let Action::Drop(reason) = *action
+                && reason.telling() == Telling::Operator
+                && self.operator_told.len() < MOST_TOLD
+                && self.operator_told.insert((reason.name(), event.sender()))
+            {
+                *action = Action::DropAndTell(reason);
+            }
+        }
+    }
+
     /// Tells the author of a message, in words and by a sign, as often as it is to be told.
     pub(super) fn teach(
         &self,
@@ -102,6 +127,36 @@ impl Bridge {
         let mut actions = vec![to_room(words, about)];
         let until = now + ROOM_AGAIN;
         actions.extend(room.map(|what| Action::Remember { what, until }));
+        actions
+    }
+
+    /// The sender of a message that the radio refused is told; the rest is written down alone.
+    pub(super) fn reported(
+        &self,
+        report: &SendReport,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut actions = vec![Action::Report(report.clone())];
+        match report {
+            SendReport::Radio {
+                outcome: RadioOutcome::Refused(refusal),
+                ..
+            } => {
+                // Failed tapbacks are only counted.
+                if let Some((source, Lane::Urgent | Lane::Message)) = facts.reported.as_deref() {
+                    let refused = Refused::from(*refusal);
+                    actions.extend(self.say(refused.into(), source, &facts.told, now));
+                }
+            }
+            // Its channel may be gone.
+            SendReport::Radio {
+                outbox,
+                outcome: RadioOutcome::Retry { .. },
+                ..
+            } => actions.push(Action::Next(Chore::Channels(Some(*outbox)))),
+            SendReport::Radio { .. } | SendReport::Room { .. } => {}
+        }
         actions
     }
 }

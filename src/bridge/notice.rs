@@ -1,88 +1,54 @@
 //! Why something cannot go on the air, in words, and what the bot says about itself in a room.
 
-use std::fmt;
-
-use crate::config::Config;
-use crate::model::{MeshSource, NodeNum, Notice, Refusal};
-
 use super::action::Action;
+use super::dropped::{Often, Telling, reasons};
+use crate::config::Config;
+use crate::model::{MeshSource, NodeNum, Notice, Refusal, Sign};
 
-/// Makes the refusals: the short name of each, as used in counters and in the names of notices, its words in the log and in
-/// its documentation, and the sentences for the sender.
-macro_rules! refusals {
-    ($($refused:ident: $name:literal, $words:literal, $sentences:literal;)*) => {
-        /// Why a message of a room cannot go on the air.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Refused {
-            $(#[doc = concat!("In the log: `` ", $words, " ``.")] $refused,)*
-        }
+/// Its author learns of each.
+const AUTHOR: Telling = Telling::Author(Often::Each, Some(Sign::Refused));
 
-        impl Refused {
-            /// All reasons, in the order in which they are declared.
-            pub const ALL: &[Self] = &[$(Self::$refused,)*];
+reasons! {
+    /// Why a message of a room cannot go on the air.
+    Refused;
 
-            /// Returns its short name, as used in counters and in the names of notices.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$refused => $name,)*
-                }
-            }
-
-            fn sentences(self) -> &'static str {
-                match self {
-                    $(Self::$refused => $sentences,)*
-                }
-            }
-        }
-
-        impl fmt::Display for Refused {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self {
-                    $(Self::$refused => $words,)*
-                })
-            }
-        }
-    };
-}
-
-refusals! {
-    TooLong: "too_long", "it is too long (meshtastic.long_messages)",
-        "Not sent to the mesh: it does not fit into one packet. Please send it again, shorter.";
-    Cut: "cut", "it is too long and went without its end (meshtastic.long_messages)",
+    TooLong: AUTHOR, "too_long", "it is too long (meshtastic.long_messages)",
+        "Not sent to the mesh: it does not fit into {room}. Please send it again, shorter.";
+    Cut: AUTHOR, "cut", "it is too long and went without its end (meshtastic.long_messages)",
         "Sent to the mesh without its end: it is too long. Please shorten long messages.";
-    NoChannel: "no_channel", "the radio has no such channel, or it is switched off; correct matrix_rooms or the radio",
+    NoChannel: AUTHOR, "no_channel", "the radio has no such channel, or it is switched off" => "correct matrix_rooms or the radio",
         "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
          can correct matrix_rooms or the radio's channels.";
-    ChannelGone: "channel_gone", "its channel is gone from the radio, or has another name or key; it goes to no other",
+    ChannelGone: AUTHOR, "channel_gone", "its channel is gone from the radio, or has another name or key; it goes to no other",
         "Not sent to the mesh: there is no such channel any more as the one that this belongs to, or it has another \
          name or key now, and it does not go to another one. If it is meant for the channel that this room has now, \
          please write it as a new message.";
-    ChannelNotSpoken: "channel_not_spoken", "its room does not speak on its channel (matrix_rooms); it goes to no other",
+    ChannelNotSpoken: AUTHOR, "channel_not_spoken", "its room does not speak on its channel (matrix_rooms); it goes to no other",
         "Not sent to the mesh: nothing of this room goes to the channel that this belongs to, and it does not go to \
          another one. If it is meant for the channel to which this room speaks, please write it as a new message.";
-    ChannelForgotten: "channel_forgotten", "it is not known to which of its room's channels the message belongs that it is about",
+    ChannelForgotten: AUTHOR, "channel_forgotten", "it is not known to which of its room's channels the message belongs that it is about",
         "Not sent to the mesh: it is not known to which of this room's channels the message belongs that this is about. \
          If it is meant for the first of them, please write it as a new message.";
-    AdminChannel: "admin_channel", "the channel `admin` is never relayed; map another one in matrix_rooms",
+    AdminChannel: AUTHOR, "admin_channel", "the channel `admin` is never relayed" => "map another one in matrix_rooms",
         "Not sent to the mesh: this room is mapped to the channel that administers radios, which is never relayed.";
-    ChannelsUnknown: "channels_unknown", "no radio has told its channels yet",
+    ChannelsUnknown: AUTHOR, "channels_unknown", "no radio has told its channels yet",
         "Not sent to the mesh: the radio has not been reached yet, so its channels are not known. Please try later.";
-    Licensed: "licensed", "the radio is a licensed (ham) station; say who may transmit in matrix.allowed_users",
+    Licensed: AUTHOR, "licensed", "the radio is a licensed (ham) station" => "say who may transmit in matrix.allowed_users",
         "Not sent to the mesh: the radio is a licensed (ham) station. Its operator must say who may transmit \
          (matrix.allowed_users).";
-    Locked: "locked", "the radio is locked and tells its client nothing; switch lockdown off in the app",
+    Locked: AUTHOR, "locked", "the radio is locked and tells its client nothing" => "switch lockdown off in the app",
         "Not sent to the mesh: the radio is locked. The operator of this bridge can switch its lockdown off.";
-    NoRegion: "no_region", "the radio has no region; set lora.region on it",
+    NoRegion: AUTHOR, "no_region", "the radio has no region" => "set lora.region on it",
         "Not sent to the mesh: the radio has no region set (lora.region), so it may not transmit.";
-    TransmitOff: "transmit_off", "the radio's transmitter is switched off; set lora.tx_enabled on it",
+    TransmitOff: AUTHOR, "transmit_off", "the radio's transmitter is switched off" => "set lora.tx_enabled on it",
         "Not sent to the mesh: the radio's transmitter is switched off (lora.tx_enabled).";
-    QueueFull: "queue_full", "too many messages of its room are waiting",
+    QueueFull: AUTHOR, "queue_full", "too many messages of its room are waiting",
         "Not sent to the mesh: too many messages of this room are waiting. Please try later.";
-    SenderLimit: "sender_limit", "its sender was on the air too often (matrix.sender_limit)",
+    SenderLimit: AUTHOR, "sender_limit", "its sender was on the air too often (matrix.sender_limit)",
         "Not sent to the mesh: nobody may send more than {per_minute} packets a minute and {per_hour} an hour. Please try later.";
-    Radio: "radio", "the radio refused it",
+    Radio: AUTHOR, "radio", "the radio refused it",
         "Not sent to the mesh: the radio refused it.";
-    Command: "command", "it is a command that is not built yet (matrix.command_prefix)",
+    Command: AUTHOR, "command", "it is a command that is not built yet (matrix.command_prefix)",
         "Not sent to the mesh: it is a command (`{command_prefix}help`, `{command_prefix}ping` and the like), and this bridge does \
          not answer that one yet. To send the words, please write them without `{command_prefix}`.";
 }
@@ -98,41 +64,28 @@ impl Refused {
 
     /// Returns the sentences for the sender: what happened, and the cure.
     pub fn explanation(self, config: &Config) -> String {
-        let long = &config.meshtastic.long_messages;
-        let sentences = match self {
-            Self::TooLong if long.split && long.max_parts > 1 => {
-                "Not sent to the mesh: it does not fit into {max_parts} packets of {part_bytes} bytes. Please send it \
-                 again, shorter."
-            }
-            refused => refused.sentences(),
-        };
-        filled_in(sentences, config)
+        filled_in(self.told().sentences, config)
     }
 }
 
 /// Returns sentences with the settings that they name.
 pub(super) fn filled_in(sentences: &str, config: &Config) -> String {
-    let long = &config.meshtastic.long_messages;
-    let (limit, matrix) = (config.matrix.sender_limit, &config.matrix);
+    let (long, matrix) = (&config.meshtastic.long_messages, &config.matrix);
+    let room = if long.split && long.max_parts > 1 {
+        format!("{} packets of {} bytes", long.max_parts, long.part_bytes)
+    } else {
+        "one packet".to_owned()
+    };
+    let prefix = |prefix: &Option<String>| prefix.clone().unwrap_or_default();
     let settings = [
-        ("{max_parts}", long.max_parts.to_string()),
-        ("{part_bytes}", long.part_bytes.to_string()),
-        ("{per_minute}", limit.per_minute.to_string()),
-        ("{per_hour}", limit.per_hour.to_string()),
-        (
-            "{command_prefix}",
-            matrix.command_prefix.clone().unwrap_or_default(),
-        ),
-        (
-            "{off_air_prefix}",
-            matrix.off_air_prefix.clone().unwrap_or_default(),
-        ),
+        ("{room}", room),
+        ("{per_minute}", matrix.sender_limit.per_minute.to_string()),
+        ("{per_hour}", matrix.sender_limit.per_hour.to_string()),
+        ("{command_prefix}", prefix(&matrix.command_prefix)),
+        ("{off_air_prefix}", prefix(&matrix.off_air_prefix)),
     ];
-    let mut filled = sentences.to_owned();
-    for (name, value) in settings {
-        filled = filled.replace(name, &value);
-    }
-    filled
+    let fill_in = |text: String, (name, value): (&str, String)| text.replace(name, &value);
+    settings.into_iter().fold(sentences.to_owned(), fill_in)
 }
 
 impl From<Refusal> for Refused {

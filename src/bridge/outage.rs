@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::{Action, OutageStep};
 use super::facts::Facts;
-use super::lesson::ROOM_AGAIN;
+use super::lesson::{ROOM_AGAIN, once};
 use crate::model::{
     Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span,
 };
@@ -36,14 +36,17 @@ pub(super) enum Presence {
 
 impl Bridge {
     /// Takes note that the link is lost.
-    pub(super) fn link_is_lost(&mut self, now: Timestamp) -> Vec<Action> {
-        if self.config.matrix.radio_notices.is_none() {
-            return Vec::new();
+    pub(super) fn link_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.config.matrix.radio_notices.is_some() {
+            actions.push(Action::Outage(OutageStep::Lost));
+            if !matches!(self.presence, Presence::Away(_)) {
+                self.presence = Presence::Away(None);
+                actions.push(Action::LookBy(now));
+            }
         }
-        let mut actions = vec![Action::Outage(OutageStep::Lost)];
-        if !matches!(self.presence, Presence::Away(_)) {
-            self.presence = Presence::Away(None);
-            actions.push(Action::LookBy(now));
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(Some(now)));
         }
         actions
     }
@@ -94,13 +97,15 @@ impl Bridge {
     fn tell_away(&self, since: Timestamp, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::Outage(OutageStep::GoesOn)];
         for room in self.idle_rooms(facts) {
-            let what = format!("{TOLD}{room}");
-            if facts.told_rooms.iter().any(|it| it.room == *room) || facts.told.contains(&what) {
+            if facts.told_rooms.iter().any(|it| it.room == *room) {
                 continue;
             }
-            let until = now + ROOM_AGAIN;
+            let Some(remember) = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN)
+            else {
+                continue;
+            };
             actions.extend([
-                Action::Remember { what, until },
+                remember,
                 Action::Outage(OutageStep::ToldAway(room.clone(), since)),
                 Action::say(self.away_notice(room, since, now)),
             ]);

@@ -10,8 +10,8 @@ use super::dropped::DropReason;
 use super::facts::Facts;
 use super::notice::Refused;
 
-/// Ports that are never relayed, whatever `chat_portnums` says: `REMOTE_SHELL_APP`.
-const NEVER_RELAYED: [u32; 1] = [13];
+/// The port that is never relayed, whatever `chat_portnums` says: `REMOTE_SHELL_APP`.
+const NEVER_RELAYED: u32 = 13;
 
 /// The name of the channel over which radios are administered.
 const ADMIN_CHANNEL: &str = "admin";
@@ -51,22 +51,18 @@ pub(super) fn is_admin(channel_name: &str) -> bool {
 
 fn check_port(config: &Config, port: TextPort) -> Result<(), DropReason> {
     let routing = &config.meshtastic.packet_routing;
-    let number = match port {
-        TextPort::Text => 1,
-        TextPort::DetectionSensor => 10,
-        TextPort::Alert => 11,
-        TextPort::Other(number) => number,
+    let is_chat = |number| routing.chat_portnums.contains(&PortNum(number));
+    let sensors = config.meshtastic.detection_sensor;
+    let (number, reason) = match port {
+        TextPort::Text => (1, None),
+        TextPort::DetectionSensor => (10, (!sensors).then_some(DropReason::SensorsOff)),
+        TextPort::Alert => (11, None),
+        TextPort::Other(number) => (number, (!is_chat(number)).then_some(DropReason::OtherPort)),
     };
-    if NEVER_RELAYED.contains(&number) || routing.disabled_portnums.contains(&PortNum(number)) {
+    if number == NEVER_RELAYED || routing.disabled_portnums.contains(&PortNum(number)) {
         return Err(DropReason::DisabledPort);
     }
-    match port {
-        TextPort::Text | TextPort::Alert => Ok(()),
-        TextPort::DetectionSensor if config.meshtastic.detection_sensor => Ok(()),
-        TextPort::DetectionSensor => Err(DropReason::SensorsOff),
-        TextPort::Other(_) if routing.chat_portnums.contains(&PortNum(number)) => Ok(()),
-        TextPort::Other(_) => Err(DropReason::OtherPort),
-    }
+    reason.map_or(Ok(()), Err)
 }
 
 /// Returns whether a packet may be published in a room, as far as its author's consent goes. A room of which

@@ -17,6 +17,13 @@ const ECHO_WINDOW: Duration = Duration::from_mins(10);
 impl Bridge {
     /// Returns what has to be looked up for an event before [`Bridge::decide`].
     pub fn questions(&self, event: &Event, now: Timestamp) -> Questions {
+        Questions {
+            seen: SeenKey::of(event),
+            ..self.about(event, now)
+        }
+    }
+
+    fn about(&self, event: &Event, now: Timestamp) -> Questions {
         match event {
             Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet, now),
             Event::Radio(RadioEvent::Ready(_)) => Questions::about([
@@ -27,20 +34,9 @@ impl Bridge {
             Event::Radio(RadioEvent::Lost { .. }) => Questions::about([Table::RadioAway]),
             Event::Matrix(MatrixEvent::Text(text)) => about_message(text, now),
             Event::Matrix(MatrixEvent::Edit(edit)) => about_edit(edit, now),
-            // Asked, but not marked: it is decided on when its key has come.
-            Event::Matrix(MatrixEvent::Undecryptable { event, .. }) => Questions {
-                seen: Some(SeenKey::Event(event.event.clone())),
-                ..Questions::default()
-            },
             Event::Matrix(MatrixEvent::Reaction(reaction)) => about_reaction(reaction, now),
             Event::Matrix(MatrixEvent::Redaction(redaction)) => Questions {
-                seen: Some(SeenKey::Event(redaction.event.clone())),
                 taken_edit: Some((redaction.room.clone(), redaction.target.clone())),
-                kept: Some(redaction.target.clone()),
-                ..Questions::default()
-            },
-            Event::Matrix(MatrixEvent::Own { transaction, .. }) => Questions {
-                own_row: transaction.clone(),
                 ..Questions::default()
             },
             Event::Report(SendReport::Radio {
@@ -56,7 +52,9 @@ impl Bridge {
                 RadioEvent::Nodes(_) | RadioEvent::Ignored { .. } | RadioEvent::ChannelUse { .. },
             )
             | Event::Matrix(
-                MatrixEvent::Joined(_)
+                MatrixEvent::Undecryptable { .. }
+                | MatrixEvent::Own { .. }
+                | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::AliasMoved { .. }
                 | MatrixEvent::Synced(_)
@@ -96,12 +94,7 @@ impl Bridge {
                     ..Questions::default()
                 }
             }
-            Chore::Tables => Questions::about([
-                Table::RowsForRooms,
-                Table::Told(chores::BACKLOG),
-                Table::Parked,
-                Table::Busy,
-            ]),
+            Chore::Tables => Questions::about([Table::RowsForRooms, Table::Told(chores::BACKLOG)]),
             Chore::Signs => Questions::about([Table::Changed]),
         }
     }
@@ -119,10 +112,6 @@ impl Bridge {
             ],
         };
         Questions {
-            seen: id.map(|packet_id| SeenKey::Packet {
-                sender: packet.sender.num,
-                packet: packet_id,
-            }),
             // Not only of the radio attached now: one that comes instead of another may have kept what that one sent.
             sent_by_us: id.map(|packet_id| (packet.sender.num, packet_id)),
             target: channel.and(reply_to).map(|target| Target::Packet {
@@ -144,7 +133,6 @@ impl Bridge {
 fn about_message(text: &RoomText, now: Timestamp) -> Questions {
     let is_media = matches!(text.kind, RoomTextKind::Media { .. });
     Questions {
-        seen: Some(SeenKey::Event(text.event.clone())),
         target: text.reply_to.clone().map(Target::Event),
         early_edit: Some((text.room.clone(), text.event.clone(), text.sender.clone())),
         thread: text.thread.clone(),
@@ -158,11 +146,6 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     Questions {
-        seen: Some(SeenKey::Edit {
-            event: new.event.clone(),
-            target: edit.target.clone(),
-            sender: new.sender.clone(),
-        }),
         versions: Some((new.room.clone(), edit.target.clone())),
         ..about_words(new, &edit.target, now)
     }
@@ -187,7 +170,6 @@ fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions 
 
 fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
-        seen: Some(SeenKey::Event(reaction.event.clone())),
         target: Some(Target::Event(reaction.target.clone())),
         told: lesson::room_names(&reaction.room).collect(),
         tapbacks: Some(reaction.target.clone()),

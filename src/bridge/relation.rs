@@ -1,5 +1,7 @@
 //! How replies and reactions find their target on the other side.
 
+use std::collections::BTreeSet;
+
 use strum::VariantArray as _;
 
 use super::facts::Facts;
@@ -7,8 +9,7 @@ use super::route::{Routes, Spot};
 use super::text::folded;
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId,
-    RoomOrAliasId, Sign,
+    EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId, RoomOrAliasId, Sign,
 };
 
 use super::dropped::DropReason;
@@ -83,16 +84,12 @@ fn first_part<'a>(
     pairs
         .iter()
         .filter(|pair| routes.is_same_room(&pair.room, room.into()))
-        .filter_map(|pair| match pair.destination {
-            Destination::Channel(slot) => Some(PacketTarget {
-                spot: Spot {
-                    slot,
-                    channel: pair.channel,
-                },
+        .filter_map(|pair| {
+            Some(PacketTarget {
+                spot: Spot::of(pair.destination, pair.channel)?,
                 packet: Some(pair.packet).filter(|it| *it != PacketId::NONE),
                 pair,
-            }),
-            Destination::Direct(_) => None,
+            })
         })
         .min_by_key(|target| target.pair.part)
 }
@@ -114,9 +111,7 @@ pub(super) fn check_emoji(
     if style == ReactionStyle::Text {
         return Ok(());
     }
-    let mut there: Vec<String> = facts.tapbacks.iter().map(|it| folded(it)).collect();
-    there.sort_unstable();
-    there.dedup();
+    let there: BTreeSet<String> = facts.tapbacks.iter().map(|it| folded(it)).collect();
     if there.contains(&emoji) {
         Err(DropReason::RepeatedEmoji)
     } else if there.len() >= MOST_EMOJI {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::split::{Fitted, PACKET_BYTES, REPLY_BYTES, fit};
+use super::split::{Fitted, PACKET_BYTES, fit, packet_bytes};
 use crate::config::{LongMessages, Overflow};
 use crate::model::{Draft, Heading, Timestamp, span, spoken};
 
@@ -21,10 +21,12 @@ pub(super) struct Plan {
 
 /// Counts the packets of a text; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
-    let Fitted { packets, is_whole } = fitted(&draft, &draft.heading, rules)?;
-    let packets = u8::try_from(packets.len()).unwrap_or(u8::MAX);
-    let draft = Draft { packets, ..draft };
-    Some(Plan { draft, is_whole })
+    let fitted = fitted(&draft, "", rules)?;
+    let packets = u8::try_from(fitted.said.len()).unwrap_or(u8::MAX);
+    Some(Plan {
+        draft: Draft { packets, ..draft },
+        is_whole: fitted.is_whole,
+    })
 }
 
 /// Returns how old a text is that was written then, if it has to say so.
@@ -38,17 +40,21 @@ pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
 /// where there is no room for it, it is left out.
 #[must_use]
 pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
-    let plain = fitted(draft, &draft.heading, rules).or_else(|| by_other_rules(draft));
-    let Some(plain) = plain else {
+    let Some(plain) = fitted(draft, "", rules).or_else(|| by_other_rules(draft)) else {
         return Vec::new();
     };
-    age.and_then(|age| with_age(draft, &plain, age, rules))
-        .unwrap_or(plain.packets)
+    age.and_then(|age| with_age(draft, &plain, &age_mark(age), rules))
+        .unwrap_or_else(|| plain.packets(""))
 }
 
-fn fitted(draft: &Draft, heading: &Heading, rules: &LongMessages) -> Option<Fitted> {
+/// Fits a text into packets, with a mark behind its prefix.
+fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Option<Fitted> {
+    let heading = Heading {
+        prefix: format!("{}{mark}", draft.heading.prefix),
+        label: draft.heading.label.clone(),
+    };
     let text = spoken(&draft.text, draft.correction);
-    fit(heading, &text, draft.reply_to.is_some(), rules)
+    fit(&heading, &text, draft.reply_to.is_some(), rules)
 }
 
 /// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
@@ -59,34 +65,24 @@ fn by_other_rules(draft: &Draft) -> Option<Fitted> {
         max_parts: draft.packets.into(),
         overflow: Overflow::Cut,
     };
-    fitted(draft, &draft.heading, &rules)
+    fitted(draft, "", &rules)
 }
 
 fn with_age(
     draft: &Draft,
     plain: &Fitted,
-    age: Duration,
+    mark: &str,
     rules: &LongMessages,
 ) -> Option<Vec<String>> {
-    let prefix = draft.heading.prefix.as_str();
-    let heading = Heading {
-        prefix: format!("{prefix}{}", age_mark(age)),
-        label: draft.heading.label.clone(),
-    };
     // Where something is lost, its sender was told that its end is; nobody would be told that the age has cost it.
-    let aged = fitted(draft, &heading, rules).filter(|it| it.is_whole || !plain.is_whole);
+    let aged = fitted(draft, mark, rules).filter(|it| it.is_whole || !plain.is_whole);
     if let Some(aged) = aged {
-        return Some(aged.packets);
+        return Some(aged.packets(""));
     }
     // A part may be as long as a packet, if need be.
-    let limit = match draft.reply_to {
-        Some(_) => REPLY_BYTES,
-        None => PACKET_BYTES,
-    };
-    let mut packets = plain.packets.clone();
-    let first = packets.first_mut()?;
-    *first = format!("{}{}", heading.prefix, first.strip_prefix(prefix)?);
-    (first.len() <= limit).then_some(packets)
+    let packets = plain.packets(mark);
+    let limit = packet_bytes(draft.reply_to.is_some());
+    (packets.first()?.len() <= limit).then_some(packets)
 }
 
 /// Returns how old a text is, as it stands after its prefix.
@@ -100,6 +96,7 @@ mod tests {
 
     use super::super::testing::{NOON, config};
     use super::*;
+    use crate::bridge::split::REPLY_BYTES;
     use crate::model::PacketId;
 
     fn rules() -> LongMessages {

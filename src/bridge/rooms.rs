@@ -31,17 +31,13 @@ impl Bridge {
             room: Box::new(room.clone()),
         }];
         if room.may_write {
-            let id: OwnedRoomOrAliasId = room.room.clone().into();
-            actions.push(Action::Unpark(Some(id.clone())));
-            actions.push(Action::TryAgain(vec![id]));
+            actions.push(Action::TryAgain(Some(room.room.clone().into())));
         }
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            Action::ForbidSigns {
-                room: room.room.clone(),
-                wanted: self.config.meshtastic.delivery_feedback != Feedback::Off,
-            }
+            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off;
+            Action::ForbidSigns(room.room.clone(), wanted)
         });
         actions.extend([
             Action::WakeSigns,
@@ -60,12 +56,11 @@ impl Bridge {
     ) -> Vec<Action> {
         self.take_names_back(std::slice::from_ref(alias));
         self.routes.alias(alias, room);
-        let known = if self.rooms.contains_key(room) {
-            Action::KnowAlias(alias.clone(), room.clone())
-        } else {
-            Action::ForgetAlias(alias.clone())
-        };
-        vec![known, Action::Next(Chore::Rooms)]
+        let joined = self.rooms.contains_key(room).then(|| room.clone());
+        vec![
+            Action::Alias(alias.clone(), joined),
+            Action::Next(Chore::Rooms),
+        ]
     }
 
     /// Takes note that we are not in a room any more.
@@ -108,22 +103,16 @@ impl Bridge {
                 joined: &self.rooms,
             };
             let succession = mapping.succession(&standing.old);
-            let why = Waiting::Unmapped;
-            let set_aside = succession == Succession::Waits { name: None, why };
-            let place = if set_aside {
-                Action::SetAside
-            } else {
-                Action::TakeUp
-            };
-            actions.push(place(room.clone()));
+            let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
+            actions.push(Action::SetAside(room.clone(), is_set_aside));
             match succession {
                 Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
-                Succession::Waits { name, why } => {
+                Succession::Waits(name, why) => {
                     heirs.extend(name.map(|name| (room.clone(), name)));
                     waits.insert(room.clone());
                     actions.push(self.hold(standing, why));
                 }
-                Succession::Goes { name, to } => {
+                Succession::Goes(name, to) => {
                     actions.extend(self.follow(standing, &to, facts, now));
                     heirs.insert(room.clone(), name);
                 }
@@ -135,7 +124,6 @@ impl Bridge {
                         packets: senders_in(room, facts),
                         why: WhyGivenUp::Unmapped(tombstone.and_then(|it| it.successor.clone())),
                     })));
-                    actions.push(Action::ForgetRoom(room.clone()));
                 }
             }
         }
@@ -165,10 +153,7 @@ impl Bridge {
             actions.push(Action::LookBy(*since + UNDER_WAY));
             return actions;
         }
-        actions.push(Action::HandOver {
-            from: room.clone(),
-            to: to.clone(),
-        });
+        actions.push(Action::HandOver(room.clone(), to.clone()));
         let directions = self.directions((&**to).into());
         let is_deaf = !directions.iter().any(|it| it.to_matrix());
         let is_mute = !directions.iter().any(|it| it.to_mesh());

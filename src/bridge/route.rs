@@ -3,14 +3,13 @@
 mod channel;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::notice::Refused;
 use super::policy::is_admin;
 use crate::config::{ChannelRef, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, RadioText,
-    RoomId, RoomOrAliasId,
+    Channel, ChannelIndex, ChannelRole, Explained, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId,
+    RadioText, RoomId, RoomOrAliasId,
 };
 
 pub(super) use channel::Aim;
@@ -33,7 +32,8 @@ pub(super) struct Routes {
 }
 
 /// A channel mapped by its number that has another name than before, or a mapped one that has another key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("matrix_rooms[{entry}]: {}", self.words())]
 pub struct RenamedChannel {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
@@ -45,31 +45,32 @@ pub struct RenamedChannel {
     pub now: String,
 }
 
-impl fmt::Display for RenamedChannel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl RenamedChannel {
+    fn words(&self) -> String {
         let Self {
-            entry,
-            index,
-            before,
-            now,
+            index, before, now, ..
         } = self;
         if before == now {
-            return write!(
-                f,
-                "matrix_rooms[{entry}]: channel {index} (`{now}`) has another key than before: its room goes on with it, and \
-                 what answers older messages is refused"
-            );
+            format!(
+                "channel {index} (`{now}`) has another key than before: its room goes on with it, and what answers older \
+                 messages is refused"
+            )
+        } else {
+            format!("channel {index} was `{before}` and is `{now}` now: its room goes on with it")
         }
-        write!(
-            f,
-            "matrix_rooms[{entry}]: channel {index} was `{before}` and is `{now}` now: its room goes on with it; to stay \
-             with a channel wherever it is, map it by its name"
-        )
     }
 }
 
-/// A mapped channel that cannot be used, with the cure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Explained for RenamedChannel {
+    fn hint(&self) -> Option<String> {
+        let hint = "to stay with a channel wherever it is, map it by its name";
+        (self.before != self.now).then(|| hint.to_owned())
+    }
+}
+
+/// A mapped channel that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("matrix_rooms[{entry}]: {}", self.words())]
 pub struct RouteProblem {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
@@ -83,31 +84,30 @@ pub struct RouteProblem {
     pub available: Vec<(ChannelIndex, String)>,
 }
 
-impl fmt::Display for RouteProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry, channel, .. } = self;
-        write!(f, "matrix_rooms[{entry}]: ")?;
-        match (self.refused, channel) {
-            (Refused::AdminChannel, _) => {
-                return write!(
-                    f,
-                    "channel {channel} is named `admin` and is never relayed; map another channel"
-                );
+impl RouteProblem {
+    fn words(&self) -> String {
+        let channel = &self.channel;
+        let missing = match channel {
+            _ if self.refused == Refused::AdminChannel => {
+                return format!("channel {channel} is named `admin` and is never relayed");
             }
-            (_, ChannelRef::Index(index)) => {
-                write!(f, "channel {index} is not in use on the radio")?;
-            }
-            (_, ChannelRef::Name(name)) => write!(f, "the radio has no channel named `{name}`")?,
-        }
+            ChannelRef::Index(index) => format!("channel {index} is not in use on the radio"),
+            ChannelRef::Name(name) => format!("the radio has no channel named `{name}`"),
+        };
         let available = self.available.iter();
         let available: Vec<_> = available
             .map(|(index, name)| format!("{index} ({name})"))
             .collect();
-        let available = match available.as_slice() {
-            [] => "none".to_owned(),
-            some => some.join(", "),
-        };
-        write!(f, "; it has {available}")
+        match available.as_slice() {
+            [] => format!("{missing}; it has none"),
+            some => format!("{missing}; it has {}", some.join(", ")),
+        }
+    }
+}
+
+impl Explained for RouteProblem {
+    fn hint(&self) -> Option<String> {
+        (self.refused == Refused::AdminChannel).then(|| "map another channel".to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a text fits into packets: whole, in numbered parts, cut, or not at all.
 //!
-//! Only lengths are decided here. What goes before the text is handed in ready made.
+//! Only lengths are decided here. What goes before the text is handed in ready made, and joined to it last.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -19,10 +19,28 @@ const CUT: &str = "…";
 /// How a text fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fitted {
-    /// Into these packets, at least one.
-    pub(super) packets: Vec<String>,
+    /// Goes before the first packet's text.
+    prefix: String,
+    /// What the packets say, at least one: the first without its prefix.
+    pub(super) said: Vec<String>,
     /// All of it; else its end is lost.
     pub(super) is_whole: bool,
+}
+
+impl Fitted {
+    /// Returns what each packet carries, with this mark behind the prefix, whatever room there is for it.
+    pub(super) fn packets(&self, mark: &str) -> Vec<String> {
+        let mut packets = self.said.clone();
+        if let Some(first) = packets.first_mut() {
+            *first = format!("{}{mark}{first}", self.prefix);
+        }
+        packets
+    }
+}
+
+/// Returns how many bytes of text fit into a packet.
+pub(super) fn packet_bytes(is_reply: bool) -> usize {
+    if is_reply { REPLY_BYTES } else { PACKET_BYTES }
 }
 
 /// Fits a text into packets; `None`: it is too long. The first carries the relation of a reply, if it is one.
@@ -34,27 +52,32 @@ pub(super) fn fit(
 ) -> Option<Fitted> {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
-    let whole = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
+    let prefix = heading.prefix.as_str();
+    let whole = packet_bytes(is_reply);
     let splits = rules.split && rules.max_parts > 1;
     let parts = Parts {
         heading,
         is_reply,
         rules,
     };
-    let in_packets = if heading.prefix.len() + text.len() <= whole {
-        Some(vec![format!("{}{text}", heading.prefix)])
+    let in_packets = if prefix.len() + text.len() <= whole {
+        Some(vec![text.to_owned()])
     } else if splits {
         (2..=rules.max_parts).find_map(|total| parts.numbered(text, total))
     } else {
         None
     };
     let is_whole = in_packets.is_some();
-    let packets = in_packets.or_else(|| match rules.overflow {
+    let said = in_packets.or_else(|| match rules.overflow {
         Overflow::Refuse => None,
         Overflow::Cut if splits => Some(parts.cut(text)),
-        Overflow::Cut => Some(vec![cut_one(&heading.prefix, text, whole)]),
+        Overflow::Cut => Some(vec![cut_one("", text, whole.saturating_sub(prefix.len()))]),
     })?;
-    Some(Fitted { packets, is_whole })
+    Some(Fitted {
+        prefix: prefix.to_owned(),
+        said,
+        is_whole,
+    })
 }
 
 /// The numbered parts of a text.
@@ -90,7 +113,7 @@ impl Parts<'_> {
         let mut packets = Vec::with_capacity(total);
         let mut rest = text;
         for part in 0..total {
-            let (head, limit) = (self.head(part, total), self.limit(part));
+            let (head, limit) = (self.head(part, total), self.limit(part).unwrap_or(0));
             if part + 1 == total {
                 packets.push(cut_one(&head, rest, limit));
             } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
@@ -101,23 +124,28 @@ impl Parts<'_> {
         packets
     }
 
+    /// Returns what stands before a part's text, behind the prefix if it is the first.
     fn head(&self, part: usize, total: usize) -> String {
-        let (number, heading) = (part + 1, self.heading);
+        let (number, label) = (part + 1, &self.heading.label);
         match part {
-            0 => format!("{}{number}/{total} ", heading.prefix),
-            _ if heading.label.is_empty() => format!("{number}/{total}: "),
-            _ => format!("{} {number}/{total}: ", heading.label),
+            0 => format!("{number}/{total} "),
+            _ if label.is_empty() => format!("{number}/{total}: "),
+            _ => format!("{label} {number}/{total}: "),
         }
     }
 
-    fn limit(&self, part: usize) -> usize {
-        let is_reply = self.is_reply && part == 0;
-        let packet = if is_reply { REPLY_BYTES } else { PACKET_BYTES };
-        self.rules.part_bytes.min(packet)
+    /// Returns how many bytes a part has behind the prefix; `None` if that fills it.
+    fn limit(&self, part: usize) -> Option<usize> {
+        let (is_reply, prefix) = match part {
+            0 => (self.is_reply, self.heading.prefix.len()),
+            _ => (false, 0),
+        };
+        let limit = self.rules.part_bytes.min(packet_bytes(is_reply));
+        limit.checked_sub(prefix)
     }
 
     fn room_for_text(&self, part: usize, total: usize) -> Option<usize> {
-        self.limit(part).checked_sub(self.head(part, total).len())
+        self.limit(part)?.checked_sub(self.head(part, total).len())
     }
 }
 
@@ -204,27 +232,30 @@ mod tests {
     /// Returns what stands before the text in one of Alice's parts.
     fn head(part: usize, total: usize) -> String {
         let (heading, rules) = (&alice(), &rules());
-        Parts {
+        let parts = Parts {
             heading,
             is_reply: false,
             rules,
-        }
-        .head(part, total)
+        };
+        let prefix = if part == 0 {
+            heading.prefix.as_str()
+        } else {
+            ""
+        };
+        format!("{prefix}{}", parts.head(part, total))
     }
 
     fn packets(fitted: Option<Fitted>) -> Vec<String> {
-        fitted.expect("not too long").packets
+        fitted.expect("not too long").packets("")
     }
 
     #[test]
     fn a_text_is_sent_whole_up_to_232_bytes_and_227_as_a_reply() {
         let fits = "x".repeat(222);
+        let fitted = fit(&alice(), &fits, false, &rules()).unwrap();
         assert_eq!(
-            fit(&alice(), &fits, false, &rules()),
-            Some(Fitted {
-                packets: vec![format!("Alice[M]: {fits}")],
-                is_whole: true
-            })
+            (fitted.packets(""), fitted.is_whole),
+            (vec![format!("Alice[M]: {fits}")], true)
         );
         assert_eq!(
             packets(fit(&alice(), &"x".repeat(223), false, &rules())).len(),
@@ -283,13 +314,9 @@ mod tests {
             overflow: Overflow::Cut,
             ..rules()
         };
-        let Some(Fitted {
-            packets: parts,
-            is_whole: false,
-        }) = fit(&alice(), &"x ".repeat(400), false, &cut)
-        else {
-            panic!("not cut");
-        };
+        let fitted = fit(&alice(), &"x ".repeat(400), false, &cut).unwrap();
+        assert!(!fitted.is_whole);
+        let parts = fitted.packets("");
         assert_eq!(parts.len(), 3);
         assert!(parts.iter().all(|part| part.len() <= 200));
         assert!(parts[2].starts_with("Alice 3/3: x") && parts[2].ends_with('…'));
@@ -297,13 +324,9 @@ mod tests {
             split: false,
             ..cut
         };
-        let Some(Fitted {
-            packets: parts,
-            is_whole: false,
-        }) = fit(&alice(), &"ä".repeat(400), true, &one)
-        else {
-            panic!("not cut");
-        };
+        let fitted = fit(&alice(), &"ä".repeat(400), true, &one).unwrap();
+        assert!(!fitted.is_whole);
+        let parts = fitted.packets("");
         assert_eq!(parts.len(), 1);
         assert!(parts[0].len() <= REPLY_BYTES && parts[0].len() > REPLY_BYTES - 3);
     }
@@ -337,6 +360,18 @@ mod tests {
         };
         let fitted = fit(&heading, "text", false, &rules());
         assert_eq!(fitted, None);
+    }
+
+    #[test]
+    fn a_mark_stands_behind_the_prefix_of_the_first_packet_and_changes_nothing_else() {
+        // What is said begins like the prefix itself.
+        let text = format!("Alice[M]: {}", "x".repeat(300));
+        let fitted = fit(&alice(), &text, false, &rules()).unwrap();
+        let (plain, marked) = (fitted.packets(""), fitted.packets("(late) "));
+        assert_eq!((plain.len(), marked.len()), (2, 2));
+        let said = plain[0].strip_prefix("Alice[M]: ").unwrap();
+        assert_eq!(marked[0], format!("Alice[M]: (late) {said}"));
+        assert_eq!(marked[1], plain[1]);
     }
 
     fn without_space(text: &str) -> String {
@@ -424,7 +459,8 @@ mod tests {
             let rules = LongMessages { split: true, part_bytes, max_parts, overflow: Overflow::Refuse };
             let fitted = fit(&alice(), text, is_reply, &rules);
             prop_assert_eq!(&fitted, &fit(&alice(), text, is_reply, &rules));
-            let Some(Fitted { packets, .. }) = fitted else { return Ok(()) };
+            let Some(fitted) = fitted else { return Ok(()) };
+            let packets = fitted.packets("");
             let total = packets.len();
             prop_assert!(total <= max_parts);
             let mut joined = String::new();
@@ -447,7 +483,8 @@ mod tests {
             let text = text.trim();
             prop_assume!(!text.is_empty());
             let rules = LongMessages { split: true, part_bytes, max_parts: 9, overflow: Overflow::Refuse };
-            let Some(Fitted { packets, .. }) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
+            let Some(fitted) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
+            let packets = fitted.packets("");
             let pieces = pieces(&packets);
             let boundaries: Vec<usize> =
                 text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();

@@ -25,19 +25,9 @@ pub(super) enum Succession {
     /// It goes there.
     Stays,
     /// It goes to another room, which the configuration has under this name.
-    Goes {
-        /// The name.
-        name: OwnedRoomOrAliasId,
-        /// The room.
-        to: OwnedRoomId,
-    },
-    /// It waits.
-    Waits {
-        /// Under which name the configuration has the room that it waits for, if it has it.
-        name: Option<OwnedRoomOrAliasId>,
-        /// For what.
-        why: Waiting,
-    },
+    Goes(OwnedRoomOrAliasId, OwnedRoomId),
+    /// It waits for that, with the name under which the configuration has the room that it waits for, if it has it.
+    Waits(Option<OwnedRoomOrAliasId>, Waiting),
     /// It is given up: the room was taken out of the configuration.
     Ends,
 }
@@ -275,13 +265,11 @@ impl Mapping<'_> {
 }
 
 fn goes(name: &OwnedRoomOrAliasId, to: &OwnedRoomId) -> Succession {
-    let (name, to) = (name.clone(), to.clone());
-    Succession::Goes { name, to }
+    Succession::Goes(name.clone(), to.clone())
 }
 
 fn waits(name: Option<&OwnedRoomOrAliasId>, why: Waiting) -> Succession {
-    let name = name.cloned();
-    Succession::Waits { name, why }
+    Succession::Waits(name.cloned(), why)
 }
 
 #[cfg(test)]

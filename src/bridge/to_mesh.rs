@@ -2,6 +2,7 @@
 
 mod edit;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Bridge;
@@ -22,11 +23,12 @@ use super::split::fit;
 use super::text::clean_text;
 use crate::config::ReactionStyle;
 use crate::model::{
-    Destination, Draft, Heading, Lane, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
+    Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
     RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
-pub(super) use edit::keep;
+use edit::changed_early;
+pub(super) use edit::taken_away;
 
 /// Pictures of one sender without caption within that time are told as one.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
@@ -44,6 +46,9 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        let text = &own_words(text, facts);
+        let edit = facts.early_edit.as_ref();
+        let text = &edit.map_or(Cow::Borrowed(&**text), |edit| changed_early(text, edit));
         let source = source_of(text, now);
         match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
@@ -79,12 +84,8 @@ impl Bridge {
                 spoken.unwrap_or(Spot::UNKNOWN)
             }
         };
-        Some(Action::KeepPlace {
-            room: room.clone(),
-            event: text.event.clone(),
-            sender: text.sender.clone(),
-            spot,
-        })
+        let (event, sender) = (text.event.clone(), text.sender.clone());
+        Some(Action::KeepPlace(room.clone(), event, sender, spot))
     }
 
     /// Tells the author of a message why it does not go on the air, if they are to learn it.
@@ -137,15 +138,18 @@ impl Bridge {
 
         let bare_media = bare_media(text).filter(|_| target.is_none());
         if let Some(word) = bare_media
-            && let Some(rewrite) = one_more(word, &heading, facts)
+            && let Some(one_more) = one_more(text, word, &heading, facts)
         {
-            return Ok((vec![rewrite], true));
+            return Ok((vec![one_more], true));
         }
         let starts_alert = body.starts_with(ALERT);
         let draft = Draft {
             heading,
             text: body,
-            media: bare_media.is_some().into(),
+            media: bare_media.map(|word| Media {
+                word: word.to_owned(),
+                count: 1,
+            }),
             reply_to,
             ..Draft::default()
         };
@@ -310,7 +314,7 @@ impl Bridge {
         let words = reaction_in_words(emoji, &target.pair.text);
         let rules = &self.config.meshtastic.long_messages;
         let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
-        let packets = fitted.ok_or(Refused::TooLong)?.packets;
+        let packets = fitted.ok_or(Refused::TooLong)?.packets("");
         let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
         let reply_to = target.packet;
         Ok(RadioPayload::Text { text, reply_to })
@@ -381,6 +385,18 @@ impl Bridge {
     }
 }
 
+/// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
+/// along, and they make no relay of that person.
+fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
+    if !facts.is_our_post {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(RoomText {
+        relay: None,
+        ..text.clone()
+    })
+}
+
 /// Returns what stands behind a text for the mesh.
 fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
     MeshSource {
@@ -413,18 +429,20 @@ fn bare_media(text: &RoomText) -> Option<&'static str> {
 }
 
 /// Tells one more picture in the note that waits, if there is one.
-fn one_more(word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
+fn one_more(text: &RoomText, word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
-    let is_note = waiting.media > 0 && waiting.text == media_note(word, waiting.media);
-    (is_note && waiting.heading == *heading).then(|| {
-        let media = waiting.media.saturating_add(1);
-        let text = media_note(word, media);
+    let told = waiting.media.as_ref().filter(|it| it.word == word)?;
+    (waiting.heading == *heading).then(|| {
+        let media = Media {
+            word: word.to_owned(),
+            count: told.count.saturating_add(1),
+        };
         let draft = Draft {
-            text,
-            media,
+            text: media_note(&media),
+            media: Some(media),
             ..waiting.clone()
         };
-        Action::Rewrite(*outbox, draft)
+        Action::OneMore(*outbox, draft, text.event.clone(), text.thread.clone())
     })
 }
 

@@ -205,7 +205,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     // Each once: two programs that take a radio from each other lose it all the time.
                     let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
-                        note(&hint_line(hint));
+                        note(&hint_line(&hint));
                         hinted.push(hint);
                     }
                 }

@@ -90,18 +90,11 @@ pub(super) fn look_up(
     if let Some(outbox) = questions.reported {
         facts.reported = outbox_mesh::message_of(tx, outbox)?.map(Box::new);
     }
-    if let Some(transaction) = &questions.own_row {
-        let row = outbox_room::by_transaction(tx, transaction.as_str())?;
-        facts.own_row = row.map(|(row, _)| row);
-    }
     if let Some((room, event)) = &questions.taken_edit
         && let Some((target, author)) = edits::target_of(tx, room, event)?
     {
         let correction = edits::waiting_correction(tx, room, &target)?;
         facts.taken_edit = correction.map(|correction| Box::new((author, correction)));
-    }
-    if let Some(event) = &questions.kept {
-        facts.kept = late::is_kept(tx, event)?;
     }
     for table in &questions.tables {
         look_into(tx, table, &mut facts, now)?;
@@ -118,10 +111,6 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
         Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,
         Table::Busy => facts.busy = outbox_room::rooms(tx)?.into_iter().collect(),
-        Table::Parked => {
-            let parked = outbox_room::parked(tx)?.into_iter();
-            facts.parked = parked.map(|it| it.room).collect();
-        }
         Table::RowsForRooms => facts.rows_for_rooms = outbox_room::count(tx)?,
         Table::Outage => {
             facts.outage = outage::current(tx)?;

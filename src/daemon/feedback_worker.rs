@@ -16,7 +16,6 @@ use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Result, Store, Tx};
 
-use super::account_limit::Turn;
 use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::config::{ChannelRef, Config};
 use crate::home::utc;
 use crate::matrix::Heard;
-use crate::model::{Channel, ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
+use crate::model::{Channel, ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
 use crate::radio::Link;
 use crate::store::mapped_rooms::FOLLOWED;
 use crate::store::summary::{Summary, Waiting};
@@ -173,7 +173,7 @@ impl Overview<'_> {
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
             channels: channels.collect(),
-            problems: problems.map(ToString::to_string).collect(),
+            problems: problems.map(|it| told(it)).collect(),
             trouble: trouble_of(held, heard, joined, !mapped.is_empty()),
             parked: self.parked(Some(name)),
             missing: self.missing(name),

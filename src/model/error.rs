@@ -1,4 +1,4 @@
-//! What an error tells people: itself, then its causes, then what can be done about it.
+//! What an error tells people: itself, then its causes, then what can be done about it. And whether it is worth trying again.
 
 use std::error::Error;
 use std::fmt;
@@ -20,6 +20,15 @@ pub trait Explained: Error {
 }
 
 impl Explained for io::Error {}
+
+/// Whether trying again can help; each error type says it in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Yes, after the caller's usual delay.
+    Later,
+    /// Not before a person has changed something.
+    Never,
+}
 
 /// How a command ends that an error has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

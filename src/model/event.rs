@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::chore::Chore;
 use super::fate::RadioOutcome;
-use super::gap::Gap;
 use super::ids::{
     ChannelIndex, EventId, MeshRowId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, OwnedUserId, PacketId, RoomId, RoomRowId, UserId,
@@ -251,6 +250,17 @@ pub struct Synced {
     pub gaps: Vec<Gap>,
     /// What the homeserver's clock showed last.
     pub clock: Option<ClockReading>,
+}
+
+/// A stretch of a room's timeline that is still missing, between two places in the homeserver's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// What comes after this place is missing.
+    pub from: String,
+    /// Up to this place.
+    pub to: String,
 }
 
 /// What kind of message.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::event::{RoomEdit, RoomTextKind};
 use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
 use super::time::Timestamp;
@@ -81,14 +82,23 @@ pub struct Draft {
     pub heading: Heading,
     /// What they say, or the note of their pictures.
     pub text: String,
-    /// How many pictures and the like the note stands for; 0: it is no note.
-    pub media: u32,
+    /// What the note stands for, if it is one.
+    pub media: Option<Media>,
     /// 0: the message itself; 1, 2: which correction of it.
     pub correction: u8,
     /// The packet that it answers.
     pub reply_to: Option<PacketId>,
     /// How many packets it takes, without its age.
     pub packets: u8,
+}
+
+/// Pictures and the like without captions, of one kind: a note tells of them together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Their kind, a word of [`RoomTextKind::Media`].
+    pub word: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// Returns a text, or a correction of it, as it is said on the mesh.
@@ -162,6 +172,19 @@ pub struct EarlyEdit {
     pub body: String,
     /// When it was written.
     pub sent_at: Timestamp,
+}
+
+impl EarlyEdit {
+    /// Returns what is kept of an edit that came now.
+    #[must_use]
+    pub fn of(edit: &RoomEdit, now: Timestamp) -> Self {
+        let new = &edit.new;
+        Self {
+            emote: new.kind == RoomTextKind::Emote,
+            body: new.body.clone(),
+            sent_at: new.sent_at.min(now),
+        }
+    }
 }
 
 /// A packet of a room that waits for a channel, or that the radio is asked to take there.

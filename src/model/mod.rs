@@ -8,13 +8,11 @@ mod chore;
 mod error;
 mod event;
 mod fate;
-mod gap;
 mod ids;
 mod invisible;
 mod late;
 mod mesh;
 mod message;
-mod outage;
 mod room;
 mod room_address;
 mod room_message;
@@ -24,14 +22,13 @@ mod time;
 
 pub use backoff::Backoff;
 pub use chore::Chore;
-pub use error::{Chain, Exit, Explained, causes, told};
+pub use error::{Chain, Exit, Explained, Retry, causes, told};
 pub use event::{
-    Event, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText, RelayFields,
-    RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind, SendReport, Synced,
-    TextPort, Tombstone,
+    Event, Gap, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText,
+    RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
+    SendReport, Synced, TextPort, Tombstone,
 };
 pub use fate::{MeshFate, MeshState, RadioOutcome, Refusal, Sign};
-pub use gap::Gap;
 pub use ids::{
     ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
@@ -40,15 +37,14 @@ pub use ids::{
 pub use invisible::is_invisible;
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
-    Draft, EarlyEdit, Gathering, Heading, MeshContent, MeshMessage, MeshOrder, MeshSource,
+    Draft, EarlyEdit, Gathering, Heading, Media, MeshContent, MeshMessage, MeshOrder, MeshSource,
     NewVersion, Version, WaitingPacket, spoken,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
-pub use outage::{Outage, ToldRoom};
-pub use room::{Expired, OldRoom, WaitsForRoom};
+pub use room::{Expired, OldRoom, Outage, ToldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
 pub use send::SendToRoom;

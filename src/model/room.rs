@@ -1,4 +1,4 @@
-//! What is remembered of rooms: of one that was mapped, and of what expired in one.
+//! What is remembered of rooms: of one that was mapped, of what expired in one, and of the radio's absence, as one learns of it.
 
 use super::event::Tombstone;
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
@@ -53,4 +53,24 @@ pub struct Expired {
     pub last: Timestamp,
     /// A message of the room waits still.
     pub more_waits: bool,
+}
+
+/// The radio is away, or was just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// Since then.
+    pub since: Timestamp,
+    /// It is there again since then.
+    pub back: Option<Timestamp>,
+}
+
+/// A room that was told of an outage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRoom {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Since when the radio was away.
+    pub since: Timestamp,
+    /// When it was back: the room is to be told.
+    pub back: Option<Timestamp>,
 }

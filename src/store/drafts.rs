@@ -6,7 +6,7 @@ use rusqlite::Row;
 
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx};
-use crate::model::{Draft, Heading, MeshRowId, MeshState, PacketId, Timestamp};
+use crate::model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
 
 /// How many packets rows stand for.
 macro_rules! packets {
@@ -20,14 +20,15 @@ pub(super) use packets;
 pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
     tx.run(
         "UPDATE mesh_outbox SET draft = 1, text = '', prefix = ?2, label = ?3, source_text = ?4,
-             media = ?5, correction = ?6, parts = ?7
+             media = ?5, media_word = ?6, correction = ?7, parts = ?8
          WHERE id = ?1",
         (
             id,
             draft.heading.prefix.as_str(),
             draft.heading.label.as_str(),
             draft.text.as_str(),
-            draft.media,
+            draft.media.as_ref().map_or(0, |it| it.count),
+            draft.media.as_ref().map(|it| it.word.as_str()),
             draft.correction,
             draft.packets,
         ),
@@ -42,7 +43,14 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
             label: row.get("label")?,
         },
         text: row.get("source_text")?,
-        media: row.get("media")?,
+        // An earlier relay did not keep the word: such a note goes as it is.
+        media: match row.get("media_word")? {
+            Some(word) => Some(Media {
+                word,
+                count: row.get("media")?,
+            }),
+            None => None,
+        },
         correction: row.get("correction")?,
         reply_to,
         packets: row.get("parts")?,

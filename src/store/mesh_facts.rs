@@ -127,7 +127,7 @@ pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MeshContent, MeshMessage, RadioPayload};
+    use crate::model::{Media, MeshContent, MeshMessage, RadioPayload};
     use crate::store::StoreError;
     use crate::store::drafts::make_packets;
     use crate::store::edits::versions;
@@ -338,7 +338,10 @@ mod tests {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             assert_eq!(find(NOON)?, None);
             let note = Draft {
-                media: 2,
+                media: Some(Media {
+                    word: "image".to_owned(),
+                    count: 2,
+                }),
                 ..draft("[2 images]")
             };
             let message = MeshMessage {
@@ -349,8 +352,15 @@ mod tests {
                 )
             };
             let (row, _) = insert(tx, RADIO, &message, NOON)?;
-            assert_eq!(find(NOON)?, Some((row, note)));
+            assert_eq!(find(NOON)?, Some((row, note.clone())));
             assert_eq!(find(later(10))?, None);
+            // As an earlier relay has left it: the same text, and nobody knows what it is.
+            tx.run("UPDATE mesh_outbox SET media_word = NULL", ())?;
+            let text = Draft {
+                media: None,
+                ..note
+            };
+            assert_eq!(find(NOON)?, Some((row, text)));
             Ok(())
         });
     }

@@ -90,6 +90,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_states.sql"),
     include_str!("migrations/0015_drafts.sql"),
     include_str!("migrations/0016_names.sql"),
+    include_str!("migrations/0017_media.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

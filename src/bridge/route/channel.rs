@@ -9,7 +9,8 @@ use crate::bridge::notice::Refused;
 use crate::bridge::policy::is_admin;
 use crate::config::{ChannelRef, MappedRoom};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Fingerprint, OwnedRoomOrAliasId, RoomId, RoomOrAliasId,
+    Channel, ChannelIndex, ChannelRole, Destination, Fingerprint, OwnedRoomOrAliasId, RoomId,
+    RoomOrAliasId,
 };
 
 /// What a message of a room is meant for.
@@ -33,6 +34,17 @@ pub struct Spot {
 }
 
 impl Spot {
+    /// Returns that of what goes there; `None` for a direct message.
+    pub(in crate::bridge) fn of(
+        destination: Destination,
+        channel: Option<Fingerprint>,
+    ) -> Option<Self> {
+        match destination {
+            Destination::Channel(slot) => Some(Self { slot, channel }),
+            Destination::Direct(_) => None,
+        }
+    }
+
     /// That of a message of which it is not known to which channel it belongs.
     pub const UNKNOWN: Self = Self {
         slot: ChannelIndex::PRIMARY,

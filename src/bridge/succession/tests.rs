@@ -63,17 +63,11 @@ fn of(
 }
 
 fn goes(name: &str, to: &str) -> Succession {
-    Succession::Goes {
-        name: name.try_into().unwrap(),
-        to: id(to),
-    }
+    Succession::Goes(name.try_into().unwrap(), id(to))
 }
 
 fn waits(name: Option<&str>, why: Waiting) -> Succession {
-    Succession::Waits {
-        name: name.map(|name| name.try_into().unwrap()),
-        why,
-    }
+    Succession::Waits(name.map(|name| name.try_into().unwrap()), why)
 }
 
 #[test]
@@ -173,7 +167,7 @@ fn an_alias_leads_to_no_room_with_weaker_protection_unless_the_id_is_named() {
             };
             assert_eq!(of(&old, &[ALIAS], Some(NEW), there), expected);
             let named = of(&old, &[ALIAS, NEW], Some(NEW), there);
-            assert!(matches!(named, Succession::Goes { to, .. } if to == NEW));
+            assert!(matches!(named, Succession::Goes(_, to) if to == NEW));
         }
     }
 }

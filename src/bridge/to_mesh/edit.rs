@@ -1,22 +1,23 @@
 //! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
-//! corrected by a further message.
+//! corrected by a further message. And on what is taken away.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::source_of;
+use super::{own_words, source_of};
 use crate::bridge::Bridge;
-use crate::bridge::action::{Action, Change};
+use crate::bridge::action::Action;
 use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
 use crate::bridge::notice::Refused;
 use crate::bridge::policy;
-use crate::bridge::render::plan;
+use crate::bridge::render::{Plan, plan};
 use crate::bridge::route::{Aim, Spot};
 use crate::config::Edits;
 use crate::model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
-    RoomEdit, RoomText, RoomTextKind, Sign, Timestamp, Version,
+    OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Sign, Timestamp, Version,
 };
 
 /// A correction waits for that time, so that several edits become one.
@@ -38,6 +39,10 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
+        let edit = &RoomEdit {
+            target: edit.target.clone(),
+            new: own_words(&edit.new, facts).into_owned(),
+        };
         let changed = self.change(edit, facts, now);
         let (mut actions, reason) =
             changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
@@ -64,19 +69,6 @@ impl Bridge {
         }
     }
 
-    /// Returns a message as its author changed it before it came.
-    pub(in crate::bridge) fn changed_early(text: &RoomText, edit: &EarlyEdit) -> Option<RoomText> {
-        is_words(text).then(|| RoomText {
-            kind: if edit.emote {
-                RoomTextKind::Emote
-            } else {
-                RoomTextKind::Text
-            },
-            body: edit.body.clone(),
-            ..text.clone()
-        })
-    }
-
     fn change(
         &self,
         edit: &RoomEdit,
@@ -89,7 +81,7 @@ impl Bridge {
             // It may have come before its message.
             let is_early = is_words(new) && !facts.target_seen;
             return if is_early && self.config.meshtastic.edits != Edits::Ignore {
-                Ok((vec![keep(edit, now)], None))
+                Ok((vec![Action::KeepEdit(Box::new(edit.clone()))], None))
             } else {
                 Err(self.unsent(new, facts))
             };
@@ -136,7 +128,7 @@ impl Bridge {
         let withdraw = match waiting.correction {
             0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
             // Parts of the message itself may wait still.
-            _ => Action::Change(Change::Withdraw { row: waiting.row }),
+            _ => Action::WithdrawCorrection(waiting.row),
         };
         let before = facts.versions.iter().rev().nth(1);
         let (heading, body) = match self.words_of(new, facts) {
@@ -168,7 +160,6 @@ impl Bridge {
             ..facts.clone()
         };
         self.check_edit(new, Aim::Waiting(spot_of(waiting)?.slot), &placed, now)?;
-        let alert = self.alerts(&body, waiting.lane, new, facts);
         let draft = Draft {
             heading,
             text: body,
@@ -176,7 +167,9 @@ impl Bridge {
             reply_to: waiting.reply_to,
             ..Draft::default()
         };
-        let Some(plan) = plan(draft, &self.config.meshtastic.long_messages) else {
+        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
+        let later = (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest));
+        let Some((version, told)) = self.version(draft, waiting.lane, later, new, facts) else {
             let reason = DropReason::Refused(Refused::TooLong);
             let mut actions = vec![withdraw, Action::Drop(reason)];
             if waiting.correction == 0 {
@@ -185,20 +178,9 @@ impl Bridge {
             }
             return Ok((actions, Some(reason)));
         };
-        let more = plan.draft.packets.saturating_sub(waiting.packets);
+        let more = version.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
-        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
-        let actions = vec![Action::Change(Change::Rewrite {
-            row: waiting.row,
-            new: NewVersion {
-                draft: plan.draft,
-                // An alert that is corrected stays urgent.
-                lane: if alert { Lane::Urgent } else { waiting.lane },
-                alert,
-                not_before: (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest)),
-            },
-        })];
-        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
+        Ok((vec![Action::Rewrite(waiting.row, version)], told))
     }
 
     /// Says again what was sent.
@@ -230,7 +212,6 @@ impl Bridge {
         let original = Some(first.packet)
             .filter(|_| self.config.meshtastic.message_interactions.replies)
             .filter(|_| first.correction == 0);
-        let alert = self.alerts(&body, first.lane, new, facts);
         let draft = Draft {
             heading,
             text: body,
@@ -238,24 +219,25 @@ impl Bridge {
             reply_to: original,
             ..Draft::default()
         };
-        let plan = plan(draft, &self.config.meshtastic.long_messages).ok_or(Refused::TooLong)?;
-        self.check_limit(plan.draft.packets, facts)?;
+        let later = Some(now + CORRECTION_WAIT);
+        let version = self.version(draft, first.lane, later, new, facts);
+        let (version, told) = version.ok_or(Refused::TooLong)?;
+        self.check_limit(version.draft.packets, facts)?;
         let message = MeshMessage {
             destination: Destination::Channel(spot.slot),
             channel: spot.channel,
             bound: true,
-            lane: if alert { Lane::Urgent } else { first.lane },
-            content: MeshContent::Text(plan.draft),
+            lane: version.lane,
+            content: MeshContent::Text(version.draft),
             source: Some(Box::new(MeshSource {
                 sent_at,
-                alert,
+                alert: version.alert,
                 ..first.source.clone()
             })),
-            not_before: Some(now + CORRECTION_WAIT),
+            not_before: version.not_before,
             expires: sent_at + worth,
         };
-        let actions = vec![Action::Change(Change::Correct(message))];
-        Ok((actions, (!plan.is_whole).then_some(Refused::Cut.into())))
+        Ok((vec![Action::ToMesh(message)], told))
     }
 
     /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
@@ -271,11 +253,55 @@ impl Bridge {
         self.check_sending(&source_of(new, now), age, aim, facts, now)
     }
 
-    /// Returns whether a message of that lane is an alert with its new text.
-    fn alerts(&self, body: &str, lane: Lane, new: &RoomText, facts: &Facts) -> bool {
+    /// Returns a message of that lane in its changed form, and what its author is to know of it; `None`: it is too long.
+    fn version(
+        &self,
+        draft: Draft,
+        lane: Lane,
+        not_before: Option<Timestamp>,
+        new: &RoomText,
+        facts: &Facts,
+    ) -> Option<(NewVersion, Option<DropReason>)> {
         let may = || policy::may_alert(&self.config, new.sender_power, facts);
-        body.starts_with(ALERT) && (lane == Lane::Urgent || may())
+        let alert = draft.text.starts_with(ALERT) && (lane == Lane::Urgent || may());
+        let Plan { draft, is_whole } = plan(draft, &self.config.meshtastic.long_messages)?;
+        let version = NewVersion {
+            draft,
+            // An alert that is corrected stays urgent.
+            lane: if alert { Lane::Urgent } else { lane },
+            alert,
+            not_before,
+        };
+        Some((version, (!is_whole).then_some(Refused::Cut.into())))
     }
+}
+
+/// Takes back what waits of an event that was taken away: a message, an edit of one, or what has no key yet.
+pub(in crate::bridge) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
+    // Anybody can write an edit of somebody else's message, and take it away.
+    let of_author = |it: &&(OwnedUserId, Version)| it.0 == it.1.source.sender;
+    let correction = facts.taken_edit.as_deref().filter(of_author);
+    vec![Action::TakeAway {
+        room: redaction.room.clone(),
+        event: redaction.target.clone(),
+        correction: correction.map(|(_, correction)| correction.row),
+    }]
+}
+
+/// Returns a message as its author changed it before it came.
+pub(super) fn changed_early<'a>(text: &'a RoomText, edit: &EarlyEdit) -> Cow<'a, RoomText> {
+    if !is_words(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(RoomText {
+        kind: if edit.emote {
+            RoomTextKind::Emote
+        } else {
+            RoomTextKind::Text
+        },
+        body: edit.body.clone(),
+        ..text.clone()
+    })
 }
 
 /// An answer to an edit answers the message: that is what people see.
@@ -300,30 +326,8 @@ fn unsaid(reason: DropReason) -> DropReason {
     }
 }
 
-/// Keeps an edit until the message comes that it changes, or until it is taken away itself.
-pub(in crate::bridge) fn keep(edit: &RoomEdit, now: Timestamp) -> Action {
-    let new = &edit.new;
-    Action::Change(Change::Keep {
-        room: new.room.clone(),
-        target: edit.target.clone(),
-        sender: new.sender.clone(),
-        event: new.event.clone(),
-        edit: EarlyEdit {
-            emote: new.kind == RoomTextKind::Emote,
-            body: new.body.clone(),
-            sent_at: new.sent_at.min(now),
-        },
-    })
-}
-
 fn spot_of(version: &Version) -> Result<Spot, DropReason> {
-    match version.destination {
-        Destination::Channel(slot) => Ok(Spot {
-            slot,
-            channel: version.channel,
-        }),
-        Destination::Direct(_) => Err(DropReason::Edit),
-    }
+    Spot::of(version.destination, version.channel).ok_or(DropReason::Edit)
 }
 
 #[cfg(test)]

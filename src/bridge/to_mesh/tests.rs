@@ -7,8 +7,8 @@ use super::super::{Action, DropReason, Facts};
 use super::*;
 use crate::config::{ChannelRef, Direction, Overflow};
 use crate::model::{
-    ChannelIndex, ChannelRole, Event, JoinedRoom, MatrixEvent, MeshMessage, MeshRowId, MeshSource,
-    MessagePair, PacketId, RadioProfile, RelayFields, Sign,
+    ChannelIndex, ChannelRole, Event, Explained as _, JoinedRoom, MatrixEvent, MeshMessage,
+    MeshRowId, MeshSource, MessagePair, PacketId, RadioProfile, RelayFields, Sign, told,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
@@ -536,14 +536,15 @@ fn a_channel_mapped_by_its_number_is_reported_when_its_name_changes_and_one_mapp
     let said: Vec<_> = bridge
         .renamed_channels()
         .iter()
-        .map(ToString::to_string)
+        .map(|it| (it.to_string(), it.hint()))
         .collect();
     assert_eq!(
         said,
-        [
-            "matrix_rooms[1]: channel 1 was `Search` and is `LongFast` now: its room goes on with it; to stay with a \
-             channel wherever it is, map it by its name"
-        ]
+        [(
+            "matrix_rooms[1]: channel 1 was `Search` and is `LongFast` now: its room goes on with it"
+                .to_owned(),
+            Some("to stay with a channel wherever it is, map it by its name".to_owned())
+        )]
     );
     ready(&mut bridge, moved);
     assert_eq!(bridge.renamed_channels(), [], "said once");
@@ -575,16 +576,20 @@ fn a_missing_channel_is_reported_with_those_there_are() {
     let problems: Vec<_> = bridge_of(config)
         .route_problems()
         .iter()
-        .map(ToString::to_string)
+        .map(|it| (it.to_string(), told(it)))
         .collect();
+    let (problems, told): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
     assert_eq!(
         problems,
         [
             "matrix_rooms[0]: the radio has no channel named `Nowhere`; it has 0 (LongFast), 1 (Search)",
             "matrix_rooms[2]: channel 2 is not in use on the radio; it has 0 (LongFast), 1 (Search)",
-            "matrix_rooms[3]: channel 3 is named `admin` and is never relayed; map another channel",
+            "matrix_rooms[3]: channel 3 is named `admin` and is never relayed",
         ]
     );
+    assert_eq!(told[..2], problems[..2]);
+    let cure = "; map another channel";
+    assert_eq!(told[2], format!("{}{cure}", problems[2]));
 }
 
 #[test]
@@ -838,8 +843,11 @@ fn pictures_without_caption_are_told_as_one() {
         panic!("{actions:?}");
     };
     assert_eq!(*not_before, Some(NOON + Duration::from_secs(10)));
-    let note = |text: &str, media| Draft {
-        media,
+    let note = |text: &str, word: &str, count| Draft {
+        media: Some(Media {
+            word: word.into(),
+            count,
+        }),
         ..draft(text)
     };
     let waiting = |it: &Draft| Facts {
@@ -847,20 +855,30 @@ fn pictures_without_caption_are_told_as_one() {
         ..Facts::default()
     };
     for (waits, more) in [
-        (note("[image]", 1), note("[2 images]", 2)),
-        (note("[2 images]", 2), note("[3 images]", 3)),
+        (note("[image]", "image", 1), note("[2 images]", "image", 2)),
+        (
+            note("[2 images]", "image", 2),
+            note("[3 images]", "image", 3),
+        ),
+        // It is known by what it is, whatever it says.
+        (
+            note("two views", "image", 2),
+            note("[3 images]", "image", 3),
+        ),
     ] {
         let actions = said(&mut bridge(), &image, &waiting(&waits));
-        assert_eq!(actions, [Action::Rewrite(MeshRowId(7), more)]);
+        let one_more = Action::OneMore(MeshRowId(7), more, image.event.clone(), None);
+        assert_eq!(actions, [one_more]);
     }
     let of_other_name = Draft {
         heading: Heading::default(),
-        ..note("[image]", 1)
+        ..note("[image]", "image", 1)
     };
     for other in [
-        note("[video]", 1),
-        note("[image]", 0),
-        note("hi", 0),
+        note("[video]", "video", 1),
+        draft("[image]"),
+        draft("[2 images]"),
+        draft("hi"),
         of_other_name,
     ] {
         let actions = said(&mut bridge(), &image, &waiting(&other));

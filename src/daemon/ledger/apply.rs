@@ -9,8 +9,8 @@ use super::Outcome;
 use super::outcome::place;
 use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
-    Destination, Event, Jump, MeshMessage, MessagePair, NodeNum, Origin, PacketId, RadioEvent,
-    Sign, Timestamp,
+    Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
+    NodeNum, Origin, PacketId, RadioEvent, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -49,13 +49,8 @@ impl Books<'_> {
                 tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
             }
-            Action::ToMesh(message) => self.accept(&message, "accepted for the mesh")?,
-            Action::KeepPlace {
-                room,
-                event,
-                sender,
-                spot,
-            } => {
+            Action::ToMesh(message) => self.accept(&message)?,
+            Action::KeepPlace(room, event, sender, spot) => {
                 let pair = MessagePair {
                     origin: Origin::Matrix,
                     sender: radio,
@@ -89,14 +84,14 @@ impl Books<'_> {
                 tx.log(move || info!(%node, "a direct message to our node is kept"));
             }
             Action::Withdraw(room, event) => self.withdraw(&room, event)?,
-            Action::TakeEditBack(row, event) => {
-                mesh_report::withdraw(tx, Withdrawal::Message(row))?;
-                tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
-            }
-            Action::TakeUnreadBack(event) => {
-                late::forget(tx, &event)?;
-                seen::mark_event(tx, &event, now)?;
-                tx.log(move || info!(event_id = %event, "taken away before its key came"));
+            Action::TakeAway {
+                room,
+                event,
+                correction,
+            } => self.take_away(&room, event, correction)?,
+            Action::WithdrawCorrection(row) => {
+                let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
+                tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
             Action::WithdrawSender(room, sender) => {
                 self.withdraw_sender(room, sender)?;
@@ -106,21 +101,33 @@ impl Books<'_> {
                     tx.log(move || mesh::say_kept(&event, dropped));
                 }
             }
-            Action::Change(change) => self.change(change)?,
-            Action::Rewrite(outbox, draft) => drafts::change(tx, outbox, &draft).map(drop)?,
-            Action::StandsToo(outbox, event, thread) => message_map::stands_too(tx, outbox, &event, thread.as_deref())?,
+            Action::Rewrite(row, new) => self.rewrite(row, &new)?,
+            Action::OneMore(row, draft, event, thread) => {
+                drafts::change(tx, row, &draft)?;
+                message_map::stands_too(tx, row, &event, thread.as_deref())?;
+            }
+            Action::KeepEdit(edit) => {
+                let (new, kept) = (&edit.new, EarlyEdit::of(&edit, now));
+                edits::keep_early(tx, &edit.target, &new.room, &new.sender, (&new.event, &kept), now)?;
+                tx.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
+            }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
             Action::Remember { what, until } => told::remember(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
-            Action::Seen(SeenKey::Event(event)) => seen::mark_event(tx, &event, now)?,
+            Action::Seen(SeenKey::Event(event)) => {
+                seen::mark_event(tx, &event, now)?;
+                late::forget(tx, &event)?;
+            }
             Action::Seen(SeenKey::Edit {
                 event,
                 target,
                 sender,
-            }) => seen::mark_edit(tx, &event, &target, &sender, now)?,
-            Action::ForgetUndecryptable(event) => late::forget(tx, &event).map(drop)?,
+            }) => {
+                seen::mark_edit(tx, &event, &target, &sender, now)?;
+                late::forget(tx, &event)?;
+            }
             Action::ForgetEarlyEdit(event) => edits::forget_early(tx, &event)?,
             Action::NoteAuthor(event, names) => relayed::note_author(tx, &event, &names)?,
             Action::NoteEdited(room, event, sender, at) => edits::edited(tx, &room, &event, &sender, at)?,
@@ -135,21 +142,21 @@ impl Books<'_> {
                 self.outcome.feedback |= feedback::want(tx, &room, &event, sign, now)?;
             }
             Action::ForgetChanged => feedback::forget_changed(tx)?,
-            Action::CloseSigns(room, event) => feedback::close(tx, &room, &event, now)?,
             Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns { room, wanted } => {
+            Action::ForbidSigns(room, wanted) => {
                 if feedback::forbid(tx, &room)? && wanted {
                     tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
             }
-            Action::RoomSent(row, event) => {
-                self.room_sent(row, &event)?;
-                tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
-            }
-            Action::SignSent(transaction, event) => {
-                self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?;
-            }
+            Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
+                Some((row, _)) => {
+                    self.room_sent(row, &event)?;
+                    tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
+                }
+                // A sign, or the removal of one.
+                None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
+            },
             Action::Report(report) => self.report(report)?,
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
@@ -163,15 +170,21 @@ impl Books<'_> {
                 counts.ignored(Place::Elsewhere, Way::ToMatrix, reason);
             }
             Action::KeepNodes(batch) => nodes::update(tx, radio, &batch, now)?,
-            Action::UseRadio(radio) => {
+            Action::UseRadio(radio, channels) => {
                 meta::set_own_radio(tx, radio)?;
                 mesh_report::adopt_radio(tx, radio)?;
+                if let Some(channels) = channels {
+                    meta::set_channels(tx, radio, &channels)?;
+                }
             }
-            Action::KeepChannels(channels) => meta::set_channels(tx, radio, &channels)?,
             Action::Ready(readiness) => self.ready(*readiness)?,
             Action::Move(packets, moved) => self.move_packets(packets, moved)?,
-            Action::CallBack(row) => self.outcome.withdrawn.push(row),
-            Action::RefuseLater(row) => mesh_report::refuse_later(tx, row)?,
+            Action::CallBack(row, refuse) => {
+                if refuse {
+                    mesh_report::refuse_later(tx, row)?;
+                }
+                self.outcome.withdrawn.push(row);
+            }
             Action::RefuseWaiting(row, refused, is_first) => self.refuse(row, refused, is_first)?,
             Action::RadioAway(since) => meta::set_radio_away_since(tx, since)?,
             Action::AfterOutage {
@@ -216,21 +229,25 @@ impl Books<'_> {
                 is_news,
                 is_open,
             } => self.join(&room, is_news, is_open)?,
-            Action::KnowAlias(alias, room) => known_rooms::note(tx, &room, std::slice::from_ref(&alias))?,
-            Action::ForgetAlias(alias) => known_rooms::forget(tx, &alias)?,
+            Action::Alias(alias, Some(room)) => known_rooms::note(tx, &room, std::slice::from_ref(&alias))?,
+            Action::Alias(alias, None) => known_rooms::forget(tx, &alias)?,
             Action::NoteTombstone(room, tombstone) => mapped_rooms::note_tombstone(tx, &room, &tombstone)?,
-            Action::Unpark(room) => outbox_room::unpark(tx, room.as_deref()).map(drop)?,
-            Action::TryAgain(rooms) => self.outcome.changed.extend(rooms),
-            Action::SetAside(room) => backlog::set_aside(tx, &room, true).map(drop)?,
-            Action::TakeUp(room) => {
-                if backlog::set_aside(tx, &room, false)? > 0 {
+            Action::TryAgain(Some(room)) => {
+                outbox_room::unpark(tx, Some(&room))?;
+                self.outcome.changed.insert(room);
+            }
+            Action::TryAgain(None) => {
+                outbox_room::unpark_all(tx)?;
+                self.outcome.changed.extend(outbox_room::rooms(tx)?);
+            }
+            Action::SetAside(room, aside) => {
+                if backlog::set_aside(tx, &room, aside)? > 0 && !aside {
                     self.outcome.mesh.extend(outbox_mesh::queues(tx)?);
                 }
             }
             Action::Hold(room, held) => self.hold(room, held)?,
-            Action::HandOver { from, to } => self.hand_over(from, to)?,
+            Action::HandOver(from, to) => self.hand_over(from, to)?,
             Action::GiveUp(given_up) => self.give_up(*given_up)?,
-            Action::ForgetRoom(room) => mapped_rooms::forget(tx, &room)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;
                 tx.log(move || say_jump(&jump));
@@ -254,9 +271,13 @@ impl Books<'_> {
     }
 
     /// Accepts a message for the mesh.
-    pub(super) fn accept(&mut self, message: &MeshMessage, what: &'static str) -> Result<()> {
+    fn accept(&mut self, message: &MeshMessage) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;
+        let what = match &message.content {
+            MeshContent::Text(draft) if draft.correction > 0 => "correction accepted for the mesh",
+            MeshContent::Text(_) | MeshContent::Packet(_) => "accepted for the mesh",
+        };
         self.tx
             .log(move || debug!(outbox = %id, %packet, %destination, "{what}"));
         self.outcome.mesh.insert((destination, lane));
@@ -274,7 +295,7 @@ impl Books<'_> {
         let (name, sender) = (event.name(), event.sender());
         self.tx.log(move || {
             if tell {
-                warn!(%reason, event = name, sender, "not relayed");
+                warn!(%reason, event = name, sender, hint = reason.hint(), "not relayed");
             } else {
                 debug!(%reason, event = name, "not relayed");
             }
@@ -285,7 +306,7 @@ impl Books<'_> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
         self.outcome.may_transmit = problems.silence.is_none();
-        self.outcome.silence = problems.silence.map(|reason| reason.to_string());
+        self.outcome.silence = problems.silence.map(|reason| crate::model::told(&reason));
         self.outcome.route_problems = Some(problems.routes.clone());
         self.tx.log(move || {
             info!(
@@ -296,13 +317,13 @@ impl Books<'_> {
                 "radio"
             );
             for renamed in readiness.renamed {
-                warn!(%renamed, "a mapped channel has another name or key than before");
+                warn!(%renamed, hint = renamed.hint(), "a mapped channel has another name or key than before");
             }
             for problem in readiness.news.routes {
-                warn!(%problem, "a mapped channel cannot be used");
+                warn!(%problem, hint = problem.hint(), "a mapped channel cannot be used");
             }
             if let Some(silence) = readiness.news.silence {
-                warn!(reason = %silence, "nothing is transmitted");
+                warn!(reason = %silence, hint = silence.hint(), "nothing is transmitted");
             }
         });
         Ok(())

@@ -132,7 +132,7 @@ fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
     };
     let reason = match (refused, refusal) {
         (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
-        _ => refused.to_string(),
+        _ => told(&refused),
     };
     (Fate::Refused, Some(reason))
 }

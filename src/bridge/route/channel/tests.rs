@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bridge::testing::*;
-use crate::bridge::{Action, Bridge, Change, DropReason, Facts};
+use crate::bridge::{Action, Bridge, DropReason, Facts};
 use crate::config::{Config, Direction, ReactionStyle};
 use crate::model::{
     Destination, Draft, Event, Lane, MatrixEvent, MeshContent, MeshRowId, MeshSource, MessagePair,
@@ -137,7 +137,7 @@ fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, O
         MeshContent::Packet(RadioPayload::Tapback { target, .. }) => Some(*target),
     };
     actions.iter().find_map(|action| match action {
-        Action::ToMesh(message) | Action::Change(Change::Correct(message)) => Some((
+        Action::ToMesh(message) => Some((
             message.destination,
             message.channel,
             message.bound,
@@ -252,12 +252,11 @@ fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
 /// Returns to which channel it is remembered that Alice's message belongs.
 fn place(actions: &[Action]) -> Option<Spot> {
     actions.iter().find_map(|action| match action {
-        Action::KeepPlace {
-            event,
-            sender,
-            spot,
-            ..
-        } if *event == message("").event && *sender == alice() => Some(*spot),
+        Action::KeepPlace(_, event, sender, spot)
+            if *event == message("").event && *sender == alice() =>
+        {
+            Some(*spot)
+        }
         _ => None,
     })
 }

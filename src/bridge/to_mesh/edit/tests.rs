@@ -80,16 +80,16 @@ fn knowing_versions(versions: Vec<Version>) -> Facts {
     }
 }
 
-fn only_change(actions: &[Action]) -> &Change {
+fn only(actions: &[Action]) -> &Action {
     match actions {
-        [Action::Change(change)] => change,
+        [action] => action,
         other => panic!("{other:?}"),
     }
 }
 
 fn rewritten(actions: &[Action]) -> &NewVersion {
     match actions.first() {
-        Some(Action::Change(Change::Rewrite { new, .. })) => new,
+        Some(Action::Rewrite(_, new)) => new,
         other => panic!("{other:?}"),
     }
 }
@@ -108,16 +108,16 @@ fn what_waits_is_changed_where_it_is() {
     let facts = knowing_versions(vec![waiting()]);
     let actions = edited(config(), &edit("hello"), &facts);
     assert_eq!(
-        only_change(&actions),
-        &Change::Rewrite {
-            row: MeshRowId(7),
-            new: NewVersion {
+        only(&actions),
+        &Action::Rewrite(
+            MeshRowId(7),
+            NewVersion {
                 draft: draft("hello"),
                 lane: Lane::Message,
                 alert: false,
                 not_before: None,
             },
-        }
+        )
     );
 }
 
@@ -216,7 +216,7 @@ fn who_would_take_back_what_was_sent_is_told_that_it_stays() {
         let row = facts.versions[1].row;
         is_told(&edit(body), &facts, DropReason::Unsaid, &config());
         let actions = edited(config(), &edit(body), &facts);
-        assert_eq!(actions[0], Action::Change(Change::Withdraw { row }));
+        assert_eq!(actions[0], Action::WithdrawCorrection(row));
     }
 }
 
@@ -264,8 +264,8 @@ fn an_edit_makes_no_more_alerts_than_its_author_has() {
     assert_eq!((new.lane, new.alert), (Lane::Message, false));
     let corrected = |first: Version| {
         let actions = edited(config(), &edit("🚨 help"), &beyond(vec![first]));
-        match only_change(&actions) {
-            Change::Correct(message) => (message.lane, message.source.as_ref().unwrap().alert),
+        match only(&actions) {
+            Action::ToMesh(message) => (message.lane, message.source.as_ref().unwrap().alert),
             other => panic!("{other:?}"),
         }
     };
@@ -282,8 +282,8 @@ fn what_was_sent_is_corrected_by_an_answer_to_it() {
     let facts = knowing_versions(vec![sent()]);
     let actions = edited(config(), &edit("hello"), &facts);
     assert_eq!(
-        only_change(&actions),
-        &Change::Correct(MeshMessage {
+        only(&actions),
+        &Action::ToMesh(MeshMessage {
             destination: Destination::Channel(ChannelIndex::PRIMARY),
             channel: Some(print_of("LongFast")),
             bound: true,
@@ -304,7 +304,7 @@ fn what_was_sent_is_corrected_by_an_answer_to_it() {
     let mut plain = config();
     plain.meshtastic.message_interactions.replies = false;
     let actions = edited(plain, &edit("hello"), &facts);
-    let Change::Correct(message) = only_change(&actions) else {
+    let Action::ToMesh(message) = only(&actions) else {
         panic!("{actions:?}");
     };
     let MeshContent::Text(draft) = &message.content else {
@@ -355,7 +355,7 @@ fn a_correction_that_is_changed_back_is_not_sent() {
     assert_eq!(
         actions,
         [
-            Action::Change(Change::Withdraw { row }),
+            Action::WithdrawCorrection(row),
             Action::Drop(DropReason::SameText),
         ]
     );
@@ -369,7 +369,7 @@ fn a_message_is_corrected_twice_at_most() {
     };
     let once = knowing_versions(vec![sent(), gone(1)]);
     let actions = edited(config(), &edit("hello"), &once);
-    let Change::Correct(message) = only_change(&actions) else {
+    let Action::ToMesh(message) = only(&actions) else {
         panic!("{actions:?}");
     };
     assert!(matches!(&message.content, MeshContent::Text(draft) if draft.correction == 2));
@@ -405,7 +405,7 @@ fn a_correction_comes_within_a_quarter_of_an_hour_by_the_messages_own_times() {
         knowing_versions(vec![version])
     };
     let corrects = |facts: &Facts, edit: &RoomEdit| {
-        matches!(edited(config(), edit, facts)[..], [Action::Change(_)])
+        matches!(edited(config(), edit, facts)[..], [Action::ToMesh(_)])
     };
     assert!(corrects(&written(15), &edit("hello")));
     assert!(!corrects(&written(16), &edit("hello")));
@@ -446,7 +446,7 @@ fn the_key_edits_says_what_an_edit_does() {
     let change = edit("hello");
     assert!(matches!(
         edited(with(Edits::Queued), &change, &queue)[..],
-        [Action::Change(Change::Rewrite { .. })]
+        [Action::Rewrite(..)]
     ));
     is_told(&change, &air, DropReason::EditsOff, &with(Edits::Queued));
     for facts in [queue, air] {
@@ -487,7 +487,7 @@ fn edits_count_for_the_senders_limit() {
     assert_eq!(actions[0], refused);
     // As many packets as before cost nothing more; further ones do, and then what waits goes as it is.
     let actions = edited(limited.clone(), &edit("hello"), &often(waiting()));
-    assert!(matches!(actions[..], [Action::Change(_)]));
+    assert!(matches!(actions[..], [Action::Rewrite(..)]));
     let actions = edited(limited, &edit(&"long ".repeat(80)), &often(waiting()));
     assert_eq!(actions[0], refused);
     assert!(
@@ -503,7 +503,7 @@ fn a_full_queue_does_not_keep_what_stands_in_it_from_being_changed() {
     facts.waiting_for_mesh = 5_000;
     assert!(matches!(
         edited(config(), &edit("hello"), &facts)[..],
-        [Action::Change(_)]
+        [Action::Rewrite(..)]
     ));
     facts.versions = vec![sent()];
     assert_eq!(
@@ -521,10 +521,14 @@ fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_
     let actions = edited(config(), &edit("hello"), &known);
     assert_eq!(actions[0], Action::Drop(DropReason::Edit));
     let actions = edited(config(), &edit("hello"), &Facts::default());
-    let Change::Keep { target, edit, .. } = only_change(&actions) else {
+    let Action::KeepEdit(kept) = only(&actions) else {
         panic!("{actions:?}");
     };
-    assert_eq!((target, edit.body.as_str()), (&event("$target"), "hello"));
+    let edit = EarlyEdit::of(kept, NOON);
+    assert_eq!(
+        (&kept.target, edit.body.as_str()),
+        (&event("$target"), "hello")
+    );
     let early = Facts {
         early_edit: Some(edit.clone()),
         ..Facts::default()

@@ -3,14 +3,14 @@
 use tracing::{debug, info, warn};
 
 use super::Books;
-use crate::bridge::{Change, Refused, Spot};
+use crate::bridge::{Refused, Spot};
 use crate::daemon::counts::{Place, Way};
 use crate::model::{
-    Lane, MeshRowId, MeshState, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, Timestamp,
-    UndecryptableEvent,
+    Explained as _, Lane, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedRoomId, OwnedUserId,
+    RoomId, Timestamp, UndecryptableEvent,
 };
 use crate::store::mesh_report::{Ended, Withdrawal};
-use crate::store::{Result, backlog, edits, late, mesh_report, outbox_mesh, seen};
+use crate::store::{Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
@@ -44,35 +44,35 @@ impl Books<'_> {
         Ok(())
     }
 
-    pub(super) fn change(&mut self, change: Change) -> Result<()> {
+    /// Takes back what waits of an event that was taken away, or was made of it.
+    pub(super) fn take_away(
+        &mut self,
+        room: &RoomId,
+        event: OwnedEventId,
+        correction: Option<MeshRowId>,
+    ) -> Result<()> {
+        let (tx, now) = (self.tx, self.now);
+        if let Some(row) = correction {
+            mesh_report::withdraw(tx, Withdrawal::Message(row))?;
+            let event = event.clone();
+            tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
+        }
+        feedback::close(tx, room, &event, now)?;
+        if late::forget(tx, &event)? {
+            seen::mark_event(tx, &event, now)?;
+            let event = event.clone();
+            tx.log(move || info!(event_id = %event, "taken away before its key came"));
+        }
+        edits::forget_early(tx, &event)?;
+        self.withdraw(room, event)
+    }
+
+    pub(super) fn rewrite(&mut self, row: MeshRowId, new: &NewVersion) -> Result<()> {
         let tx = self.tx;
-        match change {
-            Change::Rewrite { row, new } => {
-                if edits::rewrite(tx, row, &new)? {
-                    let packets = new.draft.packets;
-                    tx.log(
-                        move || debug!(packets, outbox = %row, "changed before it was transmitted"),
-                    );
-                    self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
-                }
-            }
-            Change::Correct(message) => {
-                self.accept(&message, "correction accepted for the mesh")?;
-            }
-            Change::Withdraw { row } => {
-                let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
-                tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
-            }
-            Change::Keep {
-                room,
-                target,
-                sender,
-                event,
-                edit,
-            } => {
-                edits::keep_early(tx, &target, &room, &sender, (&event, &edit), self.now)?;
-                tx.log(move || debug!(event_id = %target, "an edit is kept until its message comes, or is sent"));
-            }
+        if edits::rewrite(tx, row, new)? {
+            let packets = new.draft.packets;
+            tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
+            self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Books<'_> {
         let Some(ended) = mesh_report::refuse_waiting(tx, row)? else {
             return Ok(());
         };
-        tx.log(move || warn!(outbox = %row, reason = %refused, "what waited is not transmitted"));
+        tx.log(move || warn!(outbox = %row, reason = %refused, hint = refused.hint(), "what waited is not transmitted"));
         if let (true, Some(source)) = (is_first, ended.source) {
             let room = Place::Room(source.room.into());
             let destination = queue.map(|(destination, _)| Place::from(destination));

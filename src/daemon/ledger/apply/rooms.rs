@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::Books;
 use crate::bridge::{DropReason, GivenUp, Held, WhyGivenUp};
 use crate::daemon::counts::{Place, Way};
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId};
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 use crate::store::mesh_report::Withdrawal;
 use crate::store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
@@ -102,6 +102,11 @@ impl Books<'_> {
             packets += self.take_back(Withdrawal::Sender(&from, &sender))?;
         }
         self.count(&room, messages, packets);
+        if let WhyGivenUp::Unmapped(_) = why
+            && let Ok(room) = <&RoomId>::try_from(&*room)
+        {
+            mapped_rooms::forget(self.tx, room)?;
+        }
         if messages + packets == 0 {
             return Ok(());
         }
