@@ -9,7 +9,6 @@ mod admin;
 mod air;
 #[cfg(test)]
 mod any_line;
-pub mod ble;
 #[cfg(test)]
 mod captures;
 mod condition;
@@ -44,6 +43,7 @@ mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};
+pub use fault::Fault;
 pub use firmware::Firmware;
 pub use input::Command;
 pub use machine::Machine;
