@@ -40,7 +40,8 @@ mod feedback;
 mod first_hour;
 #[cfg(test)]
 mod forwards;
-#[cfg(all(test, feature = "ble", target_os = "linux"))]
+#[cfg(test)]
+#[cfg(all(feature = "ble", target_os = "linux"))]
 mod gatt;
 #[cfg(test)]
 mod habits;
