@@ -21,6 +21,7 @@ mod support {
     pub(crate) mod bluetooth;
     pub(crate) mod bluez;
     pub(crate) mod bus;
+    pub(crate) mod gatt;
     pub(crate) mod held;
     pub(crate) mod limit;
     pub(crate) mod lines;

@@ -15,7 +15,6 @@ use relay::model::{
     RadioMessage, RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
 };
 use relay::radio::{Link, Radio, RadioOptions, Submission, Wire};
-use relay::simulator::pipe::{self, PipeRadio};
 use relay::simulator::{
     Connection, Controls, Fate, Firmware, Machine, Mesh, Report, Script, TcpPort, drive,
 };
@@ -24,6 +23,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use simulator::pipe::{self, PipeRadio};
+
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../src/simulator"]
+mod simulator {
+    use relay::simulator::{Command, Controls, Port, Report, Script, Side, drive};
+
+    pub(crate) mod pipe;
+}
 
 const SEED: u64 = 7;
 

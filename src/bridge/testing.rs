@@ -206,7 +206,6 @@ pub(super) fn message(body: &str) -> RoomText {
         thread: None,
         relay: None,
         suppress: false,
-        encrypted: false,
     }
 }
 

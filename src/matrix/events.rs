@@ -142,10 +142,7 @@ impl Envelope {
             power: 0,
         };
         let text = self.text(room, nobody, RoomTextKind::Other, String::new());
-        MatrixEvent::Text(Box::new(RoomText {
-            encrypted: true,
-            ..text
-        }))
+        MatrixEvent::Text(Box::new(text))
     }
 
     /// Returns a plain text of this event's author.
@@ -169,7 +166,6 @@ impl Envelope {
             thread: None,
             relay: None,
             suppress: false,
-            encrypted: false,
         }
     }
 
@@ -209,16 +205,11 @@ impl Envelope {
                     sent_at: self.sent_at,
                 })))
             }
-            _ => self.into_message(room, sender, encrypted),
+            _ => self.into_message(room, sender),
         }
     }
 
-    fn into_message(
-        self,
-        room: OwnedRoomId,
-        sender: SenderFacts,
-        encrypted: bool,
-    ) -> Option<MatrixEvent> {
+    fn into_message(self, room: OwnedRoomId, sender: SenderFacts) -> Option<MatrixEvent> {
         let content = self.content();
         let edited = related(&content["m.relates_to"], "m.replace");
         let shown = match &edited {
@@ -241,7 +232,6 @@ impl Envelope {
             thread: relation.thread,
             relay: fields.map(Box::new),
             suppress: is_suppressed(content) || is_suppressed(shown),
-            encrypted,
             ..self.text(room, sender, kind, cut(&body, LONGEST_BODY).to_owned())
         };
         Some(match edited {

@@ -317,8 +317,6 @@ pub struct RoomText {
     pub relay: Option<Box<RelayFields>>,
     /// `mmrelay_suppress`.
     pub suppress: bool,
-    /// It came encrypted.
-    pub encrypted: bool,
 }
 
 /// A changed message.

@@ -19,6 +19,7 @@ const WHOLE: u64 = 100;
 /// Something that goes wrong, or right again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "a line says them by name")]
 pub enum Fault {
     /// The link is dead without an end: nothing is read or written any more, and what is sent is lost.
     HalfOpen {},

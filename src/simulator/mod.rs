@@ -1,15 +1,14 @@
 //! A radio without a radio: what firmware 2.7 or 2.8 does, as far as a client can see.
 //!
 //! [`Machine`] is the behaviour, pure and with its time handed in; [`Replay`] plays a recording instead. The driver
-//! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or on in-memory pipes ([`pipe`]). People use it to try their Matrix side
-//! without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
+//! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or, in tests, on in-memory pipes (`pipe`). People use it to try
+//! their Matrix side without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
 //! `docs/reference/simulator.md`.
 
 mod admin;
 mod air;
 #[cfg(test)]
 mod any_line;
-pub mod ble;
 #[cfg(test)]
 mod captures;
 mod condition;
@@ -29,7 +28,11 @@ mod limits;
 mod machine;
 mod mesh;
 mod packets;
-pub mod pipe;
+#[cfg(test)]
+pub(crate) mod pipe;
+#[cfg(test)]
+#[path = "pipe/tests.rs"]
+mod pipe_tests;
 mod pty;
 mod queues;
 pub mod recording;
@@ -44,6 +47,7 @@ mod telemetry;
 mod wire;
 
 pub use driver::{Controls, Port, drive};
+pub use fault::Fault;
 pub use firmware::Firmware;
 pub use input::Command;
 pub use machine::Machine;

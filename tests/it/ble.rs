@@ -5,12 +5,12 @@
 use std::fs;
 use std::time::Duration;
 
-use relay::simulator::ble::Gatt;
 use rustix::process::Pid;
 use serde_json::json;
 
 use crate::support::bluetooth::Bluetooth;
 use crate::support::bluez::{ADDRESS, ALIAS, NAME};
+use crate::support::gatt::Gatt;
 use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, Relay, text_of};
 use crate::support::scene::{Plan, Scene};

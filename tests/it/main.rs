@@ -41,6 +41,9 @@ mod first_hour;
 #[cfg(test)]
 mod forwards;
 #[cfg(test)]
+#[cfg(all(feature = "ble", target_os = "linux"))]
+mod gatt;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod home;

@@ -114,7 +114,6 @@ pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
         thread: None,
         relay: None,
         suppress: false,
-        encrypted: false,
     })))
 }
 

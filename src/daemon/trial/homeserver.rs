@@ -299,7 +299,6 @@ impl Homeserver {
             thread: None,
             relay: None,
             suppress: false,
-            encrypted: false,
         };
         (event, text)
     }

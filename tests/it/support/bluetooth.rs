@@ -3,13 +3,13 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use relay::simulator::ble::Gatt;
 use relay::simulator::{Command, Machine, Mesh};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 use tokio::task::JoinSet;
 
 use super::bluez::{Air, BlueZ, now, use_radio};
 use super::bus::Bus;
+use super::gatt::Gatt;
 use super::radio::Radio;
 
 const SEED: u64 = 7;

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use relay::simulator::ble::{AttError, Gatt};
 use relay::simulator::{Command, Machine};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -25,6 +24,8 @@ use tokio::time::Instant;
 use zbus::message::Header;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 use zbus::{Connection, fdo, interface};
+
+use super::gatt::{AttError, Gatt};
 
 const ADAPTER: &str = "/org/bluez/hci0";
 const SERVICE: &str = "6ba1b218-15a8-461f-9fa8-5dcae273eafd";

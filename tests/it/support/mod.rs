@@ -10,6 +10,8 @@ pub(crate) mod bus;
 pub(crate) mod canned;
 pub(crate) mod delay;
 pub(crate) mod forwarder;
+#[cfg(feature = "ble")]
+pub(crate) mod gatt;
 pub(crate) mod limit;
 pub(crate) mod lines;
 pub(crate) mod person;
