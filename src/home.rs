@@ -118,7 +118,6 @@ pub(crate) struct Home {
     is_default: bool,
 }
 
-/// Where our database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabasePlace {
     pub(crate) path: PathBuf,
@@ -132,11 +131,7 @@ impl Home {
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
-        let set = |name: &str| {
-            variable(name)
-                .filter(|it| !it.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name: &str| Some(PathBuf::from(variable(name).filter(|it| !it.is_empty())?));
         let by_variable = || VARIABLES.iter().find_map(|name| set(name));
         let named = flag.map(Path::to_owned).or_else(by_variable);
         let is_default = named.is_none();

@@ -51,7 +51,6 @@ impl Explained for TelemetryError {
     }
 }
 
-/// The log of the process.
 static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
 /// Tells what was left out, and waits a little until everything is written.
@@ -64,12 +63,10 @@ pub(crate) fn end() {
 /// Sets up logging for the rest of the process's life. What strangers and libraries say comes in bounded lines, at a
 /// bounded rate.
 pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
+    let no_color = std::env::var_os("NO_COLOR");
     let colour = logging.color_enabled
         && logging.format == LogFormat::Text
-        && may_colour(
-            std::env::var_os("NO_COLOR").as_deref(),
-            io::stderr().is_terminal(),
-        );
+        && may_colour(no_color.as_deref(), io::stderr().is_terminal());
     let sink = |colour, writer| Sink {
         format: logging.format,
         colour,

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
-    NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
-    OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced, Timestamp, Tombstone,
-    UndecryptableEvent,
-};
-
 use super::dropped::DropReason;
 use super::facts::SeenKey;
 use super::notice::Refused;
 use super::radio::Readiness;
 use super::route::Spot;
 use super::succession::Waiting;
+use crate::model::{
+    Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
+    NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
+    OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced, Timestamp, Tombstone,
+    UndecryptableEvent,
+};
 
 /// Something to do; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]

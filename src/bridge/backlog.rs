@@ -44,12 +44,10 @@ impl Bridge {
         let mut actions = vec![Action::RadioAway(None)];
         let lasted = now.since(since);
         if lasted > OUTAGE + RETURN {
-            let newest = self.config.meshtastic.backlog.newest;
-            let late = OUTAGE;
             actions.push(Action::AfterOutage {
                 lasted,
-                late,
-                newest,
+                late: OUTAGE,
+                newest: self.config.meshtastic.backlog.newest,
             });
             actions.push(Action::Next(Chore::Expired));
         }
@@ -61,11 +59,9 @@ impl Bridge {
         if !is_backlog(source.sent_at, facts.gathering, now) {
             return Vec::new();
         }
-        let to_backlog = Action::ToBacklog(
-            source.room.clone(),
-            source.event.clone(),
-            self.config.meshtastic.backlog.newest,
-        );
+        let (room, event) = (source.room.clone(), source.event.clone());
+        let newest = self.config.meshtastic.backlog.newest;
+        let to_backlog = Action::ToBacklog(room, event, newest);
         vec![to_backlog, Action::Next(Chore::Expired)]
     }
 
@@ -84,14 +80,10 @@ impl Bridge {
                 continue;
             }
             // The notice comes once an hour, the sign each time.
-            let without_sign = facts
-                .without_sign
-                .iter()
-                .filter(|(room, _)| *room == expired.room);
-            actions.extend(
-                without_sign
-                    .map(|(room, event)| Action::Sign(room.clone(), event.clone(), Sign::Expired)),
-            );
+            let here = facts.without_sign.iter();
+            for (room, event) in here.filter(|(room, _)| *room == expired.room) {
+                actions.push(Action::Sign(room.clone(), event.clone(), Sign::Expired));
+            }
             let what = format!("{TOLD}{}", expired.room);
             if let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
                 actions.extend([

@@ -63,11 +63,8 @@ impl Bridge {
                 .iter()
                 .any(|it| matches!(it, Action::Drop(reason) if is_read(*reason)));
         if is_sent || is_read {
-            actions.push(Action::Arrived(
-                text.room.clone(),
-                text.event.clone(),
-                text.thread.clone(),
-            ));
+            let (event, thread) = (text.event.clone(), text.thread.clone());
+            actions.push(Action::Arrived(text.room.clone(), event, thread));
         }
         if is_read {
             actions.push(Action::Read(text.event.clone()));

@@ -19,7 +19,6 @@ const SIGNS_RETRY: Duration = Duration::from_hours(24);
 pub const MANY_ROWS: u64 = 100_000;
 /// Under this name it is remembered that a long queue was reported.
 pub(super) const BACKLOG: &str = "backlog to matrix";
-/// When it is reported again.
 const BACKLOG_AGAIN: Duration = Duration::from_hours(1);
 
 impl Bridge {
@@ -102,10 +101,9 @@ impl Bridge {
         let mut actions = Vec::new();
         let database = &self.config.database;
         if self.calendar.is_steady(self.up) {
+            let days = database.keep_days;
             actions.push(Action::Prune {
-                days: database
-                    .keep_days
-                    .saturating_add(self.calendar.days_ahead()),
+                days: days.saturating_add(self.calendar.days_ahead()),
                 // As in MMRelay, 0 is no limit.
                 pairs: match database.msg_map.msgs_to_keep {
                     0 => u64::MAX,
@@ -138,11 +136,8 @@ impl Bridge {
         let mode = self.config.meshtastic.delivery_feedback;
         let mut actions = Vec::new();
         for fate in &facts.fates {
-            actions.push(Action::Show(
-                fate.room.clone(),
-                fate.event.clone(),
-                super::feedback::sign(fate, mode, now),
-            ));
+            let sign = super::feedback::sign(fate, mode, now);
+            actions.push(Action::Show(fate.room.clone(), fate.event.clone(), sign));
             if !fate.parts.is_empty() && !fate.parts.iter().any(|part| part.waits()) {
                 actions.push(Action::Read(fate.event.clone()));
             }

@@ -111,18 +111,15 @@ macro_rules! reasons {
 pub(super) use reasons;
 
 impl DropReason {
-    /// Returns all reasons.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let refusals = Refused::ALL.iter().map(|refused| Self::Refused(*refused));
         Self::ALL.iter().copied().chain(refusals)
     }
 
-    /// Returns who learns of it.
     pub(super) fn telling(self) -> Telling {
         self.told().telling
     }
 
-    /// Returns the sentences for the author.
     pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
         filled_in(self.told().sentences, config).replace("{author}", author.as_str())
     }

@@ -78,7 +78,8 @@ impl Head<'_> {
     fn repeats(&self, text: &str, message: &Relayed) -> bool {
         let said = message.text.as_str();
         let is_cut = text.len() >= SHORTEST_CUT;
-        if self.rest == said || (is_cut && begins(said, without_cut_mark(self.rest))) {
+        let without_mark = self.rest.trim_end_matches(['…', '.']).trim_end();
+        if self.rest == said || (is_cut && begins(said, without_mark)) {
             return is_author(self.author, message);
         }
         // The parts of a long message: `Alice[M]: 1/3 …`, and then `Alice 2/3: …`.
@@ -100,10 +101,6 @@ fn begins(said: &str, rest: &str) -> bool {
 /// Returns whether there is enough in a text to repeat anything.
 pub(super) fn is_long_enough(text: &str) -> bool {
     text.graphemes(true).nth(SHORTEST - 1).is_some()
-}
-
-fn without_cut_mark(text: &str) -> &str {
-    text.trim_end_matches(['…', '.']).trim_end()
 }
 
 /// Splits `2/3 and so on` into the number and the rest.

@@ -35,7 +35,6 @@ pub(super) struct Speaker<'a> {
 }
 
 impl<'a> Speaker<'a> {
-    /// Names it.
     pub(super) fn of(packet: &'a RadioText, meshnet: &str) -> Self {
         let (long, short) = node_names(&packet.sender);
         Self {
@@ -125,7 +124,6 @@ pub(super) fn node_names(node: &Node) -> (String, String) {
     )
 }
 
-/// Returns the text of a packet as it is shown in a room.
 pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
     match packet.port {
         TextPort::Alert if !clean.starts_with(ALERT) => format!("{ALERT} {clean}"),
@@ -262,7 +260,6 @@ pub(super) fn media_note(media: &Media) -> String {
     format!("[{} {several}]", media.count)
 }
 
-/// Returns a reaction told in words.
 pub(super) fn reaction_in_words(emoji: &str, target: &str) -> String {
     format!(
         "reacted {emoji} to \"{}\"",

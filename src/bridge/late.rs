@@ -40,11 +40,9 @@ impl Bridge {
             let Some(message) = self.unread_notice(room, unread, now) else {
                 continue;
             };
+            let events = unread.iter().map(|it| it.event.clone()).collect();
             actions.extend([
-                Action::GiveUpKeys(
-                    room.clone(),
-                    unread.iter().map(|it| it.event.clone()).collect(),
-                ),
+                Action::GiveUpKeys(room.clone(), events),
                 Action::say(message),
                 remember,
             ]);
@@ -123,14 +121,11 @@ impl Bridge {
 }
 
 fn listed(senders: &[(OwnedUserId, usize)]) -> String {
-    let shown = senders
-        .iter()
-        .take(MOST_NAMED)
-        .map(|(user, count)| match count {
-            1 => user.to_string(),
-            count => format!("{user} ({count})"),
-        });
-    let mut names: Vec<String> = shown.collect();
+    let told = |(user, count): &(OwnedUserId, usize)| match count {
+        1 => user.to_string(),
+        count => format!("{user} ({count})"),
+    };
+    let mut names: Vec<String> = senders.iter().take(MOST_NAMED).map(told).collect();
     match senders.len().saturating_sub(MOST_NAMED) {
         0 => {}
         1 => names.push("another person".to_owned()),

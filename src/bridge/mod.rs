@@ -144,7 +144,7 @@ impl Bridge {
     /// Takes note of the room that a name of the configuration stood for in an earlier run: used until it is known for which
     /// it stands now. What is for it and what is said of its messages belongs there from the first moment on.
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
-        self.routes.remember(name, room);
+        self.routes.known.entry(name).or_insert(room);
     }
 
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.

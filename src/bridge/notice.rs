@@ -63,7 +63,8 @@ impl Refused {
     }
 
     /// Returns the sentences for the sender: what happened, and the cure.
-    pub fn explanation(self, config: &Config) -> String {
+    #[cfg(test)]
+    pub(crate) fn explanation(self, config: &Config) -> String {
         filled_in(self.told().sentences, config)
     }
 }
@@ -102,7 +103,6 @@ impl From<Refusal> for Refused {
 /// The name under which it is remembered that any node got `dm_reply` just now.
 pub(super) const ANY_DIRECT: &str = "dm_reply";
 
-/// Returns the name under which it is remembered that a node got `dm_reply`.
 pub(super) fn direct_name(node: NodeNum) -> String {
     format!("dm_reply {node}")
 }

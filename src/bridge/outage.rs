@@ -25,7 +25,6 @@ pub(super) const TOLD: &str = "radio away ";
 /// What this run has seen of the radio.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Nothing yet.
     #[default]
     Unknown,
     /// Its link is lost; it was looked at when the relay had run so long.
@@ -35,7 +34,6 @@ pub(super) enum Presence {
 }
 
 impl Bridge {
-    /// Takes note that the link is lost.
     pub(super) fn link_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.config.matrix.radio_notices.is_some() {
@@ -51,7 +49,6 @@ impl Bridge {
         actions
     }
 
-    /// Takes note that the link stands.
     pub(super) fn link_stands(&mut self, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::Outage(OutageStep::Back)];
         if !matches!(self.presence, Presence::There(_)) {
@@ -114,10 +111,8 @@ impl Bridge {
     }
 
     fn tell_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let over = facts
-            .told_rooms
-            .iter()
-            .filter_map(|it| Some((it, it.back?)));
+        let told = facts.told_rooms.iter();
+        let over = told.filter_map(|it| Some((it, it.back?)));
         let steps = over.flat_map(|(ToldRoom { room, since, .. }, back)| {
             if now.since(back) > OLD_NEWS {
                 vec![Action::Outage(OutageStep::OldNews(room.clone()))]

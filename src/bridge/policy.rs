@@ -1,14 +1,13 @@
 //! What is not bridged, and why: loops, duplicates, ports, consent, and who may transmit.
 
-use crate::config::{Config, PortNum};
-use crate::model::{
-    JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
-};
-
 use super::command::is_command;
 use super::dropped::DropReason;
 use super::facts::Facts;
 use super::notice::Refused;
+use crate::config::{Config, PortNum};
+use crate::model::{
+    JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
+};
 
 /// The port that is never relayed, whatever `chat_portnums` says: `REMOTE_SHELL_APP`.
 const NEVER_RELAYED: u32 = 13;
@@ -139,13 +138,11 @@ pub(super) fn check_relay(
     }
 }
 
-/// Returns whether the operator wants nothing of a user.
 pub(super) fn is_ignored_user(config: &Config, sender: &UserId) -> bool {
     let mut ignored = config.matrix.ignored_users.iter();
     ignored.any(|it| it.matches(sender))
 }
 
-/// Returns why a user may not transmit.
 pub(super) fn check_sender(config: &Config, sender: &UserId, power: i64) -> Result<(), DropReason> {
     if is_ignored_user(config, sender) {
         return Err(DropReason::IgnoredUser);

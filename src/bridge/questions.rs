@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Table, Target};
 use super::feedback::SHOWN_WAITING_AFTER;
+use super::to_mesh::bare_media;
 use super::{Bridge, backlog, chores, late, lesson, notice, outage};
 use crate::model::{
     Chore, Event, EventId, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText,
-    RoomEdit, RoomReaction, RoomText, RoomTextKind, SendReport, Sign, Timestamp,
+    RoomEdit, RoomReaction, RoomText, SendReport, Sign, Timestamp,
 };
 
 /// How far back an echo of what we relayed is recognised.
@@ -89,10 +90,7 @@ impl Bridge {
                 let mode = self.config.meshtastic.delivery_feedback;
                 let waiting = Table::Waiting(now - SHOWN_WAITING_AFTER, Sign::Waiting);
                 let tables = mode.shows(Sign::Waiting).then_some(waiting);
-                Questions {
-                    tables: tables.into_iter().collect(),
-                    ..Questions::default()
-                }
+                Questions::about(tables)
             }
             Chore::Tables => Questions::about([Table::RowsForRooms, Table::Told(chores::BACKLOG)]),
             Chore::Signs => Questions::about([Table::Changed]),
@@ -131,13 +129,11 @@ impl Bridge {
 }
 
 fn about_message(text: &RoomText, now: Timestamp) -> Questions {
-    let is_media = matches!(text.kind, RoomTextKind::Media { .. });
     Questions {
         target: text.reply_to.clone().map(Target::Event),
         early_edit: Some((text.room.clone(), text.event.clone(), text.sender.clone())),
         thread: text.thread.clone(),
-        waiting_media: (is_media && text.body.trim().is_empty())
-            .then(|| (text.room.clone(), text.sender.clone())),
+        waiting_media: bare_media(text).map(|_| (text.room.clone(), text.sender.clone())),
         gathering: Some(text.room.clone()),
         ..about_words(text, &text.event, now)
     }
@@ -180,9 +176,9 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
 }
 
 impl Questions {
-    fn about<const COUNT: usize>(tables: [Table; COUNT]) -> Self {
+    fn about(tables: impl IntoIterator<Item = Table>) -> Self {
         Self {
-            tables: tables.into(),
+            tables: tables.into_iter().collect(),
             ..Self::default()
         }
     }

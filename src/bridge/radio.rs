@@ -76,7 +76,7 @@ impl Bridge {
             own: profile.own.clone(),
             firmware: profile.told_firmware().map(str::to_owned),
             meshnet: self.meshnet(),
-            renamed: self.routes.renamed().to_vec(),
+            renamed: self.routes.renamed.clone(),
             news: problems.since(&before),
             problems,
         })));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use strum::VariantArray as _;
 
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::route::{Routes, Spot};
 use super::text::folded;
@@ -12,17 +13,13 @@ use crate::model::{
     EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId, RoomOrAliasId, Sign,
 };
 
-use super::dropped::DropReason;
-
 /// A packet gets at most so many different emoji from Matrix.
 const MOST_EMOJI: usize = 3;
 
 /// What a message of the mesh answers, seen from one room.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RoomTarget {
-    /// The event.
     pub(super) event: Option<EventRef>,
-    /// The thread to go into.
     pub(super) thread: Option<OwnedEventId>,
     /// Who wrote the event in Matrix.
     pub(super) author: Option<OwnedUserId>,
@@ -57,11 +54,9 @@ pub(super) fn room_target(
 /// A packet that an event of Matrix answers or reacts to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketTarget<'a> {
-    /// Its channel.
     pub(super) spot: Spot,
     /// Its id, if it has one.
     pub(super) packet: Option<PacketId>,
-    /// Its pair.
     pub(super) pair: &'a MessagePair,
 }
 
@@ -102,10 +97,9 @@ pub(super) fn check_emoji(
     facts: &Facts,
 ) -> Result<(), DropReason> {
     let emoji = folded(emoji);
-    let ours = Sign::VARIANTS
-        .iter()
-        .any(|sign| folded(sign.key()) == emoji);
-    if ours && target.pair.origin == Origin::Matrix {
+    let mut signs = Sign::VARIANTS.iter();
+    let is_ours = signs.any(|sign| folded(sign.key()) == emoji);
+    if is_ours && target.pair.origin == Origin::Matrix {
         return Err(DropReason::FeedbackSign);
     }
     if style == ReactionStyle::Text {

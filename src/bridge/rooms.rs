@@ -128,7 +128,7 @@ impl Bridge {
             }
         }
         self.waits.retain(|room, _| waits.contains(room));
-        self.routes.succeed(heirs);
+        self.routes.heirs = heirs;
         actions
     }
 
@@ -221,7 +221,6 @@ impl Bridge {
         give_up.map(|it| Action::GiveUp(Box::new(it))).collect()
     }
 
-    /// Returns the directions that the configuration has for a room.
     fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
         let mapped = self.config.matrix_rooms.iter();
         let mapped = mapped.filter(|mapped| self.routes.stands_for(&mapped.id, room));

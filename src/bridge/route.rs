@@ -20,15 +20,16 @@ pub use channel::Spot;
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
     /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
-    known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    pub(super) known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// Rooms whose place others take, and the names that the configuration has for those.
-    heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
+    pub(super) heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
     /// The radio's channels; empty until one has told them.
     channels: Vec<Channel>,
     /// The name that each channel had when it was in use last.
     names: BTreeMap<ChannelIndex, String>,
-    renamed: Vec<RenamedChannel>,
+    /// The mapped channels that had another name or key until they were told last.
+    pub(super) renamed: Vec<RenamedChannel>,
 }
 
 /// A channel mapped by its number that has another name than before, or a mapped one that has another key.
@@ -94,10 +95,8 @@ impl RouteProblem {
             ChannelRef::Index(index) => format!("channel {index} is not in use on the radio"),
             ChannelRef::Name(name) => format!("the radio has no channel named `{name}`"),
         };
-        let available = self.available.iter();
-        let available: Vec<_> = available
-            .map(|(index, name)| format!("{index} ({name})"))
-            .collect();
+        let told = |(index, name): &(ChannelIndex, String)| format!("{index} ({name})");
+        let available: Vec<_> = self.available.iter().map(told).collect();
         match available.as_slice() {
             [] => format!("{missing}; it has none"),
             some => format!("{missing}; it has {}", some.join(", ")),
@@ -132,11 +131,6 @@ impl Routes {
         self.known.insert(alias.clone(), room.clone());
     }
 
-    /// Takes note of the rooms whose place others take, with the names of those.
-    pub(super) fn succeed(&mut self, heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>) {
-        self.heirs = heirs;
-    }
-
     /// Returns under which name the configuration has the room that takes the place of this one.
     pub(super) fn heir(&self, room: &RoomOrAliasId) -> Option<&OwnedRoomOrAliasId> {
         self.heirs.get(<&RoomId>::try_from(room).ok()?)
@@ -162,11 +156,6 @@ impl Routes {
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
     pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
         &self.known
-    }
-
-    /// Takes note of the room that a name stood for in an earlier run, until it is known for which it stands now.
-    pub(super) fn remember(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
-        self.known.entry(name).or_insert(room);
     }
 
     /// Takes note of the radio's channels.
@@ -204,19 +193,12 @@ impl Routes {
         self.channels = channels;
     }
 
-    /// Returns the channels mapped by number that had another name until they were told last.
-    pub(super) fn renamed(&self) -> &[RenamedChannel] {
-        &self.renamed
-    }
-
-    /// Returns the name of the primary channel, if known.
     pub(super) fn primary_name(&self) -> Option<&str> {
         let mut channels = self.channels.iter();
         let primary = channels.find(|it| it.role == ChannelRole::Primary)?;
         Some(primary.name.as_str())
     }
 
-    /// Returns what is known of a room.
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
         match self.known.get(room) {
             Some(id) => self.joined.get(id),
@@ -224,7 +206,6 @@ impl Routes {
         }
     }
 
-    /// Returns whether two names stand for the same room.
     pub(super) fn is_same_room(&self, one: &RoomOrAliasId, other: &RoomOrAliasId) -> bool {
         self.resolved(one) == self.resolved(other)
     }
@@ -254,16 +235,14 @@ impl Routes {
         rooms
     }
 
-    /// Returns whether a room is mapped at all.
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
         self.of_room(room.into()).next().is_some()
     }
 
     fn of_room(&self, room: &RoomOrAliasId) -> impl Iterator<Item = &MappedRoom> {
         let room = self.current(room);
-        self.mapped
-            .iter()
-            .filter(move |route| self.current(&route.id) == room)
+        let mapped = self.mapped.iter();
+        mapped.filter(move |route| self.current(&route.id) == room)
     }
 
     /// Returns the room that a name or a room stands for now: itself, or the one that takes its place.

@@ -156,7 +156,7 @@ impl Bridge {
     }
 
     pub(super) fn renamed_channels(&self) -> &[RenamedChannel] {
-        self.routes.renamed()
+        &self.routes.renamed
     }
 
     pub(super) fn silence(&self) -> Option<Refused> {

@@ -51,7 +51,6 @@ pub(super) fn clean_name(name: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first `count` grapheme clusters.
 pub(super) fn first_graphemes(text: &str, count: usize) -> &str {
     text.grapheme_indices(true)
         .nth(count)

@@ -200,24 +200,19 @@ impl Bridge {
     /// Returns the names that the bot goes by in a room.
     fn own_names(&self, room: &RoomId) -> Vec<&str> {
         let shown = self.routes.joined(room.into());
+        let shown = shown.map(|it| it.own_name.as_str()).into_iter();
         let ids = self.own_user.iter();
-        shown
-            .map(|it| it.own_name.as_str())
-            .into_iter()
-            .chain(ids.flat_map(|user| [user.localpart(), user.as_str()]))
-            .collect()
+        let ids = ids.flat_map(|user| [user.localpart(), user.as_str()]);
+        shown.chain(ids).collect()
     }
 
     /// Returns what stands before the text, and the text.
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
-            let heading = user_heading(&self.config, &text.sender, &text.sender_name);
-            let is_emote = text.kind == RoomTextKind::Emote;
-            let heading = if is_emote {
-                emote_heading(&heading)
-            } else {
-                heading
-            };
+            let mut heading = user_heading(&self.config, &text.sender, &text.sender_name);
+            if text.kind == RoomTextKind::Emote {
+                heading = emote_heading(&heading);
+            }
             return Ok((heading, spoken_text(text)));
         };
         let ours = self.known_meshnet();
@@ -397,7 +392,6 @@ fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
     })
 }
 
-/// Returns what stands behind a text for the mesh.
 fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
     MeshSource {
         room: text.room.clone(),
@@ -419,7 +413,7 @@ fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
 }
 
 /// Returns the word for a picture or the like without caption.
-fn bare_media(text: &RoomText) -> Option<&'static str> {
+pub(super) fn bare_media(text: &RoomText) -> Option<&'static str> {
     if let RoomTextKind::Media { word } = text.kind
         && text.body.trim().is_empty()
     {

@@ -7,16 +7,15 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::Globals;
+use super::failure::{Failure, Outcome};
+use super::output::{print, say, warn};
 use crate::config::{Database, LoadError, Loaded};
 use crate::disk::write_private;
 use crate::home::Home;
 use crate::matrix::auth::Files;
 use crate::model::{Chain, Explained as _};
 use crate::tools;
-
-use super::Globals;
-use super::failure::{Failure, Outcome};
-use super::output::{print, say, warn};
 
 /// What a new configuration holds: every key with its default.
 const SAMPLE: &str = include_str!("../../config.sample.yaml");
@@ -122,9 +121,8 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
 /// Returns what differs from MMRelay, for a configuration or a home that comes from it.
 fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
     let notes = loaded.notes(!home.mmrelay_files().is_empty()).iter();
-    notes
-        .map(|note| format!("note: unlike MMRelay: {note}"))
-        .collect()
+    let notes = notes.map(|note| format!("note: unlike MMRelay: {note}"));
+    notes.collect()
 }
 
 fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadError>) -> Value {
@@ -184,8 +182,6 @@ fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
         ("lock", home.lock_file().display().to_string()),
         ("control socket", home.socket().display().to_string()),
     ];
-    let text = lines
-        .map(|(name, path)| format!("{name:<15} {path}\n"))
-        .concat();
-    Ok(print(&text)?)
+    let lines = lines.map(|(name, path)| format!("{name:<15} {path}\n"));
+    Ok(print(&lines.concat())?)
 }

@@ -36,7 +36,6 @@ pub(super) fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{line}").context("cannot write to standard error")
 }
 
-/// Says what is worth a warning.
 pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
     say(&format!("warning: {what}"))
 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::failure::Outcome;
+use super::output::print;
 use crate::config;
 use crate::model::Timestamp;
 use crate::signals::{Hangup, Signals};
@@ -20,9 +22,6 @@ use crate::simulator::{
     Command, Controls, Firmware, MOST_NODES, Machine, Mesh, Port, PtyPort, Replay, Report, Script,
     TcpPort, drive,
 };
-
-use super::failure::Outcome;
-use super::output::print;
 use people::People;
 
 /// The longest line that is read from standard input.

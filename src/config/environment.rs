@@ -60,13 +60,10 @@ pub(super) struct Setting {
 impl Environment {
     /// Takes what concerns us of the given variables.
     pub fn from_vars(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(ALIAS_PREFIX);
-        Self {
-            variables: variables
-                .into_iter()
-                .filter(|(name, _)| ours(name))
-                .collect(),
-        }
+        let is_ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(ALIAS_PREFIX);
+        let ours = variables.into_iter().filter(|(name, _)| is_ours(name));
+        let variables = ours.collect();
+        Self { variables }
     }
 
     /// Takes what concerns us of the process's own variables.
@@ -115,9 +112,8 @@ impl Environment {
 
     /// Returns whether a variable of MMRelay is set.
     pub(super) fn has_mmrelay(&self) -> bool {
-        self.variables
-            .keys()
-            .any(|name| name.starts_with(ALIAS_PREFIX))
+        let mut names = self.variables.keys();
+        names.any(|name| name.starts_with(ALIAS_PREFIX))
     }
 
     /// Returns the value that the environment gives a key.
@@ -166,9 +162,8 @@ impl Environment {
             })
         };
         let names = self.variables.keys();
-        names
-            .filter_map(|name| Some((name.clone(), about(name)?)))
-            .collect()
+        let unknown = names.filter_map(|name| Some((name.clone(), about(name)?)));
+        unknown.collect()
     }
 }
 

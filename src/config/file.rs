@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Exit, Explained};
-
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, printable};
 use super::section::Reader;
 use super::text_file::{self, TextFileError};
 use super::yaml;
 use super::{Config, mmrelay};
+use crate::model::{Exit, Explained};
 
 /// The largest file that can be a configuration.
 const LARGEST: u64 = 1024 * 1024;
@@ -78,11 +77,13 @@ impl Explained for LoadError {
 
 impl Config {
     /// Reads a configuration from a text, without any environment, or tells everything that is wrong with it.
-    pub fn from_yaml(text: &str) -> Result<Loaded, Problems> {
+    #[cfg(test)]
+    pub(crate) fn from_yaml(text: &str) -> Result<Loaded, Problems> {
         Self::from_text("config.yaml", text, &Environment::default())
     }
 
-    /// Does the same with an environment, which beats the text. Findings call the text by `name`.
+    /// Reads a configuration from a text and an environment, which beats the text, or tells everything that is wrong.
+    /// Findings call the text by `name`.
     pub fn from_text(
         name: &str,
         text: &str,

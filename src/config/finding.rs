@@ -106,7 +106,6 @@ pub(super) struct Wrong {
     pub(super) within: String,
     /// Its own place, if it is within the value.
     pub(super) place: Option<Place>,
-    /// What is wrong.
     pub(super) message: String,
     /// What to do, where we know it.
     pub(super) hint: Option<String>,

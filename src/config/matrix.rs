@@ -109,11 +109,8 @@ impl Matrix {
     #[must_use]
     pub fn permits(&self, user: &UserId) -> bool {
         let ignored = self.ignored_users.iter().any(|it| it.matches(user));
-        let allowed = self
-            .allowed_users
-            .as_ref()
-            .is_none_or(|list| list.iter().any(|it| it.matches(user)));
-        allowed && !ignored
+        let allowed = self.allowed_users.as_ref();
+        !ignored && allowed.is_none_or(|list| list.iter().any(|it| it.matches(user)))
     }
 }
 

@@ -89,9 +89,8 @@ const ALWAYS: &[&str] = &[
 pub(super) fn differences(given: &BTreeMap<String, Origin>) -> Vec<String> {
     let is_given = |key: &str| {
         let inside = format!("{key}.");
-        given
-            .keys()
-            .any(|path| path == key || path.starts_with(&inside))
+        let mut paths = given.keys();
+        paths.any(|path| path == key || path.starts_with(&inside))
     };
     let defaults = DEFAULTS.iter().filter_map(|it| it.split_once(": "));
     let missing = defaults.filter(|(key, _)| !is_given(key));

@@ -62,7 +62,6 @@ impl Direction {
     }
 }
 
-/// Reads `matrix_rooms`.
 pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom> {
     let list = |node: &Node| Ok(structured(node)?);
     let Some(node) = root.required(key, REQUIRED, list) else {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
 use super::mmrelay;
-use super::values::{Checked, nothing, structured};
+use super::values::{Convert, nothing, structured};
 use super::yaml::{Entry, Node, Value};
 use super::yaml_traps::is_assignment;
 
@@ -44,7 +44,6 @@ pub(super) use keys;
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The file's name.
     file: String,
     environment: Environment,
     found: Problems,
@@ -63,8 +62,11 @@ pub(super) struct Section<'r> {
     pub(super) path: String,
     origin: Origin,
     pub(super) entries: Vec<Entry>,
-    known: Vec<&'static str>,
+    known: Vec<Key>,
 }
+
+/// A key, as it is written in its section.
+pub(super) type Key = &'static str;
 
 /// What a key without a value means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,6 @@ enum Empty {
     Absent,
     /// A mistake: the default would be less strict than what was perhaps meant.
     Mistake,
-    /// The empty text.
     Text,
     /// A mistake in the file; an empty variable is as none.
     Required,
@@ -150,50 +151,31 @@ impl Reader {
 
 impl Section<'_> {
     /// Returns the key's value, or this default if it is not given or not right.
-    pub(super) fn get<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        convert: impl Fn(&Node) -> Checked<T>,
-    ) -> T {
+    pub(super) fn get<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
         self.read(key, Empty::Absent, convert).unwrap_or(default)
     }
 
     /// Likewise, for a key that restricts who or what passes: without a value it is a mistake.
-    pub(super) fn restricting<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        convert: impl Fn(&Node) -> Checked<T>,
-    ) -> T {
+    pub(super) fn restricting<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
         self.read(key, Empty::Mistake, convert).unwrap_or(default)
     }
 
     /// Likewise, for a key to which the empty text means something; an empty variable does too.
-    pub(super) fn text<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        convert: impl Fn(&Node) -> Checked<T>,
-    ) -> T {
+    pub(super) fn text<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
         self.read(key, Empty::Text, convert).unwrap_or(default)
     }
 
     /// Returns the key's value, if it is given and right.
-    pub(super) fn value<T>(
-        &mut self,
-        key: &'static str,
-        convert: impl Fn(&Node) -> Checked<T>,
-    ) -> Option<T> {
+    pub(super) fn value<T>(&mut self, key: Key, convert: impl Convert<T>) -> Option<T> {
         self.read(key, Empty::Absent, convert)
     }
 
     /// Returns the key's value, which must be given and right.
     pub(super) fn required<T>(
         &mut self,
-        key: &'static str,
+        key: Key,
         why: &str,
-        convert: impl Fn(&Node) -> Checked<T>,
+        convert: impl Convert<T>,
     ) -> Option<T> {
         if !self.is_given(key) {
             self.problem(key, Wrong::new(why));
@@ -202,20 +184,12 @@ impl Section<'_> {
     }
 
     /// Reads a key by what also looks at others beside it.
-    pub(super) fn by<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Self, &'static str) -> T,
-    ) -> T {
+    pub(super) fn by<T>(&mut self, key: Key, read: impl FnOnce(&mut Self, Key) -> T) -> T {
         read(self, key)
     }
 
     /// Reads the section under a key.
-    pub(super) fn within<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Section<'_>) -> T,
-    ) -> T {
+    pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
@@ -274,12 +248,7 @@ impl Section<'_> {
         }
     }
 
-    fn read<T>(
-        &mut self,
-        key: &'static str,
-        empty: Empty,
-        convert: impl Fn(&Node) -> Checked<T>,
-    ) -> Option<T> {
+    fn read<T>(&mut self, key: Key, empty: Empty, convert: impl Convert<T>) -> Option<T> {
         let wrongs = match convert(&self.take(key, empty)?) {
             Ok(value) => return Some(value),
             Err(wrongs) => wrongs,
@@ -290,8 +259,7 @@ impl Section<'_> {
         None
     }
 
-    /// Takes what is given for a key.
-    fn take(&mut self, key: &'static str, empty: Empty) -> Option<Node> {
+    fn take(&mut self, key: Key, empty: Empty) -> Option<Node> {
         self.known.push(key);
         let path = self.path_of(key);
         self.reader.asked.insert(path.clone());

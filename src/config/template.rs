@@ -1,5 +1,6 @@
 //! Prefixes and reaction keys: text with variables in braces, parsed so far that filling them in cannot fail.
 
+use std::iter;
 use std::str::FromStr;
 
 use super::finding::printable;
@@ -68,45 +69,46 @@ pub enum MeshVariable {
 }
 
 /// The variables that a template of one kind can hold.
-pub trait Variable: Copy + 'static {
-    /// All of them, each with its name, and whether a number may follow that, to cut the value short.
-    const ALL: &'static [(&'static str, bool, Self)];
+pub trait Variable: Copy {
+    /// Returns all of them, each with its name, and whether a number may follow that, to cut the value short.
+    fn all() -> Vec<(&'static str, bool, Self)>;
 }
 
 impl Variable for RoomVariable {
-    const ALL: &'static [(&'static str, bool, Self)] = &[
-        ("long", true, Self::Long),
-        ("short", false, Self::Short),
-        ("mesh", true, Self::Mesh),
-        ("channel", false, Self::Channel),
-        ("hops", false, Self::Hops),
-        ("snr", false, Self::Snr),
-        ("rssi", false, Self::Rssi),
-        ("mqtt", false, Self::Mqtt),
-    ];
+    fn all() -> Vec<(&'static str, bool, Self)> {
+        vec![
+            ("long", true, Self::Long),
+            ("short", false, Self::Short),
+            ("mesh", true, Self::Mesh),
+            ("channel", false, Self::Channel),
+            ("hops", false, Self::Hops),
+            ("snr", false, Self::Snr),
+            ("rssi", false, Self::Rssi),
+            ("mqtt", false, Self::Mqtt),
+        ]
+    }
 }
 
 impl Variable for ReactionVariable {
-    const ALL: &'static [(&'static str, bool, Self)] = &[
-        ("emoji", false, Self::Emoji),
-        ("long", true, Self::Packet(RoomVariable::Long)),
-        ("short", false, Self::Packet(RoomVariable::Short)),
-        ("mesh", true, Self::Packet(RoomVariable::Mesh)),
-        ("channel", false, Self::Packet(RoomVariable::Channel)),
-        ("hops", false, Self::Packet(RoomVariable::Hops)),
-        ("snr", false, Self::Packet(RoomVariable::Snr)),
-        ("rssi", false, Self::Packet(RoomVariable::Rssi)),
-        ("mqtt", false, Self::Packet(RoomVariable::Mqtt)),
-    ];
+    fn all() -> Vec<(&'static str, bool, Self)> {
+        let of_packet = RoomVariable::all().into_iter();
+        let of_packet =
+            of_packet.map(|(name, may_be_cut, it)| (name, may_be_cut, Self::Packet(it)));
+        iter::once(("emoji", false, Self::Emoji))
+            .chain(of_packet)
+            .collect()
+    }
 }
 
 impl Variable for MeshVariable {
-    const ALL: &'static [(&'static str, bool, Self)] = &[
-        ("display", true, Self::Display),
-        ("user", false, Self::User),
-        ("username", false, Self::Username),
-        ("server", false, Self::Server),
-    ];
+    fn all() -> Vec<(&'static str, bool, Self)> {
+        vec![
+            ("display", true, Self::Display),
+            ("user", false, Self::User),
+            ("username", false, Self::Username),
+            ("server", false, Self::Server),
+        ]
+    }
 }
 
 impl<V: Variable> Template<V> {
@@ -171,8 +173,9 @@ fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, TemplateError> {
     let name = written.trim_end_matches(|character: char| character.is_ascii_digit());
     let number = written.get(name.len()..).unwrap_or_default();
     let written = printable(written);
-    let Some((name, may_be_cut, variable)) = V::ALL.iter().find(|it| it.0 == name) else {
-        let known: Vec<String> = V::ALL.iter().map(|it| format!("`{{{}}}`", it.0)).collect();
+    let all = V::all();
+    let Some((name, may_be_cut, variable)) = all.iter().find(|it| it.0 == name) else {
+        let known: Vec<String> = all.iter().map(|it| format!("`{{{}}}`", it.0)).collect();
         let known = known.join(" ");
         let sentence = format!("unknown variable `{{{written}}}`: there are {known}");
         return Err(TemplateError(sentence));

@@ -75,12 +75,10 @@ pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
 
 fn explained(path: &Path, cause: &io::Error) -> TextFileError {
     match cause.kind() {
-        io::ErrorKind::IsADirectory => TextFileError::new(
-            "it is a directory",
-            Some(
-                "name the file in it; a container makes a directory of a file to be mounted that is not there",
-            ),
-        ),
+        io::ErrorKind::IsADirectory => {
+            let hint = "name the file in it; a container makes a directory of a file to be mounted that is not there";
+            TextFileError::new("it is a directory", Some(hint))
+        }
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();
             let hint = match path.metadata() {

@@ -18,6 +18,11 @@ use crate::model::{NodeNum, OwnedUserId};
 /// A value, or everything that is wrong with it.
 pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
 
+/// Makes a checked value of a node.
+pub(super) trait Convert<T>: Fn(&Node) -> Checked<T> {}
+
+impl<T, F: Fn(&Node) -> Checked<T>> Convert<T> for F {}
+
 /// The longest time that a key takes.
 const LONGEST: Duration = Duration::from_hours(24 * 366);
 
@@ -26,7 +31,6 @@ pub(super) fn text(node: &Node) -> Checked<String> {
     scalar(node, "a text").map(str::to_owned)
 }
 
-/// Returns a text that is not empty.
 pub(super) fn some_text(node: &Node) -> Checked<String> {
     let text = text(node)?;
     if text.trim().is_empty() {
@@ -35,7 +39,6 @@ pub(super) fn some_text(node: &Node) -> Checked<String> {
     Ok(text)
 }
 
-/// Returns a text, or none for the empty one.
 pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
     Ok(Some(text(node)?).filter(|text| !text.is_empty()))
 }
@@ -56,11 +59,8 @@ pub(super) fn boolean(node: &Node) -> Checked<bool> {
     Ok(truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
 }
 
-pub(super) fn whole<T>(range: RangeInclusive<i64>, unit: &str) -> impl Fn(&Node) -> Checked<T>
-where
-    T: TryFrom<i64>,
-{
-    move |node| {
+pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>, unit: &str) -> impl Convert<T> {
+    move |node: &Node| {
         let text = scalar(node, "a whole number")?;
         let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
             return Err(Wrong::not(text, "a whole number").into());
@@ -113,7 +113,6 @@ pub(super) fn some_duration(node: &Node) -> Checked<Duration> {
     Ok(duration)
 }
 
-/// Returns a time, or none for `off`.
 pub(super) fn duration_or_off(node: &Node) -> Checked<Option<Duration>> {
     let text = scalar(node, "a time or `off`")?;
     if truth(text) == Some(false) {
@@ -135,8 +134,8 @@ pub(super) fn size(node: &Node) -> Checked<u64> {
 }
 
 /// Returns a list; a single value is not one.
-pub(super) fn list_of<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -> Checked<Vec<T>> {
-    move |node| {
+pub(super) fn list_of<T>(item: impl Convert<T>) -> impl Convert<Vec<T>> {
+    move |node: &Node| {
         let Value::List(items) = structured(node)?.value else {
             let hint = "write it as `[\"one\", \"two\"]`, or one `- item` a line";
             return Err(Wrong::new("expected a list").hint(hint).into());
@@ -158,18 +157,16 @@ pub(super) fn list_of<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -
 }
 
 /// Returns a list; a single value is a list of one.
-pub(super) fn one_or_list_of<T>(
-    item: impl Fn(&Node) -> Checked<T> + Copy,
-) -> impl Fn(&Node) -> Checked<Vec<T>> {
-    move |node| match structured(node)?.value {
+pub(super) fn one_or_list_of<T>(item: impl Convert<T> + Copy) -> impl Convert<Vec<T>> {
+    move |node: &Node| match structured(node)?.value {
         Value::Scalar { .. } => Ok(vec![item(node)?]),
         Value::List(_) | Value::Map(_) | Value::Null { .. } => list_of(item)(node),
     }
 }
 
 /// Returns a value whose absence means something else.
-pub(super) fn some<T>(item: impl Fn(&Node) -> Checked<T>) -> impl Fn(&Node) -> Checked<Option<T>> {
-    move |node| item(node).map(Some)
+pub(super) fn some<T>(item: impl Convert<T>) -> impl Convert<Option<T>> {
+    move |node: &Node| item(node).map(Some)
 }
 
 /// Returns a prefix or reaction key; an empty one is fine.
@@ -198,9 +195,8 @@ pub(super) fn node_num(node: &Node) -> Checked<NodeNum> {
 
 /// Returns what its own type makes of a text.
 fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
-    Ok(text
-        .parse()
-        .map_err(|error: T::Err| Wrong::new(error.to_string()))?)
+    let parsed = text.parse::<T>();
+    Ok(parsed.map_err(|error| Wrong::new(error.to_string()))?)
 }
 
 /// Puts this hint in the place of others.

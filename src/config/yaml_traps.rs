@@ -13,9 +13,8 @@ pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
     let earlier = lines.get(..at).unwrap_or_default();
     let before = earlier.iter().rposition(|line| is_said(line));
     let before = before.and_then(|index| Some((index + 1, *earlier.get(index)?)));
-    let near: Vec<&str> = std::iter::once(line)
-        .chain(before.map(|(_, line)| line))
-        .collect();
+    let near = std::iter::once(line).chain(before.map(|(_, line)| line));
+    let near: Vec<&str> = near.collect();
     if let Some(hint) = slip(&near, &wrong.message) {
         return wrong.hint(hint);
     }

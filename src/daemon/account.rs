@@ -9,17 +9,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::first_login::FirstLogin;
+use super::live::Login;
+use super::parts::Parts;
+use super::verdict::{self, Again, Wait};
 use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
 use crate::model::{Backoff, Chain, Explained, OwnedUserId, told};
 use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
-
-use super::first_login::FirstLogin;
-use super::live::Login;
-use super::parts::Parts;
-use super::verdict::{self, Again, Wait};
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -50,7 +49,6 @@ impl Tries {
         self.backoff.grow(rand::random())
     }
 
-    /// Returns whether that is news.
     fn is_news(&mut self, what: String) -> bool {
         let is_news = self.said != what;
         self.said = what;
@@ -119,7 +117,9 @@ impl Account {
                     let Err(error) = self.serve(*matrix, &stop).await else {
                         return;
                     };
-                    if self.was_healthy(since) {
+                    let answered = self.options.pulse.heard().answered;
+                    let has_worked = answered.is_some_and(|at| at >= since);
+                    if has_worked && since.elapsed() >= HEALTHY_AFTER {
                         self.tries = Tries::new();
                     }
                     self.end(&error)
@@ -132,12 +132,6 @@ impl Account {
             }
             opened = self.open().await;
         }
-    }
-
-    /// Returns whether a session that was opened then has worked for a while.
-    fn was_healthy(&self, since: Instant) -> bool {
-        let answered = self.options.pulse.heard().answered;
-        since.elapsed() >= HEALTHY_AFTER && answered.is_some_and(|at| at >= since)
     }
 
     async fn wait(&mut self, what: Wait) {

@@ -123,7 +123,6 @@ fn directions(control: &Control, room: &RoomStatus) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a direction in words.
 pub(super) fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Both => "both ways",

@@ -18,6 +18,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::account_limit::AccountLimit;
+use super::health::Examined;
+use super::live::Live;
+use super::overview::Overview;
+use super::status::{DatabaseStatus, Health, Status};
 use crate::config::Config;
 use crate::home::{Home, Socket};
 use crate::matrix::Pulse;
@@ -25,12 +30,6 @@ use crate::model::Clock;
 use crate::radio::Link;
 use crate::store::summary::{Summary, summary};
 use crate::store::{Database, StoreError};
-
-use super::account_limit::AccountLimit;
-use super::health::Examined;
-use super::live::Live;
-use super::overview::Overview;
-use super::status::{DatabaseStatus, Health, Status};
 
 /// Clients at a time; further ones wait in the system's queue.
 const CLIENTS: usize = 8;
@@ -69,7 +68,6 @@ pub(crate) enum Answer {
     Error(String),
 }
 
-/// Answers clients.
 pub(super) struct Control {
     pub(super) live: Arc<Live>,
     pub(super) database: Database,
@@ -172,7 +170,6 @@ impl Control {
         }
     }
 
-    /// Returns how the daemon stands.
     pub(super) async fn status(&self) -> Status {
         let overview = Overview {
             summary: self.summary().await,
@@ -187,7 +184,6 @@ impl Control {
         overview.status()
     }
 
-    /// Returns whether it does its work.
     pub(super) async fn health(&self) -> Health {
         let now = self.clock.now();
         let written = self.asked(self.database.run(move |store| store.probe(now)));

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::status::{EchoStatus, Traffic};
 use crate::bridge::DropReason;
 use crate::model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
-
-use super::status::{EchoStatus, Traffic};
 
 /// Places that are counted apart: a hostile server can invite us to any number of rooms.
 const MOST_PLACES: usize = 500;
@@ -19,7 +18,6 @@ pub(super) enum Place {
     Channel(u8),
     /// Between single nodes.
     Direct,
-    /// Anywhere else.
     Elsewhere,
 }
 
@@ -53,7 +51,6 @@ impl Counts {
         }
     }
 
-    /// Counts a message that was too old.
     pub(super) fn expired(&mut self, room: OwnedRoomOrAliasId, radio: Destination) {
         for place in [Place::Room(room), radio.into()] {
             self.traffic(place, Way::ToMesh).expired += 1;
@@ -74,7 +71,6 @@ impl Counts {
         }
     }
 
-    /// Counts what was not to be relayed.
     pub(super) fn ignored(&mut self, place: Place, way: Way, reason: &'static str) {
         let dropped = &mut self.traffic(place, way).dropped;
         *dropped.entry(reason.to_owned()).or_default() += 1;
@@ -129,7 +125,6 @@ impl Counts {
         found.cloned().unwrap_or_default()
     }
 
-    /// Returns the places that something was counted for.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.traffic.keys().map(|(place, _)| place)
     }

@@ -11,16 +11,15 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::ledger::{Ledger, Outcome};
+use super::live::Live;
+use super::queues::Queues;
+use super::room_worker::Report;
 use crate::matrix::Batch;
 use crate::model::{
     Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, SendToRoom, Synced,
 };
 use crate::store::{Database, StoreError};
-
-use super::ledger::{Ledger, Outcome};
-use super::live::Live;
-use super::queues::Queues;
-use super::room_worker::Report;
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;
@@ -99,10 +98,8 @@ impl<S: SendToRoom> EventLoop<S> {
         let mut backoff = PAUSES;
         loop {
             let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
-            let now = self.clock.now();
-            let committed = self
-                .database
-                .run(move |store| Ledger::commit(&ledger, store, &batch, now));
+            let (database, now) = (&self.database, self.clock.now());
+            let committed = database.run(move |store| Ledger::commit(&ledger, store, &batch, now));
             let error = match committed.await {
                 Ok(outcome) => {
                     self.go_on(&events, outcome);

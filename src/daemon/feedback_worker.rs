@@ -11,19 +11,17 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::queues::DATABASE_DELAY;
+use super::room_worker::{RoomSide, current};
+use super::{LONGEST_PAUSE, PAUSES};
 use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, SendToRoom, Timestamp};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
 use crate::store::{Result, Store, Tx};
 
-use super::queues::DATABASE_DELAY;
-use super::room_worker::{RoomSide, current};
-use super::{LONGEST_PAUSE, PAUSES};
-
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// What the worker needs.
 pub(super) struct FeedbackWorker<S> {
     /// Rung when there may be something new in the tables.
     pub(super) bell: Arc<Notify>,
@@ -133,7 +131,6 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     }
 }
 
-/// Notes what became of a request.
 fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
     match wish {
         Wish::Sign(it) => note_sign(tx, &it.room, it.transaction.as_str(), outcome, now),

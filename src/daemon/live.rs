@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tracing::info;
 
+use super::counts::{Counts, Place, Way};
+use super::ledger::Outcome;
+use super::status::DatabaseStatus;
 use crate::bridge::RouteProblem;
 use crate::matrix::DeviceTrust;
 use crate::model::{
@@ -14,14 +17,9 @@ use crate::model::{
 };
 use crate::store::StoreError;
 
-use super::counts::{Counts, Place, Way};
-use super::ledger::Outcome;
-use super::status::DatabaseStatus;
-
 /// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
 const MOST_ROOMS: usize = 10_000;
 
-/// What the daemon knows of itself.
 #[derive(Debug)]
 pub(super) struct Live(Mutex<Facts>);
 
@@ -76,7 +74,6 @@ impl Live {
         }))
     }
 
-    /// Returns what is known now.
     pub(super) fn facts(&self) -> Facts {
         self.lock().clone()
     }
@@ -92,14 +89,12 @@ impl Live {
         trouble.map(|(_, since)| since.elapsed())
     }
 
-    /// Notes that what was received cannot be stored.
     pub(super) fn not_stored(&self, error: &StoreError) {
         let mut now = self.lock();
         let since = now.trouble.take().map(|(_, since)| since);
         now.trouble = Some((error.into(), since.unwrap_or_else(Instant::now)));
     }
 
-    /// Notes how the session stands.
     pub(super) fn session(&self, session: Result<Login, String>) {
         self.lock().session = session;
     }

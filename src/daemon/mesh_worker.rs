@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::queues::DATABASE_DELAY;
 use crate::bridge;
 use crate::config::{LongMessages, Meshtastic};
 use crate::model::{
@@ -18,8 +19,6 @@ use crate::model::{
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
-
-use super::queues::DATABASE_DELAY;
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -31,7 +30,6 @@ pub(super) struct MeshRules {
 }
 
 impl MeshRules {
-    /// Takes them from the configuration.
     pub(super) fn of(config: &Meshtastic) -> Self {
         Self {
             order: bridge::mesh_order(config),
@@ -53,7 +51,6 @@ pub(super) struct MeshSide {
     pub(super) clock: Clock,
 }
 
-/// What such a worker needs.
 pub(super) struct MeshWorker {
     pub(super) destination: Destination,
     pub(super) lane: Lane,
@@ -112,12 +109,9 @@ impl MeshWorker {
             return Ok(Step::RadioGone);
         }
         let (destination, lane) = (self.destination, self.lane);
-        let now = self.side.clock.now();
-        let rules = self.side.rules;
-        let next = self
-            .side
-            .database
-            .run(move |store| hand_over(store, (destination, lane), rules, now));
+        let (rules, now) = (self.side.rules, self.side.clock.now());
+        let work = move |store: &mut Store| hand_over(store, (destination, lane), rules, now);
+        let next = self.side.database.run(work);
         let submission = match next.await? {
             Next::Due(submission) => submission,
             Next::Later(due) => return Ok(Step::Wait(due.since(now).max(SHORTEST_WAIT))),
@@ -172,9 +166,8 @@ fn take(
     let payload = match row.content {
         MeshContent::Packet(payload) => payload,
         MeshContent::Text(draft) => {
-            let age = row
-                .source
-                .and_then(|source| bridge::told_age(source.sent_at, now));
+            let written = row.source.map(|source| source.sent_at);
+            let age = written.and_then(|written| bridge::told_age(written, now));
             let packets = bridge::render(&draft, age, &rules.long_messages);
             drafts::make_packets(tx, row.id, &packets, now)?;
             RadioPayload::Text {

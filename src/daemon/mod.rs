@@ -145,9 +145,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 
     tell_service_manager(NotifyState::Ready);
     beginning::say_ready(&control, has_session);
-    supervisor
-        .workers()
-        .start("beginning", beginning::tell(control, stop.clone()));
+    let workers = supervisor.workers();
+    workers.start("beginning", beginning::tell(control, stop.clone()));
     let end = tokio::select! {
         end = supervisor.run() => end,
         // What still runs ends with the process: what is accepted is stored.

@@ -4,14 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use crate::config::{ChannelRef, Config};
-use crate::home::utc;
-use crate::matrix::Heard;
-use crate::model::{Channel, ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
-use crate::radio::Link;
-use crate::store::mapped_rooms::FOLLOWED;
-use crate::store::summary::{Summary, Waiting};
-
 use super::counts::{Place, Way, add_all};
 use super::live::Facts;
 use super::room_trouble::trouble_of;
@@ -19,6 +11,13 @@ use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
+use crate::config::{ChannelRef, Config};
+use crate::home::utc;
+use crate::matrix::Heard;
+use crate::model::{ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
+use crate::radio::Link;
+use crate::store::mapped_rooms::FOLLOWED;
+use crate::store::summary::{Summary, Waiting};
 
 /// Everything that a status is made of.
 pub(super) struct Overview<'a> {
@@ -60,7 +59,6 @@ impl Overview<'_> {
         }
     }
 
-    /// Returns what the tables hold, if they can be read.
     fn tables(&self) -> Option<&Summary> {
         self.summary.as_ref().ok()
     }
@@ -184,10 +182,8 @@ impl Overview<'_> {
 
     fn channels(&self) -> Vec<ChannelStatus> {
         let radio = self.facts.radio.iter();
-        let told: Vec<&Channel> = radio
-            .flat_map(|radio| &radio.profile.channels)
-            .filter(|channel| channel.role != ChannelRole::Disabled)
-            .collect();
+        let told = radio.flat_map(|radio| &radio.profile.channels);
+        let told: Vec<_> = told.filter(|it| it.role != ChannelRole::Disabled).collect();
         let mapped = self.config.matrix_rooms.iter();
         let mapped = mapped.filter_map(|it| match &it.meshtastic_channel {
             ChannelRef::Index(index) => Some(index.number()),
@@ -284,7 +280,7 @@ mod tests {
     use crate::daemon::live::{Live, Login, RadioFacts};
     use crate::matrix::DeviceTrust;
     use crate::model::{
-        ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
+        Channel, ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
     };
     use crate::radio::LinkState;
     use crate::store::gaps::Missing;

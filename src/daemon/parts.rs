@@ -9,12 +9,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::config::Config;
-use crate::matrix::Batch;
-use crate::model::{Clock, Node, SendToRoom, Timestamp};
-use crate::radio::{Link, Radio, RadioOptions};
-use crate::store::{Database, Result, Store, meta, nodes};
-
 use super::account_limit::AccountLimit;
 use super::event_loop::{EventLoop, slept};
 use super::ledger::{Ledger, Outcome};
@@ -23,6 +17,11 @@ use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::room_worker::RoomSide;
 use super::supervisor::Supervisor;
+use crate::config::Config;
+use crate::matrix::Batch;
+use crate::model::{Clock, Node, SendToRoom, Timestamp};
+use crate::radio::{Link, Radio, RadioOptions};
+use crate::store::{Database, Result, Store, meta, nodes};
 
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
 /// slow disk slows the adapters down instead of filling the memory.

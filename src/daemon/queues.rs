@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
-
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
 use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
+use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 
 /// How long a worker waits when the database cannot be read.
 pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);
@@ -27,7 +26,6 @@ pub(super) struct Queues<S> {
     feedback: Arc<Notify>,
 }
 
-/// What every worker shares.
 pub(super) struct Shared<S> {
     pub(super) rooms: RoomSide<S>,
     pub(super) mesh: MeshSide,

@@ -1,12 +1,11 @@
 //! What keeps a room from doing its part, for `relay status` and `relay doctor`: of all that is known, what has to be cured
 //! first.
 
+use super::status::RoomTroubleStatus;
 use crate::bridge::Waiting;
 use crate::matrix::RoomTrouble;
 use crate::model::{Explained as _, JoinedRoom, Tombstone};
 use crate::store::mapped_rooms::{FOLLOWED, Held};
-
-use super::status::RoomTroubleStatus;
 
 /// Returns what is wrong with a room: nothing goes there, as another is to take its place, or has (`held`); the Matrix
 /// side found something under any of its names (`heard`); or the room that the bot has joined takes nothing.

@@ -11,14 +11,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use super::account_limit::{AccountLimit, Busy};
+use super::queues::DATABASE_DELAY;
+use super::{LONGEST_PAUSE, PAUSES};
 use crate::model::{
     Backoff, Clock, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
 };
 use crate::store::{Database, Result};
-
-use super::account_limit::{AccountLimit, Busy};
-use super::queues::DATABASE_DELAY;
-use super::{LONGEST_PAUSE, PAUSES};
 
 /// Wakes a room's worker.
 #[derive(Debug, Default)]
@@ -48,7 +47,6 @@ pub(super) struct RoomSide<S> {
     pub(super) clock: Clock,
 }
 
-/// What a room's worker needs.
 pub(super) struct RoomWorker<S> {
     pub(super) room: OwnedRoomOrAliasId,
     pub(super) bell: Arc<RoomBell>,
@@ -101,10 +99,8 @@ impl<S: SendToRoom> RoomWorker<S> {
             return Ok(Step::Nothing);
         };
         let room = self.room.clone();
-        let next = self
-            .side
-            .database
-            .run(move |store| store.next_for_room(&room));
+        let database = &self.side.database;
+        let next = database.run(move |store| store.next_for_room(&room));
         let Some(row) = next.await? else {
             return Ok(Step::Nothing);
         };
@@ -113,14 +109,9 @@ impl<S: SendToRoom> RoomWorker<S> {
         let Some(turn) = stop.run_until_cancelled(turn).await else {
             return Ok(Step::Nothing);
         };
-        let outcome = sender
-            .send(
-                &self.room,
-                &row.transaction,
-                &row.content,
-                self.side.clock.now(),
-            )
-            .await;
+        let now = self.side.clock.now();
+        let outcome = sender.send(&self.room, &row.transaction, &row.content, now);
+        let outcome = outcome.await;
         turn.over(&outcome);
         debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
         let next = match &outcome {
@@ -170,9 +161,6 @@ enum Step {
 
 /// Waits until there is a sender; `None` when there will never be one again.
 pub(super) async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
-    sender
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|sender| sender.clone())
+    let sender = sender.wait_for(Option::is_some).await.ok()?;
+    sender.clone()
 }

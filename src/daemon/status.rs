@@ -111,7 +111,6 @@ pub(crate) enum MatrixState {
     Connecting,
     /// It is open; the homeserver cannot be read.
     Away,
-    /// There is none.
     NoSession,
 }
 
@@ -122,7 +121,6 @@ pub(crate) struct ParkedStatus {
     pub(crate) for_seconds: u64,
 }
 
-/// How the database stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DatabaseStatus {
     /// What is received can be stored.
@@ -204,7 +202,6 @@ pub(crate) struct RoomStatus {
     pub(crate) to_mesh: Traffic,
 }
 
-/// What is wrong with a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomTroubleStatus {
     /// What, in one word of `docs/reference/status.md`.
@@ -244,7 +241,6 @@ pub(crate) struct Health {
     pub(crate) checks: Vec<Check>,
 }
 
-/// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
     /// What was looked at: `daemon`, `event_loop`, `database`, `radio`, `matrix`, `rooms`, `outbox`.

@@ -26,6 +26,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// The end of a task before it is asked to, for whatever reason, stops the relay. Adapters that can fail and come back
 /// do so inside their own task.
+#[derive(Default)]
 pub(super) struct Supervisor {
     stop: CancellationToken,
     finish: CancellationToken,
@@ -44,14 +45,13 @@ struct Tasks {
 /// Why the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// It was asked to.
     Asked,
     /// A task ended that must not.
     Failed,
 }
 
 /// Starts tasks while the daemon runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     tracker: TaskTracker,
     failed: CancellationToken,
@@ -84,15 +84,7 @@ impl Supervisor {
     pub(super) fn new(stop: CancellationToken) -> Self {
         Self {
             stop,
-            finish: CancellationToken::new(),
-            tasks: Tasks::default(),
-            last: Tasks::default(),
-            workers: Workers {
-                tracker: TaskTracker::new(),
-                failed: CancellationToken::new(),
-                #[cfg(test)]
-                life: Life::default(),
-            },
+            ..Self::default()
         }
     }
 
@@ -104,7 +96,6 @@ impl Supervisor {
         supervisor
     }
 
-    /// Returns what starts tasks later.
     pub(super) fn workers(&self) -> Workers {
         self.workers.clone()
     }
@@ -191,7 +182,6 @@ impl Tasks {
         Some((self.names.get(&id).copied().unwrap_or("unknown"), ended))
     }
 
-    /// Waits until all have ended.
     async fn all_end(&mut self) {
         while let Some((task, ended)) = self.next_end().await {
             match ended {

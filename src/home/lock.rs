@@ -27,7 +27,6 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// The most that `relay.lock` holds, in bytes.
 const LARGEST: u64 = 4096;
 
-/// Who holds a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub(crate) host: String,

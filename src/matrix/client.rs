@@ -107,10 +107,8 @@ async fn build(
             auto_enable_backups: false,
             backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
         });
-    let client = builder
-        .build()
-        .await
-        .map_err(|cause| unusable(files, cause))?;
+    let client = builder.build().await;
+    let client = client.map_err(|cause| unusable(files, cause))?;
     // It is open as long as the client lives.
     client.add_event_handler_context(Arc::new(gate));
     let restored = Box::pin(client.restore_session(session.to_sdk())).await;

@@ -91,10 +91,7 @@ pub(super) async fn ask_date(client: &Client) -> Option<(Timestamp, Moment)> {
         .await
         .and_then(matrix_sdk::reqwest::Response::error_for_status);
     let now = Moment::now();
-    let told = match &answer {
-        Ok(answer) => shown(answer.headers()),
-        Err(_) => None,
-    };
+    let told = answer.ok().and_then(|answer| shown(answer.headers()));
     let Some(told) = told else {
         debug!("the homeserver does not tell the time");
         return None;

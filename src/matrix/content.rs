@@ -13,9 +13,7 @@ const LATE: Duration = Duration::from_mins(5);
 /// What to put into a room.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outgoing<'a> {
-    /// An event.
     Event { kind: &'static str, content: Value },
-    /// The end of one.
     Redaction { target: &'a EventId },
 }
 

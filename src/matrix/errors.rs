@@ -23,9 +23,7 @@ pub(super) struct Answer {
 /// What a server says of a login that it does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// The Matrix error code.
     pub(super) errcode: String,
-    /// In its words.
     pub(super) message: String,
 }
 
@@ -266,10 +264,8 @@ fn first_words(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref() {
         Some(Error::UnknownError(dump)) => {
             let dump = dump.to_string();
-            let kind: String = dump
-                .chars()
-                .take_while(char::is_ascii_alphanumeric)
-                .collect();
+            let kind = dump.chars().take_while(char::is_ascii_alphanumeric);
+            let kind: String = kind.collect();
             format!("the Matrix SDK failed in itself ({kind})")
         }
         Some(Error::Http(http)) => match Answer::of(http) {

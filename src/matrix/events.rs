@@ -1,6 +1,8 @@
 //! An event's JSON, as people and hostile servers write it, to a [`MatrixEvent`]. Nothing is trusted to be of the
 //! right type, and every text has a bound.
 
+use std::str::FromStr;
+
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::UserId;
 use serde_json::Value;
@@ -20,7 +22,7 @@ const LONGEST_NAME: usize = 512;
 const MOST_MENTIONED: usize = 32;
 
 /// What an event's JSON does not say of its sender.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SenderFacts {
     pub(super) name: String,
     pub(super) power: i64,
@@ -74,7 +76,6 @@ impl Envelope {
         Some(Timestamp(self.sent_at.0.saturating_add(age)))
     }
 
-    /// Returns the membership that this event gives to somebody.
     pub(super) fn membership(&self) -> Option<&str> {
         let membership = self.content()["membership"].as_str();
         membership.filter(|_| self.kind == "m.room.member")
@@ -86,10 +87,8 @@ impl Envelope {
             return None;
         }
         let before = self.json["unsigned"]["prev_content"]["membership"].as_str();
-        Some((
-            before.unwrap_or("leave"),
-            self.membership().unwrap_or("leave"),
-        ))
+        let after = self.membership().unwrap_or("leave");
+        Some((before.unwrap_or("leave"), after))
     }
 
     /// Returns whom this event mentions by their ids, as Element X does: they have names that are read instead.
@@ -112,10 +111,8 @@ impl Envelope {
 
     /// Returns who is banned by this event, if it bans somebody.
     pub(super) fn banned(&self) -> Option<OwnedUserId> {
-        let user = self.state_key.as_deref()?;
-        OwnedUserId::try_from(user)
-            .ok()
-            .filter(|_| self.membership() == Some("ban"))
+        let user = OwnedUserId::try_from(self.state_key.as_deref()?).ok();
+        user.filter(|_| self.membership() == Some("ban"))
     }
 
     /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.
@@ -137,10 +134,7 @@ impl Envelope {
 
     /// Returns this event as one that says nothing to the relay.
     pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
-        let nobody = SenderFacts {
-            name: String::new(),
-            power: 0,
-        };
+        let nobody = SenderFacts::default();
         let text = self.text(room, nobody, RoomTextKind::Other, String::new());
         MatrixEvent::Text(Box::new(text))
     }
@@ -276,17 +270,14 @@ fn is_suppressed(content: &Value) -> bool {
 
 /// Reads MMRelay's fields, whatever type they have; `None` if there is none of them.
 fn relay_fields(content: &Value) -> Option<RelayFields> {
-    if !content
-        .as_object()?
-        .keys()
-        .any(|key| key.starts_with("meshtastic_"))
-    {
+    let mut keys = content.as_object()?.keys();
+    if !keys.any(|key| key.starts_with("meshtastic_")) {
         return None;
     }
     let text = |key: &str| readable(&content[key], LONGEST_NAME);
-    let number = |key: &str| whole(&content[key]);
+    let whole = |key: &str| number::<i64>(&content[key]);
     let packet = |key: &str| {
-        let number = u32::try_from(number(key)?).ok();
+        let number = u32::try_from(whole(key)?).ok();
         number.filter(|number| *number != 0).map(PacketId)
     };
     Some(RelayFields {
@@ -298,9 +289,9 @@ fn relay_fields(content: &Value) -> Option<RelayFields> {
         text: readable(&content["meshtastic_text"], LONGEST_BODY),
         reply_id: packet("meshtastic_replyId"),
         emoji: is_one(&content["meshtastic_emoji"]),
-        hops: number("meshtastic_hops").and_then(|number| u8::try_from(number).ok()),
-        snr: decimal(&content["meshtastic_snr"]),
-        rssi: number("meshtastic_rssi").and_then(|number| i32::try_from(number).ok()),
+        hops: whole("meshtastic_hops").and_then(|hops| u8::try_from(hops).ok()),
+        snr: number(&content["meshtastic_snr"]).filter(|snr: &f32| snr.is_finite()),
+        rssi: whole("meshtastic_rssi").and_then(|rssi| i32::try_from(rssi).ok()),
         via_mqtt: is_one(&content["meshtastic_via_mqtt"]),
         relay_id: text("relay_id"),
     })
@@ -314,25 +305,17 @@ fn readable(value: &Value, longest: usize) -> Option<String> {
     }
 }
 
-fn whole(value: &Value) -> Option<i64> {
+/// Reads a number, or a text that holds one.
+fn number<T: FromStr>(value: &Value) -> Option<T> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.to_string().parse().ok(),
         Value::String(text) if text.len() <= 20 => text.trim().parse().ok(),
         _ => None,
     }
 }
 
-fn decimal(value: &Value) -> Option<f32> {
-    let number: f32 = match value {
-        Value::Number(number) => number.to_string().parse().ok()?,
-        Value::String(text) if text.len() <= 20 => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    number.is_finite().then_some(number)
-}
-
 fn is_one(value: &Value) -> bool {
-    *value == true || whole(value) == Some(1)
+    *value == true || number(value) == Some(1_i64)
 }
 
 fn event_id(value: &Value) -> Option<OwnedEventId> {

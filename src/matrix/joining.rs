@@ -117,7 +117,6 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
     }
 }
 
-/// Returns that somebody has put us out of a room.
 async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
     let member = room.get_member_no_sync(bot).await.ok().flatten();
     if room.state() == RoomState::Banned {

@@ -39,7 +39,6 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Makes one of the SDK's.
     pub(super) fn new(sdk: SqliteCryptoStore) -> Self {
         Self {
             sdk,
@@ -68,7 +67,6 @@ impl Keys {
         Ok(used)
     }
 
-    /// Writes changes, with these sessions.
     async fn write(&self, mut changes: Changes, sessions: Vec<Session>) -> Result<()> {
         let written = sessions.clone();
         changes.sessions = sessions;

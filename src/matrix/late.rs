@@ -77,9 +77,8 @@ impl Late {
         let sessions: HashSet<_> = sessions.collect();
         let is_opened =
             |event: &UndecryptableEvent| sessions.contains(&(&event.room, &event.session));
-        let (opened, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(is_opened);
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (opened, waiting) = waiting.partition(is_opened);
         self.waiting = waiting;
         opened
     }

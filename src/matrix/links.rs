@@ -208,7 +208,6 @@ fn after_address(rest: &str) -> Option<&str> {
     rest.strip_prefix(')')
 }
 
-/// Returns where the next address of Matrix begins.
 fn beginning(text: &str) -> Option<usize> {
     let found = BEGINNINGS.iter().filter_map(|beginning| {
         let mut places = text.match_indices(beginning).map(|(at, _)| at);

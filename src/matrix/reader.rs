@@ -21,7 +21,6 @@ pub(super) struct Reader<'a> {
     /// Where history ends.
     pub(super) news: News,
     late: Late,
-    /// The server's clock.
     pub(super) server: ServerClock,
 }
 

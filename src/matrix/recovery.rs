@@ -79,7 +79,6 @@ pub struct Standing {
 
 /// How a new device gets its standing.
 pub(super) struct Security<'a> {
-    /// The account.
     pub(super) user: OwnedUserId,
     /// The account's password. Without it this works where the account has no identity yet and the server asks for no
     /// proof.
@@ -150,9 +149,8 @@ pub(super) async fn secure(
             return Err(AuthError::Unfinished(what));
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
-            standing
-                .problems
-                .push(format!("cross-signing failed: {what}"));
+            let problem = format!("cross-signing failed: {what}");
+            standing.problems.push(problem);
         }
     }
     let encryption = client.encryption();

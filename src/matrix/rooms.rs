@@ -29,7 +29,6 @@ const LONGEST_WAIT_FOR_MEMBERS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) client: Client,
-    /// The bot.
     pub(super) own: OwnedUserId,
     pub(super) options: Options,
     /// Never locked across an await.
@@ -119,7 +118,6 @@ impl Rooms {
         (room.state() == RoomState::Joined).then(|| room.room_id().to_owned())
     }
 
-    /// Returns whether a room is of the configuration.
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
         self.known().resolved.values().any(|id| id == room)
     }
@@ -321,11 +319,9 @@ impl Rooms {
     }
 }
 
-/// Returns the room of a name that is an id.
 pub(super) fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
-    <&RoomId>::try_from(name.as_str())
-        .ok()
-        .map(ToOwned::to_owned)
+    let id = <&RoomId>::try_from(name.as_str()).ok()?;
+    Some(id.to_owned())
 }
 
 /// Returns that a room is replaced or closed, if it is. One whose tombstone was redacted is as before.

@@ -245,10 +245,8 @@ impl Server {
         let errcode = text("errcode").to_owned();
         if errcode == "M_LIMIT_EXCEEDED" || status == StatusCode::TOO_MANY_REQUESTS {
             let wait = body["retry_after_ms"].as_u64().map(Duration::from_millis);
-            let after = retry_after
-                .or(wait)
-                .and_then(errors::bounded)
-                .unwrap_or(Duration::from_mins(1));
+            let after = retry_after.or(wait).and_then(errors::bounded);
+            let after = after.unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited(after));
         }
         // The first half of user-interactive authentication is a 401 without an error code.

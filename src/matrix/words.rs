@@ -85,7 +85,6 @@ fn words(content: &Value, quote: Quote, names: &Names) -> Option<String> {
     Some(without_marks(&read_links(plain, names)))
 }
 
-/// Returns a text of an extensible event.
 fn extensible<'a>(content: &'a Value, wanted: &str) -> Option<&'a str> {
     let short = match wanted {
         "text/plain" => "org.matrix.msc1767.text",

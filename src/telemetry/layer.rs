@@ -244,10 +244,8 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         };
         let target = target.unwrap_or_else(|| metadata.target().to_owned());
         let said = Said::by(event, self.0.tells_all(&target));
-        let spans = context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(Scope::from_root);
+        let spans = context.event_scope(event).into_iter();
+        let spans = spans.flat_map(Scope::from_root);
         let spans = spans.map(|span| {
             let fields = span.extensions().get::<Said>().map(Said::fields);
             match fields.filter(|fields| !fields.is_empty()) {

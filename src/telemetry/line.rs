@@ -175,7 +175,6 @@ fn unquoted(value: &str) -> &str {
     inner.unwrap_or(value)
 }
 
-/// A line of the log.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) at: SystemTime,
@@ -236,10 +235,8 @@ impl Line {
             let spans: Vec<_> = self.spans.iter().map(|span| quoted(span)).collect();
             members.push(("spans", format!("[{}]", spans.join(","))));
         }
-        let members: Vec<_> = members
-            .iter()
-            .map(|(name, value)| format!("{}:{value}", quoted(name)))
-            .collect();
+        let member = |(name, value): &(&str, String)| format!("{}:{value}", quoted(name));
+        let members: Vec<_> = members.iter().map(member).collect();
         format!("{{{}}}\n", members.join(","))
     }
 }

@@ -17,7 +17,6 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file, to write at its end.
     pub(super) fn open(path: &Path, limit: u64, keep: usize) -> io::Result<Self> {
         let file = append(path)?;
         Ok(Self {

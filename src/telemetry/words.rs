@@ -18,7 +18,6 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Returns what something says.
     pub(super) fn of(said: impl fmt::Display) -> String {
         let mut words = Self::default();
         // It takes everything, and never fails; what the other side fails with leaves what it said so far.

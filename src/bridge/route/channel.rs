@@ -62,10 +62,8 @@ impl Routes {
         if !self.is_mapped(room) {
             return Err(DropReason::UnmappedRoom);
         }
-        let speaking: Vec<&MappedRoom> = self
-            .of_room(room.into())
-            .filter(|route| route.direction.to_mesh())
-            .collect();
+        let speaking = self.of_room(room.into());
+        let speaking: Vec<_> = speaking.filter(|it| it.direction.to_mesh()).collect();
         let Some(first) = speaking.first() else {
             return Err(DropReason::OneWayRoom);
         };
@@ -125,16 +123,11 @@ impl Routes {
 
     /// Returns whether a room hears and speaks on one channel alone.
     pub(in crate::bridge) fn has_one_channel(&self, room: &RoomOrAliasId) -> bool {
-        let routes: Vec<&ChannelRef> = self
-            .of_room(room)
-            .map(|route| &route.meshtastic_channel)
-            .collect();
+        let routes = self.of_room(room).map(|it| &it.meshtastic_channel);
+        let routes: Vec<&ChannelRef> = routes.collect();
         let named = |mapped| in_use(&self.channels).filter(move |it| names(mapped, it));
-        let channels: BTreeSet<ChannelIndex> = routes
-            .iter()
-            .flat_map(|mapped| named(mapped))
-            .map(|it| it.index)
-            .collect();
+        let channels = routes.iter().flat_map(|mapped| named(mapped));
+        let channels: BTreeSet<ChannelIndex> = channels.map(|it| it.index).collect();
         match channels.len() {
             0 => routes.iter().all(|other| routes.first() == Some(other)),
             1 => routes.iter().all(|mapped| named(mapped).next().is_some()),
@@ -175,29 +168,27 @@ impl Routes {
         if let Some(slot) = place_of(from, &speaking, channels) {
             return Ok(Spot { slot, ..from });
         }
-        let slot = match self.named_in(from.slot, &speaking) {
-            Some(route) => slot_of(&route.meshtastic_channel, channels)?,
-            None if bound => return Err(out_of_reach(from, channels)),
-            None => {
-                return slot_of(&first.meshtastic_channel, channels)
-                    .map(|slot| spot(slot, channels));
+        match self.named_in(from.slot, &speaking) {
+            Some(route) => {
+                let to = spot_named(&route.meshtastic_channel, channels)?;
+                if is_known {
+                    Err(out_of_reach(from, channels))
+                } else {
+                    Ok(to)
+                }
             }
-        };
-        if is_known {
-            return Err(out_of_reach(from, channels));
+            None if bound => Err(out_of_reach(from, channels)),
+            None => spot_named(&first.meshtastic_channel, channels),
         }
-        Ok(spot(slot, channels))
     }
 
     fn moved_by_name(&self, from: Spot, channels: &[Channel]) -> Result<Spot, Refused> {
         match self.channels.iter().find(|it| it.index == from.slot) {
-            Some(channel) => slot_of(&ChannelRef::Name(channel.name.clone()), channels)
-                .map(|slot| spot(slot, channels)),
+            Some(channel) => spot_named(&ChannelRef::Name(channel.name.clone()), channels),
             None => Ok(spot(from.slot, channels)),
         }
     }
 
-    /// Returns the slot of a channel as it is now.
     pub(super) fn channel(&self, mapped: &ChannelRef) -> Result<ChannelIndex, Refused> {
         slot_of(mapped, &self.channels)
     }
@@ -246,10 +237,14 @@ fn spot(slot: ChannelIndex, channels: &[Channel]) -> Spot {
     }
 }
 
+/// Returns where the channel of an entry is among these.
+fn spot_named(mapped: &ChannelRef, channels: &[Channel]) -> Result<Spot, Refused> {
+    slot_of(mapped, channels).map(|slot| spot(slot, channels))
+}
+
 pub(super) fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
-    channels
-        .iter()
-        .filter(|it| it.role != ChannelRole::Disabled)
+    let channels = channels.iter();
+    channels.filter(|it| it.role != ChannelRole::Disabled)
 }
 
 /// Returns where the channel of a name is now, if none of that name is one that there was before.

@@ -36,7 +36,6 @@ impl People {
         text
     }
 
-    /// Returns a line for what happened at that time.
     pub(super) fn line(&self, report: &Report, at: Timestamp) -> String {
         let said = match report {
             Report::Transmitted { packet, fate } => self.transmitted(packet, *fate),

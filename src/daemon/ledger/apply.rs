@@ -5,6 +5,7 @@ mod rooms;
 
 use tracing::{debug, info, warn};
 
+use super::super::counts::{Place, Way};
 use super::Outcome;
 use super::outcome::place;
 use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
@@ -19,8 +20,6 @@ use crate::store::{
     mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, receipts, relayed,
     retention, seen, told,
 };
-
-use super::super::counts::{Place, Way};
 
 /// What an action is carried out with.
 pub(super) struct Books<'a> {
@@ -270,7 +269,6 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Accepts a message for the mesh.
     fn accept(&mut self, message: &MeshMessage) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;

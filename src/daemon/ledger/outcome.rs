@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::super::counts::{Counts, Place, Way};
 use crate::bridge::RouteProblem;
 use crate::model::{
     Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp,
 };
-
-use super::super::counts::{Counts, Place, Way};
 
 /// What a batch touched, for the workers to be woken and the operator to be told.
 #[derive(Debug, Default, PartialEq)]

@@ -26,10 +26,8 @@ impl Books<'_> {
     fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
         let tx = self.tx;
         let id = outbox_room::room_of(tx, outbox)?;
-        let room = id
-            .as_ref()
-            .map_or("(ended)", |room| room.as_str())
-            .to_owned();
+        let room = id.as_ref().map_or("(ended)", |room| room.as_str());
+        let room = room.to_owned();
         match report {
             RoomOutcome::Sent { event } => {
                 self.room_sent(outbox, &event)?;
@@ -37,20 +35,14 @@ impl Books<'_> {
             }
             RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, self.now, &error)?,
             RoomOutcome::Parked { account, error } => {
-                outbox_room::park(
-                    tx,
-                    if account { None } else { id.as_deref() },
-                    &error,
-                    self.now,
-                )?;
+                let only = id.as_deref().filter(|_| !account);
+                outbox_room::park(tx, only, &error, self.now)?;
                 tx.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
             }
             RoomOutcome::Refused { error } => {
                 if let Some((room, _)) = summary::room_message(tx, outbox)? {
-                    let place = Place::Room(room);
-                    self.outcome
-                        .counts
-                        .refused(place, Way::ToMatrix, "homeserver");
+                    let counts = &mut self.outcome.counts;
+                    counts.refused(Place::Room(room), Way::ToMatrix, "homeserver");
                 }
                 outbox_room::refuse(tx, outbox)?;
                 tx.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));

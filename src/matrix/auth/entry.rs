@@ -160,7 +160,6 @@ fn was_not_let_in(error: &ServerError) -> bool {
     }
 }
 
-/// Returns the name of a device that nobody has.
 fn new_device() -> OwnedDeviceId {
     let letters = rand::rng().random_iter::<u8>().take(10);
     let letters = letters.map(|number| char::from(b'A' + number % 26));

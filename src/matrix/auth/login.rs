@@ -136,10 +136,9 @@ async fn make(
         if let Some(name) = &options.display_name
             && let Err(error) = client.account().set_display_name(Some(name)).await
         {
-            standing.problems.push(format!(
-                "the display name could not be set: {}",
-                errors::sentence(&error)
-            ));
+            let why = errors::sentence(&error);
+            let problem = format!("the display name could not be set: {why}");
+            standing.problems.push(problem);
         }
         Ok::<_, AuthError>(standing)
     };

@@ -104,9 +104,8 @@ impl Books<'_> {
     /// Ends what is worthless now. What the radio's pacer holds is called back first.
     pub(super) fn end_overdue(&mut self, unanswered: Timestamp) -> Result<()> {
         let tx = self.tx;
-        self.outcome
-            .withdrawn
-            .extend(mesh_report::overdue(tx, self.now)?);
+        let withdrawn = &mut self.outcome.withdrawn;
+        withdrawn.extend(mesh_report::overdue(tx, self.now)?);
         let expired = mesh_report::expire(tx, self.now)?;
         self.note_expired(&expired)?;
         if let Some(next) = mesh_report::next_expiry(tx)? {
