@@ -143,11 +143,14 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
     }
 }
 
+    let mut questions = about_words(new, &edit.target, now);
+    let told = lesson::edit_names(&edit.target, &new.sender);
+    questions.told.extend(told);
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     Questions {
         versions: Some((new.room.clone(), edit.target.clone())),
-        ..about_words(new, &edit.target, now)
+        ..questions
     }
 }
 
