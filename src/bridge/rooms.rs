@@ -36,7 +36,9 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off;
+            // Nobody is told of a room that is replaced, and not mapped any more.
+            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off
+                && !room.configured.is_empty();
             Action::ForbidSigns(room.room.clone(), wanted)
         });
         actions.extend([
