@@ -9,7 +9,7 @@ use super::dropped::{DropReason, Often, Telling};
 use super::facts::Facts;
 use super::notice::{Refused, to_room};
 use crate::model::{
-    Chore, Event, Lane, MeshSource, RadioOutcome, RoomId, SendReport, Timestamp, UserId,
+    Chore, Event, EventId, Lane, MeshSource, RadioOutcome, RoomId, SendReport, Timestamp, UserId,
 };
 
 /// A room is told the same again after that.
@@ -20,6 +20,11 @@ const PERSON_AGAIN: Duration = Duration::from_hours(24);
 /// What else is said in a room of several channels, where a new message goes to the first of them.
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
+
+/// The author of an edit is told the same of that message again after that.
+const EDIT_AGAIN: Duration = Duration::from_mins(1);
+/// What else is said where it is an edit that does not go on the air.
+pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
 
 /// Senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
@@ -45,6 +50,12 @@ fn name_of_room(reason: DropReason, room: &RoomId) -> Option<String> {
     }
 }
 
+/// Returns the name under which it is remembered that a person has learnt why an edit of this message does not go on the air.
+fn name_of_edit(reason: DropReason, message: &EventId, author: &UserId) -> Option<String> {
+    reason.often()?;
+    Some(format!("edited {} {author} {message}", reason.name()))
+}
+
 /// Returns whether who learns it may well write the same again.
 fn has_it_written_again(reason: DropReason) -> bool {
     use DropReason::{MediaOff, Notice, OffAir, Refused};
@@ -61,6 +72,11 @@ pub(super) fn room_names(room: &RoomId) -> impl Iterator<Item = String> {
 /// Returns the names under which it is remembered what a person has learnt.
 pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
+}
+
+/// Returns the names under which it is remembered what a person has learnt of edits of a message.
+pub(super) fn edit_names(message: &EventId, author: &UserId) -> impl Iterator<Item = String> {
+    DropReason::all().filter_map(move |reason| name_of_edit(reason, message, author))
 }
 
 /// Has it remembered that something is said, until then; `None`: it was said already.
@@ -108,6 +124,23 @@ impl Bridge {
         actions
     }
 
+    /// Tells the author of an edit, in words alone: the sign of the message says how that fared, and what the room has read of
+    /// other messages says nothing of this edit.
+    pub(super) fn teach_of_edit(
+        &self,
+        reason: DropReason,
+        about: &MeshSource,
+        told: &[String],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let what = name_of_edit(reason, &about.event, &about.sender);
+        let Some(remember) = what.and_then(|what| once(told, what, now + EDIT_AGAIN)) else {
+            return Vec::new();
+        };
+        let words = self.words_for(reason, about) + ABOUT_EDIT;
+        vec![to_room(words, about), remember]
+    }
+
     /// Says the words alone, unless the room has read them.
     pub(super) fn say(
         &self,
@@ -120,14 +153,18 @@ impl Bridge {
         if room.as_ref().is_some_and(|name| told.contains(name)) {
             return Vec::new();
         }
+        let mut actions = vec![to_room(self.words_for(reason, about), about)];
+        let until = now + ROOM_AGAIN;
+        actions.extend(room.map(|what| Action::Remember { what, until }));
+        actions
+    }
+
+    fn words_for(&self, reason: DropReason, about: &MeshSource) -> String {
         let mut words = reason.sentences(&self.config, &about.sender);
         if has_it_written_again(reason) && !self.routes.has_one_channel((&*about.room).into()) {
             words.push_str(ANSWER_AGAIN);
         }
-        let mut actions = vec![to_room(words, about)];
-        let until = now + ROOM_AGAIN;
-        actions.extend(room.map(|what| Action::Remember { what, until }));
-        actions
+        words
     }
 
     /// The sender of a message that the radio refused is told; the rest is written down alone.

@@ -76,6 +76,8 @@ pub struct Bridge {
     remembered_meshnet: Option<String>,
     /// The rooms that we are in.
     rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// Aliases that stand for their rooms still, though those are replaced.
+    kept: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// What rooms wait for, as it was said.
     waits: BTreeMap<OwnedRoomId, Waiting>,
     /// Since when nothing is sent to rooms whose place others take, as far as something was sent there in this run.
@@ -103,6 +105,7 @@ impl Bridge {
             presence: Presence::default(),
             remembered_meshnet: None,
             rooms: BTreeMap::new(),
+            kept: BTreeMap::new(),
             waits: BTreeMap::new(),
             followed: BTreeMap::new(),
             calendar: Calendar::default(),
@@ -202,6 +205,7 @@ impl Bridge {
         match event {
             MatrixEvent::Joined(room) => self.joined(room),
             MatrixEvent::AliasMoved { alias, room } => self.alias_moved(alias, room),
+            MatrixEvent::AliasKept { alias, room } => self.alias_kept(alias, room),
             MatrixEvent::Left { room, tombstone } => self.left(room, tombstone.as_ref()),
             MatrixEvent::Text(text) => self.room_message(text, facts, now),
             MatrixEvent::Reaction(reaction) => self.room_reaction(reaction, facts, now),

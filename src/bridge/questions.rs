@@ -58,6 +58,7 @@ impl Bridge {
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::AliasMoved { .. }
+                | MatrixEvent::AliasKept { .. }
                 | MatrixEvent::Synced(_)
                 | MatrixEvent::Banned { .. },
             )
@@ -101,7 +102,6 @@ impl Bridge {
         let channel = packet.channel();
         let id = Some(packet.packet).filter(|it| *it != PacketId::NONE);
         let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
-        let from_us = self.own_node() == Some(packet.sender.num);
         let told = match channel {
             Some(_) => vec![notice::alert_name(packet.sender.num)],
             None => vec![
@@ -116,10 +116,8 @@ impl Bridge {
                 channel: packet.fingerprint,
                 packet: target,
             }),
-            // An answer is a person's.
             relayed: (channel.is_some()
-                && !from_us
-                && packet.reply_to.is_none()
+                && self.may_be_echo(packet)
                 && is_long_enough(&packet.text))
             .then(|| (packet.destination, now - ECHO_WINDOW)),
             told,
@@ -141,9 +139,12 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
 
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
+    let mut questions = about_words(new, &edit.target, now);
+    let told = lesson::edit_names(&edit.target, &new.sender);
+    questions.told.extend(told);
     Questions {
         versions: Some((new.room.clone(), edit.target.clone())),
-        ..about_words(new, &edit.target, now)
+        ..questions
     }
 }
 

@@ -25,6 +25,10 @@ impl Bridge {
         self.take_names_back(&room.configured);
         self.rooms.insert(room.room.clone(), room.clone());
         self.routes.join(room);
+        if room.tombstone.is_none() {
+            // Should it be replaced, its aliases may move.
+            self.kept.retain(|_, kept| *kept != room.room);
+        }
         let mut actions = vec![Action::Join {
             is_news,
             is_open: is_news && room.public && self.config.matrix.allowed_users.is_none(),
@@ -36,7 +40,9 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off;
+            // Nobody is told of a room that is replaced, and not mapped any more.
+            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off
+                && !room.configured.is_empty();
             Action::ForbidSigns(room.room.clone(), wanted)
         });
         actions.extend([
@@ -61,6 +67,16 @@ impl Bridge {
             Action::Alias(alias.clone(), joined),
             Action::Next(Chore::Rooms),
         ]
+    }
+
+    /// Takes note that an alias stands for a room still, though that is replaced.
+    pub(super) fn alias_kept(
+        &mut self,
+        alias: &OwnedRoomOrAliasId,
+        room: &OwnedRoomId,
+    ) -> Vec<Action> {
+        self.kept.insert(alias.clone(), room.clone());
+        vec![Action::Next(Chore::Rooms)]
     }
 
     /// Takes note that we are not in a room any more.
@@ -101,6 +117,7 @@ impl Bridge {
             let mapping = Mapping {
                 routes: &self.routes,
                 joined: &self.rooms,
+                kept: &self.kept,
             };
             let succession = mapping.succession(&standing.old);
             let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
@@ -181,7 +198,10 @@ impl Bridge {
             return Action::Hold(room, Held::No);
         }
         let before = self.waits.insert(room.clone(), why.clone());
-        let news = (before.as_ref() != Some(&why)).then_some((messages, packets));
+        let is_news = before.as_ref() != Some(&why);
+        // What passes by itself is news only to who waits for something.
+        let concerns = messages + packets > 0 || !why.may_pass();
+        let news = (is_news && concerns).then_some((messages, packets));
         Action::Hold(room, Held::Waits(why, news))
     }
 
@@ -240,4 +260,117 @@ impl Bridge {
 fn senders_in(room: &RoomId, facts: &Facts) -> Vec<(OwnedRoomId, OwnedUserId)> {
     let here = facts.senders.iter().filter(|(from, _)| *from == *room);
     here.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::testing::*;
+    use crate::config::Direction;
+    use crate::model::{Event, MatrixEvent, OldRoom};
+
+    const ALIAS: &str = "#hiking:example.org";
+    const NEW: &str = "!new:example.org";
+
+    fn replaced() -> JoinedRoom {
+        JoinedRoom {
+            configured: vec![named(ALIAS)],
+            tombstone: Some(Tombstone {
+                successor: Some(room(NEW)),
+            }),
+            ..joined(ROOM)
+        }
+    }
+
+    /// What a room that is mapped by its alias, and replaced, holds back, with so many messages waiting.
+    fn held(bridge: &mut Bridge, messages: u64) -> Held {
+        let standing = WaitsForRoom {
+            old: OldRoom {
+                room: room(ROOM),
+                alias: Some(named(ALIAS)),
+                encrypted: false,
+                public: false,
+                tombstone: replaced().tombstone,
+            },
+            is_held: false,
+            messages,
+            packets: 0,
+        };
+        let facts = Facts {
+            rooms: vec![standing],
+            ..Facts::default()
+        };
+        let actions = bridge.verdict(&Event::Chore(Chore::Rooms), &facts, NOON);
+        let mut held = actions.into_iter().filter_map(|it| match it {
+            Action::Hold(_, held) => Some(held),
+            _ => None,
+        });
+        held.next().unwrap()
+    }
+
+    fn by_alias() -> Bridge {
+        let mut bridge = bridge_alone(config_with(vec![route(ALIAS, 0, Direction::Both)]));
+        bridge.remember_room(named(ALIAS), room(ROOM));
+        join(&mut bridge, replaced());
+        bridge
+    }
+
+    fn happens(bridge: &mut Bridge, event: MatrixEvent) {
+        bridge.verdict(&Event::Matrix(event), &Facts::default(), NOON);
+    }
+
+    #[test]
+    fn that_no_name_stands_for_a_successor_is_said_once_the_alias_was_looked_up_after_the_upgrade()
+    {
+        let unknown = Waiting::AliasUnknown(room(NEW));
+        let mut bridge = by_alias();
+        let nothing_said = Held::Waits(unknown.clone(), None);
+        assert_eq!(held(&mut bridge, 0), nothing_said);
+        let kept = MatrixEvent::AliasKept {
+            alias: named(ALIAS),
+            room: room(ROOM),
+        };
+        happens(&mut bridge, kept.clone());
+        let unnamed = Held::Waits(Waiting::Unnamed(room(NEW)), Some((0, 0)));
+        assert_eq!(held(&mut bridge, 0), unnamed);
+
+        // What waits is told in words that stay true.
+        let mut bridge = by_alias();
+        let said = Held::Waits(unknown, Some((1, 0)));
+        assert_eq!(held(&mut bridge, 1), said);
+        happens(
+            &mut bridge,
+            MatrixEvent::AliasMoved {
+                alias: named(ALIAS),
+                room: room(NEW),
+            },
+        );
+        let not_joined = Waiting::NotJoined(Some(room(NEW)));
+        assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
+
+        // What was found out before the upgrade says nothing of what comes after it.
+        let mut bridge = by_alias();
+        happens(&mut bridge, kept);
+        let as_before = JoinedRoom {
+            tombstone: None,
+            ..replaced()
+        };
+        join(&mut bridge, as_before);
+        join(&mut bridge, replaced());
+        assert_eq!(held(&mut bridge, 0), nothing_said);
+    }
+
+    #[test]
+    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone() {
+        for (configured, told) in [(vec![named(ROOM)], true), (Vec::new(), false)] {
+            let room = JoinedRoom {
+                configured,
+                may_react: false,
+                ..joined(ROOM)
+            };
+            let event = Event::Matrix(MatrixEvent::Joined(room.clone()));
+            let actions = bridge().verdict(&event, &Facts::default(), NOON);
+            assert!(actions.contains(&Action::ForbidSigns(room.room, told)));
+        }
+    }
 }

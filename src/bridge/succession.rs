@@ -17,6 +17,8 @@ pub(super) struct Mapping<'a> {
     pub(super) routes: &'a Routes,
     /// The rooms that the bot is in, in this run.
     pub(super) joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// Aliases that were looked up since their rooms were replaced, and stand for them still.
+    pub(super) kept: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
 }
 
 /// What becomes of what waits for a room.
@@ -37,6 +39,8 @@ pub(super) enum Succession {
 pub enum Waiting {
     /// The room is replaced by this one, which is not in the configuration.
     Unnamed(OwnedRoomId),
+    /// The room is replaced by this one, and its alias was not looked up since.
+    AliasUnknown(OwnedRoomId),
     /// The bot is not in the room that takes its place; `None`: it is not known which room the alias stands for.
     NotJoined(Option<OwnedRoomId>),
     /// An alias names this room in its place, which is not encrypted, unlike itself.
@@ -54,6 +58,7 @@ impl Waiting {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Unnamed(_) => "replaced",
+            Self::AliasUnknown(_) => "alias_unknown",
             Self::NotJoined(_) => "successor_not_joined",
             Self::Unencrypted(_) => "successor_unencrypted",
             Self::Public(_) => "successor_public",
@@ -66,6 +71,7 @@ impl Waiting {
     pub fn successor(&self) -> Option<&OwnedRoomId> {
         match self {
             Self::Unnamed(room)
+            | Self::AliasUnknown(room)
             | Self::NotJoined(Some(room))
             | Self::Unencrypted(room)
             | Self::Public(room)
@@ -79,6 +85,9 @@ impl Waiting {
         match self {
             Self::Unnamed(by) => {
                 format!("this room was replaced by {by}, which is not in `matrix_rooms`")
+            }
+            Self::AliasUnknown(by) => {
+                format!("this room was replaced by {by}, and it is not known yet whether its alias stands for that")
             }
             Self::NotJoined(Some(to)) => {
                 format!("{to} takes this room's place, and the bot is not in it yet")
@@ -109,6 +118,9 @@ impl Waiting {
                 "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
                  relay again: what waits goes there"
             ),
+            Self::AliasUnknown(by) => format!(
+                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that"
+            ),
             Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
             Self::NotJoined(None) | Self::Unmapped => {
                 "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
@@ -125,13 +137,17 @@ impl Waiting {
 
     /// Returns whether nobody has to do anything for it to pass.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NotJoined(None) | Self::Unmapped)
+        matches!(
+            self,
+            Self::AliasUnknown(_) | Self::NotJoined(None) | Self::Unmapped
+        )
     }
 
     /// Puts together what [`Self::name`] and [`Self::successor`] have told.
     pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
         match (name, successor) {
             ("replaced", Some(by)) => Self::Unnamed(by),
+            ("alias_unknown", Some(by)) => Self::AliasUnknown(by),
             ("successor_not_joined", to) => Self::NotJoined(to),
             ("successor_unencrypted", Some(to)) => Self::Unencrypted(to),
             ("successor_public", Some(to)) => Self::Public(to),
@@ -159,7 +175,10 @@ impl Mapping<'_> {
         let alias = old.alias.as_ref().filter(is_configured);
         match (alias, successor) {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
-            (_, Some(by)) if is_mapped => waits(None, Waiting::Unnamed(by.clone())),
+            (_, Some(by)) if is_mapped && self.is_looked_up(&old.room) => {
+                waits(None, Waiting::Unnamed(by.clone()))
+            }
+            (_, Some(by)) if is_mapped => waits(None, Waiting::AliasUnknown(by.clone())),
             (_, successor) => self.by_its_own_word(old, successor),
         }
     }
@@ -249,6 +268,16 @@ impl Mapping<'_> {
         by_id.or_else(|| {
             let mut names = self.routes.entries();
             names.find(|name| self.routes.stands_for(name, room.into()))
+        })
+    }
+
+    /// Returns whether it is known of every name of a replaced room that it stands for that still.
+    fn is_looked_up(&self, room: &OwnedRoomId) -> bool {
+        let mut names = self.routes.entries();
+        names.all(|name| {
+            !self.routes.stands_for(name, (&**room).into())
+                || name.as_str() == room.as_str()
+                || self.kept.get(name) == Some(room)
         })
     }
 

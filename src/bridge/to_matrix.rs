@@ -121,15 +121,22 @@ impl Bridge {
         {
             return Ok(reactions);
         }
-        let ours = Some(packet.sender.num) == self.own_node();
-        let is_reply = packet.reply_to.is_some();
-        if !ours && !is_reply && is_echo(&text, packet.sender.num, &facts.relayed) {
+        if self.may_be_echo(packet) && is_echo(&text, packet.sender.num, &facts.relayed) {
             return Err(DropReason::Echo);
         }
         if text.is_empty() && packet.port != TextPort::Alert {
             return Err(DropReason::Empty);
         }
         Ok(self.post(packet, &text, rooms, facts, now))
+    }
+
+    /// Returns whether a packet may be another relay's echo: those are texts, as they are spoken. An answer is a person's, an
+    /// alarm or a sensor's text is nobody's echo, and an echo that a store-and-forward server tells again is a duplicate.
+    pub(super) fn may_be_echo(&self, packet: &RadioText) -> bool {
+        packet.port == TextPort::Text
+            && !packet.replayed
+            && packet.reply_to.is_none()
+            && Some(packet.sender.num) != self.own_node()
     }
 
     /// Returns the reactions for the rooms that know the target; `None` if none does, or if it is not one emoji.

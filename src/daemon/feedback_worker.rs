@@ -17,7 +17,7 @@ use super::{LONGEST_PAUSE, PAUSES};
 use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, SendToRoom, Timestamp};
 use crate::store::feedback::{self, Next, Request};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{Result, Store, Tx};
+use crate::store::{Result, Store, Tx, known_rooms};
 
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -159,7 +159,8 @@ fn note_sign(
         RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now),
         RoomOutcome::Parked { account: false, .. } => {
             feedback::not_done(tx, transaction, now)?;
-            if feedback::forbid(tx, room)? {
+            // Nobody is told of a room that is not mapped any more.
+            if feedback::forbid(tx, room)? && known_rooms::is_known(tx, room)? {
                 let room = room.to_owned();
                 tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
             }

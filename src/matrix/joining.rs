@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::errors::Answer;
 use super::events::Envelope;
-use super::rooms::{Rooms, room_id};
+use super::rooms::{ALIAS_AGAIN, Rooms, room_id};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
 use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
@@ -71,6 +71,9 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         if rooms.is_one_untold() {
             rooms.changed.notify_one();
             longest = UNTOLD_AGAIN;
+        }
+        if rooms.is_one_to_look_up() {
+            longest = ALIAS_AGAIN;
         }
         let next = attempts.values().filter_map(|attempt| attempt.next);
         let wake = next.fold(Instant::now() + longest, Instant::min);
@@ -257,6 +260,12 @@ async fn resolve(
             Ok((found.room_id, given.into_iter().chain(servers).collect()))
         }
         Err(error) => Err(told(Answer::of(&error).as_ref(), |answer| {
+            if answer.status == 404
+                && let Some(before) = rooms.room_of(name)
+            {
+                // It stands for no other, at least.
+                rooms.stands_for(name, &before);
+            }
             let gone = || match rooms.joined_as(name) {
                 Some(before) => RoomTrouble::AliasGone(before),
                 None => RoomTrouble::NoSuchAlias,

@@ -9,7 +9,7 @@ use matrix_sdk::ruma::events::room::power_levels::UserPowerLevel;
 use matrix_sdk::sync::RoomUpdates;
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::{Notify, SetOnce};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::Options;
@@ -22,6 +22,8 @@ use crate::model::{
 
 /// So many sentences are remembered as said: invites come from anybody.
 const MOST_SAID: usize = 10_000;
+/// An alias that stands for a replaced room is looked up again after that: who upgrades a room moves its aliases a moment later.
+pub(super) const ALIAS_AGAIN: Duration = Duration::from_secs(5);
 /// For the name of somebody who is mentioned, nobody's message waits longer.
 const LONGEST_WAIT_FOR_MEMBERS: Duration = Duration::from_secs(10);
 
@@ -50,8 +52,11 @@ struct Known {
     resolved: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// Rooms that were mapped before. What was said there before they were replaced is still read.
     former: HashSet<OwnedRoomId>,
-    /// Aliases that stand for another room than was handed over last.
-    moved: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+    /// What was found out about aliases, and is not handed over yet.
+    moved: Vec<MatrixEvent>,
+    /// Aliases that stand for a room that is over for us: since when that is known, and whether it is handed over that they
+    /// stand for it still.
+    kept: HashMap<OwnedRoomOrAliasId, (Instant, bool)>,
     /// The rooms that an answer of the server has shown as joined. (The SDK's own mark of it can be lost when an answer
     /// and a join cross.)
     synced: HashSet<OwnedRoomId>,
@@ -204,25 +209,49 @@ impl Rooms {
 
     /// Takes note of the room that an alias stands for.
     pub(super) fn stands_for(&self, name: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
-        let mut known = self.known();
-        let before = known.resolved.insert(name.clone(), room.clone());
-        if before.as_ref() == Some(room) {
-            return;
+        let stands = self.client.get_room(room);
+        let is_over = stands
+            .is_none_or(|room| room.state() != RoomState::Joined || tombstone(&room).is_some());
+        let (alias, room) = (name.clone(), room.clone());
+        let known = &mut *self.known();
+        let before = known.resolved.insert(alias.clone(), room.clone());
+        if before.as_ref() != Some(&room) {
+            if let Some(before) = before {
+                info!(%alias, %before, %room, "the alias stands for another room now");
+                known.announced.remove(&before);
+                known.former.insert(before);
+            }
+            known.kept.remove(&alias);
+            known.moved.push(MatrixEvent::AliasMoved {
+                alias: alias.clone(),
+                room: room.clone(),
+            });
         }
-        if let Some(before) = before {
-            info!(alias = %name, %before, %room, "the alias stands for another room now");
-            known.announced.remove(&before);
-            known.former.insert(before);
+        if is_over {
+            let kept = known.kept.entry(alias.clone());
+            let (since, is_told) = kept.or_insert((Instant::now(), false));
+            if !*is_told && since.elapsed() >= ALIAS_AGAIN {
+                *is_told = true;
+                known.moved.push(MatrixEvent::AliasKept { alias, room });
+            }
+        } else {
+            known.kept.remove(&alias);
         }
-        known.moved.push((name.clone(), room.clone()));
-        self.changed.notify_one();
+        if !known.moved.is_empty() {
+            self.changed.notify_one();
+        }
     }
 
-    /// Returns which aliases stand for other rooms than was told before.
+    /// Returns whether an alias is to be looked up again soon: its room is over for us.
+    pub(super) fn is_one_to_look_up(&self) -> bool {
+        let known = self.known();
+        let mut kept = known.kept.values();
+        kept.any(|(since, is_told)| !is_told && since.elapsed() < 2 * ALIAS_AGAIN)
+    }
+
+    /// Returns what was found out about aliases since.
     pub(super) fn take_moved(&self) -> Vec<MatrixEvent> {
-        let moved = std::mem::take(&mut self.known().moved);
-        let event = |(alias, room)| MatrixEvent::AliasMoved { alias, room };
-        moved.into_iter().map(event).collect()
+        std::mem::take(&mut self.known().moved)
     }
 
     /// Returns whether something is to be said: it was not said before.
@@ -240,6 +269,7 @@ impl Rooms {
         let tombstone = tombstone(room);
         if tombstone.is_some() && self.is_news(format!("replaced {id}")) {
             // An alias may stand for the successor now.
+            self.known().kept.clear();
             self.retry.notify_one();
         }
         if self.is_refused(room) {

@@ -197,6 +197,13 @@ pub enum MatrixEvent {
         /// Its room.
         room: OwnedRoomId,
     },
+    /// An alias was looked up some time after its room was replaced, or while the bot is not in it, and stands for it still.
+    AliasKept {
+        /// The alias.
+        alias: OwnedRoomOrAliasId,
+        /// Its room.
+        room: OwnedRoomId,
+    },
     /// The bot is not in a mapped room any more.
     Left {
         /// The room.
@@ -507,6 +514,7 @@ impl MatrixEvent {
             }
             Self::Joined(joined) => (Some(&joined.room), None, None),
             Self::AliasMoved { room, .. }
+            | Self::AliasKept { room, .. }
             | Self::Left { room, .. }
             | Self::Own { room, .. }
             | Self::Banned { room, .. } => (Some(room), None, None),

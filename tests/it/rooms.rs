@@ -217,6 +217,9 @@ async fn an_alias_leads_to_the_successor() {
     is_well(&scene.home).await;
     assert_eq!(carried(&scene, &next).await, [mesh("waits")]);
     assert_eq!(carried(&scene, &old).await, [mesh("before")]);
+    // The alias is in the configuration, and nothing had to be done.
+    let said = scene.relay.log().contains("not in `matrix_rooms`");
+    assert!(!said);
 }
 
 #[tokio::test]

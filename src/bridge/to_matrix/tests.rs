@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use crate::model::{
     ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,
-    OwnedEventId, OwnedUserId, PacketId, RelayFields, Relayed,
+    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RelayFields, Relayed,
 };
 
 struct Posted {
@@ -429,11 +429,38 @@ fn another_relays_echo_is_not_posted() {
     assert_eq!(actions, dropped(DropReason::Echo));
     let actions = heard(&mut bridge(), &packet("good morning"), &relayed);
     assert_eq!(posted(&actions).len(), 1);
-    let answer = RadioText {
-        reply_to: Some(PacketId(5)),
+    let of_port = |port| RadioText {
+        port,
+        ..echo.clone()
+    };
+    for no_echo in [
+        RadioText {
+            reply_to: Some(PacketId(5)),
+            ..echo.clone()
+        },
+        of_port(TextPort::Alert),
+        of_port(TextPort::DetectionSensor),
+        RadioText {
+            replayed: true,
+            ..echo.clone()
+        },
+    ] {
+        let mut bridge = bridge();
+        assert_eq!(posted(&heard(&mut bridge, &no_echo, &relayed)).len(), 1);
+        let event = Event::Radio(RadioEvent::Text(Box::new(no_echo)));
+        assert_eq!(bridge.questions(&event, NOON).relayed, None);
+    }
+    // One that was held is not posted when it is told again.
+    let again = RadioText {
+        replayed: true,
         ..echo
     };
-    assert_eq!(posted(&heard(&mut bridge(), &answer, &relayed)).len(), 1);
+    let seen = Facts {
+        already_seen: true,
+        ..relayed
+    };
+    let actions = heard(&mut bridge(), &again, &seen);
+    assert_eq!(actions, dropped(DropReason::Duplicate));
 }
 
 #[test]

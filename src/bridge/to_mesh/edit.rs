@@ -10,6 +10,7 @@ use crate::bridge::action::Action;
 use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
+use crate::bridge::lesson::edit_names;
 use crate::bridge::notice::Refused;
 use crate::bridge::policy;
 use crate::bridge::render::{Plan, plan};
@@ -46,12 +47,20 @@ impl Bridge {
         let changed = self.change(edit, facts, now);
         let (mut actions, reason) =
             changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
-        actions.extend(reason.map_or_else(Vec::new, |it| self.tell_of_edit(it, edit, facts, now)));
+        match reason {
+            Some(reason) => actions.extend(self.tell_of_edit(reason, edit, facts, now)),
+            // It goes, so the next one that does not is told again.
+            None => actions.extend(
+                edit_names(&edit.target, &edit.new.sender)
+                    .filter(|what| facts.told.contains(what))
+                    .map(|what| Action::Remember { what, until: now }),
+            ),
+        }
         actions
     }
 
-    /// Tells the author of an edit why it does not go on the air. What they may not do at all they have learnt from the
-    /// message, and its sign stays: neither what waits nor what was sent is refused by that.
+    /// Tells the author of an edit why it does not go on the air. Where the message did not go either, they have learnt from
+    /// that what stands in the way of both.
     fn tell_of_edit(
         &self,
         reason: DropReason,
@@ -60,12 +69,12 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         let about = about_target(edit, now);
-        if matches!(reason, DropReason::Refused(_)) {
-            self.say(reason, &about, &facts.told, now)
-        } else if reason.is_of_edits() {
+        if reason.is_of_edits() {
             self.teach(reason, &about, &facts.told, now)
-        } else {
+        } else if facts.versions.is_empty() {
             Vec::new()
+        } else {
+            self.teach_of_edit(reason, &about, &facts.told, now)
         }
     }
 

@@ -1,11 +1,12 @@
 //! The rules for edits.
 
 use super::*;
+use crate::bridge::lesson::ABOUT_EDIT;
 use crate::bridge::testing::*;
-use crate::config::{Config, Overflow};
+use crate::config::{Config, Direction, Overflow};
 use crate::model::{
-    ChannelIndex, EarlyEdit, Event, MatrixEvent, MeshMessage, MeshRowId, MeshSource, NewVersion,
-    PacketId, RadioPayload, Sign, Version,
+    ChannelIndex, ChannelRole, EarlyEdit, Event, MatrixEvent, MeshMessage, MeshRowId, MeshSource,
+    NewVersion, PacketId, RadioPayload, RadioProfile, Sign, Version,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -147,12 +148,109 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
             Action::Sign(room(ROOM), event("$target"), Sign::Refused),
         ]
     );
-    assert_eq!(notices(&actions), [Refused::TooLong.explanation(&config())]);
+    assert_eq!(notices(&actions), [of_edit(Refused::TooLong.into())]);
     let mut cuts = config();
     cuts.meshtastic.long_messages.overflow = Overflow::Cut;
     let actions = edited(cuts, &edit(&"x".repeat(900)), &facts);
     assert_eq!(rewritten(&actions).draft.packets, 3);
-    assert_eq!(notices(&actions), [Refused::Cut.explanation(&config())]);
+    assert_eq!(notices(&actions), [of_edit(Refused::Cut.into())]);
+}
+
+/// What the author of an edit reads that does not go on the air.
+fn of_edit(reason: DropReason) -> String {
+    reason.sentences(&config(), &alice()) + ABOUT_EDIT
+}
+
+#[test]
+fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sign_as_it_is() {
+    let set_up = |change: fn(&mut RadioProfile)| {
+        let mut bridge = bridge();
+        let mut profile = profile();
+        change(&mut profile);
+        ready(&mut bridge, profile);
+        bridge
+    };
+    let fine = |_: &mut RadioProfile| {};
+    let of_room: Vec<String> = crate::bridge::lesson::room_names(&room(ROOM)).collect();
+    let (long, short) = ("x".repeat(900), "hello".to_owned());
+    let mut busy = knowing_versions(vec![sent()]);
+    busy.waiting_for_mesh = 5_000;
+    let mut often = knowing_versions(vec![sent()]);
+    often.sender_sent = (5_000, 5_000);
+    let known = || knowing_versions(vec![sent()]);
+    for (mut bridge, body, facts, reason) in [
+        (set_up(fine), &long, known(), Refused::TooLong),
+        (set_up(fine), &short, busy, Refused::QueueFull),
+        (set_up(fine), &short, often, Refused::SenderLimit),
+        (
+            set_up(|it| it.region_set = false),
+            &short,
+            known(),
+            Refused::NoRegion,
+        ),
+        (
+            set_up(|it| it.transmit_enabled = false),
+            &short,
+            known(),
+            Refused::TransmitOff,
+        ),
+        (
+            set_up(|it| it.locked = true),
+            &short,
+            known(),
+            Refused::Locked,
+        ),
+        (
+            set_up(|it| it.channels[0] = channel(0, "Other", ChannelRole::Primary)),
+            &short,
+            known(),
+            Refused::ChannelGone,
+        ),
+    ] {
+        let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit(body))));
+        let facts = Facts {
+            told: of_room.clone(),
+            ..facts
+        };
+        let actions = bridge.verdict(&event, &facts, NOON);
+        let reason = DropReason::from(reason);
+        assert_eq!(actions[0], Action::Drop(reason));
+        assert_eq!(notices(&actions), [of_edit(reason)]);
+        assert!(!actions.iter().any(|it| matches!(it, Action::Sign(..))));
+        let [.., Action::Remember { what, until }] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(*until, NOON + MINUTE);
+        assert!(bridge.questions(&event, NOON).told.contains(what));
+        let again = Facts {
+            told: vec![what.clone()],
+            ..facts
+        };
+        assert_eq!(bridge.verdict(&event, &again, NOON), dropped(reason));
+    }
+}
+
+#[test]
+fn an_edit_that_is_refused_after_one_that_went_is_told_again() {
+    let told = || {
+        let facts = knowing_versions(vec![sent()]);
+        let actions = edited(config(), &edit(&"x".repeat(900)), &facts);
+        match actions.into_iter().next_back() {
+            Some(Action::Remember { what, .. }) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    let facts = Facts {
+        told: vec![told()],
+        ..knowing_versions(vec![sent()])
+    };
+    let actions = edited(config(), &edit("hello"), &facts);
+    assert!(matches!(actions[0], Action::ToMesh(_)));
+    let forgotten = Action::Remember {
+        what: told(),
+        until: NOON,
+    };
+    assert_eq!(actions[1..], [forgotten]);
 }
 
 #[test]
@@ -459,18 +557,27 @@ fn the_key_edits_says_what_an_edit_does() {
 }
 
 #[test]
-fn who_may_not_transmit_any_more_changes_nothing() {
+fn who_may_not_transmit_any_more_changes_nothing_and_is_told() {
     let mut closed = config();
     closed.matrix.allowed_users = Some(Vec::new());
-    for version in [waiting(), sent()] {
-        assert_eq!(
-            edited(
-                closed.clone(),
-                &edit("hello"),
-                &knowing_versions(vec![version])
-            ),
-            dropped(DropReason::Denied)
-        );
+    let mut one_way = config();
+    one_way.matrix_rooms[0].direction = Direction::ToMatrix;
+    let mut silent = config();
+    silent.meshtastic.broadcast_enabled = false;
+    for (config, reason) in [
+        (closed, DropReason::Denied),
+        (one_way, DropReason::OneWayRoom),
+        (silent, DropReason::BroadcastOff),
+    ] {
+        for version in [waiting(), sent()] {
+            let facts = knowing_versions(vec![version]);
+            let actions = edited(config.clone(), &edit("hello"), &facts);
+            assert_eq!(actions[0], Action::Drop(reason));
+            assert_eq!(notices(&actions), [of_edit(reason)]);
+            // The next message that is not sent has its own sign.
+            let until = NOON + MINUTE;
+            assert!(matches!(&actions[2..], [Action::Remember { until: it, .. }] if *it == until));
+        }
     }
 }
 

@@ -58,7 +58,13 @@ impl Books<'_> {
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
                     let (reason, hint) = (why.text(), why.hint(&room));
-                    tx.log(move || warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits"));
+                    tx.log(move || {
+                        if messages + packets == 0 {
+                            warn!(%room, successor, reason, hint, "from now on what is for this room waits");
+                        } else {
+                            warn!(%room, successor, messages, packets, reason, hint, "what is for this room waits");
+                        }
+                    });
                 }
             }
         }
