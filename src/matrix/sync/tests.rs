@@ -1,6 +1,8 @@
 //! The sync loop, on answers by script.
 
+use matrix_sdk::HttpError;
 use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::ruma::api::error::FromHttpResponseError;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
 
@@ -162,4 +164,24 @@ async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
     let (told, _) = sync.what_failed(&errors::answered(500, None, &down));
     assert!(told.contains("down"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+}
+
+#[tokio::test]
+async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    // Its connection was to end it.
+    let nonsense = || -> matrix_sdk::Error {
+        let error = serde_json::from_str::<Value>(r#"{"next_batch": "s"#).unwrap_err();
+        let error = FromHttpResponseError::Deserialization(error.into());
+        HttpError::Api(Box::new(error)).into()
+    };
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("EOF"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+    sync.way.note_cut();
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("larger than 64 MB"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
 }
