@@ -216,7 +216,7 @@ impl Bridge {
                 sender_power,
                 sent_at,
             } => vec![self.undecryptable(event, *sender_power, *sent_at, facts)],
-            MatrixEvent::Banned { room, user } => self.banned(room, user),
+            MatrixEvent::Banned { room, user, .. } => self.banned(room, user, facts),
             MatrixEvent::Own {
                 event, transaction, ..
             } => {

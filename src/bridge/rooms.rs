@@ -93,8 +93,12 @@ impl Bridge {
             .collect()
     }
 
-    /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well.
-    pub(super) fn banned(&self, room: &OwnedRoomId, user: &UserId) -> Vec<Action> {
+    /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
+    /// ban that is told again says nothing of what they have written since it was lifted.
+    pub(super) fn banned(&self, room: &OwnedRoomId, user: &UserId, facts: &Facts) -> Vec<Action> {
+        if facts.already_seen {
+            return Vec::new();
+        }
         let before = self.routes.predecessors(room).cloned();
         let rooms = std::iter::once(room.clone()).chain(before);
         let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned()));

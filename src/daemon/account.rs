@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
-use super::live::Login;
+use super::live::{Login, NoSession};
 use super::parts::Parts;
 use super::verdict::{self, Again, Wait};
 use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
-use crate::model::{Backoff, Chain, Explained, OwnedUserId, told};
+use crate::model::{Backoff, Chain, Explained as _, OwnedUserId};
 use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
 
 /// How often the session's file is looked at while there is no usable session.
@@ -72,7 +72,8 @@ impl Account {
     pub(super) async fn open(&mut self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
-            self.no_session(&error);
+            // What would help a command that needs the store is none of ours: whoever has it ends.
+            self.no_session(&error, None);
             if self.tries.is_news(Chain(&error).to_string()) {
                 warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
             }
@@ -95,8 +96,8 @@ impl Account {
     }
 
     fn say(&mut self, error: &MatrixError) {
-        self.no_session(error);
         let (is_news, hint) = (self.tries.is_news(verdict::gist(error)), error.hint());
+        self.no_session(error, hint.clone());
         let error = error as &dyn Error;
         if is_news {
             error!(
@@ -185,10 +186,11 @@ impl Account {
             };
             let (again, cure) = verdict::login_after(&error);
             if self.tries.is_news(Chain(&error).to_string()) {
-                self.no_session(&error);
+                let hint = cure.map(str::to_owned).or_else(|| error.hint());
+                self.no_session(&error, hint.clone());
                 error!(
                     error = &error as &dyn Error,
-                    hint = cure.map(str::to_owned).or_else(|| error.hint()),
+                    hint,
                     "cannot log in to Matrix with what the configuration holds; what the mesh says is kept"
                 );
             }
@@ -325,8 +327,9 @@ impl Account {
         }
     }
 
-    fn no_session(&self, error: &(dyn Explained + 'static)) {
-        self.parts.live.session(Err(told(error)));
+    fn no_session(&self, error: &(dyn Error + 'static), hint: Option<String>) {
+        let cause = Chain(error).to_string();
+        self.parts.live.session(Err(NoSession { cause, hint }));
     }
 
     fn release(&self) {

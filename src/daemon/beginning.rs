@@ -26,7 +26,7 @@ pub(super) fn say_ready(control: &Control, has_session: bool) {
     let matrix = if has_session {
         "not connected yet"
     } else {
-        "no session yet"
+        "cannot be used yet"
     };
     info!(radio, matrix, "relay is ready");
 }
@@ -110,7 +110,7 @@ fn matrix(matrix: &MatrixStatus) -> String {
     match matrix.state {
         MatrixState::Connected => format!("connected ({account})"),
         MatrixState::Connecting | MatrixState::Away => format!("not connected ({account})"),
-        MatrixState::NoSession => "no session".to_owned(),
+        MatrixState::NoSession => "cannot be used now".to_owned(),
     }
 }
 

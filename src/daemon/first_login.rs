@@ -4,7 +4,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Secret};
-use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, TokenOptions};
+use crate::matrix::auth::{
+    self, AuthError, Identity, KeyPlace, LoginOptions, Problem, TokenOptions,
+};
 use crate::matrix::{Files, Unlock};
 
 /// What lets the relay log in by itself, with the rest of the configuration.
@@ -62,8 +64,8 @@ impl FirstLogin {
             }
         };
         info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
-        for problem in &made.standing.problems {
-            warn!("{problem}");
+        for Problem { what, hint } in &made.standing.problems {
+            warn!(hint, "{what}");
         }
         match made.standing.identity {
             Identity::Foreign => warn!(

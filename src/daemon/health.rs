@@ -20,6 +20,9 @@ const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
 /// How long a complaint of the homeserver is worth a word.
 const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
 
+/// Where the account, or a room, takes nothing.
+const OWN_WORDS: &str = "the homeserver's own words say what to change; the relay tries again";
+
 /// What was looked at for it.
 pub(super) struct Examined<'a> {
     pub(super) status: &'a Status,
@@ -125,13 +128,13 @@ impl Examined<'_> {
         let cause = matrix.cause.as_deref().unwrap_or("no reason is known");
         let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
         match (matrix.state, &matrix.parked, &matrix.hint) {
-            (MatrixState::NoSession, _, _) => failed(cause, "look at `relay auth status`"),
+            (MatrixState::NoSession, _, hint) => found(CheckResult::Failed, cause, hint.clone()),
             (_, Some(parked), _) => {
                 let since = span::of_seconds(parked.for_seconds);
                 let why = &parked.reason;
                 let text =
                     format!("the homeserver lets the account send nothing, for {since}: {why}");
-                failed(text, "look at `relay auth status`")
+                failed(text, OWN_WORDS)
             }
             (MatrixState::Away, None, Some(hint)) => {
                 let text =
@@ -253,10 +256,9 @@ fn room_check(room: &RoomStatus) -> Option<Check> {
     } else {
         let parked = room.parked.as_ref().filter(|_| room.mapped)?;
         let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
-        let hint = "the homeserver's own words say what to change; the relay tries again";
         failed(
             format!("{name} takes nothing, for {since}: {why}{waiting}"),
-            hint,
+            OWN_WORDS,
         )
     };
     Some(Check {
@@ -640,6 +642,25 @@ mod tests {
             assert!(hint.contains(key), "{hint}");
             assert_eq!(hint.matches("meshtastic.").count(), 1, "{hint}");
         }
+    }
+
+    #[test]
+    fn what_keeps_the_account_from_its_work_has_its_own_cure() {
+        let mut status = well();
+        status.matrix.state = MatrixState::NoSession;
+        status.matrix.cause = Some("not logged in".to_owned());
+        status.matrix.hint = Some("log in".to_owned());
+        let matrix = |status: &Status| {
+            let mut checks = examined(status, 1).checks.into_iter();
+            let check = checks.find(|it| it.name == "matrix").unwrap();
+            (check.text, check.hint.unwrap_or_default())
+        };
+        let told = ("not logged in".to_owned(), "log in".to_owned());
+        assert_eq!(matrix(&status), told);
+        let mut status = well();
+        status.matrix.parked = Some(parked());
+        let (_, hint) = matrix(&status);
+        assert!(hint.contains("own words"), "{hint}");
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(super) struct Facts {
     pub(super) radio: Option<RadioFacts>,
     /// How busy its channel is, in percent, and when it said so.
     pub(super) channel_use: Option<(f32, Instant)>,
-    /// The session that is open; or why there is none, with the cure.
-    pub(super) session: Result<Login, String>,
+    /// The session that is open; or why none is.
+    pub(super) session: Result<Login, NoSession>,
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The rooms that the names of the configuration stand for, as far as it is known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
@@ -48,6 +48,14 @@ pub(super) struct RadioFacts {
     pub(super) silence: Option<String>,
     /// The mapped channels that it does not have, or that are never relayed.
     pub(super) route_problems: Vec<RouteProblem>,
+}
+
+/// Why no session is open.
+#[derive(Debug, Clone)]
+pub(super) struct NoSession {
+    pub(super) cause: String,
+    /// The cure.
+    pub(super) hint: Option<String>,
 }
 
 /// Who the relay is in Matrix.
@@ -67,7 +75,10 @@ impl Live {
             trouble: None,
             radio: None,
             channel_use: None,
-            session: Err("the Matrix session is being opened".to_owned()),
+            session: Err(NoSession {
+                cause: "the Matrix session is being opened".to_owned(),
+                hint: None,
+            }),
             rooms: BTreeMap::new(),
             names,
             counts: Counts::default(),
@@ -95,7 +106,7 @@ impl Live {
         now.trouble = Some((error.into(), since.unwrap_or_else(Instant::now)));
     }
 
-    pub(super) fn session(&self, session: Result<Login, String>) {
+    pub(super) fn session(&self, session: Result<Login, NoSession>) {
         self.lock().session = session;
     }
 

@@ -92,10 +92,17 @@ impl Overview<'_> {
             (Some(_), None, Some(_)) => MatrixState::Connected,
             (Some(_), None, None) => MatrixState::Connecting,
         };
+        let (cause, hint) = match session {
+            Ok(_) => (
+                failing.map(|it| it.cause.clone()),
+                failing.and_then(|it| it.disk).map(str::to_owned),
+            ),
+            Err(none) => (Some(none.cause.clone()), none.hint.clone()),
+        };
         MatrixStatus {
             state,
-            cause: session.err().or(failing.map(|it| &it.cause)).cloned(),
-            hint: failing.and_then(|it| it.disk).map(str::to_owned),
+            cause,
+            hint,
             away_seconds: failing.map(|it| age(it.since)),
             sync_age_seconds: self.heard.answered.map(age),
             clock_ahead_seconds: self.heard.clock_ahead.map(seconds),

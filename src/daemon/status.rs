@@ -67,9 +67,9 @@ pub(crate) struct RadioStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MatrixStatus {
     pub(crate) state: MatrixState,
-    /// Why there is no session, or why the homeserver cannot be read.
+    /// Why no session is open, or why the homeserver cannot be read.
     pub(crate) cause: Option<String>,
-    /// The cure, where what the homeserver says cannot be stored on this computer's disk.
+    /// The cure, where no session is open, or what the homeserver says cannot be stored on this computer's disk.
     pub(crate) hint: Option<String>,
     /// For how long the homeserver could not be read.
     pub(crate) away_seconds: Option<u64>,
@@ -111,6 +111,7 @@ pub(crate) enum MatrixState {
     Connecting,
     /// It is open; the homeserver cannot be read.
     Away,
+    /// None is open: nobody has logged in, or the login cannot be used now.
     NoSession,
 }
 

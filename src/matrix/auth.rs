@@ -17,7 +17,7 @@ use crate::model::Explained;
 
 pub use super::DeviceTrust;
 pub use super::files::Files;
-pub use super::recovery::{AskForKey, Identity, Standing, Unlock};
+pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
 pub use adopt::{TokenOptions, adopt};
 pub use devices::{Left, Parted, part_with_others};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use matrix_sdk::encryption::OlmError;
-use matrix_sdk::ruma::api::error::{ErrorKind, RetryAfter};
+use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
 use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
@@ -121,10 +121,12 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
-/// Returns whether an answer has begun and has no end.
+/// Returns whether an answer has begun and has no end. One that ends with its connection looks whole wherever it was cut
+/// off: then it makes no sense.
 pub(super) fn is_broken_off(error: &Error) -> bool {
     match http(error) {
         Some(HttpError::Reqwest(error)) => error.is_body() || error.is_decode(),
+        Some(HttpError::Api(error)) => matches!(**error, FromHttpResponseError::Deserialization(_)),
         Some(_) | None => false,
     }
 }
@@ -309,7 +311,6 @@ pub(super) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn answered(status: u16, retry_after: Option<&str>, body: &serde_json::Value) -> Error {
     use matrix_sdk::ruma::api::EndpointError as _;
     use matrix_sdk::ruma::api::client::uiaa::UiaaResponse;
-    use matrix_sdk::ruma::api::error::FromHttpResponseError;
     use matrix_sdk::ruma::exports::http;
 
     let mut response = http::Response::builder().status(status);

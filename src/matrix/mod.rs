@@ -49,7 +49,7 @@ use crate::model::{
 pub use self::client::Trust;
 pub use self::files::{Files, FilesError};
 pub use self::pulse::{Failing, Heard, Pulse};
-pub use self::recovery::{Identity, Standing, Unlock};
+pub use self::recovery::{Identity, Problem, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{BackupUse, Made, RefusedLogin, Session, ask};

@@ -100,7 +100,11 @@ impl<'a> Reader<'a> {
     ) -> Option<MatrixEvent> {
         let id = room.room_id().to_owned();
         if let Some(user) = envelope.banned() {
-            return Some(MatrixEvent::Banned { room: id, user });
+            return Some(MatrixEvent::Banned {
+                room: id,
+                event: envelope.event,
+                user,
+            });
         }
         if envelope.state_key.is_some() && !envelope.begins_live_location() {
             return None;
@@ -147,15 +151,16 @@ impl<'a> Reader<'a> {
 
     /// Returns who was banned, by state that no timeline shows.
     pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
-        let banned = |event: &Raw<AnySyncStateEvent>| Envelope::read(event.json().get())?.banned();
-        let users = state.iter().filter_map(banned);
-        users
-            .filter(|user| *user != self.rooms.own)
-            .map(|user| MatrixEvent::Banned {
+        let banned = |event: &Raw<AnySyncStateEvent>| {
+            let event = Envelope::read(event.json().get())?;
+            let user = event.banned().filter(|user| *user != self.rooms.own)?;
+            Some(MatrixEvent::Banned {
                 room: room.room_id().to_owned(),
+                event: event.event,
                 user,
             })
-            .collect()
+        };
+        state.iter().filter_map(banned).collect()
     }
 
     /// Returns what waiting events say whose key has come; without keys, all are tried: some keys were missed.

@@ -12,6 +12,7 @@ use matrix_sdk::encryption::secret_storage::SecretStorageError;
 use matrix_sdk::ruma::OwnedUserId;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIdentifier};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::DeviceTrust;
 use super::auth::AuthError;
@@ -73,8 +74,23 @@ pub struct Standing {
     pub backup: bool,
     /// The new recovery key, if one was made.
     pub recovery_key: Option<Secret<String>>,
-    /// What went wrong, in sentences; the login stands all the same.
-    pub problems: Vec<String>,
+    /// What went wrong; the login stands all the same.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that went wrong with a device's standing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What, in a sentence.
+    pub what: String,
+    /// The cure, where one is known.
+    pub hint: Option<String>,
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Self {
+        Self { what, hint: None }
+    }
 }
 
 /// How a new device gets its standing.
@@ -109,6 +125,8 @@ enum Trouble {
     WrongKey(String),
     /// The server said no.
     Refused(String),
+    /// The server wants the reset of the identity to be approved there.
+    Unapproved(Url),
     /// Somebody wants it to end.
     Interrupted,
 }
@@ -149,18 +167,20 @@ pub(super) async fn secure(
             return Err(AuthError::Unfinished(what));
         }
         Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
-            let problem = format!("cross-signing failed: {what}");
-            standing.problems.push(problem);
+            let what = format!("cross-signing failed: {what}");
+            standing.problems.push(what.into());
         }
+        Err(Trouble::Unapproved(url)) => standing.problems.push(unapproved(&url)),
     }
     let encryption = client.encryption();
     if matches!(standing.identity, Identity::Created | Identity::Reset) {
         // From here on the account is another one than before: there is no way back, only through.
         match enable_backup(client, standing.identity).await {
             Ok(key) => standing.recovery_key = Some(Secret::new(key)),
-            Err(error) => standing
-                .problems
-                .push(format!("key backup failed: {}", sentence(&error))),
+            Err(error) => {
+                let what = format!("key backup failed: {}", sentence(&error));
+                standing.problems.push(what.into());
+            }
         }
     } else if security.stop.is_cancelled() {
         return Err(AuthError::Interrupted);
@@ -168,7 +188,7 @@ pub(super) async fn secure(
     standing.backup = encryption.backups().are_enabled().await;
     // Asks for our own device once more: the signature is on the server now.
     if let Err(error) = encryption.request_user_identity(&security.user).await {
-        standing.problems.push(sentence(&error));
+        standing.problems.push(sentence(&error).into());
     }
     standing.trust = device_trust(client).await;
     Ok(standing)
@@ -258,10 +278,19 @@ async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Trouble> 
             })?;
             Ok(handle.reset(Some(proof)).await?)
         }
-        CrossSigningResetAuthType::OAuth(wanted) => Err(Trouble::Refused(format!(
-            "this server wants the reset to be approved in a browser first, at {}; then run the command again",
-            wanted.approval_url
-        ))),
+        CrossSigningResetAuthType::OAuth(wanted) => {
+            Err(Trouble::Unapproved(wanted.approval_url.clone()))
+        }
+    }
+}
+
+fn unapproved(url: &Url) -> Problem {
+    Problem {
+        what: "cross-signing failed: this server wants the reset to be approved in a browser first"
+            .to_owned(),
+        hint: Some(format!(
+            "approve it at {url}, then run `relay auth login --force --reset-cross-signing`"
+        )),
     }
 }
 
@@ -274,5 +303,22 @@ async fn enable_backup(client: &Client, identity: Identity) -> Result<String, Re
             recovery.enable().await
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_reset_is_approved_and_what_follows_is_the_cure() {
+        let url = Url::parse("https://account.example.org/reset").unwrap();
+        let Problem { what, hint } = unapproved(&url);
+        let hint = hint.unwrap();
+        assert!(!what.contains("run") && !what.contains("://"), "{what}");
+        // The login stands: without --force another is refused.
+        for words in [url.as_str(), "--force --reset-cross-signing"] {
+            assert!(hint.contains(words), "{hint}");
+        }
     }
 }

@@ -153,26 +153,29 @@ impl RefusedLogin {
     pub fn errcode(&self) -> &str {
         &self.refusal.errcode
     }
+
+    /// Returns what to do whether a relay runs or not, the gentlest first.
+    pub(super) fn cure(&self) -> &'static str {
+        match self.errcode() {
+            "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
+            "M_USER_DEACTIVATED" => {
+                "ask the homeserver's administrator whether the account can be activated again; with another account: `relay auth login --force`, also beside a running relay"
+            }
+            "M_MISSING_TOKEN" => {
+                "something before the homeserver takes the login out of requests: check the proxy there"
+            }
+            _ => {
+                "wait if the homeserver is being restarted, repaired or restored; only if the device was signed out for good run `relay auth login --force`, also beside a running relay, which makes a new device"
+            }
+        }
+    }
 }
 
 impl Explained for RefusedLogin {
-    /// Returns what to do, the gentlest first.
+    /// Returns what to do as long as the relay runs.
     fn hint(&self) -> Option<String> {
-        let hint = match self.errcode() {
-            "M_USER_LOCKED" => {
-                "ask the homeserver's administrator to unlock the account; the relay goes on by itself when it is"
-            }
-            "M_USER_DEACTIVATED" => {
-                "ask the homeserver's administrator whether the account can be activated again; the relay goes on by itself when it is; with another account: `relay auth login --force`, beside the running relay"
-            }
-            "M_MISSING_TOKEN" => {
-                "something before the homeserver takes the login out of requests: check the proxy there; the relay goes on by itself when they come through"
-            }
-            _ => {
-                "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again: wait if the homeserver is being restarted, repaired or restored; look at `relay auth status`; only if the device was signed out for good run `relay auth login --force`, beside the running relay, which makes a new device"
-            }
-        };
-        Some(hint.to_owned())
+        let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
+        Some(format!("{relay}: {}", self.cure()))
     }
 }
 
@@ -217,7 +220,35 @@ pub(super) mod samples {
 
 #[cfg(test)]
 mod tests {
+    use matrix_sdk::ruma::{owned_device_id, owned_user_id};
+
     use super::*;
+
+    #[test]
+    fn a_cure_holds_whether_a_relay_runs_or_not_and_the_relays_hint_says_what_it_does_itself() {
+        for errcode in [
+            "M_UNKNOWN_TOKEN",
+            "M_USER_LOCKED",
+            "M_USER_DEACTIVATED",
+            "M_MISSING_TOKEN",
+        ] {
+            let refused = RefusedLogin {
+                user: owned_user_id!("@relay:example.org"),
+                device: owned_device_id!("DEVICE"),
+                refusal: Refusal {
+                    errcode: errcode.to_owned(),
+                    message: "so it is".to_owned(),
+                },
+            };
+            let (cure, hint) = (refused.cure(), refused.hint().unwrap());
+            for words in ["asks again", "by itself", "`relay auth status`"] {
+                assert!(!cure.contains(words), "{cure}");
+            }
+            let (does, rest) = hint.split_once(": ").unwrap();
+            assert!(does.contains("goes on by itself"), "{hint}");
+            assert_eq!(rest, cure);
+        }
+    }
 
     #[test]
     fn a_session_of_an_earlier_version_loads() {

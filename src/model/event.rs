@@ -243,6 +243,8 @@ pub enum MatrixEvent {
     Banned {
         /// The room.
         room: OwnedRoomId,
+        /// The ban.
+        event: OwnedEventId,
         /// Who.
         user: OwnedUserId,
     },
@@ -512,12 +514,12 @@ impl MatrixEvent {
             Self::Undecryptable { event: it, .. } => {
                 (Some(&it.room), Some(&it.event), Some(&it.sender))
             }
+            Self::Banned { room, event, .. } => (Some(room), Some(event), None),
             Self::Joined(joined) => (Some(&joined.room), None, None),
             Self::AliasMoved { room, .. }
             | Self::AliasKept { room, .. }
             | Self::Left { room, .. }
-            | Self::Own { room, .. }
-            | Self::Banned { room, .. } => (Some(room), None, None),
+            | Self::Own { room, .. } => (Some(room), None, None),
             Self::Synced(_) => (None, None, None),
         }
     }

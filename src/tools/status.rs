@@ -98,7 +98,7 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
                 None => format!("the homeserver has been away for {away}"),
             }
         }
-        MatrixState::NoSession => "no session".to_owned(),
+        MatrixState::NoSession => "cannot be used now".to_owned(),
     };
     page.line("matrix", &state);
     page.known("because", matrix.cause.as_ref());
@@ -435,12 +435,22 @@ mod tests {
     fn without_a_session_nobody_knows_which_rooms_the_bot_is_in() {
         let mut status = well();
         status.matrix.state = MatrixState::NoSession;
+        status.matrix.cause = Some("it is refused".to_owned());
+        status.matrix.hint = Some("wait".to_owned());
         status.rooms[0].joined = false;
         let told = lines(&status);
         assert!(
             told.contains("not known whether the bot is in it"),
             "{told}"
         );
+        // There may be one that is not accepted.
+        for line in [
+            "matrix        cannot be used now\n",
+            " because: it is refused\n",
+            " hint: wait\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
         status.matrix.state = MatrixState::Connected;
         let told = lines(&status);
         assert!(told.contains("NOT JOINED"), "{told}");

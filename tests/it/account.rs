@@ -136,11 +136,22 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
             cause.contains(scene.bot.as_str()) && cause.contains(&said),
             "{cause}"
         );
+        let hint = status["matrix"]["hint"].as_str().unwrap();
+        assert!(hint.contains("goes on by itself"), "{hint}");
         let doctor = scene.home.run(["doctor", "--quick"]).await;
-        assert!(!doctor.status.success() && text_of(&doctor).contains(scene.bot.as_str()));
+        let told = text_of(&doctor);
+        assert!(
+            !doctor.status.success() && told.contains(scene.bot.as_str()) && told.contains(hint),
+            "{told}"
+        );
+        // That command does not know whether a relay runs.
         let told = text_of(&scene.home.run(["auth", "status"]).await);
-        for words in [scene.bot.as_str(), &said, "goes on by itself"] {
-            assert!(told.contains(words), "{told}");
+        assert!(
+            told.contains(scene.bot.as_str()) && told.contains(&said),
+            "{told}"
+        );
+        for words in ["by itself", "asks again", "auth status"] {
+            assert!(!told.contains(words), "{told}");
         }
 
         scene.proxy().answers([]);
@@ -235,6 +246,17 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
     asks_less_and_less(&scene);
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
+
+    // One that its connection ends looks whole where it was cut off.
+    let too_large = "its answer is larger than 64 MB";
+    let told = scene.relay.log().matches(too_large).count();
+    let large = Canned::to(sync, 200, &json!({"next_batch": "never"}));
+    let large = large.padded(300_000_000).until_closed();
+    scene.proxy().answers([large]);
+    scene.alice.send(&scene.room, "once more").await;
+    scene.relay.logs_times(too_large, told + 1).await;
+    scene.proxy().answers([]);
+    scene.radio.transmits("Alice[M]: once more").await;
 }
 
 #[tokio::test]
@@ -374,6 +396,18 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
 
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
+
+    // One that its connection ends looks whole where it was cut off.
+    let too_large = "its answer is larger than 64 MB";
+    let told = scene.relay.log().matches(too_large).count();
+    let large = Canned::to(sync, 200, &json!({"next_batch": "never"}));
+    let large = large.padded(300_000_000).until_closed();
+    scene.proxy().answers([large]);
+    scene.alice.send(&scene.room, "once more").await;
+    scene.relay.logs_times(too_large, told + 1).await;
+    scene.proxy().answers([]);
+    scene.radio.transmits("Alice[M]: once more").await;
+
     let large = Canned::to("/account/whoami", 200, &json!({})).padded(300_000_000);
     scene.proxy().answers([large]);
     let told = text_of(&scene.home.run(["auth", "status"]).await);

@@ -18,8 +18,9 @@ use crate::config::Secret;
 use crate::home::{Home, StoreGuard};
 use crate::matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
-    Server, Unlock,
+    Problem, Server, Unlock,
 };
+use crate::tools;
 
 /// How often a person is asked for the homeserver.
 const MOST_ASKED: usize = 3;
@@ -229,7 +230,7 @@ fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
             "the recovery key is in {path}: move it to a safe place"
         ));
     }
-    warnings.extend(standing.problems.iter().cloned());
+    warnings.extend(standing.problems.iter().map(of_problem));
     match standing.identity {
         Identity::Foreign => warnings.push(foreign(files.recovery_keys().first())),
         Identity::Missing => warnings.push(MISSING.to_owned()),
@@ -237,6 +238,13 @@ fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
     }
     print(&(lines.join("\n") + "\n"))?;
     warnings.iter().try_for_each(warn)
+}
+
+fn of_problem(Problem { what, hint }: &Problem) -> String {
+    match hint {
+        Some(hint) => format!("{what}\n{}", tools::hint(hint)),
+        None => what.clone(),
+    }
 }
 
 fn still_there(device: impl Display, left: &Left) -> String {
@@ -278,6 +286,14 @@ clients warn of its messages. To try again: relay auth login --force";
 mod tests {
     use super::*;
     use crate::matrix::auth::ServerError;
+
+    #[test]
+    fn the_cure_of_a_problem_stands_below_it() {
+        let mut problem = Problem::from("it failed".to_owned());
+        assert_eq!(of_problem(&problem), "it failed");
+        problem.hint = Some("wait".to_owned());
+        assert_eq!(of_problem(&problem), "it failed\nhint: wait");
+    }
 
     #[test]
     fn a_device_that_is_still_there_is_told_in_one_sentence() {

@@ -11,7 +11,7 @@ use super::status::backup_version;
 use super::{AuthError, Files, Server, Standing, Unlock, entry};
 use crate::config::Secret;
 use crate::matrix::files::FilesError;
-use crate::matrix::recovery::{self, Security};
+use crate::matrix::recovery::{self, Problem, Security};
 use crate::matrix::session::{BackupUse, Session};
 use crate::matrix::{client, errors, sync};
 
@@ -136,9 +136,9 @@ async fn make(
         if let Some(name) = &options.display_name
             && let Err(error) = client.account().set_display_name(Some(name)).await
         {
-            let why = errors::sentence(&error);
-            let problem = format!("the display name could not be set: {why}");
-            standing.problems.push(problem);
+            let error = errors::sentence(&error);
+            let what = format!("the display name could not be set: {error}");
+            standing.problems.push(what.into());
         }
         Ok::<_, AuthError>(standing)
     };
@@ -178,7 +178,7 @@ pub(super) async fn stand(
         return Err(AuthError::Unfinished(what));
     }
     let mut standing = Box::pin(recovery::secure(client, security)).await?;
-    standing.problems.extend(problem);
+    standing.problems.extend(problem.map(Problem::from));
     note(files, client, session, &standing, place).await?;
     Ok(standing)
 }

@@ -110,9 +110,10 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             return Ok(status);
         }
         Err(error) => match session.verdict(error) {
-            dead @ MatrixError::SessionDead(_) => {
+            MatrixError::SessionDead(refused) => {
                 status.token_alive = false;
-                status.refused = Some(told(&dead));
+                // Whether a relay runs that asks again is not known here.
+                status.refused = Some(format!("{refused}; {}", refused.cure()));
                 return Ok(status);
             }
             other => return Err(other.into()),

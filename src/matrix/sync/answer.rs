@@ -110,8 +110,8 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Hands over what was said in a room between the position and `shown`, the oldest events of which are known. What
-    /// cannot be fetched for too long is left for later: the other rooms go on.
+    /// Hands over what was said in a room between the position and `to`, but for what is `shown` anyway. What cannot be
+    /// fetched for too long is left for later: the other rooms go on.
     pub(super) async fn fill(
         &mut self,
         room: &Room,
@@ -156,15 +156,15 @@ impl Sync<'_> {
             failures = 0;
             empty = counted(empty, page.events.is_empty());
             self.reader.note_clock(&page.events);
+            // Some servers order pages in another way than answers: behind an event that is shown one may lie that is not.
             let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
-            let overlap = page.events.iter().position(is_shown);
-            page.events.truncate(overlap.unwrap_or(page.events.len()));
+            page.events.retain(|it| !is_shown(it));
             // Not there yet: the position stays.
             let events = self.reader.read(room, &page.events).await;
             self.tell(events).await?;
             match page.next {
-                Some(next) if overlap.is_none() => gap.from = next,
-                Some(_) | None => return Ok(()),
+                Some(next) => gap.from = next,
+                None => return Ok(()),
             }
             if empty == gaps::MOST_EMPTY {
                 self.gaps.add(gap, FIRST_PAUSE);

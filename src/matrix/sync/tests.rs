@@ -1,6 +1,8 @@
 //! The sync loop, on answers by script.
 
+use matrix_sdk::HttpError;
 use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::ruma::api::error::FromHttpResponseError;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
 
@@ -162,4 +164,57 @@ async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
     let (told, _) = sync.what_failed(&errors::answered(500, None, &down));
     assert!(told.contains("down"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+}
+
+#[tokio::test]
+async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    // Its connection was to end it.
+    let nonsense = || -> matrix_sdk::Error {
+        let error = serde_json::from_str::<Value>(r#"{"next_batch": "s"#).unwrap_err();
+        let error = FromHttpResponseError::Deserialization(error.into());
+        HttpError::Api(Box::new(error)).into()
+    };
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("EOF"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+    sync.way.note_cut();
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("larger than 64 MB"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
+}
+
+#[tokio::test]
+async fn nothing_is_left_out_behind_what_is_shown_and_that_is_not_read_twice() {
+    let [alice, bob, carol] = ["@alice", "@bob", "@carol"].map(|it| format!("{it}:example.org"));
+    let page = [&alice, &bob, &carol].map(|it| text(it));
+    let chunk: Vec<Value> = page
+        .iter()
+        .map(|event| serde_json::from_str(event.raw().json().get()).unwrap())
+        .collect();
+    let server = Scripted::start(move |line| {
+        if line.contains("/messages") {
+            json!({"start": "s1", "chunk": chunk})
+        } else {
+            json!({})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, mut taken) = sync(&rooms);
+    let taking = async {
+        let batch = taken.recv().await.unwrap();
+        batch.committed.send(()).unwrap();
+        batch.events
+    };
+    let mut patience = Patience::default();
+    let filling = sync.fill(&server.room, "s9", &page[1..2], &mut patience);
+    let (done, events) = tokio::join!(filling, taking);
+    done.unwrap();
+    let senders: Vec<_> = events.iter().map(|event| event.origin().2).collect();
+    assert_eq!(senders.len(), 2, "{events:?}");
+    assert_eq!(senders[0].unwrap(), alice.as_str());
+    assert_eq!(senders[1].unwrap(), carol.as_str());
 }

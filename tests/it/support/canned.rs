@@ -17,6 +17,8 @@ pub(crate) struct Canned {
     body: String,
     /// So many bytes more, put into the body before its last character.
     padding: u64,
+    /// Its connection ends it.
+    until_closed: bool,
 }
 
 impl Canned {
@@ -28,6 +30,7 @@ impl Canned {
             headers: String::new(),
             body: body.to_string(),
             padding: 0,
+            until_closed: false,
         }
     }
 
@@ -44,6 +47,12 @@ impl Canned {
         self
     }
 
+    /// Lets nothing but the end of its connection end it.
+    pub(crate) fn until_closed(mut self) -> Self {
+        self.until_closed = true;
+        self
+    }
+
     /// Writes it, piece by piece, so that the test itself needs no memory for it.
     pub(super) async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
         let (before, after) = if self.padding == 0 {
@@ -54,8 +63,13 @@ impl Canned {
             (format!("{open}{comma}\"padding\":\""), "\"}")
         };
         let length = before.len() as u64 + self.padding + after.len() as u64;
+        let end = if self.until_closed {
+            "connection: close".to_owned()
+        } else {
+            format!("content-length: {length}")
+        };
         let head = format!(
-            "HTTP/1.1 {} Status\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{}\r\n",
+            "HTTP/1.1 {} Status\r\ncontent-type: application/json\r\n{end}\r\n{}\r\n",
             self.status, self.headers
         );
         to.write_all(head.as_bytes()).await?;
@@ -68,6 +82,9 @@ impl Canned {
             left -= next as u64;
         }
         to.write_all(after.as_bytes()).await?;
+        if self.until_closed {
+            to.shutdown().await?;
+        }
         to.flush().await
     }
 }

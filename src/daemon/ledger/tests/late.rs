@@ -134,6 +134,7 @@ fn what_was_taken_away_or_whose_writer_was_banned_is_not_carried_when_the_key_co
     })));
     let ban = Event::Matrix(MatrixEvent::Banned {
         room: "!room:example.org".try_into().unwrap(),
+        event: "$ban:example.org".try_into().unwrap(),
         user: "@alice:example.org".try_into().unwrap(),
     });
     for end in [redaction, ban] {
@@ -151,6 +152,9 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
     let ban = |user: &str| {
         Event::Matrix(MatrixEvent::Banned {
             room: "!room:example.org".try_into().unwrap(),
+            event: format!("$ban_of_{}", user.trim_start_matches('@'))
+                .try_into()
+                .unwrap(),
             user: user.try_into().unwrap(),
         })
     };
@@ -170,4 +174,20 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
         Ok(outcome)
     });
     assert_eq!(outcome.unwrap().withdrawn, [submitted]);
+}
+
+#[test]
+fn a_ban_that_is_told_again_takes_back_nothing_that_was_written_since() {
+    let ban = Event::Matrix(MatrixEvent::Banned {
+        room: "!room:example.org".try_into().unwrap(),
+        event: "$ban:example.org".try_into().unwrap(),
+        user: "@alice:example.org".try_into().unwrap(),
+    });
+    let mut store = Store::in_memory().unwrap();
+    // It was lifted before she wrote. After a restart, or where a stretch is read twice, it comes once more.
+    let events = [joined(), ban.clone(), hello_of_alice(), ban.clone()];
+    decide(&mut store, &config(), &events);
+    assert!(waits_for_mesh(&mut store));
+    decide(&mut store, &config(), &[joined(), ban]);
+    assert!(waits_for_mesh(&mut store));
 }

@@ -236,6 +236,7 @@ fn steps() -> Vec<(u64, Vec<Event>)> {
                 }),
                 Event::Matrix(MatrixEvent::Banned {
                     room: "!room:example.org".try_into().unwrap(),
+                    event: "$ban:example.org".try_into().unwrap(),
                     user: "@alice:example.org".try_into().unwrap(),
                 }),
             ],

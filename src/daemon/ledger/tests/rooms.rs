@@ -150,6 +150,9 @@ fn a_ban_in_the_successor_takes_back_what_was_written_before() {
     let ban = |user: &str| {
         Event::Matrix(MatrixEvent::Banned {
             room: NEW.try_into().unwrap(),
+            event: format!("$ban_of_{}", user.trim_start_matches('@'))
+                .try_into()
+                .unwrap(),
             user: user.try_into().unwrap(),
         })
     };
