@@ -18,6 +18,19 @@ const STOP: [(&str, Number); 4] = [
     ("SIGXCPU", Number::XCPU),
 ];
 
+/// What ask a command to end, too: those of faults, where they can be caught safely, since they may come from outside while a
+/// terminal does not show what is typed. The daemon leaves them to the system, which may keep an image of it.
+const STOP_OF_COMMANDS: &[(&str, Number)] = &[
+    // A fault of our own ends us all the same: `abort` sees to that.
+    ("SIGABRT", Number::ABORT),
+    ("SIGSYS", Number::SYS),
+    // Elsewhere a trap of our own would come again without end.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    ("SIGTRAP", Number::TRAP),
+    #[cfg(target_os = "linux")]
+    ("SIGSTKFLT", Number::STKFLT),
+];
+
 /// What mean nothing to us. A file that grows too long is told by its write.
 const NOTHING: [(&str, Number); 6] = [
     ("SIGUSR1", Number::USR1),
@@ -31,7 +44,7 @@ const NOTHING: [(&str, Number); 6] = [
 /// What a hangup means, where it was not ignored from the start, as by `nohup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
-    /// To end: whoever started us is gone.
+    /// To end, for a command: whoever started us is gone.
     Ends,
     /// To end if we belong to a terminal, which is gone then. Otherwise somebody means a service that reads its files
     /// again; ending would leave it down.
@@ -51,6 +64,9 @@ impl Signals {
         };
         let mut all = vec![(("SIGHUP", Number::HUP), ends && !is_ignored(Number::HUP))];
         all.extend(STOP.map(|it| (it, true)));
+        if hangup == Hangup::Ends {
+            all.extend(STOP_OF_COMMANDS.iter().map(|it| (*it, true)));
+        }
         all.extend(NOTHING.map(|it| (it, false)));
         #[cfg(target_os = "linux")]
         all.extend([

@@ -102,20 +102,23 @@ impl Globals {
             let path = quoted(&path);
             return format!("write one with `relay config generate --output {path}`");
         }
-        if let Some(path) = home::mmrelay_config() {
-            let at = path.display();
-            let checked = Config::load(&path, &Environment::of_process());
-            let (how, command) = match checked {
-                Ok(_) => ("works as it is", "relay --config"),
-                Err(_) => ("needs a few changes", "relay config check --config"),
-            };
-            return format!(
-                "MMRelay's is in `{at}`, and {how}: `{command} {}`",
-                quoted(&path)
-            );
-        }
-        "write one with `relay config generate`".to_owned()
+        mmrelay_hint().unwrap_or_else(|| "write one with `relay config generate`".to_owned())
     }
+}
+
+/// Returns where an MMRelay of this user has its configuration, if there is one, and the command that uses it.
+pub(super) fn mmrelay_hint() -> Option<String> {
+    let path = home::mmrelay_config()?;
+    let at = path.display();
+    let checked = Config::load(&path, &Environment::of_process());
+    let (how, command) = match checked {
+        Ok(_) => ("works as it is", "relay --config"),
+        Err(_) => ("needs a few changes", "relay config check --config"),
+    };
+    let quoted = quoted(&path);
+    Some(format!(
+        "MMRelay's configuration is in `{at}`, and {how}: `{command} {quoted}`"
+    ))
 }
 
 /// Returns a path as a shell takes it.

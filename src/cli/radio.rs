@@ -357,7 +357,11 @@ async fn until_interrupted<T>(
     let (meant, held) = plan(link, globals).await?;
     let stop = CancellationToken::new();
     let (told, awaited) = watch::channel(None);
-    let visiting = Box::pin(radio::visit(meant, held, told, stop.clone(), work));
+    let tell = |line: &str| {
+        progress::clear();
+        note(line);
+    };
+    let visiting = Box::pin(radio::visit(meant, held, told, tell, stop.clone(), work));
     interruptible(&stop, progress::watch(|| *awaited.borrow(), visiting)).await
 }
 

@@ -12,6 +12,8 @@ const EXIT_CODES: &[&str] = &[
     ": 0 done, 1 failed, 2 wrong arguments or configuration",
     "run: 0 ended when asked to, 1 failed, 2 wrong arguments or configuration",
     "status: 0 a relay answers, 1 none does, 2 wrong arguments",
+    "config: 0 done, 1 failed, 2 wrong arguments or configuration",
+    "radio: 0 done, 1 failed, 2 wrong arguments or configuration",
     "doctor: 0 the relay does its work, 1 it does not, 2 wrong arguments",
     "auth login: 0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
     "auth status: 0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
@@ -44,19 +46,14 @@ const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
 
 /// Puts the exit codes into the help of a command and of all under it; `path` is what the command is called.
 pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
-    let is_group = command.has_subcommands();
     let names = command.get_subcommands().map(|it| it.get_name().to_owned());
     for name in names.collect::<Vec<_>>() {
         let below = format!("{path} {name}");
         command = command.mut_subcommand(name, |it| with_exit_codes(it, below.trim_start()));
     }
     let mut others = EXIT_CODES.iter();
-    let codes = match others.find_map(|it| it.strip_prefix(path)?.strip_prefix(": ")) {
-        Some(codes) => codes,
-        // What only holds others has none of its own.
-        None if is_group => return command,
-        None => DONE,
-    };
+    let codes = others.find_map(|it| it.strip_prefix(path)?.strip_prefix(": "));
+    let codes = codes.unwrap_or(DONE);
     let help = command.get_after_help().map(|help| format!("\n\n{help}"));
     let help = help.unwrap_or_default();
     command.after_help(format!("Exit codes: {codes}{help}"))
@@ -140,6 +137,17 @@ mod tests {
         assert!(tip("verify").contains("relay auth login --force"));
         assert_eq!(tip("frobnicate"), "");
         assert_eq!(tip("x"), "");
+    }
+
+    #[test]
+    fn the_help_of_every_command_tells_its_exit_codes() {
+        fn check(command: &Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(help.contains("Exit codes: 0 "), "{command}: {help}");
+            command.get_subcommands().for_each(check);
+        }
+        check(&with_exit_codes(Arguments::command(), ""));
     }
 
     #[test]

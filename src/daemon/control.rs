@@ -250,6 +250,7 @@ mod tests {
             let (database, _end) = Database::start(Store::in_memory().unwrap()).unwrap();
             let (_, link) = watch::channel(Link {
                 state: LinkState::Connecting,
+                heard: false,
                 since: Instant::now(),
                 cause: None,
                 has_own_cure: false,

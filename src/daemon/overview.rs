@@ -371,6 +371,7 @@ mod tests {
             facts,
             link: Link {
                 state: LinkState::Ready,
+                heard: true,
                 since: Instant::now(),
                 cause: None,
                 has_own_cure: false,

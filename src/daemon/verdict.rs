@@ -84,7 +84,7 @@ pub(super) fn login_after(error: &AuthError) -> (Again, Option<&'static str>) {
     match given {
         Given::UsedDevice => (Again::Soon, Some(OWN_DEVICE)),
         Given::Name => (Again::Never, Some(CORRECT)),
-        Given::Password => (Again::After(PASSWORD_EVERY), Some(CORRECT_OR_WAIT)),
+        Given::Password | Given::Account => (Again::After(PASSWORD_EVERY), Some(CORRECT_OR_WAIT)),
         Given::Way => (Again::Soon, Some(CORRECT_OR_WAIT)),
     }
 }
@@ -107,6 +107,7 @@ mod tests {
         let hour = Duration::from_hours(1);
         for (given, expected) in [
             (Given::Password, Again::After(hour)),
+            (Given::Account, Again::After(hour)),
             (Given::Name, Again::Never),
             (Given::Way, Again::Soon),
             (Given::UsedDevice, Again::Soon),

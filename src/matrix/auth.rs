@@ -33,6 +33,8 @@ pub enum Given {
     Name,
     /// The user name and its password.
     Password,
+    /// The account, whatever its password.
+    Account,
     /// The way in: the homeserver takes no passwords, or not this access token.
     Way,
     /// The access token: its device has keys of another program.
@@ -82,6 +84,12 @@ impl AuthError {
             "the homeserver does not accept this user name and password ({user} at {homeserver})"
         );
         Self::Wrong(Given::Password, what, Some("check both"))
+    }
+
+    /// Returns whether another password may do.
+    #[must_use]
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Wrong(Given::Password, ..))
     }
 }
 

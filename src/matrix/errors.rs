@@ -279,7 +279,7 @@ fn first_words(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// A request's address is long, and leaves no room for what happened.
-fn without_url(text: &str) -> String {
+pub(super) fn without_url(text: &str) -> String {
     let url = text.split_once(" for url (");
     match url.and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
         Some((before, after)) => format!("{before}{after}"),

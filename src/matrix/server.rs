@@ -29,11 +29,11 @@ pub enum ServerError {
     #[error("`{0}` is not encrypted")]
     PlainHttp(Url),
     /// Nothing answers.
-    #[error("cannot reach the homeserver at {0}")]
-    Unreachable(Url, #[source] reqwest::Error),
+    #[error("cannot reach the homeserver at {0}: {cause}", cause = first_cause(.1))]
+    Unreachable(Url, reqwest::Error),
     /// The certificate is not accepted.
-    #[error("no secure connection to {0}")]
-    Tls(Url, #[source] reqwest::Error),
+    #[error("no secure connection to {0}: {cause}", cause = first_cause(.1))]
+    Tls(Url, reqwest::Error),
     /// Something answers that does not speak Matrix, with that HTTP status.
     #[error("{0} answers, but it is not a Matrix homeserver (HTTP {1})")]
     NotMatrix(Url, u16),
@@ -307,6 +307,15 @@ async fn well_known(name: &Url) -> Option<Url> {
     Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()
 }
 
+/// Returns what began it: the layers above only repeat that a request failed, and to which address.
+fn first_cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", TIMEOUT.as_secs());
+    }
+    let first = causes(error).last().map(ToString::to_string);
+    errors::without_url(&first.unwrap_or_default())
+}
+
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
     causes(error).skip(1).any(|cause| {
         let text = cause.to_string().to_lowercase();
@@ -396,6 +405,38 @@ mod tests {
         drop(listener);
         let error = Server::discover(&address, false).await.unwrap_err();
         assert!(matches!(error, ServerError::Unreachable(..)), "{error}");
+        assert_eq!(
+            crate::model::told(&error),
+            format!(
+                "cannot reach the homeserver at http://{address}/: Connection refused (os error {}); check the address \
+                 and the network, then try again",
+                rustix::io::Errno::CONNREFUSED.raw_os_error()
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_has_is_told_once_and_without_the_layers_of_a_request() {
+        // Longer than a part of a name may be: no name service is asked.
+        let name = "x".repeat(64);
+        let error = Server::discover(&name, false).await.unwrap_err();
+        let told = crate::model::Chain(&error).to_string();
+        assert_eq!(told.matches(&name).count(), 1, "{told}");
+        let cause = told.strip_prefix(&format!("cannot reach the homeserver at https://{name}/: "));
+        let cause = cause.unwrap_or_else(|| panic!("{told}"));
+        for layer in ["request", "client error", "dns error"] {
+            assert!(!cause.contains(layer), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_encryption_where_some_is_expected_is_told_so_briefly() {
+        let url = serve(1, "200 OK", "{}");
+        let given = format!("https://127.0.0.1:{}", url.port().unwrap());
+        let error = Server::discover(&given, false).await.unwrap_err();
+        let told = crate::model::Chain(&error).to_string();
+        assert_eq!(told.matches("127.0.0.1").count(), 1, "{told}");
+        assert!(!told.contains("request"), "{told}");
     }
 
     #[tokio::test]

@@ -26,6 +26,8 @@ pub enum LinkState {
 pub struct Link {
     /// What is being done about it.
     pub state: LinkState,
+    /// Who is at the other end has spoken as a radio does, since the connection was made.
+    pub heard: bool,
     /// Since when it is ready, or since when it is not.
     pub since: Instant,
     /// Why it was lost last; `None` while it is ready.
@@ -49,6 +51,7 @@ impl Default for LinkNotes {
         Self {
             link: watch::Sender::new(Link {
                 state: LinkState::Connecting,
+                heard: false,
                 since: Instant::now(),
                 cause: None,
                 has_own_cure: false,
@@ -73,9 +76,17 @@ impl LinkNotes {
             }
             if is_ready {
                 link.cause = None;
+            } else {
+                link.heard = false;
             }
             link.state = state;
         });
+    }
+
+    /// Notes that a radio has spoken.
+    pub(super) fn heard(&self) {
+        self.link
+            .send_if_modified(|link| !std::mem::replace(&mut link.heard, true));
     }
 
     pub(super) fn lost(&self, loss: &Loss) {

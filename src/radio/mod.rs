@@ -71,6 +71,7 @@ pub(crate) use ble::find_bluetooth;
 pub(crate) use nodedb::Details;
 pub(crate) use nodedb::KnownNode;
 pub(crate) use serial_ports::{FoundPort, find as find_serial_ports};
+pub(crate) use session::{HANDSHAKE_LIMIT, NOBODY};
 
 use codec::{Item, WAKE};
 use connection::Loss;
@@ -496,7 +497,11 @@ impl Radio {
     fn on_frame(&mut self, frame: &[u8]) -> Vec<Output> {
         let now = Moment::now(&self.clock);
         self.pacer.on_frame(now.instant);
-        self.session.on_frame(frame, now)
+        let outputs = self.session.on_frame(frame, now);
+        if self.session.has_heard() {
+            self.link.heard();
+        }
+        outputs
     }
 
     /// Shows what the radio prints; it may tell that the radio has forgotten us.

@@ -29,7 +29,9 @@ const WAKE_PAUSE: Duration = Duration::from_millis(100);
 /// A radio on a cable that has just been plugged in is still starting, and does not hear the first question.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// How long the radio may be silent before its handshake is complete.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+/// Why a link is given up on which nobody has spoken as a radio does.
+pub(crate) const NOBODY: &str = "nothing that speaks as a radio does answers there";
 /// How long the whole handshake may take.
 const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
@@ -293,7 +295,7 @@ impl Session {
                 vec![self.question()]
             }
             Timer::Handshake => vec![Output::Lost(if !self.heard {
-                "nothing that speaks as a radio does answers there"
+                NOBODY
             } else if now.instant >= self.told_at + HANDSHAKE_LIMIT {
                 "the radio did not tell its configuration"
             } else {

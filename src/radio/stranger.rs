@@ -14,7 +14,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const KEPT: usize = 64;
 
 /// What other servers begin with, and what they are.
-const GREETINGS: [(&[u8], &str); 10] = [
+const GREETINGS: [(&[u8], &str); 13] = [
     (b"SSH-", "an SSH server"),
     (b"HTTP/", "a web server"),
     (b"<!DOCTYPE", "a web server"),
@@ -26,6 +26,10 @@ const GREETINGS: [(&[u8], &str); 10] = [
     (b"+OK", "a mail server"),
     (b"* OK", "a mail server"),
     (b"RFB ", "a VNC server"),
+    // Other servers with such errors greet first.
+    (b"-ERR ", "a Redis server"),
+    (b"-NOAUTH ", "a Redis server"),
+    (b"-DENIED ", "a Redis server"),
 ];
 
 /// The first bytes on a link on which no frame has come yet.
@@ -108,6 +112,10 @@ mod tests {
             ),
             (b"\xff\xfe\x01login:", Some("a telnet server")),
             (b"\x4a\0\0\0\x0a8.0.36\0", Some("a database server (MySQL)")),
+            (
+                b"-ERR unknown command, with args beginning with: \r\n",
+                Some("a Redis server"),
+            ),
             (b"hello, who are you?\n", None),
             (b"\x94\x94\xff", None),
             (b"", None),

@@ -10,9 +10,13 @@ mod scan;
 mod send;
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::PACKET_BYTES;
@@ -21,7 +25,10 @@ use crate::home::Holder;
 use crate::model::{
     Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
 };
-use crate::radio::{ConnectionError, KnownNode, Radio, RadioError, RadioOptions, Submission};
+use crate::radio::{
+    ConnectionError, HANDSHAKE_LIMIT, KnownNode, Link, LinkState, NOBODY, Radio, RadioError,
+    RadioOptions, Submission,
+};
 
 pub(crate) use holder::held_by_daemon;
 pub(crate) use listen::{json_lines, lines};
@@ -33,6 +40,9 @@ pub(crate) use send::{Fate, Sent, check_text, send};
 const EVENTS: usize = 256;
 /// Messages of the radio that are kept to be shown: it has room for no more itself.
 const KEPT: usize = 1024;
+
+/// Who waits longer for a first word of the radio is told so.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a command got nothing from the radio.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +118,16 @@ impl Explained for Lost {
     fn hint(&self) -> Option<String> {
         // What fails on a serial port or over Bluetooth names its cure itself.
         let is_on_network = matches!(self.connection, Connection::Tcp { .. });
+        if self.cause.starts_with(NOBODY) {
+            let port = Connection::TCP_PORT;
+            return Some(if is_on_network {
+                format!(
+                    "check the host and the port (a radio has port {port}); a radio that hangs wants a restart"
+                )
+            } else {
+                "check that this is a Meshtastic radio; one that hangs wants a restart".to_owned()
+            });
+        }
         let hint = if self.was_ended() {
             "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
              program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
@@ -154,6 +174,9 @@ pub(crate) type Held = Option<(NodeNum, Connection)>;
 /// What is being waited for, for whoever waits.
 pub(crate) type Awaited = watch::Sender<Option<&'static str>>;
 
+/// Tells a person something beside the result.
+pub(crate) type Tell = fn(&str);
+
 /// A radio, as a command sees it.
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -161,6 +184,8 @@ pub(crate) struct Visit {
     /// The radio that the daemon holds: if it turns out to be this one, the visit ends.
     not: Held,
     awaited: Awaited,
+    tell: Tell,
+    link: watch::Receiver<Link>,
     /// Ends the visit.
     stop: CancellationToken,
     events: mpsc::Receiver<Event>,
@@ -191,6 +216,7 @@ pub(crate) async fn visit<T>(
     link: Meshtastic,
     not: Held,
     awaited: Awaited,
+    tell: Tell,
     stop: CancellationToken,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Visited<T> {
@@ -209,6 +235,8 @@ pub(crate) async fn visit<T>(
         connection: link.connection,
         not,
         awaited,
+        tell,
+        link: radio.link(),
         stop,
         events,
         submissions,
@@ -236,8 +264,22 @@ impl Visit {
     /// Waits until the radio has told how it is set up.
     pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.awaited.send_replace(Some("connecting to the radio"));
+        let mut silence = pin!(silence(self.link.clone()));
+        let mut is_told = false;
         let profile = loop {
-            match self.news().await? {
+            let news = tokio::select! {
+                news = self.news() => news?,
+                () = &mut silence, if !is_told => {
+                    is_told = true;
+                    (self.tell)(&format!(
+                        "connected ({}), but no radio has answered yet; it is given {} s",
+                        self.connection.place(),
+                        HANDSHAKE_LIMIT.as_secs()
+                    ));
+                    continue;
+                }
+            };
+            match news {
                 News::Ready(profile) => break profile,
                 News::Lost(lost) => return Err(VisitError::Away(lost)),
                 News::Text(text) => self.keep(*text),
@@ -274,7 +316,7 @@ impl Visit {
         self.known.borrow().clone()
     }
 
-    /// Waits for something that concerns a command.
+    /// Waits for something that concerns a command. Cancel safe.
     async fn news(&mut self) -> Result<News, VisitError> {
         loop {
             let event = tokio::select! {
@@ -307,8 +349,24 @@ impl Visit {
     }
 }
 
+/// Waits until a connection stands on which no radio has spoken for a while.
+async fn silence(mut link: watch::Receiver<Link>) {
+    let is_silent = |link: &Link| link.state == LinkState::Configuring && !link.heard;
+    while link.wait_for(is_silent).await.is_ok() {
+        let goes_on = timeout(PATIENCE, link.wait_for(|link| !is_silent(link)));
+        match goes_on.await.map(|it| it.is_ok()) {
+            Err(_) => return,
+            Ok(true) => {}
+            Ok(false) => break,
+        }
+    }
+    pending::<()>().await;
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     fn away(connection: Connection, cause: &str) -> VisitError {
@@ -367,6 +425,29 @@ mod tests {
         assert_eq!(away(ble, "no D-Bus").hint(), None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_word_of_a_radio_is_told_after_a_while_and_one_with_is_not() {
+        let (link, looks) = watch::channel(Link {
+            state: LinkState::Connecting,
+            heard: false,
+            since: Instant::now(),
+            cause: None,
+            has_own_cure: false,
+            restarts: 0,
+        });
+        let minute = Duration::from_mins(1);
+        let is_told = async |link| timeout(minute, silence(link)).await.is_ok();
+        assert!(!is_told(looks.clone()).await, "not connected");
+        link.send_modify(|link| link.state = LinkState::Configuring);
+        let began = Instant::now();
+        assert!(is_told(looks.clone()).await);
+        assert_eq!(began.elapsed(), PATIENCE);
+        link.send_modify(|link| link.heard = true);
+        assert!(!is_told(looks.clone()).await, "a long list of nodes");
+        drop(link);
+        assert!(!is_told(looks).await, "it has ended");
+    }
+
     #[test]
     fn a_radio_that_ends_the_link_is_another_clients_and_one_that_cannot_be_reached_is_not() {
         for (cause, words) in [
@@ -387,6 +468,7 @@ mod tests {
                 "the radio did not tell its configuration",
                 "is on and in reach",
             ),
+            (NOBODY, "check the host and the port"),
         ] {
             let hint = away(tcp("radio"), cause).hint().unwrap();
             assert!(hint.contains(words), "{cause}: {hint}");

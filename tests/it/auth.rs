@@ -144,6 +144,61 @@ async fn a_whole_user_id_in_the_place_of_the_homeserver_is_enough() {
 }
 
 #[tokio::test]
+async fn a_mistyped_password_is_asked_for_again_three_times_in_all() {
+    let synapse = Synapse::shared().await;
+    let (home, username) = (Home::new(), synapse.register("bot").await);
+    let login = ["auth", "login", "--homeserver", synapse.url()];
+    let login = || login.into_iter().chain(["--username", &username]);
+    let mut person = home.at_terminal(login());
+    for wrong in ["mistyped", "", "mistyped again"] {
+        person.sees("Password of").await;
+        person.types(wrong);
+        person.sees("error: the").await;
+    }
+    assert_eq!(person.ends().await.code(), Some(1));
+    assert_eq!(person.screen().matches("Password of").count(), 3);
+
+    let mut person = home.at_terminal(login());
+    person.sees("Password of").await;
+    person.types("mistyped");
+    person
+        .sees("does not accept this user name and password")
+        .await;
+    person.sees("Password of").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.types(PASSWORD);
+    person.sees("logged in as @").await;
+    assert!(person.ends().await.success());
+    assert_eq!(devices(&home).await, BTreeSet::from([device(&home)]));
+
+    let mut person = home.at_terminal(["auth", "logout", "-y"]);
+    person.sees("Password of").await;
+    person.types("mistyped");
+    person
+        .sees("does not accept this user name and password")
+        .await;
+    person.sees("Password of").await;
+    person.types(PASSWORD);
+    person.sees("the session is ended").await;
+    assert!(person.ends().await.success());
+}
+
+#[tokio::test]
+async fn a_homeserver_that_wants_fewer_logins_ends_the_questions_with_its_words() {
+    let proxy = Proxy::before(Synapse::shared().await.url()).await;
+    let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "", "retry_after_ms": 7000});
+    proxy.answers([Canned::to("POST /_matrix/client/v3/login", 429, &body)]);
+    let home = Home::new();
+    let login = ["auth", "login", "--homeserver", proxy.url()];
+    let mut person = home.at_terminal(login.into_iter().chain(["--username", "bot"]));
+    person.sees("Password of bot: ").await;
+    person.types("mistyped");
+    person.sees("limits how often this may be tried").await;
+    person.sees("try again in 7 s").await;
+    assert_eq!(person.ends().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed() {
     let synapse = Synapse::shared().await;
     let home = Home::new();
@@ -155,8 +210,14 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
         Some(Signal::HUP),
         Some(Signal::QUIT),
         Some(Signal::XCPU),
+        Some(Signal::ABORT),
+        Some(Signal::SYS),
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Some(Signal::TRAP),
         #[cfg(target_os = "linux")]
         Some(Signal::POWER),
+        #[cfg(target_os = "linux")]
+        Some(Signal::STKFLT),
     ] {
         let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
         let mut person = home.at_terminal(login);

@@ -102,6 +102,25 @@ async fn a_server_that_waits_for_a_whole_request_is_called_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_port_that_takes_connections_and_is_silent_is_told_while_a_radio_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("loopback has a free port");
+    let host = listener
+        .local_addr()
+        .expect("it has an address")
+        .to_string();
+    let home = Home::new();
+    let mut info = home.begin(&["radio", "info", "--host", &host]);
+    let told = format!("connected ({host}), but no radio has answered yet");
+    info.errors
+        .first(0, "that nothing comes", |line| {
+            line.contains(&told).then_some(())
+        })
+        .await;
+    assert_eq!(info.interrupt().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn the_daemon_says_so_too_and_goes_on() {
     let stage = Plan::one_room(Kind::Plain).set_up().await;
     let (port, _serving) = server(b"SSH-2.0-OpenSSH_9.2p1\r\n", false).await;
@@ -285,6 +304,17 @@ async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() 
             "{text}"
         );
     }
+    let command = format!("`relay config check --config '{}'`", path.display());
+    for arguments in [
+        &["config", "generate"][..],
+        &["config", "generate", "--output", "-"],
+    ] {
+        let output = home.run(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&command), "{said}");
+    }
+    assert!(home.path("config.yaml").exists());
 }
 
 #[tokio::test]

@@ -9,10 +9,13 @@ use super::PasswordArgs;
 use super::terminal::{self, Typed};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
+use crate::cli::output::say;
 use crate::config::{self, Environment, Matrix, Secret};
 use crate::home::Home;
 use crate::matrix::auth::AuthError;
 
+/// How often a person is asked for what may have been mistyped.
+pub(super) const MOST_ASKED: usize = 3;
 /// Longer than any password or key.
 const LONGEST_LINE: u64 = 4096;
 /// Somebody may have written more below it.
@@ -80,23 +83,56 @@ pub(super) fn given_password(
     Ok(password)
 }
 
-/// Returns the password, which a person types unseen if nobody has said it.
-pub(super) async fn password(
+/// A password: what somebody has said, else what a person types unseen, who may mistype it.
+pub(super) struct Password {
+    user: String,
     given: Option<Secret<String>>,
-    user: &str,
-) -> Result<Secret<String>, Failure> {
-    if let Some(password) = given {
-        return Ok(password);
+    left: usize,
+}
+
+impl Password {
+    pub(super) fn of(user: &str, given: Option<Secret<String>>) -> Self {
+        let left = if given.is_some() { 0 } else { MOST_ASKED };
+        let user = user.to_owned();
+        Self { user, given, left }
     }
-    if !io::stdin().is_terminal() {
-        return Err(missing_password());
+
+    /// Returns what was said, or asks.
+    pub(super) async fn get(&mut self) -> Result<Secret<String>, Failure> {
+        if let Some(password) = self.given.take() {
+            return Ok(password);
+        }
+        if !io::stdin().is_terminal() {
+            return Err(missing_password());
+        }
+        let question = format!("Password of {}: ", self.user);
+        loop {
+            self.left = self.left.saturating_sub(1);
+            let password = at_terminal(&question, Typed::Hidden).await?;
+            if !password.is_empty() {
+                return Ok(Secret::new(password));
+            }
+            let empty = Failure::from(anyhow!("the password is empty"));
+            if self.left == 0 {
+                return Err(empty);
+            }
+            say(&empty.to_string())?;
+        }
     }
-    let question = format!("Password of {user}: ");
-    let password = at_terminal(&question, Typed::Hidden).await?;
-    if password.is_empty() {
-        return Err(anyhow!("the password is empty").into());
+
+    /// Returns another one after an error that says that the last one is wrong, as long as there is somebody to ask; fails with
+    /// what `told` makes of the error otherwise.
+    pub(super) async fn another(
+        &mut self,
+        error: AuthError,
+        told: impl FnOnce(AuthError) -> Failure,
+    ) -> Result<Secret<String>, Failure> {
+        if self.left == 0 || !error.is_wrong_password() {
+            return Err(told(error));
+        }
+        say(&Failure::from(error).to_string())?;
+        self.get().await
     }
-    Ok(Secret::new(password))
 }
 
 pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {

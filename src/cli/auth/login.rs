@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::answers;
+use super::answers::{self, MOST_ASKED, Password};
 use super::terminal::{self, Typed};
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
@@ -21,9 +21,6 @@ use crate::matrix::auth::{
     Problem, Server, Unlock,
 };
 use crate::tools;
-
-/// How often a person is asked for the homeserver.
-const MOST_ASKED: usize = 3;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LoginArgs {
@@ -66,7 +63,7 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Outcome {
     let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
-    let (_store, files, server, options) = prepared.await?;
+    let (_store, files, server, mut options, mut password) = prepared.await?;
     let what = || {
         if terminal::is_asking() {
             None
@@ -76,8 +73,16 @@ pub(super) async fn run(
             Some("logging in")
         }
     };
-    let login = Box::pin(auth::login(&files, &server, &options, stop));
-    let login = progress::watch(what, login).await?;
+    let login = loop {
+        let login = Box::pin(auth::login(&files, &server, &options, stop));
+        match progress::watch(what, login).await {
+            Ok(login) => break login,
+            Err(error) => {
+                let another = password.another(error, Failure::from);
+                options.password = or_stop(stop, another).await?;
+            }
+        }
+    };
     tell(&login, &files)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -87,7 +92,7 @@ async fn prepare(
     args: LoginArgs,
     globals: &Globals,
     home: &Home,
-) -> Result<(StoreGuard, Files, Server, LoginOptions), Failure> {
+) -> Result<(StoreGuard, Files, Server, LoginOptions, Password), Failure> {
     let (store, files) = open(globals, home).await?;
     if !args.force
         && let Some(session) = files.load_session()?
@@ -110,9 +115,10 @@ async fn prepare(
         }
     }
     let (server, username) = account(homeserver, username, allow_http).await?;
+    let mut password = Password::of(&username, password);
     let options = LoginOptions {
         unlock,
-        password: answers::password(password, &username).await?,
+        password: password.get().await?,
         username,
         device_name: args.device_name,
         display_name: args.display_name,
@@ -124,7 +130,7 @@ async fn prepare(
             None => KeyPlace::File(files.recovery_key()),
         },
     };
-    Ok((store, files, server, options))
+    Ok((store, files, server, options, password))
 }
 
 /// Returns whether it is a whole user id, which names the homeserver, too.

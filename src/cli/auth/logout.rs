@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::{Globals, PasswordArgs, answers, open, told};
+use super::answers::{self, Password};
+use super::{Globals, PasswordArgs, open, told};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::warn;
 use crate::cli::progress;
+use crate::config::Secret;
 use crate::home::Home;
 use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
 use crate::model::Explained as _;
@@ -61,15 +63,20 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
             warn(warning)?;
             answers::confirm(args.yes, "Go on all the same?").await?;
         }
-        let password = if args.no_password_check || backup.is_none() {
-            None
+        let end = async |password: Option<&Secret<String>>| {
+            let ended = Box::pin(auth::end_session(&files, password));
+            progress::of("logging out", ended).await
+        };
+        if args.no_password_check || backup.is_none() {
+            end(None).await.map_err(untouched)?;
         } else {
             let given = answers::given_password(args.password, None)?;
-            Some(answers::password(given, session.user_id.as_str()).await?)
-        };
-        let ended = Box::pin(auth::end_session(&files, password.as_ref()));
-        let ended = progress::of("logging out", ended);
-        ended.await.map_err(untouched)?;
+            let mut asked = Password::of(session.user_id.as_str(), given);
+            let mut password = asked.get().await?;
+            while let Err(error) = end(Some(&password)).await {
+                password = asked.another(error, untouched).await?;
+            }
+        }
         told("the session is ended at the homeserver");
         auth::delete_local(&files, told)?;
     }

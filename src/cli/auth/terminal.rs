@@ -1,5 +1,7 @@
 //! Asks a person at a terminal. What is typed in secret is not shown from before the question on until after the answer,
-//! and whatever ends the asking lets the terminal show again what is typed.
+//! and whatever ends the asking lets the terminal show again what is typed. SIGKILL cannot be caught, and SIGILL, SIGFPE, SIGSEGV
+//! and SIGBUS not safely: what our own fault raised would be raised again without end. After one of these the terminal stays as
+//! it was while the question stood there; `reset` or `stty echo` helps.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

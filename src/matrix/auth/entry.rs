@@ -119,7 +119,7 @@ async fn try_once(
                 Some("M_FORBIDDEN") => AuthError::wrong_password(user, server.base()),
                 Some("M_USER_DEACTIVATED") => {
                     let what = format!("the account {user} is deactivated");
-                    AuthError::Wrong(Given::Password, what, Some("use another one"))
+                    AuthError::Wrong(Given::Account, what, Some("use another one"))
                 }
                 Some(_) | None => error.into(),
             });
