@@ -74,7 +74,6 @@ const MMRELAY_FILES: [&str; 5] = [
 ];
 
 /// Returns the configuration of an MMRelay of this user, if there is one.
-#[must_use]
 pub(crate) fn mmrelay_config() -> Option<PathBuf> {
     let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
     path.is_file().then_some(path)

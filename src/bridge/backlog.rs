@@ -98,7 +98,6 @@ impl Bridge {
 }
 
 /// Returns in which order what waits for the mesh goes there.
-#[must_use]
 pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
     MeshOrder {
         in_a_row: IN_A_ROW,
@@ -108,7 +107,6 @@ pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
 }
 
 /// Returns until when the rest of a message does not expire of which a part was taken then.
-#[must_use]
 pub fn finish_by(taken: Timestamp) -> Timestamp {
     taken + FINISHES_WITHIN
 }

@@ -284,11 +284,18 @@ mod tests {
 
     #[test]
     fn the_names_of_reasons_differ() {
-        fn differ(names: Vec<&str>) -> bool {
+        fn differ(names: &[&str]) -> bool {
             names.iter().collect::<BTreeSet<_>>().len() == names.len()
         }
 
-        assert!(differ(Refused::ALL.iter().map(|it| it.name()).collect()));
-        assert!(differ(DropReason::ALL.iter().map(|it| it.name()).collect()));
+        assert!(differ(
+            &Refused::ALL.iter().map(|it| it.name()).collect::<Vec<_>>()
+        ));
+        assert!(differ(
+            &DropReason::ALL
+                .iter()
+                .map(|it| it.name())
+                .collect::<Vec<_>>()
+        ));
     }
 }

@@ -42,8 +42,12 @@ fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<
     }
 }
 
-/// Returns the name under which it is remembered that a room has read a reason.
-fn name_of_room(reason: DropReason, room: &RoomId) -> Option<String> {
+/// Returns the name under which it is remembered that a room has read a reason. What went out without its end shows a sign
+/// of success, so that one is told to each of its authors.
+fn name_of_room(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
+    if reason == DropReason::Refused(Refused::Cut) {
+        return Some(format!("{REFUSED}{} {room} {author}", reason.name()));
+    }
     match reason.often()? {
         Often::Each | Often::FirstInRoom => Some(format!("{REFUSED}{} {room}", reason.name())),
         Often::FirstOfPerson | Often::Once => None,
@@ -64,9 +68,9 @@ fn has_it_written_again(reason: DropReason) -> bool {
         || reason.is_of_edits()
 }
 
-/// Returns the names under which it is remembered what was told in a room of what cannot go on the air.
-pub(super) fn room_names(room: &RoomId) -> impl Iterator<Item = String> {
-    DropReason::all().filter_map(move |reason| name_of_room(reason, room))
+/// Returns the names under which it is remembered what was told to somebody in a room of what cannot go on the air.
+pub(super) fn room_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
+    DropReason::all().filter_map(move |reason| name_of_room(reason, room, author))
 }
 
 /// Returns the names under which it is remembered what a person has learnt.
@@ -149,7 +153,7 @@ impl Bridge {
         told: &[String],
         now: Timestamp,
     ) -> Vec<Action> {
-        let room = name_of_room(reason, &about.room);
+        let room = name_of_room(reason, &about.room, &about.sender);
         if room.as_ref().is_some_and(|name| told.contains(name)) {
             return Vec::new();
         }

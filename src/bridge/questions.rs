@@ -152,7 +152,7 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
 fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions {
     let sent_at = text.sent_at.min(now);
     let relay = text.relay.as_ref();
-    let in_room = lesson::room_names(&text.room);
+    let in_room = lesson::room_names(&text.room, &text.sender);
     let told = in_room.chain(lesson::person_names(&text.room, &text.sender));
     Questions {
         relay_id: relay.and_then(|fields| fields.relay_id.clone()),
@@ -168,7 +168,7 @@ fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions 
 fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
         target: Some(Target::Event(reaction.target.clone())),
-        told: lesson::room_names(&reaction.room).collect(),
+        told: lesson::room_names(&reaction.room, &reaction.sender).collect(),
         tapbacks: Some(reaction.target.clone()),
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),

@@ -30,7 +30,6 @@ pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
 }
 
 /// Returns how old a text is that was written then, if it has to say so.
-#[must_use]
 pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
     let age = now.since(written);
     (age > LATE).then_some(age)
@@ -38,7 +37,6 @@ pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
 
 /// Returns what each packet of a text carries: at least one. Its age stands after the prefix, and may need a packet more;
 /// where there is no room for it, it is left out.
-#[must_use]
 pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
     let Some(plain) = fitted(draft, "", rules).or_else(|| by_other_rules(draft)) else {
         return Vec::new();

@@ -43,7 +43,7 @@ fn what_the_radio_refused_is_told_once_and_a_tapback_only_counted() {
         notices(&actions),
         [Refused::NoChannel.explanation(&config())]
     );
-    facts.told = lesson::room_names(&room(ROOM)).collect();
+    facts.told = lesson::room_names(&room(ROOM), &alice()).collect();
     let is_only_noted = |event: &Event, facts: &Facts| {
         let actions = bridge().verdict(event, facts, NOON);
         matches!(actions.as_slice(), [Action::Report(_)])

@@ -41,7 +41,6 @@ pub enum Connection {
 }
 
 /// Returns how a place on the network is written.
-#[must_use]
 pub fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -69,7 +68,6 @@ impl Connection {
     pub const TCP_PORT: u16 = 4403;
 
     /// Returns where the radio is, in a sentence.
-    #[must_use]
     pub fn place(&self) -> String {
         match self {
             Self::Tcp { host, port } => host_and_port(host, *port),

@@ -67,7 +67,6 @@ impl Environment {
     }
 
     /// Takes what concerns us of the process's own variables.
-    #[must_use]
     pub fn of_process() -> Self {
         Self::from_vars(std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -75,7 +74,6 @@ impl Environment {
     }
 
     /// Returns whether any variable gives a key, so that a file may be missing.
-    #[must_use]
     pub fn has_keys(&self) -> bool {
         self.variables.keys().any(|name| {
             let alias = aliases().any(|(alias, _)| alias == *name);
@@ -84,7 +82,6 @@ impl Environment {
     }
 
     /// Returns a variable's value, an empty one as none.
-    #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())

@@ -106,7 +106,6 @@ pub enum Invites {
 
 impl Matrix {
     /// Returns whether a user may transmit, as far as `allowed_users` and `ignored_users` say.
-    #[must_use]
     pub fn permits(&self, user: &UserId) -> bool {
         let ignored = self.ignored_users.iter().any(|it| it.matches(user));
         let allowed = self.allowed_users.as_ref();
@@ -193,7 +192,6 @@ fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
 }
 
 /// Returns whether an address stays on this machine.
-#[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

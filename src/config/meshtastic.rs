@@ -215,7 +215,6 @@ pub enum Feedback {
 
 impl Feedback {
     /// Returns whether people are shown this sign.
-    #[must_use]
     pub fn shows(self, sign: Sign) -> bool {
         match self {
             Self::Reactions => true,
@@ -233,7 +232,6 @@ impl Meshtastic {
     pub const SHORTEST_DELAY: Duration = Duration::from_millis(2020);
 
     /// Makes the section with everything but the connection at its default.
-    #[must_use]
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,

@@ -68,7 +68,6 @@ keys! {
 impl Config {
     /// Returns what is still as `relay config generate` writes it and can be nobody's own: names and addresses that exist for
     /// examples only (RFC 2606, RFC 5737).
-    #[must_use]
     pub fn examples(&self) -> Vec<String> {
         let rooms = self.matrix_rooms.iter().enumerate().filter_map(|(index, room)| {
             let (id, server) = (&room.id, room.id.server_name()?);
@@ -86,7 +85,6 @@ impl Config {
     }
 
     /// Makes a configuration of what has no default; everything else has its default.
-    #[must_use]
     pub fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {
         Self {
             matrix_rooms,

@@ -19,13 +19,11 @@ pub struct UserPatternError(String);
 
 impl UserPattern {
     /// Returns whether this user is meant: the whole id counts.
-    #[must_use]
     pub fn matches(&self, user: &UserId) -> bool {
         self.0.matches(user.as_str())
     }
 
     /// Returns whether users of any server are meant: the glob names no server.
-    #[must_use]
     pub fn is_server_open(&self) -> bool {
         !self.0.to_string().contains(':')
     }

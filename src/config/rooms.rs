@@ -50,13 +50,11 @@ pub enum Direction {
 
 impl Direction {
     /// Returns whether messages of the mesh go to the room.
-    #[must_use]
     pub fn to_matrix(self) -> bool {
         self != Self::ToMesh
     }
 
     /// Returns whether messages of the room go to the mesh.
-    #[must_use]
     pub fn to_mesh(self) -> bool {
         self != Self::ToMatrix
     }

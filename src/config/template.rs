@@ -120,7 +120,6 @@ impl<V: Variable> Template<V> {
     }
 
     /// Returns the pieces in their order.
-    #[must_use]
     pub fn pieces(&self) -> &[Piece<V>] {
         &self.pieces
     }

@@ -87,7 +87,6 @@ impl AuthError {
     }
 
     /// Returns whether another password may do.
-    #[must_use]
     pub fn is_wrong_password(&self) -> bool {
         matches!(self, Self::Wrong(Given::Password, ..))
     }

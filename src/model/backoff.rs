@@ -13,7 +13,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// Makes one that has seen no failure.
-    #[must_use]
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
@@ -29,7 +28,6 @@ impl Backoff {
     }
 
     /// Returns the pause after so many failures in a row, which somebody else counts. `random` is 0 to 1.
-    #[must_use]
     pub fn after(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
@@ -38,7 +36,6 @@ impl Backoff {
 
     /// Returns the pause that the other side has asked for, `longest` at most. Chance adds up to a quarter: nobody comes
     /// back too early, and many do not come back together. `random` is 0 to 1.
-    #[must_use]
     pub fn asked_for(wish: Duration, longest: Duration, random: f64) -> Duration {
         let pause = wish.min(longest);
         pause
@@ -47,7 +44,6 @@ impl Backoff {
     }
 
     /// Returns how many failures were counted in a row.
-    #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
     }

@@ -79,7 +79,6 @@ pub struct RadioProfile {
 
 impl RadioProfile {
     /// Returns its firmware's version; a locked radio does not tell it.
-    #[must_use]
     pub fn told_firmware(&self) -> Option<&str> {
         Some(self.firmware.as_str()).filter(|it| !it.is_empty())
     }
@@ -458,7 +457,6 @@ pub enum RoomOutcome {
 
 impl RadioText {
     /// Returns the channel, unless it is a direct message.
-    #[must_use]
     pub fn channel(&self) -> Option<ChannelIndex> {
         match self.destination {
             Destination::Channel(index) => Some(index),
@@ -469,7 +467,6 @@ impl RadioText {
 
 impl Event {
     /// Names it for the log, without its text.
-    #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::Radio(RadioEvent::Text(text)) => {
@@ -486,7 +483,6 @@ impl Event {
     }
 
     /// Names who it is from, for the log; empty if that is nobody.
-    #[must_use]
     pub fn sender(&self) -> String {
         match self {
             Self::Radio(RadioEvent::Text(text)) => text.sender.num.to_string(),
@@ -501,7 +497,6 @@ impl Event {
 
 impl MatrixEvent {
     /// Returns the room of an event, and its id and its sender as far as they matter.
-    #[must_use]
     pub fn origin(&self) -> (Option<&RoomId>, Option<&EventId>, Option<&UserId>) {
         match self {
             Self::Text(text) => (Some(&text.room), Some(&text.event), Some(&text.sender)),

@@ -83,7 +83,6 @@ pub enum MeshState {
 
 impl MeshState {
     /// Returns the sign of a packet in this state; `None`: nothing is to be shown of it.
-    #[must_use]
     pub fn sign(self) -> Option<Sign> {
         match self {
             Self::Waiting | Self::Submitted => Some(Sign::Waiting),
@@ -96,14 +95,12 @@ impl MeshState {
     }
 
     /// Returns whether it waits for the radio still, or for the radio's answer.
-    #[must_use]
     pub fn waits(self) -> bool {
         matches!(self, Self::Waiting | Self::Submitted)
     }
 
     /// Returns whether a report may lead from this state to `next`: a state only improves, except that the radio can
     /// refuse what it had taken.
-    #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Waiting => next != Self::Waiting,
@@ -137,7 +134,6 @@ pub enum Sign {
 
 impl Sign {
     /// Returns the key of the reaction.
-    #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::Waiting => "⏳",
@@ -151,7 +147,6 @@ impl Sign {
     }
 
     /// Returns the sign with that key.
-    #[must_use]
     pub fn of_key(key: &str) -> Option<Self> {
         let mut signs = Self::VARIANTS.iter().copied();
         signs.find(|sign| sign.key() == key)

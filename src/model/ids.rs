@@ -72,7 +72,6 @@ impl ChannelIndex {
     }
 
     /// Returns the slot's number, 0 to 7.
-    #[must_use]
     pub fn number(self) -> u8 {
         self.0
     }

@@ -2,7 +2,6 @@
 
 /// Returns whether a character has no shape of its own but changes how others are shown or ordered:
 /// bidirectional marks, zero-width spaces, word joiners, annotation marks, the byte order mark.
-#[must_use]
 pub fn is_invisible(character: char) -> bool {
     matches!(
         character,

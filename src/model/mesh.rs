@@ -102,7 +102,6 @@ pub struct Media {
 }
 
 /// Returns a text, or a correction of it, as it is said on the mesh.
-#[must_use]
 pub fn spoken(text: &str, correction: u8) -> String {
     match correction {
         0 => text.to_owned(),
@@ -176,7 +175,6 @@ pub struct EarlyEdit {
 
 impl EarlyEdit {
     /// Returns what is kept of an edit that came now.
-    #[must_use]
     pub fn of(edit: &RoomEdit, now: Timestamp) -> Self {
         let new = &edit.new;
         Self {

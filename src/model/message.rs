@@ -27,7 +27,6 @@ pub struct Node {
 
 impl Node {
     /// Returns a node of which nothing but its number is known.
-    #[must_use]
     pub fn unknown(num: NodeNum) -> Self {
         Self {
             num,
@@ -40,7 +39,6 @@ impl Node {
     }
 
     /// Returns the long name, or the firmware's own fallback, `Meshtastic c3d4`.
-    #[must_use]
     pub fn long(&self) -> String {
         match &self.long_name {
             Some(name) if !name.trim().is_empty() => name.clone(),
@@ -49,7 +47,6 @@ impl Node {
     }
 
     /// Returns the short name, or the firmware's own fallback, the last four hex digits.
-    #[must_use]
     pub fn short(&self) -> String {
         match &self.short_name {
             Some(name) if !name.trim().is_empty() => name.clone(),
@@ -152,7 +149,6 @@ pub enum RadioPayload {
 
 impl RadioPayload {
     /// Returns the bytes that go into the packet.
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Text { text, .. } => text.as_bytes(),

@@ -106,7 +106,6 @@ pub struct Notice {
 
 impl Notice {
     /// Returns it as a message for a room.
-    #[must_use]
     pub fn for_room(self, room: &OwnedRoomId) -> RoomMessage {
         RoomMessage {
             room: room.clone().into(),
@@ -128,7 +127,6 @@ impl Notice {
 
 impl RoomContent<EventRef> {
     /// Returns the event that it is about.
-    #[must_use]
     pub fn target(&self) -> Option<&EventRef> {
         match self {
             Self::Text { reply_to, .. } => reply_to.as_ref(),
@@ -177,7 +175,6 @@ impl RoomContent<EventRef> {
     }
 
     /// Returns whether it is a [`Notice`].
-    #[must_use]
     pub fn is_notice(&self) -> bool {
         matches!(
             self,

@@ -14,20 +14,17 @@ fn cut(span: Duration) -> (u64, &'static str, &'static str) {
 }
 
 /// Returns a span as `12 s`, `3 min`, `5 h` or `9 days`.
-#[must_use]
 pub fn short(span: Duration) -> String {
     let (count, unit, _) = cut(span);
     format!("{count} {unit}")
 }
 
 /// Likewise, of a number of seconds.
-#[must_use]
 pub fn of_seconds(seconds: u64) -> String {
     short(Duration::from_secs(seconds))
 }
 
 /// Returns a span in whole words, for sentences: `less than a minute`, `1 minute`, `3 minutes`, `5 hours`, `9 days`.
-#[must_use]
 pub fn long(span: Duration) -> String {
     match span.as_secs() {
         0..60 => "less than a minute".to_owned(),

@@ -18,7 +18,6 @@ impl Timestamp {
     pub const NEVER: Self = Self(i64::MAX);
 
     /// Returns the present. Only the edges of the program ask; everything else gets its time handed in.
-    #[must_use]
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the wall clock"
@@ -29,13 +28,11 @@ impl Timestamp {
     }
 
     /// Makes one from whole seconds since 1970, as packets carry them.
-    #[must_use]
     pub fn from_secs(seconds: u32) -> Self {
         Self(i64::from(seconds) * 1000)
     }
 
     /// Returns how long ago `earlier` was; zero if it is not in the past.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -47,7 +44,6 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// Returns the system's clock.
-    #[must_use]
     pub fn system() -> Self {
         Self::new(Timestamp::now)
     }
@@ -58,7 +54,6 @@ impl Clock {
     }
 
     /// Returns the present. It can jump, both ways, when somebody sets the system's clock.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }

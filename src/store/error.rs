@@ -113,7 +113,6 @@ impl StoreError {
 
     /// Returns whether it passes without a person doing something to the database itself: there is room on the disk
     /// again, the other program is done.
-    #[must_use]
     pub fn passes(&self) -> bool {
         matches!(self, Self::Full(..) | Self::Busy(_) | Self::Disk(..))
     }

@@ -32,7 +32,6 @@ pub struct NewRoomRow<'a> {
 
 impl<'a> NewRoomRow<'a> {
     /// An event of the bot that stands for no packet.
-    #[must_use]
     pub fn of_bot(message: &'a RoomMessage) -> Self {
         Self {
             message,

@@ -67,6 +67,34 @@ fn asks_less_and_less(scene: &Scene) {
     assert!(pauses.len() >= 3, "{pauses:?}");
 }
 
+/// Checks that status, `doctor` and `auth status` say which login is refused and how, each what is true there.
+async fn is_told_as_refused(scene: &Scene, said: &str) {
+    let status = status(scene).await;
+    assert_eq!(status["matrix"]["state"], "no_session");
+    let cause = status["matrix"]["cause"].as_str().unwrap();
+    assert!(
+        cause.contains(scene.bot.as_str()) && cause.contains(said),
+        "{cause}"
+    );
+    let hint = status["matrix"]["hint"].as_str().unwrap();
+    assert!(hint.contains("goes on by itself"), "{hint}");
+    let doctor = scene.home.run(["doctor", "--quick"]).await;
+    let told = text_of(&doctor);
+    assert!(
+        !doctor.status.success() && told.contains(scene.bot.as_str()) && told.contains(hint),
+        "{told}"
+    );
+    // That command does not know whether a relay runs.
+    let told = text_of(&scene.home.run(["auth", "status"]).await);
+    assert!(
+        told.contains(scene.bot.as_str()) && told.contains(said),
+        "{told}"
+    );
+    for words in ["by itself", "asks again", "auth status"] {
+        assert!(!told.contains(words), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lost_or_doubled() {
     let plan = Plan::one_room(Kind::Encrypted).through_proxy();
@@ -129,31 +157,7 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
             }
         })
         .await;
-        let status = status(&scene).await;
-        assert_eq!(status["matrix"]["state"], "no_session");
-        let cause = status["matrix"]["cause"].as_str().unwrap();
-        assert!(
-            cause.contains(scene.bot.as_str()) && cause.contains(&said),
-            "{cause}"
-        );
-        let hint = status["matrix"]["hint"].as_str().unwrap();
-        assert!(hint.contains("goes on by itself"), "{hint}");
-        let doctor = scene.home.run(["doctor", "--quick"]).await;
-        let told = text_of(&doctor);
-        assert!(
-            !doctor.status.success() && told.contains(scene.bot.as_str()) && told.contains(hint),
-            "{told}"
-        );
-        // That command does not know whether a relay runs.
-        let told = text_of(&scene.home.run(["auth", "status"]).await);
-        assert!(
-            told.contains(scene.bot.as_str()) && told.contains(&said),
-            "{told}"
-        );
-        for words in ["by itself", "asks again", "auth status"] {
-            assert!(!told.contains(words), "{told}");
-        }
-
+        is_told_as_refused(&scene, &said).await;
         scene.proxy().answers([]);
         scene
             .relay
@@ -246,17 +250,6 @@ async fn a_session_that_only_one_endpoint_refuses_is_not_opened_again_and_again(
     asks_less_and_less(&scene);
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
-
-    // One that its connection ends looks whole where it was cut off.
-    let too_large = "its answer is larger than 64 MB";
-    let told = scene.relay.log().matches(too_large).count();
-    let large = Canned::to(sync, 200, &json!({"next_batch": "never"}));
-    let large = large.padded(300_000_000).until_closed();
-    scene.proxy().answers([large]);
-    scene.alice.send(&scene.room, "once more").await;
-    scene.relay.logs_times(too_large, told + 1).await;
-    scene.proxy().answers([]);
-    scene.radio.transmits("Alice[M]: once more").await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::testing::*;
-use super::super::{Action, DropReason, Facts};
+use super::super::{Action, DropReason, Facts, lesson};
 use super::*;
 use crate::config::{ChannelRef, Direction, Overflow};
 use crate::model::{
@@ -728,6 +728,26 @@ fn what_is_cut_is_sent_and_its_sender_told() {
     );
     assert_eq!(on_air(&actions).len(), 3);
     assert_eq!(notices(&actions), [Refused::Cut.explanation(&config)]);
+}
+
+#[test]
+fn each_author_of_what_is_cut_is_told_whatever_others_in_the_room_have_read() {
+    let mut config = config();
+    config.meshtastic.long_messages.overflow = Overflow::Cut;
+    for (reader, told_now) in [("@bob:example.org", 1), (alice().as_str(), 0)] {
+        let told = lesson::room_names(&room(ROOM), reader.try_into().unwrap()).collect();
+        let facts = Facts {
+            told,
+            ..Facts::default()
+        };
+        let actions = said(
+            &mut bridge_of(config.clone()),
+            &message(&"x".repeat(700)),
+            &facts,
+        );
+        assert_eq!(on_air(&actions).len(), 3);
+        assert_eq!(notices(&actions).len(), told_now);
+    }
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
         bridge
     };
     let fine = |_: &mut RadioProfile| {};
-    let of_room: Vec<String> = crate::bridge::lesson::room_names(&room(ROOM)).collect();
+    let of_room: Vec<String> = crate::bridge::lesson::room_names(&room(ROOM), &alice()).collect();
     let (long, short) = ("x".repeat(900), "hello".to_owned());
     let mut busy = knowing_versions(vec![sent()]);
     busy.waiting_for_mesh = 5_000;
