@@ -128,7 +128,10 @@ impl Examined<'_> {
         let cause = matrix.cause.as_deref().unwrap_or("no reason is known");
         let away = span::of_seconds(matrix.away_seconds.unwrap_or_default());
         match (matrix.state, &matrix.parked, &matrix.hint) {
-            (MatrixState::NoSession, _, hint) => found(CheckResult::Failed, cause, hint.clone()),
+            (MatrixState::NoSession, _, hint) => failed(
+                cause,
+                hint.as_deref().unwrap_or("look at `relay auth status`"),
+            ),
             (_, Some(parked), _) => {
                 let since = span::of_seconds(parked.for_seconds);
                 let why = &parked.reason;

@@ -255,6 +255,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_is_named_in_the_log() {
+        // While there is only one, a line that another thread meets first is given up for all.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let fields = Fields::default();
         let log = tracing_subscriber::registry().with(fields.clone());
         let _heard = tracing::subscriber::set_default(log);

@@ -148,9 +148,13 @@ fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, O
 }
 
 fn is_refused(actions: &[Action], reason: Refused) -> bool {
+    let words = reason.explanation(&config());
+    let of_edit = format!("{words}{}", crate::bridge::lesson::ABOUT_EDIT);
     goes(actions).is_none()
         && actions.contains(&Action::Drop(DropReason::Refused(reason)))
-        && notices(actions) == [reason.explanation(&config())]
+        && [[words], [of_edit]]
+            .iter()
+            .any(|it| notices(actions) == *it)
 }
 
 #[test]

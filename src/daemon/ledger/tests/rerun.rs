@@ -247,6 +247,8 @@ fn steps() -> Vec<(u64, Vec<Event>)> {
 
 #[test]
 fn what_is_rolled_back_at_any_point_does_the_same_when_it_is_run_again() {
+    // While only one listens, a line that another thread meets first is given up for all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let mut config = config();
     config.matrix.sender_limit.per_minute = 1000;
     config.matrix.sender_limit.per_hour = 1000;
