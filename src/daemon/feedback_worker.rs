@@ -1,7 +1,7 @@
 //! The one worker that shows signs and moves read receipts, one request at a time and after everything else.
 //!
 //! It carries out what the tables of wanted states ask for, and notes there itself what became of it, in commits that do not
-//! wait for the disk, instead of reporting to the event loop: nothing is decided on it, and what is lost is only tried again.
+//! wait for the disk, instead of reporting to the event loop: no message depends on it, and what is lost is only tried again.
 
 use std::error::Error;
 use std::sync::Arc;

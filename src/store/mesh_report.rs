@@ -182,7 +182,7 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
 }
 
 /// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
-/// radio drops a copy of what it had taken. For the start, and for a link that was lost. Returns how many rows.
+/// radio drops a copy of what it had taken. For the start. Returns how many rows.
 pub fn recover(tx: &Tx<'_>) -> Result<usize> {
     let rows: Vec<(MeshRowId, bool)> = tx.all(
         "SELECT id, withdraw = ?1 FROM mesh_submitted",
