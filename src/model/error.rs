@@ -21,15 +21,6 @@ pub trait Explained: Error {
 
 impl Explained for io::Error {}
 
-/// Whether trying again can help; each error type says it in one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// Yes, after the caller's usual delay.
-    Later,
-    /// Not before a person has changed something.
-    Never,
-}
-
 /// How a command ends that an error has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

@@ -22,7 +22,7 @@ mod time;
 
 pub use backoff::Backoff;
 pub use chore::Chore;
-pub use error::{Chain, Exit, Explained, Retry, causes, told};
+pub use error::{Chain, Exit, Explained, causes, told};
 pub use event::{
     Event, Gap, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText,
     RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
