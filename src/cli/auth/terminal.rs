@@ -3,6 +3,7 @@
 //! and SIGBUS not safely: what our own fault raised would be raised again without end. After one of these the terminal stays as
 //! it was while the question stood there; `reset` or `stty echo` helps.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::iter::successors;
@@ -10,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{self, Pid, getpid, kill_process};
+use rustix::process::{self, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -86,23 +87,49 @@ fn stop_here() {
 }
 
 /// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a
-/// container, it would stand still for ever. A shell is an ancestor in our session, and puts us in another group.
+/// container, it would stand still for ever.
 fn is_a_job() -> bool {
-    let standing = |pid| Some((process::getsid(pid).ok()?, process::getpgid(pid).ok()?));
-    let Some((session, group)) = standing(None) else {
+    let Some(own) = Standing::of("self") else {
         return false;
     };
-    successors(process::getppid(), |pid| parent(*pid))
-        .map_while(|pid| standing(Some(pid)))
-        .take_while(|(its, _)| *its == session)
-        .any(|(_, its)| its != group)
+    let above = successors(Standing::of(own.parent), |it| Standing::of(it.parent));
+    own.is_job_of(above)
 }
 
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // Its name may hold anything; then state and parent.
-    let mut about = stat.rsplit_once(')')?.1.split_whitespace();
-    Pid::from_raw(about.nth(1)?.parse().ok()?)
+/// Where a process stands among the others. 0 is what cannot be seen from here, as from inside of a container.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Standing {
+    /// Returns where a process stands, by its number or `self`; nothing where the system has no `/proc`.
+    fn of(process: impl Display) -> Option<Self> {
+        Self::read(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+    }
+
+    /// Source: `proc_pid_stat(5)`.
+    fn read(stat: &str) -> Option<Self> {
+        // Its name may hold anything; behind it stands its state, and then these.
+        let about = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+        let mut about = about.map(|it| it.parse().ok());
+        let mut next = || about.next()?;
+        Some(Self {
+            parent: next()?,
+            group: next()?,
+            session: next()?,
+        })
+    }
+
+    /// Returns whether one of those above it is a shell that made it a job: in its session, and in another group.
+    fn is_job_of(self, above: impl Iterator<Item = Self>) -> bool {
+        self.session != 0
+            && above
+                .take_while(|it| it.session == self.session)
+                .any(|it| it.group != self.group)
+    }
 }
 
 /// The terminal that the process belongs to, wherever its outputs go.
@@ -187,5 +214,56 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.show();
         ASKING.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the system writes them: a number, a name, a state, and then who is above, the group and the session.
+    fn is_job(own: &str, above: &[&str]) -> bool {
+        let read = |stat: &str| Standing::read(stat).expect("it is complete");
+        read(own).is_job_of(above.iter().map(|stat| read(stat)))
+    }
+
+    #[test]
+    fn who_stands_in_another_group_than_a_shell_above_is_its_job() {
+        let shell = "40 (a (odd) shell) S 30 40 40 34816 50 4194304";
+        assert!(is_job("50 (relay) S 40 50 40 34816 50 4194304", &[shell]));
+        // By way of a script, which is in the same group.
+        let script = "50 (sh) S 40 50 40 34816 50 4194304";
+        assert!(is_job(
+            "51 (relay) S 50 50 40 34816 50 4194304",
+            &[script, shell]
+        ));
+    }
+
+    #[test]
+    fn who_has_a_session_of_their_own_is_nobodys_job() {
+        let other = "30 (sshd) S 1 30 30 0 -1 4194304";
+        assert!(!is_job("40 (relay) S 30 40 40 34816 40 4194304", &[other]));
+    }
+
+    /// A session or a group that began outside of a container is 0 in it.
+    #[test]
+    fn what_cannot_be_seen_from_a_container_is_no_shell() {
+        let started_from_outside = "1 (sh) S 0 0 0 0 -1 4194560";
+        assert!(!is_job(
+            "7 (relay) S 1 7 7 34816 7 4194304",
+            &[started_from_outside]
+        ));
+        assert!(!is_job(
+            "7 (relay) S 1 7 0 34816 7 4194304",
+            &[started_from_outside]
+        ));
+        assert!(!is_job("1 (relay) S 0 0 0 34816 1 4194304", &[]));
+    }
+
+    #[test]
+    fn what_is_no_such_line_tells_nothing() {
+        for stat in ["", "7 (relay)", "7 (relay) S 1 7", "7 (relay) S 1 x 7"] {
+            assert!(Standing::read(stat).is_none(), "{stat:?}");
+        }
     }
 }
