@@ -72,8 +72,7 @@ impl Account {
     pub(super) async fn open(&mut self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
-            // What would help a command that needs the store is none of ours: whoever has it ends.
-            self.no_session(&error, None);
+            self.no_session(&error, error.hint());
             if self.tries.is_news(Chain(&error).to_string()) {
                 warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
             }

@@ -55,11 +55,15 @@ pub(crate) enum LockError {
         holder: Option<Holder>,
     },
     /// The daemon, or another command, has the SDK's store open.
-    #[error("the Matrix session in `{}` is in use{}", home.display(), by(holder.as_ref()))]
+    #[error(
+        "the Matrix session in `{}` is in use{}",
+        home.display(),
+        daemon.as_ref().map_or_else(|| " by another command".to_owned(), |it| by(Some(it)))
+    )]
     StoreInUse {
         home: PathBuf,
-        /// Who, if it is the daemon.
-        holder: Option<Holder>,
+        /// The daemon, if it is that.
+        daemon: Option<Holder>,
     },
     #[error("cannot lock `{0}`")]
     Use(PathBuf, #[source] io::Error),
@@ -67,8 +71,15 @@ pub(crate) enum LockError {
 
 impl Explained for LockError {
     fn hint(&self) -> Option<String> {
-        let is_held = matches!(self, Self::StoreInUse { .. });
-        is_held.then(|| "stop the relay first".to_owned())
+        let Self::StoreInUse { daemon, .. } = self else {
+            return None;
+        };
+        let hint = if daemon.is_some() {
+            "stop the relay first"
+        } else {
+            "wait for the end of that command, or end it: it is one of `relay auth`"
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -190,7 +201,7 @@ impl StoreGuard {
             }),
             (false, _) => Err(LockError::StoreInUse {
                 home: home.path().to_owned(),
-                holder: Lock::holder(home),
+                daemon: Lock::holder(home).filter(|it| it.store == StoreState::Held),
             }),
         }
     }
@@ -275,10 +286,10 @@ mod tests {
         lock.release_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Free);
         let login = StoreGuard::take(&home).unwrap();
-        assert!(matches!(
-            lock.hold_store(),
-            Err(LockError::StoreInUse { .. })
-        ));
+        // Not the daemon, for whom it is said here.
+        let error = lock.hold_store().unwrap_err();
+        assert!(error.to_string().ends_with("is in use by another command"));
+        assert!(error.hint().unwrap().contains("wait for the end"));
         drop(login);
         lock.hold_store().unwrap();
     }

@@ -37,6 +37,11 @@ pub enum ServerError {
     /// Something answers that does not speak Matrix, with that HTTP status.
     #[error("{0} answers, but it is not a Matrix homeserver (HTTP {1})")]
     NotMatrix(Url, u16),
+    /// The homeserver, or what stands before it, is in trouble, with that HTTP status.
+    #[error(
+        "the homeserver at {0}, or a proxy before it, answered HTTP {1}, without a Matrix error"
+    )]
+    Failing(Url, u16),
     /// The answer has no end.
     #[error(
         "the answer of {0} is larger than 1 MB: that is no homeserver's answer to such a question"
@@ -79,6 +84,7 @@ impl Explained for ServerError {
                 "use https, or allow it with --allow-http (`matrix.allow_http`) if the network between is yours"
             }
             Self::Unreachable(..) => "check the address and the network, then try again",
+            Self::Failing(..) => "try again later: this is for whoever runs that server",
             Self::Tls(..) => {
                 "check this machine's clock, and that the certificate fits the name and comes from an authority that \
                  this machine trusts"
@@ -264,7 +270,12 @@ impl Server {
 
     /// Returns that something else than a homeserver has answered.
     pub(super) fn not_matrix(&self, status: StatusCode) -> ServerError {
-        ServerError::NotMatrix(self.base.clone(), status.as_u16())
+        let answered = if status.is_server_error() {
+            ServerError::Failing
+        } else {
+            ServerError::NotMatrix
+        };
+        answered(self.base.clone(), status.as_u16())
     }
 }
 
@@ -387,6 +398,13 @@ mod tests {
         let url = serve(2, "200 OK", "<html>");
         let error = Server::discover(url.as_str(), false).await.unwrap_err();
         assert!(matches!(error, ServerError::NotMatrix(_, 200)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_whose_homeserver_is_down_is_not_called_another_kind_of_server() {
+        let url = serve(2, "502 Bad Gateway", "<html>");
+        let error = Server::discover(url.as_str(), false).await.unwrap_err();
+        assert!(matches!(error, ServerError::Failing(_, 502)), "{error}");
     }
 
     #[tokio::test]

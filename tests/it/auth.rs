@@ -246,19 +246,24 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
     let home = Home::new();
     let url = synapse.url();
     let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
-    let mut person = home.at_shell(login);
-    person.sees("Password of bot: ").await;
-    assert!(!person.is_shown_what_is_typed());
-    person.presses("\u{1a}");
-    person.sees("suspended").await;
-    assert!(person.is_shown_what_is_typed());
-    person.types("");
-    person.sees("Password of bot: ").await;
-    assert!(!person.is_shown_what_is_typed());
-    person.presses("\u{3}");
-    person.sees("interrupted").await;
-    person.ends().await;
-    assert!(person.is_shown_what_is_typed());
+    let by_a_script = ["sh", "-c", "\"$@\"; exit $?", "sh"];
+    for through in [&[][..], &by_a_script] {
+        let mut person = home.at_shell(through, login);
+        person.sees("Password of bot: ").await;
+        assert!(!person.is_shown_what_is_typed());
+        person.presses("\u{1a}");
+        // By way of a script the shell may say so first.
+        person.sees("suspended").await;
+        person.has_stopped("relay").await;
+        assert!(person.is_shown_what_is_typed(), "{through:?}");
+        person.types("");
+        person.sees("Password of bot: ").await;
+        assert!(!person.is_shown_what_is_typed());
+        person.presses("\u{3}");
+        person.sees("interrupted").await;
+        person.ends().await;
+        assert!(person.is_shown_what_is_typed());
+    }
 
     // Where no shell would let it go on, it does not stand still.
     let mut person = home.at_terminal(login);

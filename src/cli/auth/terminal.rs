@@ -11,8 +11,9 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::process::{self, getpid, kill_process};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::progress;
@@ -84,6 +85,15 @@ pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<
 /// Stops this process until its shell lets it go on. Since the wish is heard as a signal, the system does not do that.
 fn stop_here() {
     let _ = kill_process(getpid(), process::Signal::STOP);
+}
+
+/// Does something to a terminal that may be another job's by now. The system would stop this process there, if it could send
+/// it the signal for that.
+fn from_background<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let done = work();
+    before.thread_set_mask()?;
+    done
 }
 
 /// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a
@@ -170,8 +180,8 @@ impl Terminal {
 struct Asking {
     terminal: Arc<Terminal>,
     typed: Typed,
-    /// As it was before it hid what is typed.
-    before: Option<Termios>,
+    /// Whether the terminal is to show again what is typed: it did, until this hid it.
+    hidden: bool,
 }
 
 impl Asking {
@@ -181,7 +191,7 @@ impl Asking {
         let mut asking = Self {
             terminal: Arc::clone(terminal),
             typed,
-            before: None,
+            hidden: false,
         };
         asking.hide()?;
         Ok(asking)
@@ -193,20 +203,27 @@ impl Asking {
             return Ok(());
         }
         let input = &self.terminal.input;
-        let now = tcgetattr(input)?;
-        let mut hidden = now.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        self.before.get_or_insert(now);
-        Ok(tcsetattr(input, OptionalActions::Now, &hidden)?)
+        let mut settings = tcgetattr(input)?;
+        self.hidden |= settings.local_modes.contains(LocalModes::ECHO);
+        settings.local_modes.remove(LocalModes::ECHO);
+        Ok(tcsetattr(input, OptionalActions::Now, &settings)?)
     }
 
-    /// Has the terminal show again what is typed.
+    /// Has the terminal show again what is typed. Below a script a shell may have taken it back already: that must not stop
+    /// us here, and a line editor, which reads key by key, has it as it wants it.
     fn show(&mut self) {
-        if let Some(before) = self.before.take() {
-            // A terminal that is gone shows nothing anyway. The end of the line was not shown either.
-            tcsetattr(&self.terminal.input, OptionalActions::Now, &before).ok();
-            drop((&self.terminal.output).write_all(b"\n"));
+        if !std::mem::take(&mut self.hidden) {
+            return;
         }
+        // A terminal that is gone shows nothing anyway. The end of the line was not shown either.
+        drop(from_background(|| {
+            let mut settings = tcgetattr(&self.terminal.input)?;
+            if settings.local_modes.contains(LocalModes::ICANON) {
+                settings.local_modes.insert(LocalModes::ECHO);
+                tcsetattr(&self.terminal.input, OptionalActions::Now, &settings)?;
+            }
+            (&self.terminal.output).write_all(b"\n")
+        }));
     }
 }
 

@@ -155,7 +155,7 @@ fn was_not_let_in(error: &ServerError) -> bool {
     match error {
         ServerError::Unreachable(_, cause) => cause.is_connect(),
         // What a proxy says when the server took too long.
-        ServerError::NotMatrix(..) | ServerError::TooLarge(_) => false,
+        ServerError::NotMatrix(..) | ServerError::Failing(..) | ServerError::TooLarge(_) => false,
         _ => true,
     }
 }

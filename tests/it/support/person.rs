@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::OpenptFlags;
@@ -12,7 +13,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::LIMIT;
+use super::{LIMIT, within};
 
 /// Who reads what a command writes, and types.
 #[derive(Debug)]
@@ -112,6 +113,28 @@ impl Person {
     pub(crate) fn is_shown_what_is_typed(&self) -> bool {
         let settings = tcgetattr(&self.terminal).expect("a terminal has settings");
         settings.local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Waits until a program of that name, at this terminal, is stopped.
+    pub(crate) async fn has_stopped(&self, name: &str) {
+        let ours = self.program.id().expect("the command runs").to_string();
+        let is_stopped = |stat: String| {
+            let (named, about) = stat.rsplit_once(')').expect("it has a name");
+            let about: Vec<_> = about.split_whitespace().collect();
+            named.ends_with(&format!("({name}")) && about[0] == "T" && about[3] == ours
+        };
+        let stats = || {
+            let processes = std::fs::read_dir("/proc").expect("there are processes");
+            let processes = processes.map(|it| it.expect("it can be read").path());
+            // It may have ended meanwhile.
+            processes.filter_map(|it| std::fs::read_to_string(it.join("stat")).ok())
+        };
+        let stopped = async {
+            while !stats().any(is_stopped) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the command stops", stopped).await;
     }
 
     /// Sends the command a signal.

@@ -172,15 +172,17 @@ impl Home {
         Person::at(&command)
     }
 
-    /// Starts a command of the relay as a job of a shell at a terminal: when the job is suspended, the shell says so, and
-    /// lets it go on at the next Enter key.
+    /// Starts a command of the relay as a job of a shell at a terminal, perhaps by way of another program: when the job is
+    /// suspended, the shell says so, and lets it go on at the next Enter key.
     pub(crate) fn at_shell<A: AsRef<OsStr>>(
         &self,
+        through: &[&str],
         arguments: impl IntoIterator<Item = A>,
     ) -> Person {
         let plain = self.command();
         let mut command = Command::new("sh");
         command.args(["-mc", "\"$@\"; echo suspended; read -r line; fg", "sh"]);
+        command.args(through);
         command.arg(plain.as_std().get_program());
         command.args(plain.as_std().get_args()).args(arguments);
         for (name, value) in plain.as_std().get_envs() {
