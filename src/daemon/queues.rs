@@ -17,6 +17,8 @@ use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom}
 
 /// How long a worker waits when the database cannot be read.
 pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);
+/// How long the worker for a single node stays when it has nothing to do.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Starts and wakes the workers.
 pub(super) struct Queues<S> {
@@ -75,19 +77,22 @@ impl<S: SendToRoom> Queues<S> {
             let wake = self.mesh.entry(*queue).or_insert_with(|| {
                 let (destination, lane) = *queue;
                 let wake = Arc::new(Notify::new());
-                let worker = MeshWorker {
-                    destination,
-                    lane,
-                    wake: Arc::clone(&wake),
-                    side: shared.mesh.clone(),
-                    idle: match destination {
-                        Destination::Channel(_) => None,
-                        // There can be any number of nodes.
-                        Destination::Direct(_) => Some(Duration::from_mins(1)),
-                    },
+                let worker = |idle| {
+                    let worker = MeshWorker {
+                        destination,
+                        lane,
+                        wake: Arc::clone(&wake),
+                        side: shared.mesh.clone(),
+                        idle,
+                    };
+                    worker.run(shared.stop.clone())
                 };
-                let stop = shared.stop.clone();
-                shared.workers.start("mesh worker", worker.run(stop));
+                let workers = &shared.workers;
+                match destination {
+                    Destination::Channel(_) => workers.start("mesh worker", worker(None)),
+                    // There can be any number of nodes.
+                    Destination::Direct(_) => workers.errand("mesh worker", worker(Some(IDLE))),
+                }
                 wake
             });
             wake.notify_one();

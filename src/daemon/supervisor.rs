@@ -54,25 +54,45 @@ pub(super) enum End {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     tracker: TaskTracker,
+    stop: CancellationToken,
     failed: CancellationToken,
     #[cfg(test)]
     life: Life,
 }
 
 impl Workers {
-    /// Starts a task; if it panics the relay stops.
+    /// Starts a task that works until the relay stops: any other end stops it.
     pub(super) fn start(
         &self,
         name: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        let failed = self.failed.clone();
+        self.watch(name, false, work);
+    }
+
+    /// Starts a task that ends when it is done; if it panics the relay stops.
+    pub(super) fn errand(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.watch(name, true, work);
+    }
+
+    fn watch(
+        &self,
+        name: &'static str,
+        may_end: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (stop, failed) = (self.stop.clone(), self.failed.clone());
         #[cfg(test)]
         let work = self.life.of(work);
         let task = self.tracker.spawn(work);
         self.tracker.spawn(async move {
-            if let Err(panic) = task.await {
-                error!(task = name, %panic, "a task failed: the relay stops; please report this");
+            let ended = task.await;
+            let is_done = may_end && ended.is_ok();
+            if !is_done && judge(name, ended, &stop) == End::Failed {
                 failed.cancel();
             }
         });
@@ -82,10 +102,12 @@ impl Workers {
 impl Supervisor {
     /// Makes one whose tasks all end when `stop` is cancelled.
     pub(super) fn new(stop: CancellationToken) -> Self {
-        Self {
+        let mut supervisor = Self {
             stop,
             ..Self::default()
-        }
+        };
+        supervisor.workers.stop = supervisor.stop.clone();
+        supervisor
     }
 
     /// Makes one whose tasks all vanish with `life`, as a process does that is killed.
@@ -127,8 +149,8 @@ impl Supervisor {
         let end = tokio::select! {
             () = self.stop.cancelled() => End::Asked,
             () = self.workers.failed.cancelled() => End::Failed,
-            Some((task, ended)) = self.tasks.next_end() => self.judge(task, ended),
-            Some((task, ended)) = self.last.next_end() => self.judge(task, ended),
+            Some((task, ended)) = self.tasks.next_end() => judge(task, ended, &self.stop),
+            Some((task, ended)) = self.last.next_end() => judge(task, ended, &self.stop),
         };
         self.stop.cancel();
         self.workers.tracker.close();
@@ -149,18 +171,17 @@ impl Supervisor {
         }
         end
     }
+}
 
-    fn judge(&self, task: &'static str, ended: Result<(), JoinError>) -> End {
-        match ended {
-            // A task that ends because of the signal may be seen before the signal is.
-            Ok(()) if self.stop.is_cancelled() => return End::Asked,
-            Ok(()) => error!(task, "a task ended that must not: the relay stops"),
-            Err(panic) => {
-                error!(task, %panic, "a task failed: the relay stops; please report this");
-            }
-        }
-        End::Failed
+/// Returns why the relay ends with this task, and says so if it must not.
+fn judge(task: &'static str, ended: Result<(), JoinError>, stop: &CancellationToken) -> End {
+    match ended {
+        // A task that ends because of the signal may be seen before the signal is.
+        Ok(()) if stop.is_cancelled() => return End::Asked,
+        Ok(()) => error!(task, "a task ended that must not: the relay stops"),
+        Err(panic) => error!(task, %panic, "a task failed: the relay stops; please report this"),
     }
+    End::Failed
 }
 
 impl Tasks {
@@ -253,18 +274,58 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_named_in_the_log() {
+    /// Returns what is logged while such tasks run, and how that ends.
+    async fn logged(stop: CancellationToken, start: impl FnOnce(&mut Supervisor)) -> (String, End) {
         // While there is only one, a line that another thread meets first is given up for all.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let fields = Fields::default();
         let log = tracing_subscriber::registry().with(fields.clone());
         let _heard = tracing::subscriber::set_default(log);
-        let mut supervisor = Supervisor::new(CancellationToken::new());
-        supervisor.essential("broken", async { panic!("on purpose") });
-        assert_eq!(supervisor.run().await, End::Failed);
+        let mut supervisor = Supervisor::new(stop);
+        start(&mut supervisor);
+        let end = supervisor.run().await;
         let said = fields.0.lock().unwrap().join(" ");
+        (said, end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_named_in_the_log() {
+        let broken = async { panic!("on purpose") };
+        let (said, end) = logged(CancellationToken::new(), |it| {
+            it.essential("broken", broken);
+        })
+        .await;
+        assert_eq!(end, End::Failed);
         assert!(said.contains(r#"task="broken""#), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_ends_before_it_is_asked_to_stops_the_relay_and_is_named() {
+        let stop = CancellationToken::new();
+        let (said, end) = logged(stop.clone(), |it| {
+            it.workers().start("room worker", async {});
+        })
+        .await;
+        assert_eq!(end, End::Failed);
+        assert!(stop.is_cancelled());
+        assert!(said.contains(r#"task="room worker""#), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_errand_that_is_done_and_a_worker_that_was_asked_to_end_are_no_failures() {
+        let stop = CancellationToken::new();
+        let (said, end) = logged(stop.clone(), |it| {
+            let workers = it.workers();
+            workers.errand("errand", async {});
+            let asked = stop.clone();
+            workers.start("worker", async move { asked.cancelled().await });
+            workers.errand("signal", async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stop.cancel();
+            });
+        })
+        .await;
+        assert_eq!((said.as_str(), end), ("", End::Asked));
     }
 
     #[tokio::test(start_paused = true)]
