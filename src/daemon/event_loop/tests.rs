@@ -10,8 +10,8 @@ use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
     ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
-    OwnedEventId, OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome,
-    TextPort, Timestamp, TransactionId,
+    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
+    RoomOutcome, TextPort, Timestamp, TransactionId,
 };
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 

@@ -303,7 +303,6 @@ impl Books<'_> {
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
-        self.outcome.may_transmit = problems.silence.is_none();
         self.outcome.silence = problems.silence.map(|reason| crate::model::told(&reason));
         self.outcome.route_problems = Some(problems.routes.clone());
         self.tx.log(move || {
