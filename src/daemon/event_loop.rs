@@ -5,7 +5,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,9 +15,7 @@ use super::live::Live;
 use super::queues::Queues;
 use super::room_worker::Report;
 use crate::matrix::Batch;
-use crate::model::{
-    Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom, Synced,
-};
+use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom, Synced};
 use crate::store::{Database, StoreError};
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
@@ -40,9 +37,8 @@ pub(super) struct EventLoop<S> {
     pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
-    pub(super) started: Instant,
-    /// How long the computer had slept before that.
-    pub(super) slept: Duration,
+    /// When it was made, since the computer was started.
+    pub(super) started: Duration,
     pub(super) chores_at: Instant,
     pub(super) live: Arc<Live>,
     pub(super) clock: Clock,
@@ -63,7 +59,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
-                    let up = self.started.elapsed() + slept().saturating_sub(self.slept);
+                    let up = self.clock.since_boot().saturating_sub(self.started);
                     work.events.push(Event::Chore(Chore::Round(up)));
                 }
                 () = finish.cancelled() => last = true,
@@ -237,13 +233,6 @@ impl Work {
         self.events.push(Event::Report(report.report));
         self.committed.push(report.committed);
     }
-}
-
-/// Returns how long this computer has slept since it was started: nobody has set its clock meanwhile.
-pub(super) fn slept() -> Duration {
-    let read = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
-    let awake = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(awake)
 }
 
 #[cfg(test)]

@@ -246,7 +246,7 @@ mod tests {
                 ready,
                 air,
                 rules: rules(),
-                clock: Clock::new(|| NOON),
+                clock: Clock::new(|| (NOON, Duration::ZERO)),
             },
             idle: Some(Duration::from_millis(1)),
         };

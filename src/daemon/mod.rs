@@ -130,7 +130,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         link: parts.link.clone(),
         pulse: pulse.clone(),
         limit: parts.limit.clone(),
-        clock,
+        clock: clock.clone(),
         started,
         last: Mutex::default(),
     });
@@ -139,7 +139,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 
     let mut account = Account {
         files: matrix::Files::new(home.matrix()),
-        options: matrix_options(&config, pulse),
+        options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock,
         parts,
@@ -250,7 +250,7 @@ fn say_rooms(config: &Config) {
     }
 }
 
-fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
+fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix::Options {
     let mut rooms = Vec::new();
     let mut via: HashMap<_, Vec<_>> = HashMap::new();
     for mapped in &config.matrix_rooms {
@@ -267,5 +267,6 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
         pulse,
+        clock,
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::account_limit::AccountLimit;
-use super::event_loop::{EventLoop, slept};
+use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::mesh_worker::{MeshRules, MeshSide};
@@ -134,8 +134,7 @@ impl<S: SendToRoom> Parts<S> {
             batches: take_batches,
             queues,
             radio_ready,
-            started: Instant::now(),
-            slept: slept(),
+            started: clock.since_boot(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,

@@ -96,7 +96,11 @@ impl Bench {
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
-        let clock = Clock::new(move || Timestamp(shown.load(Ordering::SeqCst)));
+        let began = Instant::now();
+        let clock = Clock::new(move || {
+            let present = Timestamp(shown.load(Ordering::SeqCst));
+            (present, began.elapsed())
+        });
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         let (radio, take_radio) = mpsc::channel(4);
         let (reports, take_reports) = mpsc::channel(4);
@@ -137,8 +141,7 @@ impl Bench {
             batches: take_batches,
             queues,
             radio_ready,
-            started: Instant::now(),
-            slept: slept(),
+            started: clock.since_boot(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,

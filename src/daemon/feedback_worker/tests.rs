@@ -123,7 +123,7 @@ impl Scene {
             asked,
             bell: Arc::default(),
             limit: AccountLimit::default(),
-            clock: Clock::new(move || NOON + start.elapsed()),
+            clock: Clock::new(move || (NOON + start.elapsed(), start.elapsed())),
             workers: JoinSet::new(),
         }
     }

@@ -67,8 +67,10 @@ impl Trial {
         let turned = Arc::new(AtomicI64::new(0));
         let turn = Arc::clone(&turned);
         let clock = Clock::new(move || {
-            let shown = BEGIN + began.elapsed();
-            Timestamp(shown.0 + turn.load(Ordering::Relaxed))
+            let passed = began.elapsed();
+            let shown = BEGIN + passed;
+            let turned = turn.load(Ordering::Relaxed);
+            (Timestamp(shown.0 + turned), passed)
         });
         let rooms: Vec<OwnedRoomId> = (0..ROOMS)
             .map(|room| format!("!room{room}:example.org").try_into().unwrap())
