@@ -98,7 +98,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
     let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
-    let mut supervisor = Supervisor::new(stop.clone());
+    let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
     let (database, database_end, found) = tokio::select! {
@@ -114,14 +114,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
-    let parts = Parts::start(
-        &mut supervisor,
-        found,
-        database,
-        radio,
-        clock.clone(),
-        &stop,
-    );
+    let parts = Parts::start(&supervisor, found, database, radio, clock.clone(), &stop);
     let pulse = matrix::Pulse::default();
     let control = Arc::new(Control {
         live: Arc::clone(&parts.live),
@@ -135,7 +128,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         last: Mutex::default(),
     });
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
-    supervisor.essential("control", answering);
+    supervisor.workers.start("control", answering);
 
     let mut account = Account {
         files: matrix::Files::new(home.matrix()),
@@ -151,10 +144,10 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         let opening = Box::pin(account.open());
         if let Some(opened) = stopped.run_until_cancelled(opening).await {
             let has_session = opened.is_ok();
-            supervisor.essential("matrix", account.run(opened, stopped.clone()));
+            let workers = &supervisor.workers;
+            workers.start("matrix", account.run(opened, stopped.clone()));
             tell_service_manager(NotifyState::Ready);
             beginning::say_ready(&control, has_session);
-            let workers = supervisor.workers();
             workers.errand("beginning", beginning::tell(control, stopped));
         }
         supervisor.run().await
@@ -176,7 +169,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 async fn close(database_end: DatabaseEnd) {
     let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
     if closed.is_err() {
-        // A send that the server never answers holds it; nothing is written any more.
+        // What does not let go of it writes nothing any more.
         warn!("the database is still in use: what was accepted is stored");
     }
 }

@@ -73,7 +73,7 @@ impl<S: SendToRoom> Parts<S> {
     /// Starts them as tasks of `supervisor`, which ends them when `stop` is cancelled. `radio` says how to reach the
     /// radio; what the tables know of it, and the clock, are put in here.
     pub(super) fn start(
-        supervisor: &mut Supervisor,
+        supervisor: &Supervisor,
         mut found: Found,
         database: Database,
         radio: RadioOptions,
@@ -113,7 +113,7 @@ impl<S: SendToRoom> Parts<S> {
                 rules: found.rules,
                 clock: clock.clone(),
             },
-            workers: supervisor.workers(),
+            workers: supervisor.workers.clone(),
             withdrawals: radio.withdrawals(),
             stop: stop.clone(),
         });
@@ -121,7 +121,7 @@ impl<S: SendToRoom> Parts<S> {
         queues.wake(&found.waiting);
 
         let radio_stop = stop.clone();
-        supervisor.essential("radio", async move {
+        supervisor.workers.start("radio", async move {
             if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
                 error!(error = &error as &dyn Error, "the radio's side ended");
             }
@@ -139,8 +139,11 @@ impl<S: SendToRoom> Parts<S> {
             live: Arc::clone(&live),
             clock,
         };
-        let loop_stop = stop.clone();
-        supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
+        let last = &supervisor.last;
+        last.start(
+            "event loop",
+            event_loop.run(stop.clone(), last.stop.clone()),
+        );
         Self {
             database,
             ledger,

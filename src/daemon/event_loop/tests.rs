@@ -128,7 +128,7 @@ impl Bench {
                 rules: MeshRules::of(&config.meshtastic),
                 clock: clock.clone(),
             },
-            workers: supervisor.workers(),
+            workers: supervisor.workers.clone(),
             withdrawals,
             stop: stop.clone(),
         });

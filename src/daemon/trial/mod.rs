@@ -116,11 +116,11 @@ impl Trial {
             )
         };
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::mortal(stop.clone(), life.clone());
+        let supervisor = Supervisor::mortal(stop.clone(), life.clone());
         let (pipes, take_pipes) = mpsc::channel(1);
         self.world.spawn(self.mesh.pipes(pipes));
         let parts = Parts::start(
-            &mut supervisor,
+            &supervisor,
             found,
             Database::here(Arc::clone(&self.store)),
             RadioOptions {
@@ -139,7 +139,7 @@ impl Trial {
             .remember_own_user(account);
         parts.sender.send_replace(Some(self.homeserver.clone()));
         let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
-        supervisor.essential("matrix", async move {
+        supervisor.workers.start("matrix", async move {
             // Ends only when the relay does; until then somebody can send.
             let Parts {
                 batches, sender, ..
