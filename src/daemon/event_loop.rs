@@ -37,8 +37,6 @@ pub(super) struct EventLoop<S> {
     pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
-    /// When it was made, since the computer was started.
-    pub(super) started: Duration,
     pub(super) chores_at: Instant,
     pub(super) live: Arc<Live>,
     pub(super) clock: Clock,
@@ -48,6 +46,7 @@ impl<S: SendToRoom> EventLoop<S> {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
+        let started = self.clock.since_boot();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut work = Work::default();
@@ -59,7 +58,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
-                    let up = self.clock.since_boot().saturating_sub(self.started);
+                    let up = self.clock.since_boot().saturating_sub(started);
                     work.events.push(Event::Chore(Chore::Round(up)));
                 }
                 () = finish.cancelled() => last = true,

@@ -114,7 +114,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
-    let parts = Parts::start(&supervisor, found, database, radio, clock.clone(), &stop);
+    let parts = Parts::start(&supervisor, found, database, radio, clock.clone());
     let pulse = matrix::Pulse::default();
     let control = Arc::new(Control {
         live: Arc::clone(&parts.live),

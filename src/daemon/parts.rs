@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::account_limit::AccountLimit;
@@ -70,15 +69,14 @@ pub(super) struct Parts<S> {
 }
 
 impl<S: SendToRoom> Parts<S> {
-    /// Starts them as tasks of `supervisor`, which ends them when `stop` is cancelled. `radio` says how to reach the
-    /// radio; what the tables know of it, and the clock, are put in here.
+    /// Starts them as tasks of `supervisor`. `radio` says how to reach the radio; what the tables know of it, and the clock,
+    /// are put in here.
     pub(super) fn start(
         supervisor: &Supervisor,
         mut found: Found,
         database: Database,
         radio: RadioOptions,
         clock: Clock,
-        stop: &CancellationToken,
     ) -> Self {
         let names = found.ledger.bridge.names().clone();
         let ledger = Arc::new(Mutex::new(found.ledger));
@@ -115,14 +113,14 @@ impl<S: SendToRoom> Parts<S> {
             },
             workers: supervisor.workers.clone(),
             withdrawals: radio.withdrawals(),
-            stop: stop.clone(),
         });
         live.committed(&[], &mut found.waiting);
         queues.wake(&found.waiting);
 
-        let radio_stop = stop.clone();
-        supervisor.workers.start("radio", async move {
-            if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
+        let Supervisor { workers, last } = supervisor;
+        let stop = workers.stop.clone();
+        workers.start("radio", async move {
+            if let Err(error) = radio.run(take_submissions, radio_events, stop).await {
                 error!(error = &error as &dyn Error, "the radio's side ended");
             }
         });
@@ -134,16 +132,12 @@ impl<S: SendToRoom> Parts<S> {
             batches: take_batches,
             queues,
             radio_ready,
-            started: clock.since_boot(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,
         };
-        let last = &supervisor.last;
-        last.start(
-            "event loop",
-            event_loop.run(stop.clone(), last.stop.clone()),
-        );
+        let work = event_loop.run(workers.stop.clone(), last.stop.clone());
+        last.start("event loop", work);
         Self {
             database,
             ledger,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use super::feedback_worker::FeedbackWorker;
 use super::ledger::Outcome;
@@ -34,7 +33,6 @@ pub(super) struct Shared<S> {
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
     pub(super) withdrawals: mpsc::Sender<MeshRowId>,
-    pub(super) stop: CancellationToken,
 }
 
 impl<S: SendToRoom> Queues<S> {
@@ -45,8 +43,8 @@ impl<S: SendToRoom> Queues<S> {
             bell: Arc::clone(&feedback),
             side: shared.rooms.clone(),
         };
-        let stop = shared.stop.clone();
-        shared.workers.start("feedback worker", worker.run(stop));
+        let workers = &shared.workers;
+        workers.start("feedback worker", worker.run(workers.stop.clone()));
         Self {
             shared,
             rooms: HashMap::new(),
@@ -73,7 +71,7 @@ impl<S: SendToRoom> Queues<S> {
         for queue in &outcome.mesh {
             // A worker that has ended has let go of its bell.
             self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
-            let shared = &self.shared;
+            let (workers, mesh) = (&self.shared.workers, &self.shared.mesh);
             let wake = self.mesh.entry(*queue).or_insert_with(|| {
                 let (destination, lane) = *queue;
                 let wake = Arc::new(Notify::new());
@@ -82,12 +80,11 @@ impl<S: SendToRoom> Queues<S> {
                         destination,
                         lane,
                         wake: Arc::clone(&wake),
-                        side: shared.mesh.clone(),
+                        side: mesh.clone(),
                         idle,
                     };
-                    worker.run(shared.stop.clone())
+                    worker.run(workers.stop.clone())
                 };
-                let workers = &shared.workers;
                 match destination {
                     Destination::Channel(_) => workers.start("mesh worker", worker(None)),
                     // There can be any number of nodes.
@@ -108,8 +105,8 @@ impl<S: SendToRoom> Queues<S> {
                 bell: Arc::clone(&bell),
                 side: shared.rooms.clone(),
             };
-            let stop = shared.stop.clone();
-            shared.workers.start("room worker", worker.run(stop));
+            let workers = &shared.workers;
+            workers.start("room worker", worker.run(workers.stop.clone()));
             bell
         })
     }

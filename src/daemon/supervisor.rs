@@ -98,31 +98,23 @@ impl Supervisor {
     }
 }
 
+/// What a task does.
+pub(super) trait Work: Future<Output = ()> + Send + 'static {}
+
+impl<W: Future<Output = ()> + Send + 'static> Work for W {}
+
 impl Workers {
     /// Starts a task that works until it is asked to end: if it ends before, the relay stops.
-    pub(super) fn start(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
+    pub(super) fn start(&self, name: &'static str, work: impl Work) {
         self.watch(name, false, work);
     }
 
     /// Starts a task that ends when it is done: only if it panics the relay stops.
-    pub(super) fn errand(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
+    pub(super) fn errand(&self, name: &'static str, work: impl Work) {
         self.watch(name, true, work);
     }
 
-    fn watch(
-        &self,
-        name: &'static str,
-        may_end: bool,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
+    fn watch(&self, name: &'static str, may_end: bool, work: impl Work) {
         #[cfg(test)]
         let work = self.life.of(work);
         let (of, mut task) = (self.clone(), self.tracker.spawn(work));

@@ -130,7 +130,6 @@ impl Bench {
             },
             workers: supervisor.workers.clone(),
             withdrawals,
-            stop: stop.clone(),
         });
         let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
@@ -141,7 +140,6 @@ impl Bench {
             batches: take_batches,
             queues,
             radio_ready,
-            started: clock.since_boot(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,

@@ -129,7 +129,6 @@ impl Trial {
                 ..RadioOptions::over(Wire::Pipes(take_pipes))
             },
             self.clock.clone(),
-            &stop,
         );
         parts
             .ledger
