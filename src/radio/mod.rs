@@ -261,8 +261,8 @@ impl Radio {
         }
     }
 
-    /// Returns where to name rows that are to be given back if they wait here still: they are reported as
-    /// [`RadioOutcome::Retry`] without delay, to be looked up again.
+    /// Returns where to name rows that are to be given back if they wait here still, or when they come: they are reported
+    /// as [`RadioOutcome::Retry`] without delay, to be looked up again.
     pub fn withdrawals(&self) -> mpsc::Sender<MeshRowId> {
         self.withdraw.clone()
     }

@@ -31,8 +31,12 @@ const PROMPT: Duration = Duration::from_millis(300);
 const PLACES: usize = 64;
 /// Direct messages among them: any number of nodes can have one, and what is urgent always finds a place.
 const DIRECT_PLACES: usize = 32;
+/// Rows that are named here as to be given back while they are still on their way from the table.
+const CALLED_BACK: usize = 64;
 /// A direct message that finds no place is submitted again after that.
 const PLACE_AGAIN: Duration = Duration::from_secs(30);
+
+const WITHDRAWN: &str = "withdrawn";
 
 /// A row of the outbox that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub struct Pacer {
     prompted_for: Option<Instant>,
     link: Option<Link>,
     waiting: Vec<Submission>,
+    /// The rows that are to be given back when they come, the newest first.
+    called_back: Vec<MeshRowId>,
     flight: Option<Flight>,
     queue_full: bool,
     last_frame: Option<Instant>,
@@ -103,7 +109,8 @@ impl Pacer {
         self.flight.is_some()
     }
 
-    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice.
+    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice, one that was withdrawn
+    /// before it came is given back.
     pub fn submit(&mut self, submission: Submission) {
         let outbox = submission.outbox;
         let on_its_way = self.flight.as_ref();
@@ -111,7 +118,11 @@ impl Pacer {
             return;
         }
         self.waiting.retain(|other| other.outbox != outbox);
-        if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
+        let called_back = self.called_back.iter().position(|row| *row == outbox);
+        if let Some(place) = called_back {
+            self.called_back.remove(place);
+            self.retry(Duration::ZERO, false, &submission, WITHDRAWN);
+        } else if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
         } else if self.link.is_some_and(|link| !link.may_transmit) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
@@ -125,9 +136,13 @@ impl Pacer {
         }
     }
 
-    /// Gives a row back that still waits here; one on its way is not stopped.
+    /// Gives a row back that still waits here, or has not come yet; one on its way to the radio is not stopped.
     pub fn withdraw(&mut self, outbox: MeshRowId) {
-        self.give_back(|it| it.outbox == outbox, "withdrawn");
+        if self.give_back(|it| it.outbox == outbox, WITHDRAWN) == 0 {
+            self.called_back.retain(|row| *row != outbox);
+            self.called_back.truncate(CALLED_BACK - 1);
+            self.called_back.insert(0, outbox);
+        }
     }
 
     /// The link is ready. Unless the radio may transmit, everything is refused.
@@ -347,12 +362,13 @@ impl Pacer {
         self.report(submission, failure.unwrap_or(accepted));
     }
 
-    /// Gives back what waits here and is to go; none of it was written.
-    fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) {
+    /// Gives back what waits here and is to go; none of it was written. Returns how much.
+    fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) -> usize {
         let gone: Vec<_> = self.waiting.extract_if(.., |it| goes(it)).collect();
-        for submission in gone {
-            self.retry(Duration::ZERO, false, &submission, reason);
+        for submission in &gone {
+            self.retry(Duration::ZERO, false, submission, reason);
         }
+        gone.len()
     }
 
     fn retry(&mut self, after: Duration, written: bool, submission: &Submission, reason: &str) {

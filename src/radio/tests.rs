@@ -601,6 +601,28 @@ async fn a_withdrawn_row_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_is_withdrawn_on_its_way_to_the_adapter_is_not_sent() {
+    for is_late in [false, true] {
+        let mut bench = Bench::new();
+        let mut peer = bench.ready().await;
+        if !is_late {
+            bench.submit(1).await;
+        }
+        bench.withdrawals.send(MeshRowId(1)).await.unwrap();
+        if is_late {
+            // The worker has looked it up, and not handed it over yet.
+            sleep(Duration::from_secs(1)).await;
+            bench.submit(1).await;
+        }
+        let outcome = bench.outcome().await;
+        let is_back = matches!(outcome, (1, RadioOutcome::Retry { written: false, .. }));
+        assert!(is_back, "{outcome:?}");
+        bench.submit(2).await;
+        assert_eq!(peer.hears_packet().await.id, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_takes_no_events_ends_the_adapter() {
     let Bench {
         pipes,

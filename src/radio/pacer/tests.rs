@@ -451,6 +451,24 @@ fn a_withdrawn_row_is_given_back_unless_it_is_on_its_way() {
 }
 
 #[test]
+fn a_row_that_is_withdrawn_before_it_comes_is_given_back_when_it_does_and_once() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.pacer.withdraw(MeshRowId(1));
+    }
+    bench.submit(1, channel(0), Lane::Message);
+    assert_eq!(bench.written(), None);
+    let outcomes = bench.reports();
+    assert!(is_as_before(&outcomes, 1), "{outcomes:?}");
+    bench.submit(1, channel(0), Lane::Message);
+    assert_eq!(bench.written(), Some(1));
+    for row in 0..1000 {
+        bench.pacer.withdraw(MeshRowId(row));
+    }
+    assert_eq!(bench.pacer.called_back.len(), CALLED_BACK);
+}
+
+#[test]
 fn a_row_submitted_twice_is_sent_once() {
     let mut bench = Bench::new();
     bench.submit(1, channel(0), Lane::Message);
