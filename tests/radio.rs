@@ -199,6 +199,7 @@ impl Bench {
         let submission = Submission {
             outbox,
             packet,
+            channel: None,
             message,
         };
         self.submissions

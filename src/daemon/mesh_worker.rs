@@ -180,6 +180,7 @@ fn take(
     Ok(Some(Next::Due(Submission {
         outbox: row.id,
         packet: row.packet,
+        channel: row.channel,
         message: RadioMessage {
             destination,
             lane,
@@ -200,8 +201,8 @@ mod tests {
     use super::*;
     use crate::config::Overflow;
     use crate::model::{
-        ChannelIndex, Draft, Heading, MeshMessage, MeshRowId, MeshSource, MeshState, NodeNum,
-        PacketId,
+        ChannelIndex, Draft, Fingerprint, Heading, MeshMessage, MeshRowId, MeshSource, MeshState,
+        NodeNum, PacketId,
     };
     use crate::store::samples::waiting_packets;
 
@@ -334,6 +335,27 @@ mod tests {
             again.unwrap();
             let (other, text) = next(&mut store, later(30)).unwrap();
             assert!(other != packet && text == handed.1);
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_says_for_which_channel_it_is_meant() {
+        let mut store = Store::in_memory().unwrap();
+        for channel in [Some(Fingerprint([7; 32])), None] {
+            let message = MeshMessage {
+                channel,
+                ..text("hello")
+            };
+            let handed = store.transaction(|tx| {
+                let (id, _) = outbox_mesh::insert(tx, NodeNum(1), &message, NOON)?;
+                let handed = take(tx, QUEUE, rules(), NOON, true)?;
+                mesh_report::accepted(tx, id, NOON)?;
+                Ok(handed)
+            });
+            match handed.unwrap() {
+                Some(Next::Due(submission)) => assert_eq!(submission.channel, channel),
+                other => panic!("nothing is due: {other:?}"),
+            }
         }
     }
 

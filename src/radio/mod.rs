@@ -590,8 +590,7 @@ impl Radio {
         // What was handed over just when the link was lost is looked up again.
         self.give_back(ends).await?;
         let node = profile.own.num;
-        let may_transmit = profile.region_set && profile.transmit_enabled;
-        self.pacer.on_ready(node, may_transmit);
+        self.pacer.on_ready(profile);
         let times = self.link.started(node, profile.reboot_count);
         if times > 0 {
             self.reconnect.on_absent();

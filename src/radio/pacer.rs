@@ -9,8 +9,8 @@
 use std::time::{Duration, Instant};
 
 use crate::model::{
-    Destination, Lane, MeshRowId, NodeNum, PacketId, RadioMessage, RadioOutcome, RadioPayload,
-    Refusal, SendReport, Timestamp,
+    Channel, Destination, Fingerprint, Lane, MeshRowId, NodeNum, PacketId, RadioMessage,
+    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, Timestamp,
 };
 
 use super::acks::Acks;
@@ -36,6 +36,9 @@ const CALLED_BACK: usize = 64;
 /// A direct message that finds no place is submitted again after that.
 const PLACE_AGAIN: Duration = Duration::from_secs(30);
 
+/// What was meant for another channel than stands in its slot now is looked up again after that: its new place is known then.
+const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
+
 const WITHDRAWN: &str = "withdrawn";
 
 /// A row of the outbox that may be sent now.
@@ -45,15 +48,29 @@ pub struct Submission {
     pub outbox: MeshRowId,
     /// The id under which it is to be sent.
     pub packet: PacketId,
+    /// What its channel is, where that is known; `None` for a direct message.
+    pub channel: Option<Fingerprint>,
     /// What it says.
     pub message: RadioMessage,
 }
 
+impl Submission {
+    /// Returns whether its slot is, among these channels, what it is meant for, as far as that is known.
+    pub(crate) fn is_for(&self, channels: &[Channel]) -> bool {
+        let Destination::Channel(slot) = self.message.destination else {
+            return true;
+        };
+        let there = channels.iter().find(|it| it.index == slot);
+        self.channel.is_none() || self.channel == there.and_then(|it| it.fingerprint)
+    }
+}
+
 /// The link, as far as sending is concerned.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Link {
     own: NodeNum,
     may_transmit: bool,
+    channels: Vec<Channel>,
 }
 
 /// The one packet that the radio has not answered yet.
@@ -122,10 +139,17 @@ impl Pacer {
         if let Some(place) = called_back {
             self.called_back.remove(place);
             self.retry(Duration::ZERO, false, &submission, WITHDRAWN);
-        } else if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
+        } else if submission.message.payload.bytes().len()
+            > payload_limit(&submission.message.payload)
+        {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
-        } else if self.link.is_some_and(|link| !link.may_transmit) {
+        } else if self.link.as_ref().is_some_and(|it| !it.may_transmit) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+        } else if let Some(link) = &self.link
+            && !submission.is_for(&link.channels)
+        {
+            let reason = "another channel stands in its channel's place";
+            self.retry(CHANNEL_AGAIN, false, &submission, reason);
         } else if is_direct(&submission)
             && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
         {
@@ -145,14 +169,16 @@ impl Pacer {
         }
     }
 
-    /// The link is ready. Unless the radio may transmit, everything is refused.
-    pub fn on_ready(&mut self, own: NodeNum, may_transmit: bool) {
-        self.link = Some(Link { own, may_transmit });
+    /// The link is ready. Unless the radio may transmit, everything is refused; what is meant for a channel goes nowhere else.
+    pub fn on_ready(&mut self, profile: &RadioProfile) {
+        self.link = Some(Link {
+            own: profile.own.num,
+            may_transmit: profile.region_set && profile.transmit_enabled,
+            channels: profile.channels.clone(),
+        });
         self.queue_full = false;
-        if !may_transmit {
-            for submission in std::mem::take(&mut self.waiting) {
-                self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
-            }
+        for submission in std::mem::take(&mut self.waiting) {
+            self.submit(submission);
         }
     }
 
@@ -205,7 +231,7 @@ impl Pacer {
                 }
             }
             Answer::Routing(routing) => {
-                let Some(Link { own, .. }) = self.link else {
+                let Some(own) = self.link.as_ref().map(|link| link.own) else {
                     return;
                 };
                 self.end_flight(own, routing, now);
@@ -237,7 +263,7 @@ impl Pacer {
 
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<&Submission> {
-        self.link?;
+        self.link.as_ref()?;
         if self.traffic.closed_until(now.instant).is_some() {
             let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
             self.give_back(is_less_urgent, "the air bears only urgent texts");
@@ -322,7 +348,7 @@ impl Pacer {
 
     /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
     fn next_text(&self) -> Option<Instant> {
-        self.link.filter(|_| !self.queue_full)?;
+        self.link.as_ref().filter(|_| !self.queue_full)?;
         let lanes = self.waiting.iter().map(|it| it.message.lane);
         lanes.min().and_then(|lane| self.may_go(lane))
     }

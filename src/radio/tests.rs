@@ -4,10 +4,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
 
 use super::captures::from_radio;
-use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio};
+use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};
 use super::*;
 use crate::model::{
-    ChannelIndex, Destination, Lane, PacketId, RadioMessage, RadioOutcome, RadioPayload, SendReport,
+    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioMessage, RadioOutcome,
+    RadioPayload, SendReport,
 };
 
 const OWN: u32 = 0xA11C_E001;
@@ -54,6 +55,11 @@ impl Peer {
 
     /// Answers the question for the configuration as a real radio did.
     async fn shakes_hands(&mut self) {
+        self.shakes_hands_with(None).await;
+    }
+
+    /// Answers likewise, with such a key of the primary channel.
+    async fn shakes_hands_with(&mut self, key: Option<u8>) {
         let to_radio::PayloadVariant::WantConfigId(nonce) = self.hears().await else {
             panic!("no question")
         };
@@ -63,6 +69,24 @@ impl Peer {
             }
             self.connection
                 .send(&frame.bytes)
+                .await
+                .expect("the relay is there");
+        }
+        if let Some(key) = key {
+            let settings = wire::ChannelSettings {
+                name: b"Rescue".to_vec(),
+                psk: vec![key; 16],
+            };
+            let frame = wire::FromRadio {
+                channel: Some(wire::Channel {
+                    index: 0,
+                    settings: Some(settings),
+                    role: 1,
+                }),
+                ..Default::default()
+            };
+            self.connection
+                .send(&frame.encode_to_vec())
                 .await
                 .expect("the relay is there");
         }
@@ -167,9 +191,15 @@ impl Bench {
     }
 
     async fn submit(&self, number: u32) {
+        self.submit_for(number, None).await;
+    }
+
+    /// Submits a text that is meant for such a primary channel.
+    async fn submit_for(&self, number: u32, channel: Option<Fingerprint>) {
         let submission = Submission {
             outbox: MeshRowId(i64::from(number)),
             packet: PacketId(number),
+            channel,
             message: RadioMessage {
                 destination: Destination::Channel(ChannelIndex::PRIMARY),
                 lane: Lane::Message,
@@ -620,6 +650,35 @@ async fn a_row_that_is_withdrawn_on_its_way_to_the_adapter_is_not_sent() {
         bench.submit(2).await;
         assert_eq!(peer.hears_packet().await.id, 2);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_is_handed_over_late_does_not_go_out_on_the_channel_that_has_taken_its_slot() {
+    let mut bench = Bench::new();
+    let mut peer = bench.connects().await;
+    let mut private = None;
+    for key in [1, 2] {
+        peer.shakes_hands_with(Some(key)).await;
+        let Event::Radio(RadioEvent::Ready(profile)) = bench.news().await else {
+            panic!("not ready")
+        };
+        let primary = profile.channels[0].fingerprint;
+        let handed_over = *private.get_or_insert(primary);
+        bench.submit_for(7, handed_over).await;
+        if handed_over == primary {
+            assert_eq!(peer.hears_packet().await.id, 7);
+            peer.takes(7).await;
+            let (_, outcome) = bench.outcome().await;
+            assert!(matches!(outcome, RadioOutcome::Accepted { .. }));
+            peer.says(from::PayloadVariant::Rebooted(true)).await;
+            bench.lost().await;
+        }
+    }
+    let outcome = bench.outcome().await;
+    let is_back = matches!(outcome, (7, RadioOutcome::Retry { written: false, .. }));
+    assert!(is_back, "{outcome:?}");
+    bench.submit(8).await;
+    assert_eq!(peer.hears_packet().await.id, 8);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,8 +17,8 @@ use super::message_map::{self, Link};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, feedback, turns};
 use crate::model::{
-    Destination, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource, MeshState,
-    MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
+    Destination, Fingerprint, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource,
+    MeshState, MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -40,6 +40,8 @@ pub struct MeshRow {
     pub id: MeshRowId,
     /// The id under which it, or its first packet, goes now.
     pub packet: PacketId,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
     /// What. A reference to a packet of ours that was sent under another id names that id.
     pub content: MeshContent,
     /// Which part of how many, from 0.
@@ -347,6 +349,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
+        channel: row.get("channel")?,
         content,
         part: (part, row.get("parts")?),
         attempts: row.get("attempts")?,
@@ -379,6 +382,7 @@ mod tests {
             let expected = MeshRow {
                 id: rows[0].0,
                 packet: rows[0].1,
+                channel: Some(FIRST),
                 content: packet("Bob[M]: hello"),
                 part: (0, 1),
                 attempts: 0,

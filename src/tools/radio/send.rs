@@ -100,6 +100,7 @@ pub(crate) async fn send(
     let submission = Submission {
         outbox: ROW,
         packet,
+        channel: channel.fingerprint,
         message: RadioMessage {
             destination: Destination::Channel(channel.index),
             lane: Lane::Message,
@@ -161,6 +162,11 @@ impl Visit {
                 Ok(Ok(News::Lost(lost))) => {
                     not_yet = Some(format!("the link to the radio was lost: {}", told(&lost)));
                     continue;
+                }
+                // It is looked up by its number only once.
+                Ok(Ok(News::Ready(now))) if !sent.taken && !submission.is_for(&now.channels) => {
+                    let reason = "the radio has another channel in its place now".to_owned();
+                    return Ok((Fate::Unknown, Some(reason)));
                 }
                 Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => continue,
                 Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => {
