@@ -30,8 +30,6 @@ pub(super) struct Examined<'a> {
     pub(super) beat: Duration,
     /// What came of writing to the database.
     pub(super) written: Result<(), DatabaseStatus>,
-    /// What keeps us from the radio is told with what helps.
-    pub(super) radio_has_own_cure: bool,
     /// After so long without the radio we are unhealthy.
     pub(super) radio_away: Duration,
 }
@@ -114,13 +112,14 @@ impl Examined<'_> {
                 "a phone app may hold it",
             ),
         };
-        let hint = format!("check its power, {way}, and `meshtastic.{key}`; {holder}");
+        let ours = || format!("check its power, {way}, and `meshtastic.{key}`; {holder}");
+        let hint = radio.hint.clone().unwrap_or_else(ours);
         let result = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
             CheckResult::Failed
         } else {
             CheckResult::Warning
         };
-        found(result, text, (!self.radio_has_own_cure).then_some(hint))
+        found(result, text, Some(hint))
     }
 
     fn matrix(&self) -> Check {
@@ -348,6 +347,7 @@ mod tests {
                 state: LinkState::Ready,
                 for_seconds: 50,
                 cause: None,
+                hint: None,
                 restarts: 0,
                 node: None,
                 name: None,
@@ -414,7 +414,6 @@ mod tests {
             status,
             beat: Duration::from_secs(beat),
             written: Ok(()),
-            radio_has_own_cure: false,
             radio_away: Duration::from_mins(10),
         };
         examined.health()
@@ -604,7 +603,6 @@ mod tests {
             status: &status,
             beat: Duration::ZERO,
             written: Ok(()),
-            radio_has_own_cure: false,
             radio_away: Duration::from_mins(10),
         };
         let check = examined.rooms();
@@ -644,6 +642,13 @@ mod tests {
             let hint = radio.unwrap().hint.as_deref().unwrap();
             assert!(hint.contains(key), "{hint}");
             assert_eq!(hint.matches("meshtastic.").count(), 1, "{hint}");
+
+            status.radio.cause = Some("it is barred".to_owned());
+            status.radio.hint = Some("unbar it".to_owned());
+            let health = examined(&status, 1);
+            let radio = health.checks.iter().find(|it| it.name == "radio").unwrap();
+            assert!(radio.text.ends_with(": it is barred"), "{}", radio.text);
+            assert_eq!(radio.hint.as_deref(), Some("unbar it"));
         }
     }
 

@@ -34,8 +34,10 @@ pub enum RadioEvent {
     Ready(Box<RadioProfile>),
     /// The link is lost. The adapter tries again by itself.
     Lost {
-        /// Why, in a sentence for the log and `status`.
+        /// Why, in one sentence.
         cause: String,
+        /// What helps, if we know.
+        hint: Option<String>,
     },
     /// A packet that carries something to read.
     Text(Box<RadioText>),

@@ -337,17 +337,18 @@ impl Radio {
             let why = self.wire.cause_of_short_lives();
             loss.cause = format!("{}: {why}", loss.cause);
         }
-        let cause = loss.cause.clone();
         self.link.lost(&loss);
+        let (cause, hint) = (loss.cause.clone(), loss.hint.clone());
         // Causes may take turns for days.
         let told = &mut self.told_causes;
         if told.iter().any(|told| told.is_like(&loss)) {
             debug!(cause, delay_ms, "still no link to the radio, trying again");
         } else {
-            warn!(cause, delay_ms, "no link to the radio, trying again");
+            warn!(cause, hint, delay_ms, "no link to the radio, trying again");
             told.truncate(TOLD_CAUSES - 1);
             told.insert(0, loss);
-            ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
+            ends.tell(Event::Radio(RadioEvent::Lost { cause, hint }))
+                .await?;
         }
         self.give_back(ends).await?;
         tokio::select! {
@@ -574,8 +575,9 @@ impl Radio {
                 (Output::Restarted(cause), Some(_)) => {
                     self.link.lost(&Loss::of_silence(cause));
                     self.link.step(LinkState::Configuring);
-                    let cause = cause.to_owned();
-                    ends.tell(Event::Radio(RadioEvent::Lost { cause })).await?;
+                    let (cause, hint) = (cause.to_owned(), None);
+                    ends.tell(Event::Radio(RadioEvent::Lost { cause, hint }))
+                        .await?;
                     self.give_back(ends).await?;
                 }
                 (Output::Lost(cause), Some(_)) => return Err(End::Lost(Loss::of_silence(cause))),

@@ -176,7 +176,7 @@ impl Bench {
 
     async fn lost(&mut self) -> String {
         match self.news().await {
-            Event::Radio(RadioEvent::Lost { cause }) => cause,
+            Event::Radio(RadioEvent::Lost { cause, .. }) => cause,
             other => panic!("not lost: {other:?}"),
         }
     }
@@ -446,7 +446,7 @@ async fn a_radio_behind_a_proxy_that_only_hangs_up_while_it_is_away_is_not_anoth
         loop {
             match bench.news().await {
                 Event::Radio(RadioEvent::Ready(_)) => break,
-                Event::Radio(RadioEvent::Lost { cause }) => {
+                Event::Radio(RadioEvent::Lost { cause, .. }) => {
                     assert!(!cause.contains("another client"), "{cause}");
                 }
                 other => panic!("neither ready nor lost: {other:?}"),
@@ -485,7 +485,7 @@ async fn what_the_radio_said_before_a_write_failed_is_taken() {
     let cause = loop {
         match bench.news().await {
             Event::Radio(RadioEvent::Text(text)) => texts.push(text.packet.0),
-            Event::Radio(RadioEvent::Lost { cause }) => break cause,
+            Event::Radio(RadioEvent::Lost { cause, .. }) => break cause,
             other => panic!("neither a text nor the end: {other:?}"),
         }
     };

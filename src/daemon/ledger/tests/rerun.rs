@@ -138,7 +138,7 @@ fn undecryptable(name: &str) -> Event {
 
 fn lost() -> Event {
     let cause = "cut".to_owned();
-    Event::Radio(RadioEvent::Lost { cause })
+    Event::Radio(RadioEvent::Lost { cause, hint: None })
 }
 
 /// A radio whose only channel has that name.
