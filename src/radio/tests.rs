@@ -1,9 +1,13 @@
 //! The adapter and a radio by script, joined by a pipe.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::captures::from_radio;
+use super::codec::Item;
 use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};
 use super::*;
 use crate::model::{
