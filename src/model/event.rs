@@ -80,6 +80,11 @@ pub struct RadioProfile {
 }
 
 impl RadioProfile {
+    /// Returns whether the radio transmits what it is asked to.
+    pub fn transmits(&self) -> bool {
+        self.region_set && self.transmit_enabled
+    }
+
     /// Returns its firmware's version; a locked radio does not tell it.
     pub fn told_firmware(&self) -> Option<&str> {
         Some(self.firmware.as_str()).filter(|it| !it.is_empty())

@@ -33,7 +33,6 @@ mod pacer;
 )]
 mod packets;
 pub mod proto;
-mod ports;
 mod reconnect;
 mod said;
 mod serial;

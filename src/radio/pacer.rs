@@ -65,14 +65,6 @@ impl Submission {
     }
 }
 
-/// The link, as far as sending is concerned.
-#[derive(Debug)]
-struct Link {
-    own: NodeNum,
-    may_transmit: bool,
-    channels: Vec<Channel>,
-}
-
 /// The one packet that the radio has not answered yet.
 #[derive(Debug)]
 struct Flight {
@@ -90,7 +82,8 @@ pub struct Pacer {
     pub(super) traffic: Traffic,
     /// The radio was made to look for the text that may go then.
     prompted_for: Option<Instant>,
-    link: Option<Link>,
+    /// The radio, while the link is ready.
+    radio: Option<RadioProfile>,
     waiting: Vec<Submission>,
     /// The rows that are to be given back when they come, the newest first.
     called_back: Vec<MeshRowId>,
@@ -143,10 +136,10 @@ impl Pacer {
             > payload_limit(&submission.message.payload)
         {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
-        } else if self.link.as_ref().is_some_and(|it| !it.may_transmit) {
+        } else if self.radio.as_ref().is_some_and(|it| !it.transmits()) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
-        } else if let Some(link) = &self.link
-            && !submission.is_for(&link.channels)
+        } else if let Some(radio) = &self.radio
+            && !submission.is_for(&radio.channels)
         {
             let reason = "another channel stands in its channel's place";
             self.retry(CHANNEL_AGAIN, false, &submission, reason);
@@ -171,11 +164,7 @@ impl Pacer {
 
     /// The link is ready. Unless the radio may transmit, everything is refused; what is meant for a channel goes nowhere else.
     pub fn on_ready(&mut self, profile: &RadioProfile) {
-        self.link = Some(Link {
-            own: profile.own.num,
-            may_transmit: profile.region_set && profile.transmit_enabled,
-            channels: profile.channels.clone(),
-        });
+        self.radio = Some(profile.clone());
         self.queue_full = false;
         for submission in std::mem::take(&mut self.waiting) {
             self.submit(submission);
@@ -185,7 +174,7 @@ impl Pacer {
     /// The link is lost, or leaves off. What was on its way is sent again under the same id, and what waits goes
     /// back to the table too, where it can still be changed or expire.
     pub fn on_lost(&mut self) {
-        self.link = None;
+        self.radio = None;
         if let Some(flight) = self.flight.take() {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
             if let Some((res, at)) = flight.status {
@@ -231,7 +220,7 @@ impl Pacer {
                 }
             }
             Answer::Routing(routing) => {
-                let Some(own) = self.link.as_ref().map(|link| link.own) else {
+                let Some(own) = self.radio.as_ref().map(|it| it.own.num) else {
                     return;
                 };
                 self.end_flight(own, routing, now);
@@ -263,7 +252,7 @@ impl Pacer {
 
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<&Submission> {
-        self.link.as_ref()?;
+        self.radio.as_ref()?;
         if self.traffic.closed_until(now.instant).is_some() {
             let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
             self.give_back(is_less_urgent, "the air bears only urgent texts");
@@ -348,7 +337,7 @@ impl Pacer {
 
     /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
     fn next_text(&self) -> Option<Instant> {
-        self.link.as_ref().filter(|_| !self.queue_full)?;
+        self.radio.as_ref().filter(|_| !self.queue_full)?;
         let lanes = self.waiting.iter().map(|it| it.message.lane);
         lanes.min().and_then(|lane| self.may_go(lane))
     }

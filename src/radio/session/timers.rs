@@ -9,7 +9,7 @@ use super::super::moment::Moment;
 use super::super::proto::{self, to_radio::PayloadVariant as ToRadio};
 use super::super::translate;
 use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded, frame};
-use crate::model::{Backoff, PacketId, RadioProfile, Timestamp};
+use crate::model::{Backoff, PacketId, Timestamp};
 
 /// On a cable the link needs so long to come to its senses after the wake bytes.
 const WAKE_PAUSE: Duration = Duration::from_millis(100);
@@ -91,8 +91,7 @@ impl Session {
     /// Returns when a radio is asked again that only says that it is there.
     fn quiet_until(&self) -> Option<Instant> {
         let since = self.ready_since?;
-        let is_mute = |profile: &RadioProfile| !profile.region_set || !profile.transmit_enabled;
-        if self.profile().is_some_and(is_mute) {
+        if self.profile().is_some_and(|it| !it.transmits()) {
             return Some(since + MUTE_AGAIN);
         }
         // On other links a radio cannot start anew behind our back.

@@ -92,7 +92,7 @@ pub(crate) async fn send(
         reason: None,
         hint: None,
     };
-    if !(profile.region_set && profile.transmit_enabled) {
+    if !profile.transmits() {
         sent.became(refused(Refusal::TransmitOff, &profile));
         return Ok(sent);
     }
