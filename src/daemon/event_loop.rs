@@ -124,7 +124,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 // Up to where the account's events are accepted is stored before more are.
                 [] | [Event::Matrix(MatrixEvent::Synced(_))] => {}
                 // The disk or the file is not sound: no other event could be stored either.
-                _ if !matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_)) => {}
+                _ if !error.is_of_content() => {}
                 [event] => {
                     // Better one event lost, and said, than none handled ever again.
                     error!(

@@ -7,8 +7,8 @@ use tracing::error;
 use crate::bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use crate::model::{EventId, NodeNum, Timestamp};
 use crate::store::{
-    Result, StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map,
-    meta, outage, outbox_mesh, outbox_room, relayed, seen, told,
+    Result, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
+    outage, outbox_mesh, outbox_room, relayed, seen, told,
 };
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
@@ -142,8 +142,8 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
 fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
     match feedback::message(tx, event) {
         Ok(fate) => facts.fates.extend(fate),
-        // It must not fail the batch: a sign is worth less than a message.
-        Err(error @ StoreError::Unreadable(_)) => {
+        // It costs no other sign.
+        Err(error) if error.is_of_content() => {
             let event = event.to_owned();
             tx.log(move || error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown"));
         }

@@ -12,7 +12,7 @@ use rusqlite::{Row, params};
 
 use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, mesh_source, target};
-use super::mesh_state::end_waiting;
+use super::mesh_state::{end_waiting, readable};
 use super::message_map::{self, Link};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, feedback, turns};
@@ -213,8 +213,8 @@ macro_rules! may_go {
 }
 
 /// Returns what is to be handed to the radio next for a destination and lane, if its time has come: what is
-/// new before the backlog, whose messages are spaced in a room. It changes nothing: `mesh_report::submitted`
-/// does.
+/// new before the backlog, whose messages are spaced in a room. It changes nothing, `mesh_report::submitted`
+/// does; but what cannot be read ends.
 pub fn next(
     tx: &Tx<'_>,
     to: Destination,
@@ -253,12 +253,9 @@ pub fn next(
         Some((_, false)) => None,
         None => backlog::find(tx, backlog::NEXT, (to, lane), order, now)?,
     };
-    id.map_or(Ok(None), |id| row(tx, id))
-}
-
-/// Returns a row as it goes to the radio.
-fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>> {
-    tx.first(
+    let Some(id) = id else { return Ok(None) };
+    let row = readable(
+        tx,
         "SELECT *, COALESCE(
              (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
               WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference),
@@ -266,7 +263,8 @@ fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>> {
          FROM mesh_outbox AS row WHERE id = ?1",
         [id],
         read,
-    )
+    )?;
+    Ok(row.into_iter().next())
 }
 
 /// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
@@ -321,7 +319,7 @@ pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
 pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>> {
-    tx.all(
+    tx.readable(
         "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
         (),
         |row| Ok((destination(row)?, row.get("lane")?)),

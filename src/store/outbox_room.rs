@@ -209,7 +209,7 @@ pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Resu
 
 /// Returns the rooms that something waits for.
 pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
-    tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
+    tx.readable("SELECT DISTINCT room FROM room_outbox", (), |row| {
         identifier(row, 0)
     })
 }

@@ -5,11 +5,11 @@ mod apply;
 mod outcome;
 mod reports;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::info;
+use tracing::{error, info};
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
@@ -64,7 +64,9 @@ impl Ledger {
         outbox_room::unpark_all(tx)?;
         feedback::recover(tx)?;
         let mut ledger = Self { bridge };
-        ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
+        let start = Event::Chore(Chore::Start);
+        let chores = ledger.settle(tx, &start, now, &mut outcome)?;
+        ledger.look_at(tx, chores, now, &mut outcome)?;
         outcome.rooms.extend(outbox_room::rooms(tx)?);
         outcome.mesh.extend(outbox_mesh::queues(tx)?);
         Ok((ledger, outcome))
@@ -100,25 +102,67 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let mut next = VecDeque::from([Cow::Borrowed(event)]);
-        while let Some(event) = next.pop_front() {
-            let questions = self.bridge.questions(&event, now);
-            let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
-            let actions = self.bridge.decide(&event, &facts, now);
-            let mut books = Books {
-                tx,
-                radio: self.bridge.radio(),
-                now,
-                outcome,
-            };
-            for action in actions {
-                match action {
-                    Action::Next(chore) => next.push_back(Cow::Owned(Event::Chore(chore))),
-                    action => books.apply(&event, action)?,
+        let chores = match event {
+            Event::Chore(chore) => vec![*chore],
+            event => self.settle(tx, event, now, outcome)?,
+        };
+        self.look_at(tx, chores, now, outcome)
+    }
+
+    /// Decides on chores, one after the other, each apart: no message is given up for what one of them cannot read.
+    fn look_at(
+        &mut self,
+        tx: &Tx<'_>,
+        chores: Vec<Chore>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let mut chores = VecDeque::from(chores);
+        while let Some(chore) = chores.pop_front() {
+            let (mut ledger, mut sum) = (self.clone(), outcome.clone());
+            let event = Event::Chore(chore);
+            match tx.apart(|| ledger.settle(tx, &event, now, &mut sum))? {
+                Ok(next) => {
+                    (*self, *outcome) = (ledger, sum);
+                    chores.extend(next);
                 }
+                Err(error) => tx.log(move || {
+                    error!(
+                        ?chore,
+                        error = &error as &dyn Error,
+                        "this is not looked at now; please report this"
+                    );
+                }),
             }
         }
         Ok(())
+    }
+
+    /// Decides on an event alone, and stores what follows. Returns what is to be looked at next.
+    fn settle(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Chore>> {
+        let questions = self.bridge.questions(event, now);
+        let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
+        let actions = self.bridge.decide(event, &facts, now);
+        let mut books = Books {
+            tx,
+            radio: self.bridge.radio(),
+            now,
+            outcome,
+        };
+        let mut next = Vec::new();
+        for action in actions {
+            match action {
+                Action::Next(chore) => next.push(chore),
+                action => books.apply(event, action)?,
+            }
+        }
+        Ok(next)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 /// What a batch touched, for the workers to be woken and the operator to be told.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::daemon) struct Outcome {
     /// Rooms for which something may be due.
     pub(in crate::daemon) rooms: BTreeSet<OwnedRoomOrAliasId>,

@@ -4,6 +4,7 @@ mod backlog;
 mod changes;
 mod channels;
 mod chores;
+mod damage;
 mod feedback;
 mod late;
 mod outage;
@@ -26,7 +27,7 @@ use crate::model::{
 use crate::radio::Submission;
 use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, message_map, summary};
+use crate::store::{edits, mesh_report, message_map, outbox_mesh, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
