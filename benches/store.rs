@@ -139,7 +139,7 @@ fn mesh_messages(criterion: &mut Criterion) {
         },
         spacing: Duration::from_secs(10),
     };
-    let packets = ["Alice[M]: a text of about the usual length".to_owned()];
+    let text = "Alice[M]: a text of about the usual length";
     criterion.bench_function(
         "to the mesh: accept, submit and take one packet",
         |bencher| {
@@ -150,7 +150,7 @@ fn mesh_messages(criterion: &mut Criterion) {
                 let handed = store.transaction(|tx| {
                     let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &order, NOW)?;
                     if let Some(row) = &next {
-                        drafts::make_packets(tx, row.id, &packets, NOW)?;
+                        drafts::make_packets(tx, row.id, (text, &[]), NOW)?;
                         mesh_report::submitted(tx, row.id, NOW)?;
                     }
                     Ok(next)

@@ -42,7 +42,7 @@ pub use notice::Refused;
 pub use radio::{RadioProblems, Readiness};
 pub use render::{render, told_age};
 pub use route::{RenamedChannel, RouteProblem, Spot};
-pub use split::PACKET_BYTES;
+pub use split::{PACKET_BYTES, Packets};
 pub use succession::Waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

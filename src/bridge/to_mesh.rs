@@ -309,10 +309,13 @@ impl Bridge {
         let words = reaction_in_words(emoji, &target.pair.text);
         let rules = &self.config.meshtastic.long_messages;
         let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
-        let packets = fitted.ok_or(Refused::TooLong)?.packets("");
-        let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
-        let reply_to = target.packet;
-        Ok(RadioPayload::Text { text, reply_to })
+        match fitted.map(|it| it.packets("")) {
+            Some(packets) if packets.further.is_empty() => Ok(RadioPayload::Text {
+                text: packets.first,
+                reply_to: target.packet,
+            }),
+            Some(_) | None => Err(Refused::TooLong),
+        }
     }
 
     /// Checks what concerns every event of a room, whoever sent it.

@@ -169,9 +169,9 @@ fn take(
             let written = row.source.map(|source| source.sent_at);
             let age = written.and_then(|written| bridge::told_age(written, now));
             let packets = bridge::render(&draft, age, &rules.long_messages);
-            drafts::make_packets(tx, row.id, &packets, now)?;
+            drafts::make_packets(tx, row.id, (&packets.first, &packets.further), now)?;
             RadioPayload::Text {
-                text: packets.into_iter().next().unwrap_or_default(),
+                text: packets.first,
                 reply_to: draft.reply_to,
             }
         }

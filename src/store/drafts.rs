@@ -57,15 +57,15 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
     })
 }
 
-/// Makes these packets of a text, all at once: what they carry holds for every try, and their ids are stored before the
-/// first.
+/// Makes these packets of a text, the first one and further ones, all at once: what they carry holds for every try, and their
+/// ids are stored before the first.
 pub fn make_packets(
     tx: &Tx<'_>,
     first: MeshRowId,
-    packets: &[String],
+    (text, further): (&str, &[String]),
     now: Timestamp,
 ) -> Result<()> {
-    let parts = u8::try_from(packets.len()).unwrap_or(u8::MAX);
+    let parts = u8::try_from(further.len()).map_or(u8::MAX, |it| it.saturating_add(1));
     let radio = tx.first(
         "SELECT radio FROM mesh_outbox WHERE id = ?1",
         [first],
@@ -74,14 +74,11 @@ pub fn make_packets(
     let Some(radio) = radio else {
         return Ok(());
     };
-    for (part, text) in (0_u8..).zip(packets) {
-        if part == 0 {
-            tx.execute(
-                "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
-                (first, text, parts),
-            )?;
-            continue;
-        }
+    tx.execute(
+        "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
+        (first, text, parts),
+    )?;
+    for (part, text) in (1_u8..).zip(further) {
         // Like the first one but for what it carries.
         let packet = free_packet_id(tx, radio)?;
         let id = MeshRowId(tx.insert(

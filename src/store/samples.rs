@@ -196,7 +196,7 @@ pub(super) fn accept_in_parts(
 ) -> Result<Vec<(MeshRowId, PacketId)>> {
     let (id, _) = outbox_mesh::insert(tx, RADIO, message, NOON)?;
     let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
-    drafts::make_packets(tx, id, &parts, NOON)?;
+    drafts::make_packets(tx, id, (&parts[0], &parts[1..]), NOON)?;
     tx.all(
         "SELECT id, packet FROM mesh_outbox WHERE message = ?1 ORDER BY part",
         [id],
@@ -219,7 +219,7 @@ pub(super) fn next_packet(
     }) = &row
     {
         let text = format!("{}{}", draft.heading.prefix, draft.text);
-        drafts::make_packets(tx, *id, &[text], now)?;
+        drafts::make_packets(tx, *id, (&text, &[]), now)?;
         return next();
     }
     Ok(row)

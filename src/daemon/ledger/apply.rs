@@ -89,7 +89,7 @@ impl Books<'_> {
                 correction,
             } => self.take_away(&room, event, correction)?,
             Action::WithdrawCorrection(row) => {
-                let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
+                let packets = self.take_back(Withdrawal::Message(row))?;
                 tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
             Action::WithdrawSender(room, sender) => {
@@ -102,7 +102,7 @@ impl Books<'_> {
             }
             Action::Rewrite(row, new) => self.rewrite(row, &new)?,
             Action::OneMore(row, draft, event, thread) => {
-                drafts::change(tx, row, &draft)?;
+                mesh::only_waiting(row, drafts::change(tx, row, &draft)?)?;
                 message_map::stands_too(tx, row, &event, thread.as_deref())?;
             }
             Action::KeepEdit(edit) => {

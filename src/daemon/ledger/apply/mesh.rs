@@ -10,7 +10,9 @@ use crate::model::{
     RoomId, Timestamp, UndecryptableEvent,
 };
 use crate::store::mesh_report::{Ended, Withdrawal};
-use crate::store::{Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen};
+use crate::store::{
+    Result, StoreError, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen,
+};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
@@ -53,7 +55,7 @@ impl Books<'_> {
     ) -> Result<()> {
         let (tx, now) = (self.tx, self.now);
         if let Some(row) = correction {
-            mesh_report::withdraw(tx, Withdrawal::Message(row))?;
+            self.take_back(Withdrawal::Message(row))?;
             let event = event.clone();
             tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
         }
@@ -69,11 +71,10 @@ impl Books<'_> {
 
     pub(super) fn rewrite(&mut self, row: MeshRowId, new: &NewVersion) -> Result<()> {
         let tx = self.tx;
-        if edits::rewrite(tx, row, new)? {
-            let packets = new.draft.packets;
-            tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
-            self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
-        }
+        only_waiting(row, edits::rewrite(tx, row, new)?)?;
+        let packets = new.draft.packets;
+        tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
+        self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
         Ok(())
     }
 
@@ -160,6 +161,16 @@ impl Books<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Fails where a message was not changed, as the radio may know of it. The bridge asks that of what waits alone, by facts of
+/// the same transaction.
+pub(super) fn only_waiting(row: MeshRowId, changed: bool) -> Result<()> {
+    if changed {
+        Ok(())
+    } else {
+        Err(StoreError::Known(row))
     }
 }
 
