@@ -134,7 +134,7 @@ impl Bridge {
             let mut busy = facts.busy.iter();
             joined.may_write
                 && joined.tombstone.is_none()
-                && !joined.configured.is_empty()
+                && self.routes.name_of(&joined.room).is_some()
                 && !busy.any(|it| it.as_str() == joined.room.as_str())
         };
         let idle = self.rooms.values().filter(is_idle);

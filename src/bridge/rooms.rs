@@ -21,10 +21,9 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 impl Bridge {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
-        let is_news = self.rooms.get(&room.room) != Some(room) && !room.configured.is_empty();
-        self.take_names_back(&room.configured);
-        self.rooms.insert(room.room.clone(), room.clone());
+        let before = self.rooms.insert(room.room.clone(), room.clone());
         self.routes.join(room);
+        let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
         if room.tombstone.is_none() {
             // Should it be replaced, its aliases may move.
             self.kept.retain(|_, kept| *kept != room.room);
@@ -40,10 +39,7 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            // Nobody is told of a room that is replaced, and not mapped any more.
-            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off
-                && !room.configured.is_empty();
-            Action::ForbidSigns(room.room.clone(), wanted)
+            Action::ForbidSigns(room.room.clone(), self.tells_of_signs(&room.room))
         });
         actions.extend([
             Action::WakeSigns,
@@ -54,13 +50,19 @@ impl Bridge {
         actions
     }
 
+    /// Returns whether the operator is told that signs cannot be shown in a room: they are wanted there, and nobody wants
+    /// anything of a room that is not mapped.
+    pub fn tells_of_signs(&self, room: &RoomId) -> bool {
+        self.config.meshtastic.delivery_feedback != Feedback::Off
+            && self.routes.name_of(room).is_some()
+    }
+
     /// Takes note that an alias stands for a room, whether we are in it or not.
     pub(super) fn alias_moved(
         &mut self,
         alias: &OwnedRoomOrAliasId,
         room: &OwnedRoomId,
     ) -> Vec<Action> {
-        self.take_names_back(std::slice::from_ref(alias));
         self.routes.alias(alias, room);
         let joined = self.rooms.contains_key(room).then(|| room.clone());
         vec![
@@ -103,13 +105,6 @@ impl Bridge {
         let rooms = std::iter::once(room.clone()).chain(before);
         let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned()));
         withdraw.collect()
-    }
-
-    /// A name stands for one room.
-    fn take_names_back(&mut self, names: &[OwnedRoomOrAliasId]) {
-        for room in self.rooms.values_mut() {
-            room.configured.retain(|name| !names.contains(name));
-        }
     }
 
     /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
@@ -196,7 +191,7 @@ impl Bridge {
             messages, packets, ..
         } = *standing;
         let room = standing.old.room.clone();
-        let is_mapped = !self.directions((&*room).into()).is_empty();
+        let is_mapped = self.routes.name_of(&room).is_some();
         let is_idle = messages == 0 && (packets == 0 || why != Waiting::Unmapped);
         if !is_mapped && is_idle {
             return Action::Hold(room, Held::No);
@@ -366,15 +361,28 @@ mod tests {
 
     #[test]
     fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone() {
-        for (configured, told) in [(vec![named(ROOM)], true), (Vec::new(), false)] {
-            let room = JoinedRoom {
+        for (id, configured, told) in [
+            (ROOM, vec![named(ROOM)], true),
+            (NEW, vec![named(ALIAS)], true),
+            (NEW, Vec::new(), false),
+        ] {
+            let mut bridge = bridge_alone(config_with(vec![
+                route(ROOM, 0, Direction::Both),
+                route(ALIAS, 0, Direction::Both),
+            ]));
+            let joined = JoinedRoom {
                 configured,
                 may_react: false,
-                ..joined(ROOM)
+                ..joined(id)
             };
-            let event = Event::Matrix(MatrixEvent::Joined(room.clone()));
-            let actions = bridge().verdict(&event, &Facts::default(), NOON);
-            assert!(actions.contains(&Action::ForbidSigns(room.room, told)));
+            let event = Event::Matrix(MatrixEvent::Joined(joined));
+            let actions = bridge.verdict(&event, &Facts::default(), NOON);
+            assert!(actions.contains(&Action::ForbidSigns(room(id), told)));
+            // What the power levels allow may be refused all the same.
+            assert_eq!(bridge.tells_of_signs(&room(id)), told);
         }
+        let mut silent = config();
+        silent.meshtastic.delivery_feedback = Feedback::Off;
+        assert!(!bridge_of(silent).tells_of_signs(&room(ROOM)));
     }
 }

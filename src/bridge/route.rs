@@ -148,6 +148,16 @@ impl Routes {
         self.mapped.iter().map(|route| &route.id)
     }
 
+    /// Returns under which name the configuration has a room, not counting the one that takes its place: its id, or an alias.
+    /// That is what makes it a mapped one.
+    pub(super) fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
+        let by_id = self.entries().find(|name| name.as_str() == room.as_str());
+        by_id.or_else(|| {
+            self.entries()
+                .find(|name| self.stands_for(name, room.into()))
+        })
+    }
+
     /// Returns whether a name is that of this room, or is known to stand for it.
     pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
         name == room || self.resolved(name) == room.as_str()

@@ -160,13 +160,13 @@ impl Waiting {
 impl Mapping<'_> {
     /// Returns what becomes of what waits for a room.
     pub(super) fn succession(&self, old: &OldRoom) -> Succession {
-        let is_mapped = self.name_of(&old.room).is_some();
+        let is_mapped = self.routes.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {
             return Succession::Stays;
         }
         if let Some(to) = successor
-            && let Some(name) = self.name_of(to)
+            && let Some(name) = self.routes.name_of(to)
         {
             return self.by_tombstone(old, is_mapped, name, to);
         }
@@ -225,7 +225,8 @@ impl Mapping<'_> {
             is_next || is_next_but_one
         };
         let named = self.joined.values().filter(|joined| follows(joined));
-        let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
+        let mut named =
+            named.filter_map(|joined| Some((self.routes.name_of(&joined.room)?, joined)));
         if let Some((name, joined)) = named.next() {
             self.unless_weak(old, name, joined)
         } else if self.routes.entries().all(|name| self.is_seen(name)) {
@@ -259,16 +260,6 @@ impl Mapping<'_> {
         } else {
             None
         }
-    }
-
-    /// Returns under which name the configuration has a room: its id, or an alias.
-    fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
-        let mut names = self.routes.entries();
-        let by_id = names.find(|name| name.as_str() == room.as_str());
-        by_id.or_else(|| {
-            let mut names = self.routes.entries();
-            names.find(|name| self.routes.stands_for(name, room.into()))
-        })
     }
 
     /// Returns whether it is known of every name of a replaced room that it stands for that still.

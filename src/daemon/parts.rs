@@ -67,6 +67,7 @@ pub(super) struct Parts<S> {
     pub(super) live: Arc<Live>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) limit: AccountLimit,
+    pub(super) clock: Clock,
 }
 
 impl<S: SendToRoom> Parts<S> {
@@ -98,6 +99,7 @@ impl<S: SendToRoom> Parts<S> {
         let (live, link) = (Arc::new(Live::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
+            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender: take_sender,
@@ -138,7 +140,7 @@ impl<S: SendToRoom> Parts<S> {
             slept: slept(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
-            clock,
+            clock: clock.clone(),
         };
         let loop_stop = stop.clone();
         supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
@@ -150,6 +152,7 @@ impl<S: SendToRoom> Parts<S> {
             live,
             link,
             limit,
+            clock,
         }
     }
 }

@@ -93,6 +93,7 @@ impl Bench {
         ledger
             .bridge
             .remember_own_user("@relay:example.org".try_into().unwrap());
+        let ledger = Arc::new(Mutex::new(ledger));
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
@@ -109,6 +110,7 @@ impl Bench {
         let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
+            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender,
@@ -131,7 +133,7 @@ impl Bench {
         let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
             database: database.clone(),
-            ledger: Arc::new(Mutex::new(ledger)),
+            ledger,
             radio: take_radio,
             reports: take_reports,
             batches: take_batches,

@@ -11,7 +11,7 @@ use super::outcome::place;
 use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, PacketId, RadioEvent, Sign, Timestamp,
+    NodeNum, Origin, PacketId, RadioEvent, RoomId, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -143,11 +143,7 @@ impl Books<'_> {
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns(room, wanted) => {
-                if feedback::forbid(tx, &room)? && wanted {
-                    tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
-                }
-            }
+            Action::ForbidSigns(room, is_told) => forbid_signs(tx, &room, is_told)?,
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
                 Some((row, _)) => {
                     self.room_sent(row, &event)?;
@@ -156,6 +152,7 @@ impl Books<'_> {
                 // A sign, or the removal of one.
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
+            Action::Recover => self.recover()?,
             Action::Report(report) => self.report(report)?,
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
@@ -349,6 +346,15 @@ impl Books<'_> {
             OutageStep::ForgetAll => outage::forget_all(tx),
         }
     }
+}
+
+/// Shows no more signs in a room, and says so if that is new.
+pub(super) fn forbid_signs(tx: &Tx<'_>, room: &RoomId, is_told: bool) -> Result<()> {
+    if feedback::forbid(tx, room)? && is_told {
+        let room = room.to_owned();
+        tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+    }
+    Ok(())
 }
 
 fn say_jump(jump: &Jump) {

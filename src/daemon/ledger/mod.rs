@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::{error, info};
+use tracing::error;
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
-use crate::model::{Chore, Event, Timestamp};
-use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{Result, Store, Tx, feedback, known_rooms, mesh_report, meta, outbox_room};
+use crate::model::{Chore, Event, OwnedUserId, RoomId, Timestamp};
+use crate::store::outbox_mesh::UNKNOWN_RADIO;
+use crate::store::{Result, Store, Tx, known_rooms, meta, outbox_room};
 
 use apply::Books;
 
@@ -30,8 +30,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes one, and tells its bridge what the tables remember. What was handed to the radio when the relay stopped goes back
-    /// into the queue. Returns with it everything for which a worker is due.
+    /// Makes one, tells its bridge what the tables remember, and that the relay starts. Returns with it everything for which a
+    /// worker is due.
     pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
@@ -50,48 +50,58 @@ impl Ledger {
             }
             bridge.remember_room(name, room);
         }
-        let again = mesh_report::recover(tx)?;
-        if again > 0 {
-            tx.log(move || {
-                info!(
-                    packets = again,
-                    "the radio may or may not have taken these, trying again under the same ids"
-                );
-            });
-            // It may have taken them this very moment: the next text keeps its distance.
-            meta::set_last_acceptance(tx, now)?;
-        }
-        outbox_room::unpark_all(tx)?;
-        feedback::recover(tx)?;
         let mut ledger = Self { bridge };
         let start = Event::Chore(Chore::Start);
         let chores = ledger.settle(tx, &start, now, &mut outcome)?;
         ledger.look_at(tx, chores, now, &mut outcome)?;
-        outcome.rooms.extend(outbox_room::rooms(tx)?);
-        outcome.mesh.extend(outbox_mesh::queues(tx)?);
         Ok((ledger, outcome))
     }
 
-    /// Decides on a batch of events in one transaction, on a copy of the ledger that takes its place once that is committed:
-    /// what is rolled back has left nothing behind, and can be run again.
+    /// Decides on a batch of events: what is rolled back has left nothing behind, and can be run again.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
         events: &[Event],
         now: Timestamp,
     ) -> Result<Outcome> {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = kept.clone();
-        let outcome = store.transaction(|tx| {
+        Self::transaction(kept, store, |ledger, tx| {
             let mut outcome = Outcome::default();
             for event in events {
-                next.event(tx, event, now, &mut outcome)?;
+                ledger.event(tx, event, now, &mut outcome)?;
             }
-            next.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
+            ledger.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
             Ok(outcome)
-        })?;
+        })
+    }
+
+    /// Works in one transaction on a copy of the ledger that takes its place once that is committed.
+    pub(super) fn transaction<T>(
+        kept: &Mutex<Self>,
+        store: &mut Store,
+        work: impl FnOnce(&mut Self, &Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = kept.clone();
+        let done = store.transaction(|tx| work(&mut next, tx))?;
         *kept = next;
-        Ok(outcome)
+        Ok(done)
+    }
+
+    /// Takes note of a login. Whoever sends to rooms is woken by the session itself.
+    pub(super) fn log_in(
+        &mut self,
+        tx: &Tx<'_>,
+        account: OwnedUserId,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.bridge.remember_own_user(account);
+        let login = Event::Chore(Chore::Login);
+        self.event(tx, &login, now, &mut Outcome::default())
+    }
+
+    /// Takes note that a room refused a sign.
+    pub(super) fn forbid_signs(&self, tx: &Tx<'_>, room: &RoomId) -> Result<()> {
+        apply::forbid_signs(tx, room, self.bridge.tells_of_signs(room))
     }
 
     /// Decides on an event, and on what that gives cause to look at, and stores what follows.

@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::store::mesh_report::{Ended, Withdrawal};
 use crate::store::{
-    Result, StoreError, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen,
+    Result, StoreError, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen,
 };
 
 impl Books<'_> {
@@ -117,6 +117,22 @@ impl Books<'_> {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
         Ok(())
+    }
+
+    pub(super) fn recover(&mut self) -> Result<()> {
+        let tx = self.tx;
+        let packets = mesh_report::recover(tx)?;
+        if packets > 0 {
+            tx.log(move || {
+                info!(
+                    packets,
+                    "the radio may or may not have taken these, trying again under the same ids"
+                );
+            });
+            // It may have taken them this very moment: the next text keeps its distance.
+            meta::set_last_acceptance(tx, self.now)?;
+        }
+        feedback::recover(tx)
     }
 
     pub(super) fn move_packets(

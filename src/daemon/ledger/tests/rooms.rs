@@ -346,3 +346,23 @@ fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_q
     assert_eq!(waiting(&mut store, alias), (0, 0));
     assert_eq!(waiting(&mut store, OLD), (2, 1));
 }
+
+#[test]
+fn what_was_refused_to_one_session_is_tried_by_the_next() {
+    let mut store = Store::in_memory().unwrap();
+    let ledger = store.transaction(|tx| open(tx, &config(), NOON));
+    let ledger = Mutex::new(ledger.unwrap());
+    let parked = |store: &mut Store| store.transaction(outbox_room::parked).unwrap().len();
+    for room in [None, Some(RoomId::parse("!room:example.org").unwrap())] {
+        let room = room.as_deref().map(Into::into);
+        let refused = store.transaction(|tx| outbox_room::park(tx, room, "forbidden", NOON));
+        refused.unwrap();
+    }
+    assert_eq!(parked(&mut store), 2);
+    let account = OwnedUserId::try_from("@relay:example.org").unwrap();
+    let logged_in = Ledger::transaction(&ledger, &mut store, |ledger, tx| {
+        ledger.log_in(tx, account, NOON)
+    });
+    logged_in.unwrap();
+    assert_eq!(parked(&mut store), 0);
+}
