@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::split::{Fitted, PACKET_BYTES, Packets, fit, fit_or_cut, packet_bytes};
+use super::split::{Fitted, PACKET_BYTES, Packets, fit, packet_bytes};
 use crate::config::{LongMessages, Overflow};
 use crate::model::{Draft, Heading, Timestamp, span, spoken};
 
@@ -21,7 +21,7 @@ pub(super) struct Plan {
 
 /// Counts the packets of a text; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
-    let fitted = fitted(&draft, "", rules)?;
+    let fitted = fitted(&draft, "", rules).permitted(rules)?;
     let packets = fitted.said.count();
     Some(Plan {
         draft: Draft { packets, ..draft },
@@ -38,22 +38,20 @@ pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
 /// Returns what each packet of a text carries. Its age stands after the prefix, and may need a packet more; where there is
 /// no room for it, it is left out.
 pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Packets {
-    let plain = fitted(draft, "", rules).unwrap_or_else(|| by_other_rules(draft));
+    let plain = fitted(draft, "", rules).permitted(rules);
+    let plain = plain.unwrap_or_else(|| by_other_rules(draft));
     age.and_then(|age| with_age(draft, &plain, &age_mark(age), rules))
         .unwrap_or_else(|| plain.packets(""))
 }
 
 /// Fits a text into packets, with a mark behind its prefix.
-fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Option<Fitted> {
+fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Fitted {
     let heading = Heading {
         prefix: format!("{}{mark}", draft.heading.prefix),
         label: draft.heading.label.clone(),
     };
-    fit(&heading, &words(draft), draft.reply_to.is_some(), rules)
-}
-
-fn words(draft: &Draft) -> String {
-    spoken(&draft.text, draft.correction)
+    let text = spoken(&draft.text, draft.correction);
+    fit(&heading, &text, draft.reply_to.is_some(), rules)
 }
 
 /// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
@@ -64,14 +62,13 @@ fn by_other_rules(draft: &Draft) -> Fitted {
         max_parts: draft.packets.into(),
         overflow: Overflow::Cut,
     };
-    let text = words(draft);
-    fit_or_cut(&draft.heading, &text, draft.reply_to.is_some(), &rules)
+    fitted(draft, "", &rules)
 }
 
 fn with_age(draft: &Draft, plain: &Fitted, mark: &str, rules: &LongMessages) -> Option<Packets> {
     // Where something is lost, its sender was told that its end is; nobody would be told that the age has cost it.
-    let aged = fitted(draft, mark, rules).filter(|it| it.is_whole || !plain.is_whole);
-    if let Some(aged) = aged {
+    let aged = fitted(draft, mark, rules).permitted(rules);
+    if let Some(aged) = aged.filter(|it| it.is_whole || !plain.is_whole) {
         return Some(aged.packets(""));
     }
     // A part may be as long as a packet, if need be.

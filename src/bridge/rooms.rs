@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::{Action, GivenUp, Held, WhyGivenUp};
 use super::facts::Facts;
-use super::succession::{Mapping, Succession, Waiting};
+use super::succession::{Succession, Waiting};
 use crate::config::{Direction, Feedback};
 use crate::model::{
     Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
@@ -63,7 +63,7 @@ impl Bridge {
         alias: &OwnedRoomOrAliasId,
         room: &OwnedRoomId,
     ) -> Vec<Action> {
-        self.routes.alias(alias, room);
+        self.routes.known.insert(alias.clone(), room.clone());
         let joined = self.rooms.contains_key(room).then(|| room.clone());
         vec![
             Action::Alias(alias.clone(), joined),
@@ -89,10 +89,8 @@ impl Bridge {
     ) -> Vec<Action> {
         self.rooms.remove(room);
         let noted = tombstone.map(|it| Action::NoteTombstone(room.clone(), it.clone()));
-        noted
-            .into_iter()
-            .chain([Action::Next(Chore::Rooms)])
-            .collect()
+        let settle = Some(Action::Next(Chore::Rooms));
+        [noted, settle].into_iter().flatten().collect()
     }
 
     /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
@@ -113,12 +111,7 @@ impl Bridge {
         let mut actions = Vec::new();
         for standing in &facts.rooms {
             let room = &standing.old.room;
-            let mapping = Mapping {
-                routes: &self.routes,
-                joined: &self.rooms,
-                kept: &self.kept,
-            };
-            let succession = mapping.succession(&standing.old);
+            let succession = self.succession(&standing.old);
             let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
             actions.push(Action::SetAside(room.clone(), is_set_aside));
             match succession {

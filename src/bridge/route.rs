@@ -121,14 +121,9 @@ impl Routes {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn join(&mut self, room: &JoinedRoom) {
         for name in &room.configured {
-            self.alias(name, &room.room);
+            self.known.insert(name.clone(), room.room.clone());
         }
         self.joined.insert(room.room.clone(), room.clone());
-    }
-
-    /// Takes note of the room that an alias stands for.
-    pub(super) fn alias(&mut self, alias: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
-        self.known.insert(alias.clone(), room.clone());
     }
 
     /// Returns under which name the configuration has the room that takes the place of this one.
@@ -161,11 +156,6 @@ impl Routes {
     /// Returns whether a name is that of this room, or is known to stand for it.
     pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
         name == room || self.resolved(name) == room.as_str()
-    }
-
-    /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
-    pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
-        &self.known
     }
 
     /// Takes note of the radio's channels.
@@ -276,7 +266,7 @@ impl Routes {
         let mapped = self.mapped.iter().enumerate();
         mapped
             .filter_map(|(entry, route)| {
-                let refused = self.channel(&route.meshtastic_channel).err()?;
+                let refused = channel::slot_of(&route.meshtastic_channel, &self.channels).err()?;
                 Some(RouteProblem {
                     entry,
                     room: route.id.clone(),

@@ -28,6 +28,11 @@ pub(super) struct Fitted {
 }
 
 impl Fitted {
+    /// Returns it unless it is too long by these rules.
+    pub(super) fn permitted(self, rules: &LongMessages) -> Option<Self> {
+        (self.is_whole || rules.overflow == Overflow::Cut).then_some(self)
+    }
+
     /// Returns what each packet carries, with this mark behind the prefix, whatever room there is for it.
     pub(super) fn packets(&self, mark: &str) -> Packets {
         Packets {
@@ -47,16 +52,6 @@ pub struct Packets {
 }
 
 impl Packets {
-    fn ending(mut packets: impl Iterator<Item = String>, last: String) -> Self {
-        match packets.next() {
-            Some(first) => Self {
-                first,
-                further: packets.chain([last]).collect(),
-            },
-            None => Self::one(last),
-        }
-    }
-
     fn one(first: String) -> Self {
         let further = Vec::new();
         Self { first, further }
@@ -78,24 +73,8 @@ pub(super) fn packet_bytes(is_reply: bool) -> usize {
     if is_reply { REPLY_BYTES } else { PACKET_BYTES }
 }
 
-/// Fits a text into packets; `None`: it is too long. The first carries the relation of a reply, if it is one.
-pub(super) fn fit(
-    heading: &Heading,
-    text: &str,
-    is_reply: bool,
-    rules: &LongMessages,
-) -> Option<Fitted> {
-    let fitted = fit_or_cut(heading, text, is_reply, rules);
-    (fitted.is_whole || rules.overflow == Overflow::Cut).then_some(fitted)
-}
-
-/// The same, and cuts what is too long, whatever the rules say of that.
-pub(super) fn fit_or_cut(
-    heading: &Heading,
-    text: &str,
-    is_reply: bool,
-    rules: &LongMessages,
-) -> Fitted {
+/// Fits a text into packets, and cuts what is too long. The first carries the relation of a reply, if it is one.
+pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
     let prefix = heading.prefix.as_str();
@@ -106,12 +85,11 @@ pub(super) fn fit_or_cut(
         is_reply,
         rules,
     };
+    let most = if splits { rules.max_parts } else { 1 };
     let in_packets = if prefix.len() + text.len() <= whole {
         Some(Packets::one(text.to_owned()))
-    } else if splits {
-        (2..=rules.max_parts).find_map(|total| parts.numbered(text, total))
     } else {
-        None
+        (2..=most).find_map(|total| parts.numbered(text, total))
     };
     let is_whole = in_packets.is_some();
     let cut = || {
@@ -152,26 +130,30 @@ impl Parts<'_> {
         let total = pieces.len();
         let packets = pieces.iter().enumerate();
         let mut packets = packets.map(|(part, piece)| format!("{}{piece}", self.head(part, total)));
-        let first = packets.next()?;
-        let further = packets.collect();
-        Some(Packets { first, further })
+        Some(Packets {
+            first: packets.next()?,
+            further: packets.collect(),
+        })
     }
 
     /// Fills all parts that are allowed and loses the rest.
     fn cut(&self, text: &str) -> Packets {
         let total = self.rules.max_parts;
-        let last = total.saturating_sub(1);
-        let mut packets = Vec::with_capacity(last);
         let mut rest = text;
-        for part in 0..last {
-            let room = self.room_for_text(part, total).unwrap_or(0);
-            if let Some((piece, left)) = take(rest, room) {
-                packets.push(format!("{}{piece}", self.head(part, total)));
-                rest = left;
+        let mut packet = |part: usize| {
+            let (head, limit) = (self.head(part, total), self.limit(part).unwrap_or(0));
+            if part + 1 == total {
+                return cut_one(&head, rest, limit);
             }
+            let room = limit.saturating_sub(head.len());
+            let (piece, left) = take(rest, room).unwrap_or(("", rest));
+            rest = left;
+            format!("{head}{piece}")
+        };
+        Packets {
+            first: packet(0),
+            further: (1..total).map(packet).collect(),
         }
-        let end = cut_one(&self.head(last, total), rest, self.limit(last).unwrap_or(0));
-        Packets::ending(packets.into_iter(), end)
     }
 
     /// Returns what stands before a part's text, behind the prefix if it is the first.
@@ -293,6 +275,10 @@ mod tests {
             ""
         };
         format!("{prefix}{}", parts.head(part, total))
+    }
+
+    fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Option<Fitted> {
+        super::fit(heading, text, is_reply, rules).permitted(rules)
     }
 
     fn packets(fitted: Option<Fitted>) -> Vec<String> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Outcome};
 use super::live::{Login, NoSession};
 use super::parts::Parts;
 use super::verdict::{self, Again, Wait};
@@ -18,7 +18,7 @@ use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
-use crate::model::{Backoff, Chain, Explained as _, OwnedUserId};
+use crate::model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
 use crate::store::{gaps, known_rooms, late, mapped_rooms, meta};
 
 /// How often the session's file is looked at while there is no usable session.
@@ -277,7 +277,10 @@ impl Account {
                         kept: late::waiting(tx)?,
                         clock: meta::server_clock(tx)?,
                     };
-                    ledger.log_in(tx, account, now)?;
+                    ledger.bridge.remember_own_user(account);
+                    // Whoever sends to rooms is woken by the session itself.
+                    let login = Event::Chore(Chore::Login);
+                    ledger.event(tx, &login, now, &mut Outcome::default())?;
                     Ok(start)
                 })
             });

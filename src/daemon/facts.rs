@@ -22,6 +22,8 @@ pub(super) fn look_up(
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
             facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
+            // One that comes instead of another radio may have kept what that one sent.
+            facts.sent_by_us = message_map::is_own_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event) | SeenKey::Edit { event, .. }) => {
             facts.already_seen = seen::has_event(tx, event)?;
@@ -31,9 +33,6 @@ pub(super) fn look_up(
     if facts.already_seen {
         // Nothing else matters then, and most look-ups are spared.
         return Ok(facts);
-    }
-    if let Some((sender, packet)) = questions.sent_by_us {
-        facts.sent_by_us = message_map::is_own_packet(tx, sender, packet)?;
     }
     match &questions.target {
         Some(Target::Packet { channel, packet }) => {
@@ -52,14 +51,9 @@ pub(super) fn look_up(
     if let Some(root) = &questions.thread {
         facts.thread = message_map::by_event(tx, root)?;
     }
-    if let Some(event) = &questions.tapbacks {
-        for pair in message_map::by_message(tx, event)? {
-            for emoji in outbox_mesh::tapbacks(tx, pair.channel, pair.packet)? {
-                if !facts.tapbacks.contains(&emoji) {
-                    facts.tapbacks.push(emoji);
-                }
-            }
-        }
+    for pair in facts.target.iter().filter(|_| questions.tapbacks) {
+        let emoji = outbox_mesh::tapbacks(tx, pair.channel, pair.packet)?;
+        facts.tapbacks.extend(emoji);
     }
     if let Some((channel, since)) = questions.relayed {
         facts.relayed = relayed::on(tx, radio, channel, since)?;

@@ -5,7 +5,7 @@
 use rusqlite::Row;
 
 use super::own_packets::{free_packet_id, own_packet};
-use super::{Result, Tx};
+use super::{Result, StoreError, Tx};
 use crate::model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
 
 /// How many packets rows stand for.
@@ -118,9 +118,9 @@ pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     Ok(())
 }
 
-/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Returns false, and
-/// changes nothing, if the radio may know any of it.
-pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool> {
+/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Fails, and
+/// changes nothing, if the radio may know any of it ([`StoreError::Known`]): who asks for it has just seen that it waits.
+pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<()> {
     // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
     let waits = tx.exists(
         "SELECT 1 FROM mesh_waiting WHERE id = ?1
@@ -129,15 +129,15 @@ pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool> {
                      AND (part.state <> ?3 OR part.tried > 0))",
         (message, MeshState::Withdrawn, MeshState::Waiting),
     )?;
-    if waits {
-        forget_further_parts(tx, message)?;
-        set(tx, message, draft)?;
-        tx.execute(
-            "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
-            (message, draft.text.as_str()),
-        )?;
+    if !waits {
+        return Err(StoreError::Known(message));
     }
-    Ok(waits)
+    forget_further_parts(tx, message)?;
+    set(tx, message, draft)?;
+    tx.run(
+        "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
+        (message, draft.text.as_str()),
+    )
 }
 
 /// Forgets all parts of a message but the first. Their ids are never used again.

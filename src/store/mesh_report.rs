@@ -242,7 +242,7 @@ mod tests {
             submitted(tx, id, NOON)?;
             let waits = not_tried(tx, id, packet, NOON, "the link was lost")?;
             assert_eq!(waits, Retried::Waits(packet));
-            assert!(drafts::change(tx, id, &draft("hello!"))?);
+            drafts::change(tx, id, &draft("hello!"))?;
             let again = submit_next(tx, NOON)?.unwrap();
             assert_eq!((again.attempts, text_of(&again)), (0, "hello!"));
 
@@ -250,7 +250,7 @@ mod tests {
             retry(tx, id, packet, NOON, false, "the link was lost")?;
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, packet, NOON, "the link was lost")?;
-            assert!(!drafts::change(tx, id, &draft("hello?"))?);
+            assert!(drafts::change(tx, id, &draft("hello?")).is_err());
 
             // A new id is known to nobody.
             submit_next(tx, NOON)?.unwrap();
@@ -259,7 +259,7 @@ mod tests {
             };
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, next, NOON, "the link was lost")?;
-            assert!(drafts::change(tx, id, &draft("hello."))?);
+            drafts::change(tx, id, &draft("hello."))?;
 
             let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;

@@ -11,7 +11,7 @@ use super::outcome::place;
 use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, PacketId, RadioEvent, RoomId, Sign, Timestamp,
+    NodeNum, Origin, PacketId, RadioEvent, RoomId, SendReport, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
 use crate::store::outbox_room::{self, NewRoomRow};
@@ -92,9 +92,7 @@ impl Books<'_> {
                 let packets = self.take_back(Withdrawal::Message(row))?;
                 tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
-            Action::WithdrawSender(room, sender) => {
-                self.withdraw_sender(room, sender)?;
-            }
+            Action::WithdrawSender(room, sender) => self.withdraw_sender(room, sender)?,
             Action::KeepUndecryptable(event, sent_at) => {
                 if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {
                     tx.log(move || mesh::say_kept(&event, dropped));
@@ -102,7 +100,7 @@ impl Books<'_> {
             }
             Action::Rewrite(row, new) => self.rewrite(row, &new)?,
             Action::OneMore(row, draft, event, thread) => {
-                mesh::only_waiting(row, drafts::change(tx, row, &draft)?)?;
+                drafts::change(tx, row, &draft)?;
                 message_map::stands_too(tx, row, &event, thread.as_deref())?;
             }
             Action::KeepEdit(edit) => {
@@ -132,9 +130,8 @@ impl Books<'_> {
             Action::NoteEdited(room, event, sender, at) => edits::edited(tx, &room, &event, &sender, at)?,
             Action::Arrived(room, event, thread) => receipts::arrived(tx, &room, &event, thread.as_deref(), now)?,
             Action::Read(event) => {
-                self.outcome.feedback |= receipts::read(tx, &event, now)?;
-                for joined in message_map::joined(tx, &event)? {
-                    self.outcome.feedback |= receipts::read(tx, &joined, now)?;
+                for event in message_map::joined(tx, &event)?.into_iter().chain([event]) {
+                    self.outcome.feedback |= receipts::read(tx, &event, now)?;
                 }
             }
             Action::Show(room, event, sign) => {
@@ -153,7 +150,8 @@ impl Books<'_> {
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
             Action::Recover => self.recover()?,
-            Action::Report(report) => self.report(report)?,
+            Action::Report(SendReport::Room { outbox, outcome }) => self.room_report(outbox, outcome)?,
+            Action::Report(SendReport::Radio { outbox, packet, outcome }) => self.radio_report(outbox, packet, outcome)?,
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
                 if let Some(reading) = &synced.clock {

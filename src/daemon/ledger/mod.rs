@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
-use crate::model::{Chore, Event, OwnedUserId, RoomId, Timestamp};
+use crate::model::{Chore, Event, RoomId, Timestamp};
 use crate::store::outbox_mesh::UNKNOWN_RADIO;
 use crate::store::{Result, Store, Tx, known_rooms, meta, outbox_room};
 
@@ -36,11 +36,8 @@ impl Ledger {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
-        bridge.remember_radio(radio);
-        if let Some(name) = meta::meshnet(tx)? {
-            bridge.remember_meshnet(name);
-        }
-        bridge.remember_channels(meta::channels(tx, radio)?);
+        bridge.remember_radio(radio, meta::channels(tx, radio)?);
+        bridge.remember_meshnet(meta::meshnet(tx)?);
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
         for (name, room) in known_rooms::all(tx)? {
@@ -51,9 +48,7 @@ impl Ledger {
             bridge.remember_room(name, room);
         }
         let mut ledger = Self { bridge };
-        let start = Event::Chore(Chore::Start);
-        let chores = ledger.settle(tx, &start, now, &mut outcome)?;
-        ledger.look_at(tx, chores, now, &mut outcome)?;
+        ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
         Ok((ledger, outcome))
     }
 
@@ -87,47 +82,25 @@ impl Ledger {
         Ok(done)
     }
 
-    /// Takes note of a login. Whoever sends to rooms is woken by the session itself.
-    pub(super) fn log_in(
-        &mut self,
-        tx: &Tx<'_>,
-        account: OwnedUserId,
-        now: Timestamp,
-    ) -> Result<()> {
-        self.bridge.remember_own_user(account);
-        let login = Event::Chore(Chore::Login);
-        self.event(tx, &login, now, &mut Outcome::default())
-    }
-
     /// Takes note that a room refused a sign.
     pub(super) fn forbid_signs(&self, tx: &Tx<'_>, room: &RoomId) -> Result<()> {
         apply::forbid_signs(tx, room, self.bridge.tells_of_signs(room))
     }
 
-    /// Decides on an event, and on what that gives cause to look at, and stores what follows.
-    fn event(
+    /// Decides on an event, and on what that gives cause to look at, and stores what follows. A chore is done apart: no message is
+    /// given up for what it cannot read.
+    pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
         event: &Event,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let chores = match event {
-            Event::Chore(chore) => vec![*chore],
-            event => self.settle(tx, event, now, outcome)?,
+        let mut chores = match event {
+            Event::Chore(chore) if *chore != Chore::Start => VecDeque::from([*chore]),
+            // Without all of its start the relay does not run.
+            event => self.settle(tx, event, now, outcome)?.into(),
         };
-        self.look_at(tx, chores, now, outcome)
-    }
-
-    /// Decides on chores, one after the other, each apart: no message is given up for what one of them cannot read.
-    fn look_at(
-        &mut self,
-        tx: &Tx<'_>,
-        chores: Vec<Chore>,
-        now: Timestamp,
-        outcome: &mut Outcome,
-    ) -> Result<()> {
-        let mut chores = VecDeque::from(chores);
         while let Some(chore) = chores.pop_front() {
             let (mut ledger, mut sum) = (self.clone(), outcome.clone());
             let event = Event::Chore(chore);

@@ -6,28 +6,16 @@ use super::super::counts::{Place, Way};
 use super::apply::Books;
 use crate::bridge;
 use crate::model::{
-    EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId, SendReport,
+    EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::{Result, outbox_mesh, outbox_room, summary};
 
 impl Books<'_> {
-    pub(super) fn report(&mut self, report: SendReport) -> Result<()> {
-        match report {
-            SendReport::Room { outbox, outcome } => self.room_report(outbox, outcome),
-            SendReport::Radio {
-                outbox,
-                packet,
-                outcome,
-            } => self.radio_report(outbox, packet, outcome),
-        }
-    }
-
-    fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
+    pub(super) fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
         let tx = self.tx;
         let id = outbox_room::room_of(tx, outbox)?;
-        let room = id.as_ref().map_or("(ended)", |room| room.as_str());
-        let room = room.to_owned();
+        let room = id.as_ref().map_or("(ended)", |it| it.as_str()).to_owned();
         match report {
             RoomOutcome::Sent { event } => {
                 self.room_sent(outbox, &event)?;
@@ -63,7 +51,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    fn radio_report(
+    pub(super) fn radio_report(
         &mut self,
         outbox: MeshRowId,
         packet: PacketId,

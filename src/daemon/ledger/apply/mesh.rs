@@ -10,9 +10,7 @@ use crate::model::{
     RoomId, Timestamp, UndecryptableEvent,
 };
 use crate::store::mesh_report::{Ended, Withdrawal};
-use crate::store::{
-    Result, StoreError, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen,
-};
+use crate::store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
@@ -71,7 +69,7 @@ impl Books<'_> {
 
     pub(super) fn rewrite(&mut self, row: MeshRowId, new: &NewVersion) -> Result<()> {
         let tx = self.tx;
-        only_waiting(row, edits::rewrite(tx, row, new)?)?;
+        edits::rewrite(tx, row, new)?;
         let packets = new.draft.packets;
         tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
         self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
@@ -177,16 +175,6 @@ impl Books<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Fails where a message was not changed, as the radio may know of it. The bridge asks that of what waits alone, by facts of
-/// the same transaction.
-pub(super) fn only_waiting(row: MeshRowId, changed: bool) -> Result<()> {
-    if changed {
-        Ok(())
-    } else {
-        Err(StoreError::Known(row))
     }
 }
 
