@@ -12,7 +12,7 @@ mod columns;
 pub mod direct;
 pub mod drafts;
 #[cfg(test)]
-mod earlier;
+pub(crate) mod earlier;
 pub mod edits;
 mod error;
 #[cfg(test)]

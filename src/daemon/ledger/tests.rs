@@ -4,6 +4,7 @@ mod backlog;
 mod changes;
 mod channels;
 mod chores;
+mod earlier;
 mod feedback;
 mod late;
 mod outage;
