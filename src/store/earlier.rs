@@ -85,6 +85,12 @@ fn said<T: ToString>(content: &RoomContent<T>) -> (String, Option<String>) {
     }
 }
 
+/// What was left with version 12 of the schema before any radio was attached, some of it set aside.
+pub(crate) fn left_aside() -> Left {
+    let rows = include_str!("../../tests/fixtures/database/schema-12-aside.sql");
+    left(&(MIGRATIONS[..12].concat() + rows))
+}
+
 pub(crate) const SCHEMA_12: &str = include_str!("../../tests/fixtures/database/schema-12.sql");
 
 #[test]

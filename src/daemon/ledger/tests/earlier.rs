@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::RadioPayload;
-use crate::store::earlier::{Left, SCHEMA_12, THEN, left};
+use crate::store::earlier::{Left, SCHEMA_12, THEN, left, left_aside};
 
 /// Starts a relay on what was left.
 fn start(left: &Left, config: &Config) -> Store {
@@ -109,4 +109,58 @@ fn what_waits_for_the_mesh_crosses_once_with_the_text_and_the_id_it_had() {
     drop(store);
     let mut store = start(&left, &config);
     assert_eq!(take_all(&mut store, &config), [], "nothing is doubled");
+}
+
+#[test]
+fn what_no_radio_had_yet_and_what_was_set_aside_crosses_when_it_can() {
+    let left = left_aside();
+    let in_room = |id: &str, predecessor: Option<&str>| {
+        let Event::Matrix(MatrixEvent::Joined(mut room)) = joined() else {
+            unreachable!()
+        };
+        room.room = id.try_into().unwrap();
+        room.configured = vec![id.try_into().unwrap()];
+        room.predecessor = predecessor.map(|it| it.try_into().unwrap());
+        Event::Matrix(MatrixEvent::Joined(room))
+    };
+    let mut config = config();
+    config.matrix_rooms[0].id = "!new:example.org".try_into().unwrap();
+    config.matrix_rooms.push(MappedRoom {
+        id: "!third:example.org".try_into().unwrap(),
+        ..config.matrix_rooms[0].clone()
+    });
+    let mut store = left.open();
+    let run = |store: &mut Store, events: &[Event]| {
+        let done = store.transaction(|tx| {
+            let mut ledger = open(tx, &config, THEN)?;
+            let mut outcome = Outcome::default();
+            for event in events {
+                ledger.event(tx, event, THEN, &mut outcome)?;
+            }
+            for seconds in [0, 5, 20] {
+                let up = Duration::from_secs(seconds);
+                ledger.event(tx, &round(up), THEN + up, &mut outcome)?;
+            }
+            Ok(())
+        });
+        done.unwrap();
+    };
+    run(
+        &mut store,
+        &[ready(|_| {}), in_room("!third:example.org", None)],
+    );
+    let mut taken = take_all(&mut store, &config);
+    let texts: Vec<_> = taken.iter().map(|it| said(it).0).collect();
+    assert_eq!(texts[0], "Alice[M]: before any radio");
+    assert_eq!(texts.len(), 4, "and three parts: {texts:?}");
+    // Another room takes the place of the one that was taken out.
+    let events = [
+        ready(|_| {}),
+        in_room("!third:example.org", None),
+        in_room("!new:example.org", Some("!room:example.org")),
+    ];
+    run(&mut store, &events);
+    taken.extend(take_all(&mut store, &config));
+    assert_crossed(&taken, &left);
+    assert_eq!(taken.len(), 9);
 }
