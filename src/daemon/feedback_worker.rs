@@ -15,9 +15,9 @@ use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
 use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, SendToRoom, Timestamp};
-use crate::store::feedback::{self, Next, Request};
+use crate::store::feedback::{self, Request};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{Result, Store, Tx, known_rooms};
+use crate::store::{Next, Result, Store, Tx, known_rooms};
 
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);

@@ -17,8 +17,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::radio::Submission;
-use crate::store::feedback::Next;
-use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
+use crate::store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);

@@ -16,6 +16,14 @@ macro_rules! packets {
 }
 pub(super) use packets;
 
+/// Whether the radio can know none of these rows, of which no withdrawn one is. `?3` is [`MeshState::Waiting`].
+macro_rules! are_unknown {
+    () => {
+        "SUM(state <> ?3 OR tried > 0) = 0"
+    };
+}
+pub(super) use are_unknown;
+
 /// Writes down what a row says.
 pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
     tx.run(
@@ -107,7 +115,8 @@ pub fn make_packets(
     Ok(())
 }
 
-/// Has a message that was handed over and never written to the radio become packets anew, when it is handed over again.
+/// Has a message that was handed over and never written to the radio, under whichever id, become packets anew when it is
+/// handed over again.
 pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET draft = 1, text = ''
@@ -126,10 +135,11 @@ pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool> {
     // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
     let waits = tx.exists(
-        "SELECT 1 FROM mesh_waiting WHERE id = ?1
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS part
-                 WHERE part.id >= ?1 AND part.message = ?1 AND part.state <> ?2
-                     AND (part.state <> ?3 OR part.tried > 0))",
+        concat!(
+            "SELECT 1 FROM mesh_outbox WHERE id >= ?1 AND message = ?1 AND state <> ?2
+             GROUP BY message HAVING MIN(id) = ?1 AND ",
+            are_unknown!()
+        ),
         (message, MeshState::Withdrawn, MeshState::Waiting),
     )?;
     if waits {

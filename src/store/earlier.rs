@@ -158,7 +158,7 @@ fn what_was_known_is_known() {
     let alice = UserId::parse("@alice:example.org").unwrap();
     let account = UserId::parse("@relay:example.org").unwrap();
     let under_way = match store.note(|tx| feedback::next(tx, THEN)).unwrap() {
-        feedback::Next::Due(request) => request,
+        Next::Due(request) => request,
         other => panic!("{other:?}"),
     };
     assert_eq!(under_way.event, event("$delivered:example.org"));

@@ -6,7 +6,7 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, source_of};
-use super::drafts::{self, packets};
+use super::drafts::{self, are_unknown, packets};
 use super::{Result, Tx};
 use crate::model::{
     EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomId,
@@ -23,7 +23,9 @@ pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Versi
         concat!(
             "SELECT *, MIN(part), ",
             packets!(),
-            " AS packets, SUM(state <> ?3 OR tried > 0) = 0 AS waits
+            " AS packets, ",
+            are_unknown!(),
+            " AS waits
              FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND tapback = 0 AND state <> ?4
              GROUP BY message HAVING SUM(state NOT IN (?5, ?6)) > 0 ORDER BY message"
         ),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Params, Row};
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
-use super::{Result, Tx};
+use super::{Next, Result, Tx};
 use crate::model::{
     Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
     OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
@@ -30,17 +30,6 @@ pub struct Request {
     pub transaction: OwnedTransactionId,
     /// What to send: a reaction, or the redaction of one.
     pub content: RoomContent,
-}
-
-/// What the worker finds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Next<T> {
-    /// This is to be done.
-    Due(T),
-    /// Nothing before then.
-    Later(Timestamp),
-    /// Nothing at all.
-    Nothing,
 }
 
 /// Returns the messages of which a part has changed its state since [`forget_changed`].

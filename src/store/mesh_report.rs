@@ -148,8 +148,9 @@ pub fn retry(
     Ok(Retried::Waits(next))
 }
 
-/// Puts a packet that was handed over and never written to the radio back into the queue, as it was before: it can be
-/// changed, and nothing waits behind it. Returns what [`retry`] does.
+/// Puts a packet that was handed over and never written to the radio back into the queue: it can be changed as before, and
+/// nothing waits behind it. It has left its room's backlog for good, and its sender has had that turn. Returns what
+/// [`retry`] does.
 pub fn not_tried(
     tx: &Tx<'_>,
     id: MeshRowId,

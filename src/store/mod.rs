@@ -29,6 +29,7 @@ mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
+mod next;
 pub mod nodes;
 pub mod outage;
 pub mod outbox_mesh;
@@ -67,6 +68,7 @@ use file::{Found, Identity};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
+pub use next::Next;
 pub use thread::{Database, DatabaseEnd};
 
 /// Marks the file as ours.

@@ -363,7 +363,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::StoreError;
     use crate::store::samples::*;
-    use crate::store::summary::{Waiting, to_matrix};
+    use crate::store::summary::{Queued, to_matrix};
 
     const OTHER: &str = "!other:example.org";
 
@@ -615,7 +615,7 @@ mod tests {
         on_empty(|tx| {
             accept_for_room(tx, ROOM, 1, "hello")?;
             accept_for_room(tx, ROOM, 2, "hello")?;
-            let expected = Waiting {
+            let expected = Queued {
                 room: Some(room(ROOM)),
                 destination: None,
                 count: 2,

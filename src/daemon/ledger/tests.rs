@@ -25,9 +25,8 @@ use crate::model::{
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
-use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, message_map, summary};
+use crate::store::{Next, edits, message_map, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
